@@ -1,0 +1,2 @@
+//! Browser captures replayed through Antiphon, offline.
+#![forbid(unsafe_code)]

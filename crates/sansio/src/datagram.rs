@@ -1,0 +1,107 @@
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use bytes::BytesMut;
+
+/// The local end of a path. The number is the driver's own name for it; machines only compare it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Local {
+    /// A UDP socket.
+    Socket(u32),
+    /// A TCP or TLS connection; datagrams are framed as in RFC 4571.
+    Tcp(u32),
+    /// An address that a TURN server relays for us.
+    Relay(u32),
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Socket(id) => write!(f, "socket {id}"),
+            Self::Tcp(id) => write!(f, "tcp {id}"),
+            Self::Relay(id) => write!(f, "relay {id}"),
+        }
+    }
+}
+
+/// Where a datagram came from, or goes to: one of our ends and the peer's address. What other texts call a five-tuple.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path {
+    /// Our end.
+    pub local: Local,
+    /// The peer's address as our end sees it.
+    pub remote: SocketAddr,
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} -> {}", self.local, self.remote)
+    }
+}
+
+/// Explicit congestion notification, the two low bits of the traffic class (RFC 3168 §5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ecn {
+    /// Not ECN-capable, or not known.
+    #[default]
+    NotEct,
+    /// ECN-capable, ECT(1): L4S (RFC 9331).
+    Ect1,
+    /// ECN-capable, ECT(0).
+    Ect0,
+    /// Congestion experienced.
+    Ce,
+}
+
+impl Ecn {
+    /// From the two low bits of the traffic class; higher bits are ignored.
+    pub fn from_bits(bits: u8) -> Self {
+        match bits & 0b11 {
+            0b00 => Self::NotEct,
+            0b01 => Self::Ect1,
+            0b10 => Self::Ect0,
+            _ => Self::Ce,
+        }
+    }
+
+    /// The two bits on the wire.
+    pub fn bits(self) -> u8 {
+        match self {
+            Self::NotEct => 0b00,
+            Self::Ect1 => 0b01,
+            Self::Ect0 => 0b10,
+            Self::Ce => 0b11,
+        }
+    }
+}
+
+/// Differentiated services code point, six bits (RFC 8837 says which flow gets which).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Dscp(pub u8);
+
+/// One datagram from the network, owned by who handles it.
+#[derive(Debug)]
+pub struct Datagram {
+    /// Where it came from.
+    pub path: Path,
+    /// The ECN mark that it carried.
+    pub ecn: Ecn,
+    /// The UDP payload (or one RFC 4571 frame). Decrypted in place; payloads handed to the application are cut from it.
+    pub data: BytesMut,
+}
+
+/// What to do with bytes that a machine wrote into a [`TransmitBuf`](crate::TransmitBuf).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transmit {
+    /// Where to send it.
+    pub path: Path,
+    /// Which bytes of the buffer.
+    pub range: Range<usize>,
+    /// If set, the bytes are several datagrams of this size (the last may be shorter), as GSO takes them.
+    pub segment_size: Option<usize>,
+    /// The ECN mark to send.
+    pub ecn: Ecn,
+    /// The code point to send.
+    pub dscp: Dscp,
+}

@@ -1,0 +1,20 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod clock;
+mod cursor;
+mod datagram;
+mod rng;
+mod serial;
+mod timer;
+mod transmit_buf;
+
+pub use clock::ClockAnchor;
+pub use cursor::{Full, Reader, Short, Writer};
+pub use datagram::{Datagram, Dscp, Ecn, Local, Path, Transmit};
+pub use rng::Rng;
+pub use serial::{Serial16, Serial32, Unwrapper16, Unwrapper32};
+pub use timer::TimerTable;
+pub use transmit_buf::TransmitBuf;
+
+pub use bytes::{Bytes, BytesMut};
