@@ -1,0 +1,183 @@
+//! Real browsers and foreign stacks against `antiphon serve`.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::report::Report;
+use crate::setup::{Peers, peers};
+use crate::shell::{Output, cargo, root, run as run_command, tail, work_dir};
+
+/// One measurement, as the scripts under `conformance/live` print it: a line of JSON.
+#[derive(Deserialize)]
+struct Cell {
+    peer: String,
+    role: String,
+    feature: String,
+    /// A number measured at the foreign end, with its unit.
+    value: String,
+    ok: bool,
+}
+
+/// What must be there; an empty cell is a failure. Rows are peer and role.
+const ROWS: [(&str, &str); 8] = [
+    ("chromium", "offers"),
+    ("chromium", "answers"),
+    ("firefox", "offers"),
+    ("firefox", "answers"),
+    ("aiortc", "offers"),
+    ("aiortc", "answers"),
+    ("libwebrtc (node)", "offers"),
+    ("libwebrtc (node)", "answers"),
+];
+const COLUMNS: [&str; 3] = ["video", "audio", "data"];
+
+/// A running `antiphon serve`, ended when dropped.
+struct Server {
+    child: Child,
+    /// `http://127.0.0.1:PORT`
+    url: String,
+}
+
+impl Server {
+    /// Starts the release build on a free port and waits until it says its address.
+    fn start() -> Result<Self, String> {
+        let built = run_command("build antiphon", &mut cargo(&["build", "--release", "--package", "antiphon-cli"]))?;
+        if !built.success {
+            return Err(format!("cannot build antiphon:\n{}", tail(&built.text, 40)));
+        }
+        let program = work_dir().parent().expect("inside target").join("release/antiphon");
+        let log = std::fs::File::create(work_dir().join("logs/serve.log")).map_err(|e| e.to_string())?;
+        let mut child = Command::new(program)
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .current_dir(root())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|e| format!("cannot start antiphon serve: {e}"))?;
+        let stdout = child.stdout.take().expect("it is piped");
+        let (found, address) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if let Some(start) = line.find("http://") {
+                    let url: String = line[start..].chars().take_while(|c| !c.is_whitespace()).collect();
+                    let _ = found.send(url.trim_end_matches('/').to_owned());
+                }
+            }
+        });
+        match address.recv_timeout(Duration::from_secs(20)) {
+            Ok(url) => Ok(Self { child, url }),
+            Err(_) => {
+                let _ = child.kill();
+                Err("antiphon serve did not print its address within 20 s".to_owned())
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs all foreign peers and prints the table.
+pub(crate) fn run(report: &mut Report) {
+    println!("live peers");
+    let (peers, server) = match peers().and_then(|peers| Ok((peers, Server::start()?))) {
+        Ok(both) => both,
+        Err(why) => return report.fail("set up the live tests", &why),
+    };
+    let mut cells: BTreeMap<(String, String, String), Cell> = BTreeMap::new();
+    let scripts: [(&str, Command); 6] = [
+        ("chromium on the page", node(&peers, "page.mjs", &["chromium", &server.url])),
+        ("firefox on the page", node(&peers, "page.mjs", &["firefox", &server.url])),
+        ("libwebrtc (node)", node(&peers, "wrtc_peer.mjs", &[&server.url])),
+        ("aiortc", {
+            let mut python = Command::new(&peers.python);
+            python.arg(peers.node.join("aiortc_peer.py")).arg(&server.url);
+            python
+        }),
+        ("WHIP and WHEP", node(&peers, "whip_whep.mjs", &[&server.url])),
+        ("hostile signalling", node(&peers, "hostile.mjs", &[&server.url])),
+    ];
+    for (what, mut command) in scripts {
+        match run_command(what, &mut command) {
+            Ok(output) => take_cells(report, what, &output, &mut cells),
+            Err(why) => report.fail(what, &why),
+        }
+    }
+    print_table(&cells);
+    for (peer, role) in ROWS {
+        for feature in COLUMNS {
+            if !cells.contains_key(&(peer.to_owned(), role.to_owned(), feature.to_owned())) {
+                report.fail(&format!("{peer} {role}: {feature}"), "the cell is empty");
+            }
+        }
+    }
+}
+
+fn node(peers: &Peers, script: &str, args: &[&str]) -> Command {
+    let mut command = Command::new("node");
+    command.arg(peers.node.join(script)).args(args).current_dir(&peers.node);
+    command
+}
+
+fn take_cells(
+    report: &mut Report,
+    what: &str,
+    output: &Output,
+    cells: &mut BTreeMap<(String, String, String), Cell>,
+) {
+    let mut seen = 0;
+    for line in output.text.lines() {
+        let Ok(cell) = serde_json::from_str::<Cell>(line) else { continue };
+        seen += 1;
+        let name = format!("{} {}: {}", cell.peer, cell.role, cell.feature);
+        if cell.ok {
+            report.pass(&name, &cell.value, Duration::ZERO);
+        } else {
+            report.fail(&name, &cell.value);
+        }
+        cells.insert((cell.peer.clone(), cell.role.clone(), cell.feature.clone()), cell);
+    }
+    if !output.success || seen == 0 {
+        report.fail(what, &tail(&output.text, 40));
+    } else {
+        report.pass(what, &format!("{seen} measurements"), output.took);
+    }
+}
+
+fn print_table(cells: &BTreeMap<(String, String, String), Cell>) {
+    println!("\n| peer | role | {} |", COLUMNS.join(" | "));
+    println!("|---|---|{}", "---|".repeat(COLUMNS.len()));
+    for (peer, role) in ROWS {
+        let row: Vec<&str> = COLUMNS
+            .iter()
+            .map(|feature| {
+                cells.get(&(peer.to_owned(), role.to_owned(), (*feature).to_owned())).map_or("", |c| c.value.as_str())
+            })
+            .collect();
+        println!("| {peer} | {role} | {} |", row.join(" | "));
+    }
+    println!();
+}
+
+/// Takes the README's picture.
+pub(crate) fn picture() -> Result<(), String> {
+    let peers = peers()?;
+    let server = Server::start()?;
+    let file = root().join("docs/page.png");
+    let output = run_picture(&peers, &server.url, &file.display().to_string())?;
+    if output.success { Ok(()) } else { Err(tail(&output.text, 30)) }
+}
+
+fn run_picture(peers: &Peers, url: &str, file: &str) -> Result<Output, String> {
+    run_command("picture", &mut node(peers, "picture.mjs", &[url, file]))
+}

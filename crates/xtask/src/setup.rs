@@ -1,0 +1,76 @@
+//! Installs browsers and foreign peers by name, where they are missing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::shell::{root, run, tail, work_dir};
+
+/// Where the foreign peers are.
+pub(crate) struct Peers {
+    /// Holds `node_modules`, and a copy of the scripts that drive the peers.
+    pub(crate) node: PathBuf,
+    /// A Python with aiortc.
+    pub(crate) python: PathBuf,
+}
+
+fn must(what: &str, command: &mut Command) -> Result<(), String> {
+    let output = run(what, command)?;
+    if output.success { Ok(()) } else { Err(format!("{what} failed:\n{}", tail(&output.text, 30))) }
+}
+
+fn on_path(program: &str) -> bool {
+    let Some(path) = std::env::var_os("PATH") else { return false };
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Debian packages for programs that are not there yet.
+fn apt(programs: &[(&str, &str)]) -> Result<(), String> {
+    let missing: Vec<&str> = programs.iter().filter(|(program, _)| !on_path(program)).map(|(_, name)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    must("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
+    must(&format!("apt-get install {}", missing.join(" ")), install.env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// Makes sure that everything the live tests need is here.
+pub(crate) fn peers() -> Result<Peers, String> {
+    apt(&[
+        ("chromium", "chromium"),
+        ("firefox-esr", "firefox-esr"),
+        ("node", "nodejs"),
+        ("npm", "npm"),
+        ("python3", "python3"),
+    ])?;
+    let node = work_dir().join("live");
+    fs::create_dir_all(&node).map_err(|e| e.to_string())?;
+    let scripts = root().join("conformance/live");
+    for entry in fs::read_dir(&scripts).map_err(|e| format!("{}: {e}", scripts.display()))? {
+        let entry = entry.map_err(|e| e.to_string())?;
+        if entry.path().is_file() {
+            fs::copy(entry.path(), node.join(entry.file_name())).map_err(|e| e.to_string())?;
+        }
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock"]).current_dir(&node);
+    must("npm install", npm.env("PUPPETEER_SKIP_DOWNLOAD", "1"))?;
+
+    let venv = work_dir().join("venv");
+    let python = venv.join("bin/python");
+    if !python.exists() {
+        // Debian ships venv apart from python3; ask for it only where it is missing.
+        if must("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv)).is_err() {
+            must("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
+            let mut install = Command::new("apt-get");
+            install.args(["install", "-y", "-qq", "python3-venv"]).env("DEBIAN_FRONTEND", "noninteractive");
+            must("apt-get install python3-venv", &mut install)?;
+            must("python3 -m venv", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+        }
+    }
+    let requirements = node.join("requirements.txt");
+    must("pip install", Command::new(&python).args(["-m", "pip", "install", "-q", "-r"]).arg(requirements))?;
+    Ok(Peers { node, python })
+}
