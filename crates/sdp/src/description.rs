@@ -1,0 +1,290 @@
+use std::fmt::{self, Write as _};
+use std::ops::Range;
+use std::str::FromStr;
+
+use crate::error::{ErrorKind, ParseError};
+use crate::grammar;
+use crate::section::{Ending, Line, Section};
+
+/// The longest text that is read, in bytes. A description of ten thousand m-sections fits.
+pub const MAX_LENGTH: usize = 16 << 20;
+
+/// A whole description (RFC 8866 §5): the session level, then the media descriptions.
+///
+/// `parse` then `to_string` gives the same bytes back, whatever stood in them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SessionDescription {
+    /// The lines before the first `m=`.
+    pub session: Section,
+    /// The media descriptions, in order: an m-line index is an index into this.
+    pub media: Vec<MediaDescription>,
+}
+
+impl SessionDescription {
+    /// Reads a description in time linear in its length.
+    ///
+    /// # Errors
+    /// [`ParseError`] when the text is not SDP at all. Attributes are judged when they are asked for, not here.
+    pub fn parse(text: &str) -> Result<Self, ParseError> {
+        grammar::description(text)
+    }
+
+    /// Like [`Self::parse`], from bytes that should be UTF-8.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and [`ErrorKind::NotText`].
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Self, ParseError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| ParseError {
+            line: 0,
+            kind: ErrorKind::NotText,
+        })?;
+        Self::parse(text)
+    }
+
+    /// A description with `v=0`, the given `o=`, `s=-` and `t=0 0` (RFC 9429 §5.2.1), and no media.
+    pub fn new(origin: &Origin<'_>) -> Self {
+        let mut session = Section::new();
+        session.push(Line::new('v', "0"));
+        session.push(Line::new('o', origin.to_string()));
+        session.push(Line::new('s', "-"));
+        session.push(Line::new('t', "0 0"));
+        Self {
+            session,
+            media: Vec::new(),
+        }
+    }
+
+    /// The `o=` line.
+    pub fn origin(&self) -> Option<Origin<'_>> {
+        let line = self.session.lines().iter().find(|line| line.letter == b'o')?;
+        grammar::origin(&line.value)
+    }
+
+    /// Replaces the `o=` line.
+    pub fn set_origin(&mut self, origin: &Origin<'_>) {
+        let value = origin.to_string().into_boxed_str();
+        if let Some(line) = self.session.lines.iter_mut().find(|line| line.letter == b'o') {
+            line.value = value;
+        }
+    }
+
+    /// The media description whose `a=mid` is `mid`, with its index.
+    pub fn media_by_mid(&self, mid: &str) -> Option<(usize, &MediaDescription)> {
+        self.media
+            .iter()
+            .enumerate()
+            .find(|(_, media)| media.section.mid() == Some(mid))
+    }
+
+    /// The direction of a media description: its own, else the session's, else `sendrecv` (RFC 8866 §6.7).
+    pub fn direction_of(&self, media: &MediaDescription) -> crate::Direction {
+        media
+            .section
+            .direction()
+            .or_else(|| self.session.direction())
+            .unwrap_or(crate::Direction::SendRecv)
+    }
+
+    /// The length of the text in bytes.
+    pub fn text_len(&self) -> usize {
+        let lines = |section: &Section| -> usize {
+            section
+                .lines
+                .iter()
+                .map(|line| line.ending.as_str().len() + if line.letter == 0 { 0 } else { 2 + line.value.len() })
+                .sum()
+        };
+        lines(&self.session)
+            + self
+                .media
+                .iter()
+                .map(|media| 2 + media.line.text.len() + media.line.ending.as_str().len() + lines(&media.section))
+                .sum::<usize>()
+    }
+
+    /// The text, in one allocation.
+    pub fn to_text(&self) -> String {
+        let mut out = String::with_capacity(self.text_len());
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut out);
+        out
+    }
+
+    fn write(&self, out: &mut impl fmt::Write) -> fmt::Result {
+        for line in &self.session.lines {
+            line.write(out)?;
+        }
+        for media in &self.media {
+            out.write_str("m=")?;
+            out.write_str(&media.line.text)?;
+            out.write_str(media.line.ending.as_str())?;
+            for line in &media.section.lines {
+                line.write(out)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SessionDescription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f)
+    }
+}
+
+impl FromStr for SessionDescription {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        Self::parse(text)
+    }
+}
+
+/// The `o=` line (RFC 8866 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'a> {
+    /// The user name, or `-`.
+    pub username: &'a str,
+    /// The session id: the same for the life of a session.
+    pub session_id: u64,
+    /// The session version: one more for each changed description (RFC 3264 §8).
+    pub session_version: u64,
+    /// `IN`.
+    pub network_type: &'a str,
+    /// `IP4` or `IP6`.
+    pub address_type: &'a str,
+    /// An address; WebRTC says nothing true here.
+    pub address: &'a str,
+}
+
+impl fmt::Display for Origin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {} {} {} {} {}",
+            self.username, self.session_id, self.session_version, self.network_type, self.address_type, self.address
+        )
+    }
+}
+
+/// The `m=` line (RFC 8866 §5.14).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaLine {
+    pub(crate) text: Box<str>,
+    pub(crate) ending: Ending,
+    pub(crate) media: Range<u32>,
+    pub(crate) port: u16,
+    pub(crate) port_text: Range<u32>,
+    pub(crate) protocol: Range<u32>,
+    pub(crate) formats: Range<u32>,
+}
+
+impl MediaLine {
+    /// A line to be written. A media or protocol that is empty, or has spaces, makes a line that cannot be read back.
+    pub fn new<'a>(media: &str, port: u16, protocol: &str, formats: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut text = format!("{media} {port} {protocol}");
+        let protocol_end = text.len() as u32;
+        let protocol_start = protocol_end - protocol.len() as u32;
+        for format in formats {
+            text.push(' ');
+            text.push_str(format);
+        }
+        let formats = (protocol_end + 1).min(text.len() as u32)..text.len() as u32;
+        let media_end = media.len() as u32;
+        Self {
+            ending: Ending::CrLf,
+            media: 0..media_end,
+            port,
+            port_text: media_end + 1..protocol_start - 1,
+            protocol: protocol_start..protocol_end,
+            formats,
+            text: text.into_boxed_str(),
+        }
+    }
+
+    fn slice(&self, range: &Range<u32>) -> &str {
+        self.text
+            .get(range.start as usize..range.end as usize)
+            .unwrap_or_default()
+    }
+
+    /// Everything after `m=`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `audio`, `video`, `application`, ...
+    pub fn media(&self) -> &str {
+        self.slice(&self.media)
+    }
+
+    /// The port; 0 means rejected, or bundle-only (RFC 3264 §6, RFC 9143 §6).
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `UDP/TLS/RTP/SAVPF`, `UDP/DTLS/SCTP`, ...
+    pub fn protocol(&self) -> &str {
+        self.slice(&self.protocol)
+    }
+
+    /// The formats as they stand: payload types for RTP, `webrtc-datachannel` for data.
+    pub fn formats(&self) -> impl Iterator<Item = &str> {
+        self.slice(&self.formats).split_ascii_whitespace()
+    }
+
+    /// The formats that are RTP payload types (0 to 127); others are passed over.
+    pub fn payload_types(&self) -> impl Iterator<Item = u8> {
+        self.formats().filter_map(grammar::payload_type)
+    }
+
+    /// Writes another port.
+    pub fn set_port(&mut self, port: u16) {
+        let (start, end) = (self.port_text.start as usize, self.port_text.end as usize);
+        let mut text = String::with_capacity(self.text.len() + 5);
+        text.push_str(&self.text[..start]);
+        let _ = write!(text, "{port}");
+        let new_end = text.len();
+        text.push_str(&self.text[end..]);
+        let shift = |at: u32| at - end as u32 + new_end as u32;
+        self.port = port;
+        self.port_text.end = new_end as u32;
+        self.protocol = shift(self.protocol.start)..shift(self.protocol.end);
+        self.formats = shift(self.formats.start)..shift(self.formats.end);
+        self.text = text.into_boxed_str();
+    }
+}
+
+/// One media description: the `m=` line and the lines below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MediaDescription {
+    /// The `m=` line.
+    pub line: MediaLine,
+    /// The lines below it.
+    pub section: Section,
+}
+
+impl MediaDescription {
+    /// A media description with no lines below the `m=` line yet.
+    pub fn new(line: MediaLine) -> Self {
+        Self {
+            line,
+            section: Section::new(),
+        }
+    }
+
+    /// Whether the section is refused: port 0 without `a=bundle-only` (RFC 3264 §6, RFC 9143 §6).
+    pub fn is_rejected(&self) -> bool {
+        self.line.port() == 0 && !self.section.bundle_only()
+    }
+
+    /// The `a=rtpmap` of a payload type.
+    pub fn rtpmap(&self, payload_type: u8) -> Option<crate::RtpMap<'_>> {
+        self.section.rtpmaps().find(|map| map.payload_type == payload_type)
+    }
+
+    /// The `a=fmtp` of a payload type.
+    pub fn fmtp(&self, payload_type: u8) -> Option<crate::Fmtp<'_>> {
+        self.section.fmtps().find(|fmtp| fmtp.payload_type == payload_type)
+    }
+}
