@@ -1,0 +1,76 @@
+// Starts the Debian browsers headless, with fake camera and microphone.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import puppeteer from 'puppeteer-core';
+
+const CHROMIUM_FLAGS = [
+  '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--mute-audio',
+  '--disable-background-networking', '--disable-component-update', '--disable-sync', '--disable-extensions',
+  '--disable-dev-shm-usage', '--autoplay-policy=no-user-gesture-required', '--use-fake-ui-for-media-stream',
+  '--use-fake-device-for-media-stream', '--disable-background-timer-throttling',
+  '--disable-renderer-backgrounding', '--disable-backgrounding-occluded-windows',
+  // Only the last --disable-features counts, so puppeteer's own defaults are dropped below.
+  '--disable-features=WebRtcHideLocalIpsWithMdns,Translate,MediaRouter,OptimizationHints',
+];
+
+const FIREFOX_PREFERENCES = {
+  'media.navigator.streams.fake': true,
+  'media.navigator.permission.disabled': true,
+  'media.peerconnection.ice.obfuscate_host_addresses': false,
+  'media.autoplay.default': 0,
+  'media.autoplay.blocking_policy': 0,
+  'app.update.auto': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+};
+
+/**
+ * Starts `name` ('chromium' or 'firefox').
+ * Options: `mdns` keeps Chromium's .local candidates; `prefs` adds Firefox preferences.
+ */
+export async function launch(name, { mdns = false, prefs = {} } = {}) {
+  const profile = await mkdtemp(join(tmpdir(), `antiphon-${name}-`));
+  let browser;
+  if (name === 'chromium') {
+    const args = mdns ? CHROMIUM_FLAGS.map((f) => f.replace('WebRtcHideLocalIpsWithMdns,', '')) : CHROMIUM_FLAGS;
+    browser = await puppeteer.launch({
+      executablePath: '/usr/bin/chromium',
+      userDataDir: profile,
+      ignoreDefaultArgs: true,
+      args: [...args, `--user-data-dir=${profile}`, '--remote-debugging-port=0', 'about:blank'],
+    });
+  } else if (name === 'firefox') {
+    browser = await puppeteer.launch({
+      browser: 'firefox',
+      executablePath: '/usr/bin/firefox-esr',
+      userDataDir: profile,
+      headless: true,
+      extraPrefsFirefox: { ...FIREFOX_PREFERENCES, ...prefs },
+    });
+  } else {
+    throw new Error(`no browser is called ${name}`);
+  }
+  return {
+    browser,
+    async close() {
+      await browser.close().catch(() => {});
+      await rm(profile, { recursive: true, force: true, maxRetries: 5 }).catch(() => {});
+    },
+  };
+}
+
+/** Prints one measurement; `cargo xtask test` reads these lines. */
+export function cell(peer, role, feature, value, ok) {
+  console.log(JSON.stringify({ peer, role, feature, value: String(value), ok: Boolean(ok) }));
+}
+
+export const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+
+/** Rejects when `promise` takes longer than `ms`: a bound that keeps a broken run finite, not a measure. */
+export function within(ms, what, promise) {
+  let timer;
+  const late = new Promise((_, fail) => {
+    timer = setTimeout(() => fail(new Error(`${what}: nothing within ${ms / 1000} s`)), ms);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
