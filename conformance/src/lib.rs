@@ -1,2 +1,4 @@
-//! Browser captures replayed through Antiphon, offline.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+pub mod capture;
