@@ -1,0 +1,308 @@
+use antiphon_sansio::Rng;
+use antiphon_sdp::{Direction, SessionDescription};
+
+use crate::capabilities::MediaCapabilities;
+use crate::error::JsepError;
+use crate::plan::Plan;
+use crate::transceiver::{Sender, Transceiver, TransceiverInit};
+use crate::types::{
+    IceCandidate, LocalTransport, MediaKind, OfferOptions, RemoteCandidate, SdpType, SignalingState, TransceiverId,
+};
+
+/// What a [`Negotiator`] is told once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Codecs and header extensions.
+    pub capabilities: MediaCapabilities,
+    /// The largest data-channel message that we take, in bytes; 0 means any size. Browsers say 262144.
+    pub max_message_size: u64,
+    /// Our SCTP port.
+    pub sctp_port: u16,
+    /// The CNAME of all our streams (RFC 7022); drawn at random if empty.
+    pub cname: String,
+    /// Mark all sections but the first `a=bundle-only` with port 0 when first offered (`bundlePolicy: max-bundle`).
+    /// Either way everything runs on one transport.
+    pub bundle_only: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            capabilities: MediaCapabilities::default(),
+            max_message_size: 262_144,
+            sctp_port: 5000,
+            cname: String::new(),
+            bundle_only: false,
+        }
+    }
+}
+
+/// Offer and answer for one peer connection (RFC 9429): the signalling state, the descriptions and the transceiver table.
+///
+/// Pure: no clock, no socket, no transport. Each `set_*` checks everything first; on `Err` nothing has changed.
+#[derive(Debug)]
+pub struct Negotiator {
+    config: Config,
+    state: SignalingState,
+    transceivers: Vec<Transceiver>,
+    next_id: u32,
+    wants_data: bool,
+    ice_restart_wanted: bool,
+}
+
+impl Negotiator {
+    /// A negotiator in state `stable`, with no transceivers. `rng` gives the session id and the CNAME.
+    pub fn new(mut config: Config, mut rng: Rng) -> Self {
+        if config.cname.is_empty() {
+            config.cname = rng.ice_chars(16);
+        }
+        Self {
+            config,
+            state: SignalingState::Stable,
+            transceivers: Vec::new(),
+            next_id: 0,
+            wants_data: false,
+            ice_restart_wanted: false,
+        }
+    }
+
+    /// The configuration, with the CNAME that is used.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The signalling state.
+    pub fn signaling_state(&self) -> SignalingState {
+        self.state
+    }
+
+    /// Adds a transceiver; the next offer will have a section for it.
+    pub fn add_transceiver(&mut self, kind: MediaKind, init: TransceiverInit) -> TransceiverId {
+        let id = TransceiverId(self.next_id);
+        self.next_id += 1;
+        self.transceivers.push(Transceiver {
+            id,
+            kind,
+            direction: init.direction,
+            sender: init.sender,
+            from_add_track: init.from_add_track,
+            from_remote: false,
+            stopping: false,
+            codec_preferences: Vec::new(),
+            state: Default::default(),
+        });
+        id
+    }
+
+    /// The transceivers, in the order of their making; stopped ones are gone once their exchange has ended.
+    pub fn transceivers(&self) -> impl Iterator<Item = &Transceiver> {
+        self.transceivers.iter()
+    }
+
+    /// One transceiver.
+    pub fn transceiver(&self, id: TransceiverId) -> Option<&Transceiver> {
+        self.transceivers.iter().find(|transceiver| transceiver.id == id)
+    }
+
+    /// Sets the preferred direction; the next exchange negotiates it.
+    ///
+    /// # Errors
+    /// [`JsepError::NoTransceiver`].
+    pub fn set_direction(&mut self, id: TransceiverId, direction: Direction) -> Result<(), JsepError> {
+        self.live(id)?.direction = direction;
+        Ok(())
+    }
+
+    /// Says what a transceiver sends: streams, track, SSRCs, simulcast layers. `from_add_track` marks it as used by
+    /// `add_track` (W3C: such a transceiver survives a rollback, and may be taken by a remote offer).
+    ///
+    /// # Errors
+    /// [`JsepError::NoTransceiver`].
+    pub fn set_sender(&mut self, id: TransceiverId, sender: Sender, from_add_track: bool) -> Result<(), JsepError> {
+        let transceiver = self.live(id)?;
+        transceiver.sender = sender;
+        transceiver.from_add_track |= from_add_track;
+        Ok(())
+    }
+
+    /// Names the codecs to negotiate, best first, by encoding name (`VP8`) or name and parameters
+    /// (`H264 packetization-mode=1;profile-level-id=42e01f`); empty means all that we have.
+    ///
+    /// # Errors
+    /// [`JsepError::NoTransceiver`].
+    pub fn set_codec_preferences(&mut self, id: TransceiverId, preferences: Vec<String>) -> Result<(), JsepError> {
+        self.live(id)?.codec_preferences = preferences;
+        Ok(())
+    }
+
+    /// Stops a transceiver: at once if it has no section yet, else with the next exchange. Returns whether it is stopped
+    /// (and gone) already.
+    ///
+    /// # Errors
+    /// [`JsepError::NoTransceiver`].
+    pub fn stop(&mut self, id: TransceiverId) -> Result<bool, JsepError> {
+        let transceiver = self.live(id)?;
+        transceiver.stopping = true;
+        Ok(false)
+    }
+
+    /// Asks for a data section in the next offer: the first data channel was created.
+    pub fn want_data(&mut self) {
+        self.wants_data = true;
+    }
+
+    /// Notes that ICE shall restart (`restart_ice`): negotiation is needed until an exchange with new local credentials
+    /// has ended.
+    pub fn restart_ice(&mut self) {
+        self.ice_restart_wanted = true;
+    }
+
+    /// Whether `restart_ice` still waits for its exchange: `create_offer` must be given new credentials.
+    pub fn ice_restart_wanted(&self) -> bool {
+        self.ice_restart_wanted
+    }
+
+    /// Whether the next `create_answer` must be given new ICE credentials: the peer's offer restarts ICE
+    /// (RFC 9429 §5.3.1).
+    pub fn answer_needs_new_credentials(&self) -> bool {
+        false
+    }
+
+    /// Whether an offer would change anything (W3C "check if negotiation is needed"). `false` outside `stable`.
+    pub fn negotiation_needed(&self) -> bool {
+        false
+    }
+
+    /// Makes an offer (RFC 9429 §5.2). The state does not change; set it with [`Self::set_local`].
+    ///
+    /// # Errors
+    /// [`JsepError::InvalidState`] outside `stable` and `have-local-offer`; [`JsepError::LocalTransport`];
+    /// [`JsepError::CredentialsInUse`].
+    pub fn create_offer(
+        &mut self,
+        options: &OfferOptions,
+        transport: &LocalTransport,
+    ) -> Result<SessionDescription, JsepError> {
+        let _ = (options, transport);
+        Err(self.invalid("create an offer"))
+    }
+
+    /// Makes an answer (RFC 9429 §5.3).
+    ///
+    /// # Errors
+    /// [`JsepError::InvalidState`] outside `have-remote-offer` and `have-local-pranswer`; [`JsepError::LocalTransport`].
+    pub fn create_answer(&mut self, transport: &LocalTransport) -> Result<SessionDescription, JsepError> {
+        let _ = transport;
+        Err(self.invalid("create an answer"))
+    }
+
+    /// The type that a local description without one has (W3C `setLocalDescription()`): an offer, or an answer if the
+    /// peer's offer waits.
+    pub fn implicit_type(&self) -> SdpType {
+        match self.state {
+            SignalingState::HaveRemoteOffer | SignalingState::HaveLocalPrAnswer => SdpType::Answer,
+            _ => SdpType::Offer,
+        }
+    }
+
+    /// Sets a local description (RFC 9429 §5.9): one that [`Self::create_offer`] or [`Self::create_answer`] made last.
+    /// With [`SdpType::Rollback`] the description is not looked at.
+    ///
+    /// # Errors
+    /// Any [`JsepError`]; nothing has changed then.
+    pub fn set_local(&mut self, kind: SdpType, description: &SessionDescription) -> Result<Plan, JsepError> {
+        let _ = description;
+        Err(JsepError::set(true, kind, self.state))
+    }
+
+    /// Sets a remote description (RFC 9429 §5.10). An offer that meets our own pending offer takes that back first
+    /// (W3C implicit rollback); the plan then holds both.
+    ///
+    /// # Errors
+    /// Any [`JsepError`]; nothing has changed then.
+    pub fn set_remote(&mut self, kind: SdpType, description: &SessionDescription) -> Result<Plan, JsepError> {
+        let _ = description;
+        Err(JsepError::set(false, kind, self.state))
+    }
+
+    /// Takes back whichever description is pending.
+    ///
+    /// # Errors
+    /// [`JsepError::InvalidState`] when there is none.
+    pub fn rollback(&mut self) -> Result<Plan, JsepError> {
+        Err(self.invalid("roll back"))
+    }
+
+    /// Ends it: state `closed`, every later call is refused.
+    pub fn close(&mut self) {
+        self.state = SignalingState::Closed;
+    }
+
+    /// Judges a trickled candidate and enters it into the remote description (W3C `addIceCandidate`). `Ok(None)`: it is
+    /// meant for a section that is rejected or not on the transport, and is passed over.
+    ///
+    /// # Errors
+    /// [`JsepError::NoRemoteDescription`], [`JsepError::CandidateSection`], [`JsepError::CandidateGeneration`],
+    /// [`JsepError::CandidateSyntax`].
+    pub fn add_remote_candidate(&mut self, candidate: &IceCandidate) -> Result<Option<RemoteCandidate>, JsepError> {
+        let _ = candidate;
+        Err(JsepError::NoRemoteDescription)
+    }
+
+    /// Enters a candidate that we gathered into the local description (RFC 9429 §3.5.1), and says which section an
+    /// `icecandidate` event shall name. `None` while there is no local description of that generation.
+    pub fn add_local_candidate(&mut self, candidate: &str, ufrag: &str) -> Option<IceCandidate> {
+        let _ = (candidate, ufrag);
+        None
+    }
+
+    /// Notes the end of gathering in the local description, and gives the end-of-candidates to be signalled.
+    pub fn end_of_local_candidates(&mut self, ufrag: &str) -> Option<IceCandidate> {
+        let _ = ufrag;
+        None
+    }
+
+    /// The last local description that an exchange ended with.
+    pub fn current_local_description(&self) -> Option<(SdpType, &SessionDescription)> {
+        None
+    }
+
+    /// The local description of the exchange under way.
+    pub fn pending_local_description(&self) -> Option<(SdpType, &SessionDescription)> {
+        None
+    }
+
+    /// The last remote description that an exchange ended with.
+    pub fn current_remote_description(&self) -> Option<(SdpType, &SessionDescription)> {
+        None
+    }
+
+    /// The remote description of the exchange under way.
+    pub fn pending_remote_description(&self) -> Option<(SdpType, &SessionDescription)> {
+        None
+    }
+
+    /// The pending local description, else the current one.
+    pub fn local_description(&self) -> Option<(SdpType, &SessionDescription)> {
+        self.pending_local_description().or(self.current_local_description())
+    }
+
+    /// The pending remote description, else the current one.
+    pub fn remote_description(&self) -> Option<(SdpType, &SessionDescription)> {
+        self.pending_remote_description().or(self.current_remote_description())
+    }
+
+    fn live(&mut self, id: TransceiverId) -> Result<&mut Transceiver, JsepError> {
+        self.transceivers
+            .iter_mut()
+            .find(|transceiver| transceiver.id == id && !transceiver.state.stopped)
+            .ok_or(JsepError::NoTransceiver)
+    }
+
+    fn invalid(&self, operation: &'static str) -> JsepError {
+        JsepError::InvalidState {
+            operation,
+            state: self.state,
+        }
+    }
+}
