@@ -1,2 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod channel;
+mod channels;
+mod config;
+mod error;
+mod event;
+
+pub use antiphon_sctp as sctp;
+pub use channel::{ChannelId, ChannelInfo, ChannelInit, ChannelState, Priority};
+pub use channels::DataChannels;
+pub use config::{Config, DtlsRole};
+pub use error::{OpenError, SendError};
+pub use event::{Event, Message, MessageKind, Stats};

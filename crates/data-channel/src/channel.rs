@@ -1,0 +1,115 @@
+/// Names a channel for as long as the [`DataChannels`](crate::DataChannels) live; unlike a stream id it is never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChannelId(pub(crate) u64);
+
+/// Where a channel stands (W3C `RTCDataChannelState`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChannelState {
+    /// Waits for the association.
+    Connecting,
+    /// Takes messages.
+    Open,
+    /// The streams are being reset.
+    Closing,
+    /// Over.
+    Closed,
+}
+
+/// The importance of a channel (RFC 8831 §6.4); any number may come from a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Priority(pub u16);
+
+impl Priority {
+    /// Below normal.
+    pub const VERY_LOW: Self = Self(128);
+    /// Normal.
+    pub const LOW: Self = Self(256);
+    /// High.
+    pub const MEDIUM: Self = Self(512);
+    /// Extra high.
+    pub const HIGH: Self = Self(1024);
+}
+
+impl Default for Priority {
+    fn default() -> Self {
+        Self::LOW
+    }
+}
+
+/// What a new channel shall be (W3C `RTCDataChannelInit` and the label).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelInit {
+    /// A name for the application; need not be unique.
+    pub label: String,
+    /// A subprotocol's name; may be empty.
+    pub protocol: String,
+    /// Whether messages arrive in order.
+    pub ordered: bool,
+    /// Milliseconds during which a message is (re)transmitted. Not together with `max_retransmits`.
+    pub max_packet_life_time: Option<u16>,
+    /// How often a message is retransmitted. Not together with `max_packet_life_time`.
+    pub max_retransmits: Option<u16>,
+    /// `Some(id)`: both applications open the channel with this id, no DCEP is spoken.
+    pub negotiated: Option<u16>,
+    /// Announced to the peer.
+    pub priority: Priority,
+}
+
+impl Default for ChannelInit {
+    fn default() -> Self {
+        Self {
+            label: String::new(),
+            protocol: String::new(),
+            ordered: true,
+            max_packet_life_time: None,
+            max_retransmits: None,
+            negotiated: None,
+            priority: Priority::default(),
+        }
+    }
+}
+
+impl ChannelInit {
+    /// A reliable, ordered channel with this label.
+    pub fn new(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What is known of a channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelInfo {
+    /// The stream id; `None` until the DTLS role is known.
+    pub id: Option<u16>,
+    /// The label.
+    pub label: String,
+    /// The subprotocol.
+    pub protocol: String,
+    /// Whether messages arrive in order.
+    pub ordered: bool,
+    /// Milliseconds during which a message is (re)transmitted.
+    pub max_packet_life_time: Option<u16>,
+    /// How often a message is retransmitted.
+    pub max_retransmits: Option<u16>,
+    /// Whether the applications agreed on the id without DCEP.
+    pub negotiated: bool,
+    /// The priority.
+    pub priority: Priority,
+    /// Where the channel stands.
+    pub state: ChannelState,
+    /// Bytes of messages that have not been sent for the first time.
+    pub buffered_amount: usize,
+    /// See [`set_buffered_amount_low_threshold`](crate::DataChannels::set_buffered_amount_low_threshold).
+    pub buffered_amount_low_threshold: usize,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Bytes sent, without any header.
+    pub bytes_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Bytes received, without any header.
+    pub bytes_received: u64,
+}

@@ -1,0 +1,62 @@
+use std::time::Duration;
+
+/// What an association is told before it starts. Every value may be changed; the defaults suit WebRTC.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Our SCTP port: `a=sctp-port` of the local description (RFC 8841 §5).
+    pub local_port: u16,
+    /// The peer's SCTP port.
+    pub remote_port: u16,
+    /// The largest SCTP packet in bytes, common header included, what carries it (DTLS, UDP, IP) not. At least
+    /// [`MIN_PACKET`]; values are rounded down to a multiple of four.
+    pub max_packet: usize,
+    /// Bytes that wait for the application before the peer is told to pause: the largest a_rwnd.
+    pub receive_buffer: usize,
+    /// Bytes that may wait for transmission, all streams together.
+    pub send_buffer: usize,
+    /// The largest message in bytes that is taken from the peer. A larger one ends the association.
+    pub max_receive_message: usize,
+    /// How many streams we ask for, and grant, in each direction.
+    pub streams: u16,
+    /// RTO.Initial (RFC 9260 §16).
+    pub rto_initial: Duration,
+    /// RTO.Min.
+    pub rto_min: Duration,
+    /// RTO.Max.
+    pub rto_max: Duration,
+    /// How long a SACK may wait for company (RFC 9260 §6.2).
+    pub delayed_ack: Duration,
+    /// HB.interval: how long an idle association waits before it asks whether the peer is there.
+    pub heartbeat_interval: Duration,
+    /// Association.Max.Retrans: consecutive unanswered timeouts before the peer counts as gone.
+    pub max_retransmits: u32,
+    /// Max.Init.Retransmits, for INIT and COOKIE ECHO.
+    pub max_init_retransmits: u32,
+    /// Valid.Cookie.Life.
+    pub cookie_lifetime: Duration,
+}
+
+/// The smallest [`Config::max_packet`] that is honoured.
+pub const MIN_PACKET: usize = 512;
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            local_port: 5000,
+            remote_port: 5000,
+            max_packet: 1188,
+            receive_buffer: 5 * 1024 * 1024,
+            send_buffer: 16 * 1024 * 1024,
+            max_receive_message: 256 * 1024,
+            streams: u16::MAX,
+            rto_initial: Duration::from_millis(500),
+            rto_min: Duration::from_millis(200),
+            rto_max: Duration::from_secs(60),
+            delayed_ack: Duration::from_millis(200),
+            heartbeat_interval: Duration::from_secs(30),
+            max_retransmits: 10,
+            max_init_retransmits: 8,
+            cookie_lifetime: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,114 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::Error;
+
+/// A message from or to the peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The stream that carries it.
+    pub stream: u16,
+    /// The payload protocol identifier.
+    pub ppid: u32,
+    /// Never empty. A message that came in one chunk is a slice of the packet that was handed in (small ones are copied).
+    pub data: Bytes,
+    /// Whether the message was sent unordered.
+    pub unordered: bool,
+}
+
+/// How a message is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendOptions {
+    /// The message may overtake others of its stream.
+    pub unordered: bool,
+    /// Give the message up after this many retransmissions of one of its chunks (RFC 7496 §3.2).
+    pub max_retransmits: Option<u16>,
+    /// Give the message up after this time (RFC 3758 §4.1).
+    pub lifetime: Option<Duration>,
+}
+
+/// What happened. At most one `Readable` and one `BufferedAmountLow` per stream wait in the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The handshake is complete.
+    Connected,
+    /// The stream has gained messages.
+    Readable(u16),
+    /// The stream's queued bytes have fallen to its threshold.
+    BufferedAmountLow(u16),
+    /// The peer has reset its outgoing side of the stream: all that it sent has arrived (RFC 6525 §5.2.2).
+    IncomingReset(u16),
+    /// The peer has confirmed the reset that we asked for; `ok` is false if it denied it.
+    OutgoingReset {
+        /// The stream.
+        stream: u16,
+        /// Whether the peer performed it.
+        ok: bool,
+    },
+    /// The association ended in an orderly way.
+    Closed,
+    /// The association ended otherwise.
+    Failed(Error),
+}
+
+/// Where the association stands (RFC 9260 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Before [`connect`](crate::Association::connect), or after the end.
+    Closed,
+    /// INIT sent.
+    CookieWait,
+    /// COOKIE ECHO sent.
+    CookieEchoed,
+    /// Data flows.
+    Established,
+    /// We close as soon as everything is acknowledged.
+    ShutdownPending,
+    /// SHUTDOWN sent.
+    ShutdownSent,
+    /// The peer closes; we first finish sending.
+    ShutdownReceived,
+    /// SHUTDOWN ACK sent.
+    ShutdownAckSent,
+}
+
+/// Figures since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Packets written.
+    pub packets_sent: u64,
+    /// Packets taken in with a correct checksum and tag.
+    pub packets_received: u64,
+    /// Packets dropped: checksum, tag, ports or framing wrong.
+    pub packets_dropped: u64,
+    /// DATA chunks written, retransmissions included.
+    pub chunks_sent: u64,
+    /// DATA chunks written again.
+    pub chunks_retransmitted: u64,
+    /// DATA chunks that arrived again.
+    pub chunks_duplicate: u64,
+    /// DATA chunks refused for want of buffer or because they lay outside every window.
+    pub chunks_refused: u64,
+    /// Chunks that broke a rule and were ignored.
+    pub chunks_invalid: u64,
+    /// Messages given up under partial reliability.
+    pub messages_abandoned: u64,
+    /// User bytes handed to [`send`](crate::Association::send).
+    pub bytes_sent: u64,
+    /// User bytes of whole messages received.
+    pub bytes_received: u64,
+    /// Expiries of T3-rtx.
+    pub timeouts: u64,
+    /// Smoothed round-trip time.
+    pub srtt: Option<Duration>,
+    /// Congestion window in bytes.
+    pub congestion_window: usize,
+    /// Bytes sent and not acknowledged, chunk headers included.
+    pub in_flight: usize,
+    /// The peer's receive window less what is in flight.
+    pub peer_window: usize,
+    /// Our receive window.
+    pub receive_window: usize,
+}
