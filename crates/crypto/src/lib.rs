@@ -1,2 +1,29 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod algorithm;
+mod error;
+mod kdf;
+mod mac;
+#[cfg(feature = "null")]
+mod null_provider;
+mod one_shot;
+mod provider;
+mod ring_provider;
+mod rust_provider;
+mod secret;
+mod signing;
+mod tag;
+
+pub use algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+pub use error::{AuthError, CryptoError};
+pub use kdf::{hkdf_expand, hkdf_extract, tls12_prf};
+#[cfg(feature = "null")]
+pub use null_provider::null_provider;
+pub use one_shot::{digest, hmac_sha1, hmac_sha256, md5, sha1, sha256};
+pub use provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
+pub use ring_provider::ring_provider;
+pub use rust_provider::rust_provider;
+pub use secret::Secret;
+pub use signing::{SigningKey, verify_signature};
+pub use tag::{Digest, Tag, constant_time_eq};

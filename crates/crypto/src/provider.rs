@@ -1,0 +1,107 @@
+use std::fmt;
+
+use antiphon_sansio::Rng;
+
+use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+use crate::error::{AuthError, CryptoError};
+use crate::secret::Secret;
+use crate::signing::SigningKey;
+use crate::tag::{Digest, Tag};
+
+/// A provider is chosen once per peer and lives as long as the program.
+pub type Provider = &'static dyn CryptoProvider;
+
+/// Where the primitives come from. Making a key may allocate and expands its schedule; using it does neither.
+pub trait CryptoProvider: Send + Sync + fmt::Debug {
+    /// A short name for statistics and logs.
+    fn name(&self) -> &'static str;
+
+    /// An AEAD key of [`AeadAlgorithm::key_len`] bytes.
+    fn aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadKey>, CryptoError>;
+
+    /// An AES key of 16 or 32 bytes for counter mode.
+    fn aes_ctr(&self, key: &[u8]) -> Result<Box<dyn AesCtr>, CryptoError>;
+
+    /// An AES key of 16 or 32 bytes for single blocks.
+    fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError>;
+
+    /// An HMAC key of any length (RFC 2104 §2).
+    fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac>;
+
+    /// A running hash.
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash>;
+
+    /// An ephemeral key pair. A provider that draws its own randomness leaves `rng` untouched.
+    fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError>;
+
+    /// A private key from PKCS #8 DER: ECDSA on P-256 or P-384, or Ed25519.
+    fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError>;
+
+    /// Checks a signature; see [`crate::verify_signature`] for the form of `public_key`.
+    fn verify_signature(
+        &self,
+        scheme: SignatureScheme,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), AuthError>;
+}
+
+/// An AEAD key with its schedule expanded.
+pub trait AeadKey: Send + Sync {
+    /// Encrypts `data` in place and gives the detached tag. A nonce must never be used twice with one key.
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; TAG_LEN];
+
+    /// Checks and decrypts `data_and_tag` in place; the plaintext is its first bytes, as many as returned.
+    ///
+    /// After an error the contents of `data_and_tag` are unspecified: drop the packet.
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError>;
+}
+
+/// AES in counter mode with the key schedule kept.
+pub trait AesCtr: Send + Sync {
+    /// XORs the keystream that starts at counter block `iv` into `data`. The whole block counts, big-endian.
+    fn apply(&self, iv: &[u8; 16], data: &mut [u8]);
+}
+
+/// AES on single blocks with the key schedule kept (header protection, RFC 9147 §4.2.3).
+pub trait BlockCipher: Send + Sync {
+    /// Encrypts one block in place.
+    fn encrypt_block(&self, block: &mut [u8; 16]);
+}
+
+/// HMAC with the key block hashed once.
+pub trait Mac: Send + Sync {
+    /// The code over the concatenation of `parts`.
+    fn sign(&self, parts: &[&[u8]]) -> Tag;
+
+    /// Whether `received` is the code over `parts`, or its first bytes; see [`Tag::verify`].
+    fn verify(&self, parts: &[&[u8]], received: &[u8]) -> bool {
+        self.sign(parts).verify(received)
+    }
+}
+
+/// A running hash that can be forked, as handshake transcripts need.
+pub trait Hash: Send {
+    /// Adds bytes.
+    fn update(&mut self, data: &[u8]);
+
+    /// The hash of everything added.
+    fn finish(self: Box<Self>) -> Digest;
+
+    /// A copy that goes its own way from here.
+    fn fork(&self) -> Box<dyn Hash>;
+}
+
+/// One half of an ephemeral Diffie-Hellman exchange.
+pub trait KeyExchange: Send {
+    /// The group of the exchange.
+    fn group(&self) -> NamedGroup;
+
+    /// Our public value as it goes on the wire.
+    fn public_key(&self) -> &[u8];
+
+    /// The shared secret (the x coordinate for NIST curves). Refuses points off the curve and all-zero secrets
+    /// (RFC 8422 §5.10, RFC 7748 §6.1).
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<Secret, CryptoError>;
+}

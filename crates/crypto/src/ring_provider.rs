@@ -1,0 +1,201 @@
+use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipher};
+use aes::{Aes128, Aes256};
+use antiphon_sansio::Rng;
+use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
+use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey};
+use ring::digest;
+
+use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+use crate::error::{AuthError, CryptoError};
+use crate::mac::hmac_key;
+use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
+use crate::secret::Secret;
+use crate::signing::{self, SigningKey};
+use crate::tag::Digest;
+
+/// The default: ring, and RustCrypto for AES-CTR and AES blocks, which ring lacks, and HMAC, where ring is slower.
+///
+/// ring draws the randomness of key exchanges and ECDSA from the operating system, and does not wipe its AEAD keys.
+pub fn ring_provider() -> Provider {
+    &RingProvider
+}
+
+#[derive(Debug)]
+struct RingProvider;
+
+impl CryptoProvider for RingProvider {
+    fn name(&self) -> &'static str {
+        "ring"
+    }
+
+    fn aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        let algorithm = match algorithm {
+            AeadAlgorithm::Aes128Gcm => &aead::AES_128_GCM,
+            AeadAlgorithm::Aes256Gcm => &aead::AES_256_GCM,
+            AeadAlgorithm::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
+        };
+        let key = UnboundKey::new(algorithm, key).map_err(|_| CryptoError::KeyLength)?;
+        Ok(Box::new(RingAead(LessSafeKey::new(key))))
+    }
+
+    fn aes_ctr(&self, key: &[u8]) -> Result<Box<dyn AesCtr>, CryptoError> {
+        aes_ctr(key)
+    }
+
+    fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError> {
+        block_cipher(key)
+    }
+
+    fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
+        hmac_key(hash, key)
+    }
+
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash> {
+        Box::new(RingHash(digest::Context::new(match algorithm {
+            HashAlgorithm::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            HashAlgorithm::Sha256 => &digest::SHA256,
+            HashAlgorithm::Sha384 => &digest::SHA384,
+            HashAlgorithm::Sha512 => &digest::SHA512,
+        })))
+    }
+
+    fn start_exchange(&self, group: NamedGroup, _rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
+        start_exchange(group)
+    }
+
+    fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {
+        SigningKey::from_pkcs8_der(pkcs8)
+    }
+
+    fn verify_signature(
+        &self,
+        scheme: SignatureScheme,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), AuthError> {
+        signing::verify_signature(scheme, public_key, message, signature)
+    }
+}
+
+struct RingAead(LessSafeKey);
+
+impl AeadKey for RingAead {
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), data)
+            .expect("a datagram is far below the 64 GiB that a nonce may cover");
+        let mut bytes = [0; TAG_LEN];
+        bytes.copy_from_slice(tag.as_ref());
+        bytes
+    }
+
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError> {
+        self.0
+            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), data_and_tag)
+            .map(|plain| plain.len())
+            .map_err(|_| AuthError)
+    }
+}
+
+#[derive(Clone)]
+struct RingHash(digest::Context);
+
+impl Hash for RingHash {
+    fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    fn finish(self: Box<Self>) -> Digest {
+        Digest::new(self.0.finish().as_ref())
+    }
+
+    fn fork(&self) -> Box<dyn Hash> {
+        Box::new(self.clone())
+    }
+}
+
+pub(crate) fn start_exchange(group: NamedGroup) -> Result<Box<dyn KeyExchange>, CryptoError> {
+    let private = EphemeralPrivateKey::generate(agreement_algorithm(group), &signing::system_random())
+        .map_err(|_| CryptoError::Randomness)?;
+    let public = private.compute_public_key().map_err(|_| CryptoError::Randomness)?;
+    Ok(Box::new(RingExchange { group, private, public }))
+}
+
+fn agreement_algorithm(group: NamedGroup) -> &'static agreement::Algorithm {
+    match group {
+        NamedGroup::X25519 => &agreement::X25519,
+        NamedGroup::Secp256r1 => &agreement::ECDH_P256,
+        NamedGroup::Secp384r1 => &agreement::ECDH_P384,
+    }
+}
+
+struct RingExchange {
+    group: NamedGroup,
+    private: EphemeralPrivateKey,
+    public: agreement::PublicKey,
+}
+
+impl KeyExchange for RingExchange {
+    fn group(&self) -> NamedGroup {
+        self.group
+    }
+
+    fn public_key(&self) -> &[u8] {
+        self.public.as_ref()
+    }
+
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<Secret, CryptoError> {
+        let peer = UnparsedPublicKey::new(agreement_algorithm(self.group), peer);
+        agreement::agree_ephemeral(self.private, &peer, Secret::new).map_err(|_| CryptoError::PeerKey)
+    }
+}
+
+struct Ctr<C>(C);
+
+impl<C> AesCtr for Ctr<C>
+where
+    C: BlockCipherEncrypt<BlockSize = aes::cipher::consts::U16> + Send + Sync,
+{
+    fn apply(&self, iv: &[u8; 16], data: &mut [u8]) {
+        let core = ctr::CtrCore::<&C, ctr::flavors::Ctr128BE>::inner_iv_init(&self.0, iv.into());
+        ctr::Ctr128BE::from_core(core).apply_keystream(data);
+    }
+}
+
+struct Block<C>(C);
+
+impl<C> BlockCipher for Block<C>
+where
+    C: BlockCipherEncrypt<BlockSize = aes::cipher::consts::U16> + Send + Sync,
+{
+    fn encrypt_block(&self, block: &mut [u8; 16]) {
+        self.0.encrypt_block(block.into());
+    }
+}
+
+/// AES-CTR by RustCrypto, which picks AES-NI or VAES at run time.
+pub(crate) fn aes_ctr(key: &[u8]) -> Result<Box<dyn AesCtr>, CryptoError> {
+    match key.len() {
+        16 => Ok(Box::new(Ctr(aes128(key)?))),
+        32 => Ok(Box::new(Ctr(aes256(key)?))),
+        _ => Err(CryptoError::KeyLength),
+    }
+}
+
+pub(crate) fn block_cipher(key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError> {
+    match key.len() {
+        16 => Ok(Box::new(Block(aes128(key)?))),
+        32 => Ok(Box::new(Block(aes256(key)?))),
+        _ => Err(CryptoError::KeyLength),
+    }
+}
+
+fn aes128(key: &[u8]) -> Result<Aes128, CryptoError> {
+    Aes128::new_from_slice(key).map_err(|_| CryptoError::KeyLength)
+}
+
+fn aes256(key: &[u8]) -> Result<Aes256, CryptoError> {
+    Aes256::new_from_slice(key).map_err(|_| CryptoError::KeyLength)
+}

@@ -1,0 +1,126 @@
+use aes_gcm::aead::consts::{U12, U16};
+use aes_gcm::aead::{AeadInOut, KeyInit};
+use aes_gcm::{Aes128Gcm, Aes256Gcm};
+use antiphon_sansio::Rng;
+use chacha20poly1305::ChaCha20Poly1305;
+use sha2::Digest as _;
+
+use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+use crate::error::{AuthError, CryptoError};
+use crate::mac::hmac_key;
+use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
+use crate::ring_provider;
+use crate::signing::{self, SigningKey};
+use crate::tag::Digest;
+
+/// RustCrypto for all symmetric work.
+///
+/// Key exchanges and signatures are still ring's: they draw from the operating system, so a handshake with this provider is
+/// not byte-exact from a seed; everything after it is.
+pub fn rust_provider() -> Provider {
+    &RustProvider
+}
+
+#[derive(Debug)]
+struct RustProvider;
+
+impl CryptoProvider for RustProvider {
+    fn name(&self) -> &'static str {
+        "rust"
+    }
+
+    fn aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadKey>, CryptoError> {
+        match algorithm {
+            AeadAlgorithm::Aes128Gcm => aead::<Aes128Gcm>(key),
+            AeadAlgorithm::Aes256Gcm => aead::<Aes256Gcm>(key),
+            AeadAlgorithm::ChaCha20Poly1305 => aead::<ChaCha20Poly1305>(key),
+        }
+    }
+
+    fn aes_ctr(&self, key: &[u8]) -> Result<Box<dyn AesCtr>, CryptoError> {
+        ring_provider::aes_ctr(key)
+    }
+
+    fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError> {
+        ring_provider::block_cipher(key)
+    }
+
+    fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
+        hmac_key(hash, key)
+    }
+
+    fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash> {
+        match algorithm {
+            HashAlgorithm::Sha1 => Box::new(RustHash(sha1::Sha1::new())),
+            HashAlgorithm::Sha256 => Box::new(RustHash(sha2::Sha256::new())),
+            HashAlgorithm::Sha384 => Box::new(RustHash(sha2::Sha384::new())),
+            HashAlgorithm::Sha512 => Box::new(RustHash(sha2::Sha512::new())),
+        }
+    }
+
+    fn start_exchange(&self, group: NamedGroup, _rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
+        ring_provider::start_exchange(group)
+    }
+
+    fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {
+        SigningKey::from_pkcs8_der(pkcs8)
+    }
+
+    fn verify_signature(
+        &self,
+        scheme: SignatureScheme,
+        public_key: &[u8],
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), AuthError> {
+        signing::verify_signature(scheme, public_key, message, signature)
+    }
+}
+
+fn aead<A>(key: &[u8]) -> Result<Box<dyn AeadKey>, CryptoError>
+where
+    A: AeadInOut<NonceSize = U12, TagSize = U16> + KeyInit + Send + Sync + 'static,
+{
+    A::new_from_slice(key)
+        .map(|key| Box::new(RustAead(key)) as Box<dyn AeadKey>)
+        .map_err(|_| CryptoError::KeyLength)
+}
+
+struct RustAead<A>(A);
+
+impl<A> AeadKey for RustAead<A>
+where
+    A: AeadInOut<NonceSize = U12, TagSize = U16> + Send + Sync,
+{
+    fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; TAG_LEN] {
+        self.0
+            .encrypt_inout_detached(nonce.into(), aad, data.into())
+            .expect("a datagram is far below the 64 GiB that a nonce may cover")
+            .into()
+    }
+
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError> {
+        let (data, tag) = data_and_tag.split_last_chunk_mut::<TAG_LEN>().ok_or(AuthError)?;
+        self.0
+            .decrypt_inout_detached(nonce.into(), aad, (&mut *data).into(), (&*tag).into())
+            .map_err(|_| AuthError)?;
+        Ok(data.len())
+    }
+}
+
+#[derive(Clone)]
+struct RustHash<D>(D);
+
+impl<D: sha2::Digest + Clone + Send + 'static> Hash for RustHash<D> {
+    fn update(&mut self, data: &[u8]) {
+        self.0.update(data);
+    }
+
+    fn finish(self: Box<Self>) -> Digest {
+        Digest::new(&self.0.finalize())
+    }
+
+    fn fork(&self) -> Box<dyn Hash> {
+        Box::new(self.clone())
+    }
+}

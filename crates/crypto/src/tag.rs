@@ -1,0 +1,131 @@
+use std::fmt;
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
+
+/// Longest digest, SHA-512's, in bytes.
+pub(crate) const MAX_DIGEST_LEN: usize = 64;
+
+/// The shortest truncated tag that [`Tag::verify`] takes: SRTP's 32 bits (RFC 3711 §5.2).
+const MIN_TAG_LEN: usize = 4;
+
+/// A message authentication code. Has no `PartialEq` on purpose: compare by [`Tag::verify`].
+#[derive(Clone)]
+pub struct Tag {
+    bytes: [u8; MAX_DIGEST_LEN],
+    len: usize,
+}
+
+impl Tag {
+    /// From at most 64 bytes; what is longer is cut.
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let len = bytes.len().min(MAX_DIGEST_LEN);
+        let mut tag = Self {
+            bytes: [0; MAX_DIGEST_LEN],
+            len,
+        };
+        tag.bytes[..len].copy_from_slice(&bytes[..len]);
+        tag
+    }
+
+    /// The whole tag.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// Whether `received` is this tag or its first bytes, in time that depends on the length alone.
+    ///
+    /// The caller decides by its protocol how long `received` has to be, before it calls. Fewer than 4 bytes never match.
+    #[inline]
+    pub fn verify(&self, received: &[u8]) -> bool {
+        match self.as_bytes().get(..received.len()) {
+            Some(expected) if received.len() >= MIN_TAG_LEN => constant_time_eq(expected, received),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn wipe(&mut self) {
+        self.bytes.zeroize();
+    }
+}
+
+impl AsRef<[u8]> for Tag {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl fmt::Debug for Tag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tag({} bytes, redacted)", self.len)
+    }
+}
+
+/// A hash of public data.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest {
+    bytes: [u8; MAX_DIGEST_LEN],
+    len: usize,
+}
+
+impl Digest {
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let tag = Tag::new(bytes);
+        Self {
+            bytes: tag.bytes,
+            len: tag.len,
+        }
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl AsRef<[u8]> for Digest {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Digest(")?;
+        for byte in self.as_bytes() {
+            write!(f, "{byte:02x}")?;
+        }
+        f.write_str(")")
+    }
+}
+
+/// Whether `a` and `b` are equal, in time that depends on their lengths alone.
+#[inline]
+pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
+    a.ct_eq(b).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truncated_tags_match_and_empty_ones_do_not() {
+        let tag = Tag::new(&[7; 20]);
+        assert!(tag.verify(&[7; 20]));
+        assert!(tag.verify(&[7; 10]));
+        assert!(tag.verify(&[7; 4]));
+        assert!(!tag.verify(&[7; 3]));
+        assert!(!tag.verify(&[]));
+        assert!(!tag.verify(&[7; 21]));
+        assert!(!tag.verify(&[7, 7, 7, 7, 8]));
+    }
+
+    #[test]
+    fn different_lengths_differ() {
+        assert!(constant_time_eq(b"", b""));
+        assert!(!constant_time_eq(b"a", b"ab"));
+        assert!(!constant_time_eq(b"a", b"b"));
+    }
+}
