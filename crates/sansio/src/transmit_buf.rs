@@ -179,6 +179,21 @@ impl TransmitBuf {
         &mut self.data[start..]
     }
 
+    /// Appends `bytes` behind the body, into the back room, the path's included: for the layers that wrap an open segment
+    /// (an SRTP or DTLS tag). What they append may not exceed the rooms that were asked for in all.
+    ///
+    /// # Panics
+    /// If no segment is open, or the datagram would exceed its largest size.
+    #[inline]
+    pub fn append(&mut self, bytes: &[u8]) {
+        let end = self.open().segment + self.max_segment;
+        assert!(
+            self.data.len() + bytes.len() <= end,
+            "segment exceeds the path's largest datagram"
+        );
+        self.data.extend_from_slice(bytes);
+    }
+
     /// Shortens the body to `len` bytes; does nothing if it is shorter.
     pub fn truncate_body(&mut self, len: usize) {
         let body = self.open().body;
@@ -250,6 +265,18 @@ mod tests {
         }
         assert_eq!(ranges, [0..7, 7..14, 14..21]);
         assert_eq!(out.bytes(7..14), [0xaa, 1, 1, 1, 1, 0xbb, 0xbb]);
+    }
+
+    #[test]
+    fn a_full_body_still_takes_what_the_path_asked_room_for() {
+        let mut out = TransmitBuf::new(20, 10);
+        out.set_path_room(2, 4);
+        assert!(out.begin(0, 0));
+        out.put_slice(&[1; 4]);
+        assert_eq!(out.remaining(), 0);
+        out.append(&[2; 4]);
+        out.prepend(2).fill(3);
+        assert_eq!(out.finish(), 0..10);
     }
 
     #[test]
