@@ -30,7 +30,7 @@ struct Open {
     body: usize,
     /// No segment grows past this offset.
     limit: usize,
-    /// What the sealing layers will append.
+    /// What the sealing layers and the path will append.
     back: usize,
 }
 
@@ -89,7 +89,8 @@ impl TransmitBuf {
         }
         let segment = self.data.len();
         let body = segment + self.path_front + front;
-        let limit = segment + self.max_segment - self.path_back;
+        let limit = segment + self.max_segment;
+        let back = back + self.path_back;
         if body + back > limit {
             return false;
         }
@@ -292,6 +293,20 @@ mod tests {
         assert!(out.begin(0, 0));
         out.rollback();
         out.rollback();
+    }
+
+    #[test]
+    fn a_layer_below_may_use_the_room_of_the_path() {
+        let mut out = TransmitBuf::new(32, 16);
+        out.set_path_room(2, 3);
+        assert!(out.begin(0, 0));
+        let room = out.remaining();
+        assert_eq!(room, 11);
+        out.put_zeros(room);
+        assert_eq!(out.remaining(), 0);
+        out.prepend(2);
+        out.put_slice(&[9; 3]);
+        assert_eq!(out.finish(), 0..16);
     }
 
     #[test]
