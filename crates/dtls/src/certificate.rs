@@ -1,0 +1,370 @@
+use std::fmt;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use antiphon_crypto::{HashAlgorithm, SigningKey, constant_time_eq, digest};
+use bytes::Bytes;
+use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+
+/// What kind of key a generated certificate has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyAlgorithm {
+    /// ECDSA on P-256, which every WebRTC peer must take (RFC 8827 §6.5).
+    #[default]
+    EcdsaP256,
+    /// ECDSA on P-384.
+    EcdsaP384,
+    /// Ed25519. Browsers do not take it.
+    Ed25519,
+}
+
+/// What a generated certificate says.
+#[derive(Clone, Debug)]
+pub struct CertificateParams {
+    /// The subject's and issuer's common name. Says nothing about the user, so that sessions cannot be linked by it.
+    pub common_name: String,
+    /// When validity begins; `None` is 1 January 2000.
+    pub not_before: Option<SystemTime>,
+    /// When validity ends; `None` is the last day of 2099. Peers compare the fingerprint and look at no dates.
+    pub not_after: Option<SystemTime>,
+    /// The key.
+    pub algorithm: KeyAlgorithm,
+}
+
+impl Default for CertificateParams {
+    fn default() -> Self {
+        Self {
+            common_name: "WebRTC".to_owned(),
+            not_before: None,
+            not_after: None,
+            algorithm: KeyAlgorithm::EcdsaP256,
+        }
+    }
+}
+
+/// Our certificate and its private key.
+///
+/// Peers know each other by the certificate's fingerprint, which travels in signalling (RFC 8122 §5), so a certificate
+/// signed by itself is all that is needed.
+pub struct Certificate {
+    der: Bytes,
+    pkcs8: Zeroizing<Vec<u8>>,
+    key: SigningKey,
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Certificate")
+            .field(
+                "fingerprint",
+                &format_args!("{}", self.fingerprint(HashAlgorithm::Sha256)),
+            )
+            .field("key", &"redacted")
+            .finish()
+    }
+}
+
+impl Certificate {
+    /// Makes a key and a certificate signed by it. The key comes from the operating system's randomness.
+    pub fn generate(params: &CertificateParams) -> Result<Self, Error> {
+        let algorithm = match params.algorithm {
+            KeyAlgorithm::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
+            KeyAlgorithm::EcdsaP384 => &rcgen::PKCS_ECDSA_P384_SHA384,
+            KeyAlgorithm::Ed25519 => &rcgen::PKCS_ED25519,
+        };
+        let key = rcgen::KeyPair::generate_for(algorithm).map_err(|_| Error::Crypto)?;
+        let mut wanted = rcgen::CertificateParams::default();
+        wanted.distinguished_name = rcgen::DistinguishedName::new();
+        wanted
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, params.common_name.as_str());
+        wanted.not_before = params
+            .not_before
+            .map_or_else(|| rcgen::date_time_ymd(2000, 1, 1), Into::into);
+        wanted.not_after = params
+            .not_after
+            .map_or_else(|| rcgen::date_time_ymd(2099, 12, 31), Into::into);
+        let certificate = wanted.self_signed(&key).map_err(|_| Error::Crypto)?;
+        Self::from_der(certificate.der().to_vec(), key.serialize_der())
+    }
+
+    /// Takes a certificate (DER) and its private key (PKCS#8 DER).
+    ///
+    /// # Errors
+    /// [`Error::Certificate`] if either cannot be read, the key's kind cannot sign, or the two do not belong together.
+    pub fn from_der(der: Vec<u8>, pkcs8: Vec<u8>) -> Result<Self, Error> {
+        let pkcs8 = Zeroizing::new(pkcs8);
+        let public = PeerKey::from_certificate(&der).ok_or(Error::Certificate("certificate cannot be parsed"))?;
+        let key = SigningKey::from_pkcs8_der(&pkcs8).map_err(|_| Error::Certificate("private key cannot be used"))?;
+        if key.public_key() != public.key.as_slice() {
+            return Err(Error::Certificate("private key belongs to another certificate"));
+        }
+        Ok(Self {
+            der: der.into(),
+            pkcs8,
+            key,
+        })
+    }
+
+    /// Takes a certificate and its private key from PEM text, in either order (`CERTIFICATE`, `PRIVATE KEY`).
+    ///
+    /// # Errors
+    /// [`Error::Certificate`], as [`Self::from_der`].
+    pub fn from_pem(pem: &str) -> Result<Self, Error> {
+        let blocks = pem::parse_many(pem).map_err(|_| Error::Certificate("not PEM"))?;
+        let block = |tag| blocks.iter().find(|b| b.tag() == tag).map(|b| b.contents().to_vec());
+        let der = block("CERTIFICATE").ok_or(Error::Certificate("no CERTIFICATE block"))?;
+        let key = block("PRIVATE KEY").ok_or(Error::Certificate("no PRIVATE KEY block (PKCS#8)"))?;
+        Self::from_der(der, key)
+    }
+
+    /// The certificate and its private key as PEM text. The text is a secret; it is wiped when dropped.
+    pub fn to_pem(&self) -> Zeroizing<String> {
+        let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+        let mut text = pem::encode_config(&pem::Pem::new("CERTIFICATE", self.der.to_vec()), config);
+        let key = Zeroizing::new(pem::encode_config(
+            &pem::Pem::new("PRIVATE KEY", self.pkcs8.to_vec()),
+            config,
+        ));
+        text.push_str(&key);
+        Zeroizing::new(text)
+    }
+
+    /// The certificate, DER.
+    pub fn der(&self) -> &Bytes {
+        &self.der
+    }
+
+    /// The certificate's fingerprint, as it goes into `a=fingerprint`.
+    pub fn fingerprint(&self, algorithm: HashAlgorithm) -> Fingerprint {
+        Fingerprint::of(algorithm, &self.der)
+    }
+
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+}
+
+/// The hash functions that fingerprints are made with here, weakest first.
+const FINGERPRINT_HASHES: [(HashAlgorithm, &str); 3] = [
+    (HashAlgorithm::Sha256, "sha-256"),
+    (HashAlgorithm::Sha384, "sha-384"),
+    (HashAlgorithm::Sha512, "sha-512"),
+];
+
+/// A certificate's fingerprint: parses from and displays as the value of `a=fingerprint` (RFC 8122 §5), for instance
+/// `sha-256 4A:AD:B9:...`.
+///
+/// There is deliberately no `PartialEq`: fingerprints are compared by [`Self::matches`], in constant time.
+#[derive(Clone)]
+pub struct Fingerprint {
+    algorithm: HashAlgorithm,
+    value: Vec<u8>,
+}
+
+impl Fingerprint {
+    /// The fingerprint of a certificate. SHA-1 is no longer one to identify a peer by: asked for it, this takes SHA-256.
+    pub fn of(algorithm: HashAlgorithm, der: &[u8]) -> Self {
+        let algorithm = if algorithm == HashAlgorithm::Sha1 {
+            HashAlgorithm::Sha256
+        } else {
+            algorithm
+        };
+        Self {
+            algorithm,
+            value: digest(algorithm, &[der]).as_bytes().to_vec(),
+        }
+    }
+
+    /// Which hash function it was made with.
+    pub fn algorithm(&self) -> HashAlgorithm {
+        self.algorithm
+    }
+
+    /// The hash.
+    pub fn value(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// Whether this is the fingerprint of the certificate `der`.
+    pub fn matches(&self, der: &[u8]) -> bool {
+        constant_time_eq(digest(self.algorithm, &[der]).as_bytes(), &self.value)
+    }
+
+    /// Whether both are the same fingerprint.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.algorithm == other.algorithm && constant_time_eq(&self.value, &other.value)
+    }
+
+    /// Whether one of `fingerprints` is that of `der`. Only those made with the strongest hash function present count,
+    /// so that a weaker one cannot be slipped in beside them (RFC 8122 §5).
+    pub fn any_matches(fingerprints: &[Self], der: &[u8]) -> bool {
+        let strongest = fingerprints.iter().map(|f| f.value.len()).max();
+        fingerprints
+            .iter()
+            .filter(|f| Some(f.value.len()) == strongest)
+            .fold(false, |found, f| found | f.matches(der))
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = FINGERPRINT_HASHES
+            .iter()
+            .find(|(a, _)| *a == self.algorithm)
+            .map_or("unknown", |(_, name)| name);
+        f.write_str(name)?;
+        for (index, byte) in self.value.iter().enumerate() {
+            write!(f, "{}{byte:02X}", if index == 0 { ' ' } else { ':' })?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The text is not a fingerprint with a hash function that we know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a fingerprint by sha-256, sha-384 or sha-512")]
+pub struct ParseFingerprintError;
+
+impl FromStr for Fingerprint {
+    type Err = ParseFingerprintError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (name, hex) = text.trim().split_once(' ').ok_or(ParseFingerprintError)?;
+        let (algorithm, _) = *FINGERPRINT_HASHES
+            .iter()
+            .find(|(_, known)| known.eq_ignore_ascii_case(name))
+            .ok_or(ParseFingerprintError)?;
+        let mut value = Vec::with_capacity(algorithm.output_len());
+        for pair in hex.trim().split(':') {
+            if pair.len() != 2 || !pair.bytes().all(|b| b.is_ascii_hexdigit()) || value.len() == algorithm.output_len()
+            {
+                return Err(ParseFingerprintError);
+            }
+            value.push(u8::from_str_radix(pair, 16).map_err(|_| ParseFingerprintError)?);
+        }
+        if value.len() != algorithm.output_len() {
+            return Err(ParseFingerprintError);
+        }
+        Ok(Self { algorithm, value })
+    }
+}
+
+/// What kind of key a certificate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PublicKeyKind {
+    Ecdsa,
+    Ed25519,
+    Rsa,
+}
+
+/// The public key of a certificate, as the crypto provider wants it: the content of the subjectPublicKey bit string.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerKey {
+    pub(crate) kind: PublicKeyKind,
+    pub(crate) key: Vec<u8>,
+}
+
+impl PeerKey {
+    /// Reads the key. Nothing else of the certificate is looked at: not the dates, not the names and not the signature,
+    /// which a certificate by RFC 9925 does not even have. The fingerprint alone says whose it is.
+    pub(crate) fn from_certificate(der: &[u8]) -> Option<Self> {
+        let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let spki = certificate.public_key();
+        let kind = match spki.algorithm.algorithm.to_id_string().as_str() {
+            "1.2.840.10045.2.1" => PublicKeyKind::Ecdsa,
+            "1.3.101.112" => PublicKeyKind::Ed25519,
+            "1.2.840.113549.1.1.1" => PublicKeyKind::Rsa,
+            _ => return None,
+        };
+        Some(Self {
+            kind,
+            key: spki.subject_public_key.data.to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn generated_certificates_survive_pem() {
+        for algorithm in [KeyAlgorithm::EcdsaP256, KeyAlgorithm::EcdsaP384, KeyAlgorithm::Ed25519] {
+            let made = Certificate::generate(&CertificateParams {
+                algorithm,
+                ..Default::default()
+            })
+            .unwrap();
+            let read = Certificate::from_pem(&made.to_pem()).unwrap();
+            assert_eq!(made.der(), read.der());
+            let text = format!("{made:?}");
+            assert!(text.contains("redacted"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_key_is_refused() {
+        let one = Certificate::generate(&CertificateParams::default()).unwrap();
+        let other = Certificate::generate(&CertificateParams::default()).unwrap();
+        let mixed = Certificate::from_der(one.der.to_vec(), other.pkcs8.to_vec());
+        assert_eq!(
+            mixed.err(),
+            Some(Error::Certificate("private key belongs to another certificate"))
+        );
+        assert!(Certificate::from_pem("nonsense").is_err());
+    }
+
+    #[test]
+    fn fingerprints_round_trip_and_match() {
+        let certificate = Certificate::generate(&CertificateParams::default()).unwrap();
+        let other = Certificate::generate(&CertificateParams::default()).unwrap();
+        for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
+            let fingerprint = certificate.fingerprint(algorithm);
+            let parsed: Fingerprint = fingerprint.to_string().parse().unwrap();
+            assert!(parsed.same_as(&fingerprint));
+            assert!(parsed.matches(certificate.der()));
+            assert!(!parsed.matches(other.der()));
+            let lower: Fingerprint = fingerprint.to_string().to_lowercase().parse().unwrap();
+            assert!(lower.same_as(&fingerprint));
+        }
+        for bad in [
+            "",
+            "sha-256",
+            "sha-256 ",
+            "sha-1 00:11",
+            "sha-256 0:1",
+            "sha-256 +1:00",
+            "md5 00",
+        ] {
+            assert!(bad.parse::<Fingerprint>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_the_strongest_hash_counts() {
+        let ours = Certificate::generate(&CertificateParams::default()).unwrap();
+        let other = Certificate::generate(&CertificateParams::default()).unwrap();
+        let weak = ours.fingerprint(HashAlgorithm::Sha256);
+        let strong = other.fingerprint(HashAlgorithm::Sha512);
+        assert!(!Fingerprint::any_matches(&[weak.clone(), strong], ours.der()));
+        assert!(Fingerprint::any_matches(
+            &[other.fingerprint(HashAlgorithm::Sha256), weak],
+            ours.der()
+        ));
+        assert!(!Fingerprint::any_matches(&[], ours.der()));
+    }
+}

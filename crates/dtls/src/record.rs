@@ -1,0 +1,164 @@
+use bytes::BytesMut;
+
+/// Length of the header of DTLS 1.2, and of every record before keys are agreed.
+pub(crate) const HEADER_LEN: usize = 13;
+/// The largest plaintext of a record (RFC 6347 §4.1).
+pub(crate) const MAX_PLAINTEXT: usize = 1 << 14;
+/// The largest fragment: plaintext plus what protection may add (RFC 5246 §6.2.3).
+pub(crate) const MAX_FRAGMENT: usize = MAX_PLAINTEXT + 2048;
+/// Record numbers have 48 bits within an epoch (RFC 6347 §4.1).
+pub(crate) const MAX_SEQUENCE: u64 = (1 << 48) - 1;
+
+/// What a record carries (RFC 9147 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ContentType {
+    ChangeCipherSpec,
+    Alert,
+    Handshake,
+    ApplicationData,
+}
+
+impl ContentType {
+    pub(crate) fn from_code(code: u8) -> Option<Self> {
+        Some(match code {
+            20 => Self::ChangeCipherSpec,
+            21 => Self::Alert,
+            22 => Self::Handshake,
+            23 => Self::ApplicationData,
+            _ => return None,
+        })
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::ChangeCipherSpec => 20,
+            Self::Alert => 21,
+            Self::Handshake => 22,
+            Self::ApplicationData => 23,
+        }
+    }
+}
+
+/// The header of a record (RFC 6347 §4.1).
+///
+/// ```text
+///  0        1                 3            5                               11         13
+/// +--------+-----------------+------------+-------------------------------+----------+----------
+/// | type   | version fe fd   | epoch      | sequence number (48 bits)     | length   | fragment
+/// +--------+-----------------+------------+-------------------------------+----------+----------
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PlainHeader {
+    pub(crate) content_type: ContentType,
+    pub(crate) epoch: u16,
+    pub(crate) sequence: u64,
+    /// Length of the fragment that follows.
+    pub(crate) length: u16,
+}
+
+impl PlainHeader {
+    /// Writes the header. The version is 1.2's in every record that we send; RFC 6347 §4.2.1 lets servers ignore it in a
+    /// ClientHello, and no server that takes part in WebRTC minds.
+    pub(crate) fn bytes(&self) -> [u8; HEADER_LEN] {
+        let mut out = [0; HEADER_LEN];
+        out[0] = self.content_type.code();
+        out[1..3].copy_from_slice(&0xfefd_u16.to_be_bytes());
+        out[3..11].copy_from_slice(&self.record_number().to_be_bytes());
+        out[11..13].copy_from_slice(&self.length.to_be_bytes());
+        out
+    }
+
+    /// Epoch and sequence number as one number, as nonces and additional data have them.
+    pub(crate) fn record_number(&self) -> u64 {
+        u64::from(self.epoch) << 48 | self.sequence
+    }
+}
+
+/// One record, cut from its datagram.
+#[derive(Debug)]
+pub(crate) struct Record {
+    pub(crate) header: PlainHeader,
+    /// Header and fragment.
+    pub(crate) bytes: BytesMut,
+}
+
+/// What stands at the front of a datagram.
+#[derive(Debug)]
+pub(crate) enum Split {
+    /// A record, now cut off.
+    Record(Record),
+    /// A record of a kind that we do not know, now cut off: RFC 6347 §4.1.2.7 has us drop it and go on.
+    Unknown,
+    /// Nothing that can be a record: the rest of the datagram is lost with it.
+    Malformed,
+}
+
+/// Cuts the first record off a datagram that is not empty.
+pub(crate) fn split(datagram: &mut BytesMut) -> Split {
+    let Some(header) = datagram.first_chunk::<HEADER_LEN>() else { return Split::Malformed };
+    let length = u16::from_be_bytes([header[11], header[12]]);
+    let end = HEADER_LEN + usize::from(length);
+    // Major version 254 is all versions of DTLS; the minor one of a ClientHello may be any.
+    if header[1] != 0xfe || datagram.len() < end || usize::from(length) > MAX_FRAGMENT {
+        return Split::Malformed;
+    }
+    let number = u64::from_be_bytes([
+        header[3], header[4], header[5], header[6], header[7], header[8], header[9], header[10],
+    ]);
+    let content_type = ContentType::from_code(header[0]);
+    let bytes = datagram.split_to(end);
+    match content_type {
+        Some(content_type) => Split::Record(Record {
+            header: PlainHeader {
+                content_type,
+                epoch: (number >> 48) as u16,
+                sequence: number & MAX_SEQUENCE,
+                length,
+            },
+            bytes,
+        }),
+        None => Split::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_split(kind in 20u8..24, epoch: u16, sequence in 0..=MAX_SEQUENCE, body: Vec<u8>, tail: Vec<u8>) {
+            let header = PlainHeader {
+                content_type: ContentType::from_code(kind).unwrap(),
+                epoch,
+                sequence,
+                length: body.len() as u16,
+            };
+            let mut datagram = BytesMut::from(&header.bytes()[..]);
+            datagram.extend_from_slice(&body);
+            datagram.extend_from_slice(&tail);
+            match split(&mut datagram) {
+                Split::Record(record) => {
+                    prop_assert_eq!(record.header, header);
+                    prop_assert_eq!(&record.bytes[HEADER_LEN..], &body[..]);
+                    prop_assert_eq!(&datagram[..], &tail[..]);
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>) {
+            let mut datagram = BytesMut::from(&bytes[..]);
+            while !datagram.is_empty() {
+                let before = datagram.len();
+                if let Split::Malformed = split(&mut datagram) {
+                    break;
+                }
+                prop_assert!(datagram.len() < before, "no progress");
+            }
+        }
+    }
+}
