@@ -455,7 +455,8 @@ impl<'a> Message<'a> {
 
     /// REQUESTED-TRANSPORT: an IP protocol number, 17 for UDP.
     pub fn requested_transport(&self) -> Option<u8> {
-        self.u32(AttributeType::REQUESTED_TRANSPORT).map(|word| (word >> 24) as u8)
+        self.u32(AttributeType::REQUESTED_TRANSPORT)
+            .map(|word| (word >> 24) as u8)
     }
 
     /// REQUESTED-ADDRESS-FAMILY: `None` if absent or malformed, `Some(None)` for a family that does not exist.
