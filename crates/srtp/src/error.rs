@@ -1,0 +1,35 @@
+/// Why a packet was not protected or not accepted, or why no context could be made.
+///
+/// Only [`Error::MasterKey`] and [`Error::KeyExhausted`] say that something is wrong with the context; after any other error
+/// drop the packet and go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The master key or salt has not the profile's length.
+    #[error("master key or salt of the wrong length")]
+    MasterKey,
+    /// Too short for its own header and the tag, or not version 2.
+    #[error("not an SRTP packet")]
+    Malformed,
+    /// The tag does not match: forged, damaged, or another key.
+    #[error("authentication failed")]
+    Authentication,
+    /// The packet's index was seen before, or is older than the replay window.
+    #[error("replayed or too old")]
+    Replayed,
+    /// An SRTCP packet that is authenticated but not encrypted. No profile of DTLS-SRTP allows it (RFC 8827 §6.5).
+    #[error("SRTCP without encryption")]
+    Unencrypted,
+    /// The context knows [`MAX_SSRCS`](crate::MAX_SSRCS) sources already.
+    #[error("too many sources")]
+    TooManySsrcs,
+    /// Protecting the packet would use an index twice, and with it keystream and nonce.
+    #[error("packet index used before")]
+    IndexReused,
+    /// The indices under this master key are used up: 2^48 RTP or 2^31 RTCP packets of one source (RFC 3711 §9.2).
+    #[error("the key has no indices left")]
+    KeyExhausted,
+    /// The slice has no room for what protecting adds.
+    #[error("no room for the tag")]
+    NoRoom,
+}

@@ -1,0 +1,181 @@
+use std::fmt;
+
+use antiphon_crypto::Provider;
+use bytes::BytesMut;
+
+use crate::error::Error;
+use crate::header::{RTCP_CLEAR_LEN, RtpHeader, rtcp_ssrc};
+use crate::profile::Profile;
+use crate::replay::{DEFAULT_REPLAY_WINDOW, MAX_REPLAY_WINDOW, MIN_REPLAY_WINDOW, ReplayWindow, guess_index};
+use crate::streams::Streams;
+use crate::transform::{INDEX_LEN, Transform, session};
+
+#[derive(Debug, Default)]
+struct Stream {
+    rtp: ReplayWindow<16>,
+    rtcp: ReplayWindow<2>,
+}
+
+/// What a [`Receiver`] did with the packets that it was given.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// RTP packets accepted.
+    pub rtp: u64,
+    /// RTCP packets accepted.
+    pub rtcp: u64,
+    /// Dropped: [`Error::Malformed`].
+    pub malformed: u64,
+    /// Dropped: [`Error::Authentication`].
+    pub unauthentic: u64,
+    /// Dropped: [`Error::Replayed`].
+    pub replayed: u64,
+    /// Dropped: [`Error::Unencrypted`].
+    pub unencrypted: u64,
+    /// Dropped though authentic: [`Error::TooManySsrcs`].
+    pub too_many_ssrcs: u64,
+}
+
+impl Stats {
+    fn count(&mut self, error: Error) {
+        *match error {
+            Error::Authentication => &mut self.unauthentic,
+            Error::Replayed => &mut self.replayed,
+            Error::Unencrypted => &mut self.unencrypted,
+            Error::TooManySsrcs => &mut self.too_many_ssrcs,
+            _ => &mut self.malformed,
+        } += 1;
+    }
+}
+
+/// Checks and decrypts what the peer sends. State for a source begins with its first authentic packet, never before.
+pub struct Receiver {
+    profile: Profile,
+    rtp: Transform,
+    rtcp: Transform,
+    streams: Streams<Stream>,
+    replay_window: u64,
+    stats: Stats,
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("profile", &self.profile)
+            .field("ssrcs", &self.streams.len())
+            .field("stats", &self.stats)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Receiver {
+    /// Derives the session keys (RFC 3711 §4.3). Copies nothing of the master key; wiping it is the caller's business.
+    pub fn new(profile: Profile, master_key: &[u8], master_salt: &[u8], provider: Provider) -> Result<Self, Error> {
+        let (rtp, rtcp) = session(profile, master_key, master_salt, provider)?;
+        Ok(Self::from_session(profile, rtp, rtcp))
+    }
+
+    pub(crate) fn from_session(profile: Profile, rtp: Transform, rtcp: Transform) -> Self {
+        Self {
+            profile,
+            rtp,
+            rtcp,
+            streams: Streams::default(),
+            replay_window: DEFAULT_REPLAY_WINDOW,
+            stats: Stats::default(),
+        }
+    }
+
+    /// Sets the replay window, in packets, kept between [`MIN_REPLAY_WINDOW`] and [`MAX_REPLAY_WINDOW`]. RTCP uses at most 128.
+    pub fn set_replay_window(&mut self, packets: u64) {
+        self.replay_window = packets.clamp(MIN_REPLAY_WINDOW, MAX_REPLAY_WINDOW);
+    }
+
+    /// The profile.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// Packets accepted, and dropped by reason.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Sources that have state.
+    pub fn ssrc_count(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Checks and decrypts an SRTP packet in place; `packet` is the RTP packet then.
+    ///
+    /// After an error the packet is counted, its contents are unspecified, and no state has changed: drop it.
+    pub fn unprotect_rtp(&mut self, packet: &mut BytesMut) -> Result<(), Error> {
+        self.unprotect_rtp_slice(packet).map(|len| packet.truncate(len))
+    }
+
+    /// Checks and decrypts an SRTCP packet in place; `packet` is the RTCP packet then. Errors as above.
+    pub fn unprotect_rtcp(&mut self, packet: &mut BytesMut) -> Result<(), Error> {
+        self.unprotect_rtcp_slice(packet).map(|len| packet.truncate(len))
+    }
+
+    /// Like [`Self::unprotect_rtp`]; the RTP packet is as long as returned.
+    pub fn unprotect_rtp_slice(&mut self, packet: &mut [u8]) -> Result<usize, Error> {
+        let opened = self.open_rtp(packet);
+        match opened {
+            Ok(_) => self.stats.rtp += 1,
+            Err(error) => self.stats.count(error),
+        }
+        opened
+    }
+
+    /// Like [`Self::unprotect_rtcp`]; the RTCP packet is as long as returned.
+    pub fn unprotect_rtcp_slice(&mut self, packet: &mut [u8]) -> Result<usize, Error> {
+        let opened = self.open_rtcp(packet);
+        match opened {
+            Ok(_) => self.stats.rtcp += 1,
+            Err(error) => self.stats.count(error),
+        }
+        opened
+    }
+
+    /// RFC 3711 §3.3: guess the index, check for replay, authenticate, decrypt, and only then commit.
+    fn open_rtp(&mut self, packet: &mut [u8]) -> Result<usize, Error> {
+        let header = RtpHeader::parse(packet)?;
+        if packet.len() < header.len + self.rtp.tag_len() {
+            return Err(Error::Malformed);
+        }
+        let found = self.streams.find(header.ssrc);
+        let index = match found {
+            Ok(at) => {
+                let window = &self.streams.at(at).rtp;
+                // Before the first index or after the last there is nothing that could be new.
+                let index = guess_index(window.highest(), header.sequence).ok_or(Error::Replayed)?;
+                window.check(index, self.replay_window)?;
+                index
+            }
+            Err(_) => u64::from(header.sequence),
+        };
+        let len = self.rtp.open_rtp(packet, header.len, header.ssrc, index)?;
+        self.streams.room_for(found)?;
+        self.streams.found_or_new(found, header.ssrc).rtp.mark(index);
+        Ok(len)
+    }
+
+    fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, Error> {
+        let ssrc = rtcp_ssrc(packet)?;
+        if packet.len() < RTCP_CLEAR_LEN + INDEX_LEN + self.rtcp.tag_len() {
+            return Err(Error::Malformed);
+        }
+        let (encrypted, index) = self.rtcp.rtcp_index(packet);
+        if !encrypted {
+            return Err(Error::Unencrypted);
+        }
+        let found = self.streams.find(ssrc);
+        if let Ok(at) = found {
+            self.streams.at(at).rtcp.check(u64::from(index), self.replay_window)?;
+        }
+        let len = self.rtcp.open_rtcp(packet, ssrc, index)?;
+        self.streams.room_for(found)?;
+        self.streams.found_or_new(found, ssrc).rtcp.mark(u64::from(index));
+        Ok(len)
+    }
+}
