@@ -1,2 +1,15 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod config;
+mod error;
+mod event;
+mod session;
+mod stats;
+
+pub use antiphon_rtp::extension;
+pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SenderConfig};
+pub use error::Error;
+pub use event::{Event, Frame, Packet, PacketKind, ReceiverId, SenderId};
+pub use session::Session;
+pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Stats};

@@ -1,2 +1,8 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod error;
+pub mod extension;
+pub mod packet;
+
+pub use error::ParseError;

@@ -1,0 +1,143 @@
+use std::time::Duration;
+
+use antiphon_rtp::extension::Map;
+
+/// Settings of a whole [`Session`](crate::Session).
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The canonical name that SDES carries for every local SSRC: random, one per connection (RFC 7022 §4.2).
+    pub cname: String,
+    /// The largest RTP packet in bytes, before SRTP and everything below.
+    pub max_packet_size: usize,
+    /// Whether feedback may travel without a report in front (`a=rtcp-rsize`, RFC 5506).
+    pub reduced_size: bool,
+    /// Whether extended reports carry RRTR and DLRR (`a=rtcp-xr:rcvr-rtt`, RFC 3611 §4.4).
+    pub receiver_rtt: bool,
+    /// First bandwidth estimate, bits a second.
+    pub start_bitrate: u64,
+    /// The estimate never goes below, bits a second.
+    pub min_bitrate: u64,
+    /// The estimate never goes above, bits a second.
+    pub max_bitrate: u64,
+    /// How long a receiver that assembles frames waits for a missing packet.
+    pub max_latency: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            cname: String::new(),
+            max_packet_size: 1150,
+            reduced_size: true,
+            receiver_rtt: false,
+            start_bitrate: 600_000,
+            min_bitrate: 30_000,
+            max_bitrate: 50_000_000,
+            max_latency: Duration::from_millis(400),
+        }
+    }
+}
+
+/// Audio or video.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// Sound: never waits in the pacer behind video.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+/// The RTCP feedback that was negotiated for a codec (`a=rtcp-fb`, RFC 4585 §4.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Feedback {
+    /// Generic NACK: `nack`.
+    pub nack: bool,
+    /// Picture loss indication: `nack pli`.
+    pub pli: bool,
+    /// Full intra request: `ccm fir` (RFC 5104 §7.1).
+    pub fir: bool,
+    /// Receiver estimated maximum bitrate: `goog-remb`.
+    pub remb: bool,
+    /// Transport-wide congestion control: `transport-cc`.
+    pub transport_cc: bool,
+    /// Congestion control feedback of RFC 8888: `ack ccfb`.
+    pub ccfb: bool,
+}
+
+/// One negotiated codec of a media section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Codec {
+    /// Payload type, below 128.
+    pub payload_type: u8,
+    /// Encoding name as in `a=rtpmap`: `VP8`, `opus`, `PCMU` ...; compared without case.
+    pub name: String,
+    /// RTP clock, Hz.
+    pub clock_rate: u32,
+    /// Audio channels as in `a=rtpmap`; 1 if not said.
+    pub channels: u8,
+    /// The parameters of `a=fmtp`, verbatim; empty if none.
+    pub fmtp: String,
+    /// The payload type of its retransmission format (RFC 4588), if negotiated.
+    pub rtx_payload_type: Option<u8>,
+    /// The feedback negotiated for it.
+    pub feedback: Feedback,
+}
+
+/// One outgoing stream.
+#[derive(Clone, Debug)]
+pub struct SenderConfig {
+    /// The media section's identification tag.
+    pub mid: String,
+    /// The encoding's RID, if it is one of several (RFC 8851).
+    pub rid: Option<String>,
+    /// Audio or video.
+    pub kind: Kind,
+    /// The stream's SSRC, as signalled.
+    pub ssrc: u32,
+    /// The SSRC of its retransmissions, as signalled.
+    pub rtx_ssrc: Option<u32>,
+    /// What may be sent, best first, with the payload types the peer wants to receive.
+    pub codecs: Vec<Codec>,
+    /// Negotiated header extensions.
+    pub extensions: Map,
+}
+
+/// A source that the peer announced in its description (`a=ssrc`, RFC 5576).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RemoteSource {
+    /// The stream's SSRC.
+    pub ssrc: u32,
+    /// The SSRC of its retransmissions (`a=ssrc-group:FID`).
+    pub rtx_ssrc: Option<u32>,
+}
+
+/// What a receiver hands to the application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    /// Whole frames in order ([`Event::Frame`](crate::Event::Frame)), for VP8, Opus, PCMU and PCMA.
+    #[default]
+    Frames,
+    /// Single packets as they come ([`Event::Packet`](crate::Event::Packet)), retransmissions undone: for forwarding.
+    Packets,
+    /// Nothing: received, counted and reported, then dropped.
+    Discard,
+}
+
+/// One incoming media section.
+#[derive(Clone, Debug)]
+pub struct ReceiverConfig {
+    /// The media section's identification tag.
+    pub mid: String,
+    /// Audio or video.
+    pub kind: Kind,
+    /// What the peer may send, with our payload types.
+    pub codecs: Vec<Codec>,
+    /// Negotiated header extensions.
+    pub extensions: Map,
+    /// Sources that the peer announced.
+    pub sources: Vec<RemoteSource>,
+    /// The RIDs that the peer may send (RFC 8853).
+    pub rids: Vec<String>,
+    /// What the application gets.
+    pub output: Output,
+}

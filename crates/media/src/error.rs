@@ -1,0 +1,27 @@
+/// Why a sender or receiver could not be set up, or media could not be taken for sending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No sender or receiver has this id, or it was removed.
+    #[error("no such sender or receiver")]
+    UnknownId,
+    /// Another sender of this session has the SSRC already.
+    #[error("the SSRC is in use")]
+    SsrcInUse,
+    /// The payload type is none of the sender's codecs, or its format cannot be packetised here.
+    #[error("the payload type was not negotiated for sending")]
+    UnknownPayloadType,
+    /// The sender is inactive: the negotiated direction does not let it send.
+    #[error("the sender is inactive")]
+    Inactive,
+    /// The pacer still holds so much that the frame does not fit; it was dropped whole. The next frame sent should be a
+    /// key frame, or the encoder should slow down.
+    #[error("the send queue is full")]
+    QueueFull,
+    /// The frame is empty, or needs more packets than a stream may keep.
+    #[error("the frame is empty or too large")]
+    FrameSize,
+    /// The session was closed.
+    #[error("the session is closed")]
+    Closed,
+}

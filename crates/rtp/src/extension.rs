@@ -1,0 +1,462 @@
+//! Header extensions: which identifier means what ([`Map`]), and their values ([`Values`]).
+
+use antiphon_sansio::{Full, Writer};
+
+/// The header extensions that are understood here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Kind {
+    /// Media identification (RFC 9143 §15.2).
+    Mid,
+    /// RTP stream id (RFC 8852 §4.1).
+    Rid,
+    /// The stream id that this stream repairs (RFC 8852 §4.2).
+    RepairedRid,
+    /// Transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2).
+    TransportCc,
+    /// The same with a feedback request (version 02 of the extension).
+    TransportCc2,
+    /// When the packet left, 6.18 seconds.
+    AbsSendTime,
+    /// Loudness of the sound in the packet (RFC 6464).
+    AudioLevel,
+    /// Loudness of each contributing source (RFC 6465).
+    CsrcAudioLevel,
+    /// Transmission time offset (RFC 5450).
+    TransmissionOffset,
+    /// Coordination of video orientation (3GPP TS 26.114).
+    VideoOrientation,
+    /// Wished bounds of the playout delay.
+    PlayoutDelay,
+    /// When the frame was captured, NTP.
+    AbsCaptureTime,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::Mid,
+        Self::Rid,
+        Self::RepairedRid,
+        Self::TransportCc,
+        Self::TransportCc2,
+        Self::AbsSendTime,
+        Self::AudioLevel,
+        Self::CsrcAudioLevel,
+        Self::TransmissionOffset,
+        Self::VideoOrientation,
+        Self::PlayoutDelay,
+        Self::AbsCaptureTime,
+    ];
+
+    /// The URI that names it in `a=extmap` (RFC 8285 §5).
+    pub fn uri(self) -> &'static str {
+        match self {
+            Self::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
+            Self::Rid => "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
+            Self::RepairedRid => "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
+            Self::TransportCc => "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+            Self::TransportCc2 => "http://www.webrtc.org/experiments/rtp-hdrext/transport-wide-cc-02",
+            Self::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
+            Self::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+            Self::CsrcAudioLevel => "urn:ietf:params:rtp-hdrext:csrc-audio-level",
+            Self::TransmissionOffset => "urn:ietf:params:rtp-hdrext:toffset",
+            Self::VideoOrientation => "urn:3gpp:video-orientation",
+            Self::PlayoutDelay => "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay",
+            Self::AbsCaptureTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+        }
+    }
+
+    /// The extension that a URI names, if it is one of these.
+    pub fn from_uri(uri: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.uri() == uri)
+    }
+}
+
+/// Which identifier stands for which extension, as negotiated for one media section (RFC 8285 §5).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Map {
+    kinds: [Option<Kind>; 256],
+    ids: [u8; Kind::ALL.len()],
+}
+
+impl Default for Map {
+    fn default() -> Self {
+        Self {
+            kinds: [None; 256],
+            ids: [0; Kind::ALL.len()],
+        }
+    }
+}
+
+impl std::fmt::Debug for Map {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl Map {
+    /// Lets `id` stand for `kind`. Id 0 is padding and id 15 is no identifier in the one-byte form (RFC 8285 §4.2); both
+    /// are ignored. An extension that is mapped twice keeps being read under both and is written under the later one.
+    pub fn insert(&mut self, id: u8, kind: Kind) {
+        if id != 0 && id != 15 {
+            self.kinds[usize::from(id)] = Some(kind);
+            self.ids[kind as usize] = id;
+        }
+    }
+
+    /// Like [`Self::insert`] by URI. Returns whether the extension is known here.
+    pub fn insert_uri(&mut self, id: u8, uri: &str) -> bool {
+        let kind = Kind::from_uri(uri);
+        if let Some(kind) = kind {
+            self.insert(id, kind);
+        }
+        kind.is_some()
+    }
+
+    /// Makes an extension unknown again.
+    pub fn remove(&mut self, kind: Kind) {
+        self.ids[kind as usize] = 0;
+        for slot in &mut self.kinds {
+            if *slot == Some(kind) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// What `id` stands for.
+    #[inline]
+    pub fn kind(&self, id: u8) -> Option<Kind> {
+        self.kinds[usize::from(id)]
+    }
+
+    /// The identifier of `kind`.
+    #[inline]
+    pub fn id(&self, kind: Kind) -> Option<u8> {
+        match self.ids[kind as usize] {
+            0 => None,
+            id => Some(id),
+        }
+    }
+
+    /// All identifiers and what they stand for.
+    pub fn iter(&self) -> impl Iterator<Item = (u8, Kind)> + '_ {
+        (0..=255u8).filter_map(|id| self.kind(id).map(|kind| (id, kind)))
+    }
+}
+
+/// Loudness of one source (RFC 6464 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AudioLevel {
+    /// Decibels below overload, 0 (loudest) to 127 (silence).
+    pub below_overload: u8,
+    /// Whether the sender believes that it is speech.
+    pub voice: bool,
+}
+
+/// A request in [`Kind::TransportCc2`]: feedback on this packet and `count - 1` before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedbackRequest {
+    /// Whether the feedback shall carry arrival times.
+    pub timestamps: bool,
+    /// How many packets, 15 bits.
+    pub count: u16,
+}
+
+/// Camera orientation (3GPP TS 26.114 §7.4.5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VideoOrientation {
+    /// Whether it is the camera at the back.
+    pub back_camera: bool,
+    /// Whether the picture is mirrored.
+    pub flipped: bool,
+    /// Clockwise quarter turns to apply, 0 to 3.
+    pub quarter_turns: u8,
+}
+
+/// Wished bounds of the playout delay, in units of 10 ms, 12 bits each.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PlayoutDelay {
+    /// Least delay.
+    pub min: u16,
+    /// Greatest delay.
+    pub max: u16,
+}
+
+/// When the frame was captured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AbsCaptureTime {
+    /// NTP time by the capturer's clock, 32.32 seconds.
+    pub capture: u64,
+    /// The sender's estimate of its clock's offset to the capturer's, 32.32 seconds, signed.
+    pub clock_offset: Option<i64>,
+}
+
+/// The extensions of one packet that are understood, borrowed from it.
+///
+/// Read by [`Packet::values`](crate::packet::Packet::values), written by [`Header::write`](crate::packet::Header::write).
+/// An element whose length does not fit its kind is left out, as if unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Values<'a> {
+    /// [`Kind::Mid`]
+    pub mid: Option<&'a str>,
+    /// [`Kind::Rid`]
+    pub rid: Option<&'a str>,
+    /// [`Kind::RepairedRid`]
+    pub repaired_rid: Option<&'a str>,
+    /// [`Kind::TransportCc`] or [`Kind::TransportCc2`]
+    pub transport_sequence: Option<u16>,
+    /// [`Kind::TransportCc2`]
+    pub feedback_request: Option<FeedbackRequest>,
+    /// [`Kind::AbsSendTime`]: 24 bits, units of 2^-18 s.
+    pub abs_send_time: Option<u32>,
+    /// [`Kind::AudioLevel`]
+    pub audio_level: Option<AudioLevel>,
+    /// [`Kind::CsrcAudioLevel`]: one byte a source, in the order of the CSRC list.
+    pub csrc_audio_levels: Option<&'a [u8]>,
+    /// [`Kind::TransmissionOffset`]: RTP timestamp units, 24 bits signed.
+    pub transmission_offset: Option<i32>,
+    /// [`Kind::VideoOrientation`]
+    pub video_orientation: Option<VideoOrientation>,
+    /// [`Kind::PlayoutDelay`]
+    pub playout_delay: Option<PlayoutDelay>,
+    /// [`Kind::AbsCaptureTime`]
+    pub abs_capture_time: Option<AbsCaptureTime>,
+}
+
+/// Longest value written here; longer ones are left out (the two-byte form could carry 255).
+const MAX_VALUE: usize = 255;
+
+fn text(data: &[u8]) -> Option<&str> {
+    std::str::from_utf8(data).ok().filter(|text| !text.is_empty())
+}
+
+fn u24(data: [u8; 3]) -> u32 {
+    u32::from_be_bytes([0, data[0], data[1], data[2]])
+}
+
+impl<'a> Values<'a> {
+    /// Takes one element in. Anything that does not fit its kind is ignored.
+    #[inline]
+    pub(crate) fn take(&mut self, kind: Kind, data: &'a [u8]) {
+        match (kind, data) {
+            (Kind::Mid, _) => self.mid = text(data),
+            (Kind::Rid, _) => self.rid = text(data),
+            (Kind::RepairedRid, _) => self.repaired_rid = text(data),
+            (Kind::TransportCc, &[a, b]) => self.transport_sequence = Some(u16::from_be_bytes([a, b])),
+            (Kind::TransportCc2, &[a, b, ref request @ ..]) => {
+                self.transport_sequence = Some(u16::from_be_bytes([a, b]));
+                if let &[c, d] = request {
+                    let bits = u16::from_be_bytes([c, d]);
+                    if bits & 0x7fff != 0 {
+                        self.feedback_request = Some(FeedbackRequest {
+                            timestamps: bits & 0x8000 != 0,
+                            count: bits & 0x7fff,
+                        });
+                    }
+                }
+            }
+            (Kind::AbsSendTime, &[a, b, c]) => self.abs_send_time = Some(u24([a, b, c])),
+            (Kind::AudioLevel, &[level, ..]) => {
+                self.audio_level = Some(AudioLevel {
+                    below_overload: level & 0x7f,
+                    voice: level & 0x80 != 0,
+                });
+            }
+            (Kind::CsrcAudioLevel, &[_, ..]) => self.csrc_audio_levels = Some(data),
+            (Kind::TransmissionOffset, &[a, b, c]) => {
+                self.transmission_offset = Some(((u24([a, b, c]) << 8) as i32) >> 8);
+            }
+            (Kind::VideoOrientation, &[bits]) => {
+                self.video_orientation = Some(VideoOrientation {
+                    back_camera: bits & 0b1000 != 0,
+                    flipped: bits & 0b0100 != 0,
+                    quarter_turns: bits & 0b0011,
+                });
+            }
+            (Kind::PlayoutDelay, &[a, b, c]) => {
+                let bits = u24([a, b, c]);
+                self.playout_delay = Some(PlayoutDelay {
+                    min: (bits >> 12) as u16,
+                    max: (bits & 0xfff) as u16,
+                });
+            }
+            (Kind::AbsCaptureTime, _) => {
+                let Some((capture, rest)) = data.split_first_chunk::<8>() else {
+                    return;
+                };
+                if !matches!(rest.len(), 0 | 8) {
+                    return;
+                }
+                self.abs_capture_time = Some(AbsCaptureTime {
+                    capture: u64::from_be_bytes(*capture),
+                    clock_offset: rest.first_chunk::<8>().map(|offset| i64::from_be_bytes(*offset)),
+                });
+            }
+            _ => {}
+        }
+    }
+
+    /// Calls `each` with every element that `map` has an identifier for, as bytes.
+    #[inline]
+    fn for_each(&self, map: &Map, mut each: impl FnMut(u8, &[u8])) {
+        let mut put = |kind, data: &[u8]| {
+            if let Some(id) = map.id(kind)
+                && !data.is_empty()
+                && data.len() <= MAX_VALUE
+            {
+                each(id, data);
+            }
+        };
+        if let Some(mid) = self.mid {
+            put(Kind::Mid, mid.as_bytes());
+        }
+        if let Some(rid) = self.rid {
+            put(Kind::Rid, rid.as_bytes());
+        }
+        if let Some(rid) = self.repaired_rid {
+            put(Kind::RepairedRid, rid.as_bytes());
+        }
+        if let Some(sequence) = self.transport_sequence {
+            if map.id(Kind::TransportCc).is_some() {
+                put(Kind::TransportCc, &sequence.to_be_bytes());
+            } else {
+                let [a, b] = sequence.to_be_bytes();
+                match self.feedback_request {
+                    None => put(Kind::TransportCc2, &[a, b]),
+                    Some(request) => {
+                        let bits = u16::from(request.timestamps) << 15 | request.count & 0x7fff;
+                        let [c, d] = bits.to_be_bytes();
+                        put(Kind::TransportCc2, &[a, b, c, d]);
+                    }
+                }
+            }
+        }
+        if let Some(time) = self.abs_send_time {
+            put(Kind::AbsSendTime, &time.to_be_bytes()[1..]);
+        }
+        if let Some(level) = self.audio_level {
+            put(
+                Kind::AudioLevel,
+                &[u8::from(level.voice) << 7 | level.below_overload & 0x7f],
+            );
+        }
+        if let Some(levels) = self.csrc_audio_levels {
+            put(Kind::CsrcAudioLevel, levels);
+        }
+        if let Some(offset) = self.transmission_offset {
+            put(Kind::TransmissionOffset, &offset.to_be_bytes()[1..]);
+        }
+        if let Some(video) = self.video_orientation {
+            let bits = u8::from(video.back_camera) << 3 | u8::from(video.flipped) << 2 | video.quarter_turns & 3;
+            put(Kind::VideoOrientation, &[bits]);
+        }
+        if let Some(delay) = self.playout_delay {
+            let bits = u32::from(delay.min & 0xfff) << 12 | u32::from(delay.max & 0xfff);
+            put(Kind::PlayoutDelay, &bits.to_be_bytes()[1..]);
+        }
+        if let Some(time) = self.abs_capture_time {
+            let mut data = [0; 16];
+            data[..8].copy_from_slice(&time.capture.to_be_bytes());
+            match time.clock_offset {
+                None => put(Kind::AbsCaptureTime, &data[..8]),
+                Some(offset) => {
+                    data[8..].copy_from_slice(&offset.to_be_bytes());
+                    put(Kind::AbsCaptureTime, &data);
+                }
+            }
+        }
+    }
+
+    /// Writes the whole extension block, its header included; nothing if there is no element. Takes the one-byte form,
+    /// unless an identifier or a length needs the two-byte form (RFC 8285 §4.1.2). Returns whether a block was written.
+    #[inline]
+    pub(crate) fn write(&self, map: &Map, out: &mut Writer<'_>) -> Result<bool, Full> {
+        let (mut count, mut bytes, mut two_byte) = (0, 0, false);
+        self.for_each(map, |id, data| {
+            count += 1;
+            bytes += data.len();
+            // RFC 8285 §4.2: the one-byte form has identifiers 1 to 14 and 1 to 16 bytes of data.
+            two_byte |= id > 14 || data.len() > 16;
+        });
+        if count == 0 {
+            return Ok(false);
+        }
+        let len: usize = bytes + count * if two_byte { 2 } else { 1 };
+        let words = len.div_ceil(4);
+        let block = out.reserve(4 + words * 4)?;
+        let profile: u16 = if two_byte { 0x1000 } else { 0xbede };
+        block[..2].copy_from_slice(&profile.to_be_bytes());
+        block[2..4].copy_from_slice(&(words as u16).to_be_bytes());
+        block[4 + len..].fill(0);
+        let mut at = 4;
+        self.for_each(map, |id, data| {
+            if two_byte {
+                block[at] = id;
+                block[at + 1] = data.len() as u8;
+                at += 2;
+            } else {
+                block[at] = id << 4 | (data.len() - 1) as u8;
+                at += 1;
+            }
+            block[at..at + data.len()].copy_from_slice(data);
+            at += data.len();
+        });
+        Ok(true)
+    }
+}
+
+/// Walks the elements of an extension block: `(identifier, data)`. Padding is skipped; a broken element ends the walk, as
+/// the parser cannot know where the next one begins (RFC 8285 §4.2: "MUST ignore the rest").
+#[derive(Clone, Debug)]
+pub struct Elements<'a> {
+    rest: &'a [u8],
+    two_byte: bool,
+}
+
+impl<'a> Elements<'a> {
+    pub(crate) fn new(profile: u16, data: &'a [u8]) -> Self {
+        // RFC 8285 §4.3: 0x100 in the upper twelve bits, the lower four are "appbits" without meaning here.
+        let two_byte = profile & 0xfff0 == 0x1000;
+        let known = two_byte || profile == 0xbede;
+        Self {
+            rest: if known { data } else { &[] },
+            two_byte,
+        }
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = (u8, &'a [u8]);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (&first, rest) = self.rest.split_first()?;
+            if first == 0 {
+                self.rest = rest;
+                continue;
+            }
+            let (id, len, rest) = if self.two_byte {
+                let (&len, rest) = rest.split_first()?;
+                (first, usize::from(len), rest)
+            } else {
+                let (id, len) = (first >> 4, usize::from(first & 0xf) + 1);
+                if id == 15 {
+                    // RFC 8285 §4.2: identifier 15 stops the processing of the whole block.
+                    self.rest = &[];
+                    return None;
+                }
+                (id, len, rest)
+            };
+            let Some((data, rest)) = rest.split_at_checked(len) else {
+                self.rest = &[];
+                return None;
+            };
+            self.rest = rest;
+            if id != 0 {
+                return Some((id, data));
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The RTP packet (RFC 3550 §5.1).
+
+use std::ops::Range;
+
+use antiphon_sansio::{Full, Reader, Writer};
+
+use crate::ParseError;
+use crate::extension::{Elements, Map, Values};
+
+/// Bytes of the fixed header.
+pub const HEADER_LEN: usize = 12;
+
+/// The fixed fields of the header.
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// |V=2|P|X|  CC   |M|     PT      |       sequence number         |
+/// |                           timestamp                           |
+/// |           synchronization source (SSRC) identifier            |
+/// |            contributing source (CSRC) identifiers  0..15      |
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Header {
+    /// The marker bit: end of a picture, or begin of a talkspurt.
+    pub marker: bool,
+    /// The payload type, 7 bits.
+    pub payload_type: u8,
+    /// The sequence number.
+    pub sequence: u16,
+    /// The media clock.
+    pub timestamp: u32,
+    /// The source.
+    pub ssrc: u32,
+}
+
+impl Header {
+    /// Writes the header: fixed fields, CSRC list (its first 15 entries) and those extensions that have a value and an
+    /// identifier in `map`. The caller appends the payload, and padding by [`set_padding`].
+    #[inline]
+    pub fn write(&self, csrcs: &[u32], values: &Values<'_>, map: &Map, out: &mut Writer<'_>) -> Result<(), Full> {
+        let start = out.len();
+        let csrcs = &csrcs[..csrcs.len().min(15)];
+        let fixed = out.reserve(HEADER_LEN + csrcs.len() * 4)?;
+        fixed[0] = 0x80 | csrcs.len() as u8;
+        fixed[1] = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
+        fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+        for (slot, csrc) in fixed[HEADER_LEN..].chunks_exact_mut(4).zip(csrcs) {
+            slot.copy_from_slice(&csrc.to_be_bytes());
+        }
+        if values.write(map, out)? {
+            out.written_mut()[start] |= 0x10;
+        }
+        Ok(())
+    }
+}
+
+/// Marks a written packet as padded: sets the P bit of `packet` and fills its last `padding` bytes (RFC 3550 §5.1). The
+/// padding is part of `packet` already and at least 1.
+pub fn set_padding(packet: &mut [u8], padding: u8) {
+    let len = packet.len();
+    if padding == 0 || usize::from(padding) + HEADER_LEN > len {
+        return;
+    }
+    packet[0] |= 0x20;
+    packet[len - usize::from(padding)..].fill(0);
+    packet[len - 1] = padding;
+}
+
+/// A parsed packet, borrowed from its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet<'a> {
+    /// The fixed fields.
+    pub header: Header,
+    csrcs: &'a [u8],
+    extension: Option<(u16, &'a [u8])>,
+    payload: &'a [u8],
+    header_len: usize,
+    padding: u8,
+}
+
+impl<'a> Packet<'a> {
+    /// Parses one packet. Checks version, the room for CSRC list and extension, and the padding length (RFC 3550 §5.1);
+    /// a packet that is nothing but padding is valid and has an empty payload.
+    #[inline]
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
+        let (fixed, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(ParseError::Short)?;
+        let flags = fixed[0];
+        if flags >> 6 != 2 {
+            return Err(ParseError::Version);
+        }
+        let header = Header {
+            marker: fixed[1] & 0x80 != 0,
+            payload_type: fixed[1] & 0x7f,
+            sequence: u16::from_be_bytes([fixed[2], fixed[3]]),
+            timestamp: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            ssrc: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),
+        };
+        let mut reader = Reader::new(rest);
+        let csrcs = reader.take(usize::from(flags & 0xf) * 4)?;
+        let extension = if flags & 0x10 != 0 {
+            let profile = reader.u16()?;
+            let words = usize::from(reader.u16()?);
+            Some((profile, reader.take(words * 4)?))
+        } else {
+            None
+        };
+        let body = reader.rest();
+        let padding = if flags & 0x20 != 0 {
+            let padding = *body.last().ok_or(ParseError::Padding)?;
+            if padding == 0 || usize::from(padding) > body.len() {
+                return Err(ParseError::Padding);
+            }
+            padding
+        } else {
+            0
+        };
+        Ok(Self {
+            header,
+            csrcs,
+            extension,
+            payload: &body[..body.len() - usize::from(padding)],
+            header_len: bytes.len() - body.len(),
+            padding,
+        })
+    }
+
+    /// The payload, without padding.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        self.payload
+    }
+
+    /// Where the payload lies in the parsed bytes: to cut it from the owned buffer.
+    #[inline]
+    pub fn payload_range(&self) -> Range<usize> {
+        self.header_len..self.header_len + self.payload.len()
+    }
+
+    /// Bytes of header, CSRC list and extension block.
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        self.header_len
+    }
+
+    /// Bytes of padding at the end, its length byte included.
+    #[inline]
+    pub fn padding_len(&self) -> usize {
+        usize::from(self.padding)
+    }
+
+    /// The contributing sources.
+    pub fn csrcs(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
+        self.csrcs
+            .chunks_exact(4)
+            .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+
+    /// The extension block as it came: "defined by profile" and data.
+    pub fn raw_extension(&self) -> Option<(u16, &'a [u8])> {
+        self.extension
+    }
+
+    /// The elements of the extension block, known or not.
+    #[inline]
+    pub fn elements(&self) -> Elements<'a> {
+        let (profile, data) = self.extension.unwrap_or((0, &[]));
+        Elements::new(profile, data)
+    }
+
+    /// The extensions that `map` knows, in one pass.
+    #[inline]
+    pub fn values(&self, map: &Map) -> Values<'a> {
+        let mut values = Values::default();
+        for (id, data) in self.elements() {
+            if let Some(kind) = map.kind(id) {
+                values.take(kind, data);
+            }
+        }
+        values
+    }
+}
+
+/// Whether a datagram whose first byte says "RTP or RTCP" is RTCP (RFC 5761 §4: payload types 64 to 95 with the marker
+/// bit, which are the RTCP types 192 to 223).
+#[inline]
+pub fn is_rtcp(bytes: &[u8]) -> bool {
+    matches!(bytes, [_, 192..=223, ..])
+}
