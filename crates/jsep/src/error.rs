@@ -25,6 +25,14 @@ pub enum JsepError {
         /// The limit.
         max: usize,
     },
+    /// The description is longer than we handle.
+    #[error("{bytes} bytes of description; at most {max} are handled")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A local description is not one that `create_offer` or `create_answer` made last (W3C InvalidModificationError).
     #[error("the local description was not made by the last create_offer or create_answer: {reason}")]
     Modified {

@@ -1,11 +1,22 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod answer;
+mod candidate;
 mod capabilities;
+mod describe;
+mod difference;
 mod error;
+mod format;
+mod negotiation_needed;
 mod negotiator;
+mod offer;
+mod parameters;
 mod plan;
+mod state;
+mod survey;
 mod transceiver;
+mod transition;
 mod types;
 
 pub use antiphon_sdp as sdp;

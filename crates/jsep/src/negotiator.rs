@@ -1,13 +1,15 @@
 use antiphon_sansio::Rng;
-use antiphon_sdp::{Direction, SessionDescription};
+use antiphon_sdp::{Direction, Line, SessionDescription};
 
 use crate::capabilities::MediaCapabilities;
 use crate::error::JsepError;
 use crate::plan::Plan;
+use crate::state::{Described, State};
 use crate::transceiver::{Sender, Transceiver, TransceiverInit};
 use crate::types::{
     IceCandidate, LocalTransport, MediaKind, OfferOptions, RemoteCandidate, SdpType, SignalingState, TransceiverId,
 };
+use crate::{answer, difference, negotiation_needed, offer};
 
 /// What a [`Negotiator`] is told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,17 +39,24 @@ impl Default for Config {
     }
 }
 
+/// What `create_offer` or `create_answer` made last.
+#[derive(Debug, Clone)]
+pub(crate) struct Created {
+    pub(crate) kind: SdpType,
+    pub(crate) description: SessionDescription,
+    /// For an offer: the transceiver of each section.
+    pub(crate) slots: Vec<Option<TransceiverId>>,
+}
+
 /// Offer and answer for one peer connection (RFC 9429): the signalling state, the descriptions and the transceiver table.
 ///
 /// Pure: no clock, no socket, no transport. Each `set_*` checks everything first; on `Err` nothing has changed.
 #[derive(Debug)]
 pub struct Negotiator {
     config: Config,
-    state: SignalingState,
-    transceivers: Vec<Transceiver>,
-    next_id: u32,
-    wants_data: bool,
-    ice_restart_wanted: bool,
+    session_id: u64,
+    state: State,
+    created: Option<Created>,
 }
 
 impl Negotiator {
@@ -58,11 +67,10 @@ impl Negotiator {
         }
         Self {
             config,
-            state: SignalingState::Stable,
-            transceivers: Vec::new(),
-            next_id: 0,
-            wants_data: false,
-            ice_restart_wanted: false,
+            // RFC 9429 §5.2.1: 63 random bits, so that the number fits a signed integer of 64.
+            session_id: rng.u64() >> 1,
+            state: State::default(),
+            created: None,
         }
     }
 
@@ -73,14 +81,14 @@ impl Negotiator {
 
     /// The signalling state.
     pub fn signaling_state(&self) -> SignalingState {
-        self.state
+        self.state.signaling
     }
 
     /// Adds a transceiver; the next offer will have a section for it.
     pub fn add_transceiver(&mut self, kind: MediaKind, init: TransceiverInit) -> TransceiverId {
-        let id = TransceiverId(self.next_id);
-        self.next_id += 1;
-        self.transceivers.push(Transceiver {
+        let id = TransceiverId(self.state.next_id);
+        self.state.next_id += 1;
+        self.state.transceivers.push(Transceiver {
             id,
             kind,
             direction: init.direction,
@@ -96,12 +104,20 @@ impl Negotiator {
 
     /// The transceivers, in the order of their making; stopped ones are gone once their exchange has ended.
     pub fn transceivers(&self) -> impl Iterator<Item = &Transceiver> {
-        self.transceivers.iter()
+        self.state.transceivers.iter()
     }
 
     /// One transceiver.
     pub fn transceiver(&self, id: TransceiverId) -> Option<&Transceiver> {
-        self.transceivers.iter().find(|transceiver| transceiver.id == id)
+        self.state.transceivers.iter().find(|transceiver| transceiver.id == id)
+    }
+
+    /// The transceiver of the section with this `a=mid`.
+    pub fn transceiver_by_mid(&self, mid: &str) -> Option<&Transceiver> {
+        self.state
+            .transceivers
+            .iter()
+            .find(|transceiver| transceiver.mid() == Some(mid) && !transceiver.stopped())
     }
 
     /// Sets the preferred direction; the next exchange negotiates it.
@@ -142,35 +158,43 @@ impl Negotiator {
     /// [`JsepError::NoTransceiver`].
     pub fn stop(&mut self, id: TransceiverId) -> Result<bool, JsepError> {
         let transceiver = self.live(id)?;
-        transceiver.stopping = true;
-        Ok(false)
+        if transceiver.state.m_line_index.is_some() {
+            transceiver.stopping = true;
+            return Ok(false);
+        }
+        self.state.transceivers.retain(|transceiver| transceiver.id != id);
+        Ok(true)
     }
 
     /// Asks for a data section in the next offer: the first data channel was created.
     pub fn want_data(&mut self) {
-        self.wants_data = true;
+        self.state.wants_data = true;
     }
 
     /// Notes that ICE shall restart (`restart_ice`): negotiation is needed until an exchange with new local credentials
     /// has ended.
     pub fn restart_ice(&mut self) {
-        self.ice_restart_wanted = true;
+        // Before the first exchange there is nothing to restart.
+        self.state.ice_restart_wanted = self.state.session.transport.local.is_some();
     }
 
     /// Whether `restart_ice` still waits for its exchange: `create_offer` must be given new credentials.
     pub fn ice_restart_wanted(&self) -> bool {
-        self.ice_restart_wanted
+        self.state.ice_restart_wanted
     }
 
     /// Whether the next `create_answer` must be given new ICE credentials: the peer's offer restarts ICE
     /// (RFC 9429 §5.3.1).
     pub fn answer_needs_new_credentials(&self) -> bool {
-        false
+        matches!(
+            self.state.signaling,
+            SignalingState::HaveRemoteOffer | SignalingState::HaveLocalPrAnswer
+        ) && answer::offer_restarts_ice(&self.state)
     }
 
     /// Whether an offer would change anything (W3C "check if negotiation is needed"). `false` outside `stable`.
     pub fn negotiation_needed(&self) -> bool {
-        false
+        negotiation_needed::check(&self.state)
     }
 
     /// Makes an offer (RFC 9429 §5.2). The state does not change; set it with [`Self::set_local`].
@@ -183,36 +207,65 @@ impl Negotiator {
         options: &OfferOptions,
         transport: &LocalTransport,
     ) -> Result<SessionDescription, JsepError> {
-        let _ = (options, transport);
-        Err(self.invalid("create an offer"))
+        if !matches!(
+            self.state.signaling,
+            SignalingState::Stable | SignalingState::HaveLocalOffer
+        ) {
+            return Err(self.invalid("create an offer"));
+        }
+        describable(transport)?;
+        let wanted = options.ice_restart || self.state.ice_restart_wanted;
+        if wanted && self.uses(transport) {
+            return Err(JsepError::CredentialsInUse);
+        }
+        let created = offer::create(&self.state, &self.config, self.session_id, transport);
+        let description = created.description.clone();
+        self.created = Some(created);
+        Ok(description)
     }
 
     /// Makes an answer (RFC 9429 §5.3).
     ///
     /// # Errors
-    /// [`JsepError::InvalidState`] outside `have-remote-offer` and `have-local-pranswer`; [`JsepError::LocalTransport`].
+    /// [`JsepError::InvalidState`] outside `have-remote-offer` and `have-local-pranswer`; [`JsepError::LocalTransport`];
+    /// [`JsepError::CredentialsInUse`] when [`Self::answer_needs_new_credentials`].
     pub fn create_answer(&mut self, transport: &LocalTransport) -> Result<SessionDescription, JsepError> {
-        let _ = transport;
-        Err(self.invalid("create an answer"))
+        let offer = match (self.state.signaling, &self.state.pending_remote) {
+            (SignalingState::HaveRemoteOffer | SignalingState::HaveLocalPrAnswer, Some(offer)) => offer,
+            _ => return Err(self.invalid("create an answer")),
+        };
+        describable(transport)?;
+        if self.answer_needs_new_credentials() && self.uses(transport) {
+            return Err(JsepError::CredentialsInUse);
+        }
+        let created = answer::create(&self.state, offer, &self.config, self.session_id, transport);
+        let description = created.description.clone();
+        self.created = Some(created);
+        Ok(description)
     }
 
     /// The type that a local description without one has (W3C `setLocalDescription()`): an offer, or an answer if the
     /// peer's offer waits.
     pub fn implicit_type(&self) -> SdpType {
-        match self.state {
+        match self.state.signaling {
             SignalingState::HaveRemoteOffer | SignalingState::HaveLocalPrAnswer => SdpType::Answer,
             _ => SdpType::Offer,
         }
     }
 
-    /// Sets a local description (RFC 9429 §5.9): one that [`Self::create_offer`] or [`Self::create_answer`] made last.
-    /// With [`SdpType::Rollback`] the description is not looked at.
+    /// Sets a local description (RFC 9429 §5.9): the one that [`Self::create_offer`] or [`Self::create_answer`] made last.
+    /// Codecs, directions and parameters in it may have been edited, sections and transport not. With
+    /// [`SdpType::Rollback`] the description is not looked at.
     ///
     /// # Errors
     /// Any [`JsepError`]; nothing has changed then.
     pub fn set_local(&mut self, kind: SdpType, description: &SessionDescription) -> Result<Plan, JsepError> {
-        let _ = description;
-        Err(JsepError::set(true, kind, self.state))
+        let mut next = self.state.clone();
+        match kind {
+            SdpType::Rollback => next.set_rollback(true)?,
+            _ => next.set_local(kind, description, self.created.as_ref())?,
+        }
+        Ok(self.advance(next))
     }
 
     /// Sets a remote description (RFC 9429 §5.10). An offer that meets our own pending offer takes that back first
@@ -221,21 +274,31 @@ impl Negotiator {
     /// # Errors
     /// Any [`JsepError`]; nothing has changed then.
     pub fn set_remote(&mut self, kind: SdpType, description: &SessionDescription) -> Result<Plan, JsepError> {
-        let _ = description;
-        Err(JsepError::set(false, kind, self.state))
+        let mut next = self.state.clone();
+        if kind == SdpType::Rollback {
+            next.set_rollback(false)?;
+            return Ok(self.advance(next));
+        }
+        next.set_remote(kind, description, &self.config)?;
+        let mut plan = self.advance(next);
+        difference::candidates(&self.state, &mut plan);
+        Ok(plan)
     }
 
-    /// Takes back whichever description is pending.
+    /// Takes back whichever offer is pending (RFC 9429 §4.1.10.2).
     ///
     /// # Errors
     /// [`JsepError::InvalidState`] when there is none.
     pub fn rollback(&mut self) -> Result<Plan, JsepError> {
-        Err(self.invalid("roll back"))
+        let mut next = self.state.clone();
+        next.set_rollback(true)?;
+        Ok(self.advance(next))
     }
 
     /// Ends it: state `closed`, every later call is refused.
     pub fn close(&mut self) {
-        self.state = SignalingState::Closed;
+        self.state.signaling = SignalingState::Closed;
+        self.created = None;
     }
 
     /// Judges a trickled candidate and enters it into the remote description (W3C `addIceCandidate`). `Ok(None)`: it is
@@ -245,41 +308,46 @@ impl Negotiator {
     /// [`JsepError::NoRemoteDescription`], [`JsepError::CandidateSection`], [`JsepError::CandidateGeneration`],
     /// [`JsepError::CandidateSyntax`].
     pub fn add_remote_candidate(&mut self, candidate: &IceCandidate) -> Result<Option<RemoteCandidate>, JsepError> {
-        let _ = candidate;
-        Err(JsepError::NoRemoteDescription)
+        if self.state.signaling == SignalingState::Closed {
+            return Err(self.invalid("add a candidate"));
+        }
+        self.state.add_remote_candidate(candidate)
     }
 
-    /// Enters a candidate that we gathered into the local description (RFC 9429 §3.5.1), and says which section an
-    /// `icecandidate` event shall name. `None` while there is no local description of that generation.
+    /// Enters a candidate that we gathered (an `a=candidate` value) into the local description (RFC 9429 §3.5.1), and
+    /// says which section an `icecandidate` event shall name. `None` while there is no local description with that
+    /// user name fragment.
     pub fn add_local_candidate(&mut self, candidate: &str, ufrag: &str) -> Option<IceCandidate> {
-        let _ = (candidate, ufrag);
-        None
+        let value = candidate.strip_prefix("candidate:").unwrap_or(candidate);
+        let text = format!("candidate:{value}");
+        self.state.add_local_line(&text, &Line::new('a', text.as_str()), ufrag)
     }
 
-    /// Notes the end of gathering in the local description, and gives the end-of-candidates to be signalled.
+    /// Notes the end of gathering in the local description, and gives the end-of-candidates to be signalled: an empty
+    /// candidate.
     pub fn end_of_local_candidates(&mut self, ufrag: &str) -> Option<IceCandidate> {
-        let _ = ufrag;
-        None
+        self.state
+            .add_local_line("", &Line::new('a', "end-of-candidates"), ufrag)
     }
 
-    /// The last local description that an exchange ended with.
+    /// The last local description that an exchange ended with, candidates that came later included.
     pub fn current_local_description(&self) -> Option<(SdpType, &SessionDescription)> {
-        None
+        self.state.current_local.as_ref().map(Described::parts)
     }
 
     /// The local description of the exchange under way.
     pub fn pending_local_description(&self) -> Option<(SdpType, &SessionDescription)> {
-        None
+        self.state.pending_local.as_ref().map(Described::parts)
     }
 
-    /// The last remote description that an exchange ended with.
+    /// The last remote description that an exchange ended with, candidates that came later included.
     pub fn current_remote_description(&self) -> Option<(SdpType, &SessionDescription)> {
-        None
+        self.state.current_remote.as_ref().map(Described::parts)
     }
 
     /// The remote description of the exchange under way.
     pub fn pending_remote_description(&self) -> Option<(SdpType, &SessionDescription)> {
-        None
+        self.state.pending_remote.as_ref().map(Described::parts)
     }
 
     /// The pending local description, else the current one.
@@ -292,17 +360,59 @@ impl Negotiator {
         self.pending_remote_description().or(self.current_remote_description())
     }
 
+    /// Puts the next state in place of this one.
+    fn advance(&mut self, next: State) -> Plan {
+        let plan = difference::between(&self.state, &next);
+        let repeatable = matches!(
+            next.signaling,
+            SignalingState::HaveLocalOffer | SignalingState::HaveLocalPrAnswer
+        );
+        if !repeatable {
+            self.created = None;
+        }
+        self.state = next;
+        if self.state.signaling == SignalingState::Stable {
+            // W3C: a transceiver that is stopped leaves the table when its exchange has ended.
+            self.state.transceivers.retain(|transceiver| !transceiver.state.stopped);
+        }
+        plan
+    }
+
+    /// Whether these are the credentials that were in force when the exchange began.
+    fn uses(&self, transport: &LocalTransport) -> bool {
+        let state = &self.state;
+        let before = match &state.stable {
+            Some(stable) => stable.session.transport.local.as_ref(),
+            None => state.session.transport.local.as_ref(),
+        };
+        before.is_some_and(|ice| ice.ufrag == transport.ufrag || ice.pwd == transport.pwd)
+    }
+
     fn live(&mut self, id: TransceiverId) -> Result<&mut Transceiver, JsepError> {
-        self.transceivers
+        self.state
+            .transceivers
             .iter_mut()
-            .find(|transceiver| transceiver.id == id && !transceiver.state.stopped)
+            .find(|transceiver| transceiver.id == id && !transceiver.state.stopped && !transceiver.stopping)
             .ok_or(JsepError::NoTransceiver)
     }
 
     fn invalid(&self, operation: &'static str) -> JsepError {
         JsepError::InvalidState {
             operation,
-            state: self.state,
+            state: self.state.signaling,
         }
     }
+}
+
+fn describable(transport: &LocalTransport) -> Result<(), JsepError> {
+    // RFC 8839 §5.4.
+    if transport.ufrag.len() < 4 || transport.pwd.len() < 22 {
+        return Err(JsepError::LocalTransport {
+            missing: "ICE credentials",
+        });
+    }
+    if transport.fingerprints.is_empty() {
+        return Err(JsepError::LocalTransport { missing: "fingerprint" });
+    }
+    Ok(())
 }

@@ -103,9 +103,8 @@ fn media_line(text: &str, ending: Ending) -> Option<MediaLine> {
     let (media, _, port_text, _, protocol, formats) =
         (word, space1, port_and_count, space1, word, rest).parse(text).ok()?.1;
     let port = port_text.parse().ok()?;
-    if formats.split_ascii_whitespace().next().is_none() {
-        return None;
-    }
+    let formats = formats.trim_start_matches([' ', '\t']);
+    formats.split_ascii_whitespace().next()?;
     Some(MediaLine {
         media: span(media),
         port,

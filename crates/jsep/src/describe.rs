@@ -1,0 +1,351 @@
+//! Writing descriptions: what an offer and an answer have in common (RFC 9429 §5.2.1, §5.3.1).
+
+use antiphon_sdp::{
+    Attribute, Direction, ExtMap, Fmtp, Group, Line, MediaDescription, MediaLine, Msid, Origin, Rid, RidDirection,
+    RtcpFeedback, RtpMap, Section, SessionDescription, Setup, Simulcast, SimulcastStream, Ssrc, SsrcGroup,
+};
+
+use crate::negotiator::Config;
+use crate::plan::SimulcastLayer;
+use crate::state::State;
+use crate::transceiver::Sender;
+use crate::types::{LocalTransport, MediaKind};
+
+/// A codec to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenCodec {
+    pub(crate) payload_type: u8,
+    pub(crate) name: String,
+    pub(crate) clock_rate: u32,
+    pub(crate) channels: Option<u8>,
+    pub(crate) parameters: String,
+    pub(crate) feedback: Vec<String>,
+    pub(crate) rtx: Option<u8>,
+}
+
+/// A header extension to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct WrittenExtension {
+    pub(crate) id: u8,
+    pub(crate) direction: Option<Direction>,
+    pub(crate) uri: String,
+}
+
+/// What is common to all sections of one description.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Common<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) transport: &'a LocalTransport,
+    pub(crate) setup: Setup,
+}
+
+/// A media section to be written.
+#[derive(Debug)]
+pub(crate) struct WrittenMedia<'a> {
+    pub(crate) kind: MediaKind,
+    pub(crate) protocol: &'a str,
+    pub(crate) mid: Option<&'a str>,
+    pub(crate) bundle_only: bool,
+    pub(crate) direction: Direction,
+    pub(crate) codecs: Vec<WrittenCodec>,
+    pub(crate) extensions: Vec<WrittenExtension>,
+    pub(crate) sender: &'a Sender,
+    pub(crate) reduced_size_rtcp: bool,
+    /// Layers that we take from the peer.
+    pub(crate) receive_layers: Vec<SimulcastLayer>,
+    /// Layers that we send.
+    pub(crate) send_layers: Vec<&'a str>,
+}
+
+/// The session level. The version is one more than that of the last description that was set, unless nothing changed
+/// since (RFC 3264 §8): see [`settle_version`].
+pub(crate) fn session(session_id: u64, lite: bool, bundle: &[String]) -> SessionDescription {
+    let mut description = SessionDescription::new(&Origin {
+        username: "-",
+        session_id,
+        session_version: 0,
+        network_type: "IN",
+        address_type: "IP4",
+        address: "127.0.0.1",
+    });
+    let section = &mut description.session;
+    if !bundle.is_empty() {
+        section.add(&Attribute::Group(Group::new("BUNDLE", &bundle.join(" "))));
+    }
+    section.add_flag("extmap-allow-mixed");
+    section.add_value("msid-semantic", "WMS *");
+    if lite {
+        section.add_flag("ice-lite");
+    }
+    description
+}
+
+/// Gives the description its version.
+pub(crate) fn settle_version(state: &State, description: &mut SessionDescription) {
+    let Some(origin) = description
+        .origin()
+        .map(|origin| (origin.session_id, origin.session_version))
+    else {
+        return;
+    };
+    let set_version = |description: &mut SessionDescription, version| {
+        description.set_origin(&Origin {
+            username: "-",
+            session_id: origin.0,
+            session_version: version,
+            network_type: "IN",
+            address_type: "IP4",
+            address: "127.0.0.1",
+        });
+    };
+    if let Some(last) = state.local() {
+        let mut last = (*last.text).clone();
+        let version = last.origin().map_or(0, |origin| origin.session_version);
+        set_version(description, version);
+        let mut this = description.clone();
+        for text in [&mut last, &mut this] {
+            text.media
+                .iter_mut()
+                .for_each(|media| strip_candidates(&mut media.section));
+        }
+        if last == this {
+            return;
+        }
+    }
+    set_version(description, state.version + 1);
+}
+
+pub(crate) fn strip_candidates(section: &mut Section) {
+    section.retain(|line| {
+        !matches!(
+            line.name_and_value(),
+            Some(("candidate", _) | ("end-of-candidates", None))
+        )
+    });
+}
+
+/// Enters what is gathered into the first section that is not refused, the tagged one (RFC 9143 §7.1.1).
+pub(crate) fn write_candidates(description: &mut SessionDescription, transport: &LocalTransport) {
+    if let Some(media) = description.media.iter_mut().find(|media| !media.is_rejected()) {
+        for candidate in &transport.candidates {
+            let value = candidate.strip_prefix("candidate:").unwrap_or(candidate);
+            media.section.add_value("candidate", value);
+        }
+        if transport.end_of_candidates {
+            media.section.add_flag("end-of-candidates");
+        }
+    }
+}
+
+fn port(bundle_only: bool) -> u16 {
+    // Port 9 until there are candidates (RFC 8840 §4.1.1).
+    if bundle_only { 0 } else { 9 }
+}
+
+fn connection() -> Line {
+    Line::new('c', "IN IP4 0.0.0.0")
+}
+
+/// ICE, DTLS and mid. Every section has them, though in a bundle the tagged one's count: so do both browsers, and older
+/// peers read them there.
+fn write_transport(section: &mut Section, common: &Common<'_>, mid: Option<&str>, bundle_only: bool) {
+    let transport = common.transport;
+    section.add(&Attribute::IceUfrag(&transport.ufrag));
+    section.add(&Attribute::IcePwd(&transport.pwd));
+    let options = match transport.ice_options.as_slice() {
+        [] => "trickle ice2".to_owned(),
+        words => words.join(" "),
+    };
+    section.add(&Attribute::IceOptions(&options));
+    for fingerprint in &transport.fingerprints {
+        section.add_value("fingerprint", fingerprint);
+    }
+    section.add(&Attribute::Setup(common.setup));
+    if let Some(mid) = mid {
+        section.add(&Attribute::Mid(mid));
+    }
+    if bundle_only {
+        section.add_flag("bundle-only");
+    }
+}
+
+/// A refused section, in the shape of what it refuses (RFC 9429 §5.3.1).
+pub(crate) fn rejected(media: &str, protocol: &str, formats: &[&str], mid: Option<&str>) -> MediaDescription {
+    let formats = if formats.is_empty() { &["0"] } else { formats };
+    let mut description = MediaDescription::new(MediaLine::new(media, 0, protocol, formats.iter().copied()));
+    description.section.push(connection());
+    if let Some(mid) = mid {
+        description.section.add(&Attribute::Mid(mid));
+    }
+    description.section.add(&Attribute::Direction(Direction::Inactive));
+    description
+}
+
+/// The data section (RFC 8841 §9).
+pub(crate) fn data(common: &Common<'_>, protocol: &str, mid: Option<&str>, bundle_only: bool) -> MediaDescription {
+    let line = MediaLine::new("application", port(bundle_only), protocol, ["webrtc-datachannel"]);
+    let mut description = MediaDescription::new(line);
+    let section = &mut description.section;
+    section.push(connection());
+    write_transport(section, common, mid, bundle_only);
+    section.add(&Attribute::SctpPort(common.config.sctp_port));
+    section.add(&Attribute::MaxMessageSize(common.config.max_message_size));
+    description
+}
+
+/// An audio or video section.
+pub(crate) fn media(common: &Common<'_>, written: &WrittenMedia<'_>) -> MediaDescription {
+    let numbers: Vec<String> = written
+        .codecs
+        .iter()
+        .flat_map(|codec| [Some(codec.payload_type), codec.rtx])
+        .flatten()
+        .map(|payload_type| payload_type.to_string())
+        .collect();
+    let line = MediaLine::new(
+        written.kind.as_str(),
+        port(written.bundle_only),
+        written.protocol,
+        numbers.iter().map(String::as_str),
+    );
+    let mut description = MediaDescription::new(line);
+    let section = &mut description.section;
+    section.push(connection());
+    section.add_value("rtcp", "9 IN IP4 0.0.0.0");
+    write_transport(section, common, written.mid, written.bundle_only);
+    for extension in &written.extensions {
+        section.add(&Attribute::ExtMap(ExtMap {
+            id: u16::from(extension.id),
+            direction: extension.direction,
+            uri: &extension.uri,
+            attributes: None,
+        }));
+    }
+    section.add(&Attribute::Direction(written.direction));
+    if written.direction.sends() {
+        for (stream, track) in msids(written.sender) {
+            section.add(&Attribute::Msid(Msid {
+                stream,
+                track: Some(track),
+            }));
+        }
+    }
+    section.add_flag("rtcp-mux");
+    if written.reduced_size_rtcp {
+        section.add_flag("rtcp-rsize");
+    }
+    for codec in &written.codecs {
+        write_codec(section, codec);
+    }
+    write_simulcast(section, written);
+    if written.direction.sends() && written.send_layers.is_empty() {
+        write_sources(section, written, &common.config.cname);
+    }
+    description
+}
+
+/// The streams and the track of a sender as `a=msid` has them; "-" is no stream (RFC 8830 §2).
+pub(crate) fn msids(sender: &Sender) -> impl Iterator<Item = (&str, &str)> {
+    let track = sender.track.as_deref().filter(|track| !track.is_empty()).unwrap_or("-");
+    let none = sender.streams.is_empty().then_some(("-", track));
+    sender
+        .streams
+        .iter()
+        .map(move |stream| (stream.as_str(), track))
+        .chain(none)
+}
+
+fn write_codec(section: &mut Section, codec: &WrittenCodec) {
+    section.add(&Attribute::RtpMap(RtpMap {
+        payload_type: codec.payload_type,
+        encoding: &codec.name,
+        clock_rate: codec.clock_rate,
+        channels: codec.channels,
+    }));
+    for value in &codec.feedback {
+        section.add(&Attribute::RtcpFeedback(RtcpFeedback {
+            payload_type: Some(codec.payload_type),
+            value,
+        }));
+    }
+    if !codec.parameters.is_empty() {
+        section.add(&Attribute::Fmtp(Fmtp {
+            payload_type: codec.payload_type,
+            parameters: &codec.parameters,
+        }));
+    }
+    if let Some(rtx) = codec.rtx {
+        section.add(&Attribute::RtpMap(RtpMap {
+            payload_type: rtx,
+            encoding: "rtx",
+            clock_rate: codec.clock_rate,
+            channels: None,
+        }));
+        section.add(&Attribute::Fmtp(Fmtp {
+            payload_type: rtx,
+            parameters: &format!("apt={}", codec.payload_type),
+        }));
+    }
+}
+
+/// RFC 8853 §5.2, §5.3.
+fn write_simulcast(section: &mut Section, written: &WrittenMedia<'_>) {
+    if written.send_layers.is_empty() && written.receive_layers.is_empty() {
+        return;
+    }
+    let stream = |rid| vec![SimulcastStream { rid, paused: false }];
+    for id in &written.send_layers {
+        section.add(&Attribute::Rid(Rid {
+            id,
+            direction: RidDirection::Send,
+            parameters: None,
+        }));
+    }
+    for layer in &written.receive_layers {
+        let numbers: Vec<String> = layer.payload_types.iter().map(u8::to_string).collect();
+        let restriction = (!numbers.is_empty()).then(|| format!("pt={}", numbers.join(",")));
+        section.add(&Attribute::Rid(Rid {
+            id: &layer.rid,
+            direction: RidDirection::Receive,
+            parameters: restriction.as_deref(),
+        }));
+    }
+    section.add(&Attribute::Simulcast(Simulcast {
+        send: written.send_layers.iter().copied().map(stream).collect(),
+        receive: written
+            .receive_layers
+            .iter()
+            .map(|layer| stream(layer.rid.as_str()))
+            .collect(),
+    }));
+}
+
+/// `a=ssrc` lines (RFC 5576). JSEP does without, but the browsers pair a stream with its retransmissions by them.
+fn write_sources(section: &mut Section, written: &WrittenMedia<'_>, cname: &str) {
+    let Some(encoding) = written.sender.encodings.first() else {
+        return;
+    };
+    let rtx = encoding
+        .rtx_ssrc
+        .filter(|_| written.codecs.iter().any(|codec| codec.rtx.is_some()));
+    if let Some(rtx) = rtx {
+        section.add(&Attribute::SsrcGroup(SsrcGroup {
+            semantics: "FID",
+            ssrcs: vec![encoding.ssrc, rtx],
+        }));
+    }
+    for ssrc in [Some(encoding.ssrc), rtx].into_iter().flatten() {
+        section.add(&Attribute::Ssrc(Ssrc {
+            ssrc,
+            attribute: "cname",
+            value: Some(cname),
+        }));
+        if let Some((stream, track)) = msids(written.sender).next() {
+            section.add(&Attribute::Ssrc(Ssrc {
+                ssrc,
+                attribute: "msid",
+                value: Some(&format!("{stream} {track}")),
+            }));
+        }
+    }
+}

@@ -1,0 +1,387 @@
+//! Making an offer (RFC 9429 §5.2).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use antiphon_sdp::{MediaDescription, SessionDescription, Setup};
+
+use crate::capabilities::{self, CodecCapability};
+use crate::describe::{self, Common, WrittenCodec, WrittenExtension, WrittenMedia};
+use crate::format::{Format, is_preferred};
+use crate::negotiator::{Config, Created};
+use crate::parameters::extmaps;
+use crate::state::State;
+use crate::survey::Content;
+use crate::transceiver::Transceiver;
+use crate::types::{LocalTransport, MediaKind, SdpType, SignalingState, TransceiverId};
+
+const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
+const DATA_PROTOCOL: &str = "UDP/DTLS/SCTP";
+
+/// What goes into one place of the offer.
+#[derive(Debug)]
+enum Slot {
+    Media {
+        id: TransceiverId,
+        mid: String,
+    },
+    Data {
+        mid: String,
+    },
+    /// Nothing any more. A transceiver that stops still belongs to it until the answer.
+    Rejected(Option<TransceiverId>),
+}
+
+pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport: &LocalTransport) -> Created {
+    let slots = layout(state);
+    let mut numbers = Numbers::gather(state);
+    let common = Common {
+        config,
+        transport,
+        // RFC 8842 §5.2: always, in later offers too.
+        setup: Setup::ActPass,
+    };
+    let bundle: Vec<String> = slots
+        .iter()
+        .filter_map(|slot| match slot {
+            Slot::Media { mid, .. } | Slot::Data { mid } => Some(mid.clone()),
+            Slot::Rejected(_) => None,
+        })
+        .collect();
+    let mut description = describe::session(session_id, transport.lite, &bundle);
+    for (index, slot) in slots.iter().enumerate() {
+        // RFC 9143 §7.2.1: bundle-only until it has been accepted into the bundle.
+        let accepted = state
+            .current_local
+            .as_ref()
+            .is_some_and(|local| local.members.contains(&index));
+        let bundle_only = config.bundle_only
+            && !accepted
+            && description
+                .media
+                .iter()
+                .any(|media: &MediaDescription| !media.is_rejected());
+        let media = match slot {
+            Slot::Data { mid } => describe::data(&common, DATA_PROTOCOL, Some(mid), bundle_only),
+            Slot::Media { id, mid } => match state.transceivers.iter().find(|transceiver| transceiver.id == *id) {
+                Some(transceiver) => media(state, &common, &mut numbers, index, transceiver, mid, bundle_only),
+                None => rejected(state, index),
+            },
+            Slot::Rejected(_) => rejected(state, index),
+        };
+        description.media.push(media);
+    }
+    describe::write_candidates(&mut description, transport);
+    describe::settle_version(state, &mut description);
+    let slots = slots
+        .into_iter()
+        .map(|slot| match slot {
+            Slot::Media { id, .. } => Some(id),
+            Slot::Rejected(id) => id,
+            Slot::Data { .. } => None,
+        })
+        .collect();
+    Created {
+        kind: SdpType::Offer,
+        description,
+        slots,
+    }
+}
+
+/// The description whose places the next offer keeps.
+fn base(state: &State) -> Option<&SessionDescription> {
+    let pending = (state.signaling == SignalingState::HaveLocalOffer)
+        .then_some(state.pending_local.as_ref())
+        .flatten();
+    pending
+        .or(state.current_local.as_ref())
+        .map(|described| &*described.text)
+}
+
+/// Which section goes where (RFC 9429 §5.2.1, §5.2.2).
+fn layout(state: &State) -> Vec<Slot> {
+    let sections = base(state).map_or(&[][..], |description| &description.media);
+    let mut next_mid = state.next_mid;
+    let mut fresh_mid = || {
+        let mid = next_mid.to_string();
+        next_mid += 1;
+        mid
+    };
+    let mut free = Vec::new();
+    let mut has_data = false;
+    let mut slots: Vec<Slot> = Vec::new();
+    for (index, media) in sections.iter().enumerate() {
+        let mid = media.section.mid().map(str::to_owned);
+        let slot = match (state.transceiver_at(index), Content::of(media)) {
+            (Some(transceiver), _) if transceiver.stopping => Slot::Rejected(Some(transceiver.id)),
+            (Some(transceiver), _) => Slot::Media {
+                id: transceiver.id,
+                mid: mid.unwrap_or_else(&mut fresh_mid),
+            },
+            (None, Content::Data) if !media.is_rejected() && !state.is_recyclable(index) => {
+                has_data = true;
+                Slot::Data {
+                    mid: mid.unwrap_or_else(&mut fresh_mid),
+                }
+            }
+            (None, _) => {
+                // RFC 9429 §5.2.2: a place is free once the refusal has been through a whole exchange.
+                if state.is_recyclable(index) {
+                    free.push(index);
+                }
+                Slot::Rejected(None)
+            }
+        };
+        slots.push(slot);
+    }
+    let mut free = free.into_iter();
+    let mut put = |slots: &mut Vec<Slot>, slot| match free.next() {
+        Some(index) => slots[index] = slot,
+        None => slots.push(slot),
+    };
+    for transceiver in &state.transceivers {
+        let waits = transceiver.state.m_line_index.is_none() && !transceiver.state.stopped && !transceiver.stopping;
+        if waits {
+            let mid = fresh_mid();
+            put(
+                &mut slots,
+                Slot::Media {
+                    id: transceiver.id,
+                    mid,
+                },
+            );
+        }
+    }
+    if state.wants_data && !has_data {
+        let mid = fresh_mid();
+        put(&mut slots, Slot::Data { mid });
+    }
+    slots
+}
+
+fn rejected(state: &State, index: usize) -> MediaDescription {
+    let Some(old) = base(state).and_then(|description| description.media.get(index)) else {
+        return describe::rejected("audio", PROTOCOL, &[], None);
+    };
+    let formats: Vec<&str> = old.line.formats().take(128).collect();
+    describe::rejected(old.line.media(), old.line.protocol(), &formats, old.section.mid())
+}
+
+fn media(
+    state: &State,
+    common: &Common<'_>,
+    numbers: &mut Numbers,
+    index: usize,
+    transceiver: &Transceiver,
+    mid: &str,
+    bundle_only: bool,
+) -> MediaDescription {
+    let direction = transceiver.direction();
+    let negotiated: Vec<&MediaDescription> = [&state.current_remote, &state.current_local]
+        .into_iter()
+        .flatten()
+        .filter(|_| transceiver.state.m_line_index == Some(index) && !state.is_recyclable(index))
+        .filter_map(|described| described.text.media.get(index))
+        .collect();
+    let codecs = codecs(common.config, numbers, transceiver, &negotiated);
+    let send_layers: Vec<&str> = transceiver
+        .sender
+        .encodings
+        .iter()
+        .filter_map(|encoding| encoding.rid.as_deref())
+        .filter(|_| direction.sends() && transceiver.sender.encodings.len() > 1)
+        .collect();
+    describe::media(
+        common,
+        &WrittenMedia {
+            kind: transceiver.kind,
+            protocol: PROTOCOL,
+            mid: Some(mid),
+            bundle_only,
+            direction,
+            codecs,
+            extensions: numbers.extensions(common.config, transceiver.kind),
+            sender: &transceiver.sender,
+            reduced_size_rtcp: true,
+            receive_layers: Vec::new(),
+            send_layers,
+        },
+    )
+}
+
+/// Our codecs with the payload types they already have in this section, in the order of the last exchange; then the rest.
+fn codecs(
+    config: &Config,
+    numbers: &mut Numbers,
+    transceiver: &Transceiver,
+    negotiated: &[&MediaDescription],
+) -> Vec<WrittenCodec> {
+    let kind = transceiver.kind;
+    let known: Vec<Vec<Format<'_>>> = negotiated.iter().map(|media| Format::of(media)).collect();
+    let mut written: Vec<(usize, WrittenCodec)> = Vec::new();
+    for capability in preferred(config.capabilities.codecs(kind), &transceiver.codec_preferences) {
+        let own = Format::of_capability(capability);
+        let before = known.iter().enumerate().find_map(|(list, formats)| {
+            let place = formats.iter().position(|format| own.matches(format))?;
+            Some((list * 1000 + place, formats[place].payload_type, formats))
+        });
+        let (rank, payload_type, rtx) = match before {
+            Some((rank, payload_type, formats)) => {
+                let rtx = formats
+                    .iter()
+                    .find(|format| format.apt() == Some(payload_type))
+                    .map(|format| format.payload_type);
+                (rank, Some(payload_type), rtx)
+            }
+            None => (usize::MAX, numbers.payload_type(kind, capability), None),
+        };
+        let Some(payload_type) = payload_type else { continue };
+        let rtx = match capability.rtx_payload_type {
+            Some(wish) => rtx.or_else(|| numbers.rtx(kind, wish, payload_type)),
+            None => None,
+        };
+        written.push((
+            rank,
+            WrittenCodec {
+                payload_type,
+                name: capability.name.clone(),
+                clock_rate: capability.clock_rate,
+                channels: capability.channels,
+                parameters: capability.parameters.clone(),
+                feedback: capability.feedback.clone(),
+                rtx,
+            },
+        ));
+    }
+    if transceiver.codec_preferences.is_empty() {
+        written.sort_by_key(|(rank, _)| *rank);
+    }
+    let mut seen = BTreeSet::new();
+    written
+        .into_iter()
+        .map(|(_, codec)| codec)
+        .filter(|codec| seen.insert(codec.payload_type))
+        .collect()
+}
+
+/// The capabilities in the order of the preferences; all of them if there are none.
+pub(crate) fn preferred<'a>(all: &'a [CodecCapability], preferences: &[String]) -> Vec<&'a CodecCapability> {
+    if preferences.is_empty() {
+        return all.iter().collect();
+    }
+    let mut taken = vec![false; all.len()];
+    let mut chosen = Vec::new();
+    for preference in preferences {
+        for (capability, taken) in all.iter().zip(&mut taken) {
+            if !*taken && is_preferred(preference, &Format::of_capability(capability)) {
+                *taken = true;
+                chosen.push(capability);
+            }
+        }
+    }
+    chosen
+}
+
+/// What a payload type stands for in the bundle: a number has one meaning there (RFC 9143 §9.1.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Meaning {
+    Codec(MediaKind, CodecCapability),
+    /// Retransmissions of another payload type.
+    Rtx(u8),
+    /// A codec of the peer that we do not have.
+    Foreign,
+}
+
+/// The payload types and extension ids in use in the bundle.
+#[derive(Debug)]
+struct Numbers {
+    payload_types: BTreeMap<u8, Meaning>,
+    extension_ids: BTreeMap<u8, String>,
+}
+
+impl Numbers {
+    /// What the sections that are in force have taken. Ids and numbers are never given another meaning while the bundle
+    /// lives.
+    fn gather(state: &State) -> Self {
+        let mut numbers = Self {
+            payload_types: BTreeMap::new(),
+            extension_ids: BTreeMap::new(),
+        };
+        for described in [&state.current_remote, &state.current_local].into_iter().flatten() {
+            for (index, media) in described.text.media.iter().enumerate() {
+                if state.is_recyclable(index) || !matches!(Content::of(media), Content::Media(_)) {
+                    continue;
+                }
+                for format in Format::of(media) {
+                    let meaning = match format.apt() {
+                        Some(apt) => Meaning::Rtx(apt),
+                        None => Meaning::Foreign,
+                    };
+                    numbers.payload_types.entry(format.payload_type).or_insert(meaning);
+                }
+                for map in extmaps(media) {
+                    let uri = numbers.extension_ids.entry(map.id as u8);
+                    uri.or_insert_with(|| map.uri.to_owned());
+                }
+            }
+        }
+        numbers
+    }
+
+    fn payload_type(&mut self, kind: MediaKind, capability: &CodecCapability) -> Option<u8> {
+        let meaning = Meaning::Codec(kind, capability.clone());
+        let same = self.payload_types.iter().find(|(_, own)| **own == meaning);
+        if let Some((&number, _)) = same {
+            return Some(number);
+        }
+        self.take(capability.payload_type, meaning)
+    }
+
+    fn rtx(&mut self, kind: MediaKind, wish: u8, of: u8) -> Option<u8> {
+        debug_assert_eq!(kind, MediaKind::Video, "only video has retransmission here");
+        let same = self.payload_types.iter().find(|(_, own)| **own == Meaning::Rtx(of));
+        if let Some((&number, _)) = same {
+            return Some(number);
+        }
+        self.take(wish, Meaning::Rtx(of))
+    }
+
+    /// The wished number if it is free, else a dynamic one that is (RFC 3551 §6; RFC 5761 §4 takes 64 to 95 away).
+    fn take(&mut self, wish: u8, meaning: Meaning) -> Option<u8> {
+        let number = std::iter::once(wish)
+            .chain(96..=127)
+            .chain(35..=63)
+            .find(|number| *number < 128 && !self.payload_types.contains_key(number))?;
+        self.payload_types.insert(number, meaning);
+        Some(number)
+    }
+
+    fn extensions(&mut self, config: &Config, kind: MediaKind) -> Vec<WrittenExtension> {
+        let mut written = Vec::new();
+        for capability in config.capabilities.extensions(kind) {
+            let same = self.extension_ids.iter().find(|(_, uri)| **uri == capability.uri);
+            let id = match same {
+                Some((&id, _)) => Some(id),
+                // RFC 8285 §4.2: ids to 14 fit one-byte headers; above, the packet needs two-byte ones.
+                None => std::iter::once(capability.id)
+                    .chain(1..=14)
+                    .chain(16..=255)
+                    .find(|id| *id != 0 && *id != 15 && !self.extension_ids.contains_key(id)),
+            };
+            let Some(id) = id else { continue };
+            self.extension_ids.insert(id, capability.uri.clone());
+            written.push(WrittenExtension {
+                id,
+                direction: None,
+                uri: capability.uri.clone(),
+            });
+        }
+        written
+    }
+}
+
+/// Whether the extensions that tell simulcast layers apart are among these.
+pub(crate) fn can_take_layers(extensions: &[WrittenExtension]) -> bool {
+    [capabilities::MID, capabilities::RID]
+        .into_iter()
+        .all(|uri| extensions.iter().any(|extension| extension.uri == uri))
+}

@@ -1,0 +1,268 @@
+//! What an offer and its answer come to, section by section: how to send, how to receive.
+
+use antiphon_sdp::{Direction, ExtMap, MediaDescription, RidDirection, Section, SessionDescription};
+
+use crate::format::Format;
+use crate::plan::{Codec, DataPlan, Extension, ReceiveParameters, ReceiveStream, Rtx, SendParameters, SimulcastLayer};
+use crate::survey::label;
+
+/// How many announced SSRCs of one section are kept.
+const MAX_STREAMS: usize = 64;
+/// How many RIDs of one section are kept.
+pub(crate) const MAX_RIDS: usize = 16;
+/// How many streams (msid) of one section are kept.
+pub(crate) const MAX_MSIDS: usize = 16;
+
+/// One section as both sides describe it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pair<'a> {
+    pub(crate) local: &'a SessionDescription,
+    pub(crate) remote: &'a SessionDescription,
+    pub(crate) index: usize,
+}
+
+impl<'a> Pair<'a> {
+    fn local_media(&self) -> &'a MediaDescription {
+        &self.local.media[self.index]
+    }
+
+    fn remote_media(&self) -> &'a MediaDescription {
+        &self.remote.media[self.index]
+    }
+
+    fn both(&self, says: impl Fn(&Section) -> bool) -> bool {
+        [(self.local, self.local_media()), (self.remote, self.remote_media())]
+            .into_iter()
+            .all(|(description, media)| says(&media.section) || says(&description.session))
+    }
+
+    /// The codecs to send with and to receive with, in the peer's order.
+    ///
+    /// Each side says with its payload types what it wants to receive (RFC 3264 §6.1), so the two may differ, though
+    /// between browsers they never do.
+    fn codecs(&self) -> (Vec<Codec>, Vec<Codec>) {
+        let (ours, theirs) = (Format::of(self.local_media()), Format::of(self.remote_media()));
+        let (mut send, mut receive): (Vec<Codec>, Vec<Codec>) = (Vec::new(), Vec::new());
+        for their in theirs.iter().filter(|format| !format.is_rtx()) {
+            let same = |our: &&Format<'_>| our.matches(their);
+            let same_number = |our: &&Format<'_>| our.payload_type == their.payload_type && same(our);
+            let Some(our) = ours.iter().find(same_number).or_else(|| ours.iter().find(same)) else {
+                continue;
+            };
+            if receive.iter().any(|codec| codec.payload_type == our.payload_type) {
+                continue;
+            }
+            let feedback: Vec<String> = our
+                .feedback
+                .iter()
+                .filter(|own| their.feedback.iter().any(|value| value == *own))
+                .map(|&own| own.to_owned())
+                .collect();
+            let (our_rtx, their_rtx) = (rtx_of(&ours, our), rtx_of(&theirs, their));
+            let both = our_rtx.is_some() && their_rtx.is_some();
+            let codec = |format: &Format<'_>, rtx: Option<Rtx>| Codec {
+                payload_type: format.payload_type,
+                name: our.name.to_owned(),
+                clock_rate: our.clock_rate,
+                channels: our.channels,
+                parameters: format.parameters.to_owned(),
+                feedback: feedback.clone(),
+                rtx: rtx.filter(|_| both),
+            };
+            send.push(codec(their, their_rtx));
+            receive.push(codec(our, our_rtx));
+        }
+        (send, receive)
+    }
+
+    /// The extensions of both sides that go one way.
+    fn extensions(&self, sending: bool) -> Vec<Extension> {
+        let allows = |map: &ExtMap<'_>, local: bool| {
+            let direction = map.direction.unwrap_or(Direction::SendRecv);
+            if sending == local {
+                direction.sends()
+            } else {
+                direction.receives()
+            }
+        };
+        let ours = extmaps(self.local_media());
+        extmaps(self.remote_media())
+            .into_iter()
+            .filter(|theirs| {
+                allows(theirs, false)
+                    && ours
+                        .iter()
+                        .any(|own| own.id == theirs.id && own.uri == theirs.uri && allows(own, true))
+            })
+            .map(|map| Extension {
+                id: map.id as u8,
+                uri: map.uri.to_owned(),
+            })
+            .collect()
+    }
+
+    pub(crate) fn send(&self) -> SendParameters {
+        let remote = &self.remote_media().section;
+        let own: Vec<&str> = rids(&self.local_media().section, RidDirection::Send);
+        let wanted = remote
+            .simulcast()
+            .map(|simulcast| simulcast.receive)
+            .unwrap_or_default();
+        let simulcast = layers(remote, wanted, RidDirection::Receive)
+            .into_iter()
+            .filter(|layer| own.contains(&layer.rid.as_str()))
+            .collect();
+        SendParameters {
+            codecs: self.codecs().0,
+            extensions: self.extensions(true),
+            extmap_allow_mixed: self.both(Section::extmap_allow_mixed),
+            reduced_size_rtcp: self.both(Section::rtcp_reduced_size),
+            simulcast,
+            max_bitrate_bps: max_bitrate(remote),
+            ptime_ms: remote.ptime(),
+        }
+    }
+
+    pub(crate) fn receive(&self) -> ReceiveParameters {
+        let remote = &self.remote_media().section;
+        let agreed: Vec<&str> = rids(&self.local_media().section, RidDirection::Receive);
+        let sent = remote.simulcast().map(|simulcast| simulcast.send).unwrap_or_default();
+        let simulcast = layers(remote, sent, RidDirection::Send)
+            .into_iter()
+            .filter(|layer| agreed.contains(&layer.rid.as_str()))
+            .collect();
+        ReceiveParameters {
+            codecs: self.codecs().1,
+            extensions: self.extensions(false),
+            streams: streams(remote),
+            simulcast,
+            reduced_size_rtcp: self.both(Section::rtcp_reduced_size),
+        }
+    }
+
+    pub(crate) fn data(&self, active: bool) -> DataPlan {
+        let remote = &self.remote_media().section;
+        DataPlan {
+            mid: label(self.local, self.index),
+            active,
+            local_port: self.local_media().section.sctp_port().unwrap_or(5000),
+            remote_port: remote.sctp_port().unwrap_or(5000),
+            // RFC 8841 §6.1: 64 KiB if it is not said; 0 is any size.
+            remote_max_message_size: match remote.max_message_size() {
+                Some(0) => None,
+                Some(size) => Some(size),
+                None => Some(65_536),
+            },
+            remote_sctp_init: remote.sctp_init().map(str::to_owned),
+        }
+    }
+}
+
+fn rtx_of(formats: &[Format<'_>], of: &Format<'_>) -> Option<Rtx> {
+    let format = formats.iter().find(|format| format.apt() == Some(of.payload_type))?;
+    Some(Rtx {
+        payload_type: format.payload_type,
+        rtx_time_ms: format.parameter("rtx-time").and_then(|text| text.parse().ok()),
+    })
+}
+
+/// The `a=extmap` lines that can be used: id from 1 to 255, each id once, the first meaning kept.
+pub(crate) fn extmaps(media: &MediaDescription) -> Vec<ExtMap<'_>> {
+    let mut seen = [false; 256];
+    media
+        .section
+        .extmaps()
+        .filter(|map| {
+            let fresh = map.id >= 1 && seen.get(usize::from(map.id)) == Some(&false);
+            if fresh {
+                seen[usize::from(map.id)] = true;
+            }
+            fresh
+        })
+        .collect()
+}
+
+fn rids(section: &Section, direction: RidDirection) -> Vec<&str> {
+    section
+        .rids()
+        .filter(|rid| rid.direction == direction)
+        .take(MAX_RIDS)
+        .map(|rid| rid.id)
+        .collect()
+}
+
+/// The layers of a simulcast list, the first alternative of each, that have an `a=rid` of that direction.
+pub(crate) fn layers(
+    section: &Section,
+    list: Vec<Vec<antiphon_sdp::SimulcastStream<'_>>>,
+    direction: RidDirection,
+) -> Vec<SimulcastLayer> {
+    list.into_iter()
+        .take(MAX_RIDS)
+        .filter_map(|alternatives| alternatives.into_iter().next())
+        .filter_map(|stream| {
+            let rid = section
+                .rids()
+                .take(2 * MAX_RIDS)
+                .find(|rid| rid.id == stream.rid && rid.direction == direction)?;
+            Some(SimulcastLayer {
+                rid: rid.id.to_owned(),
+                paused: stream.paused,
+                payload_types: rid.payload_types().take(128).collect(),
+            })
+        })
+        .collect()
+}
+
+/// `b=TIAS` is in bits per second, `b=AS` in kilobits (RFC 9429 §5.10 lets TIAS win).
+fn max_bitrate(section: &Section) -> Option<u64> {
+    let value = |kind: &str| {
+        section
+            .bandwidths()
+            .find(|line| line.kind == kind)
+            .map(|line| line.value)
+    };
+    value("TIAS").or_else(|| value("AS").and_then(|kilobits| kilobits.checked_mul(1000)))
+}
+
+fn streams(section: &Section) -> Vec<ReceiveStream> {
+    let mut streams: Vec<ReceiveStream> = Vec::new();
+    let mut known = std::collections::BTreeMap::new();
+    for line in section.ssrcs() {
+        let place = match known.get(&line.ssrc) {
+            Some(&place) => place,
+            None if streams.len() < MAX_STREAMS => {
+                known.insert(line.ssrc, streams.len());
+                streams.push(ReceiveStream {
+                    ssrc: line.ssrc,
+                    rtx_ssrc: None,
+                    fec_ssrc: None,
+                    cname: None,
+                });
+                streams.len() - 1
+            }
+            None => continue,
+        };
+        let stream: &mut ReceiveStream = &mut streams[place];
+        if line.attribute == "cname" && stream.cname.is_none() {
+            stream.cname = line.value.map(|text| text.chars().take(256).collect());
+        }
+    }
+    let mut secondary = std::collections::BTreeSet::new();
+    for group in section.ssrc_groups().take(MAX_STREAMS) {
+        let [primary, second] = group.ssrcs[..] else {
+            continue;
+        };
+        let Some(&place) = known.get(&primary) else {
+            continue;
+        };
+        match group.semantics {
+            "FID" => streams[place].rtx_ssrc = Some(second),
+            "FEC-FR" => streams[place].fec_ssrc = Some(second),
+            _ => continue,
+        }
+        secondary.insert(second);
+    }
+    streams.retain(|stream| !secondary.contains(&stream.ssrc));
+    streams
+}

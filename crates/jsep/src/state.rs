@@ -1,0 +1,152 @@
+//! Everything that a description can change, as one value: a step works on a copy, and the copy replaces the original
+//! only if the whole step is good. So nothing is ever half applied.
+
+use std::sync::Arc;
+
+use antiphon_sdp::SessionDescription;
+
+use crate::plan::{DataPlan, IceParameters, IceRole, RemoteTransport};
+use crate::transceiver::{Negotiated, Transceiver};
+use crate::types::{DtlsRole, SdpType, SignalingState, TransceiverId};
+
+/// A description that is set.
+#[derive(Debug, Clone)]
+pub(crate) struct Described {
+    pub(crate) kind: SdpType,
+    pub(crate) text: Arc<SessionDescription>,
+    /// The sections that run (or would run) on the transport, by index.
+    pub(crate) members: Vec<usize>,
+    /// The section whose transport attributes count (RFC 9143 §7.1), if there is a member at all.
+    pub(crate) tagged: Option<usize>,
+}
+
+impl Described {
+    pub(crate) fn parts(&self) -> (SdpType, &SessionDescription) {
+        (self.kind, &self.text)
+    }
+}
+
+/// What both ends have said of the transport.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct TransportState {
+    pub(crate) local: Option<IceParameters>,
+    pub(crate) local_lite: bool,
+    pub(crate) remote: Option<RemoteTransport>,
+    pub(crate) ice_role: Option<IceRole>,
+    pub(crate) dtls_role: Option<DtlsRole>,
+    pub(crate) bundle: Vec<String>,
+}
+
+/// The part that a rollback restores whole.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Session {
+    pub(crate) transport: TransportState,
+    pub(crate) data: Option<DataPlan>,
+}
+
+/// What was negotiated when an exchange began.
+#[derive(Debug, Clone)]
+pub(crate) struct Stable {
+    pub(crate) session: Session,
+    pub(crate) transceivers: Vec<(TransceiverId, Negotiated)>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct State {
+    pub(crate) signaling: SignalingState,
+    pub(crate) current_local: Option<Described>,
+    pub(crate) pending_local: Option<Described>,
+    pub(crate) current_remote: Option<Described>,
+    pub(crate) pending_remote: Option<Described>,
+    pub(crate) transceivers: Vec<Transceiver>,
+    pub(crate) session: Session,
+    pub(crate) stable: Option<Box<Stable>>,
+    pub(crate) next_id: u32,
+    /// The smallest number that was never a mid of ours or of the peer's.
+    pub(crate) next_mid: u32,
+    /// The highest `o=` version that was set locally. A rollback does not lower it.
+    pub(crate) version: u64,
+    pub(crate) wants_data: bool,
+    pub(crate) ice_restart_wanted: bool,
+}
+
+impl State {
+    pub(crate) fn remote(&self) -> Option<&Described> {
+        self.pending_remote.as_ref().or(self.current_remote.as_ref())
+    }
+
+    pub(crate) fn local(&self) -> Option<&Described> {
+        self.pending_local.as_ref().or(self.current_local.as_ref())
+    }
+
+    pub(crate) fn transceiver_at(&self, index: usize) -> Option<&Transceiver> {
+        self.transceivers
+            .iter()
+            .find(|transceiver| transceiver.state.m_line_index == Some(index) && !transceiver.state.stopped)
+    }
+
+    pub(crate) fn transceiver_at_mut(&mut self, index: usize) -> Option<&mut Transceiver> {
+        self.transceivers
+            .iter_mut()
+            .find(|transceiver| transceiver.state.m_line_index == Some(index) && !transceiver.state.stopped)
+    }
+
+    /// Whether a section of the last finished exchange was refused by either side: its place may be used again
+    /// (RFC 9429 §5.2.2).
+    pub(crate) fn is_recyclable(&self, index: usize) -> bool {
+        [&self.current_local, &self.current_remote]
+            .into_iter()
+            .flatten()
+            .any(|described| described.text.media.get(index).is_some_and(|media| media.is_rejected()))
+    }
+
+    /// Remembers where to return to, when an exchange begins.
+    pub(crate) fn leave_stable(&mut self) {
+        if self.signaling == SignalingState::Stable {
+            self.stable = Some(Box::new(Stable {
+                session: self.session.clone(),
+                transceivers: self
+                    .transceivers
+                    .iter()
+                    .map(|transceiver| (transceiver.id, transceiver.state.clone()))
+                    .collect(),
+            }));
+        }
+    }
+
+    /// Returns to where the exchange began (RFC 9429 §4.1.10.2). What the application has set meanwhile stays.
+    pub(crate) fn roll_back(&mut self) {
+        if let Some(stable) = self.stable.take() {
+            self.session = stable.session;
+            self.transceivers.retain_mut(|transceiver| {
+                match stable.transceivers.iter().find(|(id, _)| *id == transceiver.id) {
+                    Some((_, negotiated)) => {
+                        transceiver.state = negotiated.clone();
+                        true
+                    }
+                    // A transceiver of the offer that is gone goes too, unless `add_track` has taken it into use.
+                    None if transceiver.from_remote && !transceiver.from_add_track => false,
+                    None => {
+                        transceiver.state = Negotiated::default();
+                        true
+                    }
+                }
+            });
+        }
+        self.pending_local = None;
+        self.pending_remote = None;
+        self.signaling = SignalingState::Stable;
+    }
+
+    /// Notes every number that is somewhere a mid, so that a new mid was never one before.
+    pub(crate) fn note_mids(&mut self, description: &SessionDescription) {
+        for mid in description.media.iter().filter_map(|media| media.section.mid()) {
+            if let Ok(number) = mid.parse::<u32>() {
+                // A peer that names a section 4294967295 gets no say in our numbering.
+                if number < u32::MAX / 2 {
+                    self.next_mid = self.next_mid.max(number + 1);
+                }
+            }
+        }
+    }
+}
