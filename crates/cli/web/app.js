@@ -1,0 +1,291 @@
+// The page of `antiphon serve`.
+//
+// Hooks for headless tests, kept stable: `window.antiphon`, and `data-testid` on every control and figure.
+//
+//   await antiphon.watch({ offerer: 'browser'|'server', codec: 'opus'|'pcmu' })   pattern and music; resolves when connected
+//   await antiphon.echo({ offerer, codec })    our (fake) camera and microphone come back; resolves when connected
+//   await antiphon.data({ offerer })           data channels alone; resolves when connected
+//   await antiphon.sendFile(bytes|size, name)  there and back: { sent, server, received: { bytes, sha256 }, equal }
+//   await antiphon.echoMessages(count, size)   on channel "echo": { bytes, equal, sent, received } (SHA-256 over all)
+//   await antiphon.say(text)                   a line of chat; resolves with the line as the server sent it round
+//   await antiphon.stats()                     { mode, offerer, state, browser: digest of getStats, server: last report from /ws }
+//   antiphon.stop()                            closes the session
+//   antiphon.session                           the running Session (session.js) with .pc, or null
+//   antiphon.ready                             true once the page has loaded
+//
+// Each start function closes the session before it.
+import { Plot, Table, digest, rates } from './figures.js';
+import { Session } from './session.js';
+import { Sha256 } from './sha256.js';
+import { roundTrip } from './transfer.js';
+
+const $ = (id) => document.getElementById(id);
+const remote = $('remote');
+const table = new Table($('figures'));
+const plots = {
+  rate: new Plot($('plot-rate'), $('plot-rate-now'), { floor: 1, digits: 2 }),
+  frames: new Plot($('plot-frames'), $('plot-frames-now'), { floor: 30, digits: 0 }),
+  rtt: new Plot($('plot-rtt'), $('plot-rtt-now'), { floor: 1, digits: 2 }),
+  loss: new Plot($('plot-loss'), $('plot-loss-now'), { floor: 1, digits: 0 }),
+};
+const LABELS = { watch: 'Watch', echo: 'Start the echo', data: 'Connect' };
+const HINTS = {
+  watch: 'Press <b>Watch</b>: a test pattern that is drawn and encoded as you look at it, with a little music.',
+  echo: 'Press <b>Start the echo</b>: your camera and microphone go to the server, and what comes back is shown here.',
+};
+
+let tab = 'watch';
+let session = null;
+let before = null;
+let busy = false;
+
+const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
+
+function choose(next) {
+  tab = next;
+  document.body.dataset.tab = next;
+  for (const button of document.querySelectorAll('[data-tab]')) {
+    if (button.role === 'tab' || button.getAttribute('role') === 'tab') button.setAttribute('aria-selected', String(button.dataset.tab === next));
+  }
+  if (HINTS[next]) $('hint').innerHTML = HINTS[next];
+  label();
+}
+
+function label() {
+  $('start').textContent = session ? 'Stop' : LABELS[tab];
+  $('start').classList.toggle('on', Boolean(session));
+}
+
+function showState(state) {
+  $('state').dataset.state = state;
+  $('state').textContent = state === 'new' || state === 'closed' ? 'not connected' : state;
+}
+
+function log({ text, kind }) {
+  const line = document.createElement('li');
+  line.className = kind;
+  line.textContent = `${new Date().toTimeString().slice(0, 8)} ${text}`;
+  $('log').prepend(line);
+  while ($('log').childElementCount > 200) $('log').lastChild.remove();
+}
+
+async function start(mode, { offerer = chosen('offerer'), codec = chosen('codec') } = {}) {
+  stop();
+  choose(mode);
+  const mine = new Session({ mode, offerer, codec });
+  session = mine;
+  before = null;
+  label();
+  showState('connecting');
+  for (const plot of Object.values(plots)) plot.clear();
+  mine.addEventListener('note', ({ detail }) => log(detail));
+  mine.addEventListener('state', ({ detail }) => { if (session === mine) showState(detail); });
+  mine.addEventListener('track', () => show(mine));
+  mine.addEventListener('local', ({ detail }) => {
+    $('local').srcObject = detail;
+    $('local').hidden = false;
+  });
+  mine.addEventListener('channelopen', ({ detail }) => { if (session === mine) enable(detail); });
+  try {
+    await mine.open();
+  } catch (error) {
+    log({ text: error.message, kind: 'error' });
+    if (session === mine) stop();
+    throw error;
+  }
+  return stats();
+}
+
+function show(mine) {
+  if (session !== mine) return;
+  remote.srcObject = mine.media;
+  $('hint').hidden = true;
+  $('screen').classList.add('live');
+  // Without a click the browser may refuse to play sound: play silently and offer a button.
+  remote.muted = false;
+  remote.play().catch(() => {
+    remote.muted = true;
+    $('sound').hidden = false;
+    remote.play().catch((error) => log({ text: `video: ${error.message}`, kind: 'error' }));
+  });
+}
+
+function enable(channel) {
+  if (channel.label === 'file') for (const id of ['file', 'sample']) $(id).disabled = false;
+  if (channel.label === 'chat') {
+    for (const control of $('say').elements) control.disabled = false;
+    channel.addEventListener('message', ({ data }) => chatLine(JSON.parse(data)));
+  }
+}
+
+function chatLine({ from, text, you }) {
+  const line = document.createElement('li');
+  if (you) line.className = 'mine';
+  line.append(Object.assign(document.createElement('b'), { textContent: you ? 'you' : from }), text);
+  $('chat').append(line);
+  while ($('chat').childElementCount > 200) $('chat').firstChild.remove();
+  $('chat').scrollTop = $('chat').scrollHeight;
+}
+
+function stop() {
+  const old = session;
+  session = null;
+  old?.close();
+  remote.srcObject = null;
+  $('local').srcObject = null;
+  $('local').hidden = true;
+  $('hint').hidden = false;
+  $('sound').hidden = true;
+  $('screen').classList.remove('live');
+  $('picture').textContent = '';
+  for (const control of [$('file'), $('sample'), ...$('say').elements]) control.disabled = true;
+  showState('closed');
+  label();
+}
+
+async function stats() {
+  if (!session) return { mode: null, state: 'closed', browser: null, server: null };
+  const { mode, offerer, pc, server } = session;
+  return { mode, offerer, state: pc.connectionState, browser: digest(await pc.getStats(), pc), server };
+}
+
+async function tick() {
+  const mine = session;
+  if (!mine || busy) return;
+  busy = true;
+  try {
+    const { browser, server } = await stats();
+    if (session !== mine || !browser) return;
+    const now = rates(browser, before);
+    before = browser;
+    table.show(now, server);
+    plots.rate.push(now.receiveBps === undefined ? NaN : now.receiveBps / 1e6, server ? server.receive_bps / 1e6 : NaN);
+    plots.frames.push(now.framesPerSecond, NaN);
+    plots.rtt.push(now.roundTripTime === undefined ? NaN : now.roundTripTime * 1000, server?.rtt_ms ?? NaN);
+    plots.loss.push(now.lostPerSecond, NaN);
+    $('level').value = Math.sqrt(Math.max(now.energyPerSecond ?? 0, 0)) * 2;
+    $('picture').textContent = now.frameWidth
+      ? `${now.videoCodec ?? ''} ${now.frameWidth}×${now.frameHeight} · ${Math.round(now.framesPerSecond ?? 0)} frames/s · ${now.audioCodec ?? ''}` : '';
+  } finally {
+    busy = false;
+  }
+}
+
+async function sendFile(source, name = 'noise.bin') {
+  if (!session) throw new Error('no session: call watch(), echo() or data() first');
+  const blob = source instanceof Blob ? source : new Blob([typeof source === 'number' ? noise(source) : source]);
+  for (const id of ['up', 'down']) $(id).value = 0;
+  for (const id of ['hash-sent', 'hash-server', 'hash-back']) $(id).textContent = '–';
+  $('verdict').textContent = '';
+  $('verdict').className = '';
+  for (const id of ['file', 'sample']) $(id).disabled = true;
+  try {
+    const result = await roundTrip(session, blob, name, (what, value, rate) => {
+      if (what === 'hashes') {
+        $('hash-sent').textContent = value.sent;
+        $('hash-server').textContent = value.server;
+        $('hash-back').textContent = value.back ?? '–';
+      } else {
+        $(what).value = value;
+        $(`${what}-rate`).textContent = `${(rate / 1e6).toFixed(1)} MB/s`;
+      }
+    });
+    $('verdict').textContent = result.equal ? 'All three are equal.' : 'They differ.';
+    $('verdict').className = result.equal ? 'equal' : 'unequal';
+    const { blob: back, ...received } = result.received;
+    return { ...result, received };
+  } catch (error) {
+    log({ text: `file: ${error.message}`, kind: 'error' });
+    $('verdict').textContent = error.message;
+    $('verdict').className = 'unequal';
+    throw error;
+  } finally {
+    for (const id of ['file', 'sample']) $(id).disabled = !session;
+  }
+}
+
+function noise(size) {
+  const bytes = new Uint8Array(size);
+  for (let at = 0; at < size; at += 65536) crypto.getRandomValues(bytes.subarray(at, Math.min(at + 65536, size)));
+  return bytes;
+}
+
+async function echoMessages(count = 32, size = 16384) {
+  const channel = await session.channel('echo');
+  const [out, back] = [new Sha256(), new Sha256()];
+  let bytes = 0;
+  let got = 0;
+  const all = new Promise((done) => {
+    const take = ({ data }) => {
+      const message = typeof data === 'string' ? new TextEncoder().encode(data) : new Uint8Array(data);
+      back.update(message);
+      bytes += message.length;
+      got += 1;
+      if (got < count) return;
+      channel.removeEventListener('message', take);
+      done();
+    };
+    channel.addEventListener('message', take);
+  });
+  for (let n = 0; n < count; n += 1) {
+    const message = noise(size);
+    out.update(message);
+    channel.send(message);
+  }
+  await all;
+  const [sent, received] = [out.hex(), back.hex()];
+  return { bytes, sent, received, equal: sent === received };
+}
+
+async function say(text) {
+  const channel = await session.channel('chat');
+  const line = new Promise((heard) => {
+    const take = ({ data }) => {
+      const message = JSON.parse(data);
+      if (!message.you || message.text !== text) return;
+      channel.removeEventListener('message', take);
+      heard(message);
+    };
+    channel.addEventListener('message', take);
+  });
+  channel.send(text);
+  return line;
+}
+
+for (const button of document.querySelectorAll('[role=tab]')) button.onclick = () => choose(button.dataset.tab);
+$('start').onclick = () => {
+  if (session) stop();
+  else start(tab).catch(() => {});
+};
+$('sound').onclick = () => {
+  remote.muted = false;
+  $('sound').hidden = true;
+};
+$('say').onsubmit = (event) => {
+  event.preventDefault();
+  const text = $('line').value.trim();
+  if (text) say(text).catch((error) => log({ text: error.message, kind: 'error' }));
+  $('line').value = '';
+};
+$('file').onchange = () => {
+  const [file] = $('file').files;
+  if (file) sendFile(file, file.name).catch(() => {});
+};
+$('sample').onclick = () => sendFile(16 * 1024 * 1024).catch(() => {});
+window.addEventListener('pagehide', stop);
+
+choose('watch');
+setInterval(() => tick().catch((error) => log({ text: error.message, kind: 'error' })), 1000);
+
+window.antiphon = {
+  watch: (options) => start('watch', options),
+  echo: (options) => start('echo', options),
+  data: (options) => start('data', options),
+  sendFile,
+  echoMessages,
+  say,
+  stats,
+  stop,
+  get session() { return session; },
+  ready: true,
+};

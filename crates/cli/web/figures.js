@@ -1,0 +1,171 @@
+// Live figures: what this browser's getStats says beside what the server measured, and four small plots.
+
+const CIPHERS = { FEFD: 'DTLS 1.2', FEFC: 'DTLS 1.3', FEFF: 'DTLS 1.0' };
+
+/** One flat digest of a getStats report: totals, not rates. */
+export function digest(report, pc) {
+  const all = [...report.values()];
+  const one = (type, test = () => true) => all.find((s) => s.type === type && test(s));
+  const inbound = (kind) => one('inbound-rtp', (s) => s.kind === kind) ?? {};
+  const outbound = (kind) => one('outbound-rtp', (s) => s.kind === kind) ?? {};
+  const transport = one('transport') ?? {};
+  const pair = report.get(transport.selectedCandidatePairId)
+    ?? one('candidate-pair', (s) => s.selected || (s.nominated && s.state === 'succeeded')) ?? {};
+  const address = (id) => {
+    const c = report.get(id);
+    return c ? `${c.candidateType} ${c.address ?? c.ip ?? '?'}:${c.port} ${c.protocol ?? ''}` : undefined;
+  };
+  const codec = (rtp) => report.get(rtp.codecId)?.mimeType?.split('/')[1];
+  const video = inbound('video');
+  const audio = inbound('audio');
+  const sum = (type, field) => all.filter((s) => s.type === type).reduce((n, s) => n + (s[field] ?? 0), 0);
+  return {
+    at: performance.now(),
+    connectionState: pc.connectionState,
+    iceState: pc.iceConnectionState,
+    dtlsState: transport.dtlsState,
+    dtlsVersion: CIPHERS[transport.tlsVersion?.toUpperCase()] ?? transport.tlsVersion,
+    dtlsCipher: transport.dtlsCipher,
+    srtpProfile: transport.srtpCipher,
+    localCandidate: address(pair.localCandidateId),
+    remoteCandidate: address(pair.remoteCandidateId),
+    roundTripTime: pair.currentRoundTripTime,
+    bytesReceived: transport.bytesReceived ?? pair.bytesReceived ?? sum('inbound-rtp', 'bytesReceived'),
+    bytesSent: transport.bytesSent ?? pair.bytesSent ?? sum('outbound-rtp', 'bytesSent'),
+    packetsReceived: sum('inbound-rtp', 'packetsReceived'),
+    packetsLost: sum('inbound-rtp', 'packetsLost'),
+    videoCodec: codec(video),
+    audioCodec: codec(audio),
+    framesReceived: video.framesReceived ?? 0,
+    framesDecoded: video.framesDecoded ?? 0,
+    framesDropped: video.framesDropped ?? 0,
+    keyFramesDecoded: video.keyFramesDecoded ?? 0,
+    frameWidth: video.frameWidth ?? 0,
+    frameHeight: video.frameHeight ?? 0,
+    jitter: video.jitter,
+    nackCount: video.nackCount ?? 0,
+    pliCount: video.pliCount ?? 0,
+    totalAudioEnergy: audio.totalAudioEnergy ?? 0,
+    audioLevel: audio.audioLevel ?? 0,
+    framesEncoded: outbound('video').framesEncoded ?? 0,
+    messagesSent: sum('data-channel', 'messagesSent'),
+    messagesReceived: sum('data-channel', 'messagesReceived'),
+  };
+}
+
+const megabits = (bps) => (bps === undefined ? undefined : `${(bps / 1e6).toFixed(2)} Mbit/s`);
+const milliseconds = (ms) => (ms === undefined || ms === null ? undefined : `${ms.toFixed(ms < 10 ? 2 : 0)} ms`);
+const percent = (share) => (share === undefined || share === null ? undefined : `${(share * 100).toFixed(1)} %`);
+
+const ROWS = [
+  ['ICE', 'ice', (b) => b.iceState, (s) => s.ice],
+  ['path', 'path', (b) => b.localCandidate, (s) => s.local],
+  ['DTLS', 'dtls', (b) => b.dtlsVersion ?? b.dtlsState, (s) => s.dtls],
+  ['cipher', 'cipher', (b) => b.dtlsCipher, (s) => s.cipher],
+  ['SRTP', 'srtp', (b) => b.srtpProfile, (s) => s.srtp],
+  ['round trip', 'rtt', (b) => milliseconds(b.roundTripTime === undefined ? undefined : b.roundTripTime * 1000), (s) => milliseconds(s.rtt_ms)],
+  ['sending', 'sending', (b) => megabits(b.sendBps), (s) => megabits(s.send_bps)],
+  ['receiving', 'receiving', (b) => megabits(b.receiveBps), (s) => megabits(s.receive_bps)],
+  ['target', 'target', () => undefined, (s) => megabits(s.target_bps)],
+  ['lost', 'lost', (b) => percent(b.loss), (s) => percent(s.loss)],
+  ['codecs', 'codecs', (b) => [b.videoCodec, b.audioCodec].filter(Boolean).join(', ') || undefined, (s) => s.codecs],
+  ['frames', 'frames', (b) => b.framesDecoded && `${b.framesDecoded} decoded`, (s) => s.frames_sent && `${s.frames_sent} sent`],
+];
+
+/** Fills the table body once and then only its cells. */
+export class Table {
+  constructor(body) {
+    this.cells = ROWS.map(([name, id, ours, theirs]) => {
+      const row = body.insertRow();
+      row.append(Object.assign(document.createElement('th'), { textContent: name }));
+      const cell = (side) => {
+        const td = row.insertCell();
+        td.dataset.testid = `${id}-${side}`;
+        td.textContent = '–';
+        return td;
+      };
+      return { ours, theirs, browser: cell('browser'), server: cell('server') };
+    });
+  }
+
+  show(browser, server) {
+    for (const row of this.cells) {
+      row.browser.textContent = (browser && row.ours(browser)) || '–';
+      row.server.textContent = (server && row.theirs(server)) || '–';
+    }
+  }
+}
+
+/** Rates between two digests of one session. */
+export function rates(now, before) {
+  if (!before) return { ...now };
+  const seconds = Math.max((now.at - before.at) / 1000, 0.001);
+  const lost = Math.max(now.packetsLost - before.packetsLost, 0);
+  const packets = Math.max(now.packetsReceived - before.packetsReceived, 0);
+  return {
+    ...now,
+    receiveBps: Math.max(((now.bytesReceived - before.bytesReceived) * 8) / seconds, 0),
+    sendBps: Math.max(((now.bytesSent - before.bytesSent) * 8) / seconds, 0),
+    framesPerSecond: Math.max((now.framesDecoded - before.framesDecoded) / seconds, 0),
+    lostPerSecond: lost / seconds,
+    loss: packets + lost > 0 ? lost / (packets + lost) : 0,
+    energyPerSecond: (now.totalAudioEnergy - before.totalAudioEnergy) / seconds,
+  };
+}
+
+const POINTS = 90;
+
+/** A small line plot of the last 90 samples of up to two series. */
+export class Plot {
+  constructor(canvas, output, { floor = 1, digits = 1 } = {}) {
+    Object.assign(this, { canvas, output, floor, digits, series: [[], []] });
+  }
+
+  clear() { this.series = [[], []]; this.output.textContent = ''; this.draw(); }
+
+  push(ours, theirs) {
+    [ours, theirs].forEach((value, n) => {
+      this.series[n].push(Number.isFinite(value) ? value : null);
+      if (this.series[n].length > POINTS) this.series[n].shift();
+    });
+    this.output.textContent = [ours, theirs].filter(Number.isFinite).map((v) => v.toFixed(this.digits)).join(' · ');
+    this.draw();
+  }
+
+  draw() {
+    const { canvas } = this;
+    const scale = devicePixelRatio || 1;
+    const [width, height] = [canvas.clientWidth * scale, canvas.clientHeight * scale];
+    if (width === 0) return;
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext('2d');
+    const style = getComputedStyle(canvas);
+    context.clearRect(0, 0, width, height);
+    context.strokeStyle = style.getPropertyValue('color');
+    context.globalAlpha = 0.15;
+    context.beginPath();
+    context.moveTo(0, height - 1);
+    context.lineTo(width, height - 1);
+    context.stroke();
+    context.globalAlpha = 1;
+    const top = Math.max(this.floor, ...this.series.flat().filter((v) => v !== null)) * 1.1;
+    ['--accent', '--warm'].forEach((colour, n) => {
+      const points = this.series[n];
+      // A custom property may hold light-dark(); only a real property resolves it.
+      canvas.style.color = `var(${colour})`;
+      context.strokeStyle = getComputedStyle(canvas).color;
+      canvas.style.color = '';
+      context.lineWidth = 1.75 * scale;
+      context.beginPath();
+      let pen = false;
+      points.forEach((value, i) => {
+        if (value === null) { pen = false; return; }
+        const x = ((POINTS - points.length + i) / (POINTS - 1)) * width;
+        const y = height - 2 - (value / top) * (height - 6);
+        if (pen) context.lineTo(x, y); else context.moveTo(x, y);
+        pen = true;
+      });
+      context.stroke();
+    });
+  }
+}
