@@ -1,0 +1,404 @@
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
+
+use crate::link::{Dropped, Link, LinkConfig};
+use crate::node::{Node, Packet};
+
+/// First port that is given to a socket bound to port 0.
+const FIRST_EPHEMERAL_PORT: u16 = 49_152;
+
+/// A machine on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(u32);
+
+/// A [`Node`] on the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(u32);
+
+/// A UDP socket. Numbers are unique in the network, so they serve as [`Local::Socket`] too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(pub u32);
+
+impl SocketId {
+    /// The same as machines know it.
+    pub fn local(self) -> Local {
+        Local::Socket(self.0)
+    }
+}
+
+/// A datagram that has arrived.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Whose it is.
+    pub host: HostId,
+    /// As the host's machine takes it.
+    pub datagram: Datagram,
+}
+
+/// What became of the packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Handed to the network.
+    pub sent: u64,
+    /// Handed to a host; duplicates count again.
+    pub delivered: u64,
+    /// Lost by a link's dice.
+    pub lost: u64,
+    /// Refused by a full queue.
+    pub queue_dropped: u64,
+    /// Larger than the MTU.
+    pub too_big: u64,
+    /// Arrived twice.
+    pub duplicated: u64,
+    /// Held back while others passed.
+    pub reordered: u64,
+    /// Arrived with flipped bits.
+    pub corrupted: u64,
+    /// For an address that nobody has, or dropped by a node.
+    pub unroutable: u64,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    behind: Option<NodeId>,
+    down: bool,
+}
+
+#[derive(Debug)]
+struct Socket {
+    host: HostId,
+    address: SocketAddr,
+    open: bool,
+}
+
+/// Where a link ends: what is behind one node shares its link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Site {
+    Host(HostId),
+    Node(NodeId),
+}
+
+#[derive(Debug)]
+struct InFlight {
+    packet: Packet,
+    to: Site,
+}
+
+/// Hosts, sockets and links on a virtual clock. The same seed and the same calls give the same deliveries.
+#[derive(Debug)]
+pub struct Network {
+    now: Instant,
+    rng: Rng,
+    hosts: Vec<Host>,
+    nodes: Vec<Box<dyn Node>>,
+    sockets: Vec<Socket>,
+    by_address: BTreeMap<SocketAddr, SocketId>,
+    default_link: LinkConfig,
+    links: BTreeMap<(HostId, Site), Link>,
+    in_flight: BTreeMap<u64, InFlight>,
+    arrivals: BinaryHeap<Reverse<(Instant, u64)>>,
+    next_number: u64,
+    stats: Stats,
+}
+
+impl Network {
+    /// A network without hosts. The clock is read once, for an `Instant` to count from; from then on time is virtual.
+    pub fn new(seed: u64) -> Self {
+        Self::starting_at(seed, Instant::now())
+    }
+
+    /// A network whose clock starts at `now`.
+    pub fn starting_at(seed: u64, now: Instant) -> Self {
+        Self {
+            now,
+            rng: Rng::from_u64(seed).fork("netsim"),
+            hosts: Vec::new(),
+            nodes: Vec::new(),
+            sockets: Vec::new(),
+            by_address: BTreeMap::new(),
+            default_link: LinkConfig::default(),
+            links: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            arrivals: BinaryHeap::new(),
+            next_number: 0,
+            stats: Stats::default(),
+        }
+    }
+
+    /// The virtual time.
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// What became of the packets so far.
+    pub fn stats(&self) -> Stats {
+        self.stats
+    }
+
+    /// Adds a host.
+    pub fn add_host(&mut self) -> HostId {
+        self.hosts.push(Host::default());
+        HostId(self.hosts.len() as u32 - 1)
+    }
+
+    /// Adds a node, behind which hosts may be placed.
+    pub fn add_node(&mut self, node: Box<dyn Node>) -> NodeId {
+        self.nodes.push(node);
+        NodeId(self.nodes.len() as u32 - 1)
+    }
+
+    /// Places a host behind a node, or in the open.
+    pub fn place(&mut self, host: HostId, behind: Option<NodeId>) {
+        self.hosts[host.0 as usize].behind = behind;
+    }
+
+    /// Cuts a host off: what it sends and what is sent to it vanishes until it is back.
+    pub fn set_down(&mut self, host: HostId, down: bool) {
+        self.hosts[host.0 as usize].down = down;
+    }
+
+    /// Binds a socket. Port 0 stands for a free one. `None` if the address is taken or unspecified.
+    pub fn bind(&mut self, host: HostId, mut address: SocketAddr) -> Option<SocketId> {
+        if address.ip().is_unspecified() {
+            return None;
+        }
+        if address.port() == 0 {
+            let free = (FIRST_EPHEMERAL_PORT..=u16::MAX)
+                .find(|port| !self.by_address.contains_key(&SocketAddr::new(address.ip(), *port)))?;
+            address.set_port(free);
+        }
+        if self.by_address.contains_key(&address) {
+            return None;
+        }
+        let id = SocketId(self.sockets.len() as u32);
+        self.sockets.push(Socket {
+            host,
+            address,
+            open: true,
+        });
+        self.by_address.insert(address, id);
+        Some(id)
+    }
+
+    /// The address of a socket.
+    pub fn address(&self, socket: SocketId) -> SocketAddr {
+        self.sockets[socket.0 as usize].address
+    }
+
+    /// The host of a socket.
+    pub fn owner(&self, socket: SocketId) -> HostId {
+        self.sockets[socket.0 as usize].host
+    }
+
+    /// Closes a socket; what is on its way to it vanishes.
+    pub fn close(&mut self, socket: SocketId) {
+        let socket = &mut self.sockets[socket.0 as usize];
+        if std::mem::take(&mut socket.open) {
+            self.by_address.remove(&socket.address);
+        }
+    }
+
+    /// What every link is like that was not set by [`Self::set_link`], those in use included.
+    pub fn set_default_link(&mut self, config: LinkConfig) {
+        self.default_link = config;
+        // Made anew, with the same dice from the start, when next used.
+        self.links.retain(|_, link| link.explicit);
+    }
+
+    /// Sets the link from one host to another (or to the node that the other is behind). What is on its way stays so.
+    pub fn set_link(&mut self, from: HostId, to: HostId, config: LinkConfig) {
+        let site = self.site(to);
+        match self.links.get_mut(&(from, site)) {
+            Some(link) => {
+                link.config = config;
+                link.explicit = true;
+            }
+            None => {
+                let mut link = self.make_link(from, site, config);
+                link.explicit = true;
+                self.links.insert((from, site), link);
+            }
+        }
+    }
+
+    /// Sets both directions between two hosts.
+    pub fn connect(&mut self, a: HostId, b: HostId, config: LinkConfig) {
+        self.set_link(a, b, config.clone());
+        self.set_link(b, a, config);
+    }
+
+    fn site(&self, host: HostId) -> Site {
+        match self.hosts[host.0 as usize].behind {
+            Some(node) => Site::Node(node),
+            None => Site::Host(host),
+        }
+    }
+
+    fn make_link(&self, from: HostId, to: Site, config: LinkConfig) -> Link {
+        let number = match to {
+            Site::Host(host) => u64::from(host.0),
+            Site::Node(node) => u64::from(node.0) | 1 << 31,
+        };
+        let rng = self.rng.fork_numbered("link", u64::from(from.0) << 32 | number);
+        Link::new(config, rng, self.now)
+    }
+
+    /// Sends one datagram.
+    pub fn send(&mut self, from: SocketId, to: SocketAddr, ecn: Ecn, data: &[u8]) {
+        self.stats.sent += 1;
+        let socket = &self.sockets[from.0 as usize];
+        let (host, open) = (socket.host, socket.open);
+        let packet = Packet {
+            source: socket.address,
+            destination: to,
+            ecn,
+            data: data.to_vec(),
+        };
+        if !open || self.hosts[host.0 as usize].down || self.route(host, packet).is_none() {
+            self.stats.unroutable += 1;
+        }
+    }
+
+    /// Sends what a machine wrote: one datagram, or several of the segment size. Paths that are not sockets go nowhere.
+    pub fn transmit(&mut self, out: &TransmitBuf, transmit: &Transmit) {
+        let bytes = out.bytes(transmit.range.clone());
+        for datagram in bytes.chunks(transmit.segment_size.unwrap_or(bytes.len()).max(1)) {
+            match transmit.path.local {
+                Local::Socket(id) if (id as usize) < self.sockets.len() => {
+                    self.send(SocketId(id), transmit.path.remote, transmit.ecn, datagram);
+                }
+                _ => {
+                    self.stats.sent += 1;
+                    self.stats.unroutable += 1;
+                }
+            }
+        }
+    }
+
+    fn route(&mut self, from: HostId, packet: Packet) -> Option<()> {
+        let behind = self.hosts[from.0 as usize].behind;
+        let neighbour = self
+            .by_address
+            .get(&packet.destination)
+            .map(|socket| self.sockets[socket.0 as usize].host)
+            .filter(|host| self.hosts[host.0 as usize].behind == behind);
+        // Neighbours behind one node, and hosts in the open, reach one another directly.
+        let (packet, to) = if let Some(host) = neighbour {
+            (packet, Site::Host(host))
+        } else {
+            let packet = match behind {
+                Some(node) => self.nodes[node.0 as usize].outbound(self.now, packet)?,
+                None => packet,
+            };
+            let to = self.public_site(packet.destination)?;
+            (packet, to)
+        };
+        let config = if to == Site::Host(from) {
+            LinkConfig::loopback()
+        } else {
+            self.default_link.clone()
+        };
+        if !self.links.contains_key(&(from, to)) {
+            let link = self.make_link(from, to, config);
+            self.links.insert((from, to), link);
+        }
+        let link = self.links.get_mut(&(from, to))?;
+        match link.carry(self.now, packet) {
+            Ok(arrivals) => {
+                self.stats.duplicated += arrivals.len() as u64 - 1;
+                for arrival in arrivals {
+                    self.stats.corrupted += u64::from(arrival.corrupted);
+                    self.stats.reordered += u64::from(arrival.reordered);
+                    let number = self.next_number;
+                    self.next_number += 1;
+                    self.arrivals.push(Reverse((arrival.at, number)));
+                    self.in_flight.insert(
+                        number,
+                        InFlight {
+                            packet: arrival.packet,
+                            to,
+                        },
+                    );
+                }
+            }
+            Err(Dropped::Loss) => self.stats.lost += 1,
+            Err(Dropped::Queue) => self.stats.queue_dropped += 1,
+            Err(Dropped::TooBig) => self.stats.too_big += 1,
+        }
+        Some(())
+    }
+
+    fn public_site(&self, address: SocketAddr) -> Option<Site> {
+        if let Some(at) = self
+            .nodes
+            .iter()
+            .position(|node| node.addresses().contains(&address.ip()))
+        {
+            return Some(Site::Node(NodeId(at as u32)));
+        }
+        let host = self.sockets[self.by_address.get(&address)?.0 as usize].host;
+        self.hosts[host.0 as usize].behind.is_none().then_some(Site::Host(host))
+    }
+
+    /// When the next datagram arrives.
+    pub fn next_event(&self) -> Option<Instant> {
+        self.arrivals.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Moves the clock; never backwards.
+    pub fn advance_to(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    /// Moves the clock by `duration`.
+    pub fn advance(&mut self, duration: Duration) {
+        self.now += duration;
+    }
+
+    /// The next datagram that has arrived by now.
+    pub fn receive(&mut self) -> Option<Delivery> {
+        while self.next_event().is_some_and(|at| at <= self.now) {
+            let Reverse((_, number)) = self.arrivals.pop()?;
+            let InFlight { packet, to } = self.in_flight.remove(&number)?;
+            match self.deliver(packet, to) {
+                Some(delivery) => {
+                    self.stats.delivered += 1;
+                    return Some(delivery);
+                }
+                None => self.stats.unroutable += 1,
+            }
+        }
+        None
+    }
+
+    fn deliver(&mut self, packet: Packet, to: Site) -> Option<Delivery> {
+        let (packet, behind) = match to {
+            Site::Host(_) => (packet, None),
+            Site::Node(node) => (self.nodes[node.0 as usize].inbound(self.now, packet)?, Some(node)),
+        };
+        let id = *self.by_address.get(&packet.destination)?;
+        let host = self.sockets[id.0 as usize].host;
+        let reachable = match to {
+            Site::Host(expected) => expected == host,
+            Site::Node(_) => self.hosts[host.0 as usize].behind == behind,
+        };
+        if !reachable || self.hosts[host.0 as usize].down {
+            return None;
+        }
+        Some(Delivery {
+            host,
+            datagram: Datagram {
+                path: Path {
+                    local: id.local(),
+                    remote: packet.source,
+                },
+                ecn: packet.ecn,
+                data: BytesMut::from(&packet.data[..]),
+            },
+        })
+    }
+}
