@@ -1,0 +1,341 @@
+//! What an agent is told before it starts.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use zeroize::Zeroize;
+
+use crate::error::{CredentialsError, UrlError};
+
+/// Who nominates (RFC 8445 §6.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Nominates the pair that is used. The offerer, unless only the other end is lite.
+    Controlling,
+    /// Follows the other end's choice.
+    Controlled,
+}
+
+impl Role {
+    /// The other role.
+    pub fn opposite(self) -> Self {
+        match self {
+            Self::Controlling => Self::Controlled,
+            Self::Controlled => Self::Controlling,
+        }
+    }
+}
+
+/// Which candidates may be used (W3C `RTCIceTransportPolicy`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum TransportPolicy {
+    /// All of them.
+    #[default]
+    All,
+    /// Relayed ones only: the peer never learns our address.
+    Relay,
+}
+
+/// How a server is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerTransport {
+    /// UDP.
+    Udp,
+    /// TCP.
+    Tcp,
+    /// TLS over TCP.
+    Tls,
+}
+
+/// What a server does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ServerKind {
+    /// Tells us our address.
+    Stun,
+    /// Relays for us.
+    Turn,
+}
+
+/// The URL of a STUN or TURN server (RFC 7064, RFC 7065): `stun:host:port`, `turn:host:port?transport=udp`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ServerUrl {
+    /// What it does.
+    pub kind: ServerKind,
+    /// How it is reached.
+    pub transport: ServerTransport,
+    /// A name or an address, IPv6 without brackets.
+    pub host: String,
+    /// The port: 3478, or 5349 with TLS, unless the URL says otherwise.
+    pub port: u16,
+}
+
+impl FromStr for ServerUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        let (scheme, rest) = text.split_once(':').ok_or(UrlError::Scheme)?;
+        let (kind, secure) = match scheme.to_ascii_lowercase().as_str() {
+            "stun" => (ServerKind::Stun, false),
+            "stuns" => (ServerKind::Stun, true),
+            "turn" => (ServerKind::Turn, false),
+            "turns" => (ServerKind::Turn, true),
+            _ => return Err(UrlError::Scheme),
+        };
+        let (authority, query) = match rest.split_once('?') {
+            Some((authority, query)) => (authority, Some(query)),
+            None => (rest, None),
+        };
+        let stream = match query {
+            None => secure,
+            // RFC 7064 §3.1: a stun URL has no query.
+            Some(_) if kind == ServerKind::Stun => return Err(UrlError::Query),
+            Some("transport=udp") => false,
+            Some("transport=tcp") => true,
+            Some(_) => return Err(UrlError::Query),
+        };
+        let (host, port) = match authority.strip_prefix('[') {
+            Some(bracketed) => {
+                let (host, after) = bracketed.split_once(']').ok_or(UrlError::Host)?;
+                if host.parse::<std::net::Ipv6Addr>().is_err() {
+                    return Err(UrlError::Host);
+                }
+                match after {
+                    "" => (host, None),
+                    _ => (host, Some(after.strip_prefix(':').ok_or(UrlError::Host)?)),
+                }
+            }
+            None => match authority.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            },
+        };
+        let plausible = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b':');
+        if host.is_empty() || host.len() > crate::candidate::MAX_NAME_LEN || !host.bytes().all(plausible) {
+            return Err(UrlError::Host);
+        }
+        let port = match port {
+            None => {
+                if secure {
+                    5349
+                } else {
+                    3478
+                }
+            }
+            Some(port) => match port.parse() {
+                Ok(port) if port != 0 => port,
+                _ => return Err(UrlError::Port),
+            },
+        };
+        let transport = match (secure, stream) {
+            (true, true) => ServerTransport::Tls,
+            (false, true) => ServerTransport::Tcp,
+            (false, false) => ServerTransport::Udp,
+            // RFC 7065 §3.1 leaves turns over UDP to DTLS, which nobody serves.
+            (true, false) => return Err(UrlError::Query),
+        };
+        Ok(Self {
+            kind,
+            transport,
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match (self.kind, self.transport) {
+            (ServerKind::Stun, ServerTransport::Tls) => "stuns",
+            (ServerKind::Stun, _) => "stun",
+            (ServerKind::Turn, ServerTransport::Tls) => "turns",
+            (ServerKind::Turn, _) => "turn",
+        };
+        if self.host.contains(':') {
+            write!(f, "{scheme}:[{}]:{}", self.host, self.port)?;
+        } else {
+            write!(f, "{scheme}:{}:{}", self.host, self.port)?;
+        }
+        match (self.kind, self.transport) {
+            (ServerKind::Stun, _) => Ok(()),
+            (ServerKind::Turn, ServerTransport::Udp) => f.write_str("?transport=udp"),
+            (ServerKind::Turn, _) => f.write_str("?transport=tcp"),
+        }
+    }
+}
+
+/// One entry of W3C `iceServers`, its URLs parsed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct IceServer {
+    /// Where it is.
+    pub urls: Vec<ServerUrl>,
+    /// The TURN user name.
+    pub username: String,
+    /// The TURN password.
+    pub credential: String,
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IceServer")
+            .field("urls", &self.urls)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A user fragment and a password (RFC 8445 §5.3).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user fragment, 4 to 256 characters.
+    pub ufrag: String,
+    /// The password, 22 to 256 characters.
+    pub password: String,
+}
+
+impl Credentials {
+    /// Checks the lengths that RFC 8839 §5.4 demands.
+    pub fn new(ufrag: impl Into<String>, password: impl Into<String>) -> Result<Self, CredentialsError> {
+        let credentials = Self {
+            ufrag: ufrag.into(),
+            password: password.into(),
+        };
+        if !(4..=256).contains(&credentials.ufrag.len()) {
+            return Err(CredentialsError::Ufrag);
+        }
+        if !(22..=256).contains(&credentials.password.len()) {
+            return Err(CredentialsError::Password);
+        }
+        Ok(credentials)
+    }
+}
+
+impl Drop for Credentials {
+    fn drop(&mut self) {
+        self.password.zeroize();
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+/// What an agent is told before it starts. `Config::default()` suits a browser peer.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The role at the start; a conflict may change it.
+    pub role: Role,
+    /// Whether we are a lite agent (RFC 8445 §2.5): host candidates only, answers but never asks.
+    pub lite: bool,
+    /// STUN and TURN servers.
+    pub servers: Vec<IceServer>,
+    /// Which candidates may be used.
+    pub transport_policy: TransportPolicy,
+    /// Whether addresses of the loopback interface become candidates.
+    pub include_loopback: bool,
+    /// Whether IPv6 link-local addresses become candidates. Without a scope they work on few machines.
+    pub include_link_local: bool,
+    /// The port asked for in every `BindUdp`; 0 lets the driver choose.
+    pub port: u16,
+    /// Whether `.local` names of remote candidates are resolved.
+    pub resolve_mdns: bool,
+    /// Ta (RFC 8445 §14.2): the mean time between two new STUN transactions of this agent. Default 50 ms, at least 5 ms.
+    pub pacing: Duration,
+    /// How many transactions may start at once after a pause; Ta holds on average. Default 5.
+    pub burst: u32,
+    /// The first retransmission time-out of a connectivity check; doubles. Default 500 ms (RFC 8445 §14.3).
+    pub check_rto: Duration,
+    /// How long after an unanswered check a fresh one may be sent if a slot of the pacer is free. Default 100 ms, doubles.
+    pub recheck_interval: Duration,
+    /// How long a pair is checked before it fails. Default 39.5 s (Rc = 7, Rm = 16, RFC 8489 §6.2.1).
+    pub check_timeout: Duration,
+    /// How long the agent waits before it declares failure (RFC 8863 §4). Default 39.5 s.
+    pub patience: Duration,
+    /// How long the controlling agent waits for a better pair once one is valid. Default 200 ms; a pair that cannot be
+    /// bettered is nominated at once.
+    pub nomination_delay: Duration,
+    /// The mean time between two consent checks (RFC 7675 §5.1), drawn from 0.8 to 1.2 of it. Default 5 s.
+    pub consent_interval: Duration,
+    /// Without an answer for this long consent is gone (RFC 7675 §5.1). Default 30 s.
+    pub consent_timeout: Duration,
+    /// Without an answer for this long the state is `Disconnected`. Default 7 s.
+    pub disconnected_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            role: Role::Controlled,
+            lite: false,
+            servers: Vec::new(),
+            transport_policy: TransportPolicy::All,
+            include_loopback: false,
+            include_link_local: false,
+            port: 0,
+            resolve_mdns: true,
+            pacing: Duration::from_millis(50),
+            burst: 5,
+            check_rto: Duration::from_millis(500),
+            recheck_interval: Duration::from_millis(100),
+            check_timeout: Duration::from_millis(39_500),
+            patience: Duration::from_millis(39_500),
+            nomination_delay: Duration::from_millis(200),
+            consent_interval: Duration::from_secs(5),
+            consent_timeout: Duration::from_secs(30),
+            disconnected_timeout: Duration::from_secs(7),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls() {
+        let url: ServerUrl = "stun:stun.example.org".parse().unwrap();
+        assert_eq!(
+            (url.port, url.transport, url.kind),
+            (3478, ServerTransport::Udp, ServerKind::Stun)
+        );
+        let url: ServerUrl = "turn:[2001:db8::1]:80?transport=tcp".parse().unwrap();
+        assert_eq!(
+            (url.host.as_str(), url.port, url.transport),
+            ("2001:db8::1", 80, ServerTransport::Tcp)
+        );
+        assert_eq!(url.to_string(), "turn:[2001:db8::1]:80?transport=tcp");
+        let url: ServerUrl = "TURNS:example.org".parse().unwrap();
+        assert_eq!((url.port, url.transport), (5349, ServerTransport::Tls));
+        for (text, error) in [
+            ("http://a", UrlError::Scheme),
+            ("stun", UrlError::Scheme),
+            ("stun:", UrlError::Host),
+            ("stun:[::1", UrlError::Host),
+            ("stun:[no]:1", UrlError::Host),
+            ("stun://a.b", UrlError::Host),
+            ("stun:a:0", UrlError::Port),
+            ("stun:a:x", UrlError::Port),
+            ("stun:a?transport=udp", UrlError::Query),
+            ("turn:a?transport=sctp", UrlError::Query),
+        ] {
+            assert_eq!(text.parse::<ServerUrl>().unwrap_err(), error, "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let credentials = Credentials::new("abcd", "secretsecretsecretsecret").unwrap();
+        assert!(!format!("{credentials:?}").contains("secret"));
+        let server = IceServer {
+            credential: "secret".into(),
+            ..IceServer::default()
+        };
+        assert!(!format!("{server:?}").contains("secret"));
+        assert_eq!(Credentials::new("abc", "x".repeat(22)), Err(CredentialsError::Ufrag));
+        assert_eq!(
+            Credentials::new("abcd", "x".repeat(21)),
+            Err(CredentialsError::Password)
+        );
+    }
+}

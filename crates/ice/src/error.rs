@@ -1,0 +1,46 @@
+use thiserror::Error;
+
+/// Why a text is not a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CandidateError {
+    /// It is longer than [`MAX_CANDIDATE_LEN`](crate::MAX_CANDIDATE_LEN).
+    #[error("candidate is too long")]
+    TooLong,
+    /// It ends before this field.
+    #[error("candidate lacks its {0}")]
+    Missing(&'static str),
+    /// This field is not what the grammar allows.
+    #[error("candidate has a malformed {0}")]
+    Invalid(&'static str),
+}
+
+/// Why a text is not the URL of a STUN or TURN server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// The scheme is none of `stun`, `stuns`, `turn`, `turns`.
+    #[error("the scheme is not stun, stuns, turn or turns")]
+    Scheme,
+    /// There is no host, or it has characters that no host has.
+    #[error("the host is missing or malformed")]
+    Host,
+    /// The port is not a number from 1 to 65535.
+    #[error("the port is not a number from 1 to 65535")]
+    Port,
+    /// There is a query, and it is not `transport=udp` or `transport=tcp` (of a turn URL).
+    #[error("the query is not transport=udp or transport=tcp")]
+    Query,
+}
+
+/// Why credentials are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CredentialsError {
+    /// The user fragment is not 4 to 256 characters (RFC 8839 §5.4).
+    #[error("the user fragment is not 4 to 256 characters long")]
+    Ufrag,
+    /// The password is not 22 to 256 characters (RFC 8839 §5.4).
+    #[error("the password is not 22 to 256 characters long")]
+    Password,
+}

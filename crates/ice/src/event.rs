@@ -1,0 +1,79 @@
+//! What an agent reports.
+
+use std::net::SocketAddr;
+
+use antiphon_sansio::Path;
+
+use crate::candidate::Candidate;
+use crate::config::Role;
+
+/// W3C `RTCIceGatheringState`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum GatheringState {
+    /// `gather` was not called.
+    New,
+    /// Candidates may come.
+    Gathering,
+    /// No more candidates will come, unless ICE is restarted.
+    Complete,
+}
+
+/// W3C `RTCIceTransportState`, which is also `RTCIceConnectionState` for one transport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnectionState {
+    /// Waiting for remote candidates.
+    New,
+    /// Checking, and no pair works yet.
+    Checking,
+    /// A pair works; better ones may be looked for.
+    Connected,
+    /// A pair is nominated, and there is nothing left to look for.
+    Completed,
+    /// The pair in use does not answer; it may come back.
+    Disconnected,
+    /// No pair works, or consent expired. Only a restart leads out.
+    Failed,
+    /// Closed.
+    Closed,
+}
+
+impl ConnectionState {
+    /// Whether datagrams of the application may flow.
+    pub fn is_connected(self) -> bool {
+        matches!(self, Self::Connected | Self::Completed)
+    }
+}
+
+/// What an agent reports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A local candidate, to be signalled. After [`GatheringState::Complete`] none comes until a restart.
+    LocalCandidate(Candidate),
+    /// Gathering went on.
+    GatheringState(GatheringState),
+    /// The connection went on.
+    State(ConnectionState),
+    /// This pair is used from now on.
+    SelectedPair {
+        /// Where datagrams go.
+        path: Path,
+        /// Our end.
+        local: Candidate,
+        /// The peer's end.
+        remote: Candidate,
+    },
+    /// A server gave no candidate (W3C `RTCPeerConnectionIceErrorEvent`).
+    CandidateError {
+        /// The server.
+        url: String,
+        /// Our address that asked, if it came that far.
+        address: Option<SocketAddr>,
+        /// The STUN error code, or 701 if the server was not reached.
+        code: u16,
+        /// For people.
+        text: String,
+    },
+    /// A role conflict was settled.
+    RoleChanged(Role),
+}
