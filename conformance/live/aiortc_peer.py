@@ -1,0 +1,141 @@
+"""aiortc against `antiphon serve`: python aiortc_peer.py http://127.0.0.1:8080
+
+As offerer and as answerer: video frames decoded, audio energy, messages echoed with equal hash.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import sys
+import traceback
+
+import aiohttp
+import numpy
+from aiortc import RTCPeerConnection, RTCSessionDescription
+from aiortc.sdp import candidate_from_sdp
+
+PEER = "aiortc"
+WATCH_SECONDS = 6
+MESSAGE_BYTES = 32 * 1024
+MESSAGES = 32
+
+
+def cell(role, feature, value, ok):
+    print(json.dumps({"peer": PEER, "role": role, "feature": feature, "value": value, "ok": bool(ok)}), flush=True)
+
+
+class Seen:
+    """What the decoders gave us."""
+
+    def __init__(self):
+        self.frames, self.size, self.energy = 0, "", 0.0
+
+    async def take(self, track):
+        try:
+            while True:
+                frame = await track.recv()
+                if track.kind == "video":
+                    self.frames += 1
+                    self.size = f"{frame.width}x{frame.height}"
+                else:
+                    samples = frame.to_ndarray().astype(numpy.float64) / 32768
+                    self.energy += float(numpy.mean(samples**2))
+        except Exception:  # the track ended
+            return
+
+
+async def session(url, role):
+    pc = RTCPeerConnection()
+    seen = Seen()
+    takers = []
+    pc.on("track", lambda track: takers.append(asyncio.ensure_future(seen.take(track))))
+    channel_open = asyncio.get_running_loop().create_future()
+
+    async with aiohttp.ClientSession() as http, http.ws_connect(url + "/ws", max_msg_size=0) as ws:
+
+        async def describe(description):
+            await pc.setLocalDescription(description)
+            local = pc.localDescription
+            await ws.send_json({"type": local.type, "sdp": local.sdp})
+
+        async def listen():
+            async for message in ws:
+                data = json.loads(message.data)
+                if data["type"] in ("offer", "answer"):
+                    await pc.setRemoteDescription(RTCSessionDescription(data["sdp"], data["type"]))
+                    if data["type"] == "offer":
+                        await describe(await pc.createAnswer())
+                elif data["type"] == "candidate" and data.get("candidate"):
+                    init = data["candidate"]
+                    if not init.get("candidate"):
+                        continue
+                    candidate = candidate_from_sdp(init["candidate"].removeprefix("candidate:"))
+                    candidate.sdpMid = init.get("sdpMid")
+                    candidate.sdpMLineIndex = init.get("sdpMLineIndex")
+                    await pc.addIceCandidate(candidate)
+                elif data["type"] == "error":
+                    print("server:", data, file=sys.stderr)
+
+        async def listening():
+            try:
+                await listen()
+            except Exception:
+                traceback.print_exc()
+
+        listener = asyncio.ensure_future(listening())
+        if role == "offers":
+            pc.addTransceiver("video", direction="recvonly")
+            pc.addTransceiver("audio", direction="recvonly")
+            channel = pc.createDataChannel("echo")
+            channel.on("open", lambda: channel_open.set_result(channel))
+            await describe(await pc.createOffer())
+        else:
+
+            @pc.on("datachannel")
+            def incoming(channel):
+                if channel.label == "echo":
+                    channel_open.set_result(channel)
+
+            await ws.send_json({"type": "start", "mode": "watch", "offerer": "server"})
+        channel = await asyncio.wait_for(channel_open, 30)
+
+        sent, received, done = [], [], asyncio.Event()
+
+        @channel.on("message")
+        def message(data):
+            received.append(hashlib.sha256(data).hexdigest())
+            if len(received) == MESSAGES:
+                done.set()
+
+        for _ in range(MESSAGES):
+            data = os.urandom(MESSAGE_BYTES)
+            sent.append(hashlib.sha256(data).hexdigest())
+            channel.send(data)
+        await asyncio.wait_for(done.wait(), 60)
+
+        frames, energy = seen.frames, seen.energy
+        await asyncio.sleep(WATCH_SECONDS)
+        frames, energy = seen.frames - frames, seen.energy - energy
+        cell(role, "video", f"{frames} frames of {seen.size} in {WATCH_SECONDS} s", frames >= 60)
+        cell(role, "audio", f"energy {energy:.2f}", energy > 0.01)
+        equal = sent == received
+        cell(role, "data", f"{MESSAGES * MESSAGE_BYTES} bytes, {'equal' if equal else 'UNEQUAL'} hash", equal)
+        listener.cancel()
+        for taker in takers:
+            taker.cancel()
+        await pc.close()
+
+
+async def main():
+    failed = False
+    for role in ("offers", "answers"):
+        try:
+            await session(sys.argv[1], role)
+        except Exception:
+            traceback.print_exc()
+            failed = True
+    sys.exit(1 if failed else 0)
+
+
+asyncio.run(main())
