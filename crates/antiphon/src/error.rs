@@ -1,0 +1,24 @@
+//! What can go wrong at the edge of the process; protocol errors come from `peer_connection`.
+
+/// Why a call on a handle failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The peer connection refused the call: its W3C error, with the reason.
+    #[error(transparent)]
+    Peer(#[from] antiphon_peer_connection::Error),
+    /// The peer connection, or its endpoint, is closed.
+    #[error("the peer connection is closed")]
+    Closed,
+    /// A socket could not be bound.
+    #[error("cannot bind {addr}: {source}")]
+    Bind {
+        /// The address that was asked for.
+        addr: std::net::SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The operating system gave no randomness.
+    #[error("the operating system gave no randomness")]
+    Randomness,
+}

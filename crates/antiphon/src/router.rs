@@ -1,0 +1,126 @@
+//! Which peer a datagram is for, when many peers share one socket.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+
+use antiphon_stun::{Class, Message};
+
+/// A peer's number within its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PeerId(pub(crate) u64);
+
+/// Five-tuples that one peer may hold; the least recently learned go first.
+const MAX_TUPLES_PER_PEER: usize = 32;
+/// Our own requests whose answers are awaited, over all peers.
+const MAX_TRANSACTIONS: usize = 8192;
+
+type Tuple = (u32, SocketAddr);
+
+/// Routes by five-tuple, and on a miss by the user fragment of a STUN request or the transaction of a STUN response.
+#[derive(Default)]
+pub(crate) struct Router {
+    tuples: HashMap<Tuple, PeerId>,
+    held: HashMap<PeerId, VecDeque<Tuple>>,
+    ufrags: HashMap<String, PeerId>,
+    transactions: HashMap<[u8; 12], PeerId>,
+    transaction_order: VecDeque<[u8; 12]>,
+    /// Datagrams that were for nobody.
+    pub(crate) unrouted: u64,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) peer: PeerId,
+    /// The five-tuple is not this peer's yet: if the peer says that the datagram was authentic, call [`Router::learn`].
+    pub(crate) new_tuple: bool,
+}
+
+impl Router {
+    /// A peer uses this local user fragment.
+    pub(crate) fn add_ufrag(&mut self, ufrag: &str, peer: PeerId) {
+        if !self.ufrags.contains_key(ufrag) {
+            self.ufrags.insert(ufrag.to_owned(), peer);
+        }
+    }
+
+    /// The peer's own request went out; its answer comes back to it from wherever.
+    pub(crate) fn sent(&mut self, peer: PeerId, datagram: &[u8]) {
+        if datagram.first().is_none_or(|first| *first > 3) {
+            return;
+        }
+        let Ok(message) = Message::parse(datagram) else { return };
+        if message.class() != Class::Request {
+            return;
+        }
+        let id: [u8; 12] = message.transaction_id().into();
+        if self.transactions.insert(id, peer).is_none() {
+            self.transaction_order.push_back(id);
+        }
+        while self.transaction_order.len() > MAX_TRANSACTIONS {
+            if let Some(oldest) = self.transaction_order.pop_front() {
+                self.transactions.remove(&oldest);
+            }
+        }
+    }
+
+    /// Who gets this datagram.
+    pub(crate) fn route(&mut self, socket: u32, remote: SocketAddr, datagram: &[u8]) -> Option<Route> {
+        let known = self.tuples.get(&(socket, remote)).copied();
+        if datagram.first().is_some_and(|first| *first <= 3) {
+            // A request that names another peer's fragment comes from a new peer behind the same address (or from a liar:
+            // the tuple moves only after authentication).
+            if let Some(peer) = self.stun_route(datagram) {
+                return Some(Route { peer, new_tuple: known != Some(peer) });
+            }
+        }
+        if known.is_none() {
+            self.unrouted += 1;
+        }
+        known.map(|peer| Route { peer, new_tuple: false })
+    }
+
+    fn stun_route(&self, datagram: &[u8]) -> Option<PeerId> {
+        let message = Message::parse(datagram).ok()?;
+        match message.class() {
+            Class::Request | Class::Indication => {
+                // RFC 8445 §7.2.2: the receiver's fragment comes first.
+                let (ours, _) = message.username()?.split_once(':')?;
+                self.ufrags.get(ours).copied()
+            }
+            _ => {
+                let id: [u8; 12] = message.transaction_id().into();
+                self.transactions.get(&id).copied()
+            }
+        }
+    }
+
+    /// The peer authenticated something from this five-tuple: it is the peer's from now on.
+    pub(crate) fn learn(&mut self, socket: u32, remote: SocketAddr, peer: PeerId) {
+        let tuple = (socket, remote);
+        if let Some(before) = self.tuples.insert(tuple, peer)
+            && let Some(held) = self.held.get_mut(&before)
+        {
+            held.retain(|t| *t != tuple);
+        }
+        let held = self.held.entry(peer).or_default();
+        held.push_back(tuple);
+        if held.len() > MAX_TUPLES_PER_PEER
+            && let Some(oldest) = held.pop_front()
+        {
+            self.tuples.remove(&oldest);
+        }
+    }
+
+    /// The peer is gone.
+    pub(crate) fn forget(&mut self, peer: PeerId) {
+        for tuple in self.held.remove(&peer).unwrap_or_default() {
+            self.tuples.remove(&tuple);
+        }
+        self.ufrags.retain(|_, p| *p != peer);
+        // Its transactions age out of the bounded order.
+        self.transactions.retain(|_, p| *p != peer);
+        let transactions = &self.transactions;
+        self.transaction_order.retain(|id| transactions.contains_key(id));
+    }
+}
