@@ -1,0 +1,98 @@
+// The page of `antiphon serve` in a real browser: node page.mjs chromium|firefox http://127.0.0.1:8080
+// Watch, echo, chat and files, with the browser as offerer and as answerer. The page's hooks stand at the top of
+// crates/cli/web/app.js.
+import { cell, launch, sleep, within } from './browser.mjs';
+
+const WATCH_MS = 10_000;
+const ECHO_MS = 4_000;
+const FILE_BYTES = 16 * 1024 * 1024;
+
+const [name, url] = process.argv.slice(2);
+const { browser, close } = await launch(name);
+
+const stats = (page) => page.evaluate(() => window.antiphon.stats());
+
+/** Both ends at one moment: our figures at the instant when a fresh report of the server's arrives. */
+const together = (page) => within(10_000, 'a report of the server', page.evaluate(async () => {
+  await new Promise((fresh) => window.antiphon.session.addEventListener('stats', fresh, { once: true }));
+  return window.antiphon.stats();
+}));
+
+async function watch(page, role, offerer, codec) {
+  await within(60_000, 'watch', page.evaluate((options) => window.antiphon.watch(options), { offerer, codec }));
+  // The first frames need a key frame and a decoder; measure from then on.
+  const started = Date.now();
+  while (!((await stats(page)).browser?.framesDecoded > 0)) {
+    if (Date.now() - started > 20_000) throw new Error(`no frame decoded: ${JSON.stringify(await stats(page))}`);
+    await sleep(100);
+  }
+  const first = await together(page);
+  await sleep(WATCH_MS);
+  const last = await together(page);
+  const decoded = last.browser.framesDecoded - first.browser.framesDecoded;
+  const sent = last.server.frames_sent - first.server.frames_sent;
+  const energy = last.browser.totalAudioEnergy - first.browser.totalAudioEnergy;
+  // At least 25 a second are sent, and 95 % of them decoded; a frame or two may be under way at either end.
+  const enough = sent >= 25 * (WATCH_MS / 1000) && decoded >= sent * 0.95 - 2;
+  return {
+    video: { value: `${decoded} of ${sent} frames decoded (${last.browser.videoCodec})`, ok: enough },
+    audio: { value: `energy ${energy.toFixed(3)} (${last.browser.audioCodec})`, ok: energy > 0.01 },
+  };
+}
+
+async function echo(page, offerer) {
+  await within(60_000, 'echo', page.evaluate((options) => window.antiphon.echo(options), { offerer }));
+  const started = Date.now();
+  while (!((await stats(page)).browser?.framesDecoded > 0)) {
+    if (Date.now() - started > 20_000) throw new Error(`no echoed frame: ${JSON.stringify(await stats(page))}`);
+    await sleep(100);
+  }
+  const first = await stats(page);
+  await sleep(ECHO_MS);
+  const last = await stats(page);
+  return {
+    frames: last.browser.framesDecoded - first.browser.framesDecoded,
+    energy: last.browser.totalAudioEnergy - first.browser.totalAudioEnergy,
+  };
+}
+
+async function session(offerer) {
+  const role = offerer === 'browser' ? 'offers' : 'answers';
+  const page = await browser.newPage();
+  page.on('pageerror', (error) => console.error(`${name} ${role}: page error: ${error.message}`));
+  try {
+    await page.goto(url, { waitUntil: 'load' });
+    await within(10_000, 'page', page.waitForFunction(() => window.antiphon?.ready));
+
+    const { video, audio } = await watch(page, role, offerer, 'opus');
+    cell(name, role, 'video', video.value, video.ok);
+    const pcmu = await watch(page, role, offerer, 'pcmu');
+    cell(name, role, 'audio', `${audio.value}; ${pcmu.audio.value}`, audio.ok && pcmu.audio.ok);
+
+    // On the live session: messages echoed one by one, chat, and the large file there and back.
+    const messages = await within(60_000, 'messages', page.evaluate(() => window.antiphon.echoMessages(32, 16384)));
+    const said = await within(20_000, 'chat', page.evaluate(() => window.antiphon.say('Cookies 4 life')));
+    const file = await within(
+      180_000, 'file', page.evaluate((size) => window.antiphon.sendFile(size, 'noise.bin'), FILE_BYTES));
+    const equal = file.equal && file.server.bytes === FILE_BYTES && file.received.bytes === FILE_BYTES;
+    cell(name, role, 'data', `${messages.bytes + 2 * FILE_BYTES} bytes, ${equal && messages.equal ? 'equal' : 'UNEQUAL'} hashes`,
+      equal && messages.equal && said.text === 'Cookies 4 life');
+
+    const back = await echo(page, offerer);
+    cell(name, role, 'echo', `${back.frames} frames, energy ${back.energy.toFixed(3)}`, back.frames >= 30 && back.energy > 0);
+    const { server } = await stats(page);
+    cell(name, role, 'security', `${server.dtls}, ${server.cipher}, ${server.srtp}`, Boolean(server.dtls && server.srtp));
+    await page.evaluate(() => window.antiphon.stop());
+  } finally {
+    await page.close();
+  }
+}
+
+try {
+  for (const offerer of ['browser', 'server']) await session(offerer);
+} catch (error) {
+  console.error(error.stack);
+  process.exitCode = 1;
+} finally {
+  await close();
+}

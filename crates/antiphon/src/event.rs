@@ -1,0 +1,1 @@
+//! What a peer connection reports to the application.

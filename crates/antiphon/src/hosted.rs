@@ -1,0 +1,181 @@
+//! One peer within the driver: the sans-I/O machine and the queues towards its handles.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use antiphon_peer_connection as core;
+use core::{DataChannelId, DataChannelState};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use crate::channel::{DataChannel, Queue};
+use crate::event::{Event, MediaEvent};
+use crate::handle::{PeerHandle, Shared};
+use crate::{Error, Message};
+
+/// Above this a channel's senders wait.
+const HIGH_WATER: usize = 1024 * 1024;
+/// At this a channel's senders go on.
+const LOW_WATER: usize = 256 * 1024;
+
+type Waiting = (Message, oneshot::Sender<Result<(), Error>>);
+
+/// One peer.
+pub(crate) struct Hosted {
+    pub(crate) core: core::PeerConnection,
+    /// Where the driver's timer set has this peer.
+    pub(crate) deadline: Option<Instant>,
+    shared: Weak<Shared>,
+    events: mpsc::UnboundedSender<Event>,
+    media: broadcast::Sender<MediaEvent>,
+    channels: BTreeMap<DataChannelId, Queue>,
+    sending: BTreeMap<DataChannelId, VecDeque<Waiting>>,
+    closed_at: Option<Instant>,
+}
+
+impl Hosted {
+    pub(crate) fn new(
+        core: core::PeerConnection,
+        shared: Weak<Shared>,
+        events: mpsc::UnboundedSender<Event>,
+        media: broadcast::Sender<MediaEvent>,
+    ) -> Self {
+        Self {
+            core,
+            deadline: None,
+            shared,
+            events,
+            media,
+            channels: BTreeMap::new(),
+            sending: BTreeMap::new(),
+            closed_at: None,
+        }
+    }
+
+    /// Closes: the machine still says goodbye.
+    pub(crate) fn close(&mut self, now: Instant) {
+        if self.closed_at.is_none() {
+            self.closed_at = Some(now);
+            self.core.close(now);
+        }
+    }
+
+    /// The last handle is gone.
+    pub(crate) fn abandon(&mut self, now: Instant) {
+        self.close(now);
+    }
+
+    /// Whether the peer is closed and has said all it had to say, or took too long over it.
+    pub(crate) fn is_finished(&self, now: Instant, farewell: Duration) -> bool {
+        let Some(closed_at) = self.closed_at else { return false };
+        // Handles that remain keep their queues, and get an error from every further call.
+        self.core.poll_timeout().is_none() || now >= closed_at + farewell
+    }
+
+    /// When the driver must come back.
+    pub(crate) fn next_deadline(&self, farewell: Duration) -> Option<Instant> {
+        let machine = self.core.poll_timeout();
+        match self.closed_at {
+            None => machine,
+            Some(at) => Some(machine.map_or(at + farewell, |m| m.min(at + farewell))),
+        }
+    }
+
+    /// Makes the handle of a channel that exists in the machine.
+    pub(crate) fn open_channel(&mut self, peer: PeerHandle, id: DataChannelId) -> Option<DataChannel> {
+        let info = self.core.data_channel(id)?;
+        let (channel, queue) = DataChannel::new(peer, id, info.label, info.protocol);
+        if info.state == DataChannelState::Open {
+            queue.state.send_replace(DataChannelState::Open);
+        }
+        self.core.set_buffered_amount_low_threshold(id, LOW_WATER);
+        self.channels.insert(id, queue);
+        Some(channel)
+    }
+
+    /// Hands over everything that the machine reports.
+    pub(crate) fn dispatch(&mut self, now: Instant) {
+        while let Some(event) = self.core.poll_event() {
+            match event {
+                core::Event::DataChannel(id) => {
+                    let Some(shared) = self.shared.upgrade() else { continue };
+                    if let Some(channel) = self.open_channel(PeerHandle::new(shared), id) {
+                        let _ = self.events.send(Event::DataChannel(channel));
+                        self.pump(id);
+                    }
+                }
+                core::Event::DataChannelOpen(id) => self.set_state(id, DataChannelState::Open),
+                core::Event::DataChannelReadable(id) => self.pump(id),
+                core::Event::DataChannelBufferedAmountLow(id) => self.resume_sending(now, id),
+                core::Event::DataChannelClosing(id) => self.set_state(id, DataChannelState::Closing),
+                core::Event::DataChannelClosed(id) => {
+                    self.pump(id);
+                    self.set_state(id, DataChannelState::Closed);
+                    self.channels.remove(&id);
+                    self.sending.remove(&id);
+                }
+                other => match Event::from_core(other) {
+                    Ok(event) => _ = self.events.send(event),
+                    // Media for nobody, or for a reader who is behind: the oldest goes first, and the reader is told how many.
+                    Err(media) => _ = self.media.send(media),
+                },
+            }
+        }
+    }
+
+    fn set_state(&mut self, id: DataChannelId, state: DataChannelState) {
+        if let Some(queue) = self.channels.get(&id) {
+            queue.state.send_replace(state);
+        }
+    }
+
+    /// Moves messages from SCTP into the handle's queue while there is room.
+    pub(crate) fn pump(&mut self, id: DataChannelId) {
+        let Some(queue) = self.channels.get(&id) else { return };
+        loop {
+            let permit = match queue.messages.try_reserve() {
+                Ok(permit) => permit,
+                Err(mpsc::error::TrySendError::Closed(())) => {
+                    // Nobody will read: what comes is dropped, so that the peer is not held up for ever.
+                    while self.core.read(id).is_some() {}
+                    return;
+                }
+                Err(mpsc::error::TrySendError::Full(())) => {
+                    queue.stalled.store(true, Ordering::Release);
+                    // The reader may have emptied the queue before it could see the mark.
+                    match queue.messages.try_reserve() {
+                        Ok(permit) => permit,
+                        Err(_) => return,
+                    }
+                }
+            };
+            let Some(message) = self.core.read(id) else { return };
+            permit.send(message);
+        }
+    }
+
+    /// Sends now, or when the channel's buffer has drained.
+    pub(crate) fn send(
+        &mut self,
+        now: Instant,
+        id: DataChannelId,
+        message: Message,
+        answer: oneshot::Sender<Result<(), Error>>,
+    ) {
+        let queued = self.sending.get(&id).is_some_and(|queue| !queue.is_empty());
+        if queued || self.core.buffered_amount(id) > HIGH_WATER {
+            self.sending.entry(id).or_default().push_back((message, answer));
+            return;
+        }
+        let _ = answer.send(self.core.send(now, id, message).map_err(Error::from));
+    }
+
+    fn resume_sending(&mut self, now: Instant, id: DataChannelId) {
+        let Some(queue) = self.sending.get_mut(&id) else { return };
+        while self.core.buffered_amount(id) <= HIGH_WATER {
+            let Some((message, answer)) = queue.pop_front() else { break };
+            let _ = answer.send(self.core.send(now, id, message).map_err(Error::from));
+        }
+    }
+}
