@@ -53,7 +53,7 @@ impl Router {
         if message.class() != Class::Request {
             return;
         }
-        let id: [u8; 12] = message.transaction_id().into();
+        let id: [u8; 12] = message.transaction_id().0;
         if self.transactions.insert(id, peer).is_none() {
             self.transaction_order.push_back(id);
         }
@@ -89,7 +89,7 @@ impl Router {
                 self.ufrags.get(ours).copied()
             }
             _ => {
-                let id: [u8; 12] = message.transaction_id().into();
+                let id: [u8; 12] = message.transaction_id().0;
                 self.transactions.get(&id).copied()
             }
         }
