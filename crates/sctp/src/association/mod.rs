@@ -1,107 +1,320 @@
+mod cookie;
+mod handshake;
+mod input;
+mod output;
+mod reset;
+mod shutdown;
+
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Rng, TransmitBuf};
-use bytes::{Bytes, BytesMut};
+use antiphon_sansio::{Rng, Serial32, TimerTable};
+use bytes::Bytes;
+use zeroize::Zeroizing;
 
-use crate::{Config, Error, Event, Message, SendError, SendOptions, State, Stats};
+use crate::chunk::Capabilities;
+use crate::rx::{DataTracker, Reassembly};
+use crate::tx::congestion::{CongestionControl, NewReno};
+use crate::tx::{Outstanding, Queued, Rto, SendQueue};
+use crate::{Config, Error, Event, MIN_PACKET, Message, SendError, SendOptions, State, Stats};
+use reset::StreamResets;
+
+/// Chunks that answer the peer and wait for a packet. The oldest goes when there are more.
+const MAX_REPLIES: usize = 16;
+/// A SACK tells of a window that has opened once it has grown by this part of the buffer (RFC 9260 §6.2).
+const WINDOW_UPDATE_PART: usize = 4;
+
+#[derive(Clone, Copy, Debug)]
+enum Timer {
+    /// INIT and COOKIE ECHO.
+    T1,
+    /// SHUTDOWN and SHUTDOWN ACK.
+    T2,
+    /// Retransmission of DATA.
+    T3,
+    /// Delayed SACK.
+    Ack,
+    Heartbeat,
+    ReConfig,
+    /// The overall guard of the shutdown (RFC 9260 §9.2).
+    T5,
+}
+
+impl From<Timer> for usize {
+    fn from(timer: Timer) -> Self {
+        timer as Self
+    }
+}
+
+/// What we know of the peer once its INIT or INIT ACK has come.
+#[derive(Clone, Copy, Debug)]
+struct Peer {
+    tag: u32,
+    /// How many streams we may send on.
+    streams: u16,
+    capabilities: Capabilities,
+}
+
+/// A chunk that answers the peer.
+#[derive(Debug)]
+struct Reply {
+    /// The packet's verification tag, if not the peer's present one.
+    tag: Option<u32>,
+    bytes: Vec<u8>,
+    /// No other chunk may share its packet.
+    alone: bool,
+}
 
 /// One SCTP association (RFC 9260). It knows no addresses: packets go in and out through the layer below, DTLS.
-#[derive(Debug)]
 pub struct Association {
     config: Config,
+    epoch: Instant,
+    rng: Rng,
     state: State,
+    /// No packet is taken and none is made any more, but for replies that wait.
+    ended: bool,
+    cookie_key: Zeroizing<[u8; 32]>,
+    local_tag: u32,
+    local_tsn: Serial32,
+    peer: Option<Peer>,
+    /// The peer's cookie, to be echoed.
+    echo: Vec<u8>,
+    send_init: bool,
+    send_echo: bool,
+    send_shutdown: bool,
+    send_shutdown_ack: bool,
+    replies: VecDeque<Reply>,
+    timers: TimerTable<Timer, 7>,
+    init_tries: u32,
+    /// Association.Error.Count (RFC 9260 §8.1).
+    errors: u32,
+
+    tracker: DataTracker,
+    reassembly: Reassembly,
+    /// The window in the last SACK.
+    advertised: usize,
+
+    queue: SendQueue,
+    outstanding: Outstanding,
+    congestion: Box<dyn CongestionControl>,
+    rto: Rto,
+    /// The peer's window less what is in flight.
+    peer_window: usize,
+    /// While a loss is repaired: where the repair ends.
+    recovery: Option<u64>,
+    window_limited: bool,
+    forward_due: bool,
+    /// The point that the last FORWARD TSN told of.
+    forward_told: u64,
+    /// The first retransmission after a loss goes out whatever the window says (RFC 9260 §7.2.4 3)).
+    fast_retransmit: bool,
+    forward_sent: Option<Instant>,
+    last_data_sent: Option<Instant>,
+
+    heartbeat: Option<[u8; 8]>,
+    heartbeat_due: bool,
+    heartbeat_sent: Instant,
+    heard_since_heartbeat: bool,
+
+    resets: StreamResets,
     events: VecDeque<Event>,
     stats: Stats,
-    _rng: Rng,
+}
+
+impl fmt::Debug for Association {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Association")
+            .field("state", &self.state)
+            .field("ended", &self.ended)
+            .field("peer", &self.peer)
+            .field("outstanding", &self.outstanding.len())
+            .field("queued", &self.queue.total())
+            .field("peer_window", &self.peer_window)
+            .field("congestion", &self.congestion)
+            .field("held", &self.reassembly.held())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Association {
     /// An association that waits for the peer's INIT, or for [`Self::connect`].
-    pub fn new(config: Config, _now: Instant, rng: Rng) -> Self {
+    pub fn new(mut config: Config, now: Instant, mut rng: Rng) -> Self {
+        config.max_packet = usable_packet(config.max_packet);
+        // Any tag but 0 (RFC 9260 §5.3.1).
+        let local_tag = rng.u32().max(1);
+        let local_tsn = Serial32::new(rng.u32());
+        let cookie_key = Zeroizing::new(rng.array());
         Self {
-            config,
+            epoch: now,
             state: State::Closed,
+            ended: false,
+            cookie_key,
+            local_tag,
+            local_tsn,
+            peer: None,
+            echo: Vec::new(),
+            send_init: false,
+            send_echo: false,
+            send_shutdown: false,
+            send_shutdown_ack: false,
+            replies: VecDeque::new(),
+            timers: TimerTable::default(),
+            init_tries: 0,
+            errors: 0,
+            tracker: DataTracker::new(Serial32::new(0)),
+            reassembly: Reassembly::new(config.max_receive_message),
+            advertised: config.receive_buffer,
+            queue: SendQueue::default(),
+            outstanding: Outstanding::new(local_tsn),
+            congestion: Box::new(NewReno::new(config.max_packet)),
+            rto: Rto::new(config.rto_initial, config.rto_min, config.rto_max),
+            peer_window: 0,
+            recovery: None,
+            window_limited: false,
+            forward_due: false,
+            forward_told: 0,
+            fast_retransmit: false,
+            forward_sent: None,
+            last_data_sent: None,
+            heartbeat: None,
+            heartbeat_due: false,
+            heartbeat_sent: now,
+            heard_since_heartbeat: false,
+            resets: StreamResets::new(local_tsn),
             events: VecDeque::new(),
             stats: Stats::default(),
-            _rng: rng,
+            config,
+            rng,
         }
     }
 
-    /// Sends INIT. Both ends may: collisions are resolved (RFC 9260 §5.2.1).
-    pub fn connect(&mut self, _now: Instant) {
-        self.state = State::CookieWait;
-    }
-
-    /// Takes one packet from the layer below.
-    pub fn handle_packet(&mut self, _now: Instant, _packet: BytesMut) {
-        self.stats.packets_dropped += 1;
-    }
-
-    /// Runs what is due.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
-
-    /// When [`Self::handle_timeout`] wants to be called.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Writes one packet into a new segment of `out` and leaves the segment open; `false` if there is nothing to send or no
-    /// room for a segment.
-    pub fn poll_transmit(&mut self, _now: Instant, _out: &mut TransmitBuf) -> bool {
-        false
+    /// Replaces the congestion controller. Before [`Self::connect`].
+    pub fn set_congestion_control(&mut self, controller: Box<dyn CongestionControl>) {
+        self.congestion = controller;
+        self.congestion.set_max_packet(self.config.max_packet);
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        match event {
+            Event::Readable(stream) => self.reassembly.announced(stream),
+            Event::BufferedAmountLow(stream) => self.queue.announced(stream),
+            Event::IncomingReset(stream) => self.resets.announced(stream),
+            _ => {}
+        }
+        Some(event)
     }
 
-    /// Queues a message. It may be sent before the handshake is over: it then leaves with it.
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Runs what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.timers.expire(Timer::T1, now) {
+            self.handle_t1(now);
+        }
+        if self.timers.expire(Timer::T2, now) {
+            self.handle_t2(now);
+        }
+        if self.timers.expire(Timer::T3, now) {
+            self.handle_t3(now);
+        }
+        if self.timers.expire(Timer::Ack, now) {
+            self.tracker.acknowledge_now();
+        }
+        if self.timers.expire(Timer::Heartbeat, now) {
+            self.handle_heartbeat_timer(now);
+        }
+        if self.timers.expire(Timer::ReConfig, now) {
+            self.handle_re_config_timer(now);
+        }
+        if self.timers.expire(Timer::T5, now) {
+            self.abort_with(Error::PeerUnreachable);
+        }
+    }
+
+    /// Queues a message. It may be sent before the handshake is over, and then leaves with it.
     pub fn send(
         &mut self,
-        _now: Instant,
-        _stream: u16,
-        _ppid: u32,
-        _data: Bytes,
-        _options: SendOptions,
+        now: Instant,
+        stream: u16,
+        ppid: u32,
+        data: Bytes,
+        options: SendOptions,
     ) -> Result<(), SendError> {
-        Err(SendError::Closed)
+        let takes = matches!(self.state, State::Established | State::CookieWait | State::CookieEchoed)
+            || (self.state == State::Closed && !self.ended);
+        if !takes {
+            return Err(SendError::Closed);
+        }
+        if data.is_empty() {
+            return Err(SendError::Empty);
+        }
+        if self.peer.is_some_and(|peer| stream >= peer.streams) || self.queue.is_resetting(stream) {
+            return Err(SendError::StreamUnavailable);
+        }
+        if self.queue.total() + data.len() > self.config.send_buffer {
+            return Err(SendError::BufferFull);
+        }
+        self.stats.bytes_sent += data.len() as u64;
+        let message = Queued {
+            data,
+            ppid,
+            unordered: options.unordered,
+            max_retransmits: options.max_retransmits,
+            expires: options.lifetime.map(|lifetime| now + lifetime),
+        };
+        self.queue.push(stream, message);
+        Ok(())
     }
 
     /// Takes the stream's next message and gives its bytes back to the receive window.
     pub fn read(&mut self, stream: u16) -> Option<Message> {
         let message = self.take(stream)?;
-        self.release(&message);
+        self.release(message.data.len());
         Some(message)
     }
 
     /// Takes the stream's next message; its bytes count against the receive window until [`Self::release`].
-    pub fn take(&mut self, _stream: u16) -> Option<Message> {
-        None
+    pub fn take(&mut self, stream: u16) -> Option<Message> {
+        self.reassembly.take(stream)
     }
 
-    /// Gives the bytes of a message that was taken back to the receive window. Once per message.
-    pub fn release(&mut self, _message: &Message) {}
+    /// Gives a message that was taken back to the receive window: `bytes` is the length of its data. Once per message.
+    pub fn release(&mut self, bytes: usize) {
+        self.reassembly.release(bytes);
+        let grown = self.receive_window().saturating_sub(self.advertised);
+        let small = self.advertised < self.config.receive_buffer / 2;
+        if self.peer.is_some()
+            && !self.ended
+            && small
+            && grown >= (self.config.receive_buffer / WINDOW_UPDATE_PART).max(1)
+        {
+            self.tracker.acknowledge_now();
+        }
+    }
+
+    fn receive_window(&self) -> usize {
+        self.config.receive_buffer.saturating_sub(self.reassembly.held())
+    }
 
     /// Bytes of the stream's messages that have not been sent for the first time.
-    pub fn buffered_amount(&self, _stream: u16) -> usize {
-        0
+    pub fn buffered_amount(&self, stream: u16) -> usize {
+        self.queue.buffered(stream)
+    }
+
+    /// Bytes of all streams' messages that have not been sent for the first time.
+    pub fn buffered_total(&self) -> usize {
+        self.queue.total()
     }
 
     /// At which [`Self::buffered_amount`], on the way down, `BufferedAmountLow` is told.
-    pub fn set_buffered_amount_low_threshold(&mut self, _stream: u16, _bytes: usize) {}
-
-    /// Resets our outgoing side of the stream once what is queued on it has been sent (RFC 6525 §5.1.2). Until
-    /// `OutgoingReset` the stream takes no messages.
-    pub fn reset_stream(&mut self, _now: Instant, _stream: u16) {}
-
-    /// Closes in an orderly way: what is queued is delivered first (RFC 9260 §9.2).
-    pub fn close(&mut self, _now: Instant) {}
-
-    /// Ends the association at once; the peer is told by ABORT (RFC 9260 §9.1).
-    pub fn abort(&mut self, _now: Instant) {
-        self.events.push_back(Event::Failed(Error::Aborted));
+    pub fn set_buffered_amount_low_threshold(&mut self, stream: u16, bytes: usize) {
+        self.queue.set_threshold(stream, bytes);
     }
 
     /// Where the association stands.
@@ -109,16 +322,117 @@ impl Association {
         self.state
     }
 
+    /// Whether the association is over.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// How many streams we may send on; known once the peer has answered.
+    pub fn outgoing_streams(&self) -> Option<u16> {
+        self.peer.map(|peer| peer.streams)
+    }
+
     /// A round-trip time measured elsewhere (ICE), taken until the association has measured its own.
-    pub fn set_rtt(&mut self, _rtt: Duration) {}
+    pub fn set_rtt(&mut self, rtt: Duration) {
+        self.rto.hint(rtt);
+    }
 
     /// Changes [`Config::max_packet`]. Chunks already sent keep their size.
     pub fn set_max_packet(&mut self, bytes: usize) {
-        self.config.max_packet = bytes;
+        self.config.max_packet = usable_packet(bytes);
+        self.congestion.set_max_packet(self.config.max_packet);
     }
 
     /// Figures.
     pub fn stats(&self) -> Stats {
-        self.stats
+        Stats {
+            chunks_retransmitted: self.outstanding.retransmissions(),
+            chunks_invalid: self.stats.chunks_invalid + self.reassembly.dropped(),
+            messages_abandoned: self.outstanding.messages_abandoned() + self.queue.expired(),
+            bytes_received: self.reassembly.bytes_received(),
+            srtt: self.rto.srtt(),
+            congestion_window: self.congestion.window(),
+            in_flight: self.outstanding.in_flight(),
+            peer_window: self.peer_window,
+            receive_window: self.receive_window(),
+            ..self.stats
+        }
     }
+
+    fn reply(&mut self, reply: Reply) {
+        if self.replies.len() == MAX_REPLIES {
+            self.replies.pop_front();
+        }
+        self.replies.push_back(reply);
+    }
+
+    /// Passes on what the halves have to tell.
+    fn collect_events(&mut self) {
+        while let Some(stream) = self.reassembly.poll_readable() {
+            self.events.push_back(Event::Readable(stream));
+        }
+        self.collect_low();
+    }
+
+    fn collect_low(&mut self) {
+        while let Some(stream) = self.queue.poll_low() {
+            self.events.push_back(Event::BufferedAmountLow(stream));
+        }
+    }
+
+    /// T3-rtx has run out (RFC 9260 §6.3.3).
+    fn handle_t3(&mut self, now: Instant) {
+        if self.outstanding.is_empty() {
+            return;
+        }
+        self.stats.timeouts += 1;
+        self.rto.back_off();
+        if !self.count_error() {
+            return;
+        }
+        self.congestion.on_timeout(now);
+        self.recovery = None;
+        let reneged = self.errors > 2;
+        let queue = &mut self.queue;
+        self.outstanding.lose_all(now, reneged, || {
+            queue.abandon_begun();
+        });
+        self.collect_low();
+        self.forward_due = self.outstanding.wants_forward();
+        self.timers.set(Timer::T3, now + self.rto.current());
+    }
+
+    /// Counts an unanswered transmission; the association may end of it. Returns whether it lives.
+    fn count_error(&mut self) -> bool {
+        self.errors += 1;
+        if self.errors > self.config.max_retransmits {
+            self.abort_with(Error::PeerUnreachable);
+        }
+        !self.ended
+    }
+
+    fn handle_heartbeat_timer(&mut self, now: Instant) {
+        if !matches!(
+            self.state,
+            State::Established | State::ShutdownPending | State::ShutdownReceived
+        ) {
+            return;
+        }
+        if self.heartbeat.take().is_some() && !self.count_error() {
+            return;
+        }
+        if std::mem::take(&mut self.heard_since_heartbeat) {
+            self.timers.set(Timer::Heartbeat, now + self.config.heartbeat_interval);
+            return;
+        }
+        self.heartbeat = Some(self.rng.array());
+        self.heartbeat_due = true;
+        self.heartbeat_sent = now;
+        self.timers.set(Timer::Heartbeat, now + self.rto.current());
+    }
+}
+
+/// A multiple of four, and not absurd.
+fn usable_packet(bytes: usize) -> usize {
+    bytes.clamp(MIN_PACKET, 65_532) & !3
 }

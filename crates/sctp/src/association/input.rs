@@ -1,0 +1,370 @@
+use std::time::Instant;
+
+use antiphon_sansio::Serial32;
+use bytes::{Bytes, BytesMut};
+
+use super::{Association, Reply, Timer};
+use crate::chunk::{Chunk, Data, ForwardTsn, Parameters, Sack, cause, parameter_kind, put_parameter};
+use crate::packet::Packet;
+use crate::rx::{AckUrgency, Arrival, Fragment};
+use crate::tx::congestion::Ack;
+use crate::{Error, Event, State};
+
+/// Bytes of an unknown chunk that an ERROR chunk quotes.
+const MAX_QUOTED: usize = 64;
+
+/// Whether the walk over a packet's chunks goes on.
+#[derive(PartialEq, Eq)]
+enum Walk {
+    On,
+    Stop,
+}
+
+impl Association {
+    /// Takes one packet from the layer below. What is malformed or out of place is dropped and counted.
+    pub fn handle_packet(&mut self, now: Instant, packet: BytesMut) {
+        let bytes = packet.freeze();
+        let Ok(packet) = Packet::parse(&bytes) else {
+            self.stats.packets_dropped += 1;
+            return;
+        };
+        let ports = packet.destination_port == self.config.local_port && packet.source_port == self.config.remote_port;
+        if !ports || !packet.checksum_is_correct() || !self.tag_fits(&packet) {
+            self.stats.packets_dropped += 1;
+            return;
+        }
+        self.stats.packets_received += 1;
+        if self.ended {
+            self.answer_after_the_end(&packet);
+            return;
+        }
+        self.heard_since_heartbeat = true;
+        let mut had_data = false;
+        let mut chunks = packet.chunks();
+        while let Some(chunk) = chunks.next() {
+            let Ok(chunk) = chunk else {
+                self.stats.chunks_invalid += 1;
+                break;
+            };
+            let walk = match chunk {
+                Chunk::Data(data) => {
+                    had_data = true;
+                    self.handle_data(now, &data, &bytes)
+                }
+                Chunk::Sack(sack) => self.handle_sack(now, &sack),
+                Chunk::ForwardTsn(forward) => {
+                    had_data = true;
+                    self.handle_forward_tsn(&forward)
+                }
+                Chunk::CookieEcho(cookie) => {
+                    self.handle_cookie_echo(now, packet.verification_tag, cookie);
+                    // What is bundled behind counts only if the cookie was good.
+                    if self.local_tag == packet.verification_tag && self.peer.is_some() {
+                        Walk::On
+                    } else {
+                        Walk::Stop
+                    }
+                }
+                other => self.handle_control(now, other),
+            };
+            if walk == Walk::Stop || self.ended {
+                break;
+            }
+        }
+        if had_data && !self.ended {
+            self.after_data(now);
+        }
+        self.collect_events();
+    }
+
+    /// RFC 9260 §8.5.
+    fn tag_fits(&self, packet: &Packet<'_>) -> bool {
+        let tag = packet.verification_tag;
+        let reflected = self.peer.is_some_and(|peer| peer.tag == tag);
+        match packet.chunks().next() {
+            Some(Ok(Chunk::Init(_))) => tag == 0 && packet.chunks().nth(1).is_none(),
+            // The cookie knows the tag.
+            Some(Ok(Chunk::CookieEcho(_))) => tag != 0,
+            Some(Ok(Chunk::Abort { reflected_tag: t, .. } | Chunk::ShutdownComplete { reflected_tag: t })) => {
+                if t { reflected } else { tag == self.local_tag }
+            }
+            Some(_) => tag == self.local_tag,
+            None => false,
+        }
+    }
+
+    /// RFC 9260 §8.4 5): our SHUTDOWN COMPLETE was lost.
+    fn answer_after_the_end(&mut self, packet: &Packet<'_>) {
+        if let (Some(Ok(Chunk::ShutdownAck)), Some(peer)) = (packet.chunks().next(), self.peer) {
+            let mut bytes = Vec::new();
+            Chunk::ShutdownComplete { reflected_tag: false }.write(&mut bytes);
+            self.reply(Reply {
+                tag: Some(peer.tag),
+                bytes,
+                alone: true,
+            });
+        }
+    }
+
+    fn handle_control(&mut self, now: Instant, chunk: Chunk<'_>) -> Walk {
+        match chunk {
+            Chunk::Init(init) => self.handle_init(now, &init),
+            Chunk::InitAck(init) => self.handle_init_ack(now, &init),
+            Chunk::CookieAck => self.handle_cookie_ack(now),
+            Chunk::Heartbeat(info) => {
+                let mut bytes = Vec::with_capacity(info.len() + 4);
+                Chunk::HeartbeatAck(info).write(&mut bytes);
+                if self.peer.is_some() && bytes.len() + crate::packet::HEADER_LEN <= self.config.max_packet {
+                    self.reply(Reply {
+                        tag: None,
+                        bytes,
+                        alone: false,
+                    });
+                }
+            }
+            Chunk::HeartbeatAck(info) => self.handle_heartbeat_ack(now, info),
+            Chunk::ReConfig(re_config) => {
+                if self.peer.is_some() {
+                    self.handle_re_config(now, &re_config);
+                }
+            }
+            Chunk::Abort { causes, .. } => {
+                let cause = causes.flatten().next().map(|cause| cause.kind);
+                self.end(Event::Failed(Error::AbortedByPeer { cause }));
+                return Walk::Stop;
+            }
+            Chunk::Error(causes) => {
+                for cause in causes.flatten() {
+                    if cause.kind == cause::STALE_COOKIE {
+                        self.handle_stale_cookie(now);
+                    }
+                }
+            }
+            Chunk::Shutdown(tsn) => self.handle_shutdown(now, tsn),
+            Chunk::ShutdownAck => self.handle_shutdown_ack(),
+            Chunk::ShutdownComplete { .. } => self.handle_shutdown_complete(),
+            Chunk::InterleavedData(_) => return self.handle_unknown(crate::chunk::kind::I_DATA, &[]),
+            Chunk::Unknown { kind, value, .. } => return self.handle_unknown(kind, value),
+            Chunk::Pad(_) | Chunk::Data(_) | Chunk::Sack(_) | Chunk::ForwardTsn(_) | Chunk::CookieEcho(_) => {}
+        }
+        Walk::On
+    }
+
+    /// RFC 9260 §3.2: the two high bits of an unknown type say whether to go on and whether to report it.
+    fn handle_unknown(&mut self, kind: u8, value: &[u8]) -> Walk {
+        if kind & 0x40 != 0 && self.peer.is_some() {
+            let value = &value[..value.len().min(MAX_QUOTED)];
+            let mut quoted = Vec::new();
+            Chunk::Unknown { kind, flags: 0, value }.write(&mut quoted);
+            let mut causes = Vec::new();
+            put_parameter(&mut causes, cause::UNRECOGNIZED_CHUNK, &[&quoted]);
+            let mut bytes = Vec::new();
+            Chunk::Error(Parameters::new(&causes)).write(&mut bytes);
+            self.reply(Reply {
+                tag: None,
+                bytes,
+                alone: false,
+            });
+        }
+        if kind & 0x80 != 0 { Walk::On } else { Walk::Stop }
+    }
+
+    fn takes_data(&self) -> bool {
+        matches!(
+            self.state,
+            State::Established | State::ShutdownPending | State::ShutdownSent
+        )
+    }
+
+    #[inline]
+    fn handle_data(&mut self, now: Instant, data: &Data<'_>, packet: &Bytes) -> Walk {
+        if !self.takes_data() {
+            self.stats.chunks_refused += 1;
+            return Walk::On;
+        }
+        if data.payload.is_empty() {
+            // RFC 9260 §6.2: DATA without user data ends the association.
+            self.abort_because_of_empty_data();
+            return Walk::Stop;
+        }
+        let tsn = self.tracker.extend(data.tsn);
+        let arrival = self.tracker.classify(tsn);
+        let held = self.reassembly.held() + data.payload.len();
+        let limit = match arrival {
+            Arrival::Duplicate => {
+                self.stats.chunks_duplicate += 1;
+                self.tracker.note_duplicate(data.tsn);
+                return Walk::On;
+            }
+            Arrival::OutOfWindow => 0,
+            // What brings the cumulative TSN forward is taken as long as a whole message fits beyond the window: only so can
+            // a buffer full of fragments become messages that can be read.
+            Arrival::InOrder => self.config.receive_buffer + self.config.max_receive_message,
+            Arrival::AboveHole => self.config.receive_buffer,
+        };
+        if held > limit {
+            self.stats.chunks_refused += 1;
+            self.tracker.acknowledge_now();
+            return Walk::On;
+        }
+        self.tracker.record(tsn);
+        if data.flags & Data::IMMEDIATE != 0 {
+            self.tracker.acknowledge_now();
+        }
+        if data.stream >= self.config.streams {
+            self.refuse_stream(data.stream);
+            return Walk::On;
+        }
+        let fragment = Fragment {
+            tsn,
+            data: *data,
+            packet,
+        };
+        if self.reassembly.insert(&fragment).is_err() {
+            self.abort_with(Error::ProtocolViolation("a message exceeds the announced size"));
+            return Walk::Stop;
+        }
+        if self.state == State::ShutdownSent {
+            // RFC 9260 §9.2: DATA after our SHUTDOWN is answered by SACK and SHUTDOWN at once.
+            self.send_shutdown = true;
+            self.timers.set(Timer::T2, now + self.rto.current());
+        }
+        Walk::On
+    }
+
+    /// RFC 9260 §6.5: DATA for a stream that does not exist is acknowledged, reported and dropped.
+    fn refuse_stream(&mut self, stream: u16) {
+        self.stats.chunks_invalid += 1;
+        let [high, low] = stream.to_be_bytes();
+        let mut causes = Vec::new();
+        put_parameter(&mut causes, cause::INVALID_STREAM, &[&[high, low, 0, 0]]);
+        let mut bytes = Vec::new();
+        Chunk::Error(Parameters::new(&causes)).write(&mut bytes);
+        self.reply(Reply {
+            tag: None,
+            bytes,
+            alone: false,
+        });
+    }
+
+    fn handle_forward_tsn(&mut self, forward: &ForwardTsn<'_>) -> Walk {
+        if !self.takes_data() {
+            return Walk::On;
+        }
+        let tsn = self.tracker.extend(forward.new_cumulative_tsn);
+        if tsn > self.tracker.cumulative() {
+            let streams = self.config.streams;
+            self.reassembly
+                .forward(tsn, forward.skipped().filter(|skipped| skipped.stream < streams));
+        }
+        // An old one is acknowledged, so that the peer learns where we are (RFC 3758 §3.6).
+        self.tracker.forward(tsn);
+        Walk::On
+    }
+
+    #[inline]
+    fn after_data(&mut self, now: Instant) {
+        self.tracker.end_of_packet();
+        self.reassembly.sweep(self.tracker.cumulative());
+        self.perform_deferred_reset();
+        if self.tracker.urgency() == AckUrgency::Delayed && self.timers.get(Timer::Ack).is_none() {
+            self.timers.set(Timer::Ack, now + self.config.delayed_ack);
+        }
+    }
+
+    fn handle_sack(&mut self, now: Instant, sack: &Sack<'_>) -> Walk {
+        if !matches!(
+            self.state,
+            State::Established | State::ShutdownPending | State::ShutdownReceived
+        ) {
+            return Walk::On;
+        }
+        let queue = &mut self.queue;
+        let acked = self.outstanding.handle_sack(now, sack, self.rto.min_rtt(), || {
+            queue.abandon_begun();
+        });
+        let Ok(acked) = acked else {
+            self.stats.chunks_invalid += 1;
+            return Walk::On;
+        };
+        if acked.stale {
+            return Walk::On;
+        }
+        if acked.invalid_blocks {
+            self.stats.chunks_invalid += 1;
+        }
+        self.collect_low();
+        if let Some(rtt) = acked.rtt {
+            self.rto.measured(rtt);
+        }
+        let window = sack.a_rwnd as usize;
+        self.peer_window = window.saturating_sub(self.outstanding.payload_in_flight());
+        // RFC 9260 §6.1 A: a peer that answers with a closed window is alive.
+        if acked.cumulative_advanced || acked.bytes > 0 || window == 0 {
+            self.errors = 0;
+        }
+        let was_in_recovery = self.recovery.is_some();
+        if self
+            .recovery
+            .is_some_and(|end| self.outstanding.cumulative_ack() >= end)
+        {
+            self.recovery = None;
+        }
+        if acked.bytes > 0 {
+            self.congestion.on_ack(&Ack {
+                now,
+                bytes: acked.bytes,
+                cumulative_advanced: acked.cumulative_advanced,
+                window_limited: self.window_limited,
+                in_recovery: was_in_recovery,
+                rtt: acked.rtt,
+            });
+        }
+        if acked.lost && self.recovery.is_none() {
+            self.congestion.on_loss(now);
+            self.recovery = Some(self.outstanding.next_tsn() - 1);
+            self.fast_retransmit = self.outstanding.has_lost();
+        }
+        if acked.cumulative_advanced {
+            self.rto.progress();
+            self.timers.set(Timer::T3, now + self.rto.current());
+            self.reset_after_ack();
+        }
+        if self.outstanding.is_empty() {
+            self.timers.stop(Timer::T3);
+            self.advance_shutdown(now);
+        }
+        self.schedule_forward(now);
+        Walk::On
+    }
+
+    /// FORWARD TSN is told when it has news, and again after a round trip without an answer (RFC 3758 §3.5 F).
+    pub(super) fn schedule_forward(&mut self, now: Instant) {
+        if !self.outstanding.wants_forward() {
+            return;
+        }
+        let news = self.outstanding.advanced() > self.forward_told;
+        let wait = self.rto.srtt().unwrap_or_else(|| self.rto.current());
+        if news || self.forward_sent.is_none_or(|sent| sent + wait <= now) {
+            self.forward_due = true;
+        }
+    }
+
+    /// SHUTDOWN acknowledges like a SACK without blocks.
+    pub(super) fn handle_cumulative_ack(&mut self, now: Instant, tsn: Serial32) {
+        let window = self.peer_window + self.outstanding.payload_in_flight();
+        let sack = Sack::cumulative(tsn, u32::try_from(window).unwrap_or(u32::MAX));
+        self.handle_sack(now, &sack);
+    }
+
+    fn handle_heartbeat_ack(&mut self, now: Instant, info: &[u8]) {
+        let Some(expected) = self.heartbeat else { return };
+        let mut parameters = Parameters::new(info).flatten();
+        if parameters.any(|p| p.kind == parameter_kind::HEARTBEAT_INFO && p.value == expected) {
+            self.heartbeat = None;
+            self.errors = 0;
+            self.rto.measured(now.saturating_duration_since(self.heartbeat_sent));
+            self.timers.set(Timer::Heartbeat, now + self.config.heartbeat_interval);
+        }
+    }
+}

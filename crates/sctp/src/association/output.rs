@@ -1,0 +1,257 @@
+use std::time::Instant;
+
+use antiphon_sansio::TransmitBuf;
+
+use super::{Association, Timer};
+use crate::State;
+use crate::chunk::{Chunk, Data, Sack, parameter_kind, put_parameter, write_forward_tsn, write_sack};
+use crate::packet::{HEADER_LEN, seal_open_segment, write_header};
+use crate::rx::AckUrgency;
+
+/// Chunks in flight at once: a gap block cannot report more (RFC 9260 §3.3.4), and the receiver would refuse them.
+const MAX_OUTSTANDING: usize = 60_000;
+
+impl Association {
+    /// Writes one packet into a new segment of `out` and leaves the segment open, for DTLS to seal; `false` if there is
+    /// nothing to send or no room for a segment.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+        debug_assert!(!out.is_open());
+        self.prepare_reset();
+        let alone = self.replies.front().is_some_and(|reply| reply.alone);
+        if !(alone || self.send_init || self.has_control() || self.may_send_data()) {
+            self.collect_low();
+            return false;
+        }
+        if !out.begin(0, 0) {
+            return false;
+        }
+        let room = self.config.max_packet.min(out.remaining()) & !3;
+        let (source, destination) = (self.config.local_port, self.config.remote_port);
+        let peer_tag = self.peer.map_or(0, |peer| peer.tag);
+        if alone {
+            let reply = self.replies.pop_front().expect("seen above");
+            write_header(out, source, destination, reply.tag.unwrap_or(peer_tag));
+            if HEADER_LEN + reply.bytes.len() <= out.remaining() + HEADER_LEN {
+                out.put_slice(&reply.bytes);
+            }
+        } else if self.send_init {
+            self.send_init = false;
+            write_header(out, source, destination, 0);
+            self.write_init(out);
+        } else {
+            write_header(out, source, destination, peer_tag);
+            self.write_chunks(now, out, room);
+        }
+        self.collect_low();
+        if out.body().len() <= HEADER_LEN {
+            out.rollback();
+            return false;
+        }
+        seal_open_segment(out);
+        self.stats.packets_sent += 1;
+        true
+    }
+
+    fn has_control(&self) -> bool {
+        !self.replies.is_empty()
+            || self.send_echo
+            || self.send_shutdown
+            || self.send_shutdown_ack
+            || self.heartbeat_due
+            || self.forward_due
+            || self.resets.is_due()
+            || (self.peer.is_some() && self.tracker.urgency() == AckUrgency::Now)
+    }
+
+    /// Whether there is DATA and the windows let a chunk pass.
+    fn may_send_data(&self) -> bool {
+        let state = matches!(
+            self.state,
+            State::Established | State::ShutdownPending | State::ShutdownReceived
+        );
+        state
+            && ((self.outstanding.has_lost() && self.congestion_allows())
+                || (!self.queue.is_empty() && (self.congestion_allows() || !self.window_limited)))
+    }
+
+    fn congestion_allows(&self) -> bool {
+        let in_flight = self.outstanding.in_flight();
+        in_flight == 0 || in_flight < self.congestion.window() || self.fast_retransmit
+    }
+
+    fn write_chunks(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) {
+        let left = |out: &TransmitBuf| room.saturating_sub(out.body().len());
+        let echo = std::mem::take(&mut self.send_echo);
+        if echo {
+            Chunk::CookieEcho(&self.echo).write(out);
+        }
+        while let Some(reply) = self.replies.front()
+            && !reply.alone
+            && reply.bytes.len() <= left(out)
+        {
+            out.put_slice(&reply.bytes);
+            self.replies.pop_front();
+        }
+        if self.tracks_peer_data() {
+            let urgency = self.tracker.urgency();
+            if urgency == AckUrgency::Now || (urgency == AckUrgency::Delayed && self.may_send_data()) {
+                self.write_sack(out, left(out));
+            }
+        }
+        if self.forward_due {
+            self.forward_due = false;
+            let max_streams = left(out).saturating_sub(8) / 4;
+            if self.outstanding.wants_forward() && max_streams > 0 {
+                let (tsn, skipped) = self.outstanding.forward(max_streams);
+                write_forward_tsn(out, tsn, skipped.into_iter());
+                self.forward_told = self.outstanding.advanced();
+                self.forward_sent = Some(now);
+                self.start_t3(now);
+            }
+        }
+        if self.resets.is_due() && self.reset_len() <= left(out) {
+            self.write_reset(now, out);
+        }
+        if self.heartbeat_due
+            && left(out) >= 16
+            && let Some(nonce) = self.heartbeat
+        {
+            self.heartbeat_due = false;
+            let mut info = Vec::with_capacity(12);
+            put_parameter(&mut info, parameter_kind::HEARTBEAT_INFO, &[&nonce]);
+            Chunk::Heartbeat(&info).write(out);
+        }
+        if std::mem::take(&mut self.send_shutdown) {
+            Chunk::Shutdown(self.tracker.cumulative_tsn()).write(out);
+        }
+        if std::mem::take(&mut self.send_shutdown_ack) {
+            Chunk::ShutdownAck.write(out);
+        }
+        // DATA may ride with COOKIE ECHO, behind it (RFC 9260 §5.1): that saves a round trip.
+        let established = matches!(
+            self.state,
+            State::Established | State::ShutdownPending | State::ShutdownReceived
+        );
+        if established || (echo && self.state == State::CookieEchoed) {
+            self.write_data(now, out, room);
+        }
+    }
+
+    fn tracks_peer_data(&self) -> bool {
+        matches!(
+            self.state,
+            State::Established | State::ShutdownPending | State::ShutdownSent | State::ShutdownReceived
+        )
+    }
+
+    fn write_sack(&mut self, out: &mut TransmitBuf, left: usize) {
+        let Some(blocks) = left.checked_sub(Sack::FIXED_LEN).map(|bytes| bytes / 4) else {
+            return;
+        };
+        let window = self.receive_window();
+        let gaps = self.tracker.gap_blocks(blocks);
+        let duplicates = self.tracker.duplicates();
+        let duplicates = &duplicates[..duplicates.len().min(blocks - gaps.len())];
+        let a_rwnd = u32::try_from(window).unwrap_or(u32::MAX);
+        write_sack(out, self.tracker.cumulative_tsn(), a_rwnd, gaps, duplicates);
+        self.advertised = window;
+        self.tracker.acknowledged();
+        self.timers.stop(Timer::Ack);
+    }
+
+    fn start_t3(&mut self, now: Instant) {
+        if self.timers.get(Timer::T3).is_none() {
+            self.timers.set(Timer::T3, now + self.rto.current());
+        }
+    }
+
+    fn write_data(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) {
+        let full = room - HEADER_LEN - Data::HEADER_LEN;
+        if self.outstanding.has_lost() {
+            let queue = &mut self.queue;
+            self.outstanding.drop_spent(now, || {
+                queue.abandon_begun();
+            });
+            self.schedule_forward(now);
+        }
+        let mut wrote = false;
+        loop {
+            if !self.congestion_allows() {
+                self.window_limited = true;
+                break;
+            }
+            let used = out.body().len();
+            let payload_room = room.saturating_sub(used + Data::HEADER_LEN);
+            if let Some(len) = self.outstanding.next_lost_len() {
+                // A chunk from before the packets became smaller goes alone, if the path can carry it at all.
+                let oversized = used == HEADER_LEN && Data::wire_len(len) <= out.remaining();
+                if len > payload_room && !oversized {
+                    break;
+                }
+                if !wrote {
+                    self.outstanding.begin_packet();
+                }
+                let first = self.outstanding.retransmit(now, out);
+                if first && self.state != State::CookieEchoed {
+                    // RFC 9260 §7.2.4 4): the timer covers the earliest chunk's last transmission.
+                    self.timers.set(Timer::T3, now + self.rto.current());
+                }
+                self.peer_window = self.peer_window.saturating_sub(len);
+                wrote = true;
+                self.stats.chunks_sent += 1;
+                continue;
+            }
+            if self.queue.is_empty() || self.outstanding.len() >= MAX_OUTSTANDING {
+                self.window_limited = false;
+                break;
+            }
+            // A closed window is probed with one chunk at a time (RFC 9260 §6.1 A).
+            let allowed = if self.outstanding.is_empty() { usize::MAX } else { self.peer_window };
+            self.rest_after_idleness(now);
+            let Some(mut chunk) = self.queue.next_chunk(now, payload_room, full, allowed) else {
+                self.window_limited = false;
+                break;
+            };
+            let len = chunk.payload.len();
+            if !self.peer.is_some_and(|peer| peer.capabilities.forward_tsn) {
+                // Without FORWARD TSN nothing can be given up.
+                chunk.max_retransmits = None;
+                chunk.expires = None;
+            }
+            // RFC 7053: the last chunk before a pause asks for its acknowledgement, instead of waiting for a delayed one.
+            let in_flight = self.outstanding.in_flight() + Data::wire_len(len);
+            if self.queue.is_empty() || in_flight >= self.congestion.window() {
+                chunk.flags |= Data::IMMEDIATE;
+            }
+            if !wrote {
+                self.outstanding.begin_packet();
+            }
+            self.outstanding.send(now, chunk, out);
+            self.peer_window = self.peer_window.saturating_sub(len);
+            wrote = true;
+            self.stats.chunks_sent += 1;
+        }
+        if wrote {
+            self.fast_retransmit = false;
+            self.last_data_sent = Some(now);
+            if self.state != State::CookieEchoed {
+                self.start_t3(now);
+            }
+        }
+    }
+
+    /// RFC 9260 §7.2.1: a window that was not used for an RTO has grown old.
+    fn rest_after_idleness(&mut self, now: Instant) {
+        if !self.outstanding.is_empty() {
+            return;
+        }
+        let Some(last) = self.last_data_sent else { return };
+        let idle = now.saturating_duration_since(last);
+        let rto = self.rto.current();
+        if idle >= rto {
+            let rtos = (idle.as_nanos() / rto.as_nanos().max(1)).min(31);
+            self.congestion.on_idle(rtos as u32);
+            self.last_data_sent = Some(now);
+        }
+    }
+}

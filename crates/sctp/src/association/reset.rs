@@ -1,0 +1,283 @@
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use antiphon_sansio::Serial32;
+
+use super::{Association, Reply, Timer};
+use crate::chunk::{Put, ReConfig, Reset, ResetResult, StreamIds, put_outgoing_reset, put_response};
+use crate::{Event, State};
+
+/// A request of ours that is not answered yet. There is one at a time (RFC 6525 §5.1.1).
+#[derive(Debug)]
+struct Request {
+    number: Serial32,
+    last_tsn: u64,
+    streams: Vec<u16>,
+    due: bool,
+    /// The peer lacks data that was sent before the reset; it will be asked again under a new number.
+    in_progress: bool,
+}
+
+/// A request of the peer that waits for data sent before it (RFC 6525 §5.2.2).
+#[derive(Debug)]
+struct Deferred {
+    number: Serial32,
+    last_tsn: u64,
+    streams: BTreeSet<u16>,
+    all: bool,
+}
+
+/// Stream resets of both directions (RFC 6525).
+#[derive(Debug)]
+pub(super) struct StreamResets {
+    wanted: BTreeSet<u16>,
+    request: Option<Request>,
+    next_request: Serial32,
+    /// The number of the peer's next request, and how the last one ended.
+    expected: Serial32,
+    last_result: ResetResult,
+    deferred: Option<Deferred>,
+    /// `IncomingReset` events that wait in the queue.
+    announced: BTreeSet<u16>,
+}
+
+impl StreamResets {
+    pub(super) fn new(local_tsn: Serial32) -> Self {
+        Self {
+            wanted: BTreeSet::new(),
+            request: None,
+            next_request: local_tsn,
+            expected: Serial32::new(0),
+            last_result: ResetResult::NothingToDo,
+            deferred: None,
+            announced: BTreeSet::new(),
+        }
+    }
+
+    /// Request numbers begin with the initial TSN (RFC 6525 §4.1).
+    pub(super) fn meet_peer(&mut self, peer_tsn: Serial32) {
+        self.expected = peer_tsn;
+    }
+
+    pub(super) fn announced(&mut self, stream: u16) {
+        self.announced.remove(&stream);
+    }
+
+    pub(super) fn is_due(&self) -> bool {
+        self.request.as_ref().is_some_and(|request| request.due)
+    }
+}
+
+impl Association {
+    /// Resets our outgoing side of the stream once what is queued on it has been sent (RFC 6525 §5.1.2). Until
+    /// [`Event::OutgoingReset`] the stream takes no messages.
+    pub fn reset_stream(&mut self, _now: Instant, stream: u16) {
+        if self.ended || self.queue.is_resetting(stream) {
+            return;
+        }
+        self.queue.begin_reset(stream);
+        self.resets.wanted.insert(stream);
+    }
+
+    /// Makes a request of the resets that can be asked for now.
+    pub(super) fn prepare_reset(&mut self) {
+        if self.resets.wanted.is_empty() || self.resets.request.is_some() {
+            return;
+        }
+        let Some(peer) = self.peer else { return };
+        if !matches!(self.state, State::Established | State::ShutdownPending) {
+            return;
+        }
+        if !peer.capabilities.re_config {
+            for stream in std::mem::take(&mut self.resets.wanted) {
+                self.queue.end_reset(stream, false);
+                self.events.push_back(Event::OutgoingReset { stream, ok: false });
+            }
+            return;
+        }
+        let most = (self.config.max_packet - 64) / 2;
+        let queue = &self.queue;
+        let drained = self.resets.wanted.iter().copied().filter(|s| queue.is_drained(*s));
+        let streams: Vec<u16> = drained.take(most).collect();
+        if streams.is_empty() {
+            return;
+        }
+        for stream in &streams {
+            self.resets.wanted.remove(stream);
+        }
+        let number = self.resets.next_request;
+        self.resets.next_request = number.next();
+        self.resets.request = Some(Request {
+            number,
+            last_tsn: self.outstanding.next_tsn() - 1,
+            streams,
+            due: true,
+            in_progress: false,
+        });
+    }
+
+    pub(super) fn write_reset(&mut self, now: Instant, out: &mut impl Put) {
+        let response = self.resets.expected.minus(1);
+        let Some(request) = &mut self.resets.request else { return };
+        request.due = false;
+        put_outgoing_reset(
+            out,
+            request.number,
+            response,
+            Serial32::new(request.last_tsn as u32),
+            request.streams.iter().copied(),
+        );
+        self.timers.set(Timer::ReConfig, now + self.rto.current());
+    }
+
+    /// How many bytes the request takes.
+    pub(super) fn reset_len(&self) -> usize {
+        self.resets
+            .request
+            .as_ref()
+            .map_or(0, |request| 24 + 2 * request.streams.len())
+    }
+
+    pub(super) fn handle_re_config_timer(&mut self, _now: Instant) {
+        if self.resets.request.as_ref().is_some_and(|request| !request.in_progress) {
+            self.rto.back_off();
+            if !self.count_error() {
+                return;
+            }
+        }
+        self.ask_again();
+    }
+
+    /// Sends the request once more. After "in progress" it gets a new number: some peers answer a number only once.
+    fn ask_again(&mut self) {
+        let Some(request) = &mut self.resets.request else { return };
+        if std::mem::take(&mut request.in_progress) {
+            request.number = self.resets.next_request;
+            self.resets.next_request = request.number.next();
+        }
+        request.due = true;
+    }
+
+    /// The peer's cumulative ack has moved: a reset that waited for it may go on.
+    pub(super) fn reset_after_ack(&mut self) {
+        let reached = |request: &Request| request.in_progress && request.last_tsn <= self.outstanding.cumulative_ack();
+        if self.resets.request.as_ref().is_some_and(reached) {
+            self.ask_again();
+        }
+    }
+
+    pub(super) fn handle_re_config(&mut self, now: Instant, re_config: &ReConfig<'_>) {
+        for reset in re_config.resets() {
+            match reset {
+                Ok(Reset::Outgoing {
+                    request,
+                    last_tsn,
+                    streams,
+                    ..
+                }) => self.handle_reset_request(request, last_tsn, streams),
+                Ok(Reset::Response { response, result }) => self.handle_reset_response(now, response, result),
+                Ok(Reset::Incoming { request, .. } | Reset::Unsupported { request, .. }) => {
+                    if request == self.resets.expected {
+                        self.resets.expected = request.next();
+                        self.resets.last_result = ResetResult::Denied;
+                    }
+                    self.respond(request, ResetResult::Denied);
+                }
+                Err(_) => {
+                    self.stats.chunks_invalid += 1;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn respond(&mut self, request: Serial32, result: ResetResult) {
+        let mut bytes = Vec::with_capacity(16);
+        put_response(&mut bytes, request, result);
+        self.reply(Reply {
+            tag: None,
+            bytes,
+            alone: false,
+        });
+    }
+
+    fn handle_reset_request(&mut self, number: Serial32, last_tsn: Serial32, streams: StreamIds<'_>) {
+        if number == self.resets.expected.minus(1) {
+            // RFC 6525 §5.2.1: a retransmission gets the answer that it got before, or by now a better one.
+            self.respond(number, self.resets.last_result);
+            return;
+        }
+        if number != self.resets.expected {
+            self.respond(number, ResetResult::BadSequenceNumber);
+            return;
+        }
+        self.resets.expected = number.next();
+        let last_tsn = self.tracker.extend(last_tsn);
+        let mut deferred = self.resets.deferred.take().unwrap_or(Deferred {
+            number,
+            last_tsn,
+            streams: BTreeSet::new(),
+            all: false,
+        });
+        deferred.number = number;
+        deferred.last_tsn = last_tsn;
+        deferred.all |= streams.is_empty();
+        deferred.streams.extend(streams.iter());
+        self.resets.deferred = Some(deferred);
+        if last_tsn <= self.tracker.cumulative() {
+            self.perform_deferred_reset();
+        } else {
+            self.resets.last_result = ResetResult::InProgress;
+            self.respond(number, ResetResult::InProgress);
+        }
+    }
+
+    /// Performs the peer's reset if all data sent before it has arrived.
+    #[inline]
+    pub(super) fn perform_deferred_reset(&mut self) {
+        let cumulative = self.tracker.cumulative();
+        let Some(deferred) = self.resets.deferred.take_if(|d| d.last_tsn <= cumulative) else {
+            return;
+        };
+        // What has arrived is told before the reset.
+        self.collect_events();
+        let mut streams: Vec<u16> = deferred.streams.into_iter().collect();
+        if deferred.all {
+            streams = self.reassembly.reset_all();
+        }
+        for stream in streams {
+            self.reassembly.reset(stream);
+            if self.resets.announced.insert(stream) {
+                self.events.push_back(Event::IncomingReset(stream));
+            }
+        }
+        self.resets.last_result = ResetResult::Performed;
+        self.respond(deferred.number, ResetResult::Performed);
+    }
+
+    fn handle_reset_response(&mut self, now: Instant, response: Serial32, result: ResetResult) {
+        let Some(request) = self.resets.request.take_if(|request| request.number == response) else {
+            return;
+        };
+        self.errors = 0;
+        match result {
+            ResetResult::InProgress | ResetResult::AlreadyInProgress => {
+                self.resets.request = Some(Request {
+                    in_progress: true,
+                    due: false,
+                    ..request
+                });
+                self.timers.set(Timer::ReConfig, now + self.rto.current());
+                self.reset_after_ack();
+            }
+            result => {
+                let ok = matches!(result, ResetResult::Performed | ResetResult::NothingToDo);
+                self.timers.stop(Timer::ReConfig);
+                for stream in request.streams {
+                    self.queue.end_reset(stream, ok);
+                    self.events.push_back(Event::OutgoingReset { stream, ok });
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The receiving half: which TSNs have arrived, and messages put together from their fragments.
+
+mod data_tracker;
+mod reassembly;
+
+pub(crate) use data_tracker::{AckUrgency, Arrival, DataTracker};
+pub(crate) use reassembly::{Fragment, Reassembly};

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+/// The retransmission timeout (RFC 9260 §6.3.1).
+#[derive(Debug)]
+pub(crate) struct Rto {
+    srtt: Option<Duration>,
+    rttvar: Duration,
+    /// Without backoff.
+    base: Duration,
+    backoff: u32,
+    min: Duration,
+    max: Duration,
+    min_rtt: Option<Duration>,
+}
+
+impl Rto {
+    pub(crate) fn new(initial: Duration, min: Duration, max: Duration) -> Self {
+        Self {
+            srtt: None,
+            rttvar: Duration::ZERO,
+            base: initial.clamp(min, max),
+            backoff: 0,
+            min,
+            max,
+            min_rtt: None,
+        }
+    }
+
+    pub(crate) fn srtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+
+    pub(crate) fn min_rtt(&self) -> Option<Duration> {
+        self.min_rtt
+    }
+
+    pub(crate) fn current(&self) -> Duration {
+        self.base.saturating_mul(1 << self.backoff.min(16)).min(self.max)
+    }
+
+    pub(crate) fn measured(&mut self, rtt: Duration) {
+        match self.srtt {
+            None => {
+                self.srtt = Some(rtt);
+                self.rttvar = rtt / 2;
+            }
+            Some(srtt) => {
+                self.rttvar = (self.rttvar * 3 + srtt.abs_diff(rtt)) / 4;
+                self.srtt = Some((srtt * 7 + rtt) / 8);
+            }
+        }
+        let srtt = self.srtt.unwrap_or(rtt);
+        self.base = (srtt + self.rttvar * 4).clamp(self.min, self.max);
+        self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
+        self.backoff = 0;
+    }
+
+    /// What another layer knows of the path; our own measurements win.
+    pub(crate) fn hint(&mut self, rtt: Duration) {
+        if self.srtt.is_none() {
+            self.base = (rtt * 3).clamp(self.min, self.max);
+        }
+    }
+
+    /// E2 of RFC 9260 §6.3.3.
+    pub(crate) fn back_off(&mut self) {
+        self.backoff = (self.backoff + 1).min(16);
+    }
+
+    pub(crate) fn progress(&mut self) {
+        self.backoff = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_the_rfc() {
+        let ms = Duration::from_millis;
+        let mut rto = Rto::new(ms(500), ms(200), ms(60_000));
+        assert_eq!(rto.current(), ms(500));
+        rto.measured(ms(100));
+        assert_eq!(rto.current(), ms(300), "SRTT + 4 * RTT/2");
+        rto.back_off();
+        assert_eq!(rto.current(), ms(600));
+        rto.measured(ms(100));
+        assert_eq!(rto.current(), ms(250), "RTTVAR shrinks by a quarter");
+        for _ in 0..30 {
+            rto.back_off();
+        }
+        assert_eq!(rto.current(), ms(60_000));
+        for _ in 0..50 {
+            rto.measured(ms(1));
+        }
+        assert_eq!(rto.current(), ms(200));
+        let mut hinted = Rto::new(ms(500), ms(200), ms(60_000));
+        hinted.hint(ms(20));
+        assert_eq!(hinted.current(), ms(200));
+    }
+}
