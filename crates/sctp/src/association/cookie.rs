@@ -162,7 +162,11 @@ mod tests {
             peer_tag: 3,
         };
         assert_eq!(open(&sealed, &key, 61_005), Err(stale));
-        assert_eq!(open(&sealed, &[8; 32], 1000), Err(CookieError::Forged), "another endpoint's");
+        assert_eq!(
+            open(&sealed, &[8; 32], 1000),
+            Err(CookieError::Forged),
+            "another endpoint's"
+        );
         for at in 0..sealed.len() {
             let mut forged = sealed.clone();
             forged[at] ^= 1;

@@ -244,8 +244,7 @@ impl Association {
             }
             // A: the peer has lost its state and begins anew. Data channels do not survive that.
             (false, false)
-                if cookie.tie_local == self.local_tag
-                    && self.peer.is_some_and(|peer| peer.tag == cookie.tie_peer) =>
+                if cookie.tie_local == self.local_tag && self.peer.is_some_and(|peer| peer.tag == cookie.tie_peer) =>
             {
                 self.end(Event::Failed(Error::Restarted));
                 return;

@@ -86,7 +86,11 @@ impl Association {
             // The cookie knows the tag.
             Some(Ok(Chunk::CookieEcho(_))) => tag != 0,
             Some(Ok(Chunk::Abort { reflected_tag: t, .. } | Chunk::ShutdownComplete { reflected_tag: t })) => {
-                if t { reflected } else { tag == self.local_tag }
+                if t {
+                    reflected
+                } else {
+                    tag == self.local_tag
+                }
             }
             Some(_) => tag == self.local_tag,
             None => false,

@@ -11,6 +11,9 @@ use crate::rx::AckUrgency;
 /// Chunks in flight at once: a gap block cannot report more (RFC 9260 §3.3.4), and the receiver would refuse them.
 const MAX_OUTSTANDING: usize = 60_000;
 
+/// No packet is begun in less than this.
+const SMALLEST_ROOM: usize = 128;
+
 impl Association {
     /// Writes one packet into a new segment of `out` and leaves the segment open, for DTLS to seal; `false` if there is
     /// nothing to send or no room for a segment.
@@ -26,12 +29,16 @@ impl Association {
             return false;
         }
         let room = self.config.max_packet.min(out.remaining()) & !3;
+        if room < SMALLEST_ROOM {
+            out.rollback();
+            return false;
+        }
         let (source, destination) = (self.config.local_port, self.config.remote_port);
         let peer_tag = self.peer.map_or(0, |peer| peer.tag);
         if alone {
             let reply = self.replies.pop_front().expect("seen above");
             write_header(out, source, destination, reply.tag.unwrap_or(peer_tag));
-            if HEADER_LEN + reply.bytes.len() <= out.remaining() + HEADER_LEN {
+            if reply.bytes.len() <= out.remaining() {
                 out.put_slice(&reply.bytes);
             }
         } else if self.send_init {
@@ -60,7 +67,7 @@ impl Association {
             || self.heartbeat_due
             || self.forward_due
             || self.resets.is_due()
-            || (self.peer.is_some() && self.tracker.urgency() == AckUrgency::Now)
+            || (self.peer.is_some() && !self.ended && self.tracker.urgency() == AckUrgency::Now)
     }
 
     /// Whether there is DATA and the windows let a chunk pass.
@@ -206,7 +213,11 @@ impl Association {
                 break;
             }
             // A closed window is probed with one chunk at a time (RFC 9260 §6.1 A).
-            let allowed = if self.outstanding.is_empty() { usize::MAX } else { self.peer_window };
+            let allowed = if self.outstanding.is_empty() {
+                usize::MAX
+            } else {
+                self.peer_window
+            };
             self.rest_after_idleness(now);
             let Some(mut chunk) = self.queue.next_chunk(now, payload_room, full, allowed) else {
                 self.window_limited = false;

@@ -118,7 +118,9 @@ impl Association {
 
     pub(super) fn write_reset(&mut self, now: Instant, out: &mut impl Put) {
         let response = self.resets.expected.minus(1);
-        let Some(request) = &mut self.resets.request else { return };
+        let Some(request) = &mut self.resets.request else {
+            return;
+        };
         request.due = false;
         put_outgoing_reset(
             out,
@@ -150,7 +152,9 @@ impl Association {
 
     /// Sends the request once more. After "in progress" it gets a new number: some peers answer a number only once.
     fn ask_again(&mut self) {
-        let Some(request) = &mut self.resets.request else { return };
+        let Some(request) = &mut self.resets.request else {
+            return;
+        };
         if std::mem::take(&mut request.in_progress) {
             request.number = self.resets.next_request;
             self.resets.next_request = request.number.next();

@@ -40,10 +40,14 @@ impl<'a> ForwardTsn<'a> {
 
     /// The streams that lose messages.
     pub fn skipped(&self) -> impl Iterator<Item = SkippedStream> + 'a {
-        self.skipped.as_chunks::<4>().0.iter().map(|[a, b, c, d]| SkippedStream {
-            stream: u16::from_be_bytes([*a, *b]),
-            ssn: Serial16::new(u16::from_be_bytes([*c, *d])),
-        })
+        self.skipped
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|[a, b, c, d]| SkippedStream {
+                stream: u16::from_be_bytes([*a, *b]),
+                ssn: Serial16::new(u16::from_be_bytes([*c, *d])),
+            })
     }
 
     /// Appends the chunk.

@@ -5,6 +5,6 @@ mod outstanding;
 mod rto;
 mod send_queue;
 
-pub(crate) use outstanding::{Outgoing, Outstanding};
+pub(crate) use outstanding::Outstanding;
 pub(crate) use rto::Rto;
 pub(crate) use send_queue::{Queued, SendQueue};

@@ -1,0 +1,294 @@
+//! Two associations over a bad network.
+
+mod pair;
+
+use std::time::Duration;
+
+use antiphon_sctp::{Config, Event, SendError, SendOptions, State};
+use pair::{Network, Pair, pattern};
+
+const RELIABLE: SendOptions = SendOptions {
+    unordered: false,
+    max_retransmits: None,
+    lifetime: None,
+};
+
+#[test]
+fn one_end_connects_and_both_ends_connect() {
+    for connectors in [[true, false], [false, true], [true, true]] {
+        let mut pair = Pair::new(1, Network::perfect(), Config::default(), Config::default());
+        for (end, _) in connectors.iter().enumerate().filter(|(_, c)| **c) {
+            let now = pair.now;
+            pair.ends[end].connect(now);
+        }
+        assert!(pair.run_until(Duration::from_secs(1), |pair| {
+            (0..2).all(|end| pair.events[end] == [Event::Connected])
+        }));
+        assert_eq!(
+            pair.now - pair.start,
+            Duration::from_millis(if connectors == [true, true] { 15 } else { 20 })
+        );
+    }
+}
+
+#[test]
+fn data_rides_with_the_cookie() {
+    let mut pair = Pair::new(1, Network::perfect(), Config::default(), Config::default());
+    pair.send(0, 3, "early", RELIABLE);
+    let now = pair.now;
+    pair.ends[0].connect(now);
+    assert!(pair.run_until(Duration::from_secs(1), |pair| {
+        pair.events[1].contains(&Event::Readable(3))
+    }));
+    assert_eq!(
+        pair.now - pair.start,
+        Duration::from_millis(15),
+        "one and a half round trips"
+    );
+    assert_eq!(&pair.read_all(1, 3)[0].data[..], b"early");
+}
+
+#[test]
+fn a_hundred_seeds_of_loss_reordering_and_duplication() {
+    for seed in 0..100 {
+        let loss = f64::from((seed % 7) as u8) * 0.05;
+        let config = Config {
+            max_packet: if seed % 2 == 0 { 1188 } else { 600 },
+            ..Config::default()
+        };
+        let mut pair = Pair::new(seed, Network::bad(loss), config.clone(), config);
+        pair.connect();
+        let mut expected = [Vec::new(), Vec::new()];
+        for n in 0..30 {
+            for end in 0..2 {
+                let len = 1 + pair.rng.below(if n % 5 == 0 { 20_000 } else { 1500 }) as usize;
+                let data = pattern(len, n);
+                expected[end].push(data.clone());
+                pair.send(end, 1, data.clone(), RELIABLE);
+                let unordered = SendOptions {
+                    unordered: true,
+                    ..RELIABLE
+                };
+                pair.send(end, 2, data, unordered);
+            }
+        }
+        let mut got: [[Vec<_>; 2]; 2] = Default::default();
+        let done = pair.run_until(Duration::from_secs(600), |pair| {
+            for end in 0..2 {
+                for (n, stream) in [1, 2].into_iter().enumerate() {
+                    got[end][n].extend(pair.read_all(end, stream).into_iter().map(|m| m.data));
+                }
+            }
+            got.iter().flatten().all(|messages| messages.len() >= 30)
+        });
+        assert!(done, "seed {seed}, loss {loss}: {:?}", pair.ends);
+        for end in 0..2 {
+            assert_eq!(got[1 - end][0], expected[end], "seed {seed}: ordered");
+            let sorted = |list: &[bytes::Bytes]| {
+                let mut list = list.to_vec();
+                list.sort();
+                list
+            };
+            assert_eq!(
+                sorted(&got[1 - end][1]),
+                sorted(&expected[end]),
+                "seed {seed}: unordered"
+            );
+        }
+        assert!(pair.largest <= 1188);
+        pair.run_for(Duration::from_secs(100));
+        for end in &pair.ends {
+            let stats = end.stats();
+            assert_eq!(
+                (stats.in_flight, stats.receive_window),
+                (0, 5 * 1024 * 1024),
+                "seed {seed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn sixteen_mebibytes() {
+    let mut pair = Pair::connected(
+        5,
+        Network {
+            loss: 0.001,
+            ..Network::perfect()
+        },
+    );
+    let message = pattern(256 * 1024, 9);
+    for _ in 0..64 {
+        pair.send(0, 0, message.clone(), RELIABLE);
+    }
+    assert_eq!(
+        pair.ends[0].send(pair.now, 0, 53, message.clone(), RELIABLE),
+        Err(SendError::BufferFull)
+    );
+    let mut got = 0;
+    let done = pair.run_until(Duration::from_secs(120), |pair| {
+        for m in pair.read_all(1, 0) {
+            assert_eq!(m.data, message);
+            got += 1;
+        }
+        got == 64
+    });
+    assert!(done, "{got} of 64: {:?}", pair.ends);
+}
+
+#[test]
+fn unread_messages_stop_the_sender_and_reading_starts_it_again() {
+    let config = Config {
+        receive_buffer: 256 * 1024,
+        ..Config::default()
+    };
+    let mut pair = Pair::new(3, Network::perfect(), config.clone(), config);
+    pair.connect();
+    for n in 0..64 {
+        pair.send(0, 7, pattern(32 * 1024, n), RELIABLE);
+    }
+    pair.run_for(Duration::from_secs(30));
+    let held = 256 * 1024 - pair.ends[1].stats().receive_window;
+    assert!(held > 200 * 1024, "the buffer fills");
+    assert!(
+        pair.ends[0].buffered_amount(7) > 1_000_000,
+        "the rest waits at the sender"
+    );
+    assert_eq!(
+        pair.ends[0].state(),
+        State::Established,
+        "a closed window is no failure"
+    );
+    let mut got = Vec::new();
+    let done = pair.run_until(Duration::from_secs(60), |pair| {
+        got.extend(pair.read_all(1, 7));
+        got.len() == 64
+    });
+    assert!(done, "{} of 64: {:?}", got.len(), pair.ends);
+    assert!(got.iter().zip(0..).all(|(m, n)| m.data == pattern(32 * 1024, n)));
+    pair.run_for(Duration::from_secs(1));
+    assert_eq!(pair.ends[1].stats().receive_window, 256 * 1024);
+}
+
+#[test]
+fn a_closed_window_for_ten_minutes_is_survived() {
+    let config = Config {
+        receive_buffer: 64 * 1024,
+        ..Config::default()
+    };
+    let mut pair = Pair::new(3, Network::bad(0.1), config.clone(), config);
+    pair.connect();
+    for n in 0..20 {
+        pair.send(0, 7, pattern(16 * 1024, n), RELIABLE);
+    }
+    pair.run_for(Duration::from_secs(600));
+    assert_eq!(pair.ends[0].state(), State::Established);
+    let mut got = 0;
+    assert!(pair.run_until(Duration::from_secs(300), |pair| {
+        got += pair.read_all(1, 7).len();
+        got == 20
+    }));
+}
+
+#[test]
+fn a_message_may_be_larger_than_the_window() {
+    let config = Config {
+        receive_buffer: 64 * 1024,
+        max_receive_message: 1024 * 1024,
+        ..Config::default()
+    };
+    let mut pair = Pair::new(4, Network::bad(0.05), config.clone(), config);
+    pair.connect();
+    let message = pattern(1024 * 1024, 1);
+    pair.send(0, 7, message.clone(), RELIABLE);
+    let mut got = Vec::new();
+    assert!(
+        pair.run_until(Duration::from_secs(600), |pair| {
+            got.extend(pair.read_all(1, 7));
+            !got.is_empty()
+        }),
+        "{:?}",
+        pair.ends
+    );
+    assert_eq!(got[0].data, message);
+}
+
+#[test]
+fn a_message_that_is_too_large_ends_the_association() {
+    let small = Config {
+        max_receive_message: 10_000,
+        ..Config::default()
+    };
+    let mut pair = Pair::new(4, Network::perfect(), Config::default(), small);
+    pair.connect();
+    pair.send(0, 7, pattern(10_001, 1), RELIABLE);
+    pair.run_for(Duration::from_secs(1));
+    assert!(matches!(
+        pair.events[1].last(),
+        Some(Event::Failed(antiphon_sctp::Error::ProtocolViolation(_)))
+    ));
+    let aborted = antiphon_sctp::Error::AbortedByPeer { cause: Some(13) };
+    assert_eq!(pair.events[0].last(), Some(&Event::Failed(aborted)));
+}
+
+#[test]
+fn streams_take_turns() {
+    let mut pair = Pair::connected(6, Network::perfect());
+    for n in 0..50 {
+        pair.send(0, 1, pattern(20_000, n), RELIABLE);
+    }
+    pair.send(0, 2, "quick", RELIABLE);
+    assert!(pair.run_until(Duration::from_secs(10), |pair| {
+        pair.events[1].contains(&Event::Readable(2))
+    }));
+    assert!(
+        pair.ends[0].buffered_amount(1) > 900_000,
+        "the small one did not wait for the large ones"
+    );
+}
+
+#[test]
+fn buffered_amount_low_is_told_once() {
+    let mut pair = Pair::connected(7, Network::perfect());
+    pair.ends[0].set_buffered_amount_low_threshold(4, 5000);
+    for n in 0..10 {
+        pair.send(0, 4, pattern(10_000, n), RELIABLE);
+    }
+    pair.run_for(Duration::from_secs(5));
+    let low = pair.events[0].iter().filter(|e| **e == Event::BufferedAmountLow(4));
+    assert_eq!(low.count(), 1);
+}
+
+#[test]
+fn a_dead_path_ends_in_failure_and_heartbeats_find_it() {
+    let mut pair = Pair::connected(8, Network::perfect());
+    pair.filter = Some(Box::new(|_, _| false));
+    pair.send(0, 1, "into the void", RELIABLE);
+    pair.run_for(Duration::from_secs(3600));
+    for end in 0..2 {
+        let failed = Event::Failed(antiphon_sctp::Error::PeerUnreachable);
+        assert_eq!(pair.events[end].last(), Some(&failed), "end {end}");
+        assert_eq!(pair.ends[end].poll_timeout(), None);
+    }
+}
+
+#[test]
+fn nobody_answers_the_handshake() {
+    let mut pair = Pair::new(
+        9,
+        Network {
+            loss: 1.0,
+            ..Network::perfect()
+        },
+        Config::default(),
+        Config::default(),
+    );
+    let now = pair.now;
+    pair.ends[0].connect(now);
+    pair.run_for(Duration::from_secs(3600));
+    assert_eq!(pair.events[0], [Event::Failed(antiphon_sctp::Error::HandshakeTimeout)]);
+    assert_eq!(
+        pair.ends[0].send(pair.now, 0, 51, "x".into(), RELIABLE),
+        Err(SendError::Closed)
+    );
+}
