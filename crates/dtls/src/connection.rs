@@ -1,14 +1,28 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use antiphon_crypto::NamedGroup;
-use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_crypto::{NamedGroup, Secret};
+use antiphon_sansio::{Reader, Rng, TransmitBuf};
 use bytes::{Bytes, BytesMut};
 
+use crate::alert::{Alert, AlertDescription};
 use crate::certificate::Fingerprint;
-use crate::config::{CipherSuite, Config, ProtocolVersion, Role, SrtpKeys};
+use crate::config::{CipherSuite, Config, MIN_MTU, ProtocolVersion, Role, SrtpKeys};
 use crate::error::Error;
+use crate::exporter::Exporter;
+use crate::handshake::FragmentHeader;
+use crate::layer::{Agreed, Fault, Layer, Opened};
+use crate::negotiation::Handshake;
+use crate::record::{self, ContentType, Split};
 use crate::stats::Stats;
+
+/// Application data that came before the peer was known to be the right one.
+const MAX_HELD_RECORDS: usize = 64;
+const MAX_HELD_BYTES: usize = 64 * 1024;
+/// Application data that nobody has polled for. More is dropped, as the network would.
+const MAX_QUEUED_RECORDS: usize = 4096;
+const MAX_QUEUED_BYTES: usize = 2 * 1024 * 1024;
 
 /// What a completed handshake has agreed on.
 #[derive(Clone, Debug)]
@@ -42,62 +56,308 @@ pub enum Event {
     Failed(Error),
 }
 
-/// One DTLS connection: either end, either version. Knows no address, no socket and no clock.
+enum Phase {
+    Handshaking(Handshake),
+    /// Complete, but signalling has not said yet which fingerprint the peer must have.
+    Unverified(Agreed),
+    Connected(Exporter),
+    /// Closed or failed: what is queued still goes out, and nothing comes in.
+    Over,
+}
+
+/// One DTLS connection: either end. Knows no address, no socket and no clock.
+///
+/// The caller hands in each datagram of the peer, asks for what is to be sent, for events, and for the time at which it
+/// wants to be woken. Anything malformed, replayed or forged is dropped and counted in [`Stats`].
 pub struct Connection {
-    config: Config,
-    role: Role,
-    stats: Stats,
+    layer: Layer,
+    phase: Phase,
+    events: VecDeque<Event>,
+    queued_records: usize,
+    queued_bytes: usize,
+    held: VecDeque<BytesMut>,
+    held_bytes: usize,
+    /// When the handshake is given up. Runs from the first datagram, either way.
+    deadline: Option<Instant>,
+    /// A fatal alert that came unprotected: believed only when the time is up.
+    rumour: Option<AlertDescription>,
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match &self.phase {
+            Phase::Handshaking(_) => "handshaking",
+            Phase::Unverified(_) => "unverified",
+            Phase::Connected(_) => "connected",
+            Phase::Over => "over",
+        };
         f.debug_struct("Connection")
-            .field("role", &self.role)
+            .field("role", &self.layer.role)
+            .field("phase", &phase)
             .finish_non_exhaustive()
     }
 }
 
 impl Connection {
     /// A connection that has not begun. A client writes its ClientHello at the first [`Self::poll_transmit`].
-    pub fn new(config: Config, role: Role, _now: Instant, _rng: Rng) -> Self {
+    pub fn new(config: Config, role: Role, _now: Instant, mut rng: Rng) -> Self {
+        let handshake = Handshake::new(role, &mut rng);
         Self {
-            config,
-            role,
-            stats: Stats::default(),
+            layer: Layer::new(config, role, rng),
+            phase: Phase::Handshaking(handshake),
+            events: VecDeque::new(),
+            queued_records: 0,
+            queued_bytes: 0,
+            held: VecDeque::new(),
+            held_bytes: 0,
+            deadline: None,
+            rumour: None,
         }
     }
 
-    /// Names the fingerprints, one of which the peer's certificate must have. The handshake may run before; until one of
-    /// them is found to match, nothing is connected and nothing delivered.
-    pub fn set_remote_fingerprints(&mut self, _now: Instant, _fingerprints: Vec<Fingerprint>) {}
+    /// Names the fingerprints, one of which the peer's certificate must have (RFC 8122 §6.2). The handshake may run
+    /// before; until one of them is found to match, nothing is connected and nothing delivered.
+    ///
+    /// Naming others later fails the connection if the peer's certificate is not among them: a new certificate needs a new
+    /// connection (RFC 8842 §3.1).
+    pub fn set_remote_fingerprints(&mut self, now: Instant, fingerprints: Vec<Fingerprint>) {
+        self.layer.set_fingerprints(fingerprints);
+        match (&self.phase, self.layer.check_identity()) {
+            (Phase::Over, _) | (_, Ok(false)) => {}
+            (_, Err(error)) => self.fail(error),
+            (Phase::Unverified(_), Ok(true)) => {
+                if let Phase::Unverified(agreed) = std::mem::replace(&mut self.phase, Phase::Over) {
+                    self.complete(now, agreed);
+                }
+            }
+            (_, Ok(true)) => {}
+        }
+    }
 
     /// Takes one datagram from the peer. It is decrypted in place.
-    pub fn handle_datagram(&mut self, _now: Instant, datagram: BytesMut) {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += datagram.len() as u64;
+    pub fn handle_datagram(&mut self, now: Instant, mut datagram: BytesMut) {
+        self.layer.stats.datagrams_received += 1;
+        self.layer.stats.bytes_received += datagram.len() as u64;
+        if matches!(self.phase, Phase::Handshaking(_)) {
+            self.start_clock(now);
+        }
+        while !datagram.is_empty() && !matches!(self.phase, Phase::Over) {
+            match record::split(&mut datagram) {
+                Split::Record(record) => self.handle_record(now, record),
+                Split::Unknown => self.layer.stats.dropped_malformed += 1,
+                Split::Malformed => {
+                    self.layer.stats.dropped_malformed += 1;
+                    break;
+                }
+            }
+        }
+    }
+
+    fn start_clock(&mut self, now: Instant) {
+        self.deadline.get_or_insert(now + self.layer.config.handshake_timeout);
+    }
+
+    fn handle_record(&mut self, now: Instant, record: record::Record) {
+        let mut next = Some(record);
+        while let Some(record) = next {
+            match self.layer.open(record) {
+                Ok(Some(opened)) => self.handle_opened(now, opened),
+                Ok(None) => {}
+                Err(error) => self.fail(error),
+            }
+            if matches!(self.phase, Phase::Over) {
+                return;
+            }
+            next = self.layer.take_early();
+        }
+    }
+
+    fn handle_opened(&mut self, now: Instant, opened: Opened) {
+        match opened.content_type {
+            ContentType::Handshake => self.handle_fragments(now, opened.epoch, &opened.body),
+            ContentType::ApplicationData if opened.epoch > 0 => self.handle_application_data(opened.body),
+            ContentType::Alert => self.handle_alert(opened.epoch, &opened.body),
+            // The epoch of a record says by itself which keys are in use.
+            ContentType::ChangeCipherSpec if opened.body[..] == [1] => {}
+            _ => self.layer.stats.dropped_malformed += 1,
+        }
+    }
+
+    fn handle_fragments(&mut self, now: Instant, epoch: u16, body: &[u8]) {
+        let mut reader = Reader::new(body);
+        while !reader.is_empty() {
+            match FragmentHeader::parse(&mut reader) {
+                Ok((header, fragment)) => self.layer.take_fragment(now, epoch, &header, fragment),
+                Err(_) => {
+                    self.layer.stats.dropped_malformed += 1;
+                    return;
+                }
+            }
+            self.handle_messages(now);
+        }
+    }
+
+    fn handle_messages(&mut self, now: Instant) {
+        while let Phase::Handshaking(handshake) = &mut self.phase {
+            let Some(message) = self.layer.reassembly.pop() else {
+                return;
+            };
+            match handshake.handle(&mut self.layer, &message) {
+                Ok(None) => {}
+                Ok(Some(agreed)) => {
+                    self.layer.settle();
+                    self.deadline = None;
+                    match self.layer.check_identity() {
+                        Ok(true) => self.complete(now, agreed),
+                        Ok(false) => self.phase = Phase::Unverified(agreed),
+                        Err(error) => self.fail(error),
+                    }
+                }
+                Err(Fault::Malformed) if message.epoch == 0 => {
+                    self.layer.stats.dropped_malformed += 1;
+                    self.layer.reassembly.reject(&message);
+                    return;
+                }
+                Err(Fault::Malformed) => self.fail(Error::Protocol("a message that is malformed or out of place")),
+                Err(Fault::Fatal(error)) => self.fail(error),
+            }
+        }
+    }
+
+    fn complete(&mut self, _now: Instant, agreed: Agreed) {
+        let provider = self.layer.config.provider;
+        let Some((peer_certificate, peer_fingerprint)) = self.layer.peer() else {
+            return self.fail(Error::BadCertificate);
+        };
+        let role = self.layer.role;
+        self.layer.stats.group = Some(agreed.group);
+        let srtp = agreed
+            .srtp
+            .map(|profile| agreed.exporter.srtp_keys(provider, role, profile));
+        self.events.push_back(Event::Connected(Box::new(Connected {
+            version: agreed.version,
+            cipher_suite: agreed.suite,
+            group: agreed.group,
+            srtp,
+            peer_certificate,
+            peer_fingerprint,
+        })));
+        self.phase = Phase::Connected(agreed.exporter);
+        self.held_bytes = 0;
+        for data in std::mem::take(&mut self.held) {
+            self.handle_application_data(data);
+        }
+    }
+
+    fn handle_application_data(&mut self, data: BytesMut) {
+        if matches!(self.phase, Phase::Connected(_)) {
+            if self.queued_records == MAX_QUEUED_RECORDS || self.queued_bytes + data.len() > MAX_QUEUED_BYTES {
+                self.layer.stats.dropped_overflow += 1;
+                return;
+            }
+            self.queued_records += 1;
+            self.queued_bytes += data.len();
+            self.events.push_back(Event::ApplicationData(data));
+        } else if self.held.len() == MAX_HELD_RECORDS || self.held_bytes + data.len() > MAX_HELD_BYTES {
+            self.layer.stats.dropped_overflow += 1;
+        } else {
+            self.held_bytes += data.len();
+            self.held.push_back(data);
+        }
+    }
+
+    fn handle_alert(&mut self, epoch: u16, body: &[u8]) {
+        let Some(alert) = Alert::parse(body) else {
+            self.layer.stats.dropped_malformed += 1;
+            return;
+        };
+        if epoch == 0 {
+            // Anybody can send one of these; who believes it lets anybody end the session.
+            self.layer.stats.dropped_alerts += 1;
+            if alert.fatal && matches!(self.phase, Phase::Handshaking(_)) {
+                self.rumour.get_or_insert(alert.description);
+            }
+        } else if alert.description == AlertDescription::CLOSE_NOTIFY {
+            // RFC 5246 §7.2.1: answered by our own.
+            self.layer.alert(Alert::close_notify());
+            self.end(Event::Closed);
+        } else if alert.fatal {
+            self.end(Event::Failed(Error::PeerAlert(alert.description)));
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        if let Some(description) = error.alert() {
+            self.layer.alert(Alert::fatal(description));
+        }
+        self.end(Event::Failed(error));
+    }
+
+    /// Ends everything but the alerts that wait to be sent.
+    fn end(&mut self, event: Event) {
+        self.phase = Phase::Over;
+        self.layer.settle();
+        self.layer.flight.clear();
+        self.held = VecDeque::new();
+        self.held_bytes = 0;
+        self.deadline = None;
+        self.events.push_back(event);
     }
 
     /// Does what is due at `now`.
-    pub fn handle_timeout(&mut self, _now: Instant) {}
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.deadline = None;
+            let error = self.rumour.take().map_or(Error::TimedOut, Error::PeerAlert);
+            self.fail(error);
+        } else if self.layer.flight.handle_timeout(now) {
+            self.layer.stats.retransmissions += 1;
+        }
+    }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        None
+        [self.deadline, self.layer.flight.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// Writes the next datagram of the handshake into a segment that it begins and leaves open.
-    pub fn poll_transmit(&mut self, _now: Instant, _out: &mut TransmitBuf) -> bool {
-        false
+    /// Writes the next datagram of the handshake, or an alert, into a segment that it begins and leaves open. Says whether
+    /// it did. The segment is at most as long as [`Config::mtu`] and as `out` has room for beside the path's.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+        if let Phase::Handshaking(handshake) = &mut self.phase {
+            match handshake.start(&mut self.layer) {
+                Ok(true) => self.start_clock(now),
+                Ok(false) => {}
+                Err(error) => self.fail(error),
+            }
+        }
+        match self.layer.poll_transmit(now, out) {
+            Ok(wrote) => wrote,
+            Err(error) => {
+                if !matches!(self.phase, Phase::Over) {
+                    self.fail(error);
+                }
+                false
+            }
+        }
     }
 
     /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
-        None
+        let event = self.events.pop_front()?;
+        if let Event::ApplicationData(data) = &event {
+            self.queued_records -= 1;
+            self.queued_bytes -= data.len();
+        }
+        Some(event)
     }
 
-    /// Room that [`Self::seal`] needs in front of and behind the data, in bytes. The same before and after the handshake.
+    /// Room that [`Self::seal`] needs in front of and behind the data, in bytes: exact once keys are agreed, and before
+    /// that the most that any version and suite needs.
     pub fn overhead(&self) -> (usize, usize) {
-        (21, 17)
+        self.layer.overhead().unwrap_or((21, 17))
     }
 
     /// Turns the body of the open segment into one record of application data, in place. The segment must have been begun
@@ -105,36 +365,48 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::NotConnected`] before [`Event::Connected`] and after the end; the body is then unchanged.
-    pub fn seal(&mut self, _out: &mut TransmitBuf) -> Result<(), Error> {
-        Err(Error::NotConnected)
+    /// [`Error::Exhausted`] after 2^48 records.
+    ///
+    /// # Panics
+    /// If no segment is open, or it has less room than [`Self::overhead`] says.
+    pub fn seal(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
+        match self.phase {
+            Phase::Connected(_) => self.layer.seal(out),
+            _ => Err(Error::NotConnected),
+        }
     }
 
-    /// Tells the path's round-trip time, from which retransmission timers follow.
-    pub fn set_rtt(&mut self, _rtt: Duration) {}
+    /// Tells the path's round-trip time, from which retransmission timers follow: the first comes after twice that.
+    pub fn set_rtt(&mut self, rtt: Duration) {
+        self.layer.flight.set_rtt(rtt);
+    }
 
-    /// Changes the largest datagram of the handshake.
+    /// Changes the largest datagram of the handshake, [`MIN_MTU`] at least. What was not sent yet is cut anew.
     pub fn set_mtu(&mut self, mtu: usize) {
-        self.config.mtu = mtu.max(crate::config::MIN_MTU);
+        self.layer.config.mtu = mtu.max(MIN_MTU);
     }
 
-    /// Keying material for another protocol (RFC 5705), `len` bytes.
+    /// Keying material for another protocol (RFC 5705 §4), `len` bytes. `context`, if given, is at most 65535 bytes long.
     ///
     /// # Errors
-    /// [`Error::NotConnected`] before [`Event::Connected`].
-    pub fn export_keying_material(
-        &self,
-        _label: &str,
-        _context: Option<&[u8]>,
-        _len: usize,
-    ) -> Result<antiphon_crypto::Secret, Error> {
-        Err(Error::NotConnected)
+    /// [`Error::NotConnected`] before [`Event::Connected`] and after the end.
+    pub fn export_keying_material(&self, label: &str, context: Option<&[u8]>, len: usize) -> Result<Secret, Error> {
+        match &self.phase {
+            Phase::Connected(exporter) => Ok(exporter.export(self.layer.config.provider, label, context, len)),
+            _ => Err(Error::NotConnected),
+        }
     }
 
-    /// Ends the connection with close_notify, which the next [`Self::poll_transmit`] writes.
-    pub fn close(&mut self, _now: Instant) {}
+    /// Ends the connection with close_notify, which the next [`Self::poll_transmit`] writes. Nothing is delivered after.
+    pub fn close(&mut self, _now: Instant) {
+        if !matches!(self.phase, Phase::Over) {
+            self.layer.alert(Alert::close_notify());
+            self.end(Event::Closed);
+        }
+    }
 
     /// What has been counted.
     pub fn stats(&self) -> Stats {
-        self.stats
+        self.layer.stats
     }
 }

@@ -95,7 +95,9 @@ pub(crate) enum Split {
 
 /// Cuts the first record off a datagram that is not empty.
 pub(crate) fn split(datagram: &mut BytesMut) -> Split {
-    let Some(header) = datagram.first_chunk::<HEADER_LEN>() else { return Split::Malformed };
+    let Some(header) = datagram.first_chunk::<HEADER_LEN>() else {
+        return Split::Malformed;
+    };
     let length = u16::from_be_bytes([header[11], header[12]]);
     let end = HEADER_LEN + usize::from(length);
     // Major version 254 is all versions of DTLS; the minor one of a ClientHello may be any.

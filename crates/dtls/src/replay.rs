@@ -37,11 +37,6 @@ impl ReplayWindow {
         }
         self.bits[word(sequence)] |= bit(sequence);
     }
-
-    /// The number that is expected next: one more than the newest accepted.
-    pub(crate) fn next(&self) -> u64 {
-        self.next
-    }
 }
 
 #[inline]

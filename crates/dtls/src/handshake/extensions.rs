@@ -65,7 +65,10 @@ impl Extensions {
 
     /// The body of an extension.
     pub(crate) fn get(&self, kind: ExtensionType) -> Option<&[u8]> {
-        self.list.iter().find(|(known, _)| *known == kind).map(|(_, body)| body.as_slice())
+        self.list
+            .iter()
+            .find(|(known, _)| *known == kind)
+            .map(|(_, body)| body.as_slice())
     }
 
     pub(crate) fn has(&self, kind: ExtensionType) -> bool {
@@ -133,14 +136,20 @@ impl Extensions {
                 let profiles = numbers(reader.vec16()?)?;
                 let mki = reader.vec8()?.to_vec();
                 end(&reader)?;
-                if profiles.is_empty() { Err(DecodeError) } else { Ok(UseSrtp { profiles, mki }) }
+                if profiles.is_empty() {
+                    Err(DecodeError)
+                } else {
+                    Ok(UseSrtp { profiles, mki })
+                }
             })
             .transpose()
     }
 
     /// Whether ec_point_formats, if present, allows uncompressed points, as it must (RFC 8422 §5.1.2).
     pub(crate) fn allows_uncompressed_points(&self) -> Decoded<bool> {
-        let Some(body) = self.get(ExtensionType::EC_POINT_FORMATS) else { return Ok(true) };
+        let Some(body) = self.get(ExtensionType::EC_POINT_FORMATS) else {
+            return Ok(true);
+        };
         let mut reader = Reader::new(body);
         let formats = reader.vec8()?;
         end(&reader)?;
@@ -149,7 +158,8 @@ impl Extensions {
 
     /// Whether renegotiation_info, if present, is that of a first handshake: empty (RFC 5746 §3.4).
     pub(crate) fn renegotiation_info_is_initial(&self) -> bool {
-        self.get(ExtensionType::RENEGOTIATION_INFO).is_none_or(|body| body == [0])
+        self.get(ExtensionType::RENEGOTIATION_INFO)
+            .is_none_or(|body| body == [0])
     }
 }
 
@@ -169,10 +179,13 @@ impl UseSrtp {
 
 /// Reads a list of 16-bit numbers that fills `body`.
 pub(crate) fn numbers(body: &[u8]) -> Decoded<Vec<u16>> {
-    if body.len() % 2 != 0 || body.len() > 2 * MAX_LISTED {
+    if !body.len().is_multiple_of(2) || body.len() > 2 * MAX_LISTED {
         return Err(DecodeError);
     }
-    Ok(body.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]])).collect())
+    Ok(body
+        .chunks_exact(2)
+        .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+        .collect())
 }
 
 pub(crate) fn put_list16(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u16>) {

@@ -74,7 +74,11 @@ impl ServerHello {
             compression: reader.u8()?,
             extensions: Extensions::parse(&mut reader)?,
         };
-        if hello.session_id.len() > MAX_SESSION_ID { Err(DecodeError) } else { Ok(hello) }
+        if hello.session_id.len() > MAX_SESSION_ID {
+            Err(DecodeError)
+        } else {
+            Ok(hello)
+        }
     }
 
     pub(crate) fn write(&self) -> Vec<u8> {

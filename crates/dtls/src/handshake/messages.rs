@@ -51,7 +51,10 @@ pub(crate) struct Signed {
 impl Signed {
     pub(crate) fn parse(body: &[u8]) -> Decoded<Self> {
         let mut reader = Reader::new(body);
-        let signed = Self { scheme: reader.u16()?, signature: reader.vec16()?.to_vec() };
+        let signed = Self {
+            scheme: reader.u16()?,
+            signature: reader.vec16()?.to_vec(),
+        };
         end(&reader)?;
         Ok(signed)
     }
@@ -89,7 +92,11 @@ impl ServerKeyExchange {
         let group = reader.u16()?;
         let public_key = reader.vec8()?.to_vec();
         let signed = Signed::parse(reader.rest())?;
-        Ok(Self { group, public_key, signed })
+        Ok(Self {
+            group,
+            public_key,
+            signed,
+        })
     }
 
     pub(crate) fn write(&self) -> Vec<u8> {

@@ -65,7 +65,13 @@ impl FragmentHeader {
     /// The header of a message in one piece.
     pub(crate) fn whole(msg_type: MessageType, message_seq: u16, length: usize) -> Self {
         let length = length as u32;
-        Self { msg_type, length, message_seq, offset: 0, fragment_length: length }
+        Self {
+            msg_type,
+            length,
+            message_seq,
+            offset: 0,
+            fragment_length: length,
+        }
     }
 
     /// Reads one fragment. Fails if it reaches past the end of its message.

@@ -1,0 +1,249 @@
+use std::time::{Duration, Instant};
+
+use antiphon_sansio::TransmitBuf;
+
+use crate::epoch::WriteEpoch;
+use crate::error::Error;
+use crate::handshake::{self, FragmentHeader, MessageType};
+use crate::record::ContentType;
+
+/// Retransmissions are never closer than this, however short the path.
+const MIN_RTO: Duration = Duration::from_millis(50);
+/// Nor further apart than this: a call is set up by people who wait (RFC 6347 §4.2.4.1 would go on to 60 s).
+const MAX_RTO: Duration = Duration::from_secs(3);
+/// A fragment that carries less of a message than this is not worth its headers, unless it is the end.
+const MIN_FRAGMENT: usize = 32;
+
+/// One thing of a flight.
+struct Item {
+    epoch: u16,
+    content: Content,
+}
+
+enum Content {
+    Handshake {
+        msg_type: MessageType,
+        message_seq: u16,
+        body: Vec<u8>,
+    },
+    ChangeCipherSpec,
+}
+
+/// The flight that we sent last, or are sending: kept whole until the peer's next flight proves that it arrived, cut anew
+/// into records and datagrams each time that it is sent (RFC 6347 §4.2.4).
+pub(crate) struct Flight {
+    items: Vec<Item>,
+    /// The item and the offset in it that are sent next.
+    cursor: (usize, usize),
+    /// Whether the peer answers this flight: then it is sent again until it does. The last flight of a handshake is sent
+    /// again only when the peer repeats its own.
+    expects_answer: bool,
+    deadline: Option<Instant>,
+    /// When the flight was last sent to its end.
+    sent_at: Option<Instant>,
+    base_rto: Duration,
+    rto: Duration,
+    retransmissions: u64,
+}
+
+impl Flight {
+    pub(crate) fn new(initial_rto: Duration) -> Self {
+        let rto = initial_rto.clamp(MIN_RTO, MAX_RTO);
+        Self {
+            items: Vec::new(),
+            cursor: (0, 0),
+            expects_answer: false,
+            deadline: None,
+            sent_at: None,
+            base_rto: rto,
+            rto,
+            retransmissions: 0,
+        }
+    }
+
+    /// Takes the path's round-trip time. Twice that leaves the peer time to sign and verify.
+    pub(crate) fn set_rtt(&mut self, rtt: Duration) {
+        self.base_rto = rtt.saturating_mul(2).clamp(MIN_RTO, MAX_RTO);
+        self.rto = self.rto.max(self.base_rto);
+        if self.retransmissions == 0 {
+            self.rto = self.base_rto;
+        }
+    }
+
+    /// Begins a new flight; the last one has arrived.
+    pub(crate) fn begin(&mut self, expects_answer: bool) {
+        self.items.clear();
+        self.cursor = (0, 0);
+        self.expects_answer = expects_answer;
+        self.deadline = None;
+        self.sent_at = None;
+        self.rto = self.base_rto;
+        self.retransmissions = 0;
+    }
+
+    /// Drops the flight: nothing is sent again.
+    pub(crate) fn clear(&mut self) {
+        self.begin(false);
+    }
+
+    pub(crate) fn push_message(&mut self, epoch: u16, msg_type: MessageType, message_seq: u16, body: Vec<u8>) {
+        self.items.push(Item {
+            epoch,
+            content: Content::Handshake {
+                msg_type,
+                message_seq,
+                body,
+            },
+        });
+    }
+
+    pub(crate) fn push_change_cipher_spec(&mut self) {
+        self.items.push(Item {
+            epoch: 0,
+            content: Content::ChangeCipherSpec,
+        });
+    }
+
+    /// Whether something waits to be written.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.cursor.0 < self.items.len()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// Starts a retransmission if it is due; says whether it did.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
+        if self.deadline.is_none_or(|deadline| deadline > now) {
+            return false;
+        }
+        self.rto = (self.rto * 2).min(MAX_RTO);
+        self.rewind();
+        true
+    }
+
+    /// The peer has sent its last flight again, so it may lack this one; says whether it is sent again now. At most once
+    /// in a part of the timeout, so that a peer, or duplicates on the way, cannot make us send much for little.
+    pub(crate) fn peer_repeats(&mut self, now: Instant) -> bool {
+        let recent = self.sent_at.is_none_or(|sent| now < sent + self.base_rto / 4);
+        if self.items.is_empty() || self.is_pending() || recent {
+            return false;
+        }
+        self.rewind();
+        true
+    }
+
+    fn rewind(&mut self) {
+        self.cursor = (0, 0);
+        self.deadline = None;
+        self.retransmissions += 1;
+    }
+
+    /// Appends records to the open segment until its body has `room` bytes or the flight ends. Says whether it wrote any.
+    pub(crate) fn write(
+        &mut self,
+        now: Instant,
+        epochs: &mut [WriteEpoch],
+        out: &mut TransmitBuf,
+        room: usize,
+    ) -> Result<bool, Error> {
+        let mut wrote = false;
+        while let Some(item) = self.items.get(self.cursor.0) {
+            let epoch = epochs
+                .iter_mut()
+                .find(|epoch| epoch.number() == item.epoch)
+                .ok_or(Error::Crypto)?;
+            let start = out.body().len();
+            let overhead = epoch.front() + epoch.back();
+            let left = room.saturating_sub(start + overhead);
+            match &item.content {
+                Content::ChangeCipherSpec => {
+                    if left < 1 {
+                        return Ok(wrote);
+                    }
+                    out.put_zeros(epoch.front());
+                    out.put_slice(&[1]);
+                    epoch.seal(ContentType::ChangeCipherSpec, out, start)?;
+                    self.cursor = (self.cursor.0 + 1, 0);
+                }
+                Content::Handshake {
+                    msg_type,
+                    message_seq,
+                    body,
+                } => {
+                    let offset = self.cursor.1;
+                    let rest = &body[offset..];
+                    if left < handshake::HEADER_LEN + rest.len().min(MIN_FRAGMENT) {
+                        return Ok(wrote);
+                    }
+                    let piece = &rest[..rest.len().min(left - handshake::HEADER_LEN)];
+                    let header = FragmentHeader {
+                        msg_type: *msg_type,
+                        length: body.len() as u32,
+                        message_seq: *message_seq,
+                        offset: offset as u32,
+                        fragment_length: piece.len() as u32,
+                    };
+                    out.put_zeros(epoch.front());
+                    out.put_slice(&header.bytes());
+                    out.put_slice(piece);
+                    epoch.seal(ContentType::Handshake, out, start)?;
+                    self.cursor = if piece.len() == rest.len() {
+                        (self.cursor.0 + 1, 0)
+                    } else {
+                        (self.cursor.0, offset + piece.len())
+                    };
+                }
+            }
+            wrote = true;
+            if !self.is_pending() {
+                self.sent_at = Some(now);
+                self.deadline = self.expects_answer.then(|| now + self.rto);
+            }
+        }
+        Ok(wrote)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(flight: &mut Flight, now: Instant, mtu: usize) -> Vec<usize> {
+        let mut epochs = [WriteEpoch::new(0, None)];
+        let mut out = TransmitBuf::new(1 << 16, 2000);
+        let mut sizes = Vec::new();
+        loop {
+            assert!(out.begin(0, 0));
+            if !flight.write(now, &mut epochs, &mut out, mtu).unwrap() {
+                return sizes;
+            }
+            sizes.push(out.finish().len());
+        }
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn a_flight_is_cut_to_any_mtu_and_sent_again_with_back_off() {
+        let mut now = Instant::now();
+        let mut flight = Flight::new(Duration::from_millis(100));
+        flight.begin(true);
+        flight.push_message(0, MessageType::CERTIFICATE, 0, vec![1; 1000]);
+        flight.push_message(0, MessageType::SERVER_HELLO_DONE, 1, vec![]);
+        assert_eq!(sizes(&mut flight, now, 256), [256, 256, 256, 256, 76 + 25 + 25]);
+        assert_eq!(flight.poll_timeout(), Some(now + Duration::from_millis(100)));
+        assert!(!flight.handle_timeout(now));
+        for back_off in [200, 400, 800, 1600, 3000, 3000] {
+            now = flight.poll_timeout().unwrap();
+            assert!(flight.handle_timeout(now));
+            assert_eq!(flight.poll_timeout(), None, "not before it has been sent");
+            assert_eq!(sizes(&mut flight, now, 1200), [1050]);
+            assert_eq!(flight.poll_timeout(), Some(now + Duration::from_millis(back_off)));
+        }
+        assert!(!flight.peer_repeats(now), "just sent");
+        assert!(flight.peer_repeats(now + Duration::from_millis(25)));
+        assert!(!flight.peer_repeats(now + Duration::from_millis(50)), "not sent yet");
+        assert_eq!(sizes(&mut flight, now, 10), [0; 0], "no room, no progress, no loop");
+    }
+}

@@ -1,0 +1,154 @@
+//! The handshake of DTLS 1.2 (RFC 6347, RFC 5246), with the extended master secret (RFC 7627) and ECDHE (RFC 8422).
+
+pub(crate) mod client;
+pub(crate) mod server;
+
+use antiphon_crypto::{Digest, NamedGroup, Provider, Secret, SignatureScheme, tls12_prf};
+
+use crate::certificate::{PeerKey, PublicKeyKind};
+use crate::config::{CipherSuite, ProtocolVersion, Role, SrtpProfile};
+use crate::epoch::Protection;
+use crate::error::Error;
+use crate::exporter::Exporter;
+use crate::handshake::hello::RANDOM_LEN;
+use crate::handshake::messages::Signed;
+use crate::layer::{Agreed, Layer};
+
+/// The epoch of everything protected: there is no renegotiation, so there is no other.
+const EPOCH: u16 = 1;
+const MASTER_LEN: usize = 48;
+const VERIFY_DATA_LEN: usize = 12;
+
+/// What both hellos have agreed on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Params {
+    suite: CipherSuite,
+    client_random: [u8; RANDOM_LEN],
+    server_random: [u8; RANDOM_LEN],
+    srtp: Option<SrtpProfile>,
+}
+
+/// The secrets of a session.
+pub(crate) struct Session {
+    params: Params,
+    group: NamedGroup,
+    master: Secret,
+}
+
+impl Session {
+    /// Derives the master secret. The transcript must end with ClientKeyExchange (RFC 7627 §4).
+    fn derive(layer: &Layer, params: Params, group: NamedGroup, pre_master: &Secret) -> Self {
+        let provider = layer.config.provider;
+        let session_hash = layer.transcript.hash(provider, params.suite.hash());
+        let mut master = Secret::zeros(MASTER_LEN);
+        let label = b"extended master secret";
+        let seed: &[&[u8]] = &[session_hash.as_bytes()];
+        tls12_prf(
+            provider,
+            params.suite.hash(),
+            pre_master.as_bytes(),
+            label,
+            seed,
+            master.as_bytes_mut(),
+        );
+        if let Some(key_log) = &layer.config.key_log {
+            key_log.write("CLIENT_RANDOM", &params.client_random, master.as_bytes());
+        }
+        Self { params, group, master }
+    }
+
+    /// The keys of both directions (RFC 5246 §6.3): ours, and the peer's.
+    fn protections(&self, provider: Provider, role: Role) -> Result<(Protection, Protection), Error> {
+        let suite = self.params.suite;
+        let (key_len, iv_len) = (suite.aead().key_len(), Protection::iv_len(suite));
+        let mut block = Secret::zeros(2 * (key_len + iv_len));
+        let seed: &[&[u8]] = &[&self.params.server_random, &self.params.client_random];
+        tls12_prf(
+            provider,
+            suite.hash(),
+            self.master.as_bytes(),
+            b"key expansion",
+            seed,
+            block.as_bytes_mut(),
+        );
+        let (keys, ivs) = block.as_bytes().split_at(2 * key_len);
+        let (client_key, server_key) = keys.split_at(key_len);
+        let (client_iv, server_iv) = ivs.split_at(iv_len);
+        let client = Protection::v12(provider, suite, client_key, client_iv)?;
+        let server = Protection::v12(provider, suite, server_key, server_iv)?;
+        Ok(match role {
+            Role::Client => (client, server),
+            Role::Server => (server, client),
+        })
+    }
+
+    /// What Finished of `sender` says about the transcript so far (RFC 5246 §7.4.9).
+    fn verify_data(&self, layer: &Layer, sender: Role) -> [u8; VERIFY_DATA_LEN] {
+        let provider = layer.config.provider;
+        let hash: Digest = layer.transcript.hash(provider, self.params.suite.hash());
+        let label: &[u8] = match sender {
+            Role::Client => b"client finished",
+            Role::Server => b"server finished",
+        };
+        let mut out = [0; VERIFY_DATA_LEN];
+        tls12_prf(
+            provider,
+            self.params.suite.hash(),
+            self.master.as_bytes(),
+            label,
+            &[hash.as_bytes()],
+            &mut out,
+        );
+        out
+    }
+
+    fn agreed(self) -> Agreed {
+        Agreed {
+            version: ProtocolVersion::Dtls12,
+            suite: self.params.suite,
+            group: self.group,
+            srtp: self.params.srtp,
+            exporter: Exporter::V12 {
+                hash: self.params.suite.hash(),
+                master: self.master,
+                client_random: self.params.client_random,
+                server_random: self.params.server_random,
+            },
+        }
+    }
+}
+
+/// The signature schemes that we verify, best first.
+fn offered_schemes() -> impl Iterator<Item = u16> {
+    SignatureScheme::ALL.into_iter().map(SignatureScheme::code)
+}
+
+/// Checks a signature of the peer.
+fn verify(provider: Provider, key: &PeerKey, message: &[u8], signed: &Signed) -> Result<(), Error> {
+    let scheme = SignatureScheme::from_code(signed.scheme).ok_or(Error::NoCommonParameters)?;
+    if kind_of(scheme) != key.kind {
+        return Err(Error::BadSignature);
+    }
+    provider
+        .verify_signature(scheme, &key.key, message, &signed.signature)
+        .map_err(|_| Error::BadSignature)
+}
+
+/// Signs with our certificate's key, whose scheme the peer has said it takes.
+fn sign(layer: &Layer, message: &[u8]) -> Result<Signed, Error> {
+    let key = layer.config.certificate.key();
+    let signature = key.sign(message).map_err(|_| Error::Crypto)?;
+    Ok(Signed {
+        scheme: key.scheme().code(),
+        signature,
+    })
+}
+
+/// The kind of key that signs by a scheme.
+fn kind_of(scheme: SignatureScheme) -> PublicKeyKind {
+    match scheme {
+        SignatureScheme::EcdsaSecp256r1Sha256 | SignatureScheme::EcdsaSecp384r1Sha384 => PublicKeyKind::Ecdsa,
+        SignatureScheme::Ed25519 => PublicKeyKind::Ed25519,
+        _ => PublicKeyKind::Rsa,
+    }
+}

@@ -1,0 +1,461 @@
+//! Whole handshakes between our own two ends, over networks of every kind.
+
+mod common;
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use antiphon_dtls::{
+    AddressValidation, Certificate, CertificateParams, CipherSuite, Config, Error, HashAlgorithm, KeyAlgorithm, KeyLog,
+    NamedGroup, ProtocolVersion, Role, SrtpProfile,
+};
+use antiphon_sansio::Rng;
+use bytes::BytesMut;
+use common::{DELAY, End, Pair, certificate, config, delivered};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn with(change: impl Fn(&mut Config)) -> (Config, Config) {
+    let (mut client, mut server) = (config(), config());
+    change(&mut client);
+    change(&mut server);
+    (client, server)
+}
+
+fn pair_with(change: impl Fn(&mut Config)) -> Pair {
+    let (client, server) = with(change);
+    Pair::new(client, server, 1)
+}
+
+#[test]
+fn two_round_trips_and_both_know_each_other() {
+    let (client, server) = with(|_| {});
+    let (of_client, of_server) = (client.certificate.clone(), server.certificate.clone());
+    let mut pair = Pair::new(client, server, 1);
+    pair.connect();
+    // ClientHello, flight 4, flight 5, Finished: four ways.
+    assert_eq!(pair.now - pair.began, 4 * DELAY);
+    let connected = pair.client.connected.as_ref().unwrap();
+    assert_eq!(connected.version, ProtocolVersion::Dtls12);
+    assert_eq!(connected.cipher_suite, CipherSuite::EcdheEcdsaAes128GcmSha256);
+    assert_eq!(connected.group, NamedGroup::X25519);
+    assert_eq!(connected.srtp.as_ref().unwrap().profile, SrtpProfile::AeadAes128Gcm);
+    assert_eq!(connected.peer_certificate, of_server.der());
+    assert!(connected.peer_fingerprint.matches(of_server.der()));
+    assert_eq!(
+        pair.server.connected.as_ref().unwrap().peer_certificate,
+        of_client.der()
+    );
+    assert_eq!(pair.client.connection.stats().retransmissions, 0);
+    assert_eq!(pair.client.connection.stats().group, Some(NamedGroup::X25519));
+}
+
+#[test]
+fn every_suite_group_profile_and_kind_of_key() {
+    for suite in CipherSuite::ALL {
+        if suite.name().contains("ECDSA") {
+            let mut pair = pair_with(|config| config.cipher_suites = vec![suite]);
+            pair.connect();
+            assert_eq!(pair.client.connected.as_ref().unwrap().cipher_suite, suite);
+        }
+    }
+    for group in [NamedGroup::X25519, NamedGroup::Secp256r1, NamedGroup::Secp384r1] {
+        let mut pair = pair_with(|config| config.groups = vec![group]);
+        pair.connect();
+        assert_eq!(pair.server.connected.as_ref().unwrap().group, group);
+    }
+    for profile in [1, 2, 7, 8].map(|code| SrtpProfile::from_code(code).unwrap()) {
+        let mut pair = pair_with(|config| config.srtp_profiles = vec![profile]);
+        pair.connect();
+        let keys = pair.client.connected.as_ref().unwrap().srtp.clone().unwrap();
+        assert_eq!(
+            (keys.profile, keys.local_key.len(), keys.local_salt.len()),
+            (profile, profile.key_len(), profile.salt_len())
+        );
+    }
+    for algorithm in [KeyAlgorithm::EcdsaP384, KeyAlgorithm::Ed25519] {
+        let params = CertificateParams {
+            algorithm,
+            ..Default::default()
+        };
+        let (client, server) = with(|config| config.certificate = Arc::new(Certificate::generate(&params).unwrap()));
+        Pair::new(client, server, 1).connect();
+    }
+    let mut pair = pair_with(|config| config.srtp_profiles = vec![]);
+    pair.connect();
+    assert!(pair.client.connected.as_ref().unwrap().srtp.is_none());
+}
+
+#[test]
+fn the_server_prefers_by_its_own_order() {
+    let (mut client, server) = with(|_| {});
+    client.srtp_profiles = vec![SrtpProfile::Aes128CmSha1_80, SrtpProfile::AeadAes128Gcm];
+    client.groups.reverse();
+    client.cipher_suites.reverse();
+    let mut pair = Pair::new(client, server, 1);
+    pair.connect();
+    let connected = pair.client.connected.as_ref().unwrap();
+    assert_eq!(connected.srtp.as_ref().unwrap().profile, SrtpProfile::AeadAes128Gcm);
+    assert_eq!(connected.group, NamedGroup::X25519);
+    assert_eq!(connected.cipher_suite, CipherSuite::EcdheEcdsaAes128GcmSha256);
+}
+
+#[test]
+fn nothing_in_common_fails_with_an_alert() {
+    let (mut client, mut server) = with(|_| {});
+    client.groups = vec![NamedGroup::Secp256r1];
+    server.groups = vec![NamedGroup::X25519];
+    let mut pair = Pair::new(client, server, 1);
+    pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
+    assert_eq!(pair.server.failed, Some(Error::NoCommonParameters));
+    // The alert came unprotected: the client goes on waiting, and names it when the time is up.
+    assert!(
+        matches!(pair.client.failed, Some(Error::PeerAlert(_))),
+        "{:?}",
+        pair.client.failed
+    );
+    assert!(pair.now - pair.began >= Duration::from_secs(30));
+}
+
+#[test]
+fn every_mtu() {
+    for mtu in [256, 300, 512, 1200, 1500] {
+        let mut pair = pair_with(|config| config.mtu = mtu);
+        pair.run(
+            MINUTE,
+            |_, _, datagram| {
+                assert!(datagram.len() <= mtu, "{} bytes at mtu {mtu}", datagram.len());
+                delivered(datagram)
+            },
+            Pair::both_connected,
+        );
+        pair.check();
+        assert_eq!(pair.client.connection.stats().retransmissions, 0);
+    }
+}
+
+#[test]
+fn each_single_datagram_may_be_lost() {
+    for mtu in [256, 512, 1200] {
+        for sender in [Role::Client, Role::Server] {
+            for lost in 0..12 {
+                let mut pair = pair_with(|config| config.mtu = mtu);
+                pair.run(
+                    MINUTE,
+                    |role, index, d| {
+                        if (role, index) == (sender, lost) {
+                            vec![]
+                        } else {
+                            delivered(d)
+                        }
+                    },
+                    Pair::both_connected,
+                );
+                pair.check();
+                assert!(
+                    pair.now - pair.began < Duration::from_secs(2),
+                    "mtu {mtu} {sender:?} {lost}"
+                );
+            }
+        }
+    }
+}
+
+/// Loss, duplication, reordering by up to ten delays.
+fn rough(rng: &mut Rng, datagram: &[u8], loss: f64) -> common::Fate {
+    let copies = if rng.unit() < loss {
+        0
+    } else {
+        1 + usize::from(rng.unit() < 0.2)
+    };
+    (0..copies)
+        .map(|_| (DELAY * (1 + rng.below(10)), datagram.to_vec()))
+        .collect()
+}
+
+#[test]
+fn rough_networks() {
+    let certificates = (certificate(), certificate());
+    for mtu in [256, 512, 1200] {
+        for seed in 0..60 {
+            let (mut client, mut server) = (Config::new(certificates.0.clone()), Config::new(certificates.1.clone()));
+            (client.mtu, server.mtu) = (mtu, mtu);
+            // At 256 bytes a flight has many datagrams, all of which must arrive in one go or another.
+            client.handshake_timeout = Duration::from_secs(600);
+            server.handshake_timeout = Duration::from_secs(600);
+            let mut rng = Rng::from_u64(seed);
+            let mut pair = Pair::new(client, server, seed);
+            pair.run(10 * MINUTE, |_, _, d| rough(&mut rng, d, 0.2), Pair::both_connected);
+            assert!(
+                pair.both_connected(),
+                "mtu {mtu}, seed {seed}: {:?} {:?}",
+                pair.client.failed,
+                pair.server.failed
+            );
+            pair.check();
+        }
+    }
+}
+
+/// A network that flips a bit and knows it not: the true datagram arrives too, sooner or later.
+#[test]
+fn corrupted_copies_of_protected_records_change_nothing() {
+    for seed in 0..40 {
+        let mut rng = Rng::from_u64(seed);
+        let mut pair = pair_with(|_| {});
+        pair.run(
+            MINUTE,
+            |_, _, datagram| {
+                let mut fate = delivered(datagram);
+                // Where records of epoch 1 begin.
+                if let Some(from) = datagram.windows(5).position(|w| w == [22, 0xfe, 0xfd, 0, 1]) {
+                    let mut bad = datagram[from..].to_vec();
+                    let bit = rng.below(8 * bad.len() as u32) as usize;
+                    bad[bit / 8] ^= 1 << (bit % 8);
+                    fate.push((Duration::ZERO, bad));
+                }
+                fate
+            },
+            Pair::both_connected,
+        );
+        pair.check();
+    }
+}
+
+/// Unprotected messages are only as good as their datagram's checksum. Whatever a flipped bit does, the end is either a
+/// connection or a clean failure, and no data.
+#[test]
+fn corruption_anywhere_ends_well_or_cleanly() {
+    let mut completed = 0;
+    for seed in 0..150 {
+        let mut rng = Rng::from_u64(seed);
+        let mut pair = pair_with(|_| {});
+        pair.run(
+            10 * MINUTE,
+            |_, _, datagram| {
+                let mut bytes = datagram.to_vec();
+                if rng.unit() < 0.3 {
+                    let bit = rng.below(8 * bytes.len() as u32) as usize;
+                    bytes[bit / 8] ^= 1 << (bit % 8);
+                }
+                vec![(DELAY, bytes)]
+            },
+            |pair| pair.both_connected(),
+        );
+        if pair.both_connected() {
+            pair.check();
+            completed += 1;
+        } else {
+            assert!(
+                pair.client.failed.is_some() || pair.server.failed.is_some(),
+                "seed {seed} hangs"
+            );
+            assert!(pair.client.data.is_empty() && pair.server.data.is_empty());
+        }
+    }
+    assert!(completed > 20, "{completed} completed");
+}
+
+#[test]
+fn cookies_cost_one_round_trip_and_are_answered() {
+    for mtu in [256, 1200] {
+        let mut pair = pair_with(|config| {
+            config.address_validation = AddressValidation::Cookie;
+            config.mtu = mtu;
+        });
+        pair.connect();
+        assert_eq!(pair.now - pair.began, 6 * DELAY);
+    }
+}
+
+#[test]
+fn an_unvalidated_client_gets_at_most_three_times_its_bytes() {
+    let (client, mut server) = with(|_| {});
+    server.address_validation = AddressValidation::AmplificationLimit;
+    let mut pair = Pair::new(client, server, 1);
+    let hello = pair.client.transmit(pair.now);
+    let received: usize = hello.iter().map(Vec::len).sum();
+    for datagram in &hello {
+        pair.server
+            .connection
+            .handle_datagram(pair.now, BytesMut::from(&datagram[..]));
+    }
+    let mut sent = 0;
+    for _ in 0..20 {
+        sent += pair.server.transmit(pair.now).iter().map(Vec::len).sum::<usize>();
+        let Some(next) = pair.server.connection.poll_timeout() else {
+            break;
+        };
+        pair.now = next;
+        pair.server.connection.handle_timeout(next);
+    }
+    assert!(sent <= 3 * received, "{sent} bytes for {received}");
+    // And yet it completes: the client's repetitions pay for the rest.
+    let (client, mut server) = with(|_| {});
+    server.address_validation = AddressValidation::AmplificationLimit;
+    Pair::new(client, server, 2).connect();
+}
+
+#[test]
+fn a_wrong_fingerprint_fails_and_delivers_nothing() {
+    for wrong in [Role::Client, Role::Server] {
+        let mut pair = pair_with(|_| {});
+        let other = certificate().fingerprint(HashAlgorithm::Sha256);
+        let now = pair.now;
+        pair.end(wrong).connection.set_remote_fingerprints(now, vec![other]);
+        pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
+        assert_eq!(pair.end(wrong).failed, Some(Error::FingerprintMismatch));
+        assert!(pair.end(wrong).connected.is_none());
+        assert!(pair.end(wrong).data.is_empty());
+        assert_eq!(pair.end(wrong).seal(b"x"), Err(Error::NotConnected));
+    }
+}
+
+/// V2: the handshake may run ahead of signalling, but nothing gets out before the fingerprint is there and right.
+#[test]
+fn data_waits_for_the_fingerprint() {
+    for right in [true, false] {
+        let (client, server) = with(|_| {});
+        let of_client = client.certificate.fingerprint(HashAlgorithm::Sha512);
+        let of_server = server.certificate.fingerprint(HashAlgorithm::Sha256);
+        let mut pair = Pair::new(client, server, 1);
+        pair.server = End::new(config(), Role::Server, pair.now, 1);
+        let server = config();
+        let server_fingerprint = server.certificate.fingerprint(HashAlgorithm::Sha256);
+        pair.server = End::new(server, Role::Server, pair.now, 1);
+        pair.client
+            .connection
+            .set_remote_fingerprints(pair.now, vec![of_server, server_fingerprint]);
+        pair.run(MINUTE, |_, _, d| delivered(d), |pair| pair.client.connected.is_some());
+        assert!(pair.server.connected.is_none());
+        assert_eq!(pair.server.seal(b"x"), Err(Error::NotConnected));
+        for n in 0..200u8 {
+            let record = pair.client.seal(&[n; 1000]).unwrap();
+            pair.server
+                .connection
+                .handle_datagram(pair.now, BytesMut::from(&record[..]));
+            pair.server.drain_events();
+        }
+        assert!(pair.server.data.is_empty());
+        let fingerprint = if right {
+            of_client
+        } else {
+            certificate().fingerprint(HashAlgorithm::Sha256)
+        };
+        pair.server
+            .connection
+            .set_remote_fingerprints(pair.now, vec![fingerprint]);
+        pair.server.drain_events();
+        if right {
+            assert_eq!(pair.server.data.len(), 64, "what the cap allows, in order");
+            assert_eq!(pair.server.data[63], [63; 1000]);
+            assert!(pair.server.connection.stats().dropped_overflow >= 136);
+            pair.check();
+        } else {
+            assert_eq!(pair.server.failed, Some(Error::FingerprintMismatch));
+            assert!(pair.server.data.is_empty());
+        }
+    }
+}
+
+#[test]
+fn another_fingerprint_mid_session_fails() {
+    let mut pair = pair_with(|_| {});
+    pair.connect();
+    let (now, other) = (pair.now, certificate().fingerprint(HashAlgorithm::Sha256));
+    pair.client.connection.set_remote_fingerprints(now, vec![other]);
+    pair.client.drain_events();
+    assert_eq!(pair.client.failed, Some(Error::FingerprintMismatch));
+}
+
+#[test]
+fn close_notify_both_ways() {
+    for closer in [Role::Client, Role::Server] {
+        let mut pair = pair_with(|_| {});
+        pair.connect();
+        let now = pair.now;
+        pair.end(closer).connection.close(now);
+        pair.end(closer).connection.close(now);
+        pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
+        assert!(pair.client.closed && pair.server.closed);
+        assert_eq!(pair.end(closer).seal(b"x"), Err(Error::NotConnected));
+        assert_eq!(pair.client.connection.poll_timeout(), None);
+        assert!(pair.client.transmit(now).is_empty() && pair.server.transmit(now).is_empty());
+        assert!(pair.client.connection.poll_event().is_none());
+    }
+}
+
+#[test]
+fn nobody_there_times_out_with_back_off() {
+    let mut pair = pair_with(|_| {});
+    let mut sent = 0;
+    pair.run(
+        10 * MINUTE,
+        |_, _, _| {
+            sent += 1;
+            vec![]
+        },
+        |_| false,
+    );
+    assert_eq!(pair.client.failed, Some(Error::TimedOut));
+    assert_eq!(pair.now - pair.began, Duration::from_secs(30));
+    assert!((8..=16).contains(&sent), "{sent} datagrams in half a minute");
+    assert_eq!(pair.server.failed, None);
+}
+
+#[test]
+fn the_round_trip_time_sets_the_timer() {
+    let mut pair = pair_with(|_| {});
+    pair.client.connection.set_rtt(Duration::from_millis(60));
+    pair.client.transmit(pair.now);
+    let deadline = pair.client.connection.poll_timeout().unwrap();
+    assert_eq!(deadline - pair.now, Duration::from_millis(120));
+}
+
+#[test]
+fn the_last_flight_is_sent_again_when_the_peer_repeats_its_own() {
+    let mut pair = pair_with(|_| {});
+    // The server is connected after its second datagram burst; all of that is lost twice.
+    let mut lost = 0;
+    pair.run(
+        MINUTE,
+        |role, index, d| {
+            if role == Role::Server && index >= 1 && lost < 2 {
+                lost += 1;
+                vec![]
+            } else {
+                delivered(d)
+            }
+        },
+        Pair::both_connected,
+    );
+    pair.check();
+    assert!(pair.server.connection.stats().retransmissions >= 1);
+}
+
+#[test]
+fn the_key_log_has_the_master_secret_and_is_off_by_default() {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    let (mut client, server) = with(|config| assert!(config.key_log.is_none()));
+    let sink = lines.clone();
+    client.key_log = Some(KeyLog::new(move |line| sink.lock().unwrap().push(line.to_owned())));
+    Pair::new(client, server, 1).connect();
+    let lines = lines.lock().unwrap();
+    let fields: Vec<&str> = lines[0].split(' ').collect();
+    assert_eq!(
+        (lines.len(), fields[0], fields[1].len(), fields[2].len()),
+        (1, "CLIENT_RANDOM", 64, 96)
+    );
+}
+
+#[test]
+fn nothing_secret_is_printed() {
+    let mut pair = pair_with(|_| {});
+    pair.connect();
+    let connected = pair.client.connected.as_ref().unwrap();
+    let text = format!("{:?} {:?}", connected.srtp, pair.client.connection);
+    assert!(text.contains("redacted"), "{text}");
+    let keys = connected.srtp.as_ref().unwrap();
+    let first = format!("{:?}", &keys.local_key.as_bytes()[..4]);
+    assert!(!text.contains(first.trim_matches(['[', ']'])), "{text}");
+}
