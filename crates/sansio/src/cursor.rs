@@ -190,6 +190,18 @@ impl<'a> Writer<'a> {
         self.len
     }
 
+    /// Number of bytes that still fit.
+    #[inline]
+    pub fn free(&self) -> usize {
+        self.buffer.len() - self.len
+    }
+
+    /// Forgets everything after the first `len` bytes; does nothing if fewer are written.
+    #[inline]
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Whether nothing has been written.
     #[inline]
     pub fn is_empty(&self) -> bool {
