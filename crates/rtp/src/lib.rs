@@ -4,5 +4,7 @@
 mod error;
 pub mod extension;
 pub mod packet;
+pub mod payload;
+pub mod rtcp;
 
 pub use error::ParseError;

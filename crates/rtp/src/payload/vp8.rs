@@ -1,0 +1,150 @@
+//! VP8 (RFC 7741).
+
+use antiphon_sansio::Reader;
+
+use crate::ParseError;
+
+/// Longest descriptor: required byte, extension byte, two of picture id, TL0PICIDX, TID/KEYIDX.
+pub const MAX_DESCRIPTOR: usize = 6;
+
+/// The payload descriptor (RFC 7741 §4.2).
+///
+/// ```text
+///      0 1 2 3 4 5 6 7
+///     |X|R|N|S|R| PID | (required)
+/// X:  |I|L|T|K| RSV   | (optional)
+/// I:  |M| PictureID   | (optional, 7 or 15 bits)
+/// L:  |   TL0PICIDX   | (optional)
+/// T/K:|TID|Y| KEYIDX  | (optional)
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Descriptor {
+    /// N: the frame can be dropped without harm to others.
+    pub non_reference: bool,
+    /// S: a partition starts here.
+    pub partition_start: bool,
+    /// The partition's index, 0 to 7.
+    pub partition: u8,
+    /// The picture id and its form.
+    pub picture_id: Option<PictureId>,
+    /// Running index of base layer frames.
+    pub tl0_picture_index: Option<u8>,
+    /// Temporal layer (0 to 3), and Y: depends on the base layer only.
+    pub temporal_layer: Option<(u8, bool)>,
+    /// Running index of key frames, 0 to 31.
+    pub key_index: Option<u8>,
+}
+
+/// A picture id in one of its two forms (RFC 7741 §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PictureId {
+    /// M = 0: 7 bits.
+    Short(u8),
+    /// M = 1: 15 bits.
+    Long(u16),
+}
+
+impl Descriptor {
+    /// Whether this payload begins a frame (RFC 7741 §4.2: S set and PID 0).
+    #[inline]
+    pub fn starts_frame(&self) -> bool {
+        self.partition_start && self.partition == 0
+    }
+
+    /// Parses the descriptor at the front of `payload`; returns it and its length. A payload that ends with its descriptor
+    /// is refused: it carries nothing.
+    #[inline]
+    pub fn parse(payload: &[u8]) -> Result<(Self, usize), ParseError> {
+        let mut reader = Reader::new(payload);
+        let required = reader.u8()?;
+        let mut descriptor = Self {
+            non_reference: required & 0x20 != 0,
+            partition_start: required & 0x10 != 0,
+            partition: required & 0x07,
+            ..Self::default()
+        };
+        if required & 0x80 != 0 {
+            let present = reader.u8()?;
+            if present & 0x80 != 0 {
+                let first = reader.u8()?;
+                descriptor.picture_id = Some(if first & 0x80 != 0 {
+                    PictureId::Long(u16::from(first & 0x7f) << 8 | u16::from(reader.u8()?))
+                } else {
+                    PictureId::Short(first)
+                });
+            }
+            if present & 0x40 != 0 {
+                descriptor.tl0_picture_index = Some(reader.u8()?);
+            }
+            if present & 0x30 != 0 {
+                let byte = reader.u8()?;
+                descriptor.temporal_layer = (present & 0x20 != 0).then_some((byte >> 6, byte & 0x20 != 0));
+                descriptor.key_index = (present & 0x10 != 0).then_some(byte & 0x1f);
+            }
+        }
+        if reader.is_empty() {
+            return Err(ParseError::Short);
+        }
+        Ok((descriptor, payload.len() - reader.remaining()))
+    }
+
+    /// Writes the descriptor into `out` and returns its length.
+    #[inline]
+    pub fn write(&self, out: &mut [u8; MAX_DESCRIPTOR]) -> usize {
+        let required = u8::from(self.non_reference) << 5 | u8::from(self.partition_start) << 4 | self.partition & 7;
+        let third = self.temporal_layer.is_some() || self.key_index.is_some();
+        out[0] = required;
+        if self.picture_id.is_none() && self.tl0_picture_index.is_none() && !third {
+            return 1;
+        }
+        out[0] |= 0x80;
+        out[1] = 0;
+        let mut len = 2;
+        let mut put = |out: &mut [u8; MAX_DESCRIPTOR], byte| {
+            out[len] = byte;
+            len += 1;
+        };
+        match self.picture_id {
+            None => {}
+            Some(PictureId::Short(id)) => {
+                out[1] |= 0x80;
+                put(out, id & 0x7f);
+            }
+            Some(PictureId::Long(id)) => {
+                out[1] |= 0x80;
+                put(out, 0x80 | (id >> 8) as u8);
+                put(out, id as u8);
+            }
+        }
+        if let Some(index) = self.tl0_picture_index {
+            out[1] |= 0x40;
+            put(out, index);
+        }
+        if third {
+            let (layer, sync) = self.temporal_layer.unwrap_or_default();
+            out[1] |= u8::from(self.temporal_layer.is_some()) << 5 | u8::from(self.key_index.is_some()) << 4;
+            put(
+                out,
+                layer << 6 | u8::from(sync) << 5 | self.key_index.unwrap_or_default() & 0x1f,
+            );
+        }
+        len
+    }
+}
+
+/// Whether a frame whose first byte this is can be decoded alone (RFC 7741 §4.3: the inverse key frame flag P).
+#[inline]
+pub fn is_key_frame(first_byte: u8) -> bool {
+    first_byte & 1 == 0
+}
+
+/// Width and height of a key frame, in pixels, scaling bits left out (RFC 6386 §9.1).
+pub fn dimensions(frame: &[u8]) -> Option<(u16, u16)> {
+    match frame {
+        &[tag, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] if is_key_frame(tag) => Some((
+            u16::from_le_bytes([w0, w1]) & 0x3fff,
+            u16::from_le_bytes([h0, h1]) & 0x3fff,
+        )),
+        _ => None,
+    }
+}

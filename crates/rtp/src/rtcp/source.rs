@@ -1,0 +1,177 @@
+use antiphon_sansio::{Full, Reader, Writer};
+
+use super::{APP, BYE, Raw, SDES, write_packet};
+use crate::ParseError;
+
+/// The SDES item type of the canonical name (RFC 3550 §6.5.1).
+const CNAME: u8 = 1;
+
+/// A parsed source description. All chunks were walked once on parsing, so iteration cannot fail.
+#[derive(Clone, Debug)]
+pub struct Sdes<'a> {
+    count: u8,
+    body: &'a [u8],
+}
+
+/// What is said about one source.
+#[derive(Clone, Debug)]
+pub struct SdesChunk<'a> {
+    /// The source.
+    pub ssrc: u32,
+    items: &'a [u8],
+}
+
+/// One item of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SdesItem<'a> {
+    /// 1 CNAME, 2 NAME, ... 8 PRIV, 12 RTP stream id ...
+    pub item_type: u8,
+    /// Its bytes, UTF-8 by intent.
+    pub value: &'a [u8],
+}
+
+/// One chunk off the front: SSRC, items, at least one zero byte up to a word (RFC 3550 §6.5).
+fn chunk<'a>(reader: &mut Reader<'a>) -> Result<SdesChunk<'a>, ParseError> {
+    let ssrc = reader.u32()?;
+    let all = reader.rest();
+    let mut len = 0;
+    loop {
+        let item_type = *all.get(len).ok_or(ParseError::Short)?;
+        if item_type == 0 {
+            break;
+        }
+        len += 2 + usize::from(*all.get(len + 1).ok_or(ParseError::Short)?);
+    }
+    // The terminator is part of the padding to the next word; `all` begins on a word.
+    reader.take((len / 4 + 1) * 4)?;
+    Ok(SdesChunk {
+        ssrc,
+        items: &all[..len],
+    })
+}
+
+impl<'a> Sdes<'a> {
+    pub(super) fn parse(raw: Raw<'a>) -> Result<Self, ParseError> {
+        let mut reader = Reader::new(raw.body);
+        for _ in 0..raw.count {
+            chunk(&mut reader)?;
+        }
+        Ok(Self {
+            count: raw.count,
+            body: raw.body,
+        })
+    }
+
+    /// The chunks.
+    pub fn chunks(&self) -> impl Iterator<Item = SdesChunk<'a>> + use<'a> {
+        let mut reader = Reader::new(self.body);
+        (0..self.count).map_while(move |_| chunk(&mut reader).ok())
+    }
+}
+
+impl<'a> SdesChunk<'a> {
+    /// The items.
+    pub fn items(&self) -> impl Iterator<Item = SdesItem<'a>> + use<'a> {
+        let mut reader = Reader::new(self.items);
+        std::iter::from_fn(move || {
+            Some(SdesItem {
+                item_type: reader.u8().ok()?,
+                value: reader.vec8().ok()?,
+            })
+        })
+    }
+
+    /// The canonical name.
+    pub fn cname(&self) -> Option<&'a [u8]> {
+        self.items().find(|item| item.item_type == CNAME).map(|item| item.value)
+    }
+}
+
+/// Writes a source description that gives every one of `ssrcs` (the first 31) the same canonical name (cut at 255 bytes).
+pub fn write_cname(ssrcs: &[u32], cname: &[u8], out: &mut Writer<'_>) -> Result<(), Full> {
+    let ssrcs = &ssrcs[..ssrcs.len().min(31)];
+    let cname = &cname[..cname.len().min(255)];
+    write_packet(ssrcs.len() as u8, SDES, out, |out| {
+        for ssrc in ssrcs {
+            out.put_u32(*ssrc)?;
+            out.put_u8(CNAME)?;
+            out.put_u8(cname.len() as u8)?;
+            out.put_slice(cname)?;
+            // RFC 3550 §6.5: one to four zero bytes end the list and fill the word.
+            out.put_slice(&[0; 4][..4 - (2 + cname.len()) % 4])?;
+        }
+        Ok(())
+    })
+}
+
+/// A parsed goodbye.
+#[derive(Clone, Debug)]
+pub struct Bye<'a> {
+    ssrcs: &'a [u8],
+    /// Why, if said.
+    pub reason: Option<&'a [u8]>,
+}
+
+impl<'a> Bye<'a> {
+    pub(super) fn parse(raw: Raw<'a>) -> Result<Self, ParseError> {
+        let mut reader = Reader::new(raw.body);
+        let ssrcs = reader.take(usize::from(raw.count) * 4)?;
+        let reason = if reader.is_empty() { None } else { Some(reader.vec8()?) };
+        Ok(Self { ssrcs, reason })
+    }
+
+    /// Who leaves.
+    pub fn ssrcs(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
+        self.ssrcs
+            .chunks_exact(4)
+            .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    }
+}
+
+/// Writes a goodbye of the first 31 of `ssrcs`.
+pub fn write_bye(ssrcs: &[u32], reason: Option<&[u8]>, out: &mut Writer<'_>) -> Result<(), Full> {
+    let ssrcs = &ssrcs[..ssrcs.len().min(31)];
+    write_packet(ssrcs.len() as u8, BYE, out, |out| {
+        ssrcs.iter().try_for_each(|ssrc| out.put_u32(*ssrc))?;
+        if let Some(reason) = reason {
+            let reason = &reason[..reason.len().min(255)];
+            out.put_u8(reason.len() as u8)?;
+            out.put_slice(reason)?;
+        }
+        Ok(())
+    })
+}
+
+/// A parsed application-defined packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct App<'a> {
+    /// Five bits that the application defines.
+    pub subtype: u8,
+    /// Who sent it.
+    pub ssrc: u32,
+    /// The application's name, ASCII.
+    pub name: [u8; 4],
+    /// The rest, a whole number of words.
+    pub data: &'a [u8],
+}
+
+impl<'a> App<'a> {
+    pub(super) fn parse(raw: Raw<'a>) -> Result<Self, ParseError> {
+        let mut reader = Reader::new(raw.body);
+        Ok(Self {
+            subtype: raw.count,
+            ssrc: reader.u32()?,
+            name: reader.array()?,
+            data: reader.rest(),
+        })
+    }
+}
+
+/// Writes an application-defined packet; its data is zero-padded to a word.
+pub fn write_app(app: &App<'_>, out: &mut Writer<'_>) -> Result<(), Full> {
+    write_packet(app.subtype, APP, out, |out| {
+        out.put_u32(app.ssrc)?;
+        out.put_slice(&app.name)?;
+        out.put_slice(app.data)
+    })
+}

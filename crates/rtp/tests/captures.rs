@@ -1,0 +1,182 @@
+//! What browsers really send: every packet parses, and VP8 comes apart into whole frames.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use antiphon_rtp::extension::Map;
+use antiphon_rtp::packet::{Packet, is_rtcp};
+use antiphon_rtp::payload::{Format, vp8};
+use antiphon_rtp::rtcp;
+
+#[derive(Default)]
+struct Seen {
+    rtp: usize,
+    rtcp: BTreeMap<&'static str, usize>,
+    with_mid: usize,
+    with_transport_sequence: usize,
+    frames: usize,
+    key_frames: usize,
+    dimensions: Option<(u16, u16)>,
+    broken: usize,
+}
+
+/// What the description says of extensions and VP8 payload types.
+fn description(sdp: &str) -> (Map, Vec<u8>) {
+    let mut map = Map::default();
+    let mut vp8 = Vec::new();
+    for line in sdp.lines() {
+        if let Some(rest) = line.strip_prefix("a=extmap:") {
+            let (id, uri) = rest.split_once(' ').unwrap();
+            let id = id.split('/').next().unwrap();
+            map.insert_uri(id.parse().unwrap(), uri.trim());
+        }
+        if let Some((pt, "VP8/90000")) = line.strip_prefix("a=rtpmap:").and_then(|rest| rest.split_once(' ')) {
+            vp8.push(pt.parse().unwrap());
+        }
+    }
+    (map, vp8)
+}
+
+fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[u8]) -> Seen {
+    let mut seen = Seen::default();
+    // Per direction and source: the frame so far, and the sequence number that must come next.
+    let mut assembly: BTreeMap<(bool, u32), (Vec<u8>, u16)> = BTreeMap::new();
+    for (sent, bytes) in packets {
+        if is_rtcp(&bytes) {
+            for packet in rtcp::packets(&bytes) {
+                let name =
+                    match packet.unwrap_or_else(|error| panic!("browser RTCP parses: {error} {sent} {bytes:02x?}")) {
+                        rtcp::Packet::SenderReport(_) => "SR",
+                        rtcp::Packet::ReceiverReport(_) => "RR",
+                        rtcp::Packet::Sdes(_) => "SDES",
+                        rtcp::Packet::Bye(_) => "BYE",
+                        rtcp::Packet::ExtendedReport(_) => "XR",
+                        rtcp::Packet::Nack(_) => "NACK",
+                        rtcp::Packet::TransportFeedback(feedback) => {
+                            assert_eq!(feedback.statuses().count(), usize::from(feedback.status_count));
+                            "TWCC"
+                        }
+                        rtcp::Packet::Ccfb(_) => "CCFB",
+                        rtcp::Packet::Pli(_) => "PLI",
+                        rtcp::Packet::Fir(_) => "FIR",
+                        rtcp::Packet::Remb(_) => "REMB",
+                        _ => "other",
+                    };
+                *seen.rtcp.entry(name).or_default() += 1;
+            }
+            continue;
+        }
+        let packet = Packet::parse(&bytes).expect("browser RTP parses");
+        seen.rtp += 1;
+        let values = packet.values(map);
+        seen.with_mid += usize::from(values.mid.is_some());
+        seen.with_transport_sequence += usize::from(values.transport_sequence.is_some());
+        if !vp8_types.contains(&packet.header.payload_type) || packet.payload().is_empty() {
+            continue;
+        }
+        let piece = Format::Vp8.inspect(packet.payload()).expect("VP8 descriptor parses");
+        let (frame, expected) = assembly.entry((sent, packet.header.ssrc)).or_default();
+        if piece.start {
+            frame.clear();
+            if piece.key_frame {
+                seen.key_frames += 1;
+            }
+        } else if *expected != packet.header.sequence {
+            seen.broken += 1;
+        }
+        *expected = packet.header.sequence.wrapping_add(1);
+        frame.extend_from_slice(&packet.payload()[piece.prefix..]);
+        if packet.header.marker {
+            seen.frames += 1;
+            seen.dimensions = vp8::dimensions(frame).or(seen.dimensions);
+        }
+    }
+    seen
+}
+
+#[test]
+fn an_excerpt_of_a_chromium_session() {
+    let text = include_str!("fixtures/chromium-video.txt");
+    let (map, vp8_types) = description(text);
+    let packets = text.lines().filter_map(|line| {
+        let sent = line.starts_with("> ");
+        let hex = line.strip_prefix("> ").or_else(|| line.strip_prefix("< "))?;
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+        Some((sent, (0..hex.len()).step_by(2).map(byte).collect()))
+    });
+    let seen = look(packets, &map, &vp8_types);
+    assert!(
+        seen.rtp > 50 && seen.with_mid > 0 && seen.with_transport_sequence > 50,
+        "{}",
+        seen.rtp
+    );
+    assert!(
+        seen.frames >= 8 && seen.key_frames >= 1 && seen.broken == 0,
+        "{} {}",
+        seen.frames,
+        seen.broken
+    );
+    assert_eq!(seen.dimensions, Some((320, 240)));
+    for kind in ["SR", "SDES", "TWCC"] {
+        assert!(seen.rtcp.contains_key(kind), "{kind} in {:?}", seen.rtcp);
+    }
+}
+
+#[test]
+#[ignore = "reads the whole capture collection from the folder named by CAPTURES"]
+fn every_capture() {
+    let root = PathBuf::from(std::env::var_os("CAPTURES").expect("CAPTURES names a folder"));
+    for session in std::fs::read_dir(root).unwrap() {
+        let session = session.unwrap().path();
+        let mut files: Vec<_> = std::fs::read_dir(&session)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
+        files.sort();
+        let sdp: String = files
+            .iter()
+            .filter(|path| path.extension().is_some_and(|extension| extension == "sdp"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
+            .collect();
+        let (map, vp8_types) = description(&sdp);
+        for path in files
+            .iter()
+            .filter(|path| path.to_string_lossy().ends_with("-rtp.pcapng"))
+        {
+            println!("{}", path.display());
+            let seen = look(pcapng(&std::fs::read(path).unwrap()).into_iter(), &map, &vp8_types);
+            println!(
+                "{:50} rtp {:5} mid {:5} twcc {:5} rtcp {:?} frames {} key {} broken {} {:?}",
+                session.file_name().unwrap().to_string_lossy(),
+                seen.rtp,
+                seen.with_mid,
+                seen.with_transport_sequence,
+                seen.rtcp,
+                seen.frames,
+                seen.key_frames,
+                seen.broken,
+                seen.dimensions,
+            );
+        }
+    }
+}
+
+/// UDP payloads of a little-endian pcapng file of IPv4 without options: `(sent, bytes)`.
+fn pcapng(file: &[u8]) -> Vec<(bool, Vec<u8>)> {
+    let mut packets = Vec::new();
+    let mut rest = file;
+    while rest.len() >= 12 {
+        let word = |at: usize| u32::from_le_bytes(rest[at..at + 4].try_into().unwrap());
+        let len = word(4) as usize;
+        if word(0) == 6 {
+            // An Ethernet header made up by the exporter, 20 bytes of IPv4, 8 of UDP.
+            let udp = &rest[28 + 14 + 20..28 + word(20) as usize];
+            let sent = u16::from_be_bytes([udp[2], udp[3]]) == 1000;
+            // Short frames are padded to 60 bytes: the UDP length says what counts.
+            let len = usize::from(u16::from_be_bytes([udp[4], udp[5]]));
+            packets.push((sent, udp[8..len].to_vec()));
+        }
+        rest = &rest[len..];
+    }
+    packets
+}

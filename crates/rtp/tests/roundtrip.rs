@@ -1,0 +1,334 @@
+//! What is written is read, and no bytes make a parser panic.
+
+use antiphon_rtp::extension::{
+    AbsCaptureTime, AudioLevel, FeedbackRequest, Kind, Map, PlayoutDelay, Values, VideoOrientation,
+};
+use antiphon_rtp::packet::{Header, Packet, set_padding};
+use antiphon_rtp::payload::{Format, opus, slices, vp8};
+use antiphon_rtp::rtcp::{self, Packet as Rtcp};
+use antiphon_sansio::{Ecn, Writer};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+fn written(write: impl FnOnce(&mut Writer<'_>) -> Result<(), antiphon_sansio::Full>) -> Vec<u8> {
+    let mut buffer = vec![0xee; 70_000];
+    let mut out = Writer::new(&mut buffer);
+    write(&mut out).unwrap();
+    out.finish().to_vec()
+}
+
+/// The one packet that `bytes` hold.
+fn one(bytes: &[u8]) -> Rtcp<'_> {
+    let mut packets = rtcp::packets(bytes);
+    let packet = packets.next().unwrap().unwrap();
+    assert!(packets.next().is_none());
+    packet
+}
+
+prop_compose! {
+    fn header()(marker: bool, payload_type in 0u8..128, sequence: u16, timestamp: u32, ssrc: u32) -> Header {
+        Header { marker, payload_type, sequence, timestamp, ssrc }
+    }
+}
+
+prop_compose! {
+    fn block()(ssrc: u32, fraction_lost: u8, cumulative_lost in -0x80_0000i32..0x80_0000, highest_sequence: u32,
+               jitter: u32, last_sr: u32, delay_since_last_sr: u32) -> rtcp::ReportBlock {
+        rtcp::ReportBlock { ssrc, fraction_lost, cumulative_lost, highest_sequence, jitter, last_sr, delay_since_last_sr }
+    }
+}
+
+fn ids() -> impl Strategy<Value = Map> {
+    (
+        Just((1..=14).chain(16..=255).collect::<Vec<u8>>()).prop_shuffle(),
+        any::<bool>(),
+    )
+        .prop_map(|(ids, low)| {
+            let mut map = Map::default();
+            for (index, kind) in Kind::ALL.into_iter().enumerate() {
+                // One of the two transport-wide forms, as a description has.
+                if kind != Kind::TransportCc2 {
+                    map.insert(if low { index as u8 + 1 } else { ids[index] }, kind);
+                }
+            }
+            map
+        })
+}
+
+proptest! {
+    #[test]
+    fn packet(header in header(), csrcs in vec(any::<u32>(), 0..=15), payload: Vec<u8>, padding in 0u8..40, map in ids(),
+              mid in option::of("[a-z0-9]{1,20}"), rid in option::of("[a-z]{1,5}"), transport_sequence: Option<u16>,
+              time in option::of(0u32..1 << 24), level in option::of((0u8..128, any::<bool>())), levels in option::of(vec(any::<u8>(), 1..30)),
+              offset in option::of(-0x80_0000i32..0x80_0000), turns in option::of((any::<bool>(), any::<bool>(), 0u8..4)),
+              delay in option::of((0u16..4096, 0u16..4096)), capture: Option<(u64, Option<i64>)>) {
+        let values = Values {
+            mid: mid.as_deref(),
+            rid: rid.as_deref(),
+            repaired_rid: rid.as_deref(),
+            transport_sequence,
+            feedback_request: None,
+            abs_send_time: time,
+            audio_level: level.map(|(below_overload, voice)| AudioLevel { below_overload, voice }),
+            csrc_audio_levels: levels.as_deref(),
+            transmission_offset: offset,
+            video_orientation: turns.map(|(back_camera, flipped, quarter_turns)| VideoOrientation { back_camera, flipped, quarter_turns }),
+            playout_delay: delay.map(|(min, max)| PlayoutDelay { min, max }),
+            abs_capture_time: capture.map(|(capture, clock_offset)| AbsCaptureTime { capture, clock_offset }),
+        };
+        let mut bytes = written(|out| {
+            header.write(&csrcs, &values, &map, out)?;
+            out.put_slice(&payload)
+        });
+        bytes.resize(bytes.len() + usize::from(padding), 0xaa);
+        set_padding(&mut bytes, padding);
+        let packet = Packet::parse(&bytes).unwrap();
+        prop_assert_eq!(packet.header, header);
+        prop_assert_eq!(packet.csrcs().collect::<Vec<_>>(), csrcs);
+        prop_assert_eq!(packet.payload(), &payload[..]);
+        prop_assert_eq!(&bytes[packet.payload_range()], &payload[..]);
+        prop_assert_eq!(packet.padding_len(), usize::from(padding));
+        prop_assert_eq!(packet.values(&map), values);
+    }
+
+    #[test]
+    fn feedback_request(sequence: u16, timestamps: bool, count in 1u16..0x8000) {
+        let mut map = Map::default();
+        map.insert(3, Kind::TransportCc2);
+        let values = Values {
+            transport_sequence: Some(sequence),
+            feedback_request: Some(FeedbackRequest { timestamps, count }),
+            ..Values::default()
+        };
+        let bytes = written(|out| Header::default().write(&[], &values, &map, out));
+        prop_assert_eq!(Packet::parse(&bytes).unwrap().values(&map), values);
+    }
+
+    #[test]
+    fn reports(ssrc: u32, blocks in vec(block(), 0..=31), ntp: u64, rtp_timestamp: u32, packet_count: u32, octet_count: u32) {
+        let info = rtcp::SenderInfo { ntp, rtp_timestamp, packet_count, octet_count };
+        let bytes = written(|out| rtcp::write_sender_report(ssrc, &info, &blocks, out));
+        let Rtcp::SenderReport(report) = one(&bytes) else { panic!() };
+        prop_assert_eq!((report.ssrc, report.info), (ssrc, info));
+        prop_assert_eq!(report.blocks().collect::<Vec<_>>(), blocks.clone());
+        let bytes = written(|out| rtcp::write_receiver_report(ssrc, &blocks, out));
+        let Rtcp::ReceiverReport(report) = one(&bytes) else { panic!() };
+        prop_assert_eq!(report.ssrc, ssrc);
+        prop_assert_eq!(report.blocks().collect::<Vec<_>>(), blocks);
+    }
+
+    #[test]
+    fn descriptions(ssrcs in vec(any::<u32>(), 0..=31), cname in "[a-zA-Z0-9]{0,255}", reason in option::of("[a-z ]{1,60}"),
+                    subtype in 0u8..32, words in vec(any::<[u8; 4]>(), 0..9)) {
+        let bytes = written(|out| rtcp::write_cname(&ssrcs, cname.as_bytes(), out));
+        let Rtcp::Sdes(sdes) = one(&bytes) else { panic!() };
+        prop_assert!(sdes.chunks().all(|chunk| chunk.cname() == Some(cname.as_bytes()) && chunk.items().count() == 1));
+        prop_assert_eq!(sdes.chunks().map(|chunk| chunk.ssrc).collect::<Vec<_>>(), ssrcs.clone());
+        let reason = reason.as_deref().map(str::as_bytes);
+        let bytes = written(|out| rtcp::write_bye(&ssrcs, reason, out));
+        let Rtcp::Bye(bye) = one(&bytes) else { panic!() };
+        prop_assert_eq!((bye.ssrcs().collect::<Vec<_>>(), bye.reason), (ssrcs, reason));
+        let data = words.concat();
+        let app = rtcp::App { subtype, ssrc: 5, name: *b"name", data: &data };
+        let bytes = written(|out| rtcp::write_app(&app, out));
+        let Rtcp::App(parsed) = one(&bytes) else { panic!() };
+        prop_assert_eq!(parsed, app);
+    }
+
+    #[test]
+    fn nack(start: u16, gaps in vec(1u16..40, 0..60), sender: u32, media: u32) {
+        let mut sequences = vec![start];
+        for gap in gaps {
+            sequences.push(sequences.last().unwrap().wrapping_add(gap));
+        }
+        let bytes = written(|out| rtcp::write_nack(sender, media, rtcp::nack_pairs(sequences.iter().copied()), out));
+        let Rtcp::Nack(nack) = one(&bytes) else { panic!() };
+        prop_assert_eq!((nack.sender, nack.media), (sender, media));
+        prop_assert_eq!(nack.sequences().collect::<Vec<_>>(), sequences);
+    }
+
+    #[test]
+    fn picture_feedback(sender: u32, media: u32, entries in vec((any::<u32>(), any::<u8>()), 0..20), bitrate: u64, ssrcs in vec(any::<u32>(), 0..20)) {
+        let pli = rtcp::Pli { sender, media };
+        let bytes = written(|out| rtcp::write_pli(pli, out));
+        let Rtcp::Pli(parsed) = one(&bytes) else { panic!() };
+        prop_assert_eq!(parsed, pli);
+        let entries: Vec<_> = entries.into_iter().map(|(ssrc, sequence)| rtcp::FirEntry { ssrc, sequence }).collect();
+        let bytes = written(|out| rtcp::write_fir(sender, &entries, out));
+        let Rtcp::Fir(fir) = one(&bytes) else { panic!() };
+        prop_assert_eq!(fir.entries().collect::<Vec<_>>(), entries);
+        let bytes = written(|out| rtcp::write_remb(sender, bitrate, &ssrcs, out));
+        let Rtcp::Remb(remb) = one(&bytes) else { panic!() };
+        prop_assert_eq!((remb.sender, remb.ssrcs().collect::<Vec<_>>()), (sender, ssrcs));
+        prop_assert!(remb.bitrate <= bitrate && bitrate - remb.bitrate <= bitrate >> 17);
+    }
+
+    #[test]
+    fn transport_feedback(base: u16, reference in -0x80_0000i32..0x80_0000, count: u8,
+                          runs in vec((option::weighted(0.7, -400i16..700), 1usize..40), 1..30)) {
+        let deltas: Vec<_> = runs.into_iter().flat_map(|(delta, len)| std::iter::repeat_n(delta, len)).collect();
+        let bytes = written(|out| rtcp::write_transport_feedback(1, 2, base, reference, count, &deltas, out));
+        let Rtcp::TransportFeedback(feedback) = one(&bytes) else { panic!() };
+        prop_assert_eq!((feedback.base_sequence, feedback.reference_time, feedback.feedback_count), (base, reference, count));
+        let statuses: Vec<_> = feedback.statuses().collect();
+        prop_assert_eq!(statuses.iter().map(|status| status.delta).collect::<Vec<_>>(), deltas);
+        prop_assert!(statuses.iter().enumerate().all(|(i, status)| status.sequence == base.wrapping_add(i as u16)));
+    }
+
+    #[test]
+    fn ccfb(streams in vec((any::<u32>(), any::<u16>(), vec(option::of((0u8..4, option::of(0u16..0x1ffe))), 0..50)), 0..5), timestamp: u32) {
+        let streams: Vec<_> = streams.into_iter().map(|(ssrc, begin, metrics)| {
+            let metrics: Vec<_> = metrics.into_iter().map(|metric| metric.map(|(ecn, arrival_offset)| {
+                rtcp::PacketMetric { ecn: Ecn::from_bits(ecn), arrival_offset }
+            })).collect();
+            (ssrc, begin, metrics)
+        }).collect();
+        let borrowed: Vec<_> = streams.iter().map(|(ssrc, begin, metrics)| (*ssrc, *begin, &metrics[..])).collect();
+        let bytes = written(|out| rtcp::write_ccfb(9, &borrowed, timestamp, out));
+        let Rtcp::Ccfb(parsed) = one(&bytes) else { panic!() };
+        prop_assert_eq!((parsed.sender, parsed.timestamp), (9, timestamp));
+        let parsed: Vec<_> = parsed.streams().map(|s| (s.ssrc, s.begin_sequence, s.metrics().collect::<Vec<_>>())).collect();
+        prop_assert_eq!(parsed, streams);
+    }
+
+    #[test]
+    fn extended_reports(ntp: u64, entries in vec((any::<u32>(), any::<u32>(), any::<u32>()), 0..10)) {
+        let bytes = written(|out| rtcp::write_rrtr(4, ntp, out));
+        let Rtcp::ExtendedReport(report) = one(&bytes) else { panic!() };
+        prop_assert_eq!(report.blocks().collect::<Vec<_>>(), [rtcp::XrBlock::ReceiverReferenceTime { ntp }]);
+        let entries: Vec<_> = entries.into_iter().map(|(ssrc, last_rr, delay)| rtcp::Dlrr { ssrc, last_rr, delay }).collect();
+        let bytes = written(|out| rtcp::write_dlrr(4, &entries, out));
+        let Rtcp::ExtendedReport(report) = one(&bytes) else { panic!() };
+        prop_assert_eq!(report.blocks().collect::<Vec<_>>(), [rtcp::XrBlock::DelaySinceLast(entries)]);
+    }
+
+    #[test]
+    fn vp8_descriptor(non_reference: bool, partition_start: bool, partition in 0u8..8, id in option::of(prop_oneof![
+                          (0u8..128).prop_map(vp8::PictureId::Short), (0u16..0x8000).prop_map(vp8::PictureId::Long)]),
+                      tl0: Option<u8>, layer in option::of((0u8..4, any::<bool>())), key_index in option::of(0u8..32)) {
+        let descriptor = vp8::Descriptor {
+            non_reference, partition_start, partition, picture_id: id, tl0_picture_index: tl0, temporal_layer: layer, key_index,
+        };
+        let mut bytes = [0xee; vp8::MAX_DESCRIPTOR];
+        let len = descriptor.write(&mut bytes);
+        let payload = [&bytes[..len], &[0x55]].concat();
+        prop_assert_eq!(vp8::Descriptor::parse(&payload), Ok((descriptor, len)));
+        prop_assert!((0..payload.len()).all(|short| vp8::Descriptor::parse(&payload[..short]).is_err()));
+    }
+
+    #[test]
+    fn pieces_cover_the_frame(len in 1usize..20_000, max in 1usize..1500) {
+        let pieces: Vec<_> = slices(len, max).collect();
+        prop_assert_eq!(pieces.iter().map(ExactSizeIterator::len).sum::<usize>(), len);
+        prop_assert!(pieces.windows(2).all(|pair| pair[0].end == pair[1].start));
+        prop_assert_eq!(pieces.len(), len.div_ceil(max));
+        let sizes = || pieces.iter().map(ExactSizeIterator::len);
+        prop_assert!(sizes().max().unwrap() - sizes().min().unwrap() <= 1);
+    }
+
+    #[test]
+    fn no_bytes_panic(mut bytes in vec(any::<u8>(), 0..400), packet_type in 198u8..210, words in 0u16..120, plausible: bool, map in ids()) {
+        if plausible && bytes.len() >= 4 {
+            bytes[0] = 0x80 | bytes[0] & 0x3f;
+            bytes[1] = packet_type;
+            bytes[2..4].copy_from_slice(&words.to_be_bytes());
+        }
+        let mut walked = 0;
+        for packet in rtcp::packets(&bytes) {
+            let Ok(packet) = packet else { continue };
+            match packet {
+                Rtcp::SenderReport(report) => walked += report.blocks().count(),
+                Rtcp::ReceiverReport(report) => walked += report.blocks().count(),
+                Rtcp::Sdes(sdes) => walked += sdes.chunks().flat_map(|chunk| chunk.items().collect::<Vec<_>>()).count(),
+                Rtcp::Bye(bye) => walked += bye.ssrcs().count(),
+                Rtcp::ExtendedReport(report) => walked += report.blocks().count(),
+                Rtcp::Nack(nack) => walked += nack.sequences().count(),
+                Rtcp::TransportFeedback(feedback) => {
+                    prop_assert_eq!(feedback.statuses().count(), usize::from(feedback.status_count));
+                }
+                Rtcp::Ccfb(ccfb) => walked += ccfb.streams().flat_map(|stream| stream.metrics().collect::<Vec<_>>()).count(),
+                Rtcp::Fir(fir) => walked += fir.entries().count(),
+                Rtcp::Remb(remb) => walked += remb.ssrcs().count(),
+                _ => {}
+            }
+        }
+        prop_assert!(walked <= bytes.len() * 17, "{} items in {} bytes", walked, bytes.len());
+        if let Ok(packet) = Packet::parse(&bytes) {
+            prop_assert!(packet.payload_range().end <= bytes.len());
+            let _ = packet.values(&map);
+            prop_assert!(packet.csrcs().count() <= 15);
+        }
+        for format in [Format::Vp8, Format::Vp9, Format::H264, Format::Av1, Format::Opus, Format::Raw] {
+            if let Ok(piece) = format.inspect(&bytes) {
+                prop_assert!(piece.prefix <= bytes.len());
+            }
+        }
+        let _ = (opus::samples(&bytes), vp8::dimensions(&bytes));
+    }
+}
+
+#[test]
+fn padding_and_extension_lengths_are_checked() {
+    let mut packet = vec![0xa0, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9];
+    assert!(Packet::parse(&packet).is_err(), "P without a body");
+    for (last, ok) in [(0, false), (1, true), (4, true), (5, false), (255, false)] {
+        packet.truncate(12);
+        packet.extend([7, 7, 7, last]);
+        assert_eq!(Packet::parse(&packet).is_ok(), ok, "padding of {last}");
+    }
+    let mut packet = vec![
+        0x90, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9, 0xbe, 0xde, 0, 2, 0x10, 0xff, 0, 0,
+    ];
+    assert!(Packet::parse(&packet).is_err(), "extension past the end");
+    packet[15] = 1;
+    assert_eq!(
+        Packet::parse(&packet).unwrap().elements().collect::<Vec<_>>(),
+        [(1, &[0xff][..])]
+    );
+    packet[16] = 0x1f;
+    assert_eq!(
+        Packet::parse(&packet).unwrap().elements().count(),
+        0,
+        "element past the block"
+    );
+}
+
+#[test]
+fn counts_beyond_the_packet_are_refused() {
+    // V23: counts that claim more than the bytes hold.
+    let cases: [(&str, &[u8]); 6] = [
+        ("BYE of 31", &[0x9f, 203, 0, 1, 0, 0, 0, 1]),
+        (
+            "BYE with a long reason",
+            &[0x81, 203, 0, 2, 0, 0, 0, 1, 200, b'x', 0, 0],
+        ),
+        (
+            "SR of 3 blocks",
+            &[
+                0x83, 200, 0, 6, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            ],
+        ),
+        (
+            "REMB of 200",
+            &[
+                0x8f, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, b'R', b'E', b'M', b'B', 200, 0, 0, 1,
+            ],
+        ),
+        (
+            "feedback on 65535 packets in one chunk of 8191",
+            &[
+                0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0x1f, 0xff, 0, 0,
+            ],
+        ),
+        (
+            "deltas missing",
+            &[
+                0x8f, 205, 0, 5, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 9, 0, 0, 0, 0, 0x20, 0x09, 0, 0,
+            ],
+        ),
+    ];
+    for (name, bytes) in cases {
+        assert!(rtcp::packets(bytes).any(|packet| packet.is_err()), "{name}");
+    }
+}
