@@ -59,7 +59,7 @@ pub(crate) fn create(
             )
         }));
     }
-    describe::write_candidates(&mut description, transport);
+    describe::write_candidates(&mut description, order.first().copied(), transport);
     describe::settle_version(state, &mut description);
     Created {
         kind: SdpType::Answer,

@@ -124,9 +124,13 @@ pub(crate) fn strip_candidates(section: &mut Section) {
     });
 }
 
-/// Enters what is gathered into the first section that is not refused, the tagged one (RFC 9143 §7.1.1).
-pub(crate) fn write_candidates(description: &mut SessionDescription, transport: &LocalTransport) {
-    if let Some(media) = description.media.iter_mut().find(|media| !media.is_rejected()) {
+/// Enters what is gathered into the tagged section (RFC 9143 §7.1).
+pub(crate) fn write_candidates(
+    description: &mut SessionDescription,
+    tagged: Option<usize>,
+    transport: &LocalTransport,
+) {
+    if let Some(media) = tagged.and_then(|index| description.media.get_mut(index)) {
         for candidate in &transport.candidates {
             let value = candidate.strip_prefix("candidate:").unwrap_or(candidate);
             media.section.add_value("candidate", value);

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use antiphon_sansio::Rng;
 use antiphon_sdp::{Direction, Line, SessionDescription};
 
@@ -51,12 +53,21 @@ pub(crate) struct Created {
 /// Offer and answer for one peer connection (RFC 9429): the signalling state, the descriptions and the transceiver table.
 ///
 /// Pure: no clock, no socket, no transport. Each `set_*` checks everything first; on `Err` nothing has changed.
-#[derive(Debug)]
 pub struct Negotiator {
     config: Config,
     session_id: u64,
     state: State,
     created: Option<Created>,
+}
+
+// Descriptions hold ICE passwords and addresses: they stay out of logs.
+impl fmt::Debug for Negotiator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Negotiator")
+            .field("signaling_state", &self.state.signaling)
+            .field("transceivers", &self.state.transceivers.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Negotiator {

@@ -70,7 +70,8 @@ pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport:
         };
         description.media.push(media);
     }
-    describe::write_candidates(&mut description, transport);
+    let tagged = description.media.iter().position(|media| !media.is_rejected());
+    describe::write_candidates(&mut description, tagged, transport);
     describe::settle_version(state, &mut description);
     let slots = slots
         .into_iter()

@@ -120,43 +120,64 @@ pub(crate) fn is_acceptable(config: &Config, media: &MediaDescription) -> bool {
 /// The sections of an offer that go on our one transport, and the one among them whose transport attributes count.
 ///
 /// All of them are in one BUNDLE group; a section outside it is answered with port 0, for there is no second transport.
-/// Without a group that is one section, the first that we can take.
-pub(crate) fn offered_members(config: &Config, description: &SessionDescription) -> (Vec<usize>, Option<usize>) {
-    let acceptable: Vec<usize> = (0..description.media.len())
-        .filter(|&index| is_acceptable(config, &description.media[index]))
-        // RFC 9143 §6: a bundle-only section lives in a bundle or not at all; the group is looked at below.
+/// Of several groups, and sections in none, that one is taken which is in force already, else the one with most sections,
+/// else the first.
+pub(crate) fn offered_members(
+    config: &Config,
+    description: &SessionDescription,
+    in_force: &[String],
+) -> (Vec<usize>, Option<usize>) {
+    let media = &description.media;
+    let acceptable: Vec<usize> = (0..media.len())
+        .filter(|&index| is_acceptable(config, &media[index]))
         .collect();
-    let Some(&first) = acceptable.first() else {
-        return (Vec::new(), None);
-    };
-    match bundle_of(description, first) {
-        Some(group) => {
-            let members: Vec<usize> = acceptable
-                .into_iter()
-                .filter(|&index| {
-                    description.media[index]
-                        .section
-                        .mid()
-                        .is_some_and(|mid| group.contains(mid))
-                })
-                .collect();
-            let tagged = tagged_of(description, &members).unwrap_or(first);
-            (members, Some(tagged))
-        }
-        None if description.media[first].line.port() == 0 => (Vec::new(), None),
-        None => (vec![first], Some(first)),
+    let mut choices: Vec<Vec<usize>> = Vec::new();
+    let mut grouped = vec![false; media.len()];
+    for group in bundles(description) {
+        let members: Vec<usize> = acceptable
+            .iter()
+            .copied()
+            .filter(|&index| !grouped[index] && media[index].section.mid().is_some_and(|mid| group.contains(mid)))
+            .collect();
+        members.iter().for_each(|&index| grouped[index] = true);
+        choices.push(members);
     }
+    // RFC 9143 §6: a bundle-only section lives in a bundle or not at all.
+    let alone = |index: &usize| !grouped[*index] && media[*index].line.port() != 0;
+    choices.extend(acceptable.iter().copied().filter(alone).map(|index| vec![index]));
+    let runs = |index: &usize| {
+        media[*index]
+            .section
+            .mid()
+            .is_some_and(|mid| in_force.iter().any(|own| own == mid))
+    };
+    // `max_by_key` gives the last of equals, so it looks from the end.
+    let members = choices
+        .into_iter()
+        .rev()
+        .filter(|members| !members.is_empty())
+        .max_by_key(|members| (members.iter().any(runs), members.len()))
+        .unwrap_or_default();
+    let tagged = tagged_of(description, &members);
+    (members, tagged)
+}
+
+/// How many BUNDLE groups are looked at.
+const MAX_GROUPS: usize = 16;
+
+fn bundles(description: &SessionDescription) -> impl Iterator<Item = BTreeSet<&str>> {
+    description
+        .session
+        .groups()
+        .filter(|group| group.semantics == "BUNDLE")
+        .take(MAX_GROUPS)
+        .map(|group| group.mids().collect())
 }
 
 /// The mids of the BUNDLE group that section `index` is in.
 pub(crate) fn bundle_of(description: &SessionDescription, index: usize) -> Option<BTreeSet<&str>> {
     let mid = description.media.get(index)?.section.mid()?;
-    description
-        .session
-        .groups()
-        .filter(|group| group.semantics == "BUNDLE")
-        .map(|group| group.mids().collect::<BTreeSet<_>>())
-        .find(|mids| mids.contains(mid))
+    bundles(description).find(|mids| mids.contains(mid))
 }
 
 /// RFC 9143 §7.1: the first mid of the group that has a transport of its own; else the first member.
@@ -171,6 +192,7 @@ fn tagged_of(description: &SessionDescription, members: &[usize]) -> Option<usiz
         .session
         .groups()
         .filter(|group| group.semantics == "BUNDLE")
+        .take(MAX_GROUPS)
         .flat_map(|group| group.mids().take(MAX_SECTIONS))
         .filter_map(by_mid)
         .find(|&index| !description.media[index].section.bundle_only())

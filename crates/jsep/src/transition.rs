@@ -99,7 +99,7 @@ impl State {
             self.check_answer(description)?;
         }
         let (members, tagged) = match kind {
-            SdpType::Offer => survey::offered_members(config, description),
+            SdpType::Offer => survey::offered_members(config, description, &self.session.transport.bundle),
             _ => survey::answered_members(description)?,
         };
         let remote = match tagged {
