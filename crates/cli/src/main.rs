@@ -1,4 +1,4 @@
-//! The antiphon program: serves a page with live video, sound and data.
+//! The program `antiphon`.
 #![forbid(unsafe_code)]
 
 fn main() {}
