@@ -8,7 +8,6 @@ use crate::capabilities::{self, CodecCapability};
 use crate::describe::{self, Common, WrittenCodec, WrittenExtension, WrittenMedia};
 use crate::format::{Format, is_preferred};
 use crate::negotiator::{Config, Created};
-use crate::parameters::extmaps;
 use crate::state::State;
 use crate::survey::Content;
 use crate::transceiver::Transceiver;
@@ -33,7 +32,7 @@ enum Slot {
 
 pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport: &LocalTransport) -> Created {
     let slots = layout(state);
-    let mut numbers = Numbers::gather(state);
+    let mut numbers = Numbers::gather(state, config);
     let common = Common {
         config,
         transport,
@@ -285,7 +284,7 @@ pub(crate) fn preferred<'a>(all: &'a [CodecCapability], preferences: &[String]) 
 /// What a payload type stands for in the bundle: a number has one meaning there (RFC 9143 §9.1.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Meaning {
-    Codec(MediaKind, CodecCapability),
+    Codec(MediaKind, Box<CodecCapability>),
     /// Retransmissions of another payload type.
     Rtx(u8),
     /// A codec of the peer that we do not have.
@@ -300,36 +299,49 @@ struct Numbers {
 }
 
 impl Numbers {
-    /// What the sections that are in force have taken. Ids and numbers are never given another meaning while the bundle
-    /// lives.
-    fn gather(state: &State) -> Self {
+    /// What the sections that are in force have taken, and the ids of all that ever were.
+    fn gather(state: &State, config: &Config) -> Self {
         let mut numbers = Self {
             payload_types: BTreeMap::new(),
-            extension_ids: BTreeMap::new(),
+            extension_ids: state.extension_ids.clone(),
         };
-        for described in [&state.current_remote, &state.current_local].into_iter().flatten() {
+        for described in [&state.current_local, &state.current_remote].into_iter().flatten() {
             for (index, media) in described.text.media.iter().enumerate() {
-                if state.is_recyclable(index) || !matches!(Content::of(media), Content::Media(_)) {
+                let Content::Media(kind) = Content::of(media) else {
+                    continue;
+                };
+                if state.is_recyclable(index) {
                     continue;
                 }
                 for format in Format::of(media) {
+                    if numbers.payload_types.contains_key(&format.payload_type) {
+                        continue;
+                    }
                     let meaning = match format.apt() {
                         Some(apt) => Meaning::Rtx(apt),
-                        None => Meaning::Foreign,
+                        None => numbers.meaning(kind, &format, config),
                     };
-                    numbers.payload_types.entry(format.payload_type).or_insert(meaning);
-                }
-                for map in extmaps(media) {
-                    let uri = numbers.extension_ids.entry(map.id as u8);
-                    uri.or_insert_with(|| map.uri.to_owned());
+                    numbers.payload_types.insert(format.payload_type, meaning);
                 }
             }
         }
         numbers
     }
 
+    /// Which of our codecs a format is. A second number for one codec has no meaning of its own.
+    fn meaning(&self, kind: MediaKind, format: &Format<'_>, config: &Config) -> Meaning {
+        config
+            .capabilities
+            .codecs(kind)
+            .iter()
+            .find(|capability| Format::of_capability(capability).matches(format))
+            .map(|capability| Meaning::Codec(kind, Box::new(capability.clone())))
+            .filter(|meaning| !self.payload_types.values().any(|own| own == meaning))
+            .unwrap_or(Meaning::Foreign)
+    }
+
     fn payload_type(&mut self, kind: MediaKind, capability: &CodecCapability) -> Option<u8> {
-        let meaning = Meaning::Codec(kind, capability.clone());
+        let meaning = Meaning::Codec(kind, Box::new(capability.clone()));
         let same = self.payload_types.iter().find(|(_, own)| **own == meaning);
         if let Some((&number, _)) = same {
             return Some(number);

@@ -1,13 +1,18 @@
 //! Everything that a description can change, as one value: a step works on a copy, and the copy replaces the original
 //! only if the whole step is good. So nothing is ever half applied.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use antiphon_sdp::SessionDescription;
 
+use crate::parameters::extmaps;
 use crate::plan::{DataPlan, IceParameters, IceRole, RemoteTransport};
 use crate::transceiver::{Negotiated, Transceiver};
 use crate::types::{DtlsRole, SdpType, SignalingState, TransceiverId};
+
+/// How much of a header extension's name is kept: more than any that we know.
+const MAX_URI: usize = 256;
 
 /// A description that is set.
 #[derive(Debug, Clone)]
@@ -66,6 +71,9 @@ pub(crate) struct State {
     pub(crate) next_mid: u32,
     /// The highest `o=` version that was set locally. A rollback does not lower it.
     pub(crate) version: u64,
+    /// What each header extension id has ever meant, refused sections included: Firefox will not have an id mean anything
+    /// else later.
+    pub(crate) extension_ids: BTreeMap<u8, String>,
     pub(crate) wants_data: bool,
     pub(crate) ice_restart_wanted: bool,
 }
@@ -136,6 +144,16 @@ impl State {
         self.pending_local = None;
         self.pending_remote = None;
         self.signaling = SignalingState::Stable;
+    }
+
+    /// Notes the meaning of every header extension id of a finished exchange.
+    pub(crate) fn note_extension_ids(&mut self) {
+        for described in [&self.current_remote, &self.current_local].into_iter().flatten() {
+            for map in described.text.media.iter().flat_map(extmaps) {
+                let id = self.extension_ids.entry(map.id as u8);
+                id.or_insert_with(|| map.uri.chars().take(MAX_URI).collect());
+            }
+        }
     }
 
     /// Notes every number that is somewhere a mid, so that a new mid was never one before.

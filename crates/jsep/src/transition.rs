@@ -250,6 +250,9 @@ impl State {
             (None, _) => DtlsRole::Server,
         };
         match self.session.transport.dtls_role {
+            // Firefox answers an ICE restart with `active` whatever its role is, and keeps the association that it has. Other
+            // fingerprints would have been refused above, so ours stays as well.
+            Some(own) if own != role && kind != SdpType::Offer => Ok(()),
             Some(own) if own != role => Err(JsepError::DtlsRoleChanged { wanted: role }),
             // From an offer it only binds our answer, which writes it down.
             _ if kind == SdpType::Offer => Ok(()),
@@ -394,6 +397,7 @@ impl State {
             self.current_remote = Some(current_remote);
             self.pending_local = None;
             self.pending_remote = None;
+            self.note_extension_ids();
         } else if local {
             self.pending_remote = Some(offer);
             self.pending_local = Some(described);

@@ -185,6 +185,22 @@ fn renegotiation_adds_and_removes() {
 }
 
 #[test]
+fn a_codec_has_one_payload_type_in_all_sections() {
+    let (mut a, mut b) = (Peer::new('a'), Peer::new('b'));
+    a.add_track(MediaKind::Audio);
+    a.add_track(MediaKind::Video);
+    let first = exchange(&mut a, &mut b);
+    b.add_track(MediaKind::Audio);
+    b.add(MediaKind::Audio, Direction::SendRecv);
+    b.add(MediaKind::Video, Direction::SendRecv);
+    let second = exchange(&mut b, &mut a);
+    assert_eq!(second.offer.media.len(), 4);
+    let list = |media: &antiphon_jsep::sdp::MediaDescription| media.line.payload_types().collect::<Vec<_>>();
+    assert_eq!(list(&second.offer.media[2]), list(&first.offer.media[0]));
+    assert_eq!(list(&second.offer.media[3]), list(&first.offer.media[1]));
+}
+
+#[test]
 fn the_answerer_adds_media_in_an_exchange_of_its_own() {
     let (mut a, mut b) = (Peer::new('a'), Peer::new('b'));
     a.negotiator.want_data();
@@ -465,6 +481,34 @@ fn numbers_keep_their_meaning_across_offers_of_both_sides() {
             );
         }
     }
+}
+
+#[test]
+fn an_extension_id_of_a_stopped_section_is_not_given_away() {
+    // Firefox: "attempted to remap RTP extension id 5".
+    let mut odd = MediaCapabilities::default();
+    odd.video_extensions
+        .iter_mut()
+        .for_each(|extension| extension.id = 15 - extension.id);
+    let config = Config {
+        capabilities: odd,
+        ..Config::default()
+    };
+    let (mut a, mut b) = (Peer::with('a', config), Peer::new('b'));
+    let video = a.add(MediaKind::Video, Direction::SendRecv);
+    let first = exchange(&mut a, &mut b);
+    a.negotiator.stop(video).expect("live");
+    exchange(&mut a, &mut b);
+    b.add_track(MediaKind::Video);
+    let later = exchange(&mut b, &mut a);
+    let ids = |description: &antiphon_jsep::SessionDescription| {
+        description.media[0]
+            .section
+            .extmaps()
+            .map(|map| (map.uri.to_owned(), map.id))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&later.offer), ids(&first.offer));
 }
 
 #[test]

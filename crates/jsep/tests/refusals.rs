@@ -278,6 +278,15 @@ fn the_association_cannot_change_in_mid_session() {
     b.negotiator
         .set_remote(SdpType::Offer, &passive)
         .expect("that is how it is");
+    b.negotiator.rollback().expect("rolled back");
+    // Firefox answers an ICE restart with `active` though it is server: the association and its roles stay.
+    b.generation += 1;
+    let offer = b.offer();
+    b.negotiator.set_local(SdpType::Offer, &offer).expect("set");
+    a.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+    let contrary = edited(&a.answer(), "setup:passive", "setup:active");
+    let plan = b.negotiator.set_remote(SdpType::Answer, &contrary).expect("taken");
+    assert_eq!(plan.transport.dtls_role, Some(DtlsRole::Client));
 }
 
 #[test]
