@@ -1,0 +1,800 @@
+//! The agent: its state and what its owner calls.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use antiphon_sansio::{BytesMut, Datagram, Local, Path, Rng, TransmitBuf};
+use antiphon_stun::{Key, Message, is_stun};
+
+use crate::candidate::{Candidate, CandidateAddress, CandidateKind, Protocol};
+use crate::config::{Config, Credentials, Role};
+use crate::event::{ConnectionState, Event, GatheringState};
+use crate::gather::Gatherer;
+use crate::io::{IoEvent, IoRequest};
+use crate::outgoing::Outgoing;
+use crate::pair::{Consent, Pacer, Pair, pair_priority};
+use crate::relay::Relays;
+use crate::stats::{CandidateStats, Counters, PairStats, Stats};
+
+/// The most remote candidates of one generation, signalled and peer-reflexive together.
+pub const MAX_REMOTE_CANDIDATES: usize = 100;
+
+/// The most local candidates of one generation.
+pub const MAX_LOCAL_CANDIDATES: usize = 64;
+
+/// The most checks remembered that came before the remote description.
+pub const MAX_EARLY_CHECKS: usize = 32;
+
+/// The most `.local` names of one generation that are looked up.
+pub const MAX_MDNS_QUERIES: usize = 16;
+
+/// The most events kept for an owner who does not ask; the oldest are dropped.
+pub const MAX_EVENTS: usize = 512;
+
+/// The most requests to the driver kept; later ones are dropped, and with them what they were for.
+pub const MAX_IO_REQUESTS: usize = 256;
+
+/// How long a `.local` name may take to resolve.
+const MDNS_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Credentials with the key that they make.
+#[derive(Debug)]
+pub(crate) struct Keyed {
+    pub(crate) credentials: Credentials,
+    pub(crate) key: Key,
+}
+
+impl Keyed {
+    fn new(credentials: Credentials) -> Self {
+        let key = Key::short_term(&credentials.password);
+        Self { credentials, key }
+    }
+
+    fn random(rng: &mut Rng) -> Self {
+        // RFC 8445 §5.3 asks for 24 and 128 bits; V27 for more of the former, for one-port mode finds agents by it.
+        Self::new(Credentials {
+            ufrag: rng.ice_chars(8),
+            password: rng.ice_chars(24),
+        })
+    }
+}
+
+/// Both ends' credentials of one generation.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) generation: u32,
+    pub(crate) local: Keyed,
+    pub(crate) remote: Option<Keyed>,
+}
+
+/// The pair in use before a restart (RFC 8445 §9): it carries data until the new generation has nominated one.
+#[derive(Debug)]
+pub(crate) struct Previous {
+    pub(crate) session: Session,
+    pub(crate) pair: Pair,
+}
+
+#[derive(Debug)]
+pub(crate) struct LocalCandidate {
+    pub(crate) id: u64,
+    pub(crate) candidate: Candidate,
+    /// The base.
+    pub(crate) local: Local,
+    pub(crate) addr: SocketAddr,
+    pub(crate) url: Option<String>,
+    /// Whether pairs are made of it: it is its own base, and the policy allows it.
+    pub(crate) pairs: bool,
+    pub(crate) local_preference: u16,
+}
+
+#[derive(Debug)]
+pub(crate) struct RemoteCandidate {
+    pub(crate) id: u64,
+    pub(crate) candidate: Candidate,
+    /// Where it is. `candidate` keeps the name if it came with one, so that statistics do not reveal the address.
+    pub(crate) addr: SocketAddr,
+}
+
+/// A valid check that came before we knew the peer's credentials.
+#[derive(Debug)]
+pub(crate) struct EarlyCheck {
+    pub(crate) path: Path,
+    pub(crate) ufrag: String,
+    pub(crate) priority: Option<u32>,
+    pub(crate) use_candidate: bool,
+}
+
+#[derive(Debug)]
+struct MdnsQuery {
+    request: u32,
+    deadline: Instant,
+    candidate: Candidate,
+}
+
+/// An ICE agent (RFC 8445) for one data stream with one component, as BUNDLE and RTP/RTCP multiplexing leave it.
+///
+/// It opens no socket: [`poll_io`](Self::poll_io) says what it needs. It reads no clock. What it sends is written by
+/// [`poll_transmit`](Self::poll_transmit); what it reports comes from [`poll_event`](Self::poll_event).
+#[derive(Debug)]
+pub struct Agent {
+    pub(crate) config: Config,
+    pub(crate) rng: Rng,
+    pub(crate) role: Role,
+    pub(crate) tie_breaker: u64,
+    pub(crate) remote_lite: bool,
+    pub(crate) session: Session,
+    pub(crate) previous: Option<Previous>,
+    pub(crate) locals: Vec<LocalCandidate>,
+    pub(crate) remotes: Vec<RemoteCandidate>,
+    pub(crate) pairs: Vec<Pair>,
+    /// Ids of pairs whose check was triggered (RFC 8445 §6.1.4.1); no id is in it twice.
+    pub(crate) triggered: VecDeque<u64>,
+    pub(crate) early: Vec<EarlyCheck>,
+    /// Candidates that came before the credentials.
+    waiting_candidates: Vec<Candidate>,
+    mdns: Vec<MdnsQuery>,
+    pub(crate) end_of_remote: bool,
+    /// The nominated pair's id.
+    pub(crate) selected: Option<u64>,
+    pub(crate) first_valid: Option<Instant>,
+    pub(crate) checking_since: Option<Instant>,
+    /// RFC 8863 §4: the time in which nothing counts as failed is over.
+    pub(crate) patience_over: bool,
+    pub(crate) consent_expired: bool,
+    pub(crate) gatherer: Gatherer,
+    pub(crate) relays: Relays,
+    pub(crate) pacer: Pacer,
+    pub(crate) outgoing: VecDeque<Outgoing>,
+    pub(crate) io: VecDeque<IoRequest>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) state: ConnectionState,
+    pub(crate) counters: Counters,
+    next_id: u64,
+    next_request: u32,
+}
+
+impl Agent {
+    /// A new agent with fresh credentials. Nothing happens before [`gather`](Self::gather).
+    pub fn new(config: Config, _now: Instant, rng: Rng) -> Self {
+        let mut rng = rng;
+        // RFC 8445 §6.1.1: a lite agent is controlled, unless both are; then the offerer controls.
+        let pacer = Pacer::new(config.pacing, config.burst);
+        Self {
+            role: config.role,
+            tie_breaker: rng.u64(),
+            remote_lite: false,
+            session: Session {
+                generation: 0,
+                local: Keyed::random(&mut rng),
+                remote: None,
+            },
+            previous: None,
+            locals: Vec::new(),
+            remotes: Vec::new(),
+            pairs: Vec::new(),
+            triggered: VecDeque::new(),
+            early: Vec::new(),
+            waiting_candidates: Vec::new(),
+            mdns: Vec::new(),
+            end_of_remote: false,
+            selected: None,
+            first_valid: None,
+            checking_since: None,
+            patience_over: false,
+            consent_expired: false,
+            gatherer: Gatherer::default(),
+            relays: Relays::default(),
+            pacer,
+            outgoing: VecDeque::new(),
+            io: VecDeque::new(),
+            events: VecDeque::new(),
+            state: ConnectionState::New,
+            counters: Counters::default(),
+            next_id: 0,
+            next_request: 0,
+            config,
+            rng,
+        }
+    }
+
+    /// The credentials to signal.
+    pub fn local_credentials(&self) -> &Credentials {
+        &self.session.local.credentials
+    }
+
+    /// The peer's credentials, if known.
+    pub fn remote_credentials(&self) -> Option<&Credentials> {
+        self.session.remote.as_ref().map(|keyed| &keyed.credentials)
+    }
+
+    /// The peer's credentials came by signalling. Checks begin; those that came too early are replayed.
+    ///
+    /// The same credentials again change nothing. Others without a [`restart`](Self::restart) of ours replace the old
+    /// ones and forget the candidates of the old generation: the caller should have restarted.
+    pub fn set_remote_credentials(&mut self, now: Instant, credentials: Credentials) {
+        if self.is_closed() {
+            return;
+        }
+        if let Some(remote) = &self.session.remote {
+            if remote.credentials == credentials {
+                return;
+            }
+            self.forget_remote_generation();
+        }
+        let ufrag = credentials.ufrag.clone();
+        self.session.remote = Some(Keyed::new(credentials));
+        self.checking_since = Some(now);
+        self.patience_over = false;
+        for candidate in std::mem::take(&mut self.waiting_candidates) {
+            self.accept_remote_candidate(now, candidate);
+        }
+        for check in std::mem::take(&mut self.early) {
+            if check.ufrag == ufrag {
+                self.apply_check(now, check.path, check.priority, check.use_candidate);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Our role, as offer and answer decide it; a conflict may change it later.
+    pub fn set_role(&mut self, role: Role) {
+        if self.role != role {
+            self.role = role;
+            self.recompute_priorities();
+        }
+    }
+
+    /// Our role now.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Whether the peer said `a=ice-lite`. We control a lite peer, unless we are lite ourselves (RFC 8445 §6.1.1).
+    pub fn set_remote_lite(&mut self, lite: bool) {
+        self.remote_lite = lite;
+        if lite && !self.config.lite {
+            self.set_role(Role::Controlling);
+        }
+    }
+
+    /// A candidate of the peer came by signalling. One that names another user fragment, another component than 1, TCP,
+    /// or an address that cannot be is counted and ignored; so are those beyond [`MAX_REMOTE_CANDIDATES`].
+    pub fn add_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
+        if self.is_closed() {
+            return;
+        }
+        if self.session.remote.is_none() {
+            if self.waiting_candidates.len() < MAX_REMOTE_CANDIDATES {
+                self.waiting_candidates.push(candidate);
+            } else {
+                self.counters.over_limit += 1;
+            }
+            return;
+        }
+        self.accept_remote_candidate(now, candidate);
+        self.advance(now);
+    }
+
+    /// The peer has no more candidates in this generation (RFC 8838 §13).
+    pub fn end_of_remote_candidates(&mut self, now: Instant) {
+        self.end_of_remote = true;
+        self.advance(now);
+    }
+
+    fn accept_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
+        // RFC 8838 §11: a candidate of another generation is not paired with this one's.
+        let wrong_generation = match (&candidate.ufrag, self.remote_credentials()) {
+            (Some(ufrag), Some(remote)) => *ufrag != remote.ufrag,
+            _ => false,
+        };
+        if wrong_generation || candidate.component != 1 || candidate.protocol != Protocol::Udp {
+            self.counters.ignored_candidates += 1;
+            return;
+        }
+        match &candidate.address {
+            CandidateAddress::Ip(ip) => {
+                let addr = SocketAddr::new(*ip, candidate.port);
+                self.insert_remote(candidate, addr);
+            }
+            CandidateAddress::Name(name) => self.resolve_mdns(now, name.clone(), candidate),
+        }
+    }
+
+    /// Looks a `.local` name up. Other names are never looked up: that would tell a stranger's DNS server who we are.
+    fn resolve_mdns(&mut self, now: Instant, name: String, candidate: Candidate) {
+        let single_label = name
+            .strip_suffix(".local")
+            .is_some_and(|label| !label.is_empty() && !label.contains('.'));
+        if !single_label || !self.config.resolve_mdns {
+            self.counters.ignored_candidates += 1;
+            return;
+        }
+        if self.mdns.len() >= MAX_MDNS_QUERIES {
+            self.counters.over_limit += 1;
+            return;
+        }
+        let request = self.next_request();
+        self.push_io(IoRequest::ResolveMdns { request, name });
+        self.mdns.push(MdnsQuery {
+            request,
+            deadline: now + MDNS_TIMEOUT,
+            candidate,
+        });
+    }
+
+    /// Adds a remote candidate unless it is known or unusable, and pairs it. Returns its index.
+    pub(crate) fn insert_remote(&mut self, candidate: Candidate, addr: SocketAddr) -> Option<usize> {
+        if !is_reachable(addr) {
+            self.counters.ignored_candidates += 1;
+            return None;
+        }
+        if let Some(index) = self.remotes.iter().position(|remote| remote.addr == addr) {
+            let known = &mut self.remotes[index];
+            // RFC 8838 §11.4: what we learnt from a check turns out to have been signalled.
+            if known.candidate.kind == CandidateKind::PeerReflexive && candidate.kind != CandidateKind::PeerReflexive {
+                known.candidate = candidate;
+                self.recompute_priorities();
+            }
+            return Some(index);
+        }
+        if self.remotes.len() >= MAX_REMOTE_CANDIDATES {
+            self.counters.over_limit += 1;
+            return None;
+        }
+        let id = self.next_id();
+        self.remotes.push(RemoteCandidate { id, candidate, addr });
+        let index = self.remotes.len() - 1;
+        for local in 0..self.locals.len() {
+            self.form_pair(local, index);
+        }
+        Some(index)
+    }
+
+    /// Adds a local candidate, reports it and pairs it. Returns whether it was new.
+    pub(crate) fn insert_local(&mut self, new: NewLocal) -> bool {
+        let NewLocal {
+            kind,
+            local,
+            addr,
+            base,
+            local_preference,
+            url,
+            server,
+        } = new;
+        // RFC 8445 §5.1.3: the same address on the same base is redundant.
+        let known = |l: &LocalCandidate| l.addr == addr && (l.local == local || l.candidate.kind == CandidateKind::Host);
+        if self.locals.iter().any(known) {
+            return false;
+        }
+        if self.locals.len() >= MAX_LOCAL_CANDIDATES {
+            self.counters.over_limit += 1;
+            return false;
+        }
+        let relay_only = self.config.transport_policy == crate::TransportPolicy::Relay;
+        let usable = !relay_only || kind == CandidateKind::Relayed;
+        let related = match kind {
+            CandidateKind::Host => None,
+            // W3C `iceTransportPolicy: relay` hides our addresses from the peer.
+            CandidateKind::Relayed if relay_only => Some(SocketAddr::new(unspecified(base.ip()), 0)),
+            _ => Some(base),
+        };
+        let candidate = Candidate {
+            foundation: self.gatherer.foundation(kind, base.ip(), server).to_string(),
+            component: 1,
+            protocol: Protocol::Udp,
+            priority: Candidate::compute_priority(kind, local_preference),
+            address: addr.ip().into(),
+            port: addr.port(),
+            kind,
+            related,
+            tcp_type: None,
+            ufrag: Some(self.session.local.credentials.ufrag.clone()),
+            extensions: Vec::new(),
+        };
+        let id = self.next_id();
+        self.locals.push(LocalCandidate {
+            id,
+            candidate: candidate.clone(),
+            local,
+            addr,
+            url,
+            pairs: usable && matches!(kind, CandidateKind::Host | CandidateKind::Relayed),
+            local_preference,
+        });
+        if usable && kind != CandidateKind::PeerReflexive {
+            self.push_event(Event::LocalCandidate(candidate));
+        }
+        let index = self.locals.len() - 1;
+        for remote in 0..self.remotes.len() {
+            self.form_pair(index, remote);
+        }
+        true
+    }
+
+    /// Begins a new generation (RFC 8445 §9): new credentials, no remote candidates. Sockets stay, and the pair in use
+    /// carries data until the new generation has nominated one. Signal the new credentials and call
+    /// [`gather`](Self::gather) again.
+    pub fn restart(&mut self, now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        let local = Keyed::random(&mut self.rng);
+        let ufrag = local.credentials.ufrag.clone();
+        let session = std::mem::replace(
+            &mut self.session,
+            Session {
+                generation: 0,
+                local,
+                remote: None,
+            },
+        );
+        self.session.generation = session.generation + 1;
+        let in_use = self.active().filter(|_| !self.consent_expired);
+        if let Some(index) = in_use {
+            let mut pair = self.pairs.swap_remove(index);
+            pair.outstanding.clear();
+            self.previous = Some(Previous { session, pair });
+        }
+        self.forget_remote_generation();
+        self.consent_expired = false;
+        self.checking_since = None;
+        self.patience_over = false;
+        self.locals
+            .retain(|l| matches!(l.candidate.kind, CandidateKind::Host | CandidateKind::Relayed));
+        for local in &mut self.locals {
+            local.candidate.ufrag = Some(ufrag.clone());
+        }
+        self.gatherer.restart();
+        self.advance(now);
+    }
+
+    fn forget_remote_generation(&mut self) {
+        self.session.remote = None;
+        self.remotes.clear();
+        self.pairs.clear();
+        self.triggered.clear();
+        self.waiting_candidates.clear();
+        self.mdns.clear();
+        self.end_of_remote = false;
+        self.selected = None;
+        self.first_valid = None;
+    }
+
+    /// Ends everything: allocations are given back by the transmits that follow, sockets by the requests that follow.
+    /// Drain [`poll_transmit`](Self::poll_transmit) before [`poll_io`](Self::poll_io).
+    pub fn close(&mut self, now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        self.relays.close(now);
+        self.outgoing.clear();
+        self.triggered.clear();
+        self.mdns.clear();
+        self.pairs.clear();
+        self.previous = None;
+        self.selected = None;
+        for local in self.gatherer.sockets() {
+            self.push_io(IoRequest::Close(local));
+        }
+        self.gatherer.close();
+        self.set_state(ConnectionState::Closed);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state == ConnectionState::Closed
+    }
+
+    /// A datagram came. STUN and TURN are taken; what belongs to the layers above comes back, out of its TURN framing if it
+    /// was relayed (then its `path.local` is a `Local::Relay`).
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Option<Datagram> {
+        let mut datagram = datagram;
+        if let Some(relay) = self.relays.find(datagram.path, &datagram.data) {
+            let (peer, data) = self.handle_relay_packet(now, relay, datagram.data)?;
+            datagram = Datagram {
+                path: Path {
+                    local: Local::Relay(relay),
+                    remote: peer,
+                },
+                ecn: datagram.ecn,
+                data,
+            };
+        }
+        if !is_stun(&datagram.data) {
+            return Some(datagram);
+        }
+        self.handle_stun(now, datagram.path, &datagram.data);
+        self.advance(now);
+        None
+    }
+
+    fn handle_stun(&mut self, now: Instant, path: Path, data: &BytesMut) {
+        if self.is_closed() {
+            return;
+        }
+        match Message::parse(data) {
+            Ok(message) => self.handle_message(now, path, &message),
+            Err(_) => self.counters.malformed += 1,
+        }
+    }
+
+    /// An answer of the driver.
+    pub fn handle_io(&mut self, now: Instant, event: IoEvent) {
+        if self.is_closed() {
+            // A socket that was asked for before the end came after it.
+            if let IoEvent::UdpBound { local, .. } = event {
+                self.push_io(IoRequest::Close(local));
+            }
+            return;
+        }
+        match event {
+            IoEvent::Resolved { request, addrs } if self.take_mdns(request).is_some_and(|query| {
+                self.resolved_mdns(query, &addrs);
+                true
+            }) => {}
+            IoEvent::Failed { request, .. } if self.take_mdns(request).is_some() => {}
+            other => self.handle_gather_io(now, other),
+        }
+        self.advance(now);
+    }
+
+    fn take_mdns(&mut self, request: u32) -> Option<Candidate> {
+        let index = self.mdns.iter().position(|query| query.request == request)?;
+        Some(self.mdns.swap_remove(index).candidate)
+    }
+
+    fn resolved_mdns(&mut self, candidate: Candidate, addrs: &[IpAddr]) {
+        // One of each family: a name stands for one host candidate.
+        let v4 = addrs.iter().find(|ip| ip.is_ipv4());
+        let v6 = addrs.iter().find(|ip| ip.is_ipv6());
+        for ip in [v4, v6].into_iter().flatten() {
+            let addr = SocketAddr::new(*ip, candidate.port);
+            self.insert_remote(candidate.clone(), addr);
+        }
+    }
+
+    /// Time went on.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if !self.is_closed() {
+            self.mdns.retain(|query| query.deadline > now);
+            self.handle_gather_timeout(now);
+        }
+        self.relays.handle_timeout(now);
+        self.collect_relay_events(now);
+        self.advance(now);
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout). Pure.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let relay = self.relays.poll_timeout();
+        if self.is_closed() {
+            return relay;
+        }
+        let mdns = self.mdns.iter().map(|query| query.deadline).min();
+        [relay, mdns, self.gather_timeout(), self.check_timeout(), self.consent_timeout()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// What happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// What the agent needs of the driver.
+    pub fn poll_io(&mut self) -> Option<IoRequest> {
+        self.io.pop_front()
+    }
+
+    pub(crate) fn push_event(&mut self, event: Event) {
+        if self.events.len() >= MAX_EVENTS {
+            self.events.pop_front();
+        }
+        self.events.push_back(event);
+    }
+
+    pub(crate) fn push_io(&mut self, request: IoRequest) {
+        if self.io.len() < MAX_IO_REQUESTS {
+            self.io.push_back(request);
+        } else {
+            self.counters.over_limit += 1;
+        }
+    }
+
+    pub(crate) fn next_request(&mut self) -> u32 {
+        self.next_request += 1;
+        self.next_request
+    }
+
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    pub(crate) fn recompute_priorities(&mut self) {
+        for pair in &mut self.pairs {
+            let local = self.locals[pair.local].candidate.priority;
+            let remote = self.remotes[pair.remote].candidate.priority;
+            pair.priority = pair_priority(self.role, local, remote);
+        }
+    }
+
+    /// Whether `.local` names are being looked up.
+    pub(crate) fn is_resolving(&self) -> bool {
+        !self.mdns.is_empty()
+    }
+
+    /// The state of gathering.
+    pub fn gathering_state(&self) -> GatheringState {
+        self.gatherer.state()
+    }
+
+    /// The state of the connection.
+    pub fn state(&self) -> ConnectionState {
+        self.state
+    }
+
+    /// The nominated pair; during a restart the old one until the new one is nominated.
+    pub fn selected_path(&self) -> Option<Path> {
+        match self.selected.and_then(|id| self.pairs.iter().find(|p| p.id == id)) {
+            Some(pair) => Some(pair.path),
+            None => self
+                .previous
+                .as_ref()
+                .filter(|previous| previous.pair.nominated)
+                .map(|previous| previous.pair.path),
+        }
+    }
+
+    /// Where to send now: the nominated pair, else the pair in use before a restart, else the best valid pair
+    /// (RFC 8445 §12.1). `None` without one, and once consent expired (RFC 7675 §5.1).
+    pub fn send_path(&self) -> Option<Path> {
+        if self.consent_expired || self.is_closed() {
+            return None;
+        }
+        if self.selected.is_none()
+            && let Some(previous) = &self.previous
+        {
+            return Some(previous.pair.path);
+        }
+        self.active().map(|index| self.pairs[index].path)
+    }
+
+    /// Whether the application may send (RFC 7675): there is a valid pair, and its consent has not expired.
+    pub fn may_send(&self) -> bool {
+        self.send_path().is_some()
+    }
+
+    /// Whether a Binding message with a valid MESSAGE-INTEGRITY came from this path: law 5, before it nothing else is
+    /// taken from there.
+    pub fn is_authenticated(&self, path: &Path) -> bool {
+        self.pairs.iter().any(|pair| pair.path == *path && pair.authenticated)
+            || self.early.iter().any(|check| check.path == *path)
+            || self
+                .previous
+                .as_ref()
+                .is_some_and(|previous| previous.pair.path == *path && previous.pair.authenticated)
+    }
+
+    /// The round trip of the pair in use, smoothed.
+    pub fn rtt(&self) -> Option<Duration> {
+        if let Some(index) = self.active() {
+            return self.pairs[index].rtt;
+        }
+        self.previous.as_ref().and_then(|previous| previous.pair.rtt)
+    }
+
+    /// How much room in front of and behind a datagram this path needs: nothing, but for relayed ones.
+    pub fn path_room(&self, path: &Path) -> (usize, usize) {
+        match path.local {
+            Local::Relay(id) => self.relays.room(id, path.remote),
+            Local::Socket(_) | Local::Tcp(_) => (0, 0),
+        }
+    }
+
+    /// Wraps the open segment for its path, and says on which path the datagram really goes. The segment was begun with the
+    /// room of [`path_room`](Self::path_room), and nothing was handed to the agent since.
+    pub fn wrap(&mut self, _now: Instant, path: Path, out: &mut TransmitBuf) -> Path {
+        match path.local {
+            Local::Relay(id) => self.relays.wrap(id, path, out),
+            Local::Socket(_) | Local::Tcp(_) => path,
+        }
+    }
+
+    /// Candidates, pairs and counters.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            local_candidates: self
+                .locals
+                .iter()
+                .map(|local| CandidateStats {
+                    id: local.id,
+                    candidate: local.candidate.clone(),
+                    url: local.url.clone(),
+                })
+                .collect(),
+            remote_candidates: self
+                .remotes
+                .iter()
+                .map(|remote| CandidateStats {
+                    id: remote.id,
+                    candidate: remote.candidate.clone(),
+                    url: None,
+                })
+                .collect(),
+            pairs: self.pairs.iter().map(|pair| self.pair_stats(pair)).collect(),
+            counters: self.counters,
+        }
+    }
+
+    fn pair_stats(&self, pair: &Pair) -> PairStats {
+        PairStats {
+            id: pair.id,
+            path: pair.path,
+            local: self.locals[pair.local].id,
+            remote: self.remotes[pair.remote].id,
+            state: pair.state,
+            nominated: pair.nominated,
+            selected: self.selected == Some(pair.id),
+            priority: pair.priority,
+            requests_received: pair.requests_received,
+            requests_sent: pair.requests_sent,
+            responses_received: pair.responses_received,
+            responses_sent: pair.responses_sent,
+            consent_requests_sent: pair.consent_requests_sent,
+            current_round_trip_time: pair.rtt,
+            total_round_trip_time: pair.total_rtt,
+        }
+    }
+
+    /// The index of the pair in use: the nominated one, else the best valid one.
+    pub(crate) fn active(&self) -> Option<usize> {
+        if let Some(id) = self.selected {
+            return self.pairs.iter().position(|pair| pair.id == id);
+        }
+        (0..self.pairs.len())
+            .filter(|&index| self.pairs[index].is_valid())
+            .max_by_key(|&index| self.pairs[index].priority)
+    }
+
+    pub(crate) fn pair_on(&self, path: Path) -> Option<usize> {
+        self.pairs.iter().position(|pair| pair.path == path)
+    }
+
+    pub(crate) fn new_consent(now: Instant) -> Consent {
+        Consent {
+            last_response: now,
+            unanswered_since: None,
+            next: now,
+        }
+    }
+}
+
+/// What [`Agent::insert_local`] needs to know.
+#[derive(Debug)]
+pub(crate) struct NewLocal {
+    pub(crate) kind: CandidateKind,
+    pub(crate) local: Local,
+    pub(crate) addr: SocketAddr,
+    pub(crate) base: SocketAddr,
+    pub(crate) local_preference: u16,
+    pub(crate) url: Option<String>,
+    pub(crate) server: Option<IpAddr>,
+}
+
+fn unspecified(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+/// Whether a candidate of a peer can be sent to at all (RFC 8445 §19: candidates are a way to make us attack others).
+fn is_reachable(addr: SocketAddr) -> bool {
+    let ip_ok = match addr.ip() {
+        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
+        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none(),
+    };
+    ip_ok && addr.port() != 0
+}

@@ -1,0 +1,217 @@
+//! Consent freshness (RFC 7675), and the state that follows from it.
+
+use std::time::{Duration, Instant};
+
+use antiphon_stun::TransactionId;
+
+use crate::agent::Agent;
+use crate::candidate::{Candidate, CandidateKind};
+use crate::config::Role;
+use crate::event::{ConnectionState, Event, GatheringState};
+use crate::outgoing::Outgoing;
+use crate::pair::{Check, Consent};
+use crate::stats::PairState;
+
+/// How soon an unanswered consent check is followed by the next, while the pair counts as connected.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// And after that.
+const RETRY_DISCONNECTED: Duration = Duration::from_secs(1);
+
+impl Agent {
+    /// What follows from everything that happened: called at the end of every input.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        self.expire_checks(now);
+        self.nominate(now);
+        self.run_consent(now);
+        self.run_checks(now);
+        self.finish_gathering();
+        self.update_state(now);
+    }
+
+    /// 0.8 to 1.2 of the interval (RFC 7675 §5.1), so that agents do not fall into step.
+    pub(crate) fn draw_consent_interval(&mut self) -> Duration {
+        self.config.consent_interval.mul_f64(0.8 + 0.4 * self.rng.unit())
+    }
+
+    /// Asks for consent on the pair in use and on the one of before a restart. The timer is their own: neither media nor
+    /// other checks put it off.
+    fn run_consent(&mut self, now: Instant) {
+        let timeout = self.config.consent_timeout;
+        if let Some(index) = self.active()
+            && let Some(consent) = &self.pairs[index].consent
+        {
+            if consent.last_response + timeout <= now {
+                self.lose_consent(index);
+            } else if consent.next <= now && !self.config.lite {
+                self.pairs[index].asked_for_consent(now, self.state);
+                self.send_request(now, index);
+            }
+        }
+        self.run_previous_consent(now);
+    }
+
+    fn run_previous_consent(&mut self, now: Instant) {
+        let lite = self.config.lite;
+        let Some(previous) = &mut self.previous else { return };
+        let Some(consent) = &previous.pair.consent else { return };
+        if consent.last_response + self.config.consent_timeout <= now {
+            self.previous = None;
+            return;
+        }
+        if consent.next > now || lite {
+            return;
+        }
+        previous.pair.asked_for_consent(now, self.state);
+        let id = TransactionId::random(&mut self.rng);
+        let role = self.role;
+        let use_candidate = role == Role::Controlling && previous.pair.nominated;
+        previous.pair.outstanding.push(Check {
+            id,
+            sent: now,
+            use_candidate,
+            role,
+        });
+        let check = Outgoing::Check {
+            path: previous.pair.path,
+            id,
+            generation: previous.session.generation,
+            priority: Candidate::compute_priority(CandidateKind::PeerReflexive, u16::MAX),
+            role,
+            use_candidate,
+        };
+        self.push_outgoing(check);
+    }
+
+    fn lose_consent(&mut self, index: usize) {
+        if self.selected != Some(self.pairs[index].id) {
+            self.pairs[index].fail();
+            return;
+        }
+        // RFC 7675 §5.1: nothing more is sent, and only a restart brings consent back.
+        self.consent_expired = true;
+        self.selected = None;
+        self.triggered.clear();
+        for pair in &mut self.pairs {
+            pair.fail();
+        }
+    }
+
+    /// When consent needs attention.
+    pub(crate) fn consent_timeout(&self) -> Option<Instant> {
+        let lite = self.config.lite;
+        let of = |consent: &Consent| {
+            let expiry = consent.last_response + self.config.consent_timeout;
+            if lite { expiry } else { expiry.min(consent.next) }
+        };
+        let active = self.active().and_then(|index| self.pairs[index].consent.as_ref());
+        let silence = active
+            .filter(|_| self.state != ConnectionState::Disconnected)
+            .and_then(|consent| self.silence_deadline(consent));
+        let previous = self.previous.as_ref().and_then(|previous| previous.pair.consent.as_ref());
+        let patience = match (self.checking_since, self.state) {
+            (Some(since), ConnectionState::New | ConnectionState::Checking) => {
+                Some(since + self.config.patience).filter(|_| !self.patience_over)
+            }
+            _ => None,
+        };
+        [active.map(of), previous.map(of), silence, patience]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// When the pair in use counts as disconnected.
+    fn silence_deadline(&self, consent: &Consent) -> Option<Instant> {
+        if self.config.lite {
+            return Some(consent.last_response + self.config.consent_timeout / 2);
+        }
+        consent
+            .unanswered_since
+            .map(|_| consent.last_response + self.config.disconnected_timeout)
+    }
+
+    fn update_state(&mut self, now: Instant) {
+        if self.checking_since.is_some_and(|since| since + self.config.patience <= now) {
+            self.patience_over = true;
+        }
+        let state = self.compute_state(now);
+        let lost = state == ConnectionState::Disconnected && self.state != state;
+        self.set_state(state);
+        if lost {
+            self.look_for_another_pair();
+            self.run_checks(now);
+        }
+    }
+
+    fn compute_state(&self, now: Instant) -> ConnectionState {
+        if self.consent_expired {
+            return ConnectionState::Failed;
+        }
+        if let Some(index) = self.active() {
+            let consent = self.pairs[index].consent.as_ref();
+            let silent = consent
+                .and_then(|consent| self.silence_deadline(consent))
+                .is_some_and(|deadline| deadline <= now);
+            let all_known = self.end_of_remote && self.gathering_state() == GatheringState::Complete;
+            return match (silent, self.selected) {
+                (true, _) => ConnectionState::Disconnected,
+                (false, Some(_)) if all_known => ConnectionState::Completed,
+                (false, _) => ConnectionState::Connected,
+            };
+        }
+        if self.previous.is_some() {
+            return ConnectionState::Connected;
+        }
+        let pending = self.pairs.iter().any(|pair| pair.is_pending()) || self.is_resolving();
+        if pending {
+            return ConnectionState::Checking;
+        }
+        match self.checking_since {
+            // RFC 8863 §4: an empty or failed check list is no failure before the time is over.
+            Some(_) if self.patience_over => ConnectionState::Failed,
+            Some(_) if !self.remotes.is_empty() => ConnectionState::Checking,
+            _ if self.session.generation > 0 => ConnectionState::Checking,
+            _ => ConnectionState::New,
+        }
+    }
+
+    pub(crate) fn set_state(&mut self, state: ConnectionState) {
+        if self.state != state {
+            self.state = state;
+            self.push_event(Event::State(state));
+        }
+    }
+
+    /// The pair in use is silent: every other path is tried again, so that there is somewhere to go when one answers.
+    fn look_for_another_pair(&mut self) {
+        let mut others: Vec<usize> = (0..self.pairs.len())
+            .filter(|&index| Some(self.pairs[index].id) != self.selected)
+            .collect();
+        others.sort_by_key(|&index| std::cmp::Reverse(self.pairs[index].priority));
+        for index in others {
+            let pair = &mut self.pairs[index];
+            pair.fail();
+            pair.state = PairState::Waiting;
+            let id = pair.id;
+            self.trigger(id);
+        }
+    }
+}
+
+impl crate::pair::Pair {
+    fn asked_for_consent(&mut self, now: Instant, state: ConnectionState) {
+        self.consent_requests_sent += 1;
+        if let Some(consent) = &mut self.consent {
+            consent.unanswered_since.get_or_insert(now);
+            let retry = match state {
+                ConnectionState::Disconnected => RETRY_DISCONNECTED,
+                _ => RETRY,
+            };
+            consent.next = now + retry;
+        }
+    }
+}

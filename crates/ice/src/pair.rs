@@ -1,0 +1,250 @@
+//! Candidate pairs and the check list (RFC 8445 §6.1.2).
+
+use std::time::{Duration, Instant};
+
+use antiphon_sansio::Path;
+use antiphon_stun::TransactionId;
+
+use crate::config::Role;
+use crate::stats::PairState;
+
+/// The most pairs in the check list (RFC 8445 §6.1.2.5).
+pub const MAX_PAIRS: usize = 100;
+
+/// Answers awaited for one pair; an older check is forgotten when a newer one needs the place.
+pub(crate) const MAX_OUTSTANDING: usize = 4;
+
+/// One check on its way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Check {
+    pub(crate) id: TransactionId,
+    pub(crate) sent: Instant,
+    pub(crate) use_candidate: bool,
+    pub(crate) role: Role,
+}
+
+/// The checks on their way for one pair, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outstanding {
+    checks: [Option<Check>; MAX_OUTSTANDING],
+}
+
+impl Outstanding {
+    pub(crate) fn push(&mut self, check: Check) {
+        self.checks.rotate_left(1);
+        self.checks[MAX_OUTSTANDING - 1] = Some(check);
+    }
+
+    pub(crate) fn take(&mut self, id: TransactionId) -> Option<Check> {
+        self.checks
+            .iter_mut()
+            .find(|slot| slot.is_some_and(|check| check.id == id))
+            .and_then(Option::take)
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.checks = [None; MAX_OUTSTANDING];
+    }
+}
+
+/// Whether the peer still agrees to be sent to (RFC 7675).
+#[derive(Clone, Debug)]
+pub(crate) struct Consent {
+    /// The latest valid answer; consent lasts from here.
+    pub(crate) last_response: Instant,
+    /// When the latest unanswered request was sent.
+    pub(crate) unanswered_since: Option<Instant>,
+    /// When to ask next.
+    pub(crate) next: Instant,
+}
+
+/// A local and a remote candidate, which is the same as a path: pairs whose local candidates share a base would send the
+/// same datagrams, so only one of them is kept (RFC 8445 §6.1.2.4).
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) id: u64,
+    pub(crate) path: Path,
+    /// Indices into the agent's candidates.
+    pub(crate) local: usize,
+    pub(crate) remote: usize,
+    pub(crate) priority: u64,
+    pub(crate) state: PairState,
+    /// A Binding message with a valid MESSAGE-INTEGRITY came in on this path.
+    pub(crate) authenticated: bool,
+    /// Controlling: the next check carries USE-CANDIDATE, until one is answered.
+    pub(crate) nominating: bool,
+    /// Controlled: when USE-CANDIDATE last came.
+    pub(crate) peer_nominated: Option<Instant>,
+    pub(crate) nominated: bool,
+    pub(crate) outstanding: Outstanding,
+    /// When the checks of this round began; a round ends in success or after `check_timeout`.
+    pub(crate) checking_since: Option<Instant>,
+    /// When an unanswered check may be followed by a fresh one.
+    pub(crate) recheck_at: Option<Instant>,
+    pub(crate) recheck_interval: Duration,
+    pub(crate) consent: Option<Consent>,
+    pub(crate) rtt: Option<Duration>,
+    pub(crate) total_rtt: Duration,
+    pub(crate) requests_received: u64,
+    pub(crate) requests_sent: u64,
+    pub(crate) responses_received: u64,
+    pub(crate) responses_sent: u64,
+    pub(crate) consent_requests_sent: u64,
+}
+
+impl Pair {
+    pub(crate) fn new(id: u64, path: Path, local: usize, remote: usize, priority: u64, state: PairState) -> Self {
+        Self {
+            id,
+            path,
+            local,
+            remote,
+            priority,
+            state,
+            authenticated: false,
+            nominating: false,
+            peer_nominated: None,
+            nominated: false,
+            outstanding: Outstanding::default(),
+            checking_since: None,
+            recheck_at: None,
+            recheck_interval: Duration::ZERO,
+            consent: None,
+            rtt: None,
+            total_rtt: Duration::ZERO,
+            requests_received: 0,
+            requests_sent: 0,
+            responses_received: 0,
+            responses_sent: 0,
+            consent_requests_sent: 0,
+        }
+    }
+
+    pub(crate) fn is_valid(&self) -> bool {
+        self.state == PairState::Succeeded
+    }
+
+    /// Whether a check of it may still succeed.
+    pub(crate) fn is_pending(&self) -> bool {
+        matches!(
+            self.state,
+            PairState::Frozen | PairState::Waiting | PairState::InProgress
+        )
+    }
+
+    /// Whether unanswered checks are followed by fresh ones.
+    pub(crate) fn wants_recheck(&self) -> bool {
+        self.state == PairState::InProgress || (self.nominating && !self.nominated)
+    }
+
+    pub(crate) fn fail(&mut self) {
+        self.state = PairState::Failed;
+        self.nominating = false;
+        self.outstanding.clear();
+        self.checking_since = None;
+        self.recheck_at = None;
+    }
+}
+
+/// RFC 8445 §6.1.2.3: `2^32 * min(G, D) + 2 * max(G, D) + (G > D)`, G the controlling agent's candidate priority.
+pub(crate) fn pair_priority(role: Role, local: u32, remote: u32) -> u64 {
+    let (g, d) = match role {
+        Role::Controlling => (local, remote),
+        Role::Controlled => (remote, local),
+    };
+    (u64::from(g.min(d)) << 32) + 2 * u64::from(g.max(d)) + u64::from(g > d)
+}
+
+/// The slots of RFC 8445 §14.2: on average one new transaction per Ta, with a few in reserve after a pause, so that the
+/// first checks of a session do not wait for each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Pacer {
+    interval: Duration,
+    reserve: Duration,
+    /// The time at which the reserve will be full again.
+    full_at: Option<Instant>,
+}
+
+impl Pacer {
+    pub(crate) fn new(interval: Duration, burst: u32) -> Self {
+        // RFC 8445 §14.2: Ta is 5 ms at least.
+        let interval = interval.max(Duration::from_millis(5));
+        Self {
+            interval,
+            reserve: interval * burst.saturating_sub(1),
+            full_at: None,
+        }
+    }
+
+    /// When the next transaction may start, if not at once.
+    pub(crate) fn earliest(&self) -> Option<Instant> {
+        self.full_at.and_then(|at| at.checked_sub(self.reserve))
+    }
+
+    pub(crate) fn is_ready(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|at| at <= now + self.reserve)
+    }
+
+    pub(crate) fn take(&mut self, now: Instant) {
+        let from = self.full_at.map_or(now, |at| at.max(now));
+        self.full_at = Some(from + self.interval);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_agents_compute_the_same_priority() {
+        let (a, b) = (2_130_706_431, 1_694_498_815);
+        assert_eq!(
+            pair_priority(Role::Controlling, a, b),
+            pair_priority(Role::Controlled, b, a)
+        );
+        assert_ne!(
+            pair_priority(Role::Controlling, a, b),
+            pair_priority(Role::Controlling, b, a)
+        );
+        assert_eq!(pair_priority(Role::Controlling, 2, 1), (1 << 32) + 4 + 1);
+        // The largest priorities do not overflow.
+        assert!(pair_priority(Role::Controlled, u32::MAX, u32::MAX) > u64::MAX - (1 << 32));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn pacing_holds_on_average() {
+        let start = Instant::now();
+        let ta = Duration::from_millis(50);
+        let mut pacer = Pacer::new(ta, 3);
+        let mut sent = 0;
+        let mut now = start;
+        while now <= start + Duration::from_secs(1) {
+            while pacer.is_ready(now) {
+                pacer.take(now);
+                sent += 1;
+            }
+            assert!(pacer.earliest().unwrap() > now);
+            now += Duration::from_millis(1);
+        }
+        assert_eq!(sent, 3 + 20);
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn the_oldest_check_is_forgotten() {
+        let now = Instant::now();
+        let mut outstanding = Outstanding::default();
+        for n in 0..=MAX_OUTSTANDING as u8 {
+            outstanding.push(Check {
+                id: TransactionId([n; 12]),
+                sent: now,
+                use_candidate: false,
+                role: Role::Controlling,
+            });
+        }
+        assert!(outstanding.take(TransactionId([0; 12])).is_none());
+        assert!(outstanding.take(TransactionId([1; 12])).is_some());
+        assert!(outstanding.take(TransactionId([1; 12])).is_none());
+    }
+}
