@@ -363,7 +363,8 @@ impl Agent {
             server,
         } = new;
         // RFC 8445 §5.1.3: the same address on the same base is redundant.
-        let known = |l: &LocalCandidate| l.addr == addr && (l.local == local || l.candidate.kind == CandidateKind::Host);
+        let known =
+            |l: &LocalCandidate| l.addr == addr && (l.local == local || l.candidate.kind == CandidateKind::Host);
         if self.locals.iter().any(known) {
             return false;
         }
@@ -528,10 +529,11 @@ impl Agent {
             return;
         }
         match event {
-            IoEvent::Resolved { request, addrs } if self.take_mdns(request).is_some_and(|query| {
-                self.resolved_mdns(query, &addrs);
-                true
-            }) => {}
+            IoEvent::Resolved { request, addrs }
+                if self.take_mdns(request).is_some_and(|query| {
+                    self.resolved_mdns(query, &addrs);
+                    true
+                }) => {}
             IoEvent::Failed { request, .. } if self.take_mdns(request).is_some() => {}
             other => self.handle_gather_io(now, other),
         }
@@ -571,10 +573,16 @@ impl Agent {
             return relay;
         }
         let mdns = self.mdns.iter().map(|query| query.deadline).min();
-        [relay, mdns, self.gather_timeout(), self.check_timeout(), self.consent_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            relay,
+            mdns,
+            self.gather_timeout(),
+            self.check_timeout(),
+            self.consent_timeout(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// What happened.

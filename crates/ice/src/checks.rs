@@ -61,7 +61,8 @@ impl Agent {
         }
         // RFC 8445 §6.1.2.6: one pair of each foundation is checked first.
         let like_it = self.pairs.iter().any(|pair| {
-            matches!(pair.state, PairState::Waiting | PairState::InProgress) && self.same_foundation(pair, local, remote)
+            matches!(pair.state, PairState::Waiting | PairState::InProgress)
+                && self.same_foundation(pair, local, remote)
         });
         let state = if like_it { PairState::Frozen } else { PairState::Waiting };
         if let Local::Relay(id) = path.local {
@@ -174,7 +175,11 @@ impl Agent {
 
     /// The check was answered, but who sent it is known only when its description comes (RFC 8445 §7.3, trickle ICE).
     fn remember_early(&mut self, path: Path, ufrag: &str, priority: Option<u32>, use_candidate: bool) {
-        if let Some(known) = self.early.iter_mut().find(|check| check.path == path && check.ufrag == ufrag) {
+        if let Some(known) = self
+            .early
+            .iter_mut()
+            .find(|check| check.path == path && check.ufrag == ufrag)
+        {
             known.use_candidate |= use_candidate;
         } else if self.early.len() < MAX_EARLY_CHECKS {
             self.early.push(EarlyCheck {
@@ -237,7 +242,10 @@ impl Agent {
         }
         let limit = self.config.consent_timeout / 3;
         let since = |at: Instant| now.saturating_duration_since(at);
-        let stale = pair.consent.as_ref().is_none_or(|consent| since(consent.last_response) > limit);
+        let stale = pair
+            .consent
+            .as_ref()
+            .is_none_or(|consent| since(consent.last_response) > limit);
         if pair.is_valid() && !(use_candidate && stale && self.selected != Some(pair.id)) {
             self.follow_nomination(now, index);
             return;
@@ -281,7 +289,9 @@ impl Agent {
     /// Controlled: uses the pair if the peer nominated it and it is valid (RFC 8445 §7.3.1.5).
     fn follow_nomination(&mut self, now: Instant, index: usize) {
         let pair = &self.pairs[index];
-        let Some(nominated_at) = pair.peer_nominated else { return };
+        let Some(nominated_at) = pair.peer_nominated else {
+            return;
+        };
         if self.role != Role::Controlled || !pair.is_valid() || self.selected == Some(pair.id) {
             return;
         }
@@ -401,19 +411,20 @@ impl Agent {
         if own.addr == mapped || mapped.is_ipv4() != own.addr.is_ipv4() {
             return;
         }
-        let known = self.locals.iter().position(|l| l.local == own.local && l.addr == mapped);
-        let found = known.or_else(|| {
-            let new = NewLocal {
-                kind: CandidateKind::PeerReflexive,
-                local: own.local,
-                addr: mapped,
-                base: own.addr,
-                local_preference: own.local_preference,
-                url: None,
-                server: None,
-            };
-            self.insert_local(new).then(|| self.locals.len() - 1)
-        });
+        let known = self
+            .locals
+            .iter()
+            .position(|l| l.local == own.local && l.addr == mapped);
+        let new = NewLocal {
+            kind: CandidateKind::PeerReflexive,
+            local: own.local,
+            addr: mapped,
+            base: own.addr,
+            local_preference: own.local_preference,
+            url: None,
+            server: None,
+        };
+        let found = known.or_else(|| self.insert_local(new).then(|| self.locals.len() - 1));
         // The valid pair is made of the address that the peer saw (§7.2.5.3.2); its path and its place stay the same.
         if let Some(found) = found {
             self.pairs[index].local = found;

@@ -111,7 +111,10 @@ impl Agent {
         let silence = active
             .filter(|_| self.state != ConnectionState::Disconnected)
             .and_then(|consent| self.silence_deadline(consent));
-        let previous = self.previous.as_ref().and_then(|previous| previous.pair.consent.as_ref());
+        let previous = self
+            .previous
+            .as_ref()
+            .and_then(|previous| previous.pair.consent.as_ref());
         let patience = match (self.checking_since, self.state) {
             (Some(since), ConnectionState::New | ConnectionState::Checking) => {
                 Some(since + self.config.patience).filter(|_| !self.patience_over)
@@ -135,7 +138,10 @@ impl Agent {
     }
 
     fn update_state(&mut self, now: Instant) {
-        if self.checking_since.is_some_and(|since| since + self.config.patience <= now) {
+        if self
+            .checking_since
+            .is_some_and(|since| since + self.config.patience <= now)
+        {
             self.patience_over = true;
         }
         let state = self.compute_state(now);

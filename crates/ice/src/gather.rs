@@ -181,7 +181,12 @@ impl Agent {
             .collect();
         for (index, url) in urls {
             if url.transport != ServerTransport::Udp {
-                self.candidate_error(&url.to_string(), None, NOT_REACHED, "only UDP servers are supported so far");
+                self.candidate_error(
+                    &url.to_string(),
+                    None,
+                    NOT_REACHED,
+                    "only UDP servers are supported so far",
+                );
             } else if let Ok(ip) = url.host.parse::<IpAddr>() {
                 let addr = SocketAddr::new(ip, url.port);
                 self.gatherer.servers.push(Server { url, addr, index });
@@ -277,7 +282,11 @@ impl Agent {
             return;
         };
         let bind = self.gatherer.binds.swap_remove(index);
-        let known = self.gatherer.bases.iter().any(|base| base.local == local && base.addr == addr);
+        let known = self
+            .gatherer
+            .bases
+            .iter()
+            .any(|base| base.local == local && base.addr == addr);
         if known || addr.ip().is_unspecified() {
             return;
         }
@@ -314,7 +323,11 @@ impl Agent {
                 self.selected = None;
             }
         }
-        if self.previous.as_ref().is_some_and(|previous| previous.pair.path.local == local) {
+        if self
+            .previous
+            .as_ref()
+            .is_some_and(|previous| previous.pair.path.local == local)
+        {
             self.previous = None;
         }
     }
@@ -325,9 +338,16 @@ impl Agent {
     }
 
     fn server_resolved(&mut self, now: Instant, request: u32, addrs: &[IpAddr]) {
-        let Some(resolve) = self.take_resolve(request) else { return };
+        let Some(resolve) = self.take_resolve(request) else {
+            return;
+        };
         if addrs.is_empty() {
-            self.candidate_error(&resolve.url.to_string(), None, NOT_REACHED, "the host name has no address");
+            self.candidate_error(
+                &resolve.url.to_string(),
+                None,
+                NOT_REACHED,
+                "the host name has no address",
+            );
         }
         let v4 = addrs.iter().find(|ip| ip.is_ipv4());
         let v6 = addrs.iter().find(|ip| ip.is_ipv6());
@@ -388,7 +408,12 @@ impl Agent {
 
     /// Sends the next question that waits for a slot. Returns whether there was one.
     pub(crate) fn send_queued_probe(&mut self, now: Instant) -> bool {
-        let Some(index) = self.gatherer.probes.iter().position(|probe| probe.transaction.is_none()) else {
+        let Some(index) = self
+            .gatherer
+            .probes
+            .iter()
+            .position(|probe| probe.transaction.is_none())
+        else {
             return false;
         };
         let id = TransactionId::random(&mut self.rng);
@@ -441,7 +466,10 @@ impl Agent {
         let Some(index) = self.gatherer.probes.iter().position(|probe| {
             probe.base.local == path.local
                 && probe.server == path.remote
-                && probe.transaction.as_ref().is_some_and(|t| t.id() == message.transaction_id())
+                && probe
+                    .transaction
+                    .as_ref()
+                    .is_some_and(|t| t.id() == message.transaction_id())
         }) else {
             return false;
         };
@@ -512,7 +540,14 @@ mod tests {
     fn families_alternate() {
         let list = |texts: &[&str]| -> Vec<IpAddr> { texts.iter().map(|text| text.parse().unwrap()).collect() };
         assert_eq!(
-            interleave(list(&["127.0.0.1", "10.0.0.1", "10.0.0.2", "10.0.0.3", "2001:db8::1", "::1"])),
+            interleave(list(&[
+                "127.0.0.1",
+                "10.0.0.1",
+                "10.0.0.2",
+                "10.0.0.3",
+                "2001:db8::1",
+                "::1"
+            ])),
             list(&["2001:db8::1", "10.0.0.1", "10.0.0.2", "10.0.0.3", "127.0.0.1", "::1"])
         );
     }

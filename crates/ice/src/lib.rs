@@ -1,18 +1,32 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod agent;
 mod candidate;
+mod checks;
 mod config;
+mod consent;
 mod error;
 mod event;
+mod gather;
 mod io;
+mod outgoing;
+mod pair;
+mod relay;
 mod stats;
 
+pub use agent::{
+    Agent, MAX_EARLY_CHECKS, MAX_EVENTS, MAX_IO_REQUESTS, MAX_LOCAL_CANDIDATES, MAX_MDNS_QUERIES, MAX_REMOTE_CANDIDATES,
+};
 pub use candidate::{
     Candidate, CandidateAddress, CandidateKind, MAX_CANDIDATE_LEN, MAX_EXTENSIONS, MAX_NAME_LEN, Protocol, TcpType,
 };
 pub use config::{Config, Credentials, IceServer, Role, ServerKind, ServerTransport, ServerUrl, TransportPolicy};
 pub use error::{CandidateError, CredentialsError, UrlError};
 pub use event::{ConnectionState, Event, GatheringState};
+pub use gather::{MAX_INTERFACES, MAX_PROBES, MAX_SERVERS};
 pub use io::{IoEvent, IoRequest};
+pub use outgoing::MAX_OUTGOING;
+pub use pair::MAX_PAIRS;
+pub use relay::MAX_ALLOCATIONS;
 pub use stats::{CandidateStats, Counters, PairState, PairStats, Stats};

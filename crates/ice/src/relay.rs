@@ -46,8 +46,8 @@ impl Relays {
             .list
             .iter()
             .find(|relay| relay.base.local == path.local && relay.server == path.remote)?;
-        let is_turn =
-            is_channel_data(data) || (is_stun(data) && Message::parse(data).is_ok_and(|m| m.method() != Method::BINDING));
+        let is_turn = is_channel_data(data)
+            || (is_stun(data) && Message::parse(data).is_ok_and(|m| m.method() != Method::BINDING));
         is_turn.then_some(relay.id)
     }
 
@@ -86,7 +86,10 @@ impl Relays {
     }
 
     pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        let relay = self.list.iter_mut().find_map(|relay| relay.client.poll_transmit(now, out).then_some(relay))?;
+        let relay = self
+            .list
+            .iter_mut()
+            .find_map(|relay| relay.client.poll_transmit(now, out).then_some(relay))?;
         Some(Transmit {
             path: Path {
                 local: relay.base.local,
@@ -177,7 +180,13 @@ impl Agent {
         if self.is_closed() {
             return;
         }
-        let ended: Vec<u32> = self.relays.list.iter().filter(|r| r.client.is_ended()).map(|r| r.id).collect();
+        let ended: Vec<u32> = self
+            .relays
+            .list
+            .iter()
+            .filter(|r| r.client.is_ended())
+            .map(|r| r.id)
+            .collect();
         for id in ended {
             self.relay_ended(id);
         }
@@ -230,7 +239,10 @@ impl Agent {
     /// The allocation is gone, and with it every pair that used it.
     fn relay_ended(&mut self, id: u32) {
         let local = Local::Relay(id);
-        let in_use = self.locals.iter().any(|candidate| candidate.local == local && candidate.pairs);
+        let in_use = self
+            .locals
+            .iter()
+            .any(|candidate| candidate.local == local && candidate.pairs);
         if in_use {
             self.socket_closed(local);
         }
