@@ -249,7 +249,7 @@ impl Openssl {
 
 fn run(case: &Case<'_>, seed: u64) -> Outcome<usize> {
     let ours = Arc::new(Certificate::generate(&CertificateParams {
-        algorithm: if seed % 2 == 0 {
+        algorithm: if seed.is_multiple_of(2) {
             KeyAlgorithm::EcdsaP256
         } else {
             KeyAlgorithm::EcdsaP384

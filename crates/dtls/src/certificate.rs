@@ -367,4 +367,32 @@ mod tests {
         ));
         assert!(!Fingerprint::any_matches(&[], ours.der()));
     }
+
+    /// A certificate by RFC 9925: the signature is replaced by nothing, and the algorithm says so.
+    pub(crate) fn unsigned() -> Certificate {
+        let signed = Certificate::generate(&CertificateParams::default()).unwrap();
+        let ecdsa_with_sha256 = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
+        let id_alg_unsigned = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x06, 0x24];
+        let mut der = signed.der.to_vec();
+        while let Some(at) = der.windows(10).position(|window| window == ecdsa_with_sha256) {
+            der[at..at + 10].copy_from_slice(&id_alg_unsigned);
+        }
+        let algorithm = der.windows(10).rposition(|window| window == id_alg_unsigned).unwrap();
+        der.truncate(algorithm + 10);
+        der.extend_from_slice(&[0x03, 0x01, 0x00]);
+        assert_eq!(der[..2], [0x30, 0x82], "a length of two bytes");
+        let length = (der.len() as u16 - 4).to_be_bytes();
+        der[2..4].copy_from_slice(&length);
+        Certificate::from_der(der, signed.pkcs8.to_vec()).unwrap()
+    }
+
+    #[test]
+    fn unsigned_certificates_are_read() {
+        let certificate = unsigned();
+        assert!(
+            certificate
+                .fingerprint(HashAlgorithm::Sha256)
+                .matches(certificate.der())
+        );
+    }
 }
