@@ -5,6 +5,7 @@ use std::str::FromStr;
 use crate::error::{ErrorKind, ParseError};
 use crate::grammar;
 use crate::section::{Ending, Line, Section};
+use crate::text::Text;
 
 /// The longest text that is read, in bytes. A description of ten thousand m-sections fits.
 pub const MAX_LENGTH: usize = 16 << 20;
@@ -62,7 +63,7 @@ impl SessionDescription {
 
     /// Replaces the `o=` line.
     pub fn set_origin(&mut self, origin: &Origin<'_>) {
-        let value = origin.to_string().into_boxed_str();
+        let value = Text::from(origin.to_string());
         if let Some(line) = self.session.lines.iter_mut().find(|line| line.letter == b'o') {
             line.value = value;
         }
@@ -170,7 +171,7 @@ impl fmt::Display for Origin<'_> {
 /// The `m=` line (RFC 8866 §5.14).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaLine {
-    pub(crate) text: Box<str>,
+    pub(crate) text: Text,
     pub(crate) ending: Ending,
     pub(crate) media: Range<u32>,
     pub(crate) port: u16,
@@ -198,7 +199,7 @@ impl MediaLine {
             port_text: media_end + 1..protocol_start - 1,
             protocol: protocol_start..protocol_end,
             formats,
-            text: text.into_boxed_str(),
+            text: text.into(),
         }
     }
 
@@ -251,7 +252,7 @@ impl MediaLine {
         self.port_text.end = new_end as u32;
         self.protocol = shift(self.protocol.start)..shift(self.protocol.end);
         self.formats = shift(self.formats.start)..shift(self.formats.end);
-        self.text = text.into_boxed_str();
+        self.text = text.into();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use nom::bytes::complete::{take_till1, take_while1};
 use nom::character::complete::{char, digit1, space1};
@@ -12,6 +13,7 @@ use nom::{IResult, Parser};
 use crate::description::{MAX_LENGTH, MediaDescription, MediaLine, Origin, SessionDescription};
 use crate::error::{ErrorKind, ParseError};
 use crate::section::{Bandwidth, Connection, Ending, Line, Section};
+use crate::text::Text;
 
 /// A run without spaces.
 pub(crate) fn word(input: &str) -> IResult<&str, &str> {
@@ -90,7 +92,7 @@ pub(crate) fn bandwidth(text: &str) -> Option<Bandwidth<'_>> {
     Some(Bandwidth { kind, value })
 }
 
-fn media_line(text: &str, ending: Ending) -> Option<MediaLine> {
+fn media_line(whole: &Arc<str>, text: &str, ending: Ending) -> Option<MediaLine> {
     let span = |part: &str| -> Range<u32> {
         // `part` is a slice of `text`; its place is the difference of the two addresses.
         let start = part.as_ptr() as usize - text.as_ptr() as usize;
@@ -111,7 +113,7 @@ fn media_line(text: &str, ending: Ending) -> Option<MediaLine> {
         port_text: span(port_text),
         protocol: span(protocol),
         formats: span(formats),
-        text: text.into(),
+        text: Text::part(whole, text),
         ending,
     })
 }
@@ -134,11 +136,13 @@ pub(crate) fn description(text: &str) -> Result<SessionDescription, ParseError> 
             kind: ErrorKind::TooLong,
         });
     }
+    let has_nul = text.as_bytes().contains(&0);
     let mut session = Section {
         lines: Vec::with_capacity(12),
     };
     let mut media: Vec<MediaDescription> = Vec::new();
-    let mut input = text;
+    let whole: Arc<str> = text.into();
+    let mut input = &*whole;
     let mut number = 0;
     while !input.is_empty() {
         number += 1;
@@ -153,7 +157,7 @@ pub(crate) fn description(text: &str) -> Result<SessionDescription, ParseError> 
             current.lines.push(Line {
                 letter: 0,
                 ending,
-                value: Box::default(),
+                value: Text::part(&whole, line),
             });
             input = next;
             continue;
@@ -162,7 +166,7 @@ pub(crate) fn description(text: &str) -> Result<SessionDescription, ParseError> 
             [letter, b'=', ..] if letter.is_ascii_alphabetic() => (*letter, &line[2..]),
             _ => return Err(fail(ErrorKind::Line)),
         };
-        if value.bytes().any(|byte| byte == b'\r' || byte == 0) {
+        if value.as_bytes().contains(&b'\r') || (has_nul && value.as_bytes().contains(&0)) {
             return Err(fail(ErrorKind::Line));
         }
         match number {
@@ -174,7 +178,7 @@ pub(crate) fn description(text: &str) -> Result<SessionDescription, ParseError> 
         }
         if letter == b'm' && number > 3 {
             media.push(MediaDescription {
-                line: media_line(value, ending).ok_or_else(|| fail(ErrorKind::Media))?,
+                line: media_line(&whole, value, ending).ok_or_else(|| fail(ErrorKind::Media))?,
                 section: Section {
                     lines: Vec::with_capacity(32),
                 },
@@ -183,7 +187,7 @@ pub(crate) fn description(text: &str) -> Result<SessionDescription, ParseError> 
             current.lines.push(Line {
                 letter,
                 ending,
-                value: value.into(),
+                value: Text::part(&whole, value),
             });
         }
         input = next;

@@ -6,6 +6,7 @@ mod description;
 mod error;
 mod grammar;
 mod section;
+mod text;
 
 pub use attribute::{
     Attribute, Candidate, Direction, ExtMap, Fingerprint, Fmtp, Group, Msid, Rid, RidDirection, Rtcp, RtcpFeedback,

@@ -5,6 +5,7 @@ use crate::attribute::{
     Simulcast, Ssrc, SsrcGroup,
 };
 use crate::grammar;
+use crate::text::Text;
 
 /// How a line ended in the text that was read, so that it is written back the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,7 +37,7 @@ impl Ending {
 pub struct Line {
     pub(crate) letter: u8,
     pub(crate) ending: Ending,
-    pub(crate) value: Box<str>,
+    pub(crate) value: Text,
 }
 
 impl Line {
@@ -51,7 +52,7 @@ impl Line {
         Self {
             letter: letter as u8,
             ending: Ending::CrLf,
-            value: value.into_boxed_str(),
+            value: value.into(),
         }
     }
 
