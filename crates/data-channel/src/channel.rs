@@ -1,3 +1,10 @@
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use antiphon_sctp::SendOptions;
+
+use crate::Message;
+
 /// Names a channel for as long as the [`DataChannels`](crate::DataChannels) live; unlike a stream id it is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub(crate) u64);
@@ -112,4 +119,76 @@ pub struct ChannelInfo {
     pub messages_received: u64,
     /// Bytes received, without any header.
     pub bytes_received: u64,
+}
+
+/// What the set keeps of a channel.
+#[derive(Debug)]
+pub(crate) struct Channel {
+    pub(crate) init: ChannelInit,
+    pub(crate) state: ChannelState,
+    pub(crate) stream: Option<u16>,
+    /// Our OPEN has not been acknowledged: everything is sent in order (RFC 8832 §6).
+    pub(crate) awaits_ack: bool,
+    /// It has been `Open`.
+    pub(crate) opened: bool,
+    pub(crate) threshold: usize,
+    /// Messages to read, and what each holds of the receive window.
+    pub(crate) inbox: VecDeque<(Message, usize)>,
+    /// A `Readable` event waits in the queue.
+    pub(crate) announced: bool,
+    pub(crate) messages_sent: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) messages_received: u64,
+    pub(crate) bytes_received: u64,
+}
+
+impl Channel {
+    pub(crate) fn new(init: ChannelInit) -> Self {
+        Self {
+            init,
+            state: ChannelState::Connecting,
+            stream: None,
+            awaits_ack: false,
+            opened: false,
+            threshold: 0,
+            inbox: VecDeque::new(),
+            announced: false,
+            messages_sent: 0,
+            bytes_sent: 0,
+            messages_received: 0,
+            bytes_received: 0,
+        }
+    }
+
+    /// How its messages are sent.
+    pub(crate) fn send_options(&self) -> SendOptions {
+        SendOptions {
+            unordered: !self.init.ordered && !self.awaits_ack,
+            max_retransmits: self.init.max_retransmits,
+            lifetime: self
+                .init
+                .max_packet_life_time
+                .map(|milliseconds| Duration::from_millis(milliseconds.into())),
+        }
+    }
+
+    pub(crate) fn info(&self, buffered_amount: usize) -> ChannelInfo {
+        ChannelInfo {
+            id: self.stream,
+            label: self.init.label.clone(),
+            protocol: self.init.protocol.clone(),
+            ordered: self.init.ordered,
+            max_packet_life_time: self.init.max_packet_life_time,
+            max_retransmits: self.init.max_retransmits,
+            negotiated: self.init.negotiated.is_some(),
+            priority: self.init.priority,
+            state: self.state,
+            buffered_amount,
+            buffered_amount_low_threshold: self.threshold,
+            messages_sent: self.messages_sent,
+            bytes_sent: self.bytes_sent,
+            messages_received: self.messages_received,
+            bytes_received: self.bytes_received,
+        }
+    }
 }

@@ -4,8 +4,10 @@
 mod channel;
 mod channels;
 mod config;
+mod dcep;
 mod error;
 mod event;
+mod ids;
 
 pub use antiphon_sctp as sctp;
 pub use channel::{ChannelId, ChannelInfo, ChannelInit, ChannelState, Priority};

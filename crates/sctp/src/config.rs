@@ -24,11 +24,15 @@ pub struct Config {
     pub rto_min: Duration,
     /// RTO.Max.
     pub rto_max: Duration,
+    /// Repeated timeouts double the wait up to here only: over a bad radio link a minute of silence helps nobody, and
+    /// whether the path lives is ICE's business (RFC 7675). As in libwebrtc.
+    pub max_backoff: Duration,
     /// How long a SACK may wait for company (RFC 9260 §6.2).
     pub delayed_ack: Duration,
     /// HB.interval: how long an idle association waits before it asks whether the peer is there.
     pub heartbeat_interval: Duration,
-    /// Association.Max.Retrans: consecutive unanswered timeouts before the peer counts as gone.
+    /// Association.Max.Retrans: consecutive unanswered timeouts before the peer counts as gone. More than the RFC's ten,
+    /// because `max_backoff` makes each one short; about two minutes in all.
     pub max_retransmits: u32,
     /// Max.Init.Retransmits, for INIT and COOKIE ECHO.
     pub max_init_retransmits: u32,
@@ -52,10 +56,11 @@ impl Default for Config {
             rto_initial: Duration::from_millis(500),
             rto_min: Duration::from_millis(200),
             rto_max: Duration::from_secs(60),
+            max_backoff: Duration::from_secs(3),
             delayed_ack: Duration::from_millis(200),
             heartbeat_interval: Duration::from_secs(30),
-            max_retransmits: 10,
-            max_init_retransmits: 8,
+            max_retransmits: 40,
+            max_init_retransmits: 20,
             cookie_lifetime: Duration::from_secs(60),
         }
     }

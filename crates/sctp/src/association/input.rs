@@ -202,9 +202,11 @@ impl Association {
             }
             Arrival::OutOfWindow => 0,
             // What brings the cumulative TSN forward is taken as long as a whole message fits beyond the window: only so can
-            // a buffer full of fragments become messages that can be read.
-            Arrival::InOrder => self.config.receive_buffer + self.config.max_receive_message,
-            Arrival::AboveHole => self.config.receive_buffer,
+            // a buffer full of fragments become messages that can be read. If all of it can be read, the peer has to wait.
+            Arrival::InOrder if self.reassembly.has_incomplete() => {
+                self.config.receive_buffer + self.config.max_receive_message
+            }
+            Arrival::InOrder | Arrival::AboveHole => self.config.receive_buffer,
         };
         if held > limit {
             self.stats.chunks_refused += 1;
@@ -329,10 +331,11 @@ impl Association {
             self.recovery = Some(self.outstanding.next_tsn() - 1);
             self.fast_retransmit = self.outstanding.has_lost();
         }
-        if acked.cumulative_advanced {
+        if acked.bytes > 0 {
             self.rto.progress();
+        }
+        if acked.cumulative_advanced {
             self.timers.set(Timer::T3, now + self.rto.current());
-            self.reset_after_ack();
         }
         if self.outstanding.is_empty() {
             self.timers.stop(Timer::T3);

@@ -168,7 +168,7 @@ impl Association {
             queue: SendQueue::default(),
             outstanding: Outstanding::new(local_tsn),
             congestion: Box::new(NewReno::new(config.max_packet)),
-            rto: Rto::new(config.rto_initial, config.rto_min, config.rto_max),
+            rto: Rto::new(config.rto_initial, config.rto_min, config.rto_max, config.max_backoff),
             peer_window: 0,
             recovery: None,
             window_limited: false,
@@ -193,6 +193,11 @@ impl Association {
     pub fn set_congestion_control(&mut self, controller: Box<dyn CongestionControl>) {
         self.congestion = controller;
         self.congestion.set_max_packet(self.config.max_packet);
+    }
+
+    /// Changes [`Config::remote_port`]. Before [`Self::connect`].
+    pub fn set_remote_port(&mut self, port: u16) {
+        self.config.remote_port = port;
     }
 
     /// The next event.
@@ -230,7 +235,7 @@ impl Association {
             self.handle_heartbeat_timer(now);
         }
         if self.timers.expire(Timer::ReConfig, now) {
-            self.handle_re_config_timer(now);
+            self.handle_re_config_timer();
         }
         if self.timers.expire(Timer::T5, now) {
             self.abort_with(Error::PeerUnreachable);
@@ -428,7 +433,8 @@ impl Association {
         self.heartbeat = Some(self.rng.array());
         self.heartbeat_due = true;
         self.heartbeat_sent = now;
-        self.timers.set(Timer::Heartbeat, now + self.rto.current());
+        self.timers
+            .set(Timer::Heartbeat, now + self.rto.backed_off(self.errors));
     }
 }
 

@@ -66,7 +66,7 @@ impl Association {
             || self.send_shutdown_ack
             || self.heartbeat_due
             || self.forward_due
-            || self.resets.is_due()
+            || self.resets.is_due(self.outstanding.cumulative_ack())
             || (self.peer.is_some() && !self.ended && self.tracker.urgency() == AckUrgency::Now)
     }
 
@@ -116,7 +116,7 @@ impl Association {
                 self.start_t3(now);
             }
         }
-        if self.resets.is_due() && self.reset_len() <= left(out) {
+        if self.resets.is_due(self.outstanding.cumulative_ack()) && self.reset_len() <= left(out) {
             self.write_reset(now, out);
         }
         if self.heartbeat_due

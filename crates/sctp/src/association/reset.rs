@@ -14,8 +14,10 @@ struct Request {
     last_tsn: u64,
     streams: Vec<u16>,
     due: bool,
-    /// The peer lacks data that was sent before the reset; it will be asked again under a new number.
+    /// The peer is not ready; it will be asked again.
     in_progress: bool,
+    /// Transmissions without an answer.
+    tries: u32,
 }
 
 /// A request of the peer that waits for data sent before it (RFC 6525 §5.2.2).
@@ -24,7 +26,16 @@ struct Deferred {
     number: Serial32,
     last_tsn: u64,
     streams: BTreeSet<u16>,
+    /// All streams are meant.
     all: bool,
+    /// The peer has been told "in progress".
+    put_off: bool,
+}
+
+impl Deferred {
+    fn repeats(&self, request: &Self) -> bool {
+        self.last_tsn == request.last_tsn && self.streams == request.streams && self.all == request.all
+    }
 }
 
 /// Stream resets of both directions (RFC 6525).
@@ -37,6 +48,9 @@ pub(super) struct StreamResets {
     expected: Serial32,
     last_result: ResetResult,
     deferred: Option<Deferred>,
+    /// A reset that we first answered by "in progress" and have performed since. Some peers ask for it again under a new
+    /// number: that must not reset what has begun since.
+    performed_late: Option<Deferred>,
     /// `IncomingReset` events that wait in the queue.
     announced: BTreeSet<u16>,
 }
@@ -50,6 +64,7 @@ impl StreamResets {
             expected: Serial32::new(0),
             last_result: ResetResult::NothingToDo,
             deferred: None,
+            performed_late: None,
             announced: BTreeSet::new(),
         }
     }
@@ -63,8 +78,11 @@ impl StreamResets {
         self.announced.remove(&stream);
     }
 
-    pub(super) fn is_due(&self) -> bool {
-        self.request.as_ref().is_some_and(|request| request.due)
+    /// A request waits until everything that was sent before it is acknowledged: so the peer never has to put it off, and
+    /// what stacks do after "in progress" does not matter.
+    pub(super) fn is_due(&self, cumulative_ack: u64) -> bool {
+        let due = |request: &Request| request.due && request.last_tsn <= cumulative_ack;
+        self.request.as_ref().is_some_and(due)
     }
 }
 
@@ -113,6 +131,7 @@ impl Association {
             streams,
             due: true,
             in_progress: false,
+            tries: 0,
         });
     }
 
@@ -129,7 +148,10 @@ impl Association {
             Serial32::new(request.last_tsn as u32),
             request.streams.iter().copied(),
         );
-        self.timers.set(Timer::ReConfig, now + self.rto.current());
+        // The request backs off on its own: losing it says nothing of the data's timer, and the other way round.
+        let wait = self.rto.backed_off(request.tries);
+        request.tries += 1;
+        self.timers.set(Timer::ReConfig, now + wait);
     }
 
     /// How many bytes the request takes.
@@ -140,33 +162,14 @@ impl Association {
             .map_or(0, |request| 24 + 2 * request.streams.len())
     }
 
-    pub(super) fn handle_re_config_timer(&mut self, _now: Instant) {
-        if self.resets.request.as_ref().is_some_and(|request| !request.in_progress) {
-            self.rto.back_off();
-            if !self.count_error() {
-                return;
-            }
-        }
-        self.ask_again();
-    }
-
-    /// Sends the request once more. After "in progress" it gets a new number: some peers answer a number only once.
-    fn ask_again(&mut self) {
+    pub(super) fn handle_re_config_timer(&mut self) {
         let Some(request) = &mut self.resets.request else {
             return;
         };
-        if std::mem::take(&mut request.in_progress) {
-            request.number = self.resets.next_request;
-            self.resets.next_request = request.number.next();
-        }
+        // RFC 6525 §5.1.1: the same request again, under the same number.
         request.due = true;
-    }
-
-    /// The peer's cumulative ack has moved: a reset that waited for it may go on.
-    pub(super) fn reset_after_ack(&mut self) {
-        let reached = |request: &Request| request.in_progress && request.last_tsn <= self.outstanding.cumulative_ack();
-        if self.resets.request.as_ref().is_some_and(reached) {
-            self.ask_again();
+        if !std::mem::take(&mut request.in_progress) {
+            self.count_error();
         }
     }
 
@@ -208,7 +211,11 @@ impl Association {
     fn handle_reset_request(&mut self, number: Serial32, last_tsn: Serial32, streams: StreamIds<'_>) {
         if number == self.resets.expected.minus(1) {
             // RFC 6525 §5.2.1: a retransmission gets the answer that it got before, or by now a better one.
-            self.respond(number, self.resets.last_result);
+            let result = match self.resets.deferred {
+                Some(_) => ResetResult::InProgress,
+                None => self.resets.last_result,
+            };
+            self.respond(number, result);
             return;
         }
         if number != self.resets.expected {
@@ -216,22 +223,38 @@ impl Association {
             return;
         }
         self.resets.expected = number.next();
-        let last_tsn = self.tracker.extend(last_tsn);
-        let mut deferred = self.resets.deferred.take().unwrap_or(Deferred {
+        let request = Deferred {
             number,
-            last_tsn,
-            streams: BTreeSet::new(),
-            all: false,
-        });
-        deferred.number = number;
-        deferred.last_tsn = last_tsn;
-        deferred.all |= streams.is_empty();
-        deferred.streams.extend(streams.iter());
+            last_tsn: self.tracker.extend(last_tsn),
+            streams: streams.iter().collect(),
+            all: streams.is_empty(),
+            put_off: false,
+        };
+        if self
+            .resets
+            .performed_late
+            .take()
+            .is_some_and(|late| late.repeats(&request))
+        {
+            self.resets.last_result = ResetResult::Performed;
+            self.respond(number, ResetResult::Performed);
+            return;
+        }
+        // There is one request at a time: this one takes the place of one that still waits, and includes it.
+        let mut deferred = request;
+        if let Some(waiting) = self.resets.deferred.take() {
+            deferred.streams.extend(waiting.streams);
+            deferred.all |= waiting.all;
+            deferred.put_off = true;
+        }
+        let last_tsn = deferred.last_tsn;
         self.resets.deferred = Some(deferred);
         if last_tsn <= self.tracker.cumulative() {
             self.perform_deferred_reset();
         } else {
-            self.resets.last_result = ResetResult::InProgress;
+            if let Some(deferred) = &mut self.resets.deferred {
+                deferred.put_off = true;
+            }
             self.respond(number, ResetResult::InProgress);
         }
     }
@@ -245,7 +268,7 @@ impl Association {
         };
         // What has arrived is told before the reset.
         self.collect_events();
-        let mut streams: Vec<u16> = deferred.streams.into_iter().collect();
+        let mut streams: Vec<u16> = deferred.streams.iter().copied().collect();
         if deferred.all {
             streams = self.reassembly.reset_all();
         }
@@ -257,6 +280,7 @@ impl Association {
         }
         self.resets.last_result = ResetResult::Performed;
         self.respond(deferred.number, ResetResult::Performed);
+        self.resets.performed_late = Some(deferred).filter(|deferred| deferred.put_off);
     }
 
     fn handle_reset_response(&mut self, now: Instant, response: Serial32, result: ResetResult) {
@@ -269,10 +293,10 @@ impl Association {
                 self.resets.request = Some(Request {
                     in_progress: true,
                     due: false,
+                    tries: 0,
                     ..request
                 });
-                self.timers.set(Timer::ReConfig, now + self.rto.current());
-                self.reset_after_ack();
+                self.timers.set(Timer::ReConfig, now + self.rto.backed_off(0));
             }
             result => {
                 let ok = matches!(result, ResetResult::Performed | ResetResult::NothingToDo);

@@ -153,6 +153,8 @@ pub(crate) struct Reassembly {
     max_message: usize,
     /// Everything that counts against the receive window.
     held: usize,
+    /// Whole messages that wait for earlier ones, in all streams.
+    waiting: usize,
     /// The last fragmented message's size: the next one's buffer is made for it.
     expected_len: usize,
     /// Streams that gained messages and are not announced yet.
@@ -168,6 +170,7 @@ impl Reassembly {
             runs: BTreeMap::new(),
             max_message,
             held: 0,
+            waiting: 0,
             expected_len: 0,
             newly_readable: VecDeque::new(),
             bytes_received: 0,
@@ -188,6 +191,11 @@ impl Reassembly {
     /// Chunks and messages dropped because they broke a rule.
     pub(crate) fn dropped(&self) -> u64 {
         self.dropped
+    }
+
+    /// Whether something is held that cannot be read yet.
+    pub(crate) fn has_incomplete(&self) -> bool {
+        !self.runs.is_empty() || self.waiting > 0
     }
 
     /// Takes a new TSN's chunk.
@@ -277,9 +285,12 @@ impl Reassembly {
             let distance = ssn.distance_from(Serial16::new(stream.next_ssn as u16));
             if distance > 0 {
                 let extended = stream.next_ssn + u64::from(distance as u16);
-                if let Some(same) = stream.waiting.insert(extended, message) {
-                    self.held -= same.data.len() + OVERHEAD;
-                    self.dropped += 1;
+                match stream.waiting.insert(extended, message) {
+                    None => self.waiting += 1,
+                    Some(same) => {
+                        self.held -= same.data.len() + OVERHEAD;
+                        self.dropped += 1;
+                    }
                 }
                 return;
             }
@@ -291,7 +302,7 @@ impl Reassembly {
             self.bytes_received += message.data.len() as u64;
             stream.ready.push_back(message);
             stream.next_ssn += 1;
-            self.bytes_received += stream.release_waiting();
+            stream.release_waiting(&mut self.waiting, &mut self.bytes_received);
         }
         self.announce(id);
     }
@@ -347,11 +358,12 @@ impl Reassembly {
                 && *entry.key() < next
             {
                 let message = entry.remove();
+                self.waiting -= 1;
                 self.bytes_received += message.data.len() as u64;
                 stream.ready.push_back(message);
             }
             stream.next_ssn = next;
-            self.bytes_received += stream.release_waiting();
+            stream.release_waiting(&mut self.waiting, &mut self.bytes_received);
             self.announce(id);
         }
     }
@@ -361,6 +373,7 @@ impl Reassembly {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.next_ssn = 0;
             for (_, message) in std::mem::take(&mut stream.waiting) {
+                self.waiting -= 1;
                 self.held -= message.data.len() + OVERHEAD;
                 self.dropped += 1;
             }
@@ -375,17 +388,16 @@ impl Reassembly {
 }
 
 impl Stream {
-    /// Hands out what has become next; says how many bytes.
-    fn release_waiting(&mut self) -> u64 {
-        let mut bytes = 0;
+    /// Hands out what has become next.
+    fn release_waiting(&mut self, waiting: &mut usize, bytes_received: &mut u64) {
         while let Some(entry) = self.waiting.first_entry()
             && *entry.key() == self.next_ssn
         {
             let message = entry.remove();
-            bytes += message.data.len() as u64;
+            *waiting -= 1;
+            *bytes_received += message.data.len() as u64;
             self.ready.push_back(message);
             self.next_ssn += 1;
         }
-        bytes
     }
 }

@@ -517,7 +517,8 @@ impl Newest {
         if first_try || self.min_rtt.is_some_and(|min| elapsed >= min) {
             self.packet = self.packet.max(Some(sent.packet));
         }
-        if first_try && self.sample.is_none_or(|(packet, _)| packet <= sent.packet) {
+        // A chunk that was already believed lost has waited for other chunks' acknowledgements: its time is not the path's.
+        if first_try && sent.state == State::InFlight && self.sample.is_none_or(|(packet, _)| packet <= sent.packet) {
             self.sample = Some((sent.packet, elapsed));
         }
     }

@@ -10,11 +10,12 @@ pub(crate) struct Rto {
     backoff: u32,
     min: Duration,
     max: Duration,
+    max_backoff: Duration,
     min_rtt: Option<Duration>,
 }
 
 impl Rto {
-    pub(crate) fn new(initial: Duration, min: Duration, max: Duration) -> Self {
+    pub(crate) fn new(initial: Duration, min: Duration, max: Duration, max_backoff: Duration) -> Self {
         Self {
             srtt: None,
             rttvar: Duration::ZERO,
@@ -22,6 +23,7 @@ impl Rto {
             backoff: 0,
             min,
             max,
+            max_backoff,
             min_rtt: None,
         }
     }
@@ -35,7 +37,13 @@ impl Rto {
     }
 
     pub(crate) fn current(&self) -> Duration {
-        self.base.saturating_mul(1 << self.backoff.min(16)).min(self.max)
+        self.backed_off(self.backoff)
+    }
+
+    /// The timeout after this many unanswered tries.
+    pub(crate) fn backed_off(&self, tries: u32) -> Duration {
+        let cap = self.max_backoff.max(self.base);
+        self.base.saturating_mul(1 << tries.min(16)).min(cap)
     }
 
     pub(crate) fn measured(&mut self, rtt: Duration) {
@@ -79,7 +87,7 @@ mod tests {
     #[test]
     fn follows_the_rfc() {
         let ms = Duration::from_millis;
-        let mut rto = Rto::new(ms(500), ms(200), ms(60_000));
+        let mut rto = Rto::new(ms(500), ms(200), ms(60_000), ms(3000));
         assert_eq!(rto.current(), ms(500));
         rto.measured(ms(100));
         assert_eq!(rto.current(), ms(300), "SRTT + 4 * RTT/2");
@@ -90,12 +98,12 @@ mod tests {
         for _ in 0..30 {
             rto.back_off();
         }
-        assert_eq!(rto.current(), ms(60_000));
+        assert_eq!(rto.current(), ms(3000));
         for _ in 0..50 {
             rto.measured(ms(1));
         }
         assert_eq!(rto.current(), ms(200));
-        let mut hinted = Rto::new(ms(500), ms(200), ms(60_000));
+        let mut hinted = Rto::new(ms(500), ms(200), ms(60_000), ms(3000));
         hinted.hint(ms(20));
         assert_eq!(hinted.current(), ms(200));
     }

@@ -1,0 +1,417 @@
+mod input;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_sctp::{Association, SendOptions};
+use bytes::{Bytes, BytesMut};
+
+use crate::channel::Channel;
+use crate::dcep::{Dcep, ppid};
+use crate::ids::IdPool;
+use crate::{
+    ChannelId, ChannelInfo, ChannelInit, ChannelState, Config, DtlsRole, Event, Message, MessageKind, OpenError,
+    SendError, Stats,
+};
+
+/// Closed channels that wait for [`DataChannels::forget`]. Beyond that the oldest is forgotten.
+const MAX_CLOSED: usize = 256;
+/// Events that wait. Beyond that the peer's new channels are refused.
+const MAX_EVENTS: usize = 4096;
+/// The peer's limit on messages until it is known: what an absent `a=max-message-size` means (RFC 8841 §6.1).
+const DEFAULT_MAX_MESSAGE: usize = 65_536;
+
+/// Who has a stream. A stream is free again only when both of its directions have been reset (RFC 8831 §6.7).
+#[derive(Debug, Default)]
+struct Slot {
+    /// None if the peer opened something that we refused.
+    channel: Option<ChannelId>,
+    /// Our side's reset has been asked for.
+    closing: bool,
+    outgoing_reset: bool,
+    incoming_reset: bool,
+    /// The peer has used the stream anew and reset it again, all before its answer to our reset reached us. Applies to the
+    /// channel whose OPEN waits.
+    reset_again: bool,
+}
+
+/// All data channels of one transport, and the association that carries them.
+#[derive(Debug)]
+pub struct DataChannels {
+    association: Association,
+    max_channels: usize,
+    ids: Option<IdPool>,
+    connected: bool,
+    ended: bool,
+    channels: BTreeMap<ChannelId, Channel>,
+    slots: BTreeMap<u16, Slot>,
+    closed: VecDeque<ChannelId>,
+    next_id: u64,
+    remote_max_message: usize,
+    events: VecDeque<Event>,
+    stats: Stats,
+}
+
+impl DataChannels {
+    /// Channels that can be opened; nothing is sent before [`Self::start`].
+    pub fn new(config: Config, now: Instant, rng: Rng) -> Self {
+        Self {
+            association: Association::new(config.association, now, rng),
+            max_channels: config.max_channels,
+            ids: None,
+            connected: false,
+            ended: false,
+            channels: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            closed: VecDeque::new(),
+            next_id: 0,
+            remote_max_message: DEFAULT_MAX_MESSAGE,
+            events: VecDeque::new(),
+            stats: Stats::default(),
+        }
+    }
+
+    /// DTLS is up: connects the association, gives ids to the channels that wait, and opens them.
+    ///
+    /// `remote_max_message_size` is the peer's `a=max-message-size`: 0 means no limit, 65536 if the attribute is absent
+    /// (RFC 8841 §6.1). `remote_port` is its `a=sctp-port`. A second call changes the message size only.
+    pub fn start(&mut self, now: Instant, role: DtlsRole, remote_max_message_size: usize, remote_port: u16) {
+        self.remote_max_message = match remote_max_message_size {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        if self.ids.is_some() || self.ended {
+            return;
+        }
+        self.ids = Some(IdPool::new(role));
+        let waiting: Vec<ChannelId> = self.channels.keys().copied().collect();
+        for id in waiting {
+            let channel = &self.channels[&id];
+            if channel.state == ChannelState::Connecting && self.give_stream(now, id).is_err() {
+                self.set_closed(id);
+            }
+        }
+        self.association.set_remote_port(remote_port);
+        self.association.connect(now);
+        self.pump(now);
+    }
+
+    /// Opens a channel. Before [`Self::start`] its id is not known yet unless it is negotiated; it opens when the association
+    /// is up.
+    pub fn open(&mut self, now: Instant, init: ChannelInit) -> Result<ChannelId, OpenError> {
+        if init.label.len() > usize::from(u16::MAX) || init.protocol.len() > usize::from(u16::MAX) {
+            return Err(OpenError::TooLong);
+        }
+        if init.max_packet_life_time.is_some() && init.max_retransmits.is_some() {
+            return Err(OpenError::TwoLimits);
+        }
+        if self.ended {
+            return Err(OpenError::Closed);
+        }
+        if let Some(id) = init.negotiated {
+            if id >= self.stream_limit() {
+                return Err(OpenError::InvalidId);
+            }
+            if self.slots.contains_key(&id) {
+                return Err(OpenError::IdInUse);
+            }
+        }
+        if self.live_channels() >= self.max_channels {
+            return Err(OpenError::NoFreeId);
+        }
+        let id = self.add(Channel::new(init));
+        if self.ids.is_some() || self.channels[&id].init.negotiated.is_some() {
+            if let Err(error) = self.give_stream(now, id) {
+                self.channels.remove(&id);
+                return Err(error);
+            }
+            if self.connected {
+                self.set_open(id);
+            }
+        }
+        Ok(id)
+    }
+
+    fn live_channels(&self) -> usize {
+        self.channels.len() - self.closed.len()
+    }
+
+    /// Ids below this exist.
+    fn stream_limit(&self) -> u16 {
+        self.association.outgoing_streams().unwrap_or(u16::MAX).min(u16::MAX)
+    }
+
+    fn add(&mut self, channel: Channel) -> ChannelId {
+        let id = ChannelId(self.next_id);
+        self.next_id += 1;
+        self.channels.insert(id, channel);
+        id
+    }
+
+    /// Gives the channel its stream and announces it to the peer.
+    fn give_stream(&mut self, now: Instant, id: ChannelId) -> Result<(), OpenError> {
+        let limit = self.stream_limit();
+        let channel = self.channels.get_mut(&id).expect("the caller has it");
+        let stream = match (channel.stream, channel.init.negotiated, &mut self.ids) {
+            (Some(_), ..) => return Ok(()),
+            (None, Some(stream), _) => stream,
+            (None, None, Some(ids)) => {
+                let slots = &self.slots;
+                ids.take(limit, |id| slots.contains_key(&id))
+                    .ok_or(OpenError::NoFreeId)?
+            }
+            (None, None, None) => return Ok(()),
+        };
+        if channel.init.negotiated.is_none() {
+            let open = Dcep::Open(channel.init.clone()).write();
+            let reliable = SendOptions::default();
+            self.association
+                .send(now, stream, ppid::DCEP, open, reliable)
+                .map_err(|_| OpenError::NoFreeId)?;
+            channel.awaits_ack = true;
+        }
+        channel.stream = Some(stream);
+        self.association
+            .set_buffered_amount_low_threshold(stream, channel.threshold);
+        let slot = Slot {
+            channel: Some(id),
+            ..Slot::default()
+        };
+        self.slots.insert(stream, slot);
+        Ok(())
+    }
+
+    /// Queues a message.
+    pub fn send(&mut self, now: Instant, channel: ChannelId, message: Message) -> Result<(), SendError> {
+        let channel = self.channels.get_mut(&channel).ok_or(SendError::Closed)?;
+        let stream = match (channel.state, channel.stream) {
+            (ChannelState::Open, Some(stream)) => stream,
+            (ChannelState::Connecting, _) => return Err(SendError::NotOpen),
+            _ => return Err(SendError::Closed),
+        };
+        let size = message.data.len();
+        if size > self.remote_max_message {
+            return Err(SendError::TooLarge {
+                size,
+                limit: self.remote_max_message,
+            });
+        }
+        if message.kind == MessageKind::Text && std::str::from_utf8(&message.data).is_err() {
+            return Err(SendError::NotUtf8);
+        }
+        // RFC 8831 §6.6: SCTP has no empty messages; one byte stands for none.
+        let (ppid, data) = match (message.kind, size) {
+            (MessageKind::Text, 0) => (ppid::STRING_EMPTY, Bytes::from_static(&[0])),
+            (MessageKind::Binary, 0) => (ppid::BINARY_EMPTY, Bytes::from_static(&[0])),
+            (MessageKind::Text, _) => (ppid::STRING, message.data),
+            (MessageKind::Binary, _) => (ppid::BINARY, message.data),
+        };
+        self.association
+            .send(now, stream, ppid, data, channel.send_options())
+            .map_err(|error| match error {
+                antiphon_sctp::SendError::BufferFull => SendError::BufferFull,
+                _ => SendError::Closed,
+            })?;
+        channel.messages_sent += 1;
+        channel.bytes_sent += size as u64;
+        Ok(())
+    }
+
+    /// Takes the channel's next message and gives its bytes back to the receive window.
+    pub fn read(&mut self, channel: ChannelId) -> Option<Message> {
+        let (message, held) = self.channels.get_mut(&channel)?.inbox.pop_front()?;
+        self.association.release(held);
+        Some(message)
+    }
+
+    /// Closes the channel (W3C `close()`): what is queued is sent first, then the streams are reset. Ends with `Closed`.
+    pub fn close_channel(&mut self, now: Instant, channel: ChannelId) {
+        let Some(found) = self.channels.get_mut(&channel) else {
+            return;
+        };
+        if matches!(found.state, ChannelState::Closing | ChannelState::Closed) {
+            return;
+        }
+        match found.stream {
+            Some(stream) if !self.ended && self.ids.is_some() => {
+                found.state = ChannelState::Closing;
+                self.reset_our_side(now, stream);
+            }
+            stream => {
+                if let Some(stream) = stream {
+                    self.slots.remove(&stream);
+                }
+                self.set_closed(channel);
+            }
+        }
+    }
+
+    fn reset_our_side(&mut self, now: Instant, stream: u16) {
+        if let Some(slot) = self.slots.get_mut(&stream)
+            && !slot.closing
+        {
+            slot.closing = true;
+            self.association.reset_stream(now, stream);
+        }
+    }
+
+    /// Drops what is left of a closed channel: unread messages and its [`ChannelInfo`].
+    pub fn forget(&mut self, channel: ChannelId) {
+        if let Some(at) = self.closed.iter().position(|id| *id == channel) {
+            self.closed.remove(at);
+            self.drop_channel(channel);
+        }
+    }
+
+    fn drop_channel(&mut self, id: ChannelId) {
+        if let Some(channel) = self.channels.remove(&id) {
+            for (_, held) in channel.inbox {
+                self.association.release(held);
+            }
+        }
+    }
+
+    fn set_open(&mut self, id: ChannelId) {
+        let channel = self.channels.get_mut(&id).expect("the caller has it");
+        channel.state = ChannelState::Open;
+        channel.opened = true;
+        self.stats.channels_opened += 1;
+        self.events.push_back(Event::Open(id));
+    }
+
+    fn set_closed(&mut self, id: ChannelId) {
+        let channel = self.channels.get_mut(&id).expect("the caller has it");
+        if channel.state == ChannelState::Closed {
+            return;
+        }
+        channel.state = ChannelState::Closed;
+        self.stats.channels_closed += u64::from(channel.opened);
+        self.events.push_back(Event::Closed(id));
+        self.closed.push_back(id);
+        if self.closed.len() > MAX_CLOSED
+            && let Some(oldest) = self.closed.pop_front()
+        {
+            self.drop_channel(oldest);
+        }
+    }
+
+    /// Bytes of the channel's messages that have not been sent for the first time.
+    pub fn buffered_amount(&self, channel: ChannelId) -> usize {
+        match self.channels.get(&channel) {
+            Some(channel) if channel.state != ChannelState::Closed => {
+                channel.stream.map_or(0, |s| self.association.buffered_amount(s))
+            }
+            _ => 0,
+        }
+    }
+
+    /// At which buffered amount, on the way down, `BufferedAmountLow` is told. 0 at first.
+    pub fn set_buffered_amount_low_threshold(&mut self, channel: ChannelId, bytes: usize) {
+        let Some(channel) = self.channels.get_mut(&channel) else {
+            return;
+        };
+        channel.threshold = bytes;
+        if let (Some(stream), false) = (channel.stream, channel.state == ChannelState::Closed) {
+            self.association.set_buffered_amount_low_threshold(stream, bytes);
+        }
+    }
+
+    /// What is known of the channel; `None` after [`Self::forget`].
+    pub fn info(&self, channel: ChannelId) -> Option<ChannelInfo> {
+        let found = self.channels.get(&channel)?;
+        Some(found.info(self.buffered_amount(channel)))
+    }
+
+    /// Where the channel stands; `None` after [`Self::forget`].
+    pub fn state(&self, channel: ChannelId) -> Option<ChannelState> {
+        self.channels.get(&channel).map(|channel| channel.state)
+    }
+
+    /// Every channel that has not been forgotten, oldest first.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.channels.keys().copied()
+    }
+
+    /// Takes one SCTP packet from DTLS.
+    pub fn handle_packet(&mut self, now: Instant, packet: BytesMut) {
+        self.association.handle_packet(now, packet);
+        self.pump(now);
+    }
+
+    /// Runs what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.association.handle_timeout(now);
+        self.pump(now);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.association.poll_timeout()
+    }
+
+    /// Writes one SCTP packet into a new segment of `out` and leaves the segment open; `false` if there is nothing to send
+    /// or no room for a segment.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+        let wrote = self.association.poll_transmit(now, out);
+        self.pump(now);
+        wrote
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if let Event::Readable(id) = event
+            && let Some(channel) = self.channels.get_mut(&id)
+        {
+            channel.announced = false;
+        }
+        Some(event)
+    }
+
+    /// Closes the association in an orderly way: what is queued is delivered first. Ends with `Closed` for every channel and
+    /// `Disconnected`.
+    pub fn close(&mut self, now: Instant) {
+        self.association.close(now);
+        self.pump(now);
+    }
+
+    /// Ends everything at once; the peer is told by ABORT. What `RTCPeerConnection.close()` wants.
+    pub fn abort(&mut self, now: Instant) {
+        self.association.abort(now);
+        self.pump(now);
+    }
+
+    /// A round-trip time measured by ICE, a hint for the first timers.
+    pub fn set_rtt(&mut self, rtt: Duration) {
+        self.association.set_rtt(rtt);
+    }
+
+    /// Changes the largest SCTP packet in bytes.
+    pub fn set_max_packet(&mut self, bytes: usize) {
+        self.association.set_max_packet(bytes);
+    }
+
+    /// The state of the association underneath.
+    pub fn association_state(&self) -> antiphon_sctp::State {
+        self.association.state()
+    }
+
+    /// How many channels the peer lets us open in all (W3C `maxChannels`); known once the association is up.
+    pub fn max_channels(&self) -> Option<u16> {
+        self.association.outgoing_streams()
+    }
+
+    /// The largest message in bytes that the peer takes; `usize::MAX` if it has no limit.
+    pub fn max_message_size(&self) -> usize {
+        self.remote_max_message
+    }
+
+    /// Figures.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            association: self.association.stats(),
+            ..self.stats
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! Two sets of channels over a virtual network.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use antiphon_data_channel::{
+    ChannelId, ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Event, Message, OpenError, SendError,
+};
+use antiphon_sansio::{Rng, TransmitBuf};
+use bytes::BytesMut;
+
+struct Pair {
+    now: Instant,
+    ends: [DataChannels; 2],
+    events: [Vec<Event>; 2],
+    loss: f64,
+    rng: Rng,
+    wire: VecDeque<(Instant, usize, Vec<u8>)>,
+    out: TransmitBuf,
+}
+
+const DELAY: Duration = Duration::from_millis(5);
+
+impl Pair {
+    fn new(seed: u64, config: Config) -> Self {
+        #[allow(clippy::disallowed_methods)]
+        let now = Instant::now();
+        let rng = Rng::from_u64(seed);
+        Self {
+            now,
+            ends: ["a", "b"].map(|label| DataChannels::new(config.clone(), now, rng.fork(label))),
+            events: [Vec::new(), Vec::new()],
+            loss: 0.0,
+            rng: rng.fork("network"),
+            wire: VecDeque::new(),
+            out: TransmitBuf::new(2000, 1500),
+        }
+    }
+
+    fn connected(seed: u64) -> Self {
+        let mut pair = Self::new(seed, Config::default());
+        pair.start();
+        pair.run(Duration::from_secs(1));
+        assert!(pair.events.iter().all(|events| events.contains(&Event::Connected)));
+        pair
+    }
+
+    fn start(&mut self) {
+        self.ends[0].start(self.now, DtlsRole::Client, 262_144, 5000);
+        self.ends[1].start(self.now, DtlsRole::Server, 262_144, 5000);
+    }
+
+    fn drain(&mut self) {
+        for end in 0..2 {
+            loop {
+                self.out.clear();
+                if !self.ends[end].poll_transmit(self.now, &mut self.out) {
+                    break;
+                }
+                let range = self.out.finish();
+                if self.rng.unit() >= self.loss {
+                    let bytes = self.out.bytes(range).to_vec();
+                    self.wire.push_back((self.now + DELAY, 1 - end, bytes));
+                }
+            }
+            self.events[end].extend(std::iter::from_fn(|| self.ends[end].poll_event()));
+        }
+    }
+
+    /// Runs for `time`, or until nothing is left to happen.
+    fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            self.drain();
+            let arrival = self.wire.front().map(|(at, ..)| *at);
+            let timeout = self.ends.iter().filter_map(DataChannels::poll_timeout).min();
+            let Some(next) = arrival.into_iter().chain(timeout).min().filter(|at| *at <= end) else {
+                self.now = end;
+                return;
+            };
+            self.now = self.now.max(next);
+            while self.wire.front().is_some_and(|(at, ..)| *at <= self.now) {
+                let (_, to, bytes) = self.wire.pop_front().unwrap();
+                self.ends[to].handle_packet(self.now, BytesMut::from(&bytes[..]));
+            }
+            self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
+        }
+    }
+
+    fn open(&mut self, end: usize, init: ChannelInit) -> ChannelId {
+        self.ends[end].open(self.now, init).unwrap()
+    }
+
+    fn send(&mut self, end: usize, id: ChannelId, message: Message) {
+        self.ends[end].send(self.now, id, message).unwrap();
+    }
+
+    fn incoming(&self, end: usize) -> Vec<ChannelId> {
+        let ids = self.events[end].iter().filter_map(|event| match event {
+            Event::Incoming(id) => Some(*id),
+            _ => None,
+        });
+        ids.collect()
+    }
+
+    fn clear(&mut self) {
+        self.events.iter_mut().for_each(Vec::clear);
+    }
+}
+
+#[test]
+fn opened_before_start_and_after() {
+    let mut pair = Pair::new(1, Config::default());
+    let init = ChannelInit {
+        protocol: "p".into(),
+        ordered: false,
+        max_retransmits: Some(2),
+        ..ChannelInit::new("first")
+    };
+    let first = pair.open(0, init);
+    assert_eq!(pair.ends[0].info(first).unwrap().id, None);
+    assert_eq!(
+        pair.ends[0].send(pair.now, first, Message::text("x")),
+        Err(SendError::NotOpen)
+    );
+    let theirs = pair.open(1, ChannelInit::new("theirs"));
+    pair.start();
+    assert_eq!(
+        pair.ends[0].info(first).unwrap().id,
+        Some(0),
+        "the DTLS client uses even ids"
+    );
+    assert_eq!(pair.ends[1].info(theirs).unwrap().id, Some(1));
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.events[0][..2], [Event::Connected, Event::Open(first)]);
+    let seen = pair.ends[1].info(pair.incoming(1)[0]).unwrap();
+    assert_eq!(
+        (seen.label.as_str(), seen.protocol.as_str(), seen.id),
+        ("first", "p", Some(0))
+    );
+    assert_eq!(
+        (seen.ordered, seen.max_retransmits, seen.negotiated),
+        (false, Some(2), false)
+    );
+    assert_eq!(seen.state, ChannelState::Open);
+    let late = pair.open(0, ChannelInit::new("late"));
+    assert_eq!(pair.ends[0].info(late).unwrap().id, Some(2));
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.incoming(1).len(), 2);
+}
+
+#[test]
+fn data_may_follow_open_at_once() {
+    let mut pair = Pair::connected(2);
+    let init = ChannelInit {
+        ordered: false,
+        ..ChannelInit::new("chat")
+    };
+    let id = pair.open(0, init);
+    let messages = [
+        Message::text("Cookies 4 life"),
+        Message::text(""),
+        Message::binary(vec![1, 2, 3]),
+        Message::binary(vec![]),
+        Message::binary(vec![7; 200_000]),
+    ];
+    for message in &messages {
+        pair.send(0, id, message.clone());
+    }
+    pair.run(Duration::from_secs(2));
+    let there = pair.incoming(1)[0];
+    let got: Vec<_> = std::iter::from_fn(|| pair.ends[1].read(there)).collect();
+    assert_eq!(got, messages, "in order until the ACK has come (RFC 8832 §6)");
+    let info = pair.ends[1].info(there).unwrap();
+    assert_eq!((info.messages_received, info.bytes_received), (5, 200_017));
+    assert!(pair.events[1].contains(&Event::Readable(there)));
+    pair.send(1, there, Message::text("back"));
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.ends[0].read(id), Some(Message::text("back")));
+}
+
+#[test]
+fn negotiated_channels_speak_no_dcep() {
+    let mut pair = Pair::new(3, Config::default());
+    let init = ChannelInit {
+        negotiated: Some(77),
+        ..ChannelInit::new("both")
+    };
+    let ids = [0, 1].map(|end| pair.open(end, init.clone()));
+    let refused = |id| ChannelInit {
+        negotiated: Some(id),
+        ..ChannelInit::default()
+    };
+    assert_eq!(pair.ends[0].open(pair.now, refused(77)), Err(OpenError::IdInUse));
+    assert_eq!(pair.ends[0].open(pair.now, refused(65_535)), Err(OpenError::InvalidId));
+    pair.start();
+    pair.run(Duration::from_secs(1));
+    for end in 0..2 {
+        assert!(pair.events[end].contains(&Event::Open(ids[end])));
+        assert!(pair.incoming(end).is_empty());
+    }
+    pair.send(1, ids[1], Message::text("hello"));
+    pair.run(Duration::from_secs(1));
+    assert_eq!(pair.ends[0].read(ids[0]), Some(Message::text("hello")));
+}
+
+#[test]
+fn close_delivers_first_and_frees_the_id_after_both_resets() {
+    for seed in 0..20 {
+        let mut pair = Pair::connected(seed);
+        pair.loss = 0.2;
+        for round in 0..5 {
+            pair.clear();
+            let id = pair.open(0, ChannelInit::new("again"));
+            assert_eq!(
+                pair.ends[0].info(id).unwrap().id,
+                Some(0),
+                "the lowest id is used again"
+            );
+            pair.send(0, id, Message::binary(vec![round; 50_000]));
+            let now = pair.now;
+            pair.ends[0].close_channel(now, id);
+            assert_eq!(pair.ends[0].state(id), Some(ChannelState::Closing));
+            assert_eq!(
+                pair.ends[0].send(pair.now, id, Message::text("late")),
+                Err(SendError::Closed)
+            );
+            // Another one while this one closes must not get its id.
+            let other = pair.open(0, ChannelInit::new("other"));
+            assert_eq!(pair.ends[0].info(other).unwrap().id, Some(2));
+            let now = pair.now;
+            pair.ends[0].close_channel(now, other);
+            pair.run(Duration::from_secs(60));
+            let there = pair.incoming(1)[0];
+            assert_eq!(
+                pair.ends[1].read(there),
+                Some(Message::binary(vec![round; 50_000])),
+                "seed {seed}"
+            );
+            assert!(
+                pair.events[0].contains(&Event::Closed(id)),
+                "seed {seed}, round {round}"
+            );
+            let at = |event| pair.events[1].iter().position(|e| *e == event);
+            assert!(at(Event::Readable(there)) < at(Event::Closing(there)));
+            assert!(at(Event::Closing(there)) < at(Event::Closed(there)));
+            pair.ends[1].forget(there);
+            assert_eq!(pair.ends[1].info(there), None);
+        }
+    }
+}
+
+#[test]
+fn both_ends_close_at_once() {
+    let mut pair = Pair::connected(4);
+    let id = pair.open(0, ChannelInit::new("x"));
+    pair.run(Duration::from_secs(1));
+    let there = pair.incoming(1)[0];
+    let now = pair.now;
+    pair.ends[0].close_channel(now, id);
+    pair.ends[1].close_channel(now, there);
+    pair.run(Duration::from_secs(5));
+    assert_eq!(pair.events[0].last(), Some(&Event::Closed(id)));
+    assert_eq!(pair.events[1].last(), Some(&Event::Closed(there)));
+    assert_eq!(pair.ends[0].stats().channels_closed, 1);
+}
+
+#[test]
+fn a_closed_channel_makes_room_at_once_for_the_next_with_its_id() {
+    // Opening again the moment `Closed` is seen: the OPEN may overtake the peer's view of its own reset.
+    for seed in 0..30 {
+        let mut pair = Pair::connected(seed);
+        pair.loss = 0.3;
+        let mut id = pair.open(0, ChannelInit::new("0"));
+        for round in 1..6 {
+            let now = pair.now;
+            pair.ends[0].close_channel(now, id);
+            while !pair.events[0].contains(&Event::Closed(id)) {
+                pair.run(Duration::from_millis(1));
+            }
+            id = pair.open(0, ChannelInit::new(round.to_string()));
+            assert_eq!(pair.ends[0].info(id).unwrap().id, Some(0));
+            pair.send(0, id, Message::text(round.to_string()));
+        }
+        pair.run(Duration::from_secs(60));
+        let last = *pair.incoming(1).last().unwrap();
+        assert_eq!(pair.ends[1].info(last).unwrap().label, "5", "seed {seed}");
+        assert_eq!(pair.ends[1].read(last), Some(Message::text("5")));
+        assert_eq!(pair.ends[1].stats().messages_invalid, 0);
+    }
+}
+
+#[test]
+fn sizes_and_arguments_are_checked() {
+    let mut pair = Pair::connected(5);
+    let id = pair.open(0, ChannelInit::new("x"));
+    let too_large = SendError::TooLarge {
+        size: 262_145,
+        limit: 262_144,
+    };
+    assert_eq!(
+        pair.ends[0].send(pair.now, id, Message::binary(vec![0; 262_145])),
+        Err(too_large)
+    );
+    pair.send(0, id, Message::binary(vec![0; 262_144]));
+    let both = ChannelInit {
+        max_retransmits: Some(1),
+        max_packet_life_time: Some(1),
+        ..ChannelInit::default()
+    };
+    assert_eq!(pair.ends[0].open(pair.now, both), Err(OpenError::TwoLimits));
+    let long = ChannelInit::new("x".repeat(65_536));
+    assert_eq!(pair.ends[0].open(pair.now, long), Err(OpenError::TooLong));
+    let long = pair.open(0, ChannelInit::new("x".repeat(65_535)));
+    pair.run(Duration::from_secs(1));
+    let there = pair.incoming(1)[1];
+    assert_eq!(pair.ends[1].info(there).unwrap().label.len(), 65_535);
+    assert_eq!(pair.ends[0].state(long), Some(ChannelState::Open));
+}
+
+#[test]
+fn what_is_not_read_holds_the_window() {
+    let mut config = Config::default();
+    config.association.receive_buffer = 100_000;
+    let mut pair = Pair::new(6, config);
+    pair.start();
+    pair.run(Duration::from_secs(1));
+    let id = pair.open(0, ChannelInit::new("x"));
+    pair.ends[0].set_buffered_amount_low_threshold(id, 10_000);
+    for n in 0..100 {
+        pair.send(0, id, Message::binary(vec![n; 5000]));
+    }
+    pair.run(Duration::from_secs(20));
+    assert!(pair.ends[0].buffered_amount(id) > 350_000);
+    assert!(!pair.events[0].contains(&Event::BufferedAmountLow(id)));
+    let there = pair.incoming(1)[0];
+    let mut got = 0;
+    for _ in 0..200 {
+        got += std::iter::from_fn(|| pair.ends[1].read(there)).count();
+        pair.run(Duration::from_millis(100));
+    }
+    assert_eq!(got, 100);
+    assert_eq!(pair.ends[0].buffered_amount(id), 0);
+    let low = pair.events[0].iter().filter(|e| **e == Event::BufferedAmountLow(id));
+    assert_eq!(low.count(), 1);
+}
+
+#[test]
+fn the_end_of_the_association_closes_every_channel() {
+    for orderly in [true, false] {
+        let mut pair = Pair::connected(7);
+        let id = pair.open(0, ChannelInit::new("x"));
+        pair.send(0, id, Message::text("last words"));
+        if !orderly {
+            pair.run(Duration::from_secs(1));
+        }
+        let now = pair.now;
+        if orderly {
+            pair.ends[0].close(now);
+        } else {
+            pair.ends[0].abort(now);
+        }
+        pair.run(Duration::from_secs(5));
+        let there = pair.incoming(1)[0];
+        assert!(pair.events[0].contains(&Event::Closed(id)));
+        assert!(pair.events[1].contains(&Event::Closed(there)));
+        assert_eq!(pair.events[1].last() == Some(&Event::Disconnected), orderly);
+        assert_eq!(pair.ends[1].read(there), Some(Message::text("last words")));
+        assert_eq!(
+            pair.ends[0].open(pair.now, ChannelInit::new("y")),
+            Err(OpenError::Closed)
+        );
+        assert!(pair.ends.iter().all(|end| end.poll_timeout().is_none()));
+    }
+}
+
+#[test]
+fn many_channels_come_and_go_without_growth() {
+    let mut pair = Pair::connected(8);
+    for _ in 0..400 {
+        let ids: Vec<_> = (0..3).map(|_| pair.open(0, ChannelInit::new("x"))).collect();
+        for id in ids {
+            let now = pair.now;
+            pair.ends[0].close_channel(now, id);
+        }
+        pair.run(Duration::from_secs(1));
+        pair.clear();
+    }
+    for end in &pair.ends {
+        assert!(end.channels().count() <= 256, "closed channels are forgotten in time");
+        assert_eq!(end.stats().channels_closed, 1200);
+    }
+}
