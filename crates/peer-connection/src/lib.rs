@@ -1,2 +1,43 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod api;
+mod apply;
+mod channels;
+mod collect;
+mod data;
+mod demux;
+mod drive;
+mod error;
+mod event;
+mod states;
+pub mod stats;
+mod tracks;
+mod transceiver;
+mod transport;
+mod types;
+
+pub use antiphon_data_channel::{ChannelId as DataChannelId, ChannelInfo, ChannelState, Message, MessageKind, Priority};
+pub use antiphon_dtls::{Certificate, CertificateParams, KeyLog, SrtpProfile};
+pub use antiphon_ice::{IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
+pub use antiphon_jsep::{
+    Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions,
+    SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,
+};
+pub use antiphon_media::{Frame, Output, Packet};
+pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Dscp, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
+pub use api::{MAX_EARLY_CANDIDATES, MAX_EVENTS, PeerConnection};
+pub use data::MAX_EARLY_SCTP_PACKETS;
+pub use demux::{Protocol, classify};
+pub use error::Error;
+pub use event::Event;
+pub use states::{
+    RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
+};
+pub use stats::{RtcStats, RtcStatsReport, StatValue};
+pub use tracks::MAX_TRANSCEIVERS;
+pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
+pub use types::{
+    DEFAULT_MTU, MIN_MTU, MediaStreamTrack, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcIceCandidateInit,
+    RtcIceServer, RtcRtpTransceiverInit, RtcSessionDescription, Settings,
+};

@@ -1,0 +1,93 @@
+//! Data channels, as the application sees them.
+
+use std::time::Instant;
+
+use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelInit, Message};
+
+use crate::api::PeerConnection;
+use crate::error::Error;
+use crate::types::RtcDataChannelInit;
+
+impl PeerConnection {
+    /// `createDataChannel`. The first one makes negotiation needed.
+    ///
+    /// # Errors
+    /// When closed; `TypeError` and `OperationError` as the W3C has them.
+    pub fn create_data_channel(
+        &mut self,
+        now: Instant,
+        label: &str,
+        init: RtcDataChannelInit,
+    ) -> Result<ChannelId, Error> {
+        self.open()?;
+        let negotiated = match (init.negotiated, init.id) {
+            (true, Some(id)) => Some(id),
+            (true, None) => return Err(Error::ChannelWithoutId),
+            (false, _) => None,
+        };
+        let id = self.data.channels.open(
+            now,
+            ChannelInit {
+                label: label.to_owned(),
+                protocol: init.protocol,
+                ordered: init.ordered,
+                max_packet_life_time: init.max_packet_life_time,
+                max_retransmits: init.max_retransmits,
+                negotiated,
+                priority: init.priority,
+            },
+        )?;
+        self.negotiator.want_data();
+        self.check_negotiation_needed();
+        Ok(id)
+    }
+
+    /// `send`. The message is taken whole or not at all; `buffered_amount` shows what waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn send(&mut self, now: Instant, channel: ChannelId, message: Message) -> Result<(), Error> {
+        self.open()?;
+        Ok(self.data.channels.send(now, channel, message)?)
+    }
+
+    /// The channel's next message. Until it is read it counts against the peer's send window.
+    pub fn read(&mut self, channel: ChannelId) -> Option<Message> {
+        self.data.channels.read(channel)
+    }
+
+    /// `bufferedAmount`, in bytes.
+    pub fn buffered_amount(&self, channel: ChannelId) -> usize {
+        self.data.channels.buffered_amount(channel)
+    }
+
+    /// `bufferedAmountLowThreshold`, in bytes.
+    pub fn set_buffered_amount_low_threshold(&mut self, channel: ChannelId, bytes: usize) {
+        self.data.channels.set_buffered_amount_low_threshold(channel, bytes);
+    }
+
+    /// Label, id, state and figures of a channel; `None` once it is forgotten.
+    pub fn data_channel(&self, channel: ChannelId) -> Option<ChannelInfo> {
+        self.data.channels.info(channel)
+    }
+
+    /// All channels that were not forgotten, oldest first.
+    pub fn data_channels(&self) -> impl Iterator<Item = ChannelId> + '_ {
+        self.data.channels.channels()
+    }
+
+    /// The largest message that the peer takes, in bytes (`RTCSctpTransport.maxMessageSize`).
+    pub fn max_message_size(&self) -> usize {
+        self.data.channels.max_message_size()
+    }
+
+    /// `RTCDataChannel.close`: what is queued is sent first.
+    pub fn close_data_channel(&mut self, now: Instant, channel: ChannelId) {
+        self.data.channels.close_channel(now, channel);
+    }
+
+    /// Frees a closed channel, unread messages included.
+    pub fn forget_data_channel(&mut self, channel: ChannelId) {
+        self.data.channels.forget(channel);
+    }
+}

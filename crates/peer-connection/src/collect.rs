@@ -1,0 +1,282 @@
+//! `getStats`: from the figures of every layer to one report.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use antiphon_data_channel::ChannelState;
+use antiphon_dtls::{Fingerprint, HashAlgorithm, Role};
+use antiphon_ice::PairState;
+use antiphon_media::Kind;
+
+use crate::api::PeerConnection;
+use crate::stats::{
+    CandidatePairStats, CandidateStats, CertificateStats, CodecStats, DataChannelStats, InboundRtpStats,
+    OutboundRtpStats, PeerConnectionStats, RemoteInboundRtpStats, RemoteOutboundRtpStats, RtcStats, RtcStatsReport,
+    TransportStats,
+};
+
+const TRANSPORT: &str = "T";
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Audio => "audio",
+        Kind::Video => "video",
+    }
+}
+
+fn certificate(id: String, fingerprint: &Fingerprint) -> RtcStats {
+    let text = fingerprint.to_string();
+    let (algorithm, digits) = text.split_once(' ').unwrap_or(("", &text));
+    RtcStats::Certificate(CertificateStats {
+        id,
+        fingerprint: digits.to_owned(),
+        fingerprint_algorithm: algorithm.to_owned(),
+    })
+}
+
+impl PeerConnection {
+    /// `getStats`.
+    pub fn get_stats(&self, now: Instant) -> RtcStatsReport {
+        let mut entries = Vec::new();
+        let counters = self.transport.counters;
+        let data = self.data.channels.stats();
+        entries.push(RtcStats::PeerConnection(PeerConnectionStats {
+            id: "P".into(),
+            data_channels_opened: data.channels_opened,
+            data_channels_closed: data.channels_closed,
+            datagrams_dropped: counters.unknown + counters.unauthenticated,
+        }));
+        self.transport_stats(&mut entries);
+        self.media_stats(now, &mut entries);
+        self.channel_stats(&mut entries);
+        RtcStatsReport {
+            timestamp: self.anchor.unix(now),
+            entries,
+        }
+    }
+
+    fn transport_stats(&self, entries: &mut Vec<RtcStats>) {
+        let transport = &self.transport;
+        let counters = transport.counters;
+        let ice = transport.agent.stats();
+        let connected = transport.connected.as_deref();
+        let local = transport.certificate().fingerprint(HashAlgorithm::Sha256);
+        let (local_id, remote_id) = ("CL".to_owned(), "CR".to_owned());
+        entries.push(certificate(local_id.clone(), &local));
+        if let Some(connected) = connected {
+            entries.push(certificate(remote_id.clone(), &connected.peer_fingerprint));
+        }
+        let selected = ice.pairs.iter().find(|pair| pair.selected);
+        entries.push(RtcStats::Transport(TransportStats {
+            id: TRANSPORT.into(),
+            packets_sent: counters.packets_sent,
+            packets_received: counters.packets_received,
+            bytes_sent: counters.bytes_sent,
+            bytes_received: counters.bytes_received,
+            ice_role: match transport.agent.role() {
+                antiphon_ice::Role::Controlling => "controlling",
+                antiphon_ice::Role::Controlled => "controlled",
+            },
+            ice_local_username_fragment: self.local_ufrag().to_owned(),
+            ice_state: self.ice_state.as_str(),
+            dtls_state: transport.dtls_state.as_str(),
+            selected_candidate_pair_id: selected.map(|pair| format!("CP{}", pair.id)),
+            selected_candidate_pair_changes: counters.pair_changes,
+            local_certificate_id: Some(local_id),
+            remote_certificate_id: connected.map(|_| remote_id),
+            tls_version: connected.map(|connected| format!("{:04X}", connected.version.code())),
+            dtls_cipher: connected.map(|connected| connected.cipher_suite.name()),
+            dtls_role: match transport.role() {
+                Some(Role::Client) => "client",
+                Some(Role::Server) => "server",
+                None => "unknown",
+            },
+            tls_group: connected.map(|connected| format!("{:?}", connected.group)),
+            srtp_cipher: connected.and_then(|connected| connected.srtp.as_ref().map(|keys| keys.profile.name())),
+        }));
+        let bitrate = self.media.target_bitrate();
+        entries.extend(ice.pairs.iter().map(|pair| {
+            RtcStats::CandidatePair(CandidatePairStats {
+                id: format!("CP{}", pair.id),
+                transport_id: TRANSPORT.into(),
+                local_candidate_id: format!("I{}", pair.local),
+                remote_candidate_id: format!("I{}", pair.remote),
+                state: match pair.state {
+                    PairState::Frozen => "frozen",
+                    PairState::Waiting => "waiting",
+                    PairState::InProgress => "in-progress",
+                    PairState::Succeeded => "succeeded",
+                    PairState::Failed => "failed",
+                },
+                nominated: pair.nominated,
+                selected: pair.selected,
+                current_round_trip_time: pair.current_round_trip_time,
+                total_round_trip_time: pair.total_round_trip_time,
+                available_outgoing_bitrate: bitrate.filter(|_| pair.selected),
+                requests_received: pair.requests_received,
+                requests_sent: pair.requests_sent,
+                responses_received: pair.responses_received,
+                responses_sent: pair.responses_sent,
+                consent_requests_sent: pair.consent_requests_sent,
+            })
+        }));
+        let candidate = |from: &antiphon_ice::CandidateStats| CandidateStats {
+            id: format!("I{}", from.id),
+            transport_id: TRANSPORT.into(),
+            address: from.candidate.address.ip().map(|ip| ip.to_string()),
+            port: from.candidate.port,
+            protocol: from.candidate.protocol.as_str(),
+            candidate_type: from.candidate.kind.as_str(),
+            priority: from.candidate.priority,
+            url: from.url.clone(),
+            foundation: from.candidate.foundation.clone(),
+            username_fragment: from.candidate.ufrag.clone(),
+        };
+        entries.extend(
+            ice.local_candidates
+                .iter()
+                .map(|from| RtcStats::LocalCandidate(candidate(from))),
+        );
+        entries.extend(
+            ice.remote_candidates
+                .iter()
+                .map(|from| RtcStats::RemoteCandidate(candidate(from))),
+        );
+    }
+
+    fn media_stats(&self, now: Instant, entries: &mut Vec<RtcStats>) {
+        let stats = self.media.stats(now);
+        let mut codecs = BTreeMap::new();
+        let mut codec_id = |outbound: bool, mid: &str, payload_type: Option<u8>| {
+            let payload_type = payload_type?;
+            let transceiver = self.transceivers().find(|own| own.mid() == Some(mid))?;
+            let list = if outbound {
+                &transceiver.send()?.codecs
+            } else {
+                &transceiver.receive()?.codecs
+            };
+            let codec = list.iter().find(|codec| codec.payload_type == payload_type)?;
+            let id = format!("C{}{mid}_{payload_type}", if outbound { 'O' } else { 'I' });
+            codecs.entry(id.clone()).or_insert_with(|| CodecStats {
+                id: id.clone(),
+                payload_type,
+                transport_id: TRANSPORT.into(),
+                mime_type: format!("{}/{}", transceiver.kind(), codec.name),
+                clock_rate: codec.clock_rate,
+                channels: codec.channels,
+                sdp_fmtp_line: (!codec.parameters.is_empty()).then(|| codec.parameters.clone()),
+            });
+            Some(id)
+        };
+        for from in &stats.inbound {
+            let id = format!("IT{}", from.ssrc);
+            let remote_id = format!("ROA{}", from.ssrc);
+            entries.push(RtcStats::InboundRtp(InboundRtpStats {
+                id: id.clone(),
+                ssrc: from.ssrc,
+                kind: kind(from.kind),
+                transport_id: TRANSPORT.into(),
+                codec_id: codec_id(false, &from.mid, from.payload_type),
+                mid: from.mid.clone(),
+                rid: from.rid.clone(),
+                rtx_ssrc: from.rtx_ssrc,
+                remote_id: from.remote.map(|_| remote_id.clone()),
+                packets_received: from.packets_received,
+                bytes_received: from.bytes_received,
+                header_bytes_received: from.header_bytes_received,
+                packets_lost: from.packets_lost,
+                jitter: from.jitter,
+                retransmitted_packets_received: from.retransmitted_packets_received,
+                nack_count: from.nack_count,
+                pli_count: from.pli_count,
+                fir_count: from.fir_count,
+                frames_received: from.frames_received,
+                key_frames_received: from.key_frames_received,
+                frames_dropped: from.frames_dropped,
+                packets_discarded: from.packets_discarded,
+                audio_level: from.audio_level,
+            }));
+            if let Some(remote) = from.remote {
+                entries.push(RtcStats::RemoteOutboundRtp(RemoteOutboundRtpStats {
+                    id: remote_id,
+                    ssrc: from.ssrc,
+                    kind: kind(from.kind),
+                    transport_id: TRANSPORT.into(),
+                    local_id: id,
+                    packets_sent: remote.packets_sent,
+                    bytes_sent: remote.bytes_sent,
+                    reports_sent: remote.reports_sent,
+                    round_trip_time: remote.round_trip_time,
+                }));
+            }
+        }
+        for from in &stats.outbound {
+            let id = format!("OT{}", from.ssrc);
+            let remote_id = format!("RIA{}", from.ssrc);
+            entries.push(RtcStats::OutboundRtp(OutboundRtpStats {
+                id: id.clone(),
+                ssrc: from.ssrc,
+                kind: kind(from.kind),
+                transport_id: TRANSPORT.into(),
+                codec_id: codec_id(true, &from.mid, from.payload_type),
+                mid: from.mid.clone(),
+                rid: from.rid.clone(),
+                rtx_ssrc: from.rtx_ssrc,
+                remote_id: from.remote.map(|_| remote_id.clone()),
+                packets_sent: from.packets_sent,
+                bytes_sent: from.bytes_sent,
+                header_bytes_sent: from.header_bytes_sent,
+                retransmitted_packets_sent: from.retransmitted_packets_sent,
+                retransmitted_bytes_sent: from.retransmitted_bytes_sent,
+                frames_sent: from.frames_sent,
+                key_frames_sent: from.key_frames_sent,
+                nack_count: from.nack_count,
+                pli_count: from.pli_count,
+                fir_count: from.fir_count,
+                total_packet_send_delay: from.total_packet_send_delay,
+                target_bitrate: from.target_bitrate,
+            }));
+            if let Some(remote) = from.remote {
+                entries.push(RtcStats::RemoteInboundRtp(RemoteInboundRtpStats {
+                    id: remote_id,
+                    ssrc: from.ssrc,
+                    kind: kind(from.kind),
+                    transport_id: TRANSPORT.into(),
+                    local_id: id,
+                    packets_lost: remote.packets_lost,
+                    fraction_lost: remote.fraction_lost,
+                    jitter: remote.jitter,
+                    round_trip_time: remote.round_trip_time,
+                    total_round_trip_time: remote.total_round_trip_time,
+                    round_trip_time_measurements: remote.round_trip_time_measurements,
+                }));
+            }
+        }
+        entries.extend(codecs.into_values().map(RtcStats::Codec));
+    }
+
+    fn channel_stats(&self, entries: &mut Vec<RtcStats>) {
+        for (index, channel) in self.data.channels.channels().enumerate() {
+            let Some(info) = self.data.channels.info(channel) else {
+                continue;
+            };
+            entries.push(RtcStats::DataChannel(DataChannelStats {
+                id: format!("D{index}"),
+                label: info.label,
+                protocol: info.protocol,
+                data_channel_identifier: info.id,
+                state: match info.state {
+                    ChannelState::Connecting => "connecting",
+                    ChannelState::Open => "open",
+                    ChannelState::Closing => "closing",
+                    ChannelState::Closed => "closed",
+                },
+                messages_sent: info.messages_sent,
+                bytes_sent: info.bytes_sent,
+                messages_received: info.messages_received,
+                bytes_received: info.bytes_received,
+                buffered_amount: info.buffered_amount,
+            }));
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Data channels: from the data section and DTLS to the association.
+
+use std::time::Instant;
+
+use antiphon_data_channel::{DataChannels, DtlsRole};
+use antiphon_jsep::DataPlan;
+use antiphon_sansio::BytesMut;
+
+use crate::states::RtcSctpTransportState;
+
+/// How many SCTP packets are held that came before the data section was negotiated: the peer that answers may be faster
+/// than its answer. Later ones are dropped, and the peer sends them again.
+pub const MAX_EARLY_SCTP_PACKETS: usize = 8;
+
+#[derive(Debug)]
+pub(crate) struct Data {
+    pub(crate) channels: DataChannels,
+    pub(crate) started: bool,
+    plan: Option<DataPlan>,
+    early: Vec<BytesMut>,
+}
+
+impl Data {
+    pub(crate) fn new(channels: DataChannels) -> Self {
+        Self {
+            channels,
+            started: false,
+            plan: None,
+            early: Vec::new(),
+        }
+    }
+
+    /// What the exchange says of the data section.
+    pub(crate) fn apply(&mut self, now: Instant, plan: DataPlan) {
+        let ended = self.started && !plan.active;
+        self.plan = Some(plan);
+        if ended {
+            self.channels.abort(now);
+        }
+    }
+
+    /// Starts the association when both DTLS and the data section allow it.
+    pub(crate) fn start(&mut self, now: Instant, role: antiphon_dtls::Role, max_packet: usize) {
+        let Some(plan) = self.plan.as_ref().filter(|plan| plan.active && !self.started) else {
+            return;
+        };
+        self.started = true;
+        let role = match role {
+            antiphon_dtls::Role::Client => DtlsRole::Client,
+            antiphon_dtls::Role::Server => DtlsRole::Server,
+        };
+        // RFC 8841 §6.1: 0 means any size.
+        let limit = plan
+            .remote_max_message_size
+            .map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0));
+        self.channels.set_max_packet(max_packet);
+        self.channels.start(now, role, limit, plan.remote_port);
+        for packet in std::mem::take(&mut self.early) {
+            self.channels.handle_packet(now, packet);
+        }
+    }
+
+    /// Takes what DTLS decrypted.
+    pub(crate) fn handle_packet(&mut self, now: Instant, packet: BytesMut) {
+        if self.started {
+            self.channels.handle_packet(now, packet);
+        } else if self.early.len() < MAX_EARLY_SCTP_PACKETS {
+            self.early.push(packet);
+        }
+    }
+
+    /// The state of the association. `None` without a data section.
+    pub(crate) fn state(&self) -> Option<RtcSctpTransportState> {
+        use antiphon_sctp::State;
+        let plan = self.plan.as_ref()?;
+        Some(match self.channels.association_state() {
+            State::Closed if self.started => RtcSctpTransportState::Closed,
+            State::Closed if !plan.active => RtcSctpTransportState::Closed,
+            State::Closed | State::CookieWait | State::CookieEchoed => RtcSctpTransportState::Connecting,
+            _ => RtcSctpTransportState::Connected,
+        })
+    }
+}

@@ -1,0 +1,510 @@
+//! What the owner drives: datagrams, time and the driver's answers in; datagrams, requests and events out.
+
+use std::time::Instant;
+
+use antiphon_data_channel::Event as DataEvent;
+use antiphon_dtls::Event as DtlsEvent;
+use antiphon_ice::{Event as IceEvent, IoEvent, IoRequest};
+use antiphon_media::{Event as MediaEvent, PacketKind};
+use antiphon_sansio::{Datagram, Dscp, Path, Transmit, TransmitBuf};
+
+use crate::api::PeerConnection;
+use crate::demux::{Protocol, classify};
+use crate::event::Event;
+use crate::states::{RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState};
+
+/// How many datagrams closing may take at most: goodbyes are few, and whatever is queued behind them does not count.
+const MAX_CLOSING_DATAGRAMS: u32 = 256;
+
+/// RFC 8837 §5: AF41, interactive video; sound that shares the flow gets the same, for one flow should not be reordered.
+const MEDIA_DSCP: Dscp = Dscp(34);
+
+/// How far closing has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Closing {
+    /// RTCP BYE and SCTP ABORT are being sent; so many datagrams so far.
+    Streams(u32),
+    /// The close_notify of DTLS is being sent.
+    Dtls,
+    /// Only what ICE has left to say, to its TURN servers.
+    Ice,
+}
+
+impl PeerConnection {
+    /// Takes a datagram from the network. Whatever is wrong with it shows in the statistics only.
+    pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        if self.closing.is_some() {
+            return;
+        }
+        match classify(&datagram.data) {
+            Some(Protocol::Stun | Protocol::TurnChannel) => {
+                let relayed = self.transport.agent.handle_datagram(now, datagram);
+                self.transport.paths_changed();
+                if let Some(datagram) = relayed {
+                    self.take(now, datagram);
+                }
+            }
+            Some(Protocol::Rtp) => {
+                self.take_media(now, datagram, false);
+                return;
+            }
+            _ => self.take(now, datagram),
+        }
+        self.pump(now);
+    }
+
+    /// Takes a datagram of the application's: what is not ICE's own.
+    fn take(&mut self, now: Instant, datagram: Datagram) {
+        match classify(&datagram.data) {
+            Some(Protocol::Dtls) => self.take_dtls(now, datagram),
+            Some(Protocol::Rtp) => self.take_media(now, datagram, false),
+            Some(Protocol::Rtcp) => self.take_media(now, datagram, true),
+            _ => self.transport.counters.unknown += 1,
+        }
+    }
+
+    fn take_dtls(&mut self, now: Instant, datagram: Datagram) {
+        // Law 5, and V1: a handshake begins, and goes on, only with whom ICE knows. The first ClientHello may be faster than
+        // the check that will vouch for it, so it is held for a while.
+        if !self.transport.is_authenticated(&datagram.path) {
+            self.transport.hold(datagram);
+        } else if let Err(datagram) = self.transport.handle_dtls(now, datagram) {
+            self.transport.hold(datagram);
+        }
+    }
+
+    fn take_media(&mut self, now: Instant, mut datagram: Datagram, rtcp: bool) {
+        if !self.transport.is_authenticated(&datagram.path) {
+            self.transport.counters.unauthenticated += 1;
+            return;
+        }
+        if self.transport.srtp.is_none() {
+            match self.transport.dtls_state {
+                // The peer's last flight and its first media may change places on the way.
+                RtcDtlsTransportState::New | RtcDtlsTransportState::Connecting => self.transport.hold(datagram),
+                _ => self.transport.counters.unauthenticated += 1,
+            }
+            return;
+        }
+        self.transport.count_received(datagram.data.len());
+        if !self.transport.unprotect(rtcp, &mut datagram.data) {
+            return;
+        }
+        if rtcp {
+            self.media.handle_rtcp(now, datagram.data);
+        } else {
+            self.media.handle_rtp(now, datagram.ecn, datagram.data);
+        }
+    }
+
+    /// Takes the driver's answer to a request of [`Self::poll_io`].
+    pub fn handle_io(&mut self, now: Instant, event: IoEvent) {
+        self.transport.agent.handle_io(now, event);
+        self.pump(now);
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.transport.agent.handle_timeout(now);
+        if self.closing.is_none() {
+            if self.transport.path().is_some()
+                && let Some(dtls) = &mut self.transport.dtls
+            {
+                dtls.handle_timeout(now);
+            }
+            if self.is_writable() {
+                self.media.handle_timeout(now);
+                self.data.channels.handle_timeout(now);
+            }
+        }
+        self.pump(now);
+    }
+
+    /// When [`Self::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let ice = self.transport.agent.poll_timeout();
+        if self.closing.is_some() {
+            return ice;
+        }
+        // Without a path nothing above ICE could act on its timers, and they would be due for ever.
+        let dtls = match (&self.transport.dtls, self.transport.path()) {
+            (Some(dtls), Some(_)) => dtls.poll_timeout(),
+            _ => None,
+        };
+        let (media, data) = if self.is_writable() {
+            (self.media.poll_timeout(), self.data.channels.poll_timeout())
+        } else {
+            (None, None)
+        };
+        [ice, dtls, media, data].into_iter().flatten().min()
+    }
+
+    /// Whether RTP and SCTP can be sent.
+    fn is_writable(&self) -> bool {
+        self.transport.dtls_state == RtcDtlsTransportState::Connected && self.transport.path().is_some()
+    }
+
+    /// The next request to the driver; answer it by [`Self::handle_io`]. Poll after [`Self::poll_transmit`].
+    pub fn poll_io(&mut self) -> Option<IoRequest> {
+        self.transport.agent.poll_io()
+    }
+
+    /// Writes the next datagram into `out`. `None`: nothing to send, or no room in `out` for another datagram (then send
+    /// what is there, clear it and poll again).
+    ///
+    /// Each call writes one datagram. Datagrams of equal size that follow each other to one destination mostly lie side by
+    /// side in `out`, so the driver can hand a run of them to the kernel as one.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        out.set_max_segment(self.mtu);
+        if !out.has_room() {
+            return None;
+        }
+        loop {
+            out.set_path_room(0, 0);
+            if let Some(transmit) = self.transport.agent.poll_transmit(now, out) {
+                return Some(transmit);
+            }
+            let path = self.transport.path();
+            let sent = path.and_then(|path| self.poll_above(now, path, out));
+            if sent.is_some() {
+                return sent;
+            }
+            if !self.close_further(now) {
+                return None;
+            }
+        }
+    }
+
+    /// What DTLS, RTP and SCTP have to send, the latter two by turns: neither can starve the other.
+    fn poll_above(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        if !matches!(self.closing, Some(Closing::Streams(_) | Closing::Ice))
+            && let Some(transmit) = self.transport.poll_dtls(now, path, out)
+        {
+            return Some(transmit);
+        }
+        match &mut self.closing {
+            Some(Closing::Streams(count)) if *count < MAX_CLOSING_DATAGRAMS => *count += 1,
+            Some(_) => return None,
+            None => {}
+        }
+        if self.transport.dtls_state != RtcDtlsTransportState::Connected {
+            return None;
+        }
+        let data_first = self.data_turn;
+        self.data_turn = !data_first;
+        if data_first {
+            self.poll_data(now, path, out)
+                .or_else(|| self.poll_media(now, path, out))
+        } else {
+            self.poll_media(now, path, out)
+                .or_else(|| self.poll_data(now, path, out))
+        }
+    }
+
+    fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        let (front, back) = self.transport.media_room(&path)?;
+        loop {
+            out.set_path_room(front, back);
+            let kind = self.media.poll_transmit(now, out)?;
+            let srtp = self.transport.srtp.as_mut()?;
+            let protected = match kind {
+                PacketKind::Rtp => srtp.sender.protect_rtp(out),
+                PacketKind::Rtcp => srtp.sender.protect_rtcp(out),
+            };
+            if protected.is_ok() {
+                let dscp = if self.dscp { MEDIA_DSCP } else { Dscp::default() };
+                return Some(self.transport.finish(now, path, dscp, out));
+            }
+            // Nothing goes out in the clear.
+            out.rollback();
+            self.transport.counters.unprotected += 1;
+        }
+    }
+
+    fn poll_data(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        if !self.data.started {
+            return None;
+        }
+        let (front, back) = self.transport.data_room(&path)?;
+        out.set_path_room(front, back);
+        if !self.data.channels.poll_transmit(now, out) {
+            return None;
+        }
+        let dtls = self.transport.dtls.as_mut()?;
+        if dtls.seal(out).is_err() {
+            out.rollback();
+            self.transport.counters.unprotected += 1;
+            return None;
+        }
+        Some(self.transport.finish(now, path, Dscp::default(), out))
+    }
+
+    /// `close`. Goodbyes are sent by the polls that follow; then these give nothing any more. As the W3C has it, no events
+    /// tell of it but those of the data channels.
+    pub fn close(&mut self, now: Instant) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.negotiator.close();
+        self.media.close(now);
+        self.data.channels.abort(now);
+        self.transport.drop_held();
+        self.forget_negotiation_needed();
+        self.events.clear();
+        self.ice_state = RtcIceConnectionState::Closed;
+        self.connection_state = RtcPeerConnectionState::Closed;
+        self.sctp_state = self.data.state();
+        self.closing = Some(Closing::Streams(0));
+        if self.transport.path().is_none() {
+            self.close_ice(now);
+        }
+    }
+
+    fn close_ice(&mut self, now: Instant) {
+        self.closing = Some(Closing::Ice);
+        self.transport.dtls_ended(RtcDtlsTransportState::Closed);
+        self.transport.agent.close(now);
+        while self.transport.agent.poll_event().is_some() {}
+    }
+
+    /// Everything of this step of closing is sent: takes the next one. `false`: there is none, or we are not closing.
+    fn close_further(&mut self, now: Instant) -> bool {
+        match self.closing {
+            None | Some(Closing::Ice) => return false,
+            Some(Closing::Streams(_)) => {
+                self.closing = Some(Closing::Dtls);
+                if let Some(dtls) = &mut self.transport.dtls {
+                    dtls.close(now);
+                }
+            }
+            Some(Closing::Dtls) => self.close_ice(now),
+        }
+        true
+    }
+
+    /// Moves along what one layer has for another, until nothing moves.
+    pub(crate) fn pump(&mut self, now: Instant) {
+        if self.closing.is_some() {
+            return;
+        }
+        loop {
+            let mut moved = false;
+            while let Some(event) = self.transport.agent.poll_event() {
+                moved = true;
+                self.on_ice(event);
+            }
+            if self.transport.start_dtls(now) {
+                self.push(Event::DtlsStateChange(self.transport.dtls_state));
+                moved = true;
+            }
+            while let Some(event) = self.transport.poll_dtls_event() {
+                moved = true;
+                self.on_dtls(now, event);
+            }
+            for datagram in self.transport.take_held() {
+                moved = true;
+                self.take(now, datagram);
+            }
+            if !moved {
+                break;
+            }
+        }
+        self.update_states();
+    }
+
+    fn update_states(&mut self) {
+        let connection = RtcPeerConnectionState::aggregate(false, self.ice_state, self.transport.dtls_state);
+        if connection != self.connection_state {
+            self.connection_state = connection;
+            self.push(Event::ConnectionStateChange(connection));
+        }
+        let sctp = self.data.state();
+        if sctp != self.sctp_state {
+            self.sctp_state = sctp;
+            if let Some(state) = sctp {
+                self.push(Event::SctpStateChange(state));
+            }
+        }
+    }
+
+    fn on_ice(&mut self, event: IceEvent) {
+        match event {
+            IceEvent::LocalCandidate(candidate) => {
+                let text = candidate.to_string();
+                let ufrag = self.local_ufrag().to_owned();
+                let signalled = self.negotiator.add_local_candidate(&text, &ufrag);
+                self.local_candidates.push(text);
+                if let Some(candidate) = signalled {
+                    self.push(Event::IceCandidate(Some(candidate.into())));
+                }
+            }
+            IceEvent::GatheringState(state) => {
+                let state = RtcIceGatheringState::from(state);
+                if state == self.gathering_state {
+                    return;
+                }
+                self.gathering_state = state;
+                self.push(Event::IceGatheringStateChange(state));
+                if state == RtcIceGatheringState::Complete {
+                    let ufrag = self.local_ufrag().to_owned();
+                    let _ = self.negotiator.end_of_local_candidates(&ufrag);
+                    self.push(Event::IceCandidate(None));
+                }
+            }
+            IceEvent::State(state) => {
+                let state = RtcIceConnectionState::from(state);
+                if state != self.ice_state {
+                    self.ice_state = state;
+                    self.push(Event::IceConnectionStateChange(state));
+                }
+            }
+            IceEvent::SelectedPair { local, remote, .. } => {
+                self.transport.counters.pair_changes += 1;
+                self.update_sizes();
+                self.update_rtt();
+                self.push(Event::SelectedCandidatePairChange {
+                    local: local.to_string(),
+                    remote: remote.to_string(),
+                });
+            }
+            IceEvent::CandidateError {
+                url,
+                address,
+                code,
+                text,
+            } => self.push(Event::IceCandidateError {
+                url,
+                address,
+                code,
+                text,
+            }),
+            // Offer and answer have given the role; that a conflict has changed it is ICE's own business.
+            _ => {}
+        }
+    }
+
+    fn on_dtls(&mut self, now: Instant, event: DtlsEvent) {
+        match event {
+            DtlsEvent::Connected(connected) => {
+                self.transport.dtls_connected(connected);
+                self.update_sizes();
+                self.update_rtt();
+                self.start_data(now);
+                self.push(Event::DtlsStateChange(self.transport.dtls_state));
+            }
+            DtlsEvent::ApplicationData(packet) => self.data.handle_packet(now, packet),
+            DtlsEvent::Closed => self.end_dtls(now, RtcDtlsTransportState::Closed),
+            DtlsEvent::Failed(error) => {
+                tracing::debug!(%error, "DTLS failed");
+                self.end_dtls(now, RtcDtlsTransportState::Failed);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_dtls(&mut self, now: Instant, state: RtcDtlsTransportState) {
+        self.transport.dtls_ended(state);
+        self.data.channels.abort(now);
+        self.push(Event::DtlsStateChange(state));
+    }
+
+    pub(crate) fn start_data(&mut self, now: Instant) {
+        if self.transport.dtls_state == RtcDtlsTransportState::Connected
+            && let Some(role) = self.transport.role()
+        {
+            let max_packet = self.max_sctp_packet();
+            self.data.start(now, role, max_packet);
+        }
+    }
+
+    fn update_rtt(&mut self) {
+        if let Some(rtt) = self.transport.agent.rtt() {
+            if let Some(dtls) = &mut self.transport.dtls {
+                dtls.set_rtt(rtt);
+            }
+            self.data.channels.set_rtt(rtt);
+        }
+    }
+
+    fn max_sctp_packet(&self) -> usize {
+        // Before there is a connection: the largest overhead that a record has.
+        let (front, back) = self.transport.dtls.as_ref().map_or((21, 17), |dtls| dtls.overhead());
+        self.mtu - self.transport.worst_path_room(self.relays) - front - back
+    }
+
+    /// Tells every layer how large its packets may be on this path.
+    pub(crate) fn update_sizes(&mut self) {
+        let room = self.transport.worst_path_room(self.relays);
+        let overhead = self.transport.srtp.as_ref().map_or(16, |srtp| {
+            srtp.sender.overhead_rtp().max(srtp.sender.overhead_rtcp())
+        });
+        self.media.set_max_packet_size(self.mtu - room - overhead);
+        let max_packet = self.max_sctp_packet();
+        self.data.channels.set_max_packet(max_packet);
+        if let Some(dtls) = &mut self.transport.dtls {
+            dtls.set_mtu(self.mtu - room);
+        }
+    }
+
+    /// What happened next.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if std::mem::take(&mut self.negotiation_event) {
+            return Some(Event::NegotiationNeeded);
+        }
+        while let Some(event) = self.data.channels.poll_event() {
+            let event = match event {
+                DataEvent::Incoming(id) => Event::DataChannel(id),
+                DataEvent::Open(id) => Event::DataChannelOpen(id),
+                DataEvent::Readable(id) => Event::DataChannelReadable(id),
+                DataEvent::BufferedAmountLow(id) => Event::DataChannelBufferedAmountLow(id),
+                DataEvent::Closing(id) => Event::DataChannelClosing(id),
+                DataEvent::Closed(id) => Event::DataChannelClosed(id),
+                // The association's own; `update_states` has told of them.
+                _ => continue,
+            };
+            return Some(event);
+        }
+        while let Some(event) = self.media.poll_event() {
+            if let Some(event) = self.media_event(event) {
+                return Some(event);
+            }
+        }
+        None
+    }
+
+    /// The event in terms of transceivers; `None` if it is of one that is gone.
+    fn media_event(&self, event: MediaEvent) -> Option<Event> {
+        Some(match event {
+            MediaEvent::Frame {
+                receiver,
+                ssrc,
+                discontinuity,
+                frame,
+            } => Event::Frame {
+                transceiver: self.transceiver_of_receiver(receiver)?,
+                ssrc,
+                discontinuity,
+                frame,
+            },
+            MediaEvent::Packet { receiver, packet } => Event::Packet {
+                transceiver: self.transceiver_of_receiver(receiver)?,
+                packet,
+            },
+            MediaEvent::NewSource { receiver, ssrc, rid } => Event::TrackUnmuted {
+                transceiver: self.transceiver_of_receiver(receiver)?,
+                ssrc,
+                rid,
+            },
+            MediaEvent::Bye { receiver, ssrc } => Event::SourceEnded {
+                transceiver: self.transceiver_of_receiver(receiver)?,
+                ssrc,
+            },
+            MediaEvent::KeyFrameRequested { sender } => Event::KeyFrameRequested(self.transceiver_of_sender(sender)?),
+            MediaEvent::TargetBitrate { bps } => Event::TargetBitrate(bps),
+            _ => return None,
+        })
+    }
+}

@@ -1,0 +1,132 @@
+use antiphon_data_channel::{OpenError, SendError};
+use antiphon_jsep::JsepError;
+
+/// Why a call was refused. Nothing has changed then. What a peer does wrong on the wire is never an error: it is dropped
+/// and counted, and shows in the states.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The connection is closed.
+    #[error("the peer connection is closed")]
+    Closed,
+    /// Signalling refused it; the reason says why.
+    #[error(transparent)]
+    Signaling(#[from] JsepError),
+    /// The URL of a STUN or TURN server cannot be used.
+    #[error("{url}: {reason}")]
+    ServerUrl {
+        /// The URL.
+        url: String,
+        /// What is wrong with it.
+        reason: antiphon_ice::UrlError,
+    },
+    /// A server has no URL, or a TURN server has no user name or password.
+    #[error("an ICE server needs a URL, and a TURN server a user name and a password")]
+    ServerCredential,
+    /// There is more than one certificate, or ours could not be made or read.
+    #[error("certificate: {0}")]
+    Certificate(antiphon_dtls::Error),
+    /// More than one certificate was given.
+    #[error("only one certificate can be used")]
+    TooManyCertificates,
+    /// A setting is out of its range.
+    #[error("{0}")]
+    Setting(&'static str),
+    /// A candidate is neither for a section nor for the whole session.
+    #[error("a candidate needs sdp_mid or sdp_m_line_index")]
+    CandidateWithoutSection,
+    /// Too many candidates came before the description that they belong to.
+    #[error("too many candidates before the remote description")]
+    TooManyCandidates,
+    /// The track is being sent already.
+    #[error("the track has a sender already")]
+    TrackInUse,
+    /// There are too many transceivers or data channels.
+    #[error("too many {0}")]
+    TooMany(&'static str),
+    /// There is no such transceiver, or it is stopped.
+    #[error("no such transceiver, or it is stopped")]
+    NoTransceiver,
+    /// The transceiver does not send, or not yet: its negotiated direction says so.
+    #[error("the transceiver does not send")]
+    NotSending,
+    /// The transceiver does not receive, or not yet.
+    #[error("the transceiver does not receive")]
+    NotReceiving,
+    /// A negotiated data channel needs an id.
+    #[error("a negotiated data channel needs an id")]
+    ChannelWithoutId,
+    /// The data channel could not be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The message was not taken.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// The frame or packet was not taken.
+    #[error(transparent)]
+    Media(#[from] antiphon_media::Error),
+}
+
+impl Error {
+    /// The name that the W3C gives to this error.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Closed | Self::NoTransceiver | Self::NotSending | Self::NotReceiving => "InvalidStateError",
+            Self::Signaling(error) => signaling_name(error),
+            Self::ServerUrl { .. } => "SyntaxError",
+            Self::ServerCredential | Self::TrackInUse => "InvalidAccessError",
+            Self::Certificate(_) | Self::TooManyCertificates => "InvalidAccessError",
+            Self::Setting(_) | Self::CandidateWithoutSection | Self::ChannelWithoutId => "TypeError",
+            Self::TooManyCandidates | Self::TooMany(_) => "OperationError",
+            Self::Open(error) => match error {
+                OpenError::TooLong | OpenError::TwoLimits | OpenError::InvalidId => "TypeError",
+                OpenError::Closed => "InvalidStateError",
+                _ => "OperationError",
+            },
+            Self::Send(error) => match error {
+                SendError::NotOpen | SendError::Closed => "InvalidStateError",
+                SendError::TooLarge { .. } | SendError::NotUtf8 => "TypeError",
+                _ => "OperationError",
+            },
+            Self::Media(error) => match error {
+                antiphon_media::Error::Inactive | antiphon_media::Error::Closed => "InvalidStateError",
+                _ => "OperationError",
+            },
+        }
+    }
+}
+
+fn signaling_name(error: &JsepError) -> &'static str {
+    match error {
+        JsepError::InvalidState { .. } | JsepError::NoRemoteDescription | JsepError::NoTransceiver => {
+            "InvalidStateError"
+        }
+        JsepError::Modified { .. } => "InvalidModificationError",
+        // W3C setRemoteDescription: an RTCError with errorDetail "sdp-syntax-error".
+        JsepError::Syntax(_) | JsepError::TooManySections { .. } => "RTCError",
+        JsepError::LocalTransport { .. }
+        | JsepError::CredentialsInUse
+        | JsepError::CandidateSection
+        | JsepError::CandidateGeneration
+        | JsepError::CandidateSyntax => "OperationError",
+        _ => "InvalidAccessError",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_w3c() {
+        assert_eq!(Error::Closed.name(), "InvalidStateError");
+        assert_eq!(Error::from(OpenError::TwoLimits).name(), "TypeError");
+        assert_eq!(Error::from(OpenError::NoFreeId).name(), "OperationError");
+        assert_eq!(Error::from(SendError::NotOpen).name(), "InvalidStateError");
+        assert_eq!(Error::from(JsepError::NoRemoteDescription).name(), "InvalidStateError");
+        assert_eq!(
+            Error::from(JsepError::Modified { reason: "test" }).name(),
+            "InvalidModificationError"
+        );
+    }
+}

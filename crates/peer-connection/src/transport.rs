@@ -1,0 +1,318 @@
+//! The one transport that everything is bundled on: ICE, and above it DTLS and SRTP.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use antiphon_dtls::{Connected, Connection, Event as DtlsEvent, Fingerprint, Role};
+use antiphon_ice::Agent;
+use antiphon_sansio::{BytesMut, Datagram, Dscp, Ecn, Path, Rng, Transmit, TransmitBuf};
+
+use crate::states::RtcDtlsTransportState;
+
+/// How many datagrams are held that came before they could be taken: DTLS from a path that is not authenticated yet, and
+/// SRTP from before the keys. The oldest go first, counted.
+pub const MAX_HELD_DATAGRAMS: usize = 64;
+
+/// How many bytes those may have.
+pub const MAX_HELD_BYTES: usize = 64 * 1024;
+
+/// Both directions of SRTP.
+#[derive(Debug)]
+pub(crate) struct Srtp {
+    pub(crate) sender: antiphon_srtp::Sender,
+    pub(crate) receiver: antiphon_srtp::Receiver,
+}
+
+/// Datagrams and bytes above ICE, and what was dropped.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) packets_sent: u64,
+    pub(crate) bytes_sent: u64,
+    pub(crate) packets_received: u64,
+    pub(crate) bytes_received: u64,
+    /// First bytes that no protocol of ours has.
+    pub(crate) unknown: u64,
+    /// From paths without a valid Binding message, or before there were keys, and not held.
+    pub(crate) unauthenticated: u64,
+    pub(crate) pair_changes: u32,
+    /// Packets of ours that could not be protected; never in practice.
+    pub(crate) unprotected: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Transport {
+    pub(crate) agent: Agent,
+    pub(crate) dtls: Option<Connection>,
+    pub(crate) dtls_state: RtcDtlsTransportState,
+    pub(crate) connected: Option<Box<Connected>>,
+    pub(crate) srtp: Option<Srtp>,
+    pub(crate) counters: Counters,
+    role: Option<Role>,
+    config: antiphon_dtls::Config,
+    rng: Rng,
+    fingerprints: Vec<Fingerprint>,
+    held: VecDeque<Datagram>,
+    held_bytes: usize,
+    /// Whether something has happened that may let held datagrams pass.
+    recheck: bool,
+    /// The path that was last found authenticated: saves looking it up for each packet.
+    known_path: Option<Path>,
+}
+
+impl Transport {
+    pub(crate) fn new(agent: Agent, config: antiphon_dtls::Config, rng: Rng) -> Self {
+        Self {
+            agent,
+            dtls: None,
+            dtls_state: RtcDtlsTransportState::New,
+            connected: None,
+            srtp: None,
+            counters: Counters::default(),
+            role: None,
+            config,
+            rng,
+            fingerprints: Vec::new(),
+            held: VecDeque::new(),
+            held_bytes: 0,
+            recheck: false,
+            known_path: None,
+        }
+    }
+
+    /// Our DTLS role, once it is known.
+    pub(crate) fn role(&self) -> Option<Role> {
+        self.role
+    }
+
+    pub(crate) fn certificate(&self) -> &antiphon_dtls::Certificate {
+        &self.config.certificate
+    }
+
+    /// The role that offer and answer have settled. Before that, a ClientHello that came early has made us server; an
+    /// answer that says otherwise wins, for then that hello was not the peer's last word.
+    pub(crate) fn set_role(&mut self, now: Instant, role: Role) {
+        if self.role != Some(role) {
+            if self.dtls_state == RtcDtlsTransportState::Connecting {
+                self.dtls = None;
+                self.dtls_state = RtcDtlsTransportState::New;
+            }
+            self.role = Some(role);
+        }
+        self.start_dtls(now);
+    }
+
+    /// RFC 8122 §5: the peer's certificate must have one of these. The handshake may have run by now; DTLS delivers nothing
+    /// before it has compared.
+    pub(crate) fn set_fingerprints(&mut self, now: Instant, fingerprints: &[antiphon_jsep::Fingerprint]) {
+        // One by a hash function that we do not know cannot be compared, but another beside it can.
+        self.fingerprints = fingerprints
+            .iter()
+            .filter_map(|fingerprint| fingerprint.to_string().parse().ok())
+            .collect();
+        if let Some(dtls) = &mut self.dtls {
+            dtls.set_remote_fingerprints(now, self.fingerprints.clone());
+        }
+    }
+
+    /// Begins the handshake as soon as the role is known and there is a path to send on. Returns whether it began now.
+    pub(crate) fn start_dtls(&mut self, now: Instant) -> bool {
+        match self.role {
+            Some(role) if self.dtls.is_none() && self.path().is_some() => {
+                self.create_dtls(now, role);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn create_dtls(&mut self, now: Instant, role: Role) {
+        let mut dtls = Connection::new(self.config.clone(), role, now, self.rng.fork("connection"));
+        if !self.fingerprints.is_empty() {
+            dtls.set_remote_fingerprints(now, self.fingerprints.clone());
+        }
+        if let Some(rtt) = self.agent.rtt() {
+            dtls.set_rtt(rtt);
+        }
+        self.dtls = Some(dtls);
+        self.dtls_state = RtcDtlsTransportState::Connecting;
+        self.recheck = true;
+    }
+
+    /// Where datagrams go now, if anywhere (RFC 7675 §5.1).
+    pub(crate) fn path(&self) -> Option<Path> {
+        if self.agent.may_send() {
+            self.agent.send_path()
+        } else {
+            None
+        }
+    }
+
+    /// Law 5: only paths on which a Binding message with a valid MESSAGE-INTEGRITY came lead anywhere.
+    pub(crate) fn is_authenticated(&mut self, path: &Path) -> bool {
+        if self.known_path == Some(*path) {
+            return true;
+        }
+        let authenticated = self.agent.is_authenticated(path);
+        if authenticated {
+            self.known_path = Some(*path);
+        }
+        authenticated
+    }
+
+    /// ICE has heard something, or restarted: what was held may pass now, and what passed must be looked up again.
+    pub(crate) fn paths_changed(&mut self) {
+        self.recheck = !self.held.is_empty();
+    }
+
+    /// ICE has restarted: paths must be looked up again.
+    pub(crate) fn forget_known_path(&mut self) {
+        self.known_path = None;
+    }
+
+    pub(crate) fn count_received(&mut self, len: usize) {
+        self.counters.packets_received += 1;
+        self.counters.bytes_received += len as u64;
+    }
+
+    /// Takes a DTLS datagram from an authenticated path. `Err`: not yet, it is given back.
+    pub(crate) fn handle_dtls(&mut self, now: Instant, datagram: Datagram) -> Result<(), Datagram> {
+        if self.dtls.is_none() {
+            if matches!(self.role, None | Some(Role::Server)) {
+                // As offerer we said actpass, and the peer may be faster than its answer (RFC 8842 §5.2).
+                self.role = Some(Role::Server);
+                self.create_dtls(now, Role::Server);
+            } else {
+                return Err(datagram);
+            }
+        }
+        self.count_received(datagram.data.len());
+        if let Some(dtls) = &mut self.dtls {
+            dtls.handle_datagram(now, datagram.data);
+        }
+        Ok(())
+    }
+
+    /// Keeps a datagram that may be good later.
+    pub(crate) fn hold(&mut self, datagram: Datagram) {
+        self.held_bytes += datagram.data.len();
+        self.held.push_back(datagram);
+        while self.held.len() > MAX_HELD_DATAGRAMS || self.held_bytes > MAX_HELD_BYTES {
+            if let Some(oldest) = self.held.pop_front() {
+                self.held_bytes -= oldest.data.len();
+                self.counters.unauthenticated += 1;
+            }
+        }
+    }
+
+    /// What was held, if something has happened since that may let it pass. What still may not is to be held again.
+    pub(crate) fn take_held(&mut self) -> VecDeque<Datagram> {
+        if !std::mem::take(&mut self.recheck) {
+            return VecDeque::new();
+        }
+        self.held_bytes = 0;
+        std::mem::take(&mut self.held)
+    }
+
+    pub(crate) fn drop_held(&mut self) {
+        self.counters.unauthenticated += self.held.len() as u64;
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+
+    pub(crate) fn poll_dtls_event(&mut self) -> Option<DtlsEvent> {
+        self.dtls.as_mut()?.poll_event()
+    }
+
+    /// DTLS is up: makes the SRTP contexts from its keys (RFC 5764 §4.2).
+    pub(crate) fn dtls_connected(&mut self, connected: Box<Connected>) {
+        self.srtp = connected.srtp.as_ref().and_then(|keys| {
+            let profile = antiphon_srtp::Profile::from_code(keys.profile.code())?;
+            let provider = self.config.provider;
+            let sender = antiphon_srtp::Sender::new(
+                profile,
+                keys.local_key.as_bytes(),
+                keys.local_salt.as_bytes(),
+                provider,
+            );
+            let receiver = antiphon_srtp::Receiver::new(
+                profile,
+                keys.remote_key.as_bytes(),
+                keys.remote_salt.as_bytes(),
+                provider,
+            );
+            Some(Srtp {
+                sender: sender.ok()?,
+                receiver: receiver.ok()?,
+            })
+        });
+        self.connected = Some(connected);
+        self.dtls_state = RtcDtlsTransportState::Connected;
+        self.recheck = true;
+    }
+
+    /// DTLS has ended: nothing is sent or taken any more.
+    pub(crate) fn dtls_ended(&mut self, state: RtcDtlsTransportState) {
+        self.dtls_state = state;
+        self.srtp = None;
+        self.drop_held();
+    }
+
+    /// Undoes SRTP in place. `false`: dropped, and counted by the receiver.
+    pub(crate) fn unprotect(&mut self, rtcp: bool, data: &mut BytesMut) -> bool {
+        let Some(srtp) = &mut self.srtp else { return false };
+        let result = if rtcp {
+            srtp.receiver.unprotect_rtcp(data)
+        } else {
+            srtp.receiver.unprotect_rtp(data)
+        };
+        result.is_ok()
+    }
+
+    /// Room that the path and SRTP need, for a segment that may hold RTP or RTCP.
+    pub(crate) fn media_room(&self, path: &Path) -> Option<(usize, usize)> {
+        let srtp = self.srtp.as_ref()?;
+        let (front, back) = self.agent.path_room(path);
+        let overhead = srtp.sender.overhead_rtp().max(srtp.sender.overhead_rtcp());
+        Some((front, back + overhead))
+    }
+
+    /// Room that the path and DTLS need, for a segment that holds SCTP.
+    pub(crate) fn data_room(&self, path: &Path) -> Option<(usize, usize)> {
+        let dtls = self.dtls.as_ref()?;
+        let (front, back) = self.agent.path_room(path);
+        let (dtls_front, dtls_back) = dtls.overhead();
+        Some((front + dtls_front, back + dtls_back))
+    }
+
+    /// Room that a path may need at worst: sizes are chosen before the path is, and it may become a relayed one.
+    pub(crate) fn worst_path_room(&self, relays: bool) -> usize {
+        let (front, back) = self.path().map_or((0, 0), |path| self.agent.path_room(&path));
+        // A Send indication over IPv6: header, XOR-PEER-ADDRESS, DATA and padding (RFC 8656 §11.3).
+        const SEND_INDICATION: usize = 20 + 24 + 4 + 3;
+        (front + back).max(if relays { SEND_INDICATION } else { 0 })
+    }
+
+    /// Hands the open segment to ICE and closes it.
+    pub(crate) fn finish(&mut self, now: Instant, path: Path, dscp: Dscp, out: &mut TransmitBuf) -> Transmit {
+        self.counters.packets_sent += 1;
+        self.counters.bytes_sent += out.body().len() as u64;
+        let path = self.agent.wrap(now, path, out);
+        Transmit {
+            path,
+            range: out.finish(),
+            segment_size: None,
+            ecn: Ecn::NotEct,
+            dscp,
+        }
+    }
+
+    /// The next datagram of the handshake, or an alert.
+    pub(crate) fn poll_dtls(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        let (front, back) = self.agent.path_room(&path);
+        out.set_path_room(front, back);
+        self.dtls
+            .as_mut()?
+            .poll_transmit(now, out)
+            .then(|| self.finish(now, path, Dscp::default(), out))
+    }
+}
