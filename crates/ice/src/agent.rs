@@ -250,6 +250,11 @@ impl Agent {
         self.role
     }
 
+    /// Whether we are a lite agent.
+    pub fn is_lite(&self) -> bool {
+        self.config.lite
+    }
+
     /// Whether the peer said `a=ice-lite`. We control a lite peer, unless we are lite ourselves (RFC 8445 §6.1.1).
     pub fn set_remote_lite(&mut self, lite: bool) {
         self.remote_lite = lite;
@@ -417,10 +422,16 @@ impl Agent {
     /// carries data until the new generation has nominated one. Signal the new credentials and call
     /// [`gather`](Self::gather) again.
     pub fn restart(&mut self, now: Instant) {
+        let credentials = Keyed::random(&mut self.rng).credentials;
+        self.restart_with(now, credentials);
+    }
+
+    /// Like [`restart`](Self::restart), with credentials that a description was made with before it was set.
+    pub fn restart_with(&mut self, now: Instant, credentials: Credentials) {
         if self.is_closed() {
             return;
         }
-        let local = Keyed::random(&mut self.rng);
+        let local = Keyed::new(credentials);
         let ufrag = local.credentials.ufrag.clone();
         let session = std::mem::replace(
             &mut self.session,
