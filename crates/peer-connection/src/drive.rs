@@ -435,9 +435,11 @@ impl PeerConnection {
     /// Tells every layer how large its packets may be on this path.
     pub(crate) fn update_sizes(&mut self) {
         let room = self.transport.worst_path_room(self.relays);
-        let overhead = self.transport.srtp.as_ref().map_or(16, |srtp| {
-            srtp.sender.overhead_rtp().max(srtp.sender.overhead_rtcp())
-        });
+        let overhead = self
+            .transport
+            .srtp
+            .as_ref()
+            .map_or(16, |srtp| srtp.sender.overhead_rtp().max(srtp.sender.overhead_rtcp()));
         self.media.set_max_packet_size(self.mtu - room - overhead);
         let max_packet = self.max_sctp_packet();
         self.data.channels.set_max_packet(max_packet);

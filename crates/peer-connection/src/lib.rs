@@ -17,12 +17,14 @@ mod transceiver;
 mod transport;
 mod types;
 
-pub use antiphon_data_channel::{ChannelId as DataChannelId, ChannelInfo, ChannelState, Message, MessageKind, Priority};
+pub use antiphon_data_channel::{
+    ChannelId as DataChannelId, ChannelInfo, ChannelState, Message, MessageKind, Priority,
+};
 pub use antiphon_dtls::{Certificate, CertificateParams, KeyLog, SrtpProfile};
 pub use antiphon_ice::{IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
 pub use antiphon_jsep::{
-    Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions,
-    SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,
+    Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind,
+    OfferOptions as RtcOfferOptions, SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
 pub use antiphon_media::{Frame, Output, Packet};
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Dscp, Ecn, Local, Path, Rng, Transmit, TransmitBuf};

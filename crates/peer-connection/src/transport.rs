@@ -228,12 +228,8 @@ impl Transport {
         self.srtp = connected.srtp.as_ref().and_then(|keys| {
             let profile = antiphon_srtp::Profile::from_code(keys.profile.code())?;
             let provider = self.config.provider;
-            let sender = antiphon_srtp::Sender::new(
-                profile,
-                keys.local_key.as_bytes(),
-                keys.local_salt.as_bytes(),
-                provider,
-            );
+            let sender =
+                antiphon_srtp::Sender::new(profile, keys.local_key.as_bytes(), keys.local_salt.as_bytes(), provider);
             let receiver = antiphon_srtp::Receiver::new(
                 profile,
                 keys.remote_key.as_bytes(),
