@@ -221,6 +221,10 @@ impl Agent {
 
     /// What a valid check of the peer tells us (RFC 8445 §7.3.1.3 to §7.3.1.5), after it was answered.
     pub(crate) fn apply_check(&mut self, now: Instant, path: Path, priority: Option<u32>, use_candidate: bool) {
+        // RFC 7675 §5.1: once consent is gone, a restart alone brings anything back.
+        if self.consent_expired {
+            return;
+        }
         let Some(index) = self.pair_on(path).or_else(|| self.peer_reflexive_pair(path, priority)) else {
             return;
         };
@@ -539,7 +543,8 @@ impl Agent {
 
     /// The best waiting pair, else the best frozen one of a foundation that nothing else is checked for.
     fn next_ordinary(&self) -> Option<usize> {
-        if self.selected.is_some() || self.session.remote.is_none() || self.config.lite {
+        let stopped = self.selected.is_some() || self.consent_expired;
+        if stopped || self.session.remote.is_none() || self.config.lite {
             return None;
         }
         let best = |state| {

@@ -259,7 +259,8 @@ pub struct Config {
     pub consent_interval: Duration,
     /// Without an answer for this long consent is gone (RFC 7675 §5.1). Default 30 s.
     pub consent_timeout: Duration,
-    /// Without an answer for this long the state is `Disconnected`. Default 7 s.
+    /// When a consent check and those that follow it are not answered for this long, the state is `Disconnected`. Default 5 s,
+    /// which is 5 to 11 s after the last datagram came through.
     pub disconnected_timeout: Duration,
 }
 
@@ -283,7 +284,7 @@ impl Default for Config {
             nomination_delay: Duration::from_millis(200),
             consent_interval: Duration::from_secs(5),
             consent_timeout: Duration::from_secs(30),
-            disconnected_timeout: Duration::from_secs(7),
+            disconnected_timeout: Duration::from_secs(5),
         }
     }
 }

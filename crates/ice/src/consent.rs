@@ -25,8 +25,8 @@ impl Agent {
             return;
         }
         self.expire_checks(now);
-        self.nominate(now);
         self.run_consent(now);
+        self.nominate(now);
         self.run_checks(now);
         self.finish_gathering();
         self.update_state(now);
@@ -41,15 +41,20 @@ impl Agent {
     /// other checks put it off.
     fn run_consent(&mut self, now: Instant) {
         let timeout = self.config.consent_timeout;
-        if let Some(index) = self.active()
-            && let Some(consent) = &self.pairs[index].consent
-        {
+        // When one pair loses consent the next best takes its place, and may have lost its own.
+        while let Some(index) = self.active() {
+            let Some(consent) = &self.pairs[index].consent else {
+                break;
+            };
             if consent.last_response + timeout <= now {
                 self.lose_consent(index);
-            } else if consent.next <= now && !self.config.lite {
+                continue;
+            }
+            if consent.next <= now && !self.config.lite {
                 self.pairs[index].asked_for_consent(now, self.state);
                 self.send_request(now, index);
             }
+            break;
         }
         self.run_previous_consent(now);
     }
@@ -134,7 +139,7 @@ impl Agent {
         }
         consent
             .unanswered_since
-            .map(|_| consent.last_response + self.config.disconnected_timeout)
+            .map(|since| since + self.config.disconnected_timeout)
     }
 
     fn update_state(&mut self, now: Instant) {

@@ -152,7 +152,8 @@ pub(crate) fn pair_priority(role: Role, local: u32, remote: u32) -> u64 {
         Role::Controlling => (local, remote),
         Role::Controlled => (remote, local),
     };
-    (u64::from(g.min(d)) << 32) + 2 * u64::from(g.max(d)) + u64::from(g > d)
+    // A peer may say more than the 2^31 - 1 that RFC 8445 §5.1.2 allows.
+    (u64::from(g.min(d)) << 32).saturating_add(2 * u64::from(g.max(d)) + u64::from(g > d))
 }
 
 /// The slots of RFC 8445 §14.2: on average one new transaction per Ta, with a few in reserve after a pause, so that the

@@ -328,13 +328,12 @@ impl Client {
         // cannot be signed (RFC 8489 §9.2.5).
         let signed = self.key.as_ref().map(|key| message.check_integrity(key));
         match message.class() {
-            Class::Success => {
-                if signed == Some(Check::Valid) || signed.is_none() {
-                    if let Some(request) = self.requests.remove(index) {
-                        self.succeeded(now, request.kind, message);
-                    }
+            Class::Success if signed.is_none_or(Check::is_valid) => {
+                if let Some(request) = self.requests.remove(index) {
+                    self.succeeded(now, request.kind, message);
                 }
             }
+            Class::Success => {}
             Class::Error => {
                 let Some(error) = message.error_code() else { return };
                 if signed == Some(Check::Invalid) {
