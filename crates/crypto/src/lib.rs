@@ -7,6 +7,7 @@ mod kdf;
 mod mac;
 #[cfg(feature = "null")]
 mod null_provider;
+mod number_mask;
 mod one_shot;
 mod provider;
 mod ring_provider;
@@ -20,6 +21,7 @@ pub use error::{AuthError, CryptoError};
 pub use kdf::{hkdf_expand, hkdf_extract, tls12_prf};
 #[cfg(feature = "null")]
 pub use null_provider::null_provider;
+pub use number_mask::NumberMask;
 pub use one_shot::{digest, hmac_sha1, hmac_sha256, md5, sha1, sha256};
 pub use provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
 pub use ring_provider::ring_provider;
