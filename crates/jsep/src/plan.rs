@@ -17,7 +17,8 @@ pub struct Plan {
     pub transport: TransportPlan,
     /// Every transceiver for which something changed, new ones among them, in the order of the m-sections.
     pub transceivers: Vec<TransceiverPlan>,
-    /// Transceivers that a rollback took away: they were made by the offer that is gone (RFC 9429 §4.1.10.2).
+    /// Transceivers that a rollback took away: they were made by the offer that is gone (RFC 9429 §4.1.10.2), or had been
+    /// stopped since it was made.
     pub removed: Vec<TransceiverId>,
     /// The data section, complete, if it became negotiated, changed, or went; see [`DataPlan`].
     pub data: Option<DataPlan>,

@@ -127,18 +127,14 @@ impl State {
         if let Some(stable) = self.stable.take() {
             self.session = stable.session;
             self.transceivers.retain_mut(|transceiver| {
-                match stable.transceivers.iter().find(|(id, _)| *id == transceiver.id) {
-                    Some((_, negotiated)) => {
-                        transceiver.state = negotiated.clone();
-                        true
-                    }
-                    // A transceiver of the offer that is gone goes too, unless `add_track` has taken it into use.
-                    None if transceiver.from_remote && !transceiver.from_add_track => false,
-                    None => {
-                        transceiver.state = Negotiated::default();
-                        true
-                    }
+                let before = stable.transceivers.iter().find(|(id, _)| *id == transceiver.id);
+                // A transceiver of the offer that is gone goes too, unless `add_track` has taken it into use.
+                if before.is_none() && transceiver.from_remote && !transceiver.from_add_track {
+                    return false;
                 }
+                transceiver.state = before.map(|(_, negotiated)| negotiated.clone()).unwrap_or_default();
+                // Stopped meanwhile, without a section that would have to end first, it is gone at once.
+                !transceiver.stopping || transceiver.state.m_line_index.is_some()
             });
         }
         self.pending_local = None;

@@ -388,7 +388,8 @@ impl State {
         if finished {
             let old = self.stable.take();
             let old_local = old.and_then(|stable| stable.session.transport.local);
-            if old_local != self.session.transport.local {
+            // With nothing left on the transport there is nothing to restart either.
+            if old_local != self.session.transport.local || described.members.is_empty() {
                 self.ice_restart_wanted = false;
             }
             self.signaling = SignalingState::Stable;

@@ -78,7 +78,7 @@ impl Peer {
         let unused = self
             .negotiator
             .transceivers()
-            .find(|own| own.kind() == kind && own.sender().encodings.is_empty() && !own.stopped())
+            .find(|own| own.kind() == kind && own.sender().encodings.is_empty() && !own.stopped() && !own.stopping())
             .map(|own| (own.id(), own.direction()));
         match unused {
             Some((id, direction)) => {
