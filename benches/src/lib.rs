@@ -1,2 +1,2 @@
-//! Criterion benchmarks of the hot paths.
+#![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]

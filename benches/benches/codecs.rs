@@ -1,0 +1,158 @@
+//! STUN, RTP, RTCP and SDP: parse and write.
+#![allow(missing_docs)]
+
+use std::hint::black_box;
+
+use antiphon_rtp::extension::{Map, Values};
+use antiphon_rtp::packet::{Header, Packet};
+use antiphon_rtp::payload::{slices, vp8};
+use antiphon_rtp::rtcp;
+use antiphon_sansio::{TransmitBuf, Writer};
+use antiphon_sdp::SessionDescription;
+use antiphon_stun::{Class, Key, Message, MessageBuilder, Method, TransactionId};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+
+fn stun(c: &mut Criterion) {
+    let key = Key::short_term("a password of twenty-two");
+    let mut buffer = [0; 256];
+    let mut write = || {
+        let mut builder = MessageBuilder::new(&mut buffer, Class::Request, Method::BINDING, TransactionId([7; 12]));
+        builder
+            .ice_username("abcd", "efgh")
+            .priority(1_853_824_767)
+            .use_candidate();
+        builder.integrity(&key).fingerprint();
+        builder.finish().unwrap()
+    };
+    let len = write();
+    let mut group = c.benchmark_group("stun");
+    group.bench_function("write, integrity and fingerprint", |b| b.iter(&mut write));
+    let datagram = buffer[..len].to_vec();
+    group.bench_function("parse", |b| {
+        b.iter(|| Message::parse(black_box(&datagram)).unwrap().username())
+    });
+    group.bench_function("parse, integrity and fingerprint", |b| {
+        b.iter(|| {
+            let message = Message::parse(black_box(&datagram)).unwrap();
+            message.check_fingerprint().is_valid() && message.check_integrity(&key).is_valid()
+        });
+    });
+    group.finish();
+}
+
+fn rtp(c: &mut Criterion) {
+    let mut map = Map::default();
+    for (id, uri) in [
+        (1, "urn:ietf:params:rtp-hdrext:sdes:mid"),
+        (2, "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"),
+        (
+            3,
+            "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+        ),
+        (4, "urn:ietf:params:rtp-hdrext:ssrc-audio-level"),
+    ] {
+        assert!(map.insert_uri(id, uri));
+    }
+    let header = Header {
+        marker: true,
+        payload_type: 96,
+        sequence: 7,
+        timestamp: 90_000,
+        ssrc: 0x1234,
+    };
+    let values = Values {
+        mid: Some("0"),
+        abs_send_time: Some(0x0012_3456),
+        transport_sequence: Some(77),
+        ..Values::default()
+    };
+    let payload = [9; 1200];
+    let mut buffer = [0; 1500];
+    let mut write = || {
+        let mut out = Writer::new(&mut buffer);
+        header.write(&[], black_box(&values), &map, &mut out).unwrap();
+        out.put_slice(&payload).unwrap();
+        out.len()
+    };
+    let len = write();
+    let mut group = c.benchmark_group("rtp");
+    group.bench_function("write, 3 extensions, 1200 B", |b| b.iter(&mut write));
+    let packet = buffer[..len].to_vec();
+    group.bench_function("parse, 3 extensions typed", |b| {
+        b.iter(|| {
+            let packet = Packet::parse(black_box(&packet)).unwrap();
+            (packet.values(&map), packet.payload().len())
+        });
+    });
+
+    // A frame of 30 kB into packets, as a sender does it.
+    let frame = vec![3; 30_000];
+    let mut out = TransmitBuf::new(64 * 1024, 1200);
+    group.throughput(Throughput::Bytes(frame.len() as u64));
+    group.bench_function("packetise a VP8 frame of 30 kB", |b| {
+        b.iter(|| {
+            out.clear();
+            let mut descriptor = [0; vp8::MAX_DESCRIPTOR];
+            for (n, slice) in slices(frame.len(), 1150).enumerate() {
+                assert!(out.begin(0, 0));
+                let mut head = [0; 64];
+                let mut writer = Writer::new(&mut head);
+                let header = Header {
+                    sequence: n as u16,
+                    ..header
+                };
+                header.write(&[], &values, &map, &mut writer).unwrap();
+                out.put_slice(writer.finish());
+                let len = vp8::Descriptor {
+                    partition_start: n == 0,
+                    picture_id: Some(vp8::PictureId::Long(77)),
+                    ..vp8::Descriptor::default()
+                }
+                .write(&mut descriptor);
+                out.put_slice(&descriptor[..len]);
+                out.put_slice(&frame[slice]);
+                out.finish();
+            }
+            out.len()
+        });
+    });
+    group.finish();
+
+    let mut buffer = [0; 256];
+    let mut out = Writer::new(&mut buffer);
+    rtcp::write_receiver_report(1, &[], &mut out).unwrap();
+    rtcp::write_cname(&[1], b"somebody@example", &mut out).unwrap();
+    rtcp::write_nack(1, 2, rtcp::nack_pairs([7, 8, 40]), &mut out).unwrap();
+    rtcp::write_remb(1, 1_000_000, &[2], &mut out).unwrap();
+    let compound = out.finish().to_vec();
+    c.bench_function("rtcp/parse a compound of four", |b| {
+        b.iter(|| {
+            rtcp::packets(black_box(&compound))
+                .inspect(|packet| assert!(packet.is_ok()))
+                .count()
+        });
+    });
+}
+
+fn sdp(c: &mut Criterion) {
+    let offer =
+        include_str!("../../conformance/fixtures/packets/chromium-chromium-audio-video-data/01-A-chromium-offer.sdp");
+    let mut group = c.benchmark_group("sdp");
+    group.throughput(Throughput::Bytes(offer.len() as u64));
+    group.bench_function("parse a Chromium offer", |b| {
+        b.iter(|| SessionDescription::parse(black_box(offer)).unwrap());
+    });
+    group.bench_function("parse, and type every attribute", |b| {
+        b.iter(|| {
+            let description = SessionDescription::parse(black_box(offer)).unwrap();
+            let sections = std::iter::once(&description.session).chain(description.media.iter().map(|m| &m.section));
+            sections.map(|section| section.attributes().count()).sum::<usize>()
+        });
+    });
+    let description = SessionDescription::parse(offer).unwrap();
+    group.bench_function("write", |b| b.iter(|| black_box(&description).to_text()));
+    group.finish();
+}
+
+criterion_group!(benches, stun, rtp, sdp);
+criterion_main!(benches);
