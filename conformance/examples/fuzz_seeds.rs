@@ -1,0 +1,166 @@
+//! Writes the seeds of the fuzz corpora from the captured sessions: `cargo run -p antiphon-conformance --example fuzz_seeds`.
+//!
+//! Few and small on purpose: one file for each kind of message, not one for each message. What fuzzing finds later is added
+//! by hand to the same folders.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use antiphon_conformance::capture;
+use antiphon_conformance::fuzz::TARGETS;
+use antiphon_rtp::packet::is_rtcp;
+
+struct Seeds {
+    root: PathBuf,
+    seen: BTreeSet<(String, String)>,
+}
+
+impl Seeds {
+    /// Keeps the first of each kind.
+    fn add(&mut self, target: &str, kind: &str, data: &[u8]) -> Result<(), Box<dyn Error>> {
+        if self.seen.insert((target.to_owned(), kind.to_owned())) {
+            let folder = self.root.join(target);
+            fs::create_dir_all(&folder)?;
+            fs::write(folder.join(kind), data)?;
+        }
+        Ok(())
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus");
+    let mut seeds = Seeds {
+        root,
+        seen: BTreeSet::new(),
+    };
+    let mut sessions: Vec<_> = fs::read_dir(capture::fixtures().join("packets"))?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    sessions.sort();
+    for session in &sessions {
+        from_wire(&mut seeds, session)?;
+        let logged = session.join("plain-A-rtp.pcapng");
+        if logged.exists() {
+            for datagram in capture::read(&logged)? {
+                from_rtp(&mut seeds, &datagram.payload)?;
+            }
+        }
+        let logged = session.join("plain-A-sctp.pcapng");
+        if logged.exists() {
+            for (_, _, packet) in capture::frames(&logged)? {
+                seeds.add("decode_sctp", &format!("{:02x}", packet.get(12).unwrap_or(&0)), &packet)?;
+            }
+        }
+    }
+    let mut descriptions: Vec<_> = fs::read_dir(&sessions[0])?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    descriptions.extend(fs::read_dir(&sessions[3])?.flatten().map(|entry| entry.path()));
+    descriptions.sort();
+    for path in descriptions {
+        if path.extension().is_some_and(|extension| extension == "sdp") {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let text = fs::read(&path)?;
+            seeds.add("decode_sdp", &name, &text)?;
+            seeds.add("roundtrip_sdp", &name, &text)?;
+        }
+    }
+    machines(&mut seeds)?;
+    for (target, _) in TARGETS {
+        let count = seeds.seen.iter().filter(|(known, _)| known == target).count();
+        println!("{target}: {count}");
+    }
+    Ok(())
+}
+
+fn from_wire(seeds: &mut Seeds, session: &Path) -> Result<(), Box<dyn Error>> {
+    for datagram in capture::read(&session.join("session.pcap"))? {
+        let data = &datagram.payload[..];
+        match data.first() {
+            Some(0..=3) if data.len() >= 20 => {
+                seeds.add("decode_stun", &format!("{:02x}{:02x}", data[0], data[1]), data)?;
+            }
+            Some(20..=63) if data.len() > 25 => {
+                let kind = format!("{:02x}-{:02x}", data[0], if data[0] == 22 { data[13] } else { 0 });
+                seeds.add("decode_dtls_record", &kind, data)?;
+                from_dtls(seeds, data)?;
+            }
+            Some(128..=191) if data.len() > 12 => {
+                let kind = if is_rtcp(data) { "rtcp" } else { "rtp" };
+                for profile in 0..4 {
+                    let seed = [&[profile], data].concat();
+                    seeds.add("roundtrip_srtp", &format!("{kind}-{profile}"), &seed)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whole handshake messages in the clear, as `decode_handshake` takes them.
+fn from_dtls(seeds: &mut Seeds, mut data: &[u8]) -> Result<(), Box<dyn Error>> {
+    while let Some(header) = data.first_chunk::<13>() {
+        let len = usize::from(u16::from_be_bytes([header[11], header[12]]));
+        let Some((record, rest)) = data[13..].split_at_checked(len) else {
+            break;
+        };
+        data = rest;
+        let clear = header[0] == 22 && header[3..5] == [0, 0];
+        if clear && record.len() > 12 && record[1..4] == record[9..12] {
+            let role = u8::from(matches!(record[0], 2..=4 | 12..=14));
+            let seed = [&[role, record[0]][..], &record[2..4], &record[12..]].concat();
+            seeds.add("decode_handshake", &format!("{:02}", record[0]), &seed)?;
+        }
+    }
+    Ok(())
+}
+
+fn from_rtp(seeds: &mut Seeds, data: &[u8]) -> Result<(), Box<dyn Error>> {
+    if is_rtcp(data) {
+        seeds.add("decode_rtcp", &format!("{}-{}", data[1], data[0] & 31), data)
+    } else {
+        seeds.add("decode_rtp", &format!("{:02x}-{}", data[0] & 0xf0, data[1] & 127), data)
+    }
+}
+
+/// Lists of operations: a life without accidents, one with loss, and one with noise.
+fn machines(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
+    let deliver = [0x00, 0, 0x80, 0].repeat(12);
+    let act = |end: u8, action: u8, argument: u8| [end | (action & 7) << 4 | 0x0c | (action >> 3 & 3) | 1, argument];
+    let mut talk = deliver.clone();
+    for argument in [0, 1, 0x21, 0x42, 0x83, 5, 9] {
+        for action in 0..16 {
+            talk.extend(act(0, action, argument));
+            talk.extend([0x80, 0, 0x00, 0]);
+        }
+        talk.extend([0x0a, 0]);
+    }
+    let lossy: Vec<u8> = (0..60u8)
+        .flat_map(|n| [[0, 0], [0x80, 0], [if n % 3 == 0 { 5 } else { 0x85 }, 0], [0x0a, 0]].concat())
+        .collect();
+    let noisy: Vec<u8> = (0..40u8)
+        .flat_map(|n| {
+            [
+                vec![0x87, n.wrapping_mul(7), n | 1],
+                vec![7, n, 0xff],
+                vec![8, n],
+                vec![0, 0, 0x80, 0, 0x0a, 0],
+            ]
+            .concat()
+        })
+        .collect();
+    for target in ["machine_dtls", "machine_sctp"] {
+        for (name, operations) in [
+            ("peace", &deliver),
+            ("talk", &talk),
+            ("loss", &lossy),
+            ("noise", &noisy),
+        ] {
+            seeds.add(target, name, operations)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! Codecs that need no state.
+
+use antiphon_crypto::{null_provider, rust_provider};
+use antiphon_rtp::extension::{Kind, Map};
+use antiphon_rtp::packet::Packet;
+use antiphon_rtp::payload::{Format, opus, vp8};
+use antiphon_rtp::rtcp;
+use antiphon_sdp::SessionDescription;
+use antiphon_srtp::{Profile, Receiver, Sender};
+use antiphon_stun::{AttributeType, Key, Message, MessageBuilder};
+
+pub(super) fn stun(data: &[u8]) {
+    let Ok(message) = Message::parse(data) else { return };
+    let key = Key::short_term("password");
+    let _ = (
+        message.check_integrity(&key),
+        message.check_integrity_sha256(&key),
+        message.check_fingerprint(),
+    );
+    let _ = format!("{message:?}");
+    let _ = (message.username(), message.userhash(), message.realm(), message.nonce());
+    let _ = (message.software(), message.error_code(), message.alternate_server());
+    let _ = (
+        message.xor_mapped_address(),
+        message.mapped_address(),
+        message.priority(),
+    );
+    let _ = (
+        message.ice_controlled(),
+        message.ice_controlling(),
+        message.nomination(),
+    );
+    let _ = (
+        message.xor_relayed_address(),
+        message.lifetime(),
+        message.channel_number(),
+    );
+    let _ = (message.requested_transport(), message.requested_address_family());
+    let _ = (message.even_port(), message.reservation_token(), message.data());
+    assert!(message.xor_peer_addresses().count() <= data.len());
+    assert!(message.unknown_attributes().count() <= data.len());
+    assert!(message.unknown_required().count() <= data.len());
+
+    // What can be read can be written: the same attributes in a message of our own are read the same.
+    let mut buffer = vec![0; data.len() + 64];
+    let mut builder = MessageBuilder::new(&mut buffer, message.class(), message.method(), message.transaction_id());
+    let mut expected = Vec::new();
+    for attribute in message.attributes() {
+        builder.put(attribute.kind, attribute.value);
+        expected.push((attribute.kind, attribute.value.to_vec()));
+    }
+    if let Ok(len) = builder.finish() {
+        let again = Message::parse(&buffer[..len]).expect("our own message parses");
+        let plain = |kind: &AttributeType| {
+            ![
+                AttributeType::MESSAGE_INTEGRITY,
+                AttributeType::MESSAGE_INTEGRITY_SHA256,
+                AttributeType::FINGERPRINT,
+            ]
+            .contains(kind)
+        };
+        if expected.iter().all(|(kind, _)| plain(kind)) {
+            let read: Vec<_> = again.attributes().map(|a| (a.kind, a.value.to_vec())).collect();
+            assert_eq!(read, expected);
+        }
+    }
+}
+
+pub(super) fn sdp(data: &[u8]) {
+    let Ok(description) = SessionDescription::parse_bytes(data) else {
+        return;
+    };
+    let _ = description.origin();
+    for section in std::iter::once(&description.session).chain(description.media.iter().map(|media| &media.section)) {
+        for attribute in section.attributes() {
+            let _ = format!("{attribute:?} {attribute}");
+        }
+        let _ = (section.connection(), section.bandwidths().count());
+    }
+    for media in &description.media {
+        for payload_type in media.line.payload_types() {
+            let _ = (media.rtpmap(payload_type), media.fmtp(payload_type));
+        }
+        let _ = (media.is_rejected(), description.direction_of(media));
+    }
+}
+
+pub(super) fn roundtrip_sdp(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(description) = SessionDescription::parse(text) {
+        assert_eq!(description.to_text(), text, "what is read is written back");
+        assert_eq!(description.text_len(), text.len());
+    }
+}
+
+pub(super) fn rtp(data: &[u8]) {
+    for format in [
+        Format::Vp8,
+        Format::Opus,
+        Format::Pcmu,
+        Format::Vp9,
+        Format::H264,
+        Format::Av1,
+        Format::Raw,
+    ] {
+        if let Ok(piece) = format.inspect(data) {
+            assert!(piece.prefix <= data.len());
+        }
+    }
+    let _ = (vp8::dimensions(data), opus::samples(data));
+    if let Ok((descriptor, len)) = vp8::Descriptor::parse(data) {
+        let mut buffer = [0; vp8::MAX_DESCRIPTOR];
+        let written = descriptor.write(&mut buffer);
+        assert!(written <= len, "the shortest form");
+        let again = vp8::Descriptor::parse(&[&buffer[..written], &[0]].concat());
+        assert_eq!(again, Ok((descriptor, written)));
+    }
+
+    let Ok(packet) = Packet::parse(data) else { return };
+    assert!(packet.header_len() + packet.payload().len() + packet.padding_len() == data.len());
+    let mut map = Map::default();
+    for (id, kind) in (1..).zip(Kind::ALL) {
+        map.insert(id, kind);
+    }
+    let _ = format!("{:?}", packet.values(&map));
+    assert!(packet.elements().count() <= data.len());
+    assert!(packet.csrcs().count() <= 15);
+}
+
+pub(super) fn rtcp(data: &[u8]) {
+    let mut count = 0;
+    for packet in rtcp::packets(data) {
+        count += 1;
+        assert!(count <= data.len(), "the walk ends");
+        let Ok(packet) = packet else { continue };
+        let _ = format!("{packet:?}");
+        match packet {
+            rtcp::Packet::SenderReport(report) => assert!(report.blocks().count() <= 31),
+            rtcp::Packet::ReceiverReport(report) => assert!(report.blocks().count() <= 31),
+            rtcp::Packet::Sdes(sdes) => {
+                for chunk in sdes.chunks() {
+                    let _ = (chunk.items().count(), chunk.cname());
+                }
+            }
+            rtcp::Packet::Bye(bye) => assert!(bye.ssrcs().count() <= 31),
+            rtcp::Packet::ExtendedReport(report) => assert!(report.blocks().count() <= data.len()),
+            rtcp::Packet::Nack(nack) => assert!(nack.sequences().count() <= data.len() * 17),
+            rtcp::Packet::TransportFeedback(feedback) => assert!(feedback.statuses().count() <= 65_535),
+            rtcp::Packet::Ccfb(ccfb) => {
+                let metrics: usize = ccfb.streams().map(|stream| stream.metrics().count()).sum();
+                assert!(metrics <= data.len());
+            }
+            rtcp::Packet::Fir(fir) => assert!(fir.entries().count() <= data.len()),
+            rtcp::Packet::Remb(remb) => assert!(remb.ssrcs().count() <= 255),
+            _ => {}
+        }
+    }
+}
+
+/// First byte: the profile. The rest is sent as a packet if it is one, and taken as a protected packet in any case, with
+/// real and with null crypto, twice.
+pub(super) fn roundtrip_srtp(data: &[u8]) {
+    let Some((choice, packet)) = data.split_first() else {
+        return;
+    };
+    let profile = Profile::ALL[usize::from(*choice) % 4];
+    let (key, salt) = (vec![1; profile.key_len()], vec![2; profile.salt_len()]);
+    for provider in [rust_provider(), null_provider()] {
+        let mut sender = Sender::new(profile, &key, &salt, provider).expect("lengths fit");
+        let mut receiver = Receiver::new(profile, &key, &salt, provider).expect("lengths fit");
+        let mut buffer = packet.to_vec();
+        buffer.resize(packet.len() + 20, 0);
+        if let Ok(len) = sender.protect_rtp_slice(&mut buffer, packet.len()) {
+            let mut again = buffer[..len].to_vec();
+            let plain = receiver.unprotect_rtp_slice(&mut buffer[..len]).expect("our own opens");
+            assert_eq!(&buffer[..plain], packet);
+            assert!(receiver.unprotect_rtp_slice(&mut again).is_err(), "a replay");
+        }
+        let mut buffer = packet.to_vec();
+        buffer.resize(packet.len() + 20, 0);
+        if let Ok(len) = sender.protect_rtcp_slice(&mut buffer, packet.len()) {
+            let mut again = buffer[..len].to_vec();
+            let plain = receiver
+                .unprotect_rtcp_slice(&mut buffer[..len])
+                .expect("our own opens");
+            assert_eq!(&buffer[..plain], packet);
+            assert!(receiver.unprotect_rtcp_slice(&mut again).is_err(), "a replay");
+        }
+        for _ in 0..2 {
+            let _ = receiver.unprotect_rtp_slice(&mut packet.to_vec());
+            let _ = receiver.unprotect_rtcp_slice(&mut packet.to_vec());
+        }
+        assert!(receiver.ssrc_count() <= 4);
+    }
+}

@@ -1,0 +1,38 @@
+//! What the fuzz targets run, in a place that a stable compiler reaches too: `fuzz/` wraps each entry in a target, and
+//! `tests/corpus.rs` runs every committed corpus file through it.
+//!
+//! An entry panics if a promise is broken: that no bytes make a parser panic, that what is read is written back, that a
+//! machine keeps the laws of the convention.
+
+mod decode;
+mod dtls;
+mod pair;
+mod sctp;
+
+/// A target: its name, which is its corpus folder's too, and what it runs.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("decode_dtls_record", dtls::decode_record),
+    ("decode_handshake", dtls::decode_handshake),
+    ("decode_rtcp", decode::rtcp),
+    ("decode_rtp", decode::rtp),
+    ("decode_sctp", sctp::decode),
+    ("decode_sdp", decode::sdp),
+    ("decode_stun", decode::stun),
+    ("machine_dtls", dtls::machine),
+    ("machine_sctp", sctp::machine),
+    ("roundtrip_sdp", decode::roundtrip_sdp),
+    ("roundtrip_srtp", decode::roundtrip_srtp),
+];
+
+/// Runs a target by its name.
+///
+/// # Panics
+/// If there is no such target, and if a promise is broken.
+pub fn run(name: &str, data: &[u8]) {
+    let target = TARGETS.iter().find(|(known, _)| *known == name);
+    let (_, entry) = target.unwrap_or_else(|| panic!("no target {name}"));
+    entry(data);
+}

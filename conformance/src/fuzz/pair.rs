@@ -1,0 +1,178 @@
+//! Two machines of one kind and a hostile courier between them, driven by a list of operations.
+
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use antiphon_netsim::{Checked, Machine};
+use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, TransmitBuf};
+
+/// Operations after which a run ends, so that each stays short.
+const MAX_OPERATIONS: usize = 400;
+/// Datagrams on their way to one end; the oldest is lost first.
+const MAX_QUEUE: usize = 64;
+
+/// A machine under test.
+pub(super) trait End: Machine {
+    /// Something that an application does, chosen by two bytes. May give a datagram to send.
+    fn act(&mut self, now: Instant, action: u8, argument: u8) -> Option<Vec<u8>>;
+
+    /// Makes a changed datagram pass the checks that keep noise out, if it can.
+    fn repair(packet: &mut [u8]) {
+        let _ = packet;
+    }
+}
+
+/// The one path there is.
+pub(super) fn path() -> Path {
+    Path {
+        local: Local::Socket(0),
+        remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
+    }
+}
+
+struct Pair<M: End> {
+    now: Instant,
+    ends: [Checked<M>; 2],
+    /// What is on its way to each.
+    queues: [VecDeque<Vec<u8>>; 2],
+    out: TransmitBuf,
+}
+
+impl<M: End> Pair<M> {
+    fn drain(&mut self) {
+        for at in 0..2 {
+            self.out.clear();
+            while let Some(transmit) = self.ends[at].poll_transmit(self.now, &mut self.out) {
+                let bytes = self.out.bytes(transmit.range).to_vec();
+                self.queue(1 - at, bytes);
+                if !self.out.has_room() {
+                    self.out.clear();
+                }
+            }
+            while self.ends[at].poll_event().is_some() {}
+            self.ends[at].drained();
+        }
+    }
+
+    fn queue(&mut self, to: usize, bytes: Vec<u8>) {
+        if self.queues[to].len() == MAX_QUEUE {
+            self.queues[to].pop_front();
+        }
+        self.queues[to].push_back(bytes);
+    }
+
+    fn deliver(&mut self, to: usize, bytes: &[u8]) {
+        let datagram = Datagram {
+            path: path(),
+            ecn: Ecn::NotEct,
+            data: BytesMut::from(bytes),
+        };
+        self.ends[to].handle_datagram(self.now, datagram);
+    }
+
+    /// Lets the next timer run out, if one is set.
+    fn wait(&mut self) {
+        let next = self.ends.iter().filter_map(Machine::poll_timeout).min();
+        if let Some(next) = next {
+            self.now = self.now.max(next);
+        }
+        for end in &mut self.ends {
+            if end.poll_timeout().is_some_and(|due| due <= self.now) {
+                end.handle_timeout(self.now);
+            }
+        }
+    }
+}
+
+/// Runs operations of two bytes each (a few take more). Ends with peace: everything is delivered and timers run, and
+/// finally both are closed; the machines are checked against the laws all along.
+pub(super) fn run<M: End>(now: Instant, first: M, second: M, operations: &[u8]) {
+    let mut pair = Pair {
+        now,
+        ends: [Checked::new(first), Checked::new(second)],
+        queues: [VecDeque::new(), VecDeque::new()],
+        out: TransmitBuf::new(16 * 1200, 1200),
+    };
+    pair.drain();
+    let mut bytes = operations.iter().copied();
+    for _ in 0..MAX_OPERATIONS {
+        let (Some(operation), Some(argument)) = (bytes.next(), bytes.next()) else {
+            break;
+        };
+        // The high bit says which end; the rest what.
+        let to = usize::from(operation >> 7);
+        match operation & 0x0f {
+            0..=3 => {
+                if let Some(packet) = pair.queues[to].pop_front() {
+                    pair.deliver(to, &packet);
+                }
+            }
+            4 => {
+                let len = pair.queues[to].len().max(1);
+                if let Some(packet) = pair.queues[to].remove(usize::from(argument) % len) {
+                    pair.deliver(to, &packet);
+                }
+            }
+            5 => {
+                pair.queues[to].pop_front();
+            }
+            6 => {
+                if let Some(packet) = pair.queues[to].front().cloned() {
+                    pair.deliver(to, &packet);
+                }
+            }
+            7 => {
+                if let (Some(mut packet), Some(change)) = (pair.queues[to].front().cloned(), bytes.next()) {
+                    let at = (usize::from(argument) | usize::from(operation & 0x70) << 4) % packet.len();
+                    packet[at] ^= change;
+                    M::repair(&mut packet);
+                    pair.deliver(to, &packet);
+                }
+            }
+            8 => {
+                if let Some(packet) = pair.queues[to].front() {
+                    let mut packet = packet[..usize::from(argument) * packet.len() / 256].to_vec();
+                    M::repair(&mut packet);
+                    pair.deliver(to, &packet);
+                }
+            }
+            9 => {
+                let mut packet: Vec<u8> = bytes.by_ref().take(usize::from(argument)).collect();
+                M::repair(&mut packet);
+                pair.deliver(to, &packet);
+            }
+            10 | 11 => pair.wait(),
+            12 => {
+                pair.now += Duration::from_millis(u64::from(argument));
+                let now = pair.now;
+                pair.ends[to].handle_timeout(now);
+            }
+            _ => {
+                let action = operation >> 4 & 0x07 | (operation & 3) << 3;
+                let now = pair.now;
+                if let Some(packet) = pair.ends[to].get_mut().act(now, action, argument) {
+                    pair.queue(1 - to, packet);
+                }
+            }
+        }
+        pair.drain();
+    }
+    for close in [false, true] {
+        if close {
+            let now = pair.now;
+            pair.ends.iter_mut().for_each(|end| end.close(now));
+            pair.drain();
+        }
+        for _ in 0..50 {
+            for to in 0..2 {
+                while let Some(packet) = pair.queues[to].pop_front() {
+                    pair.deliver(to, &packet);
+                    pair.drain();
+                }
+            }
+            pair.wait();
+            pair.drain();
+        }
+    }
+}
