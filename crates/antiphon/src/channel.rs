@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use antiphon_peer_connection::{DataChannelId, DataChannelState};
+use antiphon_data_channel::{ChannelId, ChannelState, Message};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::handle::PeerHandle;
-use crate::{Error, Message};
+use crate::Error;
 
 /// Messages that wait in the handle; the rest stays in SCTP, whose window then closes towards the peer.
 pub(crate) const QUEUED_MESSAGES: usize = 16;
@@ -16,7 +16,7 @@ pub(crate) const QUEUED_MESSAGES: usize = 16;
 /// The driver's end of a channel's queues.
 pub(crate) struct Queue {
     pub(crate) messages: mpsc::Sender<Message>,
-    pub(crate) state: watch::Sender<DataChannelState>,
+    pub(crate) state: watch::Sender<ChannelState>,
     /// The driver found the queue full and left messages in SCTP; who takes one says so to the driver.
     pub(crate) stalled: Arc<AtomicBool>,
 }
@@ -27,11 +27,11 @@ pub(crate) struct Queue {
 /// slow reader slows the sender instead of filling memory. Dropping the handle closes nothing: call [`Self::close`].
 pub struct DataChannel {
     peer: PeerHandle,
-    id: DataChannelId,
+    id: ChannelId,
     label: String,
     protocol: String,
     messages: mpsc::Receiver<Message>,
-    state: watch::Receiver<DataChannelState>,
+    state: watch::Receiver<ChannelState>,
     stalled: Arc<AtomicBool>,
 }
 
@@ -42,16 +42,16 @@ impl std::fmt::Debug for DataChannel {
 }
 
 impl DataChannel {
-    pub(crate) fn new(peer: PeerHandle, id: DataChannelId, label: String, protocol: String) -> (Self, Queue) {
+    pub(crate) fn new(peer: PeerHandle, id: ChannelId, label: String, protocol: String) -> (Self, Queue) {
         let (messages, incoming) = mpsc::channel(QUEUED_MESSAGES);
-        let (state, states) = watch::channel(DataChannelState::Connecting);
+        let (state, states) = watch::channel(ChannelState::Connecting);
         let stalled = Arc::new(AtomicBool::new(false));
         let queue = Queue { messages, state, stalled: stalled.clone() };
         (Self { peer, id, label, protocol, messages: incoming, state: states, stalled }, queue)
     }
 
     /// The number that other calls name this channel by.
-    pub fn id(&self) -> DataChannelId {
+    pub fn id(&self) -> ChannelId {
         self.id
     }
 
@@ -66,7 +66,7 @@ impl DataChannel {
     }
 
     /// The state as last heard.
-    pub fn ready_state(&self) -> DataChannelState {
+    pub fn ready_state(&self) -> ChannelState {
         *self.state.borrow()
     }
 
@@ -75,9 +75,9 @@ impl DataChannel {
     /// # Errors
     /// [`Error::Closed`] if it closes first.
     pub async fn opened(&mut self) -> Result<(), Error> {
-        let settled = |s: &DataChannelState| *s != DataChannelState::Connecting;
+        let settled = |s: &ChannelState| *s != ChannelState::Connecting;
         let state = *self.state.wait_for(settled).await.map_err(|_| Error::Closed)?;
-        if state == DataChannelState::Open { Ok(()) } else { Err(Error::Closed) }
+        if state == ChannelState::Open { Ok(()) } else { Err(Error::Closed) }
     }
 
     /// The next message; `None` when the channel is closed and everything received has been taken.
@@ -139,7 +139,7 @@ impl DataChannel {
 #[derive(Clone, Debug)]
 pub struct DataChannelSender {
     peer: PeerHandle,
-    id: DataChannelId,
+    id: ChannelId,
 }
 
 impl DataChannelSender {

@@ -5,14 +5,15 @@ use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use antiphon_data_channel::{ChannelId, ChannelState, Message};
 use antiphon_peer_connection as core;
-use core::{DataChannelId, DataChannelState};
+
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::channel::{DataChannel, Queue};
-use crate::event::{Event, MediaEvent};
+use crate::event::{self, Event};
 use crate::handle::{PeerHandle, Shared};
-use crate::{Error, Message};
+use crate::Error;
 
 /// Above this a channel's senders wait.
 const HIGH_WATER: usize = 1024 * 1024;
@@ -28,9 +29,9 @@ pub(crate) struct Hosted {
     pub(crate) deadline: Option<Instant>,
     shared: Weak<Shared>,
     events: mpsc::UnboundedSender<Event>,
-    media: broadcast::Sender<MediaEvent>,
-    channels: BTreeMap<DataChannelId, Queue>,
-    sending: BTreeMap<DataChannelId, VecDeque<Waiting>>,
+    media: broadcast::Sender<core::Event>,
+    channels: BTreeMap<ChannelId, Queue>,
+    sending: BTreeMap<ChannelId, VecDeque<Waiting>>,
     closed_at: Option<Instant>,
 }
 
@@ -39,7 +40,7 @@ impl Hosted {
         core: core::PeerConnection,
         shared: Weak<Shared>,
         events: mpsc::UnboundedSender<Event>,
-        media: broadcast::Sender<MediaEvent>,
+        media: broadcast::Sender<core::Event>,
     ) -> Self {
         Self {
             core,
@@ -83,11 +84,11 @@ impl Hosted {
     }
 
     /// Makes the handle of a channel that exists in the machine.
-    pub(crate) fn open_channel(&mut self, peer: PeerHandle, id: DataChannelId) -> Option<DataChannel> {
+    pub(crate) fn open_channel(&mut self, peer: PeerHandle, id: ChannelId) -> Option<DataChannel> {
         let info = self.core.data_channel(id)?;
         let (channel, queue) = DataChannel::new(peer, id, info.label, info.protocol);
-        if info.state == DataChannelState::Open {
-            queue.state.send_replace(DataChannelState::Open);
+        if info.state == ChannelState::Open {
+            queue.state.send_replace(ChannelState::Open);
         }
         self.core.set_buffered_amount_low_threshold(id, LOW_WATER);
         self.channels.insert(id, queue);
@@ -105,33 +106,36 @@ impl Hosted {
                         self.pump(id);
                     }
                 }
-                core::Event::DataChannelOpen(id) => self.set_state(id, DataChannelState::Open),
+                core::Event::DataChannelOpen(id) => self.set_state(id, ChannelState::Open),
                 core::Event::DataChannelReadable(id) => self.pump(id),
                 core::Event::DataChannelBufferedAmountLow(id) => self.resume_sending(now, id),
-                core::Event::DataChannelClosing(id) => self.set_state(id, DataChannelState::Closing),
+                core::Event::DataChannelClosing(id) => self.set_state(id, ChannelState::Closing),
                 core::Event::DataChannelClosed(id) => {
                     self.pump(id);
-                    self.set_state(id, DataChannelState::Closed);
+                    self.set_state(id, ChannelState::Closed);
                     self.channels.remove(&id);
                     self.sending.remove(&id);
+                    self.core.forget_data_channel(id);
                 }
-                other => match Event::from_core(other) {
-                    Ok(event) => _ = self.events.send(event),
-                    // Media for nobody, or for a reader who is behind: the oldest goes first, and the reader is told how many.
-                    Err(media) => _ = self.media.send(media),
-                },
+                // A reader who is behind loses the oldest, and is told how many.
+                media if event::is_media(&media) => _ = self.media.send(media),
+                other => {
+                    if let Some(event) = event::from_core(other) {
+                        let _ = self.events.send(event);
+                    }
+                }
             }
         }
     }
 
-    fn set_state(&mut self, id: DataChannelId, state: DataChannelState) {
+    fn set_state(&mut self, id: ChannelId, state: ChannelState) {
         if let Some(queue) = self.channels.get(&id) {
             queue.state.send_replace(state);
         }
     }
 
     /// Moves messages from SCTP into the handle's queue while there is room.
-    pub(crate) fn pump(&mut self, id: DataChannelId) {
+    pub(crate) fn pump(&mut self, id: ChannelId) {
         let Some(queue) = self.channels.get(&id) else { return };
         loop {
             let permit = match queue.messages.try_reserve() {
@@ -159,7 +163,7 @@ impl Hosted {
     pub(crate) fn send(
         &mut self,
         now: Instant,
-        id: DataChannelId,
+        id: ChannelId,
         message: Message,
         answer: oneshot::Sender<Result<(), Error>>,
     ) {
@@ -171,7 +175,7 @@ impl Hosted {
         let _ = answer.send(self.core.send(now, id, message).map_err(Error::from));
     }
 
-    fn resume_sending(&mut self, now: Instant, id: DataChannelId) {
+    fn resume_sending(&mut self, now: Instant, id: ChannelId) {
         let Some(queue) = self.sending.get_mut(&id) else { return };
         while self.core.buffered_amount(id) <= HIGH_WATER {
             let Some((message, answer)) = queue.pop_front() else { break };

@@ -1,0 +1,184 @@
+//! Where peer connections come from.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Instant, SystemTime};
+
+use antiphon_dtls::{Certificate, CertificateParams};
+use antiphon_peer_connection as core;
+use antiphon_sansio::{ClockAnchor, Rng};
+use core::RtcConfiguration;
+use ring::rand::SecureRandom;
+use tokio::sync::{broadcast, mpsc};
+
+use crate::Error;
+use crate::driver::{Command, Driver};
+use crate::handle::{PeerConnection, PeerHandle, Shared};
+use crate::hosted::Hosted;
+use crate::interfaces::InterfaceFilter;
+use crate::router::PeerId;
+
+/// Commands that may wait for a driver; callers wait beyond that.
+const MAX_COMMANDS: usize = 1024;
+/// Frames and packets that may wait for the application; the oldest are dropped beyond that.
+const MAX_MEDIA_EVENTS: usize = 512;
+
+/// Chooses how peer connections reach the network; see [`Api::builder`].
+#[derive(Clone, Debug, Default)]
+pub struct ApiBuilder {
+    filter: InterfaceFilter,
+    one_port: Option<u16>,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl ApiBuilder {
+    /// Whether loopback addresses become candidates. Off by default, as in browsers.
+    #[must_use]
+    pub fn loopback(mut self, yes: bool) -> Self {
+        self.filter.loopback = yes;
+        self
+    }
+
+    /// Whether IPv6 addresses become candidates. On by default.
+    #[must_use]
+    pub fn ipv6(mut self, yes: bool) -> Self {
+        self.filter.ipv6 = yes;
+        self
+    }
+
+    /// Gathers these addresses and no others.
+    #[must_use]
+    pub fn only_addresses(mut self, only: Option<Vec<IpAddr>>) -> Self {
+        self.filter.only = only;
+        self
+    }
+
+    /// One-port mode: all peers of this [`Api`] share one UDP port (0: chosen by the system), one socket per interface address,
+    /// and one task. Without it each peer has sockets and a task of its own.
+    #[must_use]
+    pub fn one_port(mut self, port: u16) -> Self {
+        self.one_port = Some(port);
+        self
+    }
+
+    /// Uses this certificate for every peer whose configuration names none. Otherwise one is made once per [`Api`].
+    #[must_use]
+    pub fn certificate(mut self, certificate: Arc<Certificate>) -> Self {
+        self.certificate = Some(certificate);
+        self
+    }
+
+    /// Makes the [`Api`]; in one-port mode binds its port.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] if the port is taken; [`Error::Peer`] if no certificate could be made; [`Error::Randomness`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn build(self) -> Result<Api, Error> {
+        let certificate = match self.certificate {
+            Some(certificate) => certificate,
+            None => Arc::new(Certificate::generate(&CertificateParams::default()).map_err(core::Error::Certificate)?),
+        };
+        let shared = match self.one_port {
+            None => None,
+            Some(port) => {
+                let (commands, dropped, mut driver) = channels(self.filter.clone(), Some(port));
+                driver.bind_shared()?;
+                let addresses = driver.addresses();
+                tokio::spawn(driver.run());
+                Some(SharedDriver { commands, dropped, addresses })
+            }
+        };
+        Ok(Api {
+            inner: Arc::new(Inner { filter: self.filter, certificate, shared, next: AtomicU64::new(0) }),
+        })
+    }
+}
+
+struct SharedDriver {
+    commands: mpsc::Sender<Command>,
+    dropped: mpsc::UnboundedSender<PeerId>,
+    addresses: Vec<SocketAddr>,
+}
+
+struct Inner {
+    filter: InterfaceFilter,
+    certificate: Arc<Certificate>,
+    shared: Option<SharedDriver>,
+    next: AtomicU64,
+}
+
+/// Makes peer connections. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Api").field("one_port", &self.inner.shared.is_some()).finish_non_exhaustive()
+    }
+}
+
+fn channels(
+    filter: InterfaceFilter,
+    one_port: Option<u16>,
+) -> (mpsc::Sender<Command>, mpsc::UnboundedSender<PeerId>, Driver) {
+    let (commands, received) = mpsc::channel(MAX_COMMANDS);
+    let (dropped, drops) = mpsc::unbounded_channel();
+    (commands, dropped, Driver::new(received, drops, filter, one_port))
+}
+
+impl Api {
+    /// Sockets of its own for every peer; no loopback candidates.
+    ///
+    /// # Errors
+    /// As [`ApiBuilder::build`].
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// For everything else.
+    pub fn builder() -> ApiBuilder {
+        ApiBuilder::default()
+    }
+
+    /// In one-port mode, the addresses that are bound; otherwise none.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        self.inner.shared.as_ref().map_or(&[], |shared| &shared.addresses)
+    }
+
+    /// Makes a peer connection (W3C `new RTCPeerConnection(configuration)`).
+    ///
+    /// # Errors
+    /// [`Error::Peer`] if the configuration is refused; [`Error::Randomness`]; [`Error::Closed`] if the shared driver is gone.
+    pub async fn peer_connection(&self, mut configuration: RtcConfiguration) -> Result<PeerConnection, Error> {
+        let mut seed = [0; 32];
+        ring::rand::SystemRandom::new().fill(&mut seed).map_err(|_| Error::Randomness)?;
+        if configuration.certificates.is_empty() {
+            configuration.certificates.push(self.inner.certificate.clone());
+        }
+        configuration.settings.ice.include_loopback |= self.inner.filter.loopback;
+        let now = Instant::now();
+        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let machine = core::PeerConnection::new(configuration, now, ClockAnchor::new(now, unix), Rng::from_seed(seed))?;
+
+        let id = PeerId(self.inner.next.fetch_add(1, Ordering::Relaxed));
+        let (commands, dropped) = match &self.inner.shared {
+            Some(shared) => (shared.commands.clone(), shared.dropped.clone()),
+            None => {
+                let (commands, dropped, driver) = channels(self.inner.filter.clone(), None);
+                tokio::spawn(driver.run());
+                (commands, dropped)
+            }
+        };
+        let shared = Arc::new(Shared { id, commands, dropped });
+        let (events, incoming) = mpsc::unbounded_channel();
+        let (media, incoming_media) = broadcast::channel(MAX_MEDIA_EVENTS);
+        let hosted = Hosted::new(machine, Arc::downgrade(&shared), events, media);
+        shared.commands.send(Command::Add(id, Box::new(hosted))).await.map_err(|_| Error::Closed)?;
+        Ok(PeerConnection::new(PeerHandle::new(shared), incoming, incoming_media))
+    }
+}
