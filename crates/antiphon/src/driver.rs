@@ -236,9 +236,7 @@ impl Driver {
     fn drain(&mut self, id: PeerId, now: Instant) {
         let Some(mut peer) = self.peers.remove(&id) else { return };
         if self.shared_port.is_some() {
-            for ufrag in peer.core.local_ufrags() {
-                self.router.add_ufrag(&ufrag, id);
-            }
+            self.router.add_ufrag(peer.core.local_ufrag(), id);
         }
         while let Some(request) = peer.core.poll_io() {
             self.serve(id, &mut peer, request, now);

@@ -6,7 +6,6 @@ use std::time::Instant;
 use antiphon_peer_connection as core;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::channel::DataChannel;
 use crate::driver::Command;
 use crate::event::{self, Event};
 use crate::hosted::Hosted;

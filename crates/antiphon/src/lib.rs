@@ -1,2 +1,32 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
+
+mod api;
+mod channel;
+mod driver;
+mod error;
+mod event;
+mod handle;
+mod hosted;
+mod interfaces;
+mod methods;
+mod resolve;
+mod router;
+mod socket;
+
+pub use antiphon_peer_connection as peer_connection;
+pub use antiphon_peer_connection::{
+    Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability, DataChannelId, Direction,
+    ExtensionCapability, Frame, MediaCapabilities, MediaKind, MediaStreamTrack, Message, MessageKind, Output, Packet,
+    RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
+    RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions,
+    RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState,
+    RtcStats, RtcStatsReport, SdpType, Settings, Transceiver, TransceiverId, stats,
+};
+
+pub use api::{Api, ApiBuilder};
+pub use channel::{DataChannel, DataChannelSender};
+pub use error::Error;
+pub use event::Event;
+pub use handle::{PeerConnection, PeerHandle};
+pub use interfaces::InterfaceFilter;

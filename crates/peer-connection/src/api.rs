@@ -227,6 +227,11 @@ impl PeerConnection {
         &self.transport.agent.local_credentials().ufrag
     }
 
+    /// Whether a Binding message with valid MESSAGE-INTEGRITY came from `path`: the driver may route the path to us.
+    pub fn is_authenticated(&self, path: &antiphon_sansio::Path) -> bool {
+        self.transport.agent.is_authenticated(path)
+    }
+
     /// `localDescription`: the pending one, else the current one.
     pub fn local_description(&self) -> Option<RtcSessionDescription> {
         self.negotiator.local_description().map(described)
