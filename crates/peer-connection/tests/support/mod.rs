@@ -1,0 +1,270 @@
+//! Two whole peers over a simulated network, with signalling that works at once.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use antiphon_netsim::{HostId, LinkConfig, Machine, Network, PeerId, Simulation, SocketId};
+use antiphon_peer_connection::{
+    Certificate, CertificateParams, ClockAnchor, DataChannelId, Datagram, Event, IoEvent, IoRequest, Local, Message,
+    PeerConnection, Rng, RtcConfiguration, RtcPeerConnectionState, RtcSessionDescription, Transmit, TransmitBuf,
+};
+
+/// A peer on a host with one address.
+pub(crate) struct Peer {
+    pub(crate) pc: PeerConnection,
+    address: IpAddr,
+}
+
+impl Machine for Peer {
+    type Event = Event;
+
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        self.pc.handle_datagram(now, datagram);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.pc.handle_timeout(now);
+    }
+
+    fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        self.pc.poll_transmit(now, out)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.pc.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.pc.poll_timeout()
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.pc.close(now);
+    }
+
+    fn is_terminated(&self) -> bool {
+        self.pc.is_closed()
+    }
+
+    fn serve_io(&mut self, now: Instant, network: &mut Network, host: HostId) {
+        while let Some(request) = self.pc.poll_io() {
+            match request {
+                IoRequest::ListInterfaces => self.pc.handle_io(now, IoEvent::Interfaces(vec![self.address])),
+                IoRequest::BindUdp { request, addr } => {
+                    let event = match network.bind(host, addr) {
+                        Some(socket) => IoEvent::UdpBound {
+                            request,
+                            local: socket.local(),
+                            addr: network.address(socket),
+                        },
+                        None => IoEvent::Failed {
+                            request,
+                            reason: "the address is taken".into(),
+                        },
+                    };
+                    self.pc.handle_io(now, event);
+                }
+                IoRequest::Resolve { request, .. } | IoRequest::ResolveMdns { request, .. } => {
+                    self.pc.handle_io(now, IoEvent::Resolved { request, addrs: vec![] });
+                }
+                IoRequest::Close(Local::Socket(id)) => network.close(SocketId(id)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// One certificate for all tests: making one takes longer than a handshake.
+fn certificate(at: usize) -> Arc<Certificate> {
+    static MADE: OnceLock<[Arc<Certificate>; 2]> = OnceLock::new();
+    let make = || Arc::new(Certificate::generate(&CertificateParams::default()).unwrap());
+    Arc::clone(&MADE.get_or_init(|| [make(), make()])[at])
+}
+
+/// Two peers, and what each of them was told.
+pub(crate) struct Pair {
+    pub(crate) net: Simulation<Peer>,
+    pub(crate) ids: [PeerId; 2],
+    pub(crate) log: [Vec<Event>; 2],
+    /// Whether candidates are trickled; otherwise only descriptions carry them.
+    pub(crate) trickle: bool,
+    /// Whether a NegotiationNeeded starts an exchange by itself.
+    pub(crate) automatic: bool,
+}
+
+impl Pair {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, LinkConfig::default(), RtcConfiguration::default)
+    }
+
+    pub(crate) fn with_link(seed: u64, link: LinkConfig) -> Self {
+        Self::with(seed, link, RtcConfiguration::default)
+    }
+
+    pub(crate) fn with(seed: u64, link: LinkConfig, configuration: impl Fn() -> RtcConfiguration) -> Self {
+        let mut network = Network::new(seed);
+        let hosts = [network.add_host(), network.add_host()];
+        network.connect(hosts[0], hosts[1], link);
+        let now = network.now();
+        let anchor = ClockAnchor::new(now, Duration::from_secs(1_790_000_000));
+        let mut net = Simulation::new(network);
+        let ids = [0, 1].map(|at| {
+            let rng = Rng::from_u64(seed).fork_numbered("peer", at as u64);
+            let mut configuration = configuration();
+            if configuration.certificates.is_empty() {
+                configuration.certificates = vec![certificate(at)];
+            }
+            let pc = PeerConnection::new(configuration, now, anchor, rng).unwrap();
+            let address = IpAddr::from([10, 0, 0, at as u8 + 1]);
+            net.add(hosts[at], Peer { pc, address })
+        });
+        Self {
+            net,
+            ids,
+            log: [Vec::new(), Vec::new()],
+            trickle: true,
+            automatic: false,
+        }
+    }
+
+    pub(crate) fn pc(&self, at: usize) -> &PeerConnection {
+        &self.net.peer(self.ids[at]).pc
+    }
+
+    pub(crate) fn call<T>(&mut self, at: usize, call: impl FnOnce(&mut PeerConnection, Instant) -> T) -> T {
+        self.net.call(self.ids[at], |peer, now| call(&mut peer.pc, now))
+    }
+
+    /// One exchange: `at` offers.
+    pub(crate) fn negotiate(&mut self, at: usize) {
+        self.call(at, |pc, now| pc.set_local_description(now, None)).unwrap();
+        let offer = self.pc(at).local_description().unwrap();
+        self.answer(1 - at, offer);
+    }
+
+    /// The other half of an exchange.
+    pub(crate) fn answer(&mut self, at: usize, offer: RtcSessionDescription) {
+        self.call(at, |pc, now| pc.set_remote_description(now, offer)).unwrap();
+        self.call(at, |pc, now| pc.set_local_description(now, None)).unwrap();
+        let answer = self.pc(at).local_description().unwrap();
+        self.call(1 - at, |pc, now| pc.set_remote_description(now, answer))
+            .unwrap();
+        self.signal();
+    }
+
+    /// Carries candidates over, and logs the events.
+    pub(crate) fn signal(&mut self) {
+        loop {
+            let mut quiet = true;
+            for at in 0..2 {
+                for event in self.net.take_events(self.ids[at]) {
+                    quiet = false;
+                    if let Event::IceCandidate(candidate) = &event
+                        && self.trickle
+                        && !self.pc(1 - at).is_closed()
+                    {
+                        let candidate = candidate.clone();
+                        self.call(1 - at, |pc, now| pc.add_ice_candidate(now, candidate))
+                            .unwrap();
+                    }
+                    if event == Event::NegotiationNeeded && self.automatic {
+                        self.negotiate(at);
+                    }
+                    self.log[at].push(event);
+                }
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    /// Runs with signalling until `done` says so.
+    pub(crate) fn run_until(&mut self, limit: Duration, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.net.now() + limit;
+        loop {
+            self.signal();
+            if done(self) {
+                return true;
+            }
+            match self.net.next_event() {
+                Some(next) if next <= end => {
+                    self.net.step();
+                }
+                _ => {
+                    self.net.network.advance_to(end);
+                    return done(self);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn run_for(&mut self, duration: Duration) {
+        self.run_until(duration, |_| false);
+    }
+
+    pub(crate) fn is(&self, state: RtcPeerConnectionState) -> bool {
+        (0..2).all(|at| self.pc(at).connection_state() == state)
+    }
+
+    pub(crate) fn connect(&mut self) {
+        let connected = self.run_until(Duration::from_secs(60), |pair| {
+            pair.is(RtcPeerConnectionState::Connected)
+        });
+        assert!(connected, "{:?} {:?}", self.states(0), self.states(1));
+    }
+
+    pub(crate) fn states(&self, at: usize) -> impl std::fmt::Debug {
+        let pc = self.pc(at);
+        (
+            pc.signaling_state(),
+            pc.ice_connection_state(),
+            pc.dtls_state(),
+            pc.connection_state(),
+        )
+    }
+
+    /// Whether the log of `at` has such an event.
+    pub(crate) fn told(&self, at: usize, what: impl Fn(&Event) -> bool) -> bool {
+        self.log[at].iter().any(what)
+    }
+
+    pub(crate) fn count(&self, at: usize, what: impl Fn(&Event) -> bool) -> usize {
+        self.log[at].iter().filter(|event| what(event)).count()
+    }
+
+    /// The channel that the peer of `at` opened with this label.
+    pub(crate) fn incoming(&self, at: usize, label: &str) -> Option<DataChannelId> {
+        self.log[at].iter().find_map(|event| match event {
+            Event::DataChannel(id) if self.pc(at).data_channel(*id)?.label == label => Some(*id),
+            _ => None,
+        })
+    }
+
+    /// Waits until the channel of `from` is open at both ends; gives the other end's name for it.
+    pub(crate) fn open(&mut self, from: usize, channel: DataChannelId) -> DataChannelId {
+        let label = self.pc(from).data_channel(channel).unwrap().label;
+        let opened = self.run_until(Duration::from_secs(120), |pair| {
+            pair.told(from, |event| *event == Event::DataChannelOpen(channel))
+                && pair
+                    .incoming(1 - from, &label)
+                    .is_some_and(|other| pair.told(1 - from, |event| *event == Event::DataChannelOpen(other)))
+        });
+        assert!(opened, "{label}: {:?} {:?}", self.states(0), self.states(1));
+        self.incoming(1 - from, &label).unwrap()
+    }
+
+    /// Sends a message and waits until the other end has it.
+    pub(crate) fn exchange(&mut self, from: usize, channel: DataChannelId, to: DataChannelId, message: Message) {
+        let sent = message.clone();
+        self.call(from, |pc, now| pc.send(now, channel, sent)).unwrap();
+        let mut got = None;
+        self.run_until(Duration::from_secs(60), |pair| {
+            got = pair.call(1 - from, |pc, _| pc.read(to));
+            got.is_some()
+        });
+        assert_eq!(got, Some(message));
+    }
+}
