@@ -36,8 +36,8 @@ impl IdPool {
                 return Some(id);
             }
         }
-        // 65535 is illegal (RFC 8832 §6).
-        while self.next < u32::from(limit.min(u16::MAX)) {
+        // Never 65535, which is illegal (RFC 8832 §6): a limit of 65535 ends before it.
+        while self.next < u32::from(limit) {
             let id = self.next as u16;
             self.next += 2;
             if !taken(id) {

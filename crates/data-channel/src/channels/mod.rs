@@ -139,7 +139,7 @@ impl DataChannels {
 
     /// Ids below this exist.
     fn stream_limit(&self) -> u16 {
-        self.association.outgoing_streams().unwrap_or(u16::MAX).min(u16::MAX)
+        self.association.outgoing_streams().unwrap_or(u16::MAX)
     }
 
     fn add(&mut self, channel: Channel) -> ChannelId {

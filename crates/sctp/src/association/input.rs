@@ -40,8 +40,7 @@ impl Association {
         }
         self.heard_since_heartbeat = true;
         let mut had_data = false;
-        let mut chunks = packet.chunks();
-        while let Some(chunk) = chunks.next() {
+        for chunk in packet.chunks() {
             let Ok(chunk) = chunk else {
                 self.stats.chunks_invalid += 1;
                 break;
