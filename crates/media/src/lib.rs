@@ -1,9 +1,20 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod arrivals;
+mod assembler;
+mod bandwidth;
 mod config;
 mod error;
 mod event;
+mod history;
+mod inbound;
+mod nack;
+mod outbound;
+mod pacer;
+mod reception;
+mod remb;
+mod ring;
 mod session;
 mod stats;
 

@@ -1,0 +1,221 @@
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use antiphon_rtp::rtcp::write_transport_feedback;
+use antiphon_sansio::{Full, Serial16, Unwrapper16, Writer};
+
+/// Most transport-wide sequence numbers between the oldest unreported packet and the newest.
+const MAX_WINDOW: usize = 2048;
+/// A number this far behind what was reported is too old to be told about.
+const MAX_LATE: u64 = 256;
+/// Feedback leaves this long after the first packet that it speaks of ...
+const INTERVAL: Duration = Duration::from_millis(100);
+/// ... or this long, once `BUSY` packets wait.
+const BUSY_INTERVAL: Duration = Duration::from_millis(50);
+const BUSY: usize = 20;
+/// Resolution of a delta (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1.5).
+const TICK_MICROS: i64 = 250;
+/// Resolution of the reference time, in ticks.
+const REFERENCE_TICKS: i64 = 64_000 / TICK_MICROS;
+
+/// Arrival times by transport-wide sequence number, until they are fed back.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    epoch: Instant,
+    unwrapper: Unwrapper16,
+    /// The number of `ticks[0]`.
+    base: u64,
+    /// Arrival since `epoch` in ticks.
+    ticks: VecDeque<Option<i64>>,
+    waiting: usize,
+    first: Option<Instant>,
+    media: u32,
+    feedback_count: u8,
+    deltas: Vec<Option<i16>>,
+}
+
+impl Arrivals {
+    pub(crate) fn new(epoch: Instant) -> Self {
+        Self {
+            epoch,
+            unwrapper: Unwrapper16::default(),
+            base: 0,
+            ticks: VecDeque::new(),
+            waiting: 0,
+            first: None,
+            media: 0,
+            feedback_count: 0,
+            deltas: Vec::new(),
+        }
+    }
+
+    /// A packet of source `media` came.
+    pub(crate) fn arrive(&mut self, now: Instant, sequence: u16, media: u32) {
+        let extended = self.unwrapper.unwrap(Serial16::new(sequence));
+        if extended > u64::MAX / 2 {
+            // Older than the very first number, seen across zero.
+            return;
+        }
+        let ticks = now.saturating_duration_since(self.epoch).as_micros() as i64 / TICK_MICROS;
+        if self.ticks.is_empty() {
+            if self.base != 0 && extended < self.base && self.base - extended > MAX_LATE {
+                return;
+            }
+            // What lies between the last report and this packet is missing, and said to be.
+            let gap = extended.wrapping_sub(self.base);
+            if self.base == 0 || gap > MAX_WINDOW as u64 {
+                self.base = extended;
+            }
+        }
+        if extended < self.base {
+            let early = self.base - extended;
+            if early > MAX_LATE || self.ticks.len() + early as usize > MAX_WINDOW {
+                return;
+            }
+            for _ in 0..early {
+                self.ticks.push_front(None);
+            }
+            self.base = extended;
+        }
+        let index = (extended - self.base) as usize;
+        if index >= MAX_WINDOW {
+            // The sender jumped: start over from here.
+            self.ticks.clear();
+            self.waiting = 0;
+            self.base = extended;
+            self.ticks.push_back(Some(ticks));
+        } else {
+            if index >= self.ticks.len() {
+                self.ticks.resize(index + 1, None);
+            }
+            if self.ticks[index].replace(ticks).is_some() {
+                return;
+            }
+        }
+        self.waiting += 1;
+        self.media = media;
+        self.first.get_or_insert(now);
+    }
+
+    /// When feedback is due.
+    pub(crate) fn next(&self) -> Option<Instant> {
+        let interval = if self.waiting >= BUSY { BUSY_INTERVAL } else { INTERVAL };
+        self.first.map(|first| first + interval)
+    }
+
+    /// Writes one feedback packet about as much as fits. Call again while [`Self::next`] is due.
+    pub(crate) fn write(&mut self, sender: u32, out: &mut Writer<'_>) -> Result<(), Full> {
+        // Header 20 bytes; in the worst case a two-byte delta and 2/7 byte of chunk for each packet.
+        let most = out.free().saturating_sub(24) * 7 / 16;
+        let Some(first) = self.ticks.iter().copied().flatten().next() else {
+            self.first = None;
+            return Ok(());
+        };
+        let reference = first.div_euclid(REFERENCE_TICKS);
+        let mut last = reference * REFERENCE_TICKS;
+        self.deltas.clear();
+        let mut told = 0;
+        for ticks in self.ticks.iter().take(most) {
+            let delta = match ticks {
+                None => None,
+                Some(ticks) => match i16::try_from(ticks - last) {
+                    Ok(delta) => {
+                        last = *ticks;
+                        told += 1;
+                        Some(delta)
+                    }
+                    // Too long a pause for one delta: the next feedback has a reference of its own.
+                    Err(_) => break,
+                },
+            };
+            self.deltas.push(delta);
+        }
+        if self.deltas.is_empty() {
+            return Err(Full);
+        }
+        write_transport_feedback(
+            sender,
+            self.media,
+            self.base as u16,
+            reference as i32,
+            self.feedback_count,
+            &self.deltas,
+            out,
+        )?;
+        self.feedback_count = self.feedback_count.wrapping_add(1);
+        self.ticks.drain(..self.deltas.len());
+        self.base += self.deltas.len() as u64;
+        self.waiting -= told;
+        if self.waiting == 0 {
+            // Losses at the end are told with the packet that shows them.
+            self.base += self.ticks.len() as u64;
+            self.ticks.clear();
+            self.first = None;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use antiphon_rtp::rtcp::{Packet, packets};
+    use proptest::prelude::*;
+
+    fn told(arrivals: &mut Arrivals) -> Vec<(u16, i64)> {
+        let mut all = Vec::new();
+        while arrivals.next().is_some() {
+            let mut buffer = [0; 400];
+            let mut out = Writer::new(&mut buffer);
+            arrivals.write(1, &mut out).unwrap();
+            let Some(Ok(Packet::TransportFeedback(feedback))) = packets(out.finish()).next() else {
+                panic!()
+            };
+            let mut ticks = i64::from(feedback.reference_time) * REFERENCE_TICKS;
+            for status in feedback.statuses() {
+                if let Some(delta) = status.delta {
+                    ticks += i64::from(delta);
+                    all.push((status.sequence, ticks));
+                }
+            }
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        #[allow(clippy::disallowed_methods)]
+        fn every_arrival_is_told_once(start: u16, steps in prop::collection::vec((1u16..5, 0u64..30_000), 1..900)) {
+            let epoch = Instant::now();
+            let mut arrivals = Arrivals::new(epoch);
+            let (mut sequence, mut micros) = (start, 0);
+            let mut expected = Vec::new();
+            let mut seen = Vec::new();
+            for (n, (step, wait)) in steps.into_iter().enumerate() {
+                sequence = sequence.wrapping_add(step);
+                micros += wait;
+                arrivals.arrive(epoch + Duration::from_micros(micros), sequence, 9);
+                expected.push((sequence, micros as i64 / TICK_MICROS));
+                if n % 300 == 299 {
+                    seen.extend(told(&mut arrivals));
+                }
+            }
+            seen.extend(told(&mut arrivals));
+            prop_assert_eq!(seen, expected);
+        }
+
+        #[test]
+        #[allow(clippy::disallowed_methods)]
+        fn any_sequence_is_bounded(numbers in prop::collection::vec(any::<u16>(), 0..500)) {
+            let epoch = Instant::now();
+            let mut arrivals = Arrivals::new(epoch);
+            for (n, sequence) in numbers.into_iter().enumerate() {
+                arrivals.arrive(epoch + Duration::from_millis(n as u64), sequence, 9);
+                prop_assert!(arrivals.ticks.len() <= MAX_WINDOW);
+                if n % 50 == 49 {
+                    told(&mut arrivals);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,388 @@
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use antiphon_rtp::extension::{Kind as ExtensionKind, Values};
+use antiphon_rtp::packet::{HEADER_LEN, Header};
+use antiphon_rtp::payload::Format;
+use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
+use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
+
+use crate::config::{Codec, Kind, SenderConfig};
+use crate::history::History;
+use crate::ring::{Ring, Slot};
+use crate::stats::RemoteInboundRtp;
+
+/// Packets kept for retransmission: of video about two seconds at 10 Mbit/s.
+const VIDEO_SLOTS: usize = 2048;
+/// Of sound about five seconds.
+const AUDIO_SLOTS: usize = 256;
+/// Most packets that wait to be sent again (V24: a NACK is cheap, its answer is not).
+const MAX_RESEND: usize = 512;
+/// One packet is sent again at most this often.
+const MAX_RESENDS: u8 = 12;
+/// MIDs and RIDs longer than this are not repeated in every packet.
+const MAX_ID: usize = 32;
+/// Largest header written here.
+const MAX_HEADER: usize = 200;
+/// Retransmissions may burst this many bytes ...
+const RESEND_BURST: f64 = 96_000.0;
+/// ... and otherwise take this part of the estimate.
+const RESEND_SHARE: f64 = 0.75;
+/// Key frame requests reach the application no closer than this.
+pub(crate) const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How the numbers of a forwarded source become ours.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Forward {
+    pub(crate) source: u32,
+    /// The source's number that became `ours`.
+    pub(crate) theirs: u64,
+    pub(crate) ours: u64,
+    pub(crate) timestamp_offset: u32,
+}
+
+/// One outgoing stream: what is queued, what was sent, what the peer says about it.
+#[derive(Debug)]
+pub(crate) struct Outbound {
+    pub(crate) config: SenderConfig,
+    pub(crate) active: bool,
+    pub(crate) ring: Ring,
+    /// Packets to send again or late, by number.
+    resend: VecDeque<u64>,
+    rtx_sequence: u16,
+    pub(crate) timestamp_offset: u32,
+    pub(crate) picture_id: u16,
+    pub(crate) forward: Option<Forward>,
+    /// The newest timestamp sent or queued (offset included), and when it was given.
+    pub(crate) newest_timestamp: Option<(u32, Instant)>,
+    clock_rate: u32,
+    pub(crate) key_frame_asked: Option<Instant>,
+    /// When a pending request may reach the application.
+    pub(crate) key_frame_due: Option<Instant>,
+    pub(crate) fir_sequence: Option<u8>,
+    /// Bytes that may be sent again now.
+    budget: f64,
+    budget_at: Instant,
+    pub(crate) count: Count,
+    pub(crate) remote: Option<RemoteInboundRtp>,
+    /// Whether a sender report ever left: without one no LSR is ours.
+    pub(crate) reported: bool,
+    /// Whether a sender report is due.
+    pub(crate) report_due: bool,
+}
+
+/// What is counted about an outgoing stream.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+    pub(crate) header_bytes: u64,
+    pub(crate) resent_packets: u64,
+    pub(crate) resent_bytes: u64,
+    pub(crate) refused: u64,
+    pub(crate) frames: u64,
+    pub(crate) key_frames: u64,
+    pub(crate) frames_refused: u64,
+    pub(crate) nacks: u32,
+    pub(crate) plis: u32,
+    pub(crate) firs: u32,
+    pub(crate) delay: Duration,
+    pub(crate) payload_type: Option<u8>,
+}
+
+impl Outbound {
+    pub(crate) fn new(now: Instant, config: SenderConfig, rng: &mut Rng) -> Self {
+        let slots = match config.kind {
+            Kind::Audio => AUDIO_SLOTS,
+            Kind::Video => VIDEO_SLOTS,
+        };
+        // RFC 3711 §3.3.1: a start in the lower half keeps the first packets' rollover counter beyond doubt. One cycle up
+        // leaves numbers below the first.
+        let first = 0x1_0000 + u64::from(rng.below(0x7fff));
+        let clock_rate = config.codecs.first().map_or(90_000, |codec| codec.clock_rate);
+        Self {
+            active: true,
+            ring: Ring::new(slots, first),
+            resend: VecDeque::new(),
+            rtx_sequence: rng.below(0x7fff) as u16,
+            timestamp_offset: rng.u32(),
+            picture_id: rng.below(0x7fff) as u16,
+            forward: None,
+            newest_timestamp: None,
+            clock_rate,
+            key_frame_asked: None,
+            key_frame_due: None,
+            fir_sequence: None,
+            budget: RESEND_BURST,
+            budget_at: now,
+            count: Count::default(),
+            remote: None,
+            reported: false,
+            report_due: false,
+            config,
+        }
+    }
+
+    pub(crate) fn codec(&self, payload_type: u8) -> Option<&Codec> {
+        self.config
+            .codecs
+            .iter()
+            .find(|codec| codec.payload_type == payload_type)
+    }
+
+    pub(crate) fn format(&self, payload_type: u8) -> Option<Format> {
+        self.codec(payload_type).map(|codec| Format::from_name(&codec.name))
+    }
+
+    pub(crate) fn clock_rate(&self) -> u32 {
+        self.clock_rate
+    }
+
+    pub(crate) fn note_codec(&mut self, payload_type: u8) {
+        if let Some(clock_rate) = self.codec(payload_type).map(|codec| codec.clock_rate) {
+            self.clock_rate = clock_rate.max(1);
+        }
+    }
+
+    fn values(&self) -> Values<'_> {
+        let short = |id: &'_ str| id.len() <= MAX_ID;
+        Values {
+            mid: Some(self.config.mid.as_str()).filter(|mid| short(mid)),
+            rid: self.config.rid.as_deref().filter(|rid| short(rid)),
+            ..Values::default()
+        }
+    }
+
+    /// Bytes that header, extensions and the retransmission's number take at most.
+    pub(crate) fn overhead(&self) -> usize {
+        let values = Values {
+            transport_sequence: Some(0),
+            abs_send_time: Some(0),
+            audio_level: Some(Default::default()),
+            repaired_rid: None,
+            ..self.values()
+        };
+        let mut buffer = [0; MAX_HEADER];
+        let mut out = Writer::new(&mut buffer);
+        let written = Header::default().write(&[], &values, &self.config.extensions, &mut out);
+        // "repaired-rtp-stream-id" replaces "rtp-stream-id", under an identifier that may need the longer form.
+        written.map_or(MAX_HEADER, |()| out.len()).max(HEADER_LEN) + 2 + 4
+    }
+
+    /// Whether something waits for the pacer.
+    pub(crate) fn waits(&self) -> bool {
+        !self.resend.is_empty() || self.ring.queued_bytes() > 0 || self.ring.peek().is_some()
+    }
+
+    /// Queues the packets of one NACK for sending again. Those sent within the last round trip are under way already.
+    pub(crate) fn nack(&mut self, now: Instant, rtt: Duration, sequences: impl Iterator<Item = u16>) {
+        self.count.nacks += 1;
+        for sequence in sequences.take(MAX_RESEND) {
+            let Some(sequence) = self.ring.extend(sequence) else {
+                continue;
+            };
+            if !self.ring.is_sent(sequence) {
+                continue;
+            }
+            if self.resend.len() >= MAX_RESEND {
+                self.count.refused += 1;
+                continue;
+            }
+            let Some(slot) = self.ring.get_mut(sequence) else {
+                continue;
+            };
+            let under_way = slot.resends > 0 && slot.sent.is_some_and(|at| now.saturating_duration_since(at) < rtt / 2);
+            if !under_way && !slot.resending && slot.resends < MAX_RESENDS {
+                slot.resending = true;
+                self.resend.push_back(sequence);
+            }
+        }
+    }
+
+    /// Queues a packet that was put into the ring behind what was sent.
+    pub(crate) fn send_late(&mut self, sequence: u64) {
+        if self.resend.len() < MAX_RESEND {
+            self.resend.push_back(sequence);
+        }
+    }
+
+    /// The next packet to send again, if the cap allows: V24, what one peer can make us send is bounded.
+    pub(crate) fn next_resend(&mut self, now: Instant, target: Option<u64>) -> Option<u64> {
+        let rate = target.unwrap_or(2_000_000) as f64 / 8.0 * RESEND_SHARE;
+        let elapsed = now.saturating_duration_since(self.budget_at).as_secs_f64();
+        self.budget_at = now;
+        self.budget = (self.budget + elapsed * rate.max(32_000.0)).min(RESEND_BURST);
+        while let Some(sequence) = self.resend.pop_front() {
+            let Some(slot) = self.ring.get_mut(sequence) else {
+                continue;
+            };
+            slot.resending = false;
+            let (bytes, first) = (slot.len() as f64, slot.sent.is_none());
+            if !first && self.budget < bytes {
+                // Refused, not put off: who still misses it asks again.
+                self.count.refused += 1;
+                continue;
+            }
+            if !first {
+                self.budget -= bytes;
+            }
+            return Some(sequence);
+        }
+        None
+    }
+
+    /// Writes packet `sequence` of the ring into the open segment. Returns the bytes written, and whether the header carries
+    /// a new transport-wide number, which the caller enters in the history.
+    pub(crate) fn write(
+        &mut self,
+        now: Instant,
+        sequence: u64,
+        history: &History,
+        anchor: &ClockAnchor,
+        out: &mut TransmitBuf,
+    ) -> Option<(usize, bool)> {
+        let rtx = self.config.rtx_ssrc;
+        let slot = self.ring.get(sequence)?;
+        let repeat = slot.sent.is_some();
+        let rtx = if repeat {
+            let payload_type = self.codec(slot.payload_type).and_then(|codec| codec.rtx_payload_type);
+            rtx.zip(payload_type)
+        } else {
+            None
+        };
+        // abs-send-time: 6.18 seconds of the wall clock.
+        let (transport_sequence, abs_send_time) = if repeat && rtx.is_none() {
+            (slot.transport_sequence, slot.abs_send_time)
+        } else {
+            (history.next(), (anchor.ntp(now) >> 14) as u32 & 0xff_ffff)
+        };
+        let mut values = Values {
+            transport_sequence: Some(transport_sequence),
+            abs_send_time: Some(abs_send_time),
+            audio_level: slot.audio_level,
+            ..self.values()
+        };
+        let mut header = Header {
+            marker: slot.marker,
+            payload_type: slot.payload_type,
+            sequence: slot.sequence as u16,
+            timestamp: slot.timestamp,
+            ssrc: self.config.ssrc,
+        };
+        let mut original = None;
+        if let Some((ssrc, payload_type)) = rtx {
+            // RFC 4588 §4: own SSRC, number and type, the original's timestamp; its number stands before the payload.
+            original = Some(header.sequence);
+            header.ssrc = ssrc;
+            header.payload_type = payload_type;
+            header.sequence = self.rtx_sequence;
+            values.repaired_rid = values.rid.take();
+        }
+        let mut buffer = [0; MAX_HEADER];
+        let mut head = Writer::new(&mut buffer);
+        header.write(&[], &values, &self.config.extensions, &mut head).ok()?;
+        let header_len = head.len() + original.map_or(0, |_| 2);
+        if header_len + slot.len() > out.remaining() {
+            return None;
+        }
+        out.put_slice(head.finish());
+        if let Some(original) = original {
+            out.put_u16(original);
+        }
+        out.put_slice(&slot.prefix[..usize::from(slot.prefix_len)]);
+        out.put_slice(&slot.payload);
+        let (len, payload_type, queued) = (slot.len(), slot.payload_type, slot.queued);
+        if original.is_some() {
+            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+        }
+        let slot = self.ring.get_mut(sequence)?;
+        if repeat {
+            slot.resends += 1;
+            self.count.resent_packets += 1;
+            self.count.resent_bytes += len as u64;
+        } else {
+            slot.transport_sequence = transport_sequence;
+            slot.abs_send_time = abs_send_time;
+            self.count.delay += now.saturating_duration_since(queued);
+        }
+        slot.sent = Some(now);
+        self.count.packets += 1;
+        self.count.bytes += len as u64;
+        self.count.header_bytes += header_len as u64;
+        self.count.payload_type = Some(payload_type);
+        let extensions = &self.config.extensions;
+        let has_number =
+            extensions.id(ExtensionKind::TransportCc).is_some() || extensions.id(ExtensionKind::TransportCc2).is_some();
+        Some((header_len + len, has_number && !(repeat && rtx.is_none())))
+    }
+
+    /// The media clock at `now`, extrapolated from the newest frame.
+    pub(crate) fn timestamp_at(&self, now: Instant) -> Option<u32> {
+        let (timestamp, at) = self.newest_timestamp?;
+        let elapsed = now.saturating_duration_since(at).as_micros() * u128::from(self.clock_rate) / 1_000_000;
+        Some(timestamp.wrapping_add(elapsed as u32))
+    }
+
+    /// What a sender report says; `None` before anything was sent.
+    pub(crate) fn sender_info(&self, now: Instant, anchor: &ClockAnchor) -> Option<SenderInfo> {
+        if self.count.packets == 0 {
+            return None;
+        }
+        Some(SenderInfo {
+            ntp: anchor.ntp(now),
+            rtp_timestamp: self.timestamp_at(now)?,
+            packet_count: self.count.packets as u32,
+            octet_count: self.count.bytes as u32,
+        })
+    }
+
+    /// The peer reported on this stream. Returns the round trip, if the report shows one (RFC 3550 §6.4.1).
+    pub(crate) fn report(&mut self, block: &ReportBlock, ntp_middle: u32) -> Option<Duration> {
+        let remote = self.remote.get_or_insert_default();
+        remote.packets_lost = i64::from(block.cumulative_lost);
+        remote.fraction_lost = f64::from(block.fraction_lost) / 256.0;
+        remote.jitter = f64::from(block.jitter) / f64::from(self.clock_rate.max(1));
+        if block.last_sr == 0 || !self.reported {
+            return None;
+        }
+        let round = ntp_middle
+            .wrapping_sub(block.last_sr)
+            .wrapping_sub(block.delay_since_last_sr);
+        // Clocks tick in 1/65536 s on both sides: a little below zero is zero, far below (or beyond a minute) is a lie.
+        let round = if round > u32::MAX - 6554 { 0 } else { round };
+        if round > 60 << 16 {
+            return None;
+        }
+        let rtt = Duration::from_micros(u64::from(round) * 1_000_000 / 65_536);
+        remote.round_trip_time = Some(rtt);
+        remote.total_round_trip_time += rtt;
+        remote.round_trip_time_measurements += 1;
+        Some(rtt)
+    }
+
+    /// Gives up everything that waits.
+    pub(crate) fn drop_queued(&mut self) {
+        self.ring.drop_unsent();
+        self.resend.clear();
+    }
+
+    /// An empty slot under the next number.
+    pub(crate) fn slot(&self, now: Instant, payload_type: u8, timestamp: u32) -> Slot {
+        Slot {
+            sequence: self.ring.next(),
+            timestamp,
+            payload_type,
+            marker: false,
+            prefix: Default::default(),
+            prefix_len: 0,
+            payload: Default::default(),
+            audio_level: None,
+            queued: now,
+            sent: None,
+            transport_sequence: 0,
+            abs_send_time: 0,
+            resends: 0,
+            resending: false,
+        }
+    }
+}

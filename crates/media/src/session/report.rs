@@ -1,0 +1,208 @@
+use std::time::{Duration, Instant};
+
+use antiphon_rtp::rtcp::{self, Dlrr, FirEntry, Pli};
+use antiphon_sansio::Writer;
+
+use super::{MAX_RTCP, Session};
+use crate::config::Kind;
+
+/// The first report comes this long after the first packet, sent or received (RFC 3550 §6.2: half the interval).
+pub(super) const FIRST_REPORT: Duration = Duration::from_millis(500);
+/// RFC 4585 §3.4: T_rr_interval; RFC 8834 lets a group of two be this quick.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// With sound alone.
+const AUDIO_INTERVAL: Duration = Duration::from_millis(2500);
+/// RFC 3550 §6.4.1: five bits of count.
+const MAX_BLOCKS: usize = 31;
+
+impl Session {
+    /// The SSRC that reports and asks: that of the first sender, or one of its own.
+    pub(super) fn reporter(&self) -> u32 {
+        self.senders
+            .values()
+            .next()
+            .map_or(self.local_ssrc, |sender| sender.config.ssrc)
+    }
+
+    /// The regular report's time: marks what it speaks of, and sets the next (RFC 3550 §6.3.1: 0.5 to 1.5 intervals).
+    fn schedule(&mut self, now: Instant) {
+        if self.report_at.is_none_or(|at| at > now) {
+            return;
+        }
+        let mut any = false;
+        for sender in self
+            .senders
+            .values_mut()
+            .filter(|sender| sender.count.packets > 0 && sender.active)
+        {
+            sender.report_due = true;
+            any = true;
+        }
+        for source in self.sources.values_mut() {
+            source.report_due = std::mem::take(&mut source.active);
+            any |= source.report_due;
+        }
+        let video = self.senders.values().any(|sender| sender.config.kind == Kind::Video)
+            || self.sources.values().any(|source| source.kind == Kind::Video);
+        let interval = if video { INTERVAL } else { AUDIO_INTERVAL };
+        // Silence on all sides needs no reports; the next packet starts them again.
+        self.report_at = any.then(|| now + interval.mul_f64(0.5 + self.rng.unit()));
+    }
+
+    /// Writes what is due of reports and feedback into the scratch space, at most `room` bytes; returns how many.
+    pub(super) fn write_rtcp(&mut self, now: Instant, room: usize) -> usize {
+        self.schedule(now);
+        let mut scratch = std::mem::take(&mut self.scratch.rtcp);
+        let len = {
+            let room = room.min(MAX_RTCP).min(scratch.len());
+            let mut out = Writer::new(&mut scratch[..room]);
+            self.compose(now, &mut out);
+            out.len()
+        };
+        self.scratch.rtcp = scratch;
+        len
+    }
+
+    fn feedback_due(&self, now: Instant) -> bool {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        !self.byes.is_empty()
+            || (self.feeds_back && due(self.arrivals.next()))
+            || due(self.receive_side.next())
+            || self
+                .sources
+                .values()
+                .any(|source| due(source.nack.next()) || due(source.request_due()))
+    }
+
+    fn compose(&mut self, now: Instant, out: &mut Writer<'_>) {
+        let report = self.senders.values().any(|sender| sender.report_due)
+            || self.sources.values().any(|source| source.report_due);
+        if !report && !self.feedback_due(now) {
+            return;
+        }
+        // RFC 3550 §6.1: a compound begins with a report; RFC 5506 lets feedback alone go without.
+        if report || !self.config.reduced_size || !self.byes.is_empty() {
+            self.compose_report(now, out);
+        }
+        let reporter = self.reporter();
+        self.compose_requests(now, reporter, out);
+        while self.feeds_back && self.arrivals.next().is_some_and(|at| at <= now) {
+            if self.arrivals.write(reporter, out).is_err() {
+                break;
+            }
+        }
+        if let Some((bps, ssrcs)) = self.receive_side.take_due(now) {
+            // Lost if it does not fit; the next one is a second away.
+            let _ = rtcp::write_remb(reporter, bps, ssrcs, out);
+        }
+        if !self.byes.is_empty() {
+            let count = self.byes.len().min(MAX_BLOCKS);
+            if rtcp::write_bye(&self.byes[..count], None, out).is_ok() {
+                self.byes.drain(..count);
+            }
+        }
+    }
+
+    /// Reports, names and reference times.
+    fn compose_report(&mut self, now: Instant, out: &mut Writer<'_>) {
+        let reporter = self.reporter();
+        self.scratch.blocks.clear();
+        self.scratch.ssrcs.clear();
+        self.scratch.ssrcs.push(reporter);
+        // Leave room for the name and a little feedback.
+        let most = out.free().saturating_sub(300) / 24;
+        for source in self.sources.values_mut().filter(|source| source.report_due) {
+            if self.scratch.blocks.len() == most.min(MAX_BLOCKS) {
+                break;
+            }
+            source.report_due = false;
+            self.scratch.blocks.extend(source.reception.report(now, source.ssrc));
+        }
+        let mut first = true;
+        for sender in self.senders.values_mut().filter(|sender| sender.report_due) {
+            let Some(info) = sender.sender_info(now, &self.anchor) else {
+                sender.report_due = false;
+                continue;
+            };
+            let blocks = if first { &self.scratch.blocks[..] } else { &[] };
+            // Each report costs its name too.
+            let room = 28 + blocks.len() * 24 + (self.config.cname.len() + 12) * (self.scratch.ssrcs.len() + 1);
+            if out.free() < room || self.scratch.ssrcs.len() == MAX_BLOCKS {
+                break;
+            }
+            if rtcp::write_sender_report(sender.config.ssrc, &info, blocks, out).is_err() {
+                break;
+            }
+            sender.report_due = false;
+            sender.reported = true;
+            first = false;
+            if sender.config.ssrc != reporter {
+                self.scratch.ssrcs.push(sender.config.ssrc);
+            }
+        }
+        if first {
+            let _ = rtcp::write_receiver_report(reporter, &self.scratch.blocks, out);
+        }
+        let _ = rtcp::write_cname(&self.scratch.ssrcs, self.config.cname.as_bytes(), out);
+        if self.config.receiver_rtt {
+            let _ = rtcp::write_rrtr(reporter, self.anchor.ntp(now), out);
+            if !self.reference_times.is_empty() {
+                let entries: Vec<_> = self
+                    .reference_times
+                    .drain(..)
+                    .map(|(ssrc, last_rr, at)| {
+                        let delay = now.saturating_duration_since(at).as_micros() * 65_536 / 1_000_000;
+                        let delay = u32::try_from(delay).unwrap_or(u32::MAX);
+                        Dlrr { ssrc, last_rr, delay }
+                    })
+                    .collect();
+                let _ = rtcp::write_dlrr(reporter, &entries, out);
+            }
+        }
+    }
+
+    /// NACK, PLI and FIR.
+    fn compose_requests(&mut self, now: Instant, reporter: u32, out: &mut Writer<'_>) {
+        let rtt = self.rtt();
+        for source in self.sources.values_mut() {
+            let nack_due = source.nack.next().is_some_and(|at| at <= now);
+            if nack_due && out.free() >= 64 {
+                let patience = self.config.max_latency;
+                let given_up = source.nack.take_due(now, rtt, patience, &mut self.scratch.sequences);
+                source.key_frame_wanted |= given_up && source.kind == Kind::Video;
+                if !self.scratch.sequences.is_empty() {
+                    // What does not fit is asked for with the next round.
+                    let pairs = rtcp::nack_pairs(self.scratch.sequences.iter().copied()).take((out.free() - 12) / 4);
+                    if rtcp::write_nack(reporter, source.ssrc, pairs, out).is_ok() {
+                        source.count.nacks += 1;
+                    }
+                }
+            }
+            if source.request_due().is_some_and(|at| at <= now) && out.free() >= 20 {
+                let pli = source.codec.as_ref().is_some_and(|codec| codec.feedback.pli);
+                let media = source.ssrc;
+                let written = if pli {
+                    rtcp::write_pli(
+                        Pli {
+                            sender: reporter,
+                            media,
+                        },
+                        out,
+                    )
+                } else {
+                    source.fir_sequence = source.fir_sequence.wrapping_add(1);
+                    let entry = FirEntry {
+                        ssrc: media,
+                        sequence: source.fir_sequence,
+                    };
+                    rtcp::write_fir(reporter, &[entry], out)
+                };
+                if written.is_ok() {
+                    source.count.plis += u32::from(pli);
+                    source.count.firs += u32::from(!pli);
+                    source.key_frame_requested = Some(now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,252 @@
+use std::ops::Bound;
+use std::time::Instant;
+
+use antiphon_rtp::extension::Kind as ExtensionKind;
+use antiphon_rtp::payload::{Format, slices, vp8};
+use antiphon_sansio::TransmitBuf;
+
+use super::Session;
+use crate::config::Kind;
+use crate::error::Error;
+use crate::event::{Frame, Packet, PacketKind, SenderId};
+use crate::outbound::{Forward, Outbound};
+
+/// A forwarded source whose numbers jump further than this has restarted.
+const MAX_FORWARD_GAP: u64 = 1000;
+
+impl Session {
+    /// Packetises one frame and queues it. All of it is taken, or an error says why none was.
+    pub fn send_frame(&mut self, now: Instant, id: SenderId, frame: Frame) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        let max_packet = self.config.max_packet_size;
+        let sender = self.senders.get_mut(&id).ok_or(Error::UnknownId)?;
+        if !sender.active {
+            return Err(Error::Inactive);
+        }
+        let format = sender.format(frame.payload_type).ok_or(Error::UnknownPayloadType)?;
+        if matches!(format, Format::Vp9 | Format::H264 | Format::Av1) {
+            return Err(Error::UnknownPayloadType);
+        }
+        let room = max_packet.saturating_sub(sender.overhead());
+        let room = if format == Format::Vp8 {
+            room.saturating_sub(vp8::MAX_DESCRIPTOR)
+        } else {
+            room
+        };
+        if frame.data.is_empty() || room == 0 || (format != Format::Vp8 && frame.data.len() > room) {
+            return Err(Error::FrameSize);
+        }
+        let pieces = slices(frame.data.len(), room);
+        if pieces.len() > sender.ring.room() {
+            sender.count.frames_refused += 1;
+            return Err(if sender.ring.queued_bytes() > 0 {
+                Error::QueueFull
+            } else {
+                Error::FrameSize
+            });
+        }
+        sender.note_codec(frame.payload_type);
+        sender.forward = None;
+        let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
+        let last = pieces.len() - 1;
+        let picture_id = vp8::PictureId::Long(sender.picture_id);
+        for (index, piece) in pieces.enumerate() {
+            let mut slot = sender.slot(now, frame.payload_type, timestamp);
+            if format == Format::Vp8 {
+                let descriptor = vp8::Descriptor {
+                    partition_start: index == 0,
+                    picture_id: Some(picture_id),
+                    ..vp8::Descriptor::default()
+                };
+                slot.prefix_len = descriptor.write(&mut slot.prefix) as u8;
+                slot.marker = index == last;
+            }
+            slot.payload = frame.data.slice(piece);
+            slot.audio_level = frame.audio_level;
+            sender.ring.push(slot);
+        }
+        sender.picture_id = (sender.picture_id + 1) & 0x7fff;
+        sender.newest_timestamp = Some((timestamp, now));
+        sender.count.frames += 1;
+        if format == Format::Vp8 && vp8::is_key_frame(frame.data[0]) {
+            sender.count.key_frames += 1;
+        }
+        Ok(())
+    }
+
+    /// Forwards one packet of another session (or receiver): SSRC, sequence number and timestamp are rewritten so that the
+    /// outgoing stream stays continuous when the source changes. `packet.payload_type` must be one of the sender's.
+    /// A packet that comes too late to be placed is left out; that is no error.
+    pub fn send_rtp(&mut self, now: Instant, id: SenderId, packet: &Packet) -> Result<(), Error> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        let max_packet = self.config.max_packet_size;
+        let sender = self.senders.get_mut(&id).ok_or(Error::UnknownId)?;
+        if !sender.active {
+            return Err(Error::Inactive);
+        }
+        sender.format(packet.payload_type).ok_or(Error::UnknownPayloadType)?;
+        // The source's packets were cut for its own headers: the spare bytes under the datagram's limit take the difference.
+        if packet.payload.len() + 12 > max_packet {
+            return Err(Error::FrameSize);
+        }
+        sender.note_codec(packet.payload_type);
+        let forward = follow(sender, now, packet);
+        let Some(sequence) = (forward.ours + packet.sequence).checked_sub(forward.theirs) else {
+            return Ok(());
+        };
+        if sequence < forward.ours {
+            // From before the switch to this source: its place belongs to the source before.
+            return Ok(());
+        }
+        let timestamp = packet.timestamp.wrapping_add(forward.timestamp_offset);
+        let mut slot = sender.slot(now, packet.payload_type, timestamp);
+        slot.sequence = sequence;
+        slot.marker = packet.marker;
+        slot.payload = packet.payload.clone();
+        slot.audio_level = packet.audio_level;
+        let next = sender.ring.next();
+        if sequence >= next {
+            if (sequence - next) as usize >= sender.ring.room() {
+                sender.count.frames_refused += u64::from(packet.marker);
+                return Err(Error::QueueFull);
+            }
+            sender.ring.push(slot);
+            if sender
+                .newest_timestamp
+                .is_none_or(|(newest, _)| (timestamp.wrapping_sub(newest) as i32) > 0)
+            {
+                sender.newest_timestamp = Some((timestamp, now));
+            }
+            sender.count.frames += u64::from(packet.marker);
+            sender.count.key_frames += u64::from(packet.key_frame && sender.config.kind == Kind::Video);
+        } else if sender.ring.fill(slot) && sender.ring.is_sent(sequence) {
+            sender.send_late(sequence);
+        }
+        Ok(())
+    }
+
+    /// Writes the next packet into a new segment of `out` and leaves the segment open. `None`: nothing is due, or `out` has
+    /// no room (then no segment is open).
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<PacketKind> {
+        if !out.begin(0, 0) {
+            return None;
+        }
+        let len = self.write_rtcp(now, out.remaining());
+        if len > 0 {
+            out.put_slice(&self.scratch.rtcp[..len]);
+            return Some(PacketKind::Rtcp);
+        }
+        if self.closed {
+            out.rollback();
+            return None;
+        }
+        if self.write_rtp(now, out) {
+            self.report_at.get_or_insert(now + super::report::FIRST_REPORT);
+            return Some(PacketKind::Rtp);
+        }
+        out.rollback();
+        None
+    }
+
+    /// Sound first and unpaced; then, as the pacer allows, repairs, then pictures.
+    fn write_rtp(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+        while let Some(id) = self.waiting(Kind::Audio) {
+            if self.write_of(now, id, out) {
+                return true;
+            }
+        }
+        while let Some(id) = self.waiting(Kind::Video) {
+            if !self.pacer.ready(now) {
+                return false;
+            }
+            if self.write_of(now, id, out) {
+                return true;
+            }
+        }
+        self.pacer.idle();
+        false
+    }
+
+    /// The next sender of this kind with something to send, in turn.
+    fn waiting(&self, kind: Kind) -> Option<SenderId> {
+        let waits =
+            |(_, sender): &(&SenderId, &Outbound)| sender.config.kind == kind && sender.active && sender.waits();
+        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
+        let later = self.senders.range((after, Bound::Unbounded)).find(waits);
+        later.or_else(|| self.senders.iter().find(waits)).map(|(id, _)| *id)
+    }
+
+    /// Writes one packet of a sender, or drops one that cannot be written. `false` if nothing was written.
+    fn write_of(&mut self, now: Instant, id: SenderId, out: &mut TransmitBuf) -> bool {
+        self.turn = Some(id);
+        let Some(sender) = self.senders.get_mut(&id) else {
+            return false;
+        };
+        let sequence = match sender.next_resend(now, self.target) {
+            Some(sequence) => Some(sequence),
+            None => {
+                let sequence = sender.ring.peek().map(|slot| slot.sequence);
+                // Sent or not writable: either way it leaves the queue.
+                sender.ring.advance();
+                sequence
+            }
+        };
+        let Some(sequence) = sequence else { return false };
+        let Some((bytes, numbered)) = sender.write(now, sequence, &self.history, &self.anchor, out) else {
+            return false;
+        };
+        if numbered {
+            self.history.sent(now, bytes);
+        }
+        let queued = sender.ring.queued_bytes();
+        self.pacer.sent(now, bytes, queued, self.target);
+        true
+    }
+
+    /// Whether outgoing packets carry a transport-wide number at all: else no feedback will come to estimate by.
+    pub fn expects_transport_feedback(&self) -> bool {
+        self.senders.values().any(|sender| {
+            let extensions = &sender.config.extensions;
+            let numbered = extensions
+                .id(ExtensionKind::TransportCc)
+                .or(extensions.id(ExtensionKind::TransportCc2));
+            numbered.is_some() && sender.config.codecs.iter().any(|codec| codec.feedback.transport_cc)
+        })
+    }
+}
+
+/// The mapping for a forwarded packet; begins a new one when its source changed or restarted.
+fn follow(sender: &mut Outbound, now: Instant, packet: &Packet) -> Forward {
+    if let Some(forward) = sender.forward
+        && forward.source == packet.ssrc
+    {
+        let expected = (sender.ring.next() + forward.theirs).wrapping_sub(forward.ours);
+        if packet.sequence.abs_diff(expected) <= MAX_FORWARD_GAP {
+            return forward;
+        }
+    }
+    // One timestamp unit at least, so that the first frame of the new source is not taken for part of the last one.
+    let ours = match sender.timestamp_at(now) {
+        None => packet.timestamp.wrapping_add(sender.timestamp_offset),
+        Some(continued) => {
+            let newest = sender.newest_timestamp.map_or(continued, |(newest, _)| newest);
+            if continued == newest {
+                newest.wrapping_add(1)
+            } else {
+                continued
+            }
+        }
+    };
+    let forward = Forward {
+        source: packet.ssrc,
+        theirs: packet.sequence,
+        ours: sender.ring.next(),
+        timestamp_offset: ours.wrapping_sub(packet.timestamp),
+    };
+    sender.forward = Some(forward);
+    forward
+}
