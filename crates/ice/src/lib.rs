@@ -14,6 +14,7 @@ mod outgoing;
 mod pair;
 mod relay;
 mod stats;
+mod view;
 
 pub use agent::{
     Agent, MAX_EARLY_CHECKS, MAX_EVENTS, MAX_IO_REQUESTS, MAX_LOCAL_CANDIDATES, MAX_MDNS_QUERIES, MAX_REMOTE_CANDIDATES,

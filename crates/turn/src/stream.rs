@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn nonsense_breaks_the_stream() {
         let mut framer = StreamFramer::default();
-        assert!(framer.push(b"GET / HTTP/1.1"));
+        assert!(framer.push(b"POST / HTTP/1.1"));
         assert!(framer.next_message().is_none());
         assert!(framer.is_broken());
         assert!(!framer.push(&[0]));

@@ -1,0 +1,341 @@
+//! Two agents that reach each other only through a TURN server of ours.
+#![allow(clippy::disallowed_methods)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use antiphon_ice::{
+    Agent, Candidate, CandidateKind, Config, Event, GatheringState, IceServer, IoEvent, IoRequest, Role,
+    TransportPolicy,
+};
+use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
+use antiphon_turn::{PeerPolicy, Server, ServerAnswer, ServerConfig, ServerRequest};
+
+const SERVER: &str = "192.0.2.1:3478";
+
+/// Where a datagram came from and where it goes.
+struct Flight {
+    from: SocketAddr,
+    to: SocketAddr,
+    data: Vec<u8>,
+}
+
+struct World {
+    now: Instant,
+    agents: Vec<Agent>,
+    addrs: Vec<SocketAddr>,
+    events: Vec<Vec<Event>>,
+    candidates: Vec<Vec<Candidate>>,
+    received: Vec<Vec<(Path, Vec<u8>)>>,
+    server: Server,
+    relays: Vec<(Local, SocketAddr)>,
+    closed: usize,
+}
+
+impl World {
+    fn new(policy: TransportPolicy, kinds: &str, seed: u64) -> Self {
+        let now = Instant::now();
+        let relay: IpAddr = "192.0.2.1".parse().unwrap();
+        let mut config = ServerConfig::new("example.org", vec![relay]).user("alice", "secret");
+        config.policy = PeerPolicy {
+            allow_private: true,
+            ..PeerPolicy::default()
+        };
+        let servers = vec![IceServer {
+            urls: kinds.split(',').map(|url| url.parse().unwrap()).collect(),
+            username: "alice".into(),
+            credential: "secret".into(),
+        }];
+        let agent = |n: u64, role| {
+            let config = Config {
+                role,
+                servers: servers.clone(),
+                transport_policy: policy,
+                ..Config::default()
+            };
+            Agent::new(config, now, Rng::from_u64(seed * 2 + n))
+        };
+        Self {
+            now,
+            agents: vec![agent(0, Role::Controlling), agent(1, Role::Controlled)],
+            addrs: vec!["10.0.1.1:5000".parse().unwrap(), "10.0.2.2:5000".parse().unwrap()],
+            events: vec![Vec::new(), Vec::new()],
+            candidates: vec![Vec::new(), Vec::new()],
+            received: vec![Vec::new(), Vec::new()],
+            server: Server::new(config, now, Rng::from_u64(99)),
+            relays: Vec::new(),
+            closed: 0,
+        }
+    }
+
+    /// Everything that happens at this instant; the network takes no time, and passes nothing between the two directly.
+    fn settle(&mut self) {
+        let mut out = TransmitBuf::new(8192, 1300);
+        for _ in 0..200 {
+            let mut flights = Vec::new();
+            for n in 0..2 {
+                while let Some(request) = self.agents[n].poll_io() {
+                    let answer = match request {
+                        IoRequest::ListInterfaces => IoEvent::Interfaces(vec![self.addrs[n].ip()]),
+                        IoRequest::BindUdp { request, .. } => IoEvent::UdpBound {
+                            request,
+                            local: Local::Socket(n as u32),
+                            addr: self.addrs[n],
+                        },
+                        IoRequest::Resolve { request, host, .. } if host == "turn.example.org" => IoEvent::Resolved {
+                            request,
+                            addrs: vec!["192.0.2.1".parse().unwrap()],
+                        },
+                        IoRequest::Resolve { request, .. } => IoEvent::Failed {
+                            request,
+                            reason: "no such host".into(),
+                        },
+                        _ => continue,
+                    };
+                    self.agents[n].handle_io(self.now, answer);
+                }
+                while let Some(event) = self.agents[n].poll_event() {
+                    if let Event::LocalCandidate(candidate) = &event {
+                        self.candidates[n].push(candidate.clone());
+                    }
+                    self.events[n].push(event);
+                }
+                while let Some(transmit) = self.agents[n].poll_transmit(self.now, &mut out) {
+                    assert_eq!(transmit.path.local, Local::Socket(n as u32));
+                    let data = out.bytes(transmit.range.clone()).to_vec();
+                    flights.push(Flight {
+                        from: self.addrs[n],
+                        to: transmit.path.remote,
+                        data,
+                    });
+                    out.clear();
+                }
+            }
+            while let Some(request) = self.server.poll_io() {
+                match request {
+                    ServerRequest::BindRelay { request, ip } => {
+                        let local = Local::Relay(self.relays.len() as u32);
+                        let addr = SocketAddr::new(ip, 50_000 + self.relays.len() as u16);
+                        self.relays.push((local, addr));
+                        self.server
+                            .handle_io(self.now, ServerAnswer::Bound { request, local, addr });
+                    }
+                    _ => self.closed += 1,
+                }
+            }
+            while let Some(transmit) = self.server.poll_transmit(self.now, &mut out) {
+                let data = out.bytes(transmit.range.clone()).to_vec();
+                let relay = self.relays.iter().find(|(local, _)| *local == transmit.path.local);
+                let from = relay.map_or(SERVER.parse().unwrap(), |(_, addr)| *addr);
+                flights.push(Flight {
+                    from,
+                    to: transmit.path.remote,
+                    data,
+                });
+                out.clear();
+            }
+            if flights.is_empty() {
+                return;
+            }
+            for flight in flights {
+                self.deliver(flight);
+            }
+        }
+        panic!("never comes to rest");
+    }
+
+    fn deliver(&mut self, flight: Flight) {
+        let data = BytesMut::from(&flight.data[..]);
+        let ecn = Ecn::NotEct;
+        if let Some(n) = self.addrs.iter().position(|addr| *addr == flight.to) {
+            // Only what comes from the server passes the firewall.
+            if flight.from.ip().to_string() == "192.0.2.1" {
+                let path = Path {
+                    local: Local::Socket(n as u32),
+                    remote: flight.from,
+                };
+                if let Some(datagram) = self.agents[n].handle_datagram(self.now, Datagram { path, ecn, data }) {
+                    self.received[n].push((datagram.path, datagram.data.to_vec()));
+                }
+            }
+            return;
+        }
+        let relay = self.relays.iter().find(|(_, addr)| *addr == flight.to);
+        let local = match relay {
+            Some((local, _)) => *local,
+            None if flight.to == SERVER.parse().unwrap() => Local::Socket(9),
+            None => return,
+        };
+        let path = Path {
+            local,
+            remote: flight.from,
+        };
+        self.server.handle_datagram(self.now, Datagram { path, ecn, data });
+    }
+
+    fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            let timeouts = self
+                .agents
+                .iter()
+                .filter_map(Agent::poll_timeout)
+                .chain(self.server.poll_timeout());
+            self.now = timeouts.min().map_or(end, |at| at.min(end)).max(self.now);
+            for agent in &mut self.agents {
+                agent.handle_timeout(self.now);
+            }
+            self.server.handle_timeout(self.now);
+            self.settle();
+            assert!(
+                self.agents
+                    .iter()
+                    .all(|agent| agent.poll_timeout().is_none_or(|at| at > self.now)),
+                "law 2"
+            );
+        }
+    }
+
+    fn connect(&mut self) {
+        for agent in &mut self.agents {
+            agent.gather(self.now);
+        }
+        self.settle();
+        self.run_for(Duration::from_secs(1));
+        for n in 0..2 {
+            let credentials = self.agents[n].local_credentials().clone();
+            self.agents[1 - n].set_remote_credentials(self.now, credentials);
+            for candidate in self.candidates[n].clone() {
+                self.agents[1 - n].add_remote_candidate(self.now, candidate.to_string().parse().unwrap());
+            }
+            self.agents[1 - n].end_of_remote_candidates(self.now);
+        }
+        self.run_for(Duration::from_secs(3));
+    }
+
+    fn send(&mut self, n: usize, data: &[u8]) -> usize {
+        let mut out = TransmitBuf::new(4096, 1300);
+        let path = self.agents[n].send_path().expect("a path");
+        let (front, back) = self.agents[n].path_room(&path);
+        out.set_path_room(front, back);
+        assert!(out.begin(0, 0));
+        out.put_slice(data);
+        let real = self.agents[n].wrap(self.now, path, &mut out);
+        assert!(matches!(real.local, Local::Socket(_)));
+        let range = out.finish();
+        let bytes = out.bytes(range).to_vec();
+        let overhead = bytes.len() - data.len();
+        self.deliver(Flight {
+            from: self.addrs[n],
+            to: real.remote,
+            data: bytes,
+        });
+        self.settle();
+        overhead
+    }
+}
+
+#[test]
+fn relayed_on_both_sides() {
+    for (policy, seed) in [(TransportPolicy::All, 1), (TransportPolicy::Relay, 2)] {
+        let mut world = World::new(policy, "turn:turn.example.org:3478?transport=udp", seed);
+        world.connect();
+        for n in 0..2 {
+            assert!(world.agents[n].state().is_connected(), "{:?}", world.agents[n].stats());
+            assert!(world.agents[n].selected_path().is_some());
+            assert_eq!(world.agents[n].gathering_state(), GatheringState::Complete);
+        }
+        // Without the policy one relay is enough: its address is as good as a host's to the other end.
+        let relayed = |world: &World, n: usize| {
+            let path = world.agents[n].selected_path().expect("selected");
+            usize::from(matches!(path.local, Local::Relay(_)))
+        };
+        let relays = [relayed(&world, 0), relayed(&world, 1)];
+        match policy {
+            TransportPolicy::All => assert_eq!(relays[0] + relays[1], 1),
+            TransportPolicy::Relay => assert_eq!(relays, [1, 1]),
+        }
+        // The channel has been bound by now: four bytes.
+        for (n, relays) in relays.into_iter().enumerate() {
+            assert_eq!(world.send(n, b"\x80over the relay"), 4 * relays);
+            let (path, data) = world.received[1 - n].pop().expect("data arrives unwrapped");
+            assert_eq!(data, b"\x80over the relay");
+            assert_eq!(Some(path), world.agents[1 - n].selected_path());
+            assert!(world.agents[1 - n].is_authenticated(&path));
+        }
+        let kinds: Vec<CandidateKind> = world.candidates[0].iter().map(|candidate| candidate.kind).collect();
+        match policy {
+            TransportPolicy::All => assert_eq!(kinds, [CandidateKind::Host, CandidateKind::Relayed]),
+            TransportPolicy::Relay => {
+                assert_eq!(kinds, [CandidateKind::Relayed]);
+                // Our own address is nowhere in what is signalled.
+                assert!(
+                    world.candidates[0]
+                        .iter()
+                        .all(|candidate| !candidate.to_string().contains("10.0.1.1"))
+                );
+            }
+        }
+        // An hour: refreshes of everything.
+        world.run_for(Duration::from_secs(3600));
+        assert!(world.agents.iter().all(Agent::may_send));
+        assert_eq!(world.send(0, b"\x80later"), 4 * relays[0]);
+        assert_eq!(
+            world.received[1].pop().map(|(_, data)| data),
+            Some(b"\x80later".to_vec())
+        );
+        // The allocations are given back.
+        for agent in &mut world.agents {
+            agent.close(world.now);
+        }
+        world.settle();
+        assert_eq!(world.server.allocations(), 0);
+        assert_eq!(world.closed, 2);
+        assert!(world.agents.iter().all(|agent| agent.poll_timeout().is_none()));
+    }
+}
+
+#[test]
+fn servers_that_fail_are_reported() {
+    let mut world = World::new(
+        TransportPolicy::All,
+        "stun:nowhere.example.org,turn:192.0.2.9:3478,turns:192.0.2.1",
+        3,
+    );
+    for agent in &mut world.agents {
+        agent.gather(world.now);
+    }
+    world.settle();
+    assert_eq!(world.agents[0].gathering_state(), GatheringState::Gathering);
+    world.run_for(Duration::from_secs(15));
+    assert_eq!(world.agents[0].gathering_state(), GatheringState::Complete);
+    let errors: Vec<(&str, u16)> = world.events[0]
+        .iter()
+        .filter_map(|event| match event {
+            Event::CandidateError { url, code, .. } => Some((url.as_str(), *code)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        errors,
+        [
+            ("turns:192.0.2.1:5349?transport=tcp", 701),
+            ("stun:nowhere.example.org:3478", 701),
+            ("turn:192.0.2.9:3478?transport=udp", 701),
+        ]
+    );
+}
+
+#[test]
+fn a_stun_server_tells_our_address() {
+    // The TURN server answers Binding requests, and here sees the clients as they are: a reflexive candidate that equals the
+    // host candidate is redundant (RFC 8445 §5.1.3).
+    let mut world = World::new(TransportPolicy::All, "stun:192.0.2.1:3478", 4);
+    for agent in &mut world.agents {
+        agent.gather(world.now);
+    }
+    world.settle();
+    assert_eq!(world.agents[0].gathering_state(), GatheringState::Complete);
+    assert_eq!(world.candidates[0].len(), 1);
+    assert_eq!(world.agents[0].poll_timeout(), None);
+}
