@@ -21,7 +21,7 @@ impl PeerConnection {
             self.push(Event::SignalingStateChange(plan.signaling_state));
         }
         self.forget_negotiation_needed();
-        self.apply_transport(now, &plan.transport);
+        self.apply_transport(now, &plan.transport, stable);
         for candidate in &plan.candidates {
             // A candidate of the description that does not parse is passed over, like an unknown line.
             let _ = self.add_remote_candidate(now, candidate);
@@ -46,7 +46,7 @@ impl PeerConnection {
         self.pump(now);
     }
 
-    fn apply_transport(&mut self, now: Instant, plan: &TransportPlan) {
+    fn apply_transport(&mut self, now: Instant, plan: &TransportPlan, stable: bool) {
         if plan.ice_role != self.planned_role
             && let Some(role) = plan.ice_role
         {
@@ -68,6 +68,13 @@ impl PeerConnection {
             self.local_candidates.clear();
             self.restart.next = None;
             self.restart.begun = true;
+            // A rollback has taken our restart back: the peer's generation is still the one that it was.
+            if stable
+                && !plan.remote_changed
+                && let Some(remote) = &plan.remote
+            {
+                self.set_remote_ice(now, remote);
+            }
         }
         if let Some(remote) = plan.remote.as_ref().filter(|_| plan.remote_changed) {
             self.transport.set_fingerprints(now, &remote.fingerprints);

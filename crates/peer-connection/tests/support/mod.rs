@@ -1,6 +1,7 @@
 //! Two whole peers over a simulated network, with signalling that works at once.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -8,13 +9,16 @@ use std::time::{Duration, Instant};
 use antiphon_netsim::{HostId, LinkConfig, Machine, Network, PeerId, Simulation, SocketId};
 use antiphon_peer_connection::{
     Certificate, CertificateParams, ClockAnchor, DataChannelId, Datagram, Event, IoEvent, IoRequest, Local, Message,
-    PeerConnection, Rng, RtcConfiguration, RtcPeerConnectionState, RtcSessionDescription, Transmit, TransmitBuf,
+    PeerConnection, Rng, RtcConfiguration, RtcPeerConnectionState, RtcSessionDescription, RtcStats, Transmit,
+    TransmitBuf,
 };
 
 /// A peer on a host with one address.
 pub(crate) struct Peer {
     pub(crate) pc: PeerConnection,
     address: IpAddr,
+    /// Whom it has ever sent something.
+    pub(crate) sent_to: BTreeSet<SocketAddr>,
 }
 
 impl Machine for Peer {
@@ -29,7 +33,9 @@ impl Machine for Peer {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        self.pc.poll_transmit(now, out)
+        let transmit = self.pc.poll_transmit(now, out)?;
+        self.sent_to.insert(transmit.path.remote);
+        Some(transmit)
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -118,7 +124,14 @@ impl Pair {
             }
             let pc = PeerConnection::new(configuration, now, anchor, rng).unwrap();
             let address = IpAddr::from([10, 0, 0, at as u8 + 1]);
-            net.add(hosts[at], Peer { pc, address })
+            net.add(
+                hosts[at],
+                Peer {
+                    pc,
+                    address,
+                    sent_to: BTreeSet::new(),
+                },
+            )
         });
         Self {
             net,
@@ -131,6 +144,27 @@ impl Pair {
 
     pub(crate) fn pc(&self, at: usize) -> &PeerConnection {
         &self.net.peer(self.ids[at]).pc
+    }
+
+    /// Whom `at` has ever sent something.
+    pub(crate) fn sent_to(&self, at: usize) -> &BTreeSet<SocketAddr> {
+        &self.net.peer(self.ids[at]).sent_to
+    }
+
+    /// The addresses that `at` receives on.
+    pub(crate) fn addresses(&self, at: usize) -> Vec<SocketAddr> {
+        let report = self.pc(at).get_stats(self.net.now());
+        let candidates = report.entries.iter().filter_map(|entry| match entry {
+            RtcStats::LocalCandidate(stats) => Some(stats),
+            _ => None,
+        });
+        candidates
+            .map(|stats| {
+                format!("{}:{}", stats.address.as_ref().unwrap(), stats.port)
+                    .parse()
+                    .unwrap()
+            })
+            .collect()
     }
 
     pub(crate) fn call<T>(&mut self, at: usize, call: impl FnOnce(&mut PeerConnection, Instant) -> T) -> T {
