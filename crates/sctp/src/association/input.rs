@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_sansio::Serial32;
 use bytes::{Bytes, BytesMut};
@@ -19,6 +19,9 @@ enum Walk {
     On,
     Stop,
 }
+
+/// FORWARD TSN is not repeated sooner than this, however short the round trip.
+const MIN_FORWARD_WAIT: Duration = Duration::from_millis(1);
 
 impl Association {
     /// Takes one packet from the layer below. What is malformed or out of place is dropped and counted.
@@ -350,7 +353,12 @@ impl Association {
             return;
         }
         let news = self.outstanding.advanced() > self.forward_told;
-        let wait = self.rto.srtt().unwrap_or_else(|| self.rto.current());
+        // A round trip of nothing would make it due again within the same poll, for ever.
+        let wait = self
+            .rto
+            .srtt()
+            .unwrap_or_else(|| self.rto.current())
+            .max(MIN_FORWARD_WAIT);
         if news || self.forward_sent.is_none_or(|sent| sent + wait <= now) {
             self.forward_due = true;
         }
