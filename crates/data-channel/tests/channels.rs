@@ -195,8 +195,8 @@ fn negotiated_channels_speak_no_dcep() {
     assert_eq!(pair.ends[0].open(pair.now, refused(65_535)), Err(OpenError::InvalidId));
     pair.start();
     pair.run(Duration::from_secs(1));
-    for end in 0..2 {
-        assert!(pair.events[end].contains(&Event::Open(ids[end])));
+    for (end, id) in ids.iter().enumerate() {
+        assert!(pair.events[end].contains(&Event::Open(*id)));
         assert!(pair.incoming(end).is_empty());
     }
     pair.send(1, ids[1], Message::text("hello"));
