@@ -30,7 +30,7 @@ impl Default for Config {
             max_packet_size: 1150,
             reduced_size: true,
             receiver_rtt: false,
-            start_bitrate: 600_000,
+            start_bitrate: 1_000_000,
             min_bitrate: 30_000,
             max_bitrate: 50_000_000,
             max_latency: Duration::from_millis(400),
@@ -114,7 +114,7 @@ pub struct RemoteSource {
 /// What a receiver hands to the application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
-    /// Whole frames in order ([`Event::Frame`](crate::Event::Frame)), for VP8, Opus, PCMU and PCMA.
+    /// Whole frames in order ([`Event::Frame`](crate::Event::Frame)), for VP8, Opus, PCMU and PCMA; of other codecs packets.
     #[default]
     Frames,
     /// Single packets as they come ([`Event::Packet`](crate::Event::Packet)), retransmissions undone: for forwarding.

@@ -79,6 +79,9 @@ pub(crate) struct Count {
     pub(crate) header_bytes: u64,
     pub(crate) resent_packets: u64,
     pub(crate) resent_bytes: u64,
+    /// Of these, what went out on the retransmission SSRC: no business of the stream's own reports.
+    pub(crate) rtx_packets: u64,
+    pub(crate) rtx_bytes: u64,
     pub(crate) refused: u64,
     pub(crate) frames: u64,
     pub(crate) key_frames: u64,
@@ -294,6 +297,8 @@ impl Outbound {
         let (len, payload_type, queued) = (slot.len(), slot.payload_type, slot.queued);
         if original.is_some() {
             self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+            self.count.rtx_packets += 1;
+            self.count.rtx_bytes += len as u64;
         }
         let slot = self.ring.get_mut(sequence)?;
         if repeat {
@@ -331,8 +336,8 @@ impl Outbound {
         Some(SenderInfo {
             ntp: anchor.ntp(now),
             rtp_timestamp: self.timestamp_at(now)?,
-            packet_count: self.count.packets as u32,
-            octet_count: self.count.bytes as u32,
+            packet_count: (self.count.packets - self.count.rtx_packets) as u32,
+            octet_count: (self.count.bytes - self.count.rtx_bytes) as u32,
         })
     }
 
@@ -364,6 +369,17 @@ impl Outbound {
     pub(crate) fn drop_queued(&mut self) {
         self.ring.drop_unsent();
         self.resend.clear();
+        self.forward = None;
+    }
+
+    /// Takes a new negotiation for the same SSRC.
+    pub(crate) fn renegotiate(&mut self, config: SenderConfig) {
+        let old = &self.config;
+        if old.extensions != config.extensions || old.mid != config.mid || old.rid != config.rid {
+            // A repeat on the same SSRC would no longer be the same bytes.
+            self.ring.forget_sent();
+        }
+        self.config = config;
     }
 
     /// An empty slot under the next number.

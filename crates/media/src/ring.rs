@@ -147,6 +147,16 @@ impl Ring {
         newest.checked_sub(u64::from((newest as u16).wrapping_sub(sequence)))
     }
 
+    /// Forgets everything that was sent.
+    pub(crate) fn forget_sent(&mut self) {
+        let unsent = self.unsent;
+        for slot in &mut self.slots {
+            if slot.as_ref().is_some_and(|slot| slot.sequence < unsent) {
+                *slot = None;
+            }
+        }
+    }
+
     /// Gives up everything that waits.
     pub(crate) fn drop_unsent(&mut self) {
         for sequence in self.unsent..self.next {

@@ -166,7 +166,7 @@ impl Session {
         self.check_ssrcs(Some(id), &config)?;
         let sender = self.senders.get_mut(&id).ok_or(Error::UnknownId)?;
         if sender.config.ssrc == config.ssrc {
-            sender.config = config;
+            sender.renegotiate(config);
         } else {
             if sender.count.packets > 0 {
                 self.byes.push(sender.config.ssrc);

@@ -95,7 +95,7 @@ impl Session {
         }
         sender.note_codec(packet.payload_type);
         let forward = follow(sender, now, packet);
-        let Some(sequence) = (forward.ours + packet.sequence).checked_sub(forward.theirs) else {
+        let Some(sequence) = forward.ours.saturating_add(packet.sequence).checked_sub(forward.theirs) else {
             return Ok(());
         };
         if sequence < forward.ours {
@@ -224,7 +224,11 @@ fn follow(sender: &mut Outbound, now: Instant, packet: &Packet) -> Forward {
     if let Some(forward) = sender.forward
         && forward.source == packet.ssrc
     {
-        let expected = (sender.ring.next() + forward.theirs).wrapping_sub(forward.ours);
+        let expected = sender
+            .ring
+            .next()
+            .saturating_add(forward.theirs)
+            .saturating_sub(forward.ours);
         if packet.sequence.abs_diff(expected) <= MAX_FORWARD_GAP {
             return forward;
         }
