@@ -65,7 +65,7 @@ impl World {
         }
     }
 
-    fn to_server(&mut self, from: SocketAddr, data: &[u8]) {
+    fn deliver_to_server(&mut self, from: SocketAddr, data: &[u8]) {
         let path = Path {
             local: Local::Socket(0),
             remote: from,
@@ -94,7 +94,7 @@ impl World {
                 if self.lose > 0 {
                     self.lose -= 1;
                 } else {
-                    self.to_server(addr(CLIENT), &data);
+                    self.deliver_to_server(addr(CLIENT), &data);
                 }
             }
             while let Some(request) = self.server.poll_io() {
@@ -164,7 +164,7 @@ impl World {
         self.client.wrap(peer, &mut out);
         let range = out.finish();
         let message = out.bytes(range).to_vec();
-        self.to_server(addr(CLIENT), &message);
+        self.deliver_to_server(addr(CLIENT), &message);
         self.settle();
         message.len() - data.len()
     }
@@ -394,7 +394,7 @@ fn strangers_get_no_more_than_they_send() {
     let mut builder = MessageBuilder::new(&mut buffer, Class::Request, Method::ALLOCATE, TransactionId([1; 12]));
     builder.requested_transport(17);
     let len = builder.finish().unwrap();
-    world.to_server(stranger, &buffer[..len]);
+    world.deliver_to_server(stranger, &buffer[..len]);
     let mut out = TransmitBuf::new(4096, 1500);
     let reply = world.server.poll_transmit(world.now, &mut out).unwrap();
     let reply = Message::parse(out.bytes(reply.range)).unwrap().as_bytes().to_vec();
@@ -413,7 +413,7 @@ fn strangers_get_no_more_than_they_send() {
         .nonce(nonce)
         .integrity(&key);
     let len = builder.finish().unwrap();
-    world.to_server(addr("198.51.100.67:666"), &buffer[..len]);
+    world.deliver_to_server(addr("198.51.100.67:666"), &buffer[..len]);
     out.clear();
     let reply = world.server.poll_transmit(world.now, &mut out).unwrap();
     assert_eq!(
@@ -425,13 +425,13 @@ fn strangers_get_no_more_than_they_send() {
         438
     );
     // Data without an allocation goes nowhere and is not answered.
-    world.to_server(stranger, &[0x40, 0, 0, 4, 1, 2, 3, 4]);
+    world.deliver_to_server(stranger, &[0x40, 0, 0, 4, 1, 2, 3, 4]);
     let mut builder = MessageBuilder::new(&mut buffer, Class::Indication, Method::SEND, TransactionId([3; 12]));
     builder
         .xor_address(AttributeType::XOR_PEER_ADDRESS, private_peer())
         .put(AttributeType::DATA, b"x");
     let len = builder.finish().unwrap();
-    world.to_server(stranger, &buffer[..len]);
+    world.deliver_to_server(stranger, &buffer[..len]);
     assert!(world.server.poll_transmit(world.now, &mut out).is_none());
     assert_eq!(world.server.counters().not_permitted, 2);
 }
@@ -458,8 +458,8 @@ proptest! {
         let mut world = allocated();
         for (from, data) in messages {
             match from {
-                0 => world.to_server(addr(CLIENT), &data),
-                1 => world.to_server(addr(PEER), &data),
+                0 => world.deliver_to_server(addr(CLIENT), &data),
+                1 => world.deliver_to_server(addr(PEER), &data),
                 2 => world.peer_sends(private_peer(), &data),
                 _ => {
                     let _ = world.client.handle_message(world.now, BytesMut::from(&data[..]));
@@ -480,7 +480,7 @@ proptest! {
         let mut buffer = [0; 1000];
         let builder = MessageBuilder::new(&mut buffer, Class::Request, Method::REFRESH, TransactionId([1; 12]));
         let len = builder.finish().unwrap();
-        world.to_server(addr(CLIENT), &buffer[..len]);
+        world.deliver_to_server(addr(CLIENT), &buffer[..len]);
         let mut out = TransmitBuf::new(4096, 1500);
         let reply = world.server.poll_transmit(world.now, &mut out).unwrap();
         let nonce = Message::parse(out.bytes(reply.range)).unwrap().nonce().unwrap().to_vec();
@@ -492,7 +492,7 @@ proptest! {
         }
         builder.integrity(&key);
         let len = builder.finish().unwrap();
-        world.to_server(addr(CLIENT), &buffer[..len]);
+        world.deliver_to_server(addr(CLIENT), &buffer[..len]);
         world.settle();
         prop_assert!(world.server.allocations() <= 1);
     }
