@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use antiphon_sansio::{Local, Path};
 use antiphon_stun::{AttributeType, Check as Verdict, Class, Message, Method, TransactionId};
 
-use crate::agent::{Agent, EarlyCheck, MAX_EARLY_CHECKS, NewLocal};
+use crate::agent::{Agent, EarlyCheck, LocalCandidate, MAX_EARLY_CHECKS, NewLocal};
 use crate::candidate::{Candidate, CandidateKind, Protocol};
 use crate::config::Role;
 use crate::event::{ConnectionState, Event};
@@ -265,10 +265,11 @@ impl Agent {
 
     /// A check from an address that nobody told us (RFC 8445 §7.3.1.3).
     fn peer_reflexive_pair(&mut self, path: Path, priority: Option<u32>) -> Option<usize> {
-        let local = self
-            .locals
-            .iter()
-            .position(|l| l.local == path.local && l.pairs && l.addr.is_ipv4() == path.remote.is_ipv4())?;
+        // In one-port mode several host candidates share a socket; loopback is no end for what came from elsewhere.
+        let fits = |l: &LocalCandidate| l.local == path.local && l.pairs && l.addr.is_ipv4() == path.remote.is_ipv4();
+        let same_reach = |l: &LocalCandidate| l.addr.ip().is_loopback() == path.remote.ip().is_loopback();
+        let best = self.locals.iter().position(|l| fits(l) && same_reach(l));
+        let local = best.or_else(|| self.locals.iter().position(fits))?;
         let candidate = Candidate {
             foundation: format!("prflx{}", self.remotes.len()),
             component: 1,

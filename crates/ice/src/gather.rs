@@ -313,7 +313,9 @@ impl Agent {
     pub(crate) fn socket_closed(&mut self, local: Local) {
         self.gatherer.bases.retain(|base| base.local != local);
         self.gatherer.probes.retain(|probe| probe.base.local != local);
-        self.relays.forget_base(local);
+        for relay in self.relays.forget_base(local) {
+            self.socket_closed(Local::Relay(relay));
+        }
         for candidate in self.locals.iter_mut().filter(|candidate| candidate.local == local) {
             candidate.pairs = false;
         }

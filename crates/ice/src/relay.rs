@@ -118,8 +118,13 @@ impl Relays {
         }
     }
 
-    pub(crate) fn forget_base(&mut self, local: Local) {
-        self.list.retain(|relay| relay.base.local != local);
+    /// Forgets the allocations that were reached through this socket, and names them.
+    pub(crate) fn forget_base(&mut self, local: Local) -> Vec<u32> {
+        let (gone, kept): (Vec<Relay>, Vec<Relay>) = std::mem::take(&mut self.list)
+            .into_iter()
+            .partition(|relay| relay.base.local == local);
+        self.list = kept;
+        gone.iter().map(|relay| relay.id).collect()
     }
 }
 
