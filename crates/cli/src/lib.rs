@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod args;
 pub mod files;
+pub mod server;
 pub mod sources;

@@ -1,0 +1,116 @@
+//! The test pattern and its music in a browser, with the least signalling there can be: one POST.
+//!
+//!     cargo run --release -p antiphon-cli --example get_started        then open http://127.0.0.1:8081
+
+use antiphon::{
+    Api, Error, Event, Frame, MediaKind, MediaStreamTrack, PeerConnection, RtcConfiguration, RtcSessionDescription,
+};
+use antiphon_cli::sources::{AudioCodec, Sample, Studio};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Html;
+use axum::routing::{get, post};
+use tokio::sync::broadcast::Receiver;
+
+const PAGE: &str = r#"<!doctype html><title>Get started</title><button id=go>Watch</button><br>
+<video id=v autoplay playsinline controls></video><script>
+go.onclick = async () => {
+  const pc = new RTCPeerConnection(), media = new MediaStream();
+  pc.ontrack = ({ track }) => { media.addTrack(track); v.srcObject = media; };
+  pc.addTransceiver('video', { direction: 'recvonly' });
+  pc.addTransceiver('audio', { direction: 'recvonly' });
+  await pc.setLocalDescription();
+  while (pc.iceGatheringState !== 'complete') await new Promise((r) => { pc.onicegatheringstatechange = r; });
+  const answer = await fetch('/offer', { method: 'POST', body: pc.localDescription.sdp });
+  await pc.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
+};
+</script>"#;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let api = Api::builder().loopback(true).build()?;
+    let studio = Studio::new();
+    let app = axum::Router::new()
+        .route("/", get(async || Html(PAGE)))
+        .route("/offer", post(watch))
+        .with_state((api, studio));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8081").await?;
+    println!("open http://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, app).await?)
+}
+
+/// Takes a browser's offer, gives the answer, and plays until the browser goes.
+async fn watch(
+    State((api, studio)): State<(Api, Studio)>,
+    offer: String,
+) -> Result<String, (StatusCode, String)> {
+    answer(api, studio, offer).await.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+async fn answer(api: Api, studio: Studio, offer: String) -> Result<String, Error> {
+    let mut configuration = RtcConfiguration::default();
+    // What the studio makes, and nothing else.
+    configuration.settings.capabilities.video.retain(|codec| codec.name == "VP8");
+    configuration.settings.capabilities.audio.retain(|codec| codec.name == "opus");
+    let mut pc = api.peer_connection(configuration).await?;
+
+    pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;
+    for (kind, id, codec) in [(MediaKind::Video, "pattern", "VP8"), (MediaKind::Audio, "music", "opus")] {
+        let stream_ids = vec!["antiphon".to_owned()];
+        let transceiver = pc.add_track(MediaStreamTrack { kind, id: id.into(), stream_ids }).await?;
+        let feed = match kind {
+            MediaKind::Video => studio.video(3),
+            MediaKind::Audio => studio.audio(AudioCodec::Opus),
+        };
+        let peer = pc.handle();
+        tokio::spawn(async move {
+            play(feed, async |sample: Sample| {
+                // None until the answer is set: then there is a payload type to send with.
+                let Some(payload_type) = peer.payload_type(transceiver, codec).await? else { return Ok(()) };
+                let key_frame = kind == MediaKind::Video;
+                let Sample { timestamp, data } = sample;
+                peer.send_frame(transceiver, Frame { payload_type, timestamp, data, key_frame, audio_level: None }).await
+            })
+            .await;
+        });
+    }
+    pc.set_local_description(None).await?;
+
+    // One POST carries one answer, so it waits for our candidates.
+    while let Some(event) = pc.next_event().await {
+        if matches!(event, Event::IceCandidate(None)) {
+            break;
+        }
+    }
+    let answer = pc.local_description().await?.ok_or(Error::Closed)?;
+    tokio::spawn(follow(pc));
+    Ok(answer.sdp)
+}
+
+/// Prints what happens, and keeps the peer alive meanwhile.
+async fn follow(mut pc: PeerConnection) {
+    while let Some(event) = pc.next_event().await {
+        if let Event::ConnectionStateChange(state) = event {
+            println!("connection {state}");
+            if matches!(state.as_str(), "failed" | "disconnected") {
+                break;
+            }
+        }
+    }
+}
+
+/// Sends every sample until the peer is closed.
+async fn play(mut feed: Receiver<Sample>, send: impl AsyncFn(Sample) -> Result<(), Error>) {
+    use tokio::sync::broadcast::error::RecvError;
+    loop {
+        match feed.recv().await {
+            Ok(sample) => {
+                if let Err(Error::Closed) = send(sample).await {
+                    return;
+                }
+            }
+            Err(RecvError::Lagged(missed)) => println!("{missed} samples came too late"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What the server does on data channels, by label: `chat`, `file`, and echo for all others.
+
+use std::sync::Arc;
+
+use antiphon::{DataChannel, Error, Message, MessageKind};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::room::{ChatLine, Room};
+
+/// The largest file that is kept.
+const MAX_FILE: u64 = 64 * 1024 * 1024;
+/// The longest stretch of noise that can be fetched.
+const MAX_NOISE: u64 = 1024 * 1024 * 1024;
+const MAX_CHAT_CHARACTERS: usize = 2_000;
+const MAX_NAME_CHARACTERS: usize = 200;
+/// Every stack takes messages of this size.
+const CHUNK: usize = 64 * 1024;
+
+/// Serves one channel until it closes.
+pub(super) async fn serve(room: Arc<Room>, session: u64, mut channel: DataChannel) {
+    if channel.opened().await.is_err() {
+        return;
+    }
+    let result = match channel.label() {
+        "chat" => chat(&room, session, &mut channel).await,
+        "file" => Files { room, session, file: None, incoming: None }.serve(&mut channel).await,
+        _ => echo(&mut channel).await,
+    };
+    if let Err(error) = result {
+        tracing::debug!(session, label = channel.label(), %error, "data channel ended");
+    }
+}
+
+async fn echo(channel: &mut DataChannel) -> Result<(), Error> {
+    while let Some(message) = channel.recv().await {
+        channel.send(message).await?;
+    }
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Spoken<'a> {
+    from: String,
+    text: &'a str,
+    you: bool,
+}
+
+async fn chat(room: &Room, session: u64, channel: &mut DataChannel) -> Result<(), Error> {
+    let mut lines = room.chat.subscribe();
+    let here = room.occupied();
+    let greeting = format!(
+        "Welcome, guest {session}. {}",
+        if here > 1 { format!("{} are here.", here) } else { "You are the only one here.".to_owned() }
+    );
+    channel.send_text(json(&Spoken { from: "Antiphon".into(), text: &greeting, you: false })).await?;
+    loop {
+        tokio::select! {
+            message = channel.recv() => {
+                let Some(message) = message else { return Ok(()) };
+                if let Some(text) = text_of(&message) {
+                    let text = text.chars().take(MAX_CHAT_CHARACTERS).collect();
+                    // There is always one listener: we.
+                    _ = room.chat.send(ChatLine { session, text });
+                }
+            }
+            line = lines.recv() => match line {
+                Ok(line) => {
+                    let you = line.session == session;
+                    let spoken = Spoken { from: format!("guest {}", line.session), text: &line.text, you };
+                    channel.send_text(json(&spoken)).await?;
+                }
+                // A slow reader misses lines rather than holding up the others.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return Ok(()),
+            },
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum FileRequest {
+    File { name: String, size: u64 },
+    End { sha256: String },
+    Fetch { size: Option<u64> },
+}
+
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum FileReply<'a> {
+    File { name: &'a str, size: u64 },
+    End { sha256: String },
+    Received { bytes: u64, sha256: String },
+    Error { message: &'a str },
+}
+
+struct Stored {
+    name: String,
+    size: u64,
+    sha256: String,
+    chunks: Vec<Bytes>,
+    /// Gives the room back when the file goes.
+    _space: OwnedSemaphorePermit,
+}
+
+struct Incoming {
+    name: String,
+    size: u64,
+    received: u64,
+    hash: Sha256,
+    chunks: Vec<Bytes>,
+    space: OwnedSemaphorePermit,
+}
+
+/// The `file` channel of one session.
+struct Files {
+    room: Arc<Room>,
+    session: u64,
+    file: Option<Stored>,
+    incoming: Option<Incoming>,
+}
+
+impl Files {
+    async fn serve(mut self, channel: &mut DataChannel) -> Result<(), Error> {
+        while let Some(message) = channel.recv().await {
+            let outcome = match message.kind {
+                MessageKind::Binary => self.take(message.data),
+                MessageKind::Text => match text_of(&message).and_then(|text| serde_json::from_str(text).ok()) {
+                    Some(FileRequest::File { name, size }) => self.begin(name, size),
+                    Some(FileRequest::End { sha256 }) => match self.end(&sha256) {
+                        Ok(reply) => {
+                            channel.send_text(json(&reply)).await?;
+                            Ok(())
+                        }
+                        Err(message) => Err(message),
+                    },
+                    Some(FileRequest::Fetch { size: None }) => match &self.file {
+                        Some(file) => {
+                            send_stored(channel, file).await?;
+                            Ok(())
+                        }
+                        None => Err("no file has been sent yet"),
+                    },
+                    Some(FileRequest::Fetch { size: Some(size) }) if size <= MAX_NOISE => {
+                        send_noise(channel, self.session, size).await?;
+                        Ok(())
+                    }
+                    Some(FileRequest::Fetch { .. }) => Err("at most 1 GiB of noise"),
+                    None => Err("not a message of the file channel"),
+                },
+            };
+            if let Err(message) = outcome {
+                // What follows of a file that was refused is dropped silently; one error is enough.
+                channel.send_text(json(&FileReply::Error { message })).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, name: String, size: u64) -> Result<(), &'static str> {
+        self.incoming = None;
+        // The old file goes first: its room may be what the new one needs.
+        self.file = None;
+        if size > MAX_FILE {
+            return Err("files of more than 64 MiB are not kept");
+        }
+        let kib = size.div_ceil(1024) as u32;
+        let space = self.room.file_space.clone().try_acquire_many_owned(kib);
+        let space = space.map_err(|_| "no room for the file now: others keep theirs here")?;
+        let name = name.chars().take(MAX_NAME_CHARACTERS).collect();
+        self.incoming = Some(Incoming { name, size, received: 0, hash: Sha256::new(), chunks: Vec::new(), space });
+        Ok(())
+    }
+
+    fn take(&mut self, data: Bytes) -> Result<(), &'static str> {
+        let Some(incoming) = &mut self.incoming else { return Ok(()) };
+        incoming.received += data.len() as u64;
+        if incoming.received > incoming.size {
+            self.incoming = None;
+            return Err("more bytes came than were announced");
+        }
+        incoming.hash.update(&data);
+        // Small pieces are joined, or a file in messages of one byte would cost far more than its size.
+        match incoming.chunks.last_mut() {
+            Some(last) if last.len() + data.len() <= CHUNK => {
+                let mut joined = Vec::with_capacity(CHUNK);
+                joined.extend_from_slice(last);
+                joined.extend_from_slice(&data);
+                *last = joined.into();
+            }
+            _ => incoming.chunks.push(data),
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, announced: &str) -> Result<FileReply<'static>, &'static str> {
+        let incoming = self.incoming.take().ok_or("no file is being sent")?;
+        if incoming.received != incoming.size {
+            return Err("fewer bytes came than were announced");
+        }
+        let sha256 = hex(incoming.hash);
+        if sha256 != announced {
+            tracing::warn!(session = self.session, "a file arrived with another hash than it was sent with");
+        }
+        let reply = FileReply::Received { bytes: incoming.received, sha256: sha256.clone() };
+        self.file = Some(Stored {
+            name: incoming.name,
+            size: incoming.size,
+            sha256,
+            chunks: incoming.chunks,
+            _space: incoming.space,
+        });
+        Ok(reply)
+    }
+}
+
+async fn send_stored(channel: &DataChannel, file: &Stored) -> Result<(), Error> {
+    channel.send_text(json(&FileReply::File { name: &file.name, size: file.size })).await?;
+    for chunk in &file.chunks {
+        // What came in one message may exceed what the other side takes in one.
+        for start in (0..chunk.len()).step_by(CHUNK) {
+            channel.send_binary(chunk.slice(start..chunk.len().min(start + CHUNK))).await?;
+        }
+    }
+    channel.send_text(json(&FileReply::End { sha256: file.sha256.clone() })).await
+}
+
+async fn send_noise(channel: &DataChannel, seed: u64, size: u64) -> Result<(), Error> {
+    channel.send_text(json(&FileReply::File { name: "noise.bin", size })).await?;
+    let mut hash = Sha256::new();
+    let mut state = seed;
+    let mut left = size;
+    while left > 0 {
+        let length = left.min(CHUNK as u64) as usize;
+        let mut chunk = vec![0; length];
+        for piece in chunk.chunks_mut(8) {
+            piece.copy_from_slice(&noise(&mut state).to_le_bytes()[..piece.len()]);
+        }
+        hash.update(&chunk);
+        channel.send_binary(chunk).await?;
+        left -= length as u64;
+    }
+    channel.send_text(json(&FileReply::End { sha256: hex(hash) })).await
+}
+
+/// SplitMix64: noise that nothing depends on.
+fn noise(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn text_of(message: &Message) -> Option<&str> {
+    match message.kind {
+        MessageKind::Text => std::str::from_utf8(&message.data).ok(),
+        MessageKind::Binary => None,
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    // Strings and numbers always serialise.
+    serde_json::to_string(value).unwrap_or_default()
+}

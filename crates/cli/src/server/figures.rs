@@ -1,0 +1,117 @@
+//! `get_stats` boiled down to what the page shows.
+
+use std::time::{Duration, Instant};
+
+use antiphon::{RtcStats, RtcStatsReport};
+use serde::Serialize;
+
+/// The server's side of the page's figures; names as in docs/signalling.md.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(super) struct Figures {
+    pub(super) mode: &'static str,
+    pub(super) connection: String,
+    ice: String,
+    local: Option<String>,
+    remote: Option<String>,
+    dtls: Option<String>,
+    cipher: Option<String>,
+    srtp: Option<String>,
+    rtt_ms: Option<f64>,
+    send_bps: Option<f64>,
+    receive_bps: Option<f64>,
+    target_bps: Option<u64>,
+    loss: Option<f64>,
+    codecs: Option<String>,
+    frames_sent: u64,
+    frames_received: u64,
+    key_frame_requests: u64,
+    bytes_sent: u64,
+    bytes_received: u64,
+    packets_sent: u64,
+    packets_received: u64,
+    messages_sent: u64,
+    messages_received: u64,
+}
+
+/// Turns totals into rates.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    before: Option<(Instant, u64, u64)>,
+}
+
+impl Meter {
+    pub(super) fn read(&mut self, now: Instant, report: &RtcStatsReport) -> Figures {
+        let mut figures = Figures::default();
+        let mut codecs = Vec::new();
+        for entry in &report.entries {
+            match entry {
+                RtcStats::Transport(transport) => {
+                    figures.ice = transport.ice_state.to_string();
+                    figures.bytes_sent = transport.bytes_sent;
+                    figures.bytes_received = transport.bytes_received;
+                    figures.packets_sent = transport.packets_sent;
+                    figures.packets_received = transport.packets_received;
+                    figures.cipher = transport.dtls_cipher.map(ToString::to_string);
+                    figures.srtp = transport.srtp_cipher.map(ToString::to_string);
+                    figures.dtls = transport.tls_version.as_ref().map(|version| dtls_name(version).to_owned());
+                }
+                RtcStats::CandidatePair(pair) if pair.selected => {
+                    figures.rtt_ms = pair.current_round_trip_time.map(milliseconds);
+                    figures.local = address(report, &pair.local_candidate_id);
+                    figures.remote = address(report, &pair.remote_candidate_id);
+                    figures.target_bps = pair.available_outgoing_bitrate;
+                }
+                RtcStats::OutboundRtp(sent) => {
+                    figures.frames_sent += if sent.kind == "video" { sent.frames_sent } else { 0 };
+                    figures.key_frame_requests += u64::from(sent.pli_count) + u64::from(sent.fir_count);
+                    figures.target_bps = figures.target_bps.or(sent.target_bitrate);
+                }
+                RtcStats::InboundRtp(received) if received.kind == "video" => {
+                    figures.frames_received += received.frames_received;
+                }
+                RtcStats::RemoteInboundRtp(remote) => {
+                    figures.loss = Some(figures.loss.unwrap_or(0.0).max(remote.fraction_lost));
+                }
+                RtcStats::Codec(codec) => {
+                    let name = codec.mime_type.rsplit('/').next().unwrap_or_default().to_owned();
+                    if !codecs.contains(&name) {
+                        codecs.push(name);
+                    }
+                }
+                RtcStats::DataChannel(channel) => {
+                    figures.messages_sent += channel.messages_sent;
+                    figures.messages_received += channel.messages_received;
+                }
+                _ => {}
+            }
+        }
+        figures.codecs = Some(codecs.join(", ")).filter(|names| !names.is_empty());
+        if let Some((then, sent, received)) = self.before {
+            let seconds = now.duration_since(then).as_secs_f64().max(0.001);
+            figures.send_bps = Some(figures.bytes_sent.saturating_sub(sent) as f64 * 8.0 / seconds);
+            figures.receive_bps = Some(figures.bytes_received.saturating_sub(received) as f64 * 8.0 / seconds);
+        }
+        self.before = Some((now, figures.bytes_sent, figures.bytes_received));
+        figures
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn dtls_name(version: &str) -> &str {
+    match version {
+        "FEFD" => "DTLS 1.2",
+        "FEFC" => "DTLS 1.3",
+        other => other,
+    }
+}
+
+fn address(report: &RtcStatsReport, id: &str) -> Option<String> {
+    let (RtcStats::LocalCandidate(candidate) | RtcStats::RemoteCandidate(candidate)) = report.get(id)? else {
+        return None;
+    };
+    let address = candidate.address.as_deref().unwrap_or("?");
+    Some(format!("{} {}:{} {}", candidate.candidate_type, address, candidate.port, candidate.protocol))
+}

@@ -1,0 +1,134 @@
+//! `antiphon serve`: the page, the WebSocket, WHEP and WHIP, and the peers behind them.
+
+mod channels;
+mod figures;
+mod page;
+mod peer;
+mod player;
+mod room;
+mod sdpfrag;
+mod signal;
+mod wish;
+mod ws;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use antiphon::Api;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::args::ServeArgs;
+use room::Room;
+
+/// The largest body or WebSocket message, in bytes.
+const MAX_SIGNAL: usize = 256 * 1024;
+
+/// Why the server could not start or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The TCP address is taken or not ours.
+    #[error("cannot listen on {addr}: {source}")]
+    Listen {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No peer connections can be made.
+    #[error(transparent)]
+    Peers(#[from] antiphon::Error),
+    /// The web server stopped.
+    #[error("the web server stopped: {0}")]
+    Web(#[from] io::Error),
+}
+
+/// A server that listens and does not serve yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    room: Arc<Room>,
+    stop: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Binds the TCP address, and the UDP port in one-port mode.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`], [`ServeError::Peers`].
+    pub async fn bind(args: &ServeArgs) -> Result<Self, ServeError> {
+        let listen = |source| ServeError::Listen { addr: args.listen, source };
+        let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
+        // Loopback candidates too: the page may well be opened on this machine, and costs nothing elsewhere.
+        let mut builder = Api::builder().loopback(true);
+        if let Some(port) = args.udp_port {
+            builder = builder.one_port(port);
+        }
+        let (stop, stopped) = watch::channel(false);
+        let room = Room::new(builder.build()?, args.ice_servers.clone(), args.max_sessions, stopped);
+        Ok(Self { listener, room: Arc::new(room), stop })
+    }
+
+    /// The TCP address.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `shutdown` completes; then says goodbye to every peer.
+    ///
+    /// # Errors
+    /// [`ServeError::Web`].
+    pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
+        let room = self.room.clone();
+        let stop = self.stop;
+        let graceful = async move {
+            shutdown.await;
+            // Open WebSockets would hold the web server: they end with this.
+            stop.send_replace(true);
+        };
+        axum::serve(self.listener, router(room.clone())).with_graceful_shutdown(graceful).await?;
+        room.emptied().await;
+        Ok(())
+    }
+}
+
+fn router(room: Arc<Room>) -> Router {
+    Router::new()
+        .merge(page::routes())
+        .merge(ws::routes())
+        .merge(wish::routes())
+        .layer(DefaultBodyLimit::max(MAX_SIGNAL))
+        .with_state(room)
+}
+
+/// Runs `antiphon serve` until Ctrl-C.
+///
+/// # Errors
+/// Any [`ServeError`].
+pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
+    let server = Server::bind(&args).await?;
+    let addr = server.local_addr()?;
+    println!("Antiphon serves at http://{addr}  (WHEP /whep, WHIP /whip; Ctrl-C stops)");
+    for addr in server.room.api.addresses() {
+        println!("  media of all sessions: UDP {addr}");
+    }
+    server
+        .serve(async {
+            // Without a handler for Ctrl-C the system ends the program the hard way, which is right then.
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            println!();
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,45 @@
+//! The page: five small files, compiled in.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+use super::room::Room;
+
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Everything from this origin; nobody may frame the page, which can ask for a camera.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob: mediastream:; frame-ancestors 'none'";
+
+macro_rules! asset {
+    ($kind:expr, $file:literal) => {
+        get(async || file($kind, include_str!(concat!("../../web/", $file))))
+    };
+}
+
+pub(super) fn routes() -> Router<Arc<Room>> {
+    Router::new()
+        .route("/", asset!(HTML, "index.html"))
+        .route("/style.css", asset!("text/css; charset=utf-8", "style.css"))
+        .route("/icon.svg", asset!("image/svg+xml", "icon.svg"))
+        .route("/app.js", asset!(SCRIPT, "app.js"))
+        .route("/session.js", asset!(SCRIPT, "session.js"))
+        .route("/figures.js", asset!(SCRIPT, "figures.js"))
+        .route("/transfer.js", asset!(SCRIPT, "transfer.js"))
+        .route("/sha256.js", asset!(SCRIPT, "sha256.js"))
+}
+
+fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    let headers = [
+        (CONTENT_TYPE, kind),
+        // The next version of the program serves the next version of the page.
+        (CACHE_CONTROL, "no-cache"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (headers, text)
+}

@@ -1,0 +1,194 @@
+//! The messages of `/ws` (docs/signalling.md).
+
+use antiphon::RtcIceCandidateInit;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::figures::Figures;
+
+/// What the media of a session is for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Mode {
+    /// Our pattern and music.
+    #[default]
+    Watch,
+    /// What comes in goes out.
+    Echo,
+    /// No media.
+    Data,
+}
+
+impl Mode {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Watch => "watch",
+            Self::Echo => "echo",
+            Self::Data => "data",
+        }
+    }
+}
+
+/// Who makes the first offer.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Offerer {
+    #[default]
+    Browser,
+    Server,
+}
+
+/// The sound codec that we put first in our offers.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Sound {
+    #[default]
+    Opus,
+    Pcmu,
+}
+
+/// A message from the client.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(super) enum Request {
+    Start {
+        #[serde(default)]
+        mode: Mode,
+        #[serde(default)]
+        offerer: Offerer,
+        #[serde(default)]
+        audio: Sound,
+    },
+    Offer {
+        sdp: String,
+    },
+    Answer {
+        sdp: String,
+    },
+    Candidate {
+        candidate: Option<Candidate>,
+    },
+    Bye,
+}
+
+/// `RTCIceCandidateInit` in JSON.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Candidate {
+    candidate: String,
+    sdp_mid: Option<String>,
+    #[serde(rename = "sdpMLineIndex")]
+    sdp_m_line_index: Option<u16>,
+    username_fragment: Option<String>,
+}
+
+impl From<Candidate> for RtcIceCandidateInit {
+    fn from(from: Candidate) -> Self {
+        Self {
+            candidate: from.candidate,
+            sdp_mid: from.sdp_mid,
+            sdp_m_line_index: from.sdp_m_line_index,
+            username_fragment: from.username_fragment,
+        }
+    }
+}
+
+impl From<RtcIceCandidateInit> for Candidate {
+    fn from(from: RtcIceCandidateInit) -> Self {
+        Self {
+            candidate: from.candidate,
+            sdp_mid: from.sdp_mid,
+            sdp_m_line_index: from.sdp_m_line_index,
+            username_fragment: from.username_fragment,
+        }
+    }
+}
+
+/// A message to the client.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(super) enum Reply {
+    Welcome { session: String },
+    Offer { sdp: String },
+    Answer { sdp: String },
+    Candidate { candidate: Option<Candidate> },
+    Stats { stats: Figures },
+    Error { code: &'static str, message: String },
+}
+
+impl Reply {
+    pub(super) fn error(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Error { code, message: message.into() }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        // Strings, numbers and options always serialise.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+const TYPES: [&str; 5] = ["start", "offer", "answer", "candidate", "bye"];
+
+/// Reads one message.
+///
+/// # Errors
+/// The reply to send instead.
+pub(super) fn parse(text: &str) -> Result<Request, Reply> {
+    let value: Value = serde_json::from_str(text).map_err(|e| Reply::error("json", format!("not JSON: {e}")))?;
+    let Some(kind) = value.get("type").and_then(Value::as_str) else {
+        return Err(Reply::error("json", "not an object with a string \"type\""));
+    };
+    if !TYPES.contains(&kind) {
+        let shown: String = kind.chars().take(40).collect();
+        return Err(Reply::error("type", format!("no message is of type {shown:?}; known: {}", TYPES.join(", "))));
+    }
+    serde_json::from_value(value).map_err(|e| Reply::error("json", e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(text: &str) -> &'static str {
+        match parse(text) {
+            Err(Reply::Error { code, .. }) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_the_page_sends() {
+        let start = r#"{"type":"start","mode":"echo","offerer":"server","audio":"pcmu"}"#;
+        assert_eq!(
+            parse(start).unwrap(),
+            Request::Start { mode: Mode::Echo, offerer: Offerer::Server, audio: Sound::Pcmu }
+        );
+        assert_eq!(
+            parse(r#"{"type":"start"}"#).unwrap(),
+            Request::Start { mode: Mode::Watch, offerer: Offerer::Browser, audio: Sound::Opus }
+        );
+        assert_eq!(parse(r#"{"type":"candidate","candidate":null}"#).unwrap(), Request::Candidate { candidate: None });
+        let text = r#"{"type":"candidate","candidate":{"candidate":"candidate:1 1 udp 1 ::1 9 typ host","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"abcd"}}"#;
+        let Request::Candidate { candidate: Some(candidate) } = parse(text).unwrap() else { panic!() };
+        let init = RtcIceCandidateInit::from(candidate.clone());
+        assert_eq!(init.sdp_m_line_index, Some(0));
+        assert_eq!(Candidate::from(init), candidate);
+    }
+
+    #[test]
+    fn what_nobody_should_send() {
+        for text in ["", "x", "{", "[]", "7", "null", r#"{"type":3}"#, r#"{"type":"offer"}"#, r#"{"type":"offer","sdp":7}"#] {
+            assert_eq!(code(text), "json", "{text}");
+        }
+        assert_eq!(code(r#"{"type":"reboot"}"#), "type");
+        let deep = "[".repeat(100_000);
+        assert_eq!(code(&deep), "json");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".*") {
+            _ = parse(&text);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The WebSocket at `/ws`: one socket, one session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
+use axum::http::header::{HOST, ORIGIN};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::MAX_SIGNAL;
+use super::peer::{Outcome, Peer};
+use super::room::Room;
+use super::signal::{self, Mode, Offerer, Reply, Request, Sound};
+
+/// Anything beyond this ends the socket; up to it a message that is too long gets an error and the session lives.
+const MAX_FRAME: usize = 4 * MAX_SIGNAL;
+const STATS_EVERY: Duration = Duration::from_secs(1);
+/// A client that takes nothing for so long is gone.
+const SEND_LIMIT: Duration = Duration::from_secs(10);
+
+pub(super) fn routes() -> Router<Arc<Room>> {
+    Router::new().route("/ws", get(upgrade))
+}
+
+async fn upgrade(State(room): State<Arc<Room>>, headers: HeaderMap, ws: WebSocketUpgrade) -> Response {
+    if !same_origin(&headers) {
+        return (StatusCode::FORBIDDEN, "this socket is for pages of this server").into_response();
+    }
+    ws.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(|socket| serve(room, socket))
+}
+
+/// Browsers let any page open a WebSocket to anywhere and say in `Origin` which page it was. Other clients send none.
+fn same_origin(headers: &HeaderMap) -> bool {
+    let Some(origin) = headers.get(ORIGIN) else { return true };
+    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get(HOST).map(|host| host.to_str())) else {
+        return false;
+    };
+    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+}
+
+async fn serve(room: Arc<Room>, mut socket: WebSocket) {
+    let Some((session, _place)) = room.enter() else {
+        let reply = Reply::error("limit", "too many sessions: try again later").to_json();
+        _ = socket.send(Message::Text(reply.into())).await;
+        return close(socket, close_code::AGAIN, "full").await;
+    };
+    let connection = Connection { room: room.clone(), socket, session, mode: Mode::default(), peer: None };
+    tokio::select! {
+        // Dropping the connection drops the peer, whose driver then says goodbye.
+        () = connection.run() => {}
+        () = room.stopping() => {}
+    }
+    tracing::info!(session, "signalling ended");
+}
+
+async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
+    _ = socket.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await;
+}
+
+struct Connection {
+    room: Arc<Room>,
+    socket: WebSocket,
+    session: u64,
+    mode: Mode,
+    peer: Option<Peer>,
+}
+
+/// The socket is gone.
+struct Gone;
+
+impl Connection {
+    async fn run(mut self) {
+        let mut tick = interval(STATS_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        if self.send(Reply::Welcome { session: self.session.to_string() }).await.is_err() {
+            return;
+        }
+        loop {
+            let step = tokio::select! {
+                message = self.socket.recv() => match message {
+                    Some(Ok(message)) => self.take(message).await,
+                    _ => break,
+                },
+                outcome = next(&mut self.peer) => match outcome {
+                    Outcome::Closed => break,
+                    outcome => self.signal(outcome).await,
+                },
+                _ = tick.tick() => self.report().await,
+            };
+            if step.is_err() {
+                break;
+            }
+        }
+        if let Some(peer) = self.peer.take() {
+            peer.close().await;
+        }
+        close(self.socket, close_code::NORMAL, "bye").await;
+    }
+
+    async fn send(&mut self, reply: Reply) -> Result<(), Gone> {
+        let sent = tokio::time::timeout(SEND_LIMIT, self.socket.send(Message::Text(reply.to_json().into()))).await;
+        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Gone) }
+    }
+
+    async fn take(&mut self, message: Message) -> Result<(), Gone> {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Binary(_) => return self.send(Reply::error("binary", "signalling is JSON in text frames")).await,
+            Message::Ping(_) | Message::Pong(_) => return Ok(()),
+            Message::Close(_) => return Err(Gone),
+        };
+        if text.len() > MAX_SIGNAL {
+            return self.send(Reply::error("size", format!("a message has at most {MAX_SIGNAL} bytes"))).await;
+        }
+        let request = match signal::parse(&text) {
+            Ok(Request::Bye) => return Err(Gone),
+            Ok(request) => request,
+            Err(reply) => return self.send(reply).await,
+        };
+        match self.perform(request).await {
+            Ok(Some(reply)) | Err(reply) => self.send(reply).await,
+            Ok(None) => Ok(()),
+        }
+    }
+
+    async fn perform(&mut self, request: Request) -> Result<Option<Reply>, Reply> {
+        match request {
+            Request::Start { mode, offerer, audio } => {
+                if self.peer.is_some() {
+                    return Err(Reply::error("state", "this session has started"));
+                }
+                self.mode = mode;
+                let peer = self.start(audio).await?;
+                if offerer == Offerer::Browser {
+                    return Ok(None);
+                }
+                peer.prepare_offer().await.map_err(|e| Reply::error("state", e.to_string()))?;
+                let sdp = peer.offer().await.map_err(|e| Reply::error("state", e.to_string()))?;
+                Ok(Some(Reply::Offer { sdp }))
+            }
+            Request::Offer { sdp } => {
+                let peer = self.start(Sound::Opus).await?;
+                let offering = peer.is_offering().await.map_err(|e| Reply::error("state", e.to_string()))?;
+                if offering {
+                    return Err(Reply::error("state", "two offers crossed: roll yours back and answer ours"));
+                }
+                let sdp = peer.answer(sdp).await.map_err(|e| Reply::error("sdp", e.to_string()))?;
+                Ok(Some(Reply::Answer { sdp }))
+            }
+            Request::Answer { sdp } => {
+                let Some(peer) = &mut self.peer else { return Err(Reply::error("state", "no offer was made")) };
+                let offering = peer.is_offering().await.map_err(|e| Reply::error("state", e.to_string()))?;
+                if !offering {
+                    return Err(Reply::error("state", "no offer waits for an answer"));
+                }
+                peer.accept(sdp).await.map_err(|e| Reply::error("sdp", e.to_string()))?;
+                Ok(None)
+            }
+            Request::Candidate { candidate } => {
+                let peer = self.start(Sound::Opus).await?;
+                let candidate = candidate.map(Into::into);
+                peer.add_candidate(candidate).await.map_err(|e| Reply::error("candidate", e.to_string()))?;
+                Ok(None)
+            }
+            Request::Bye => Ok(None),
+        }
+    }
+
+    /// The peer, made on first use.
+    async fn start(&mut self, sound: Sound) -> Result<&mut Peer, Reply> {
+        if self.peer.is_none() {
+            let peer = Peer::new(self.room.clone(), self.session, self.mode.into(), sound, None).await;
+            self.peer = Some(peer.map_err(|e| Reply::error("state", e.to_string()))?);
+        }
+        self.peer.as_mut().ok_or_else(|| Reply::error("state", "no peer"))
+    }
+
+    async fn signal(&mut self, outcome: Outcome) -> Result<(), Gone> {
+        match outcome {
+            Outcome::Candidate(candidate) => {
+                self.send(Reply::Candidate { candidate: candidate.map(Into::into) }).await
+            }
+            Outcome::Negotiate => {
+                let Some(peer) = &mut self.peer else { return Ok(()) };
+                match peer.is_offering().await {
+                    Ok(false) => {}
+                    _ => return Ok(()),
+                }
+                match peer.offer().await {
+                    Ok(sdp) => self.send(Reply::Offer { sdp }).await,
+                    Err(error) => {
+                        tracing::debug!(session = self.session, %error, "no offer now");
+                        Ok(())
+                    }
+                }
+            }
+            Outcome::Gathered | Outcome::Closed => Ok(()),
+        }
+    }
+
+    async fn report(&mut self) -> Result<(), Gone> {
+        let Some(peer) = &mut self.peer else { return Ok(()) };
+        let Ok(mut stats) = peer.figures().await else { return Ok(()) };
+        stats.mode = self.mode.as_str();
+        self.send(Reply::Stats { stats }).await
+    }
+}
+
+async fn next(peer: &mut Option<Peer>) -> Outcome {
+    match peer {
+        Some(peer) => peer.next().await,
+        None => std::future::pending().await,
+    }
+}
