@@ -17,6 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, options};
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
@@ -334,7 +335,7 @@ fn ufrag_of(sdp: &str) -> Option<String> {
 /// The name of a session is what authorises DELETE and PATCH, so it must not be guessed (RFC 9725 §5).
 fn secret_name() -> Option<String> {
     let mut name = [0; 18];
-    antiphon::fill_random(&mut name).ok()?;
+    SystemRandom::new().fill(&mut name).ok()?;
     Some(BASE64_URL_SAFE_NO_PAD.encode(name))
 }
 
