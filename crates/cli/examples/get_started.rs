@@ -3,7 +3,8 @@
 //!     cargo run --release -p antiphon-cli --example get_started        then open http://127.0.0.1:8081
 
 use antiphon::{
-    Api, Error, Event, Frame, MediaKind, MediaStreamTrack, PeerConnection, RtcConfiguration, RtcSessionDescription,
+    Api, Error, Event, Frame, MediaKind, MediaStreamTrack, PeerConnection, PeerHandle, RtcConfiguration,
+    RtcSessionDescription, TransceiverId,
 };
 use antiphon_cli::sources::{AudioCodec, Sample, Studio};
 use axum::extract::State;
@@ -11,6 +12,7 @@ use axum::http::StatusCode;
 use axum::response::Html;
 use axum::routing::{get, post};
 use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 
 const PAGE: &str = r#"<!doctype html><title>Get started</title><button id=go>Watch</button><br>
 <video id=v autoplay playsinline controls></video><script>
@@ -40,39 +42,45 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// Takes a browser's offer, gives the answer, and plays until the browser goes.
-async fn watch(
-    State((api, studio)): State<(Api, Studio)>,
-    offer: String,
-) -> Result<String, (StatusCode, String)> {
-    answer(api, studio, offer).await.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+async fn watch(State((api, studio)): State<(Api, Studio)>, offer: String) -> Result<String, (StatusCode, String)> {
+    answer(api, studio, offer)
+        .await
+        .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn answer(api: Api, studio: Studio, offer: String) -> Result<String, Error> {
     let mut configuration = RtcConfiguration::default();
     // What the studio makes, and nothing else.
-    configuration.settings.capabilities.video.retain(|codec| codec.name == "VP8");
-    configuration.settings.capabilities.audio.retain(|codec| codec.name == "opus");
+    configuration
+        .settings
+        .capabilities
+        .video
+        .retain(|codec| codec.name == "VP8");
+    configuration
+        .settings
+        .capabilities
+        .audio
+        .retain(|codec| codec.name == "opus");
     let mut pc = api.peer_connection(configuration).await?;
 
     pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;
-    for (kind, id, codec) in [(MediaKind::Video, "pattern", "VP8"), (MediaKind::Audio, "music", "opus")] {
+    for (kind, id, codec) in [
+        (MediaKind::Video, "pattern", "VP8"),
+        (MediaKind::Audio, "music", "opus"),
+    ] {
         let stream_ids = vec!["antiphon".to_owned()];
-        let transceiver = pc.add_track(MediaStreamTrack { kind, id: id.into(), stream_ids }).await?;
+        let transceiver = pc
+            .add_track(MediaStreamTrack {
+                kind,
+                id: id.into(),
+                stream_ids,
+            })
+            .await?;
         let feed = match kind {
             MediaKind::Video => studio.video(3),
             MediaKind::Audio => studio.audio(AudioCodec::Opus),
         };
-        let peer = pc.handle();
-        tokio::spawn(async move {
-            play(feed, async |sample: Sample| {
-                // None until the answer is set: then there is a payload type to send with.
-                let Some(payload_type) = peer.payload_type(transceiver, codec).await? else { return Ok(()) };
-                let key_frame = kind == MediaKind::Video;
-                let Sample { timestamp, data } = sample;
-                peer.send_frame(transceiver, Frame { payload_type, timestamp, data, key_frame, audio_level: None }).await
-            })
-            .await;
-        });
+        tokio::spawn(play(feed, pc.handle(), transceiver, codec));
     }
     pc.set_local_description(None).await?;
 
@@ -100,17 +108,28 @@ async fn follow(mut pc: PeerConnection) {
 }
 
 /// Sends every sample until the peer is closed.
-async fn play(mut feed: Receiver<Sample>, send: impl AsyncFn(Sample) -> Result<(), Error>) {
-    use tokio::sync::broadcast::error::RecvError;
+async fn play(mut feed: Receiver<Sample>, peer: PeerHandle, transceiver: TransceiverId, codec: &str) {
     loop {
-        match feed.recv().await {
-            Ok(sample) => {
-                if let Err(Error::Closed) = send(sample).await {
-                    return;
-                }
-            }
-            Err(RecvError::Lagged(missed)) => println!("{missed} samples came too late"),
+        let Sample { timestamp, data } = match feed.recv().await {
+            Ok(sample) => sample,
+            Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,
+        };
+        let payload_type = match peer.payload_type(transceiver, codec).await {
+            Ok(Some(payload_type)) => payload_type,
+            // Until the answer is set there is no payload type to send with.
+            Ok(None) => continue,
+            Err(_) => return,
+        };
+        let frame = Frame {
+            payload_type,
+            timestamp,
+            data,
+            key_frame: codec == "VP8",
+            audio_level: None,
+        };
+        if let Err(Error::Closed) = peer.send_frame(transceiver, frame).await {
+            return;
         }
     }
 }

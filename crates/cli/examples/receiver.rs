@@ -45,13 +45,23 @@ async fn main() -> Result<(), AnyError> {
 }
 
 async fn record(State(api): State<Api>, offer: String) -> Result<String, (StatusCode, String)> {
-    answer(api, offer).await.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+    answer(api, offer)
+        .await
+        .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 async fn answer(api: Api, offer: String) -> Result<String, AnyError> {
     let mut configuration = RtcConfiguration::default();
-    configuration.settings.capabilities.video.retain(|codec| codec.name == "VP8");
-    configuration.settings.capabilities.audio.retain(|codec| codec.name == "opus");
+    configuration
+        .settings
+        .capabilities
+        .video
+        .retain(|codec| codec.name == "VP8");
+    configuration
+        .settings
+        .capabilities
+        .audio
+        .retain(|codec| codec.name == "opus");
     let mut pc = api.peer_connection(configuration).await?;
     // Transceivers that the offer makes receive; nothing else has to be said.
     pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;
@@ -80,7 +90,12 @@ async fn save(mut pc: PeerConnection, mut kinds: BTreeMap<TransceiverId, MediaKi
     while let Some(event) = pc.next_event().await {
         match event {
             Event::Track { transceiver, kind, .. } => _ = kinds.insert(transceiver, kind),
-            Event::Frame { transceiver, discontinuity, frame, .. } => match kinds.get(&transceiver) {
+            Event::Frame {
+                transceiver,
+                discontinuity,
+                frame,
+                ..
+            } => match kinds.get(&transceiver) {
                 Some(MediaKind::Video) => {
                     // What follows a hole, or comes before the first key frame, cannot be decoded.
                     if !video.write_frame(frame.timestamp, &frame.data)? || discontinuity {
@@ -100,7 +115,11 @@ async fn save(mut pc: PeerConnection, mut kinds: BTreeMap<TransceiverId, MediaKi
             _ => {}
         }
     }
-    println!("{} frames in received.ivf, {} packets in received.opus", video.frames(), sound.packets());
+    println!(
+        "{} frames in received.ivf, {} packets in received.opus",
+        video.frames(),
+        sound.packets()
+    );
     video.finish()?;
     sound.finish()?;
     Ok(())

@@ -98,12 +98,14 @@ async function start(mode, { offerer = chosen('offerer'), codec = chosen('codec'
 
 function show(mine) {
   if (session !== mine) return;
-  remote.srcObject = mine.media;
+  if (remote.srcObject !== mine.media) remote.srcObject = mine.media;
   $('hint').hidden = true;
   $('screen').classList.add('live');
-  // Without a click the browser may refuse to play sound: play silently and offer a button.
   remote.muted = false;
-  remote.play().catch(() => {
+  remote.play().catch((error) => {
+    // A track that comes while the element starts interrupts it; the element then starts by itself ("autoplay").
+    if (error.name !== 'NotAllowedError') return;
+    // Without a click the browser refuses to play sound: play silently and offer a button.
     remote.muted = true;
     $('sound').hidden = false;
     remote.play().catch((error) => log({ text: `video: ${error.message}`, kind: 'error' }));

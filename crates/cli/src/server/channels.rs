@@ -27,7 +27,16 @@ pub(super) async fn serve(room: Arc<Room>, session: u64, mut channel: DataChanne
     }
     let result = match channel.label() {
         "chat" => chat(&room, session, &mut channel).await,
-        "file" => Files { room, session, file: None, incoming: None }.serve(&mut channel).await,
+        "file" => {
+            Files {
+                room,
+                session,
+                file: None,
+                incoming: None,
+            }
+            .serve(&mut channel)
+            .await
+        }
         _ => echo(&mut channel).await,
     };
     if let Err(error) = result {
@@ -54,9 +63,19 @@ async fn chat(room: &Room, session: u64, channel: &mut DataChannel) -> Result<()
     let here = room.occupied();
     let greeting = format!(
         "Welcome, guest {session}. {}",
-        if here > 1 { format!("{} are here.", here) } else { "You are the only one here.".to_owned() }
+        if here > 1 {
+            format!("{} are here.", here)
+        } else {
+            "You are the only one here.".to_owned()
+        }
     );
-    channel.send_text(json(&Spoken { from: "Antiphon".into(), text: &greeting, you: false })).await?;
+    channel
+        .send_text(json(&Spoken {
+            from: "Antiphon".into(),
+            text: &greeting,
+            you: false,
+        }))
+        .await?;
     loop {
         tokio::select! {
             message = channel.recv() => {
@@ -172,12 +191,21 @@ impl Files {
         let space = self.room.file_space.clone().try_acquire_many_owned(kib);
         let space = space.map_err(|_| "no room for the file now: others keep theirs here")?;
         let name = name.chars().take(MAX_NAME_CHARACTERS).collect();
-        self.incoming = Some(Incoming { name, size, received: 0, hash: Sha256::new(), chunks: Vec::new(), space });
+        self.incoming = Some(Incoming {
+            name,
+            size,
+            received: 0,
+            hash: Sha256::new(),
+            chunks: Vec::new(),
+            space,
+        });
         Ok(())
     }
 
     fn take(&mut self, data: Bytes) -> Result<(), &'static str> {
-        let Some(incoming) = &mut self.incoming else { return Ok(()) };
+        let Some(incoming) = &mut self.incoming else {
+            return Ok(());
+        };
         incoming.received += data.len() as u64;
         if incoming.received > incoming.size {
             self.incoming = None;
@@ -204,9 +232,15 @@ impl Files {
         }
         let sha256 = hex(incoming.hash);
         if sha256 != announced {
-            tracing::warn!(session = self.session, "a file arrived with another hash than it was sent with");
+            tracing::warn!(
+                session = self.session,
+                "a file arrived with another hash than it was sent with"
+            );
         }
-        let reply = FileReply::Received { bytes: incoming.received, sha256: sha256.clone() };
+        let reply = FileReply::Received {
+            bytes: incoming.received,
+            sha256: sha256.clone(),
+        };
         self.file = Some(Stored {
             name: incoming.name,
             size: incoming.size,
@@ -219,18 +253,34 @@ impl Files {
 }
 
 async fn send_stored(channel: &DataChannel, file: &Stored) -> Result<(), Error> {
-    channel.send_text(json(&FileReply::File { name: &file.name, size: file.size })).await?;
+    channel
+        .send_text(json(&FileReply::File {
+            name: &file.name,
+            size: file.size,
+        }))
+        .await?;
     for chunk in &file.chunks {
         // What came in one message may exceed what the other side takes in one.
         for start in (0..chunk.len()).step_by(CHUNK) {
-            channel.send_binary(chunk.slice(start..chunk.len().min(start + CHUNK))).await?;
+            channel
+                .send_binary(chunk.slice(start..chunk.len().min(start + CHUNK)))
+                .await?;
         }
     }
-    channel.send_text(json(&FileReply::End { sha256: file.sha256.clone() })).await
+    channel
+        .send_text(json(&FileReply::End {
+            sha256: file.sha256.clone(),
+        }))
+        .await
 }
 
 async fn send_noise(channel: &DataChannel, seed: u64, size: u64) -> Result<(), Error> {
-    channel.send_text(json(&FileReply::File { name: "noise.bin", size })).await?;
+    channel
+        .send_text(json(&FileReply::File {
+            name: "noise.bin",
+            size,
+        }))
+        .await?;
     let mut hash = Sha256::new();
     let mut state = seed;
     let mut left = size;

@@ -53,7 +53,10 @@ impl Meter {
                     figures.packets_received = transport.packets_received;
                     figures.cipher = transport.dtls_cipher.map(ToString::to_string);
                     figures.srtp = transport.srtp_cipher.map(ToString::to_string);
-                    figures.dtls = transport.tls_version.as_ref().map(|version| dtls_name(version).to_owned());
+                    figures.dtls = transport
+                        .tls_version
+                        .as_ref()
+                        .map(|version| dtls_name(version).to_owned());
                 }
                 RtcStats::CandidatePair(pair) if pair.selected => {
                     figures.rtt_ms = pair.current_round_trip_time.map(milliseconds);
@@ -113,5 +116,8 @@ fn address(report: &RtcStatsReport, id: &str) -> Option<String> {
         return None;
     };
     let address = candidate.address.as_deref().unwrap_or("?");
-    Some(format!("{} {}:{} {}", candidate.candidate_type, address, candidate.port, candidate.protocol))
+    Some(format!(
+        "{} {}:{} {}",
+        candidate.candidate_type, address, candidate.port, candidate.protocol
+    ))
 }

@@ -61,7 +61,10 @@ impl Server {
     /// # Errors
     /// [`ServeError::Listen`], [`ServeError::Peers`].
     pub async fn bind(args: &ServeArgs) -> Result<Self, ServeError> {
-        let listen = |source| ServeError::Listen { addr: args.listen, source };
+        let listen = |source| ServeError::Listen {
+            addr: args.listen,
+            source,
+        };
         let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
         // Loopback candidates too: the page may well be opened on this machine, and costs nothing elsewhere.
         let mut builder = Api::builder().loopback(true);
@@ -70,7 +73,11 @@ impl Server {
         }
         let (stop, stopped) = watch::channel(false);
         let room = Room::new(builder.build()?, args.ice_servers.clone(), args.max_sessions, stopped);
-        Ok(Self { listener, room: Arc::new(room), stop })
+        Ok(Self {
+            listener,
+            room: Arc::new(room),
+            stop,
+        })
     }
 
     /// The TCP address.
@@ -93,7 +100,9 @@ impl Server {
             // Open WebSockets would hold the web server: they end with this.
             stop.send_replace(true);
         };
-        axum::serve(self.listener, router(room.clone())).with_graceful_shutdown(graceful).await?;
+        axum::serve(self.listener, router(room.clone()))
+            .with_graceful_shutdown(graceful)
+            .await?;
         room.emptied().await;
         Ok(())
     }
@@ -129,6 +138,3 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         })
         .await
 }
-
-#[cfg(test)]
-mod tests;

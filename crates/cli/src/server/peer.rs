@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon::{
-    DataChannel, Direction, Error, Event, MediaKind, MediaStreamTrack, Output, Packet, PeerConnection, RtcConfiguration,
-    RtcDataChannelInit, RtcIceCandidateInit, RtcIceServer, RtcPeerConnectionState, RtcRtpTransceiverInit,
-    RtcSessionDescription, RtcSignalingState, TransceiverId,
+    DataChannel, Direction, Error, Event, MediaKind, MediaStreamTrack, Output, Packet, PeerConnection,
+    RtcConfiguration, RtcDataChannelInit, RtcIceCandidateInit, RtcIceServer, RtcPeerConnectionState,
+    RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, TransceiverId,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -112,7 +112,10 @@ impl Peer {
         let settings = &mut configuration.settings;
         // One video codec and two for sound: what we encode ourselves, and can pass from any publisher to any watcher.
         settings.capabilities.video.retain(|codec| codec.name == "VP8");
-        settings.capabilities.audio.retain(|codec| ["opus", "PCMU"].contains(&codec.name.as_str()));
+        settings
+            .capabilities
+            .audio
+            .retain(|codec| ["opus", "PCMU"].contains(&codec.name.as_str()));
         if sound == Sound::Pcmu {
             settings.capabilities.audio.sort_by_key(|codec| codec.name != "PCMU");
         }
@@ -140,7 +143,11 @@ impl Peer {
     /// Adds what the role needs before the first offer of ours.
     pub(super) async fn prepare_offer(&mut self) -> Result<(), Error> {
         if self.role.sends() {
-            let direction = if matches!(self.role, Role::Echo) { Direction::SendRecv } else { Direction::SendOnly };
+            let direction = if matches!(self.role, Role::Echo) {
+                Direction::SendRecv
+            } else {
+                Direction::SendOnly
+            };
             for kind in [MediaKind::Video, MediaKind::Audio] {
                 let mut init = RtcRtpTransceiverInit::new(direction);
                 init.streams = vec!["antiphon".into()];
@@ -150,7 +157,10 @@ impl Peer {
             }
         }
         for label in LABELS {
-            let channel = self.pc.create_data_channel(label, RtcDataChannelInit::default()).await?;
+            let channel = self
+                .pc
+                .create_data_channel(label, RtcDataChannelInit::default())
+                .await?;
             self.serve(channel);
         }
         Ok(())
@@ -164,7 +174,9 @@ impl Peer {
 
     /// Takes an offer, makes the answer and sets it.
     pub(super) async fn answer(&mut self, sdp: String) -> Result<String, Error> {
-        self.pc.set_remote_description(RtcSessionDescription::offer(sdp)).await?;
+        self.pc
+            .set_remote_description(RtcSessionDescription::offer(sdp))
+            .await?;
         if self.role.sends() {
             for transceiver in self.pc.transceivers().await? {
                 let id = transceiver.id();
@@ -187,7 +199,9 @@ impl Peer {
 
     /// Takes the answer to our offer.
     pub(super) async fn accept(&mut self, sdp: String) -> Result<(), Error> {
-        self.pc.set_remote_description(RtcSessionDescription::answer(sdp)).await?;
+        self.pc
+            .set_remote_description(RtcSessionDescription::answer(sdp))
+            .await?;
         self.negotiated().await
     }
 
@@ -203,7 +217,12 @@ impl Peer {
 
     /// The local description with the candidates so far.
     pub(super) async fn local_sdp(&self) -> Result<String, Error> {
-        Ok(self.pc.local_description().await?.map(|description| description.sdp).unwrap_or_default())
+        Ok(self
+            .pc
+            .local_description()
+            .await?
+            .map(|description| description.sdp)
+            .unwrap_or_default())
     }
 
     /// Starts and stops players to fit what was negotiated.
@@ -214,21 +233,34 @@ impl Peer {
             let (id, kind) = (transceiver.id(), transceiver.kind());
             self.kinds.insert(id, kind);
             let sending = transceiver.current_direction().is_some_and(sends) && !transceiver.stopped();
-            let Some(parameters) = transceiver.send().filter(|_| sending) else { continue };
-            let Some((payload_type, codec)) =
-                parameters.codecs.iter().find_map(|c| Some((c.payload_type, Voice::named(&c.name)?)))
+            let Some(parameters) = transceiver.send().filter(|_| sending) else {
+                continue;
+            };
+            let Some((payload_type, codec)) = parameters
+                .codecs
+                .iter()
+                .find_map(|c| Some((c.payload_type, Voice::named(&c.name)?)))
             else {
                 continue;
             };
             active.push(id);
-            if self.players.get(&id).is_some_and(|(playing, _)| *playing == payload_type) {
+            if self
+                .players
+                .get(&id)
+                .is_some_and(|(playing, _)| *playing == payload_type)
+            {
                 continue;
             }
-            let outlet = Outlet { peer: self.pc.handle(), transceiver: id, payload_type };
+            let outlet = Outlet {
+                peer: self.pc.handle(),
+                transceiver: id,
+                payload_type,
+            };
             let studio = self.room.studio.clone();
             let task = match (&self.role, codec) {
                 (Role::Pattern, Voice::Vp8) => {
-                    self.tasks.spawn(player::pattern(studio, outlet, self.target.subscribe()))
+                    self.tasks
+                        .spawn(player::pattern(studio, outlet, self.target.subscribe()))
                 }
                 (Role::Pattern, Voice::Opus) => self.tasks.spawn(player::music(studio, outlet, AudioCodec::Opus)),
                 (Role::Pattern, Voice::Pcmu) => self.tasks.spawn(player::music(studio, outlet, AudioCodec::Pcmu)),
@@ -256,7 +288,8 @@ impl Peer {
 
     fn serve(&mut self, channel: DataChannel) {
         if self.tasks.len() < MAX_CHANNELS {
-            self.tasks.spawn(channels::serve(self.room.clone(), self.session, channel));
+            self.tasks
+                .spawn(channels::serve(self.room.clone(), self.session, channel));
         }
     }
 
@@ -331,7 +364,12 @@ impl Peer {
     }
 
     fn request_key_frames(&mut self) {
-        let video: Vec<_> = self.kinds.iter().filter(|(_, kind)| **kind == MediaKind::Video).map(|(id, _)| *id).collect();
+        let video: Vec<_> = self
+            .kinds
+            .iter()
+            .filter(|(_, kind)| **kind == MediaKind::Video)
+            .map(|(id, _)| *id)
+            .collect();
         for transceiver in video {
             self.request_key_frame(transceiver);
         }
@@ -339,7 +377,10 @@ impl Peer {
 
     /// Whether the peer is or was connected.
     pub(super) fn has_connected(&self) -> bool {
-        !matches!(self.state, RtcPeerConnectionState::New | RtcPeerConnectionState::Connecting)
+        !matches!(
+            self.state,
+            RtcPeerConnectionState::New | RtcPeerConnectionState::Connecting
+        )
     }
 
     /// Figures for the page.

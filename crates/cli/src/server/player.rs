@@ -92,7 +92,10 @@ pub(super) async fn relay(publisher: Arc<Publisher>, kind: MediaKind, outlet: Ou
         match feed.recv().await {
             Ok(mut packet) => {
                 packet.payload_type = outlet.payload_type;
-                if matches!(outlet.peer.send_rtp(outlet.transceiver, packet).await, Err(Error::Closed)) {
+                if matches!(
+                    outlet.peer.send_rtp(outlet.transceiver, packet).await,
+                    Err(Error::Closed)
+                ) {
                     return;
                 }
             }
@@ -107,7 +110,10 @@ pub(super) async fn relay(publisher: Arc<Publisher>, kind: MediaKind, outlet: Ou
 pub(super) async fn echo(outlet: Outlet, mut packets: mpsc::Receiver<Packet>) {
     while let Some(packet) = packets.recv().await {
         // The section has the same payload types in both directions.
-        if matches!(outlet.peer.send_rtp(outlet.transceiver, packet).await, Err(Error::Closed)) {
+        if matches!(
+            outlet.peer.send_rtp(outlet.transceiver, packet).await,
+            Err(Error::Closed)
+        ) {
             return;
         }
     }

@@ -64,7 +64,9 @@ mod tests {
         let fragment = parse(text).unwrap();
         assert_eq!(fragment.ufrag.as_deref(), Some("EsAw"));
         assert!(fragment.end);
-        let [candidate] = &fragment.candidates[..] else { panic!() };
+        let [candidate] = &fragment.candidates[..] else {
+            panic!()
+        };
         assert_eq!(candidate.sdp_mid.as_deref(), Some("0"));
         assert!(candidate.candidate.starts_with("candidate:1387637174 1 udp"));
         assert_eq!(candidate.username_fragment.as_deref(), Some("EsAw"));

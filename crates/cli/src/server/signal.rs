@@ -118,7 +118,10 @@ pub(super) enum Reply {
 
 impl Reply {
     pub(super) fn error(code: &'static str, message: impl Into<String>) -> Self {
-        Self::Error { code, message: message.into() }
+        Self::Error {
+            code,
+            message: message.into(),
+        }
     }
 
     pub(super) fn to_json(&self) -> String {
@@ -140,7 +143,10 @@ pub(super) fn parse(text: &str) -> Result<Request, Reply> {
     };
     if !TYPES.contains(&kind) {
         let shown: String = kind.chars().take(40).collect();
-        return Err(Reply::error("type", format!("no message is of type {shown:?}; known: {}", TYPES.join(", "))));
+        return Err(Reply::error(
+            "type",
+            format!("no message is of type {shown:?}; known: {}", TYPES.join(", ")),
+        ));
     }
     serde_json::from_value(value).map_err(|e| Reply::error("json", e.to_string()))
 }
@@ -161,15 +167,31 @@ mod tests {
         let start = r#"{"type":"start","mode":"echo","offerer":"server","audio":"pcmu"}"#;
         assert_eq!(
             parse(start).unwrap(),
-            Request::Start { mode: Mode::Echo, offerer: Offerer::Server, audio: Sound::Pcmu }
+            Request::Start {
+                mode: Mode::Echo,
+                offerer: Offerer::Server,
+                audio: Sound::Pcmu
+            }
         );
         assert_eq!(
             parse(r#"{"type":"start"}"#).unwrap(),
-            Request::Start { mode: Mode::Watch, offerer: Offerer::Browser, audio: Sound::Opus }
+            Request::Start {
+                mode: Mode::Watch,
+                offerer: Offerer::Browser,
+                audio: Sound::Opus
+            }
         );
-        assert_eq!(parse(r#"{"type":"candidate","candidate":null}"#).unwrap(), Request::Candidate { candidate: None });
+        assert_eq!(
+            parse(r#"{"type":"candidate","candidate":null}"#).unwrap(),
+            Request::Candidate { candidate: None }
+        );
         let text = r#"{"type":"candidate","candidate":{"candidate":"candidate:1 1 udp 1 ::1 9 typ host","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"abcd"}}"#;
-        let Request::Candidate { candidate: Some(candidate) } = parse(text).unwrap() else { panic!() };
+        let Request::Candidate {
+            candidate: Some(candidate),
+        } = parse(text).unwrap()
+        else {
+            panic!()
+        };
         let init = RtcIceCandidateInit::from(candidate.clone());
         assert_eq!(init.sdp_m_line_index, Some(0));
         assert_eq!(Candidate::from(init), candidate);
@@ -177,7 +199,17 @@ mod tests {
 
     #[test]
     fn what_nobody_should_send() {
-        for text in ["", "x", "{", "[]", "7", "null", r#"{"type":3}"#, r#"{"type":"offer"}"#, r#"{"type":"offer","sdp":7}"#] {
+        for text in [
+            "",
+            "x",
+            "{",
+            "[]",
+            "7",
+            "null",
+            r#"{"type":3}"#,
+            r#"{"type":"offer"}"#,
+            r#"{"type":"offer","sdp":7}"#,
+        ] {
             assert_eq!(code(text), "json", "{text}");
         }
         assert_eq!(code(r#"{"type":"reboot"}"#), "type");

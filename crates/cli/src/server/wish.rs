@@ -114,7 +114,12 @@ async fn preflight(methods: &'static str, accept: Option<(&'static str, &'static
 }
 
 async fn not_allowed(methods: &'static str) -> Response {
-    (StatusCode::METHOD_NOT_ALLOWED, [(ALLOW, methods)], "see docs/signalling.md").into_response()
+    (
+        StatusCode::METHOD_NOT_ALLOWED,
+        [(ALLOW, methods)],
+        "see docs/signalling.md",
+    )
+        .into_response()
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -130,7 +135,10 @@ async fn create(
     body: Bytes,
 ) -> Response {
     if !is_type(&headers, SDP) {
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "POST an SDP offer as application/sdp");
+        return refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "POST an SDP offer as application/sdp",
+        );
     }
     if !accepts_sdp(&headers) {
         return refuse(StatusCode::NOT_ACCEPTABLE, "the answer is application/sdp");
@@ -172,7 +180,10 @@ async fn create(
         return refuse(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
     }
     // No trickle towards the client in WHIP: the answer waits for our candidates (RFC 9725 §4.3.1).
-    _ = timeout(GATHER_LIMIT, async { while !matches!(peer.next().await, Outcome::Gathered | Outcome::Closed) {} }).await;
+    _ = timeout(GATHER_LIMIT, async {
+        while !matches!(peer.next().await, Outcome::Gathered | Outcome::Closed) {}
+    })
+    .await;
     let answer = match peer.local_sdp().await {
         Ok(answer) => answer,
         Err(error) => return refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
@@ -183,16 +194,35 @@ async fn create(
     };
     let etag = format!("\"{}\"", ufrag_of(&answer).unwrap_or_default());
     let (requests, orders) = mpsc::channel(MAX_REQUESTS);
-    room.resources().insert(id.clone(), Resource { endpoint, etag: etag.clone(), ufrag, requests });
+    room.resources().insert(
+        id.clone(),
+        Resource {
+            endpoint,
+            etag: etag.clone(),
+            ufrag,
+            requests,
+        },
+    );
     if let Role::Publish(publisher) = role {
         room.publish(publisher);
     }
     tracing::info!(session, endpoint = endpoint.path(), "session");
     let location = format!("{}/{id}", endpoint.path());
-    tokio::spawn(attend(Session { room, id, session, _place: place }, peer, orders));
+    tokio::spawn(attend(
+        Session {
+            room,
+            id,
+            session,
+            _place: place,
+        },
+        peer,
+        orders,
+    ));
     let headers = [(CONTENT_TYPE, SDP), (LOCATION, &location), (ETAG, &etag)];
     let mut response = (StatusCode::CREATED, headers, answer).into_response();
-    response.headers_mut().insert("accept-patch", HeaderValue::from_static(FRAGMENT));
+    response
+        .headers_mut()
+        .insert("accept-patch", HeaderValue::from_static(FRAGMENT));
     response
 }
 
@@ -265,7 +295,10 @@ async fn trickle(
         }
     };
     if !is_type(&headers, FRAGMENT) {
-        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, "PATCH takes application/trickle-ice-sdpfrag");
+        return refuse(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "PATCH takes application/trickle-ice-sdpfrag",
+        );
     }
     let fragment = match std::str::from_utf8(&body).ok().and_then(sdpfrag::parse) {
         Some(fragment) => fragment,
@@ -273,15 +306,28 @@ async fn trickle(
     };
     // RFC 9725 §4.3.1: an entity tag that is not ours belongs to another ICE session. §4.3.3: `*` asks for a restart.
     let tag = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
-    let restart = fragment.ufrag.as_ref().is_some_and(|theirs| ufrag.as_ref().is_some_and(|ours| ours != theirs));
+    let restart = fragment
+        .ufrag
+        .as_ref()
+        .is_some_and(|theirs| ufrag.as_ref().is_some_and(|ours| ours != theirs));
     if restart {
-        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "ICE cannot be restarted here yet: make a new session");
+        return refuse(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "ICE cannot be restarted here yet: make a new session",
+        );
     }
     if tag.is_some_and(|tag| tag != "*" && tag != etag) {
-        return refuse(StatusCode::PRECONDITION_FAILED, "the ICE session has another entity tag");
+        return refuse(
+            StatusCode::PRECONDITION_FAILED,
+            "the ICE session has another entity tag",
+        );
     }
     let (answer, taken) = oneshot::channel();
-    if requests.send(Order::Candidates(fragment.candidates, fragment.end, answer)).await.is_err() {
+    if requests
+        .send(Order::Candidates(fragment.candidates, fragment.end, answer))
+        .await
+        .is_err()
+    {
         return refuse(StatusCode::NOT_FOUND, "the session has ended");
     }
     match taken.await {
@@ -294,9 +340,14 @@ async fn trickle(
 async fn remove(endpoint: Endpoint, State(room): State<Arc<Room>>, Path(id): Path<String>) -> Response {
     let requests = {
         let resources = room.resources();
-        resources.get(&id).filter(|resource| resource.endpoint == endpoint).map(|resource| resource.requests.clone())
+        resources
+            .get(&id)
+            .filter(|resource| resource.endpoint == endpoint)
+            .map(|resource| resource.requests.clone())
     };
-    let Some(requests) = requests else { return refuse(StatusCode::NOT_FOUND, "no such session") };
+    let Some(requests) = requests else {
+        return refuse(StatusCode::NOT_FOUND, "no such session");
+    };
     let (done, closed) = oneshot::channel();
     if requests.send(Order::Close(done)).await.is_ok() {
         // An error means that it ended by itself meanwhile.
@@ -310,8 +361,14 @@ fn refuse(status: StatusCode, reason: impl Into<String>) -> Response {
 }
 
 fn is_type(headers: &HeaderMap, wanted: &str) -> bool {
-    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case(wanted))
 }
 
 /// Whether `Accept`, if there is one, has room for SDP.
@@ -320,16 +377,24 @@ fn accepts_sdp(headers: &HeaderMap) -> bool {
     if values.peek().is_none() {
         return true;
     }
-    values.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|range| {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default();
-        let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-        !refused && ["*/*", "application/*", SDP].iter().any(|known| kind.eq_ignore_ascii_case(known))
-    })
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            !refused
+                && ["*/*", "application/*", SDP]
+                    .iter()
+                    .any(|known| kind.eq_ignore_ascii_case(known))
+        })
 }
 
 fn ufrag_of(sdp: &str) -> Option<String> {
-    sdp.lines().find_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:")).map(str::to_owned)
+    sdp.lines()
+        .find_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:"))
+        .map(str::to_owned)
 }
 
 /// The name of a session is what authorises DELETE and PATCH, so it must not be guessed (RFC 9725 §5).
@@ -351,7 +416,12 @@ mod tests {
             accepts_sdp(&headers)
         };
         assert!(accepts_sdp(&HeaderMap::new()));
-        for value in ["*/*", "application/sdp", "text/html, application/*;q=0.8", "Application/SDP"] {
+        for value in [
+            "*/*",
+            "application/sdp",
+            "text/html, application/*;q=0.8",
+            "Application/SDP",
+        ] {
             assert!(accepts(value), "{value}");
         }
         for value in ["text/html", "application/json", "application/sdp;q=0", ""] {

@@ -31,7 +31,9 @@ async fn upgrade(State(room): State<Arc<Room>>, headers: HeaderMap, ws: WebSocke
     if !same_origin(&headers) {
         return (StatusCode::FORBIDDEN, "this socket is for pages of this server").into_response();
     }
-    ws.max_message_size(MAX_FRAME).max_frame_size(MAX_FRAME).on_upgrade(|socket| serve(room, socket))
+    ws.max_message_size(MAX_FRAME)
+        .max_frame_size(MAX_FRAME)
+        .on_upgrade(|socket| serve(room, socket))
 }
 
 /// Browsers let any page open a WebSocket to anywhere and say in `Origin` which page it was. Other clients send none.
@@ -40,7 +42,9 @@ fn same_origin(headers: &HeaderMap) -> bool {
     let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get(HOST).map(|host| host.to_str())) else {
         return false;
     };
-    origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+    origin
+        .split_once("://")
+        .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
 }
 
 async fn serve(room: Arc<Room>, mut socket: WebSocket) {
@@ -49,7 +53,13 @@ async fn serve(room: Arc<Room>, mut socket: WebSocket) {
         _ = socket.send(Message::Text(reply.into())).await;
         return close(socket, close_code::AGAIN, "full").await;
     };
-    let connection = Connection { room: room.clone(), socket, session, mode: Mode::default(), peer: None };
+    let connection = Connection {
+        room: room.clone(),
+        socket,
+        session,
+        mode: Mode::default(),
+        peer: None,
+    };
     tokio::select! {
         // Dropping the connection drops the peer, whose driver then says goodbye.
         () = connection.run() => {}
@@ -59,7 +69,12 @@ async fn serve(room: Arc<Room>, mut socket: WebSocket) {
 }
 
 async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
-    _ = socket.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await;
+    _ = socket
+        .send(Message::Close(Some(CloseFrame {
+            code,
+            reason: Utf8Bytes::from_static(reason),
+        })))
+        .await;
 }
 
 struct Connection {
@@ -77,7 +92,13 @@ impl Connection {
     async fn run(mut self) {
         let mut tick = interval(STATS_EVERY);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        if self.send(Reply::Welcome { session: self.session.to_string() }).await.is_err() {
+        if self
+            .send(Reply::Welcome {
+                session: self.session.to_string(),
+            })
+            .await
+            .is_err()
+        {
             return;
         }
         loop {
@@ -110,12 +131,21 @@ impl Connection {
     async fn take(&mut self, message: Message) -> Result<(), Gone> {
         let text = match message {
             Message::Text(text) => text,
-            Message::Binary(_) => return self.send(Reply::error("binary", "signalling is JSON in text frames")).await,
+            Message::Binary(_) => {
+                return self
+                    .send(Reply::error("binary", "signalling is JSON in text frames"))
+                    .await;
+            }
             Message::Ping(_) | Message::Pong(_) => return Ok(()),
             Message::Close(_) => return Err(Gone),
         };
         if text.len() > MAX_SIGNAL {
-            return self.send(Reply::error("size", format!("a message has at most {MAX_SIGNAL} bytes"))).await;
+            return self
+                .send(Reply::error(
+                    "size",
+                    format!("a message has at most {MAX_SIGNAL} bytes"),
+                ))
+                .await;
         }
         let request = match signal::parse(&text) {
             Ok(Request::Bye) => return Err(Gone),
@@ -139,22 +169,35 @@ impl Connection {
                 if offerer == Offerer::Browser {
                     return Ok(None);
                 }
-                peer.prepare_offer().await.map_err(|e| Reply::error("state", e.to_string()))?;
+                peer.prepare_offer()
+                    .await
+                    .map_err(|e| Reply::error("state", e.to_string()))?;
                 let sdp = peer.offer().await.map_err(|e| Reply::error("state", e.to_string()))?;
                 Ok(Some(Reply::Offer { sdp }))
             }
             Request::Offer { sdp } => {
                 let peer = self.start(Sound::Opus).await?;
-                let offering = peer.is_offering().await.map_err(|e| Reply::error("state", e.to_string()))?;
+                let offering = peer
+                    .is_offering()
+                    .await
+                    .map_err(|e| Reply::error("state", e.to_string()))?;
                 if offering {
-                    return Err(Reply::error("state", "two offers crossed: roll yours back and answer ours"));
+                    return Err(Reply::error(
+                        "state",
+                        "two offers crossed: roll yours back and answer ours",
+                    ));
                 }
                 let sdp = peer.answer(sdp).await.map_err(|e| Reply::error("sdp", e.to_string()))?;
                 Ok(Some(Reply::Answer { sdp }))
             }
             Request::Answer { sdp } => {
-                let Some(peer) = &mut self.peer else { return Err(Reply::error("state", "no offer was made")) };
-                let offering = peer.is_offering().await.map_err(|e| Reply::error("state", e.to_string()))?;
+                let Some(peer) = &mut self.peer else {
+                    return Err(Reply::error("state", "no offer was made"));
+                };
+                let offering = peer
+                    .is_offering()
+                    .await
+                    .map_err(|e| Reply::error("state", e.to_string()))?;
                 if !offering {
                     return Err(Reply::error("state", "no offer waits for an answer"));
                 }
@@ -164,7 +207,9 @@ impl Connection {
             Request::Candidate { candidate } => {
                 let peer = self.start(Sound::Opus).await?;
                 let candidate = candidate.map(Into::into);
-                peer.add_candidate(candidate).await.map_err(|e| Reply::error("candidate", e.to_string()))?;
+                peer.add_candidate(candidate)
+                    .await
+                    .map_err(|e| Reply::error("candidate", e.to_string()))?;
                 Ok(None)
             }
             Request::Bye => Ok(None),
@@ -183,7 +228,10 @@ impl Connection {
     async fn signal(&mut self, outcome: Outcome) -> Result<(), Gone> {
         match outcome {
             Outcome::Candidate(candidate) => {
-                self.send(Reply::Candidate { candidate: candidate.map(Into::into) }).await
+                self.send(Reply::Candidate {
+                    candidate: candidate.map(Into::into),
+                })
+                .await
             }
             Outcome::Negotiate => {
                 let Some(peer) = &mut self.peer else { return Ok(()) };
@@ -205,7 +253,9 @@ impl Connection {
 
     async fn report(&mut self) -> Result<(), Gone> {
         let Some(peer) = &mut self.peer else { return Ok(()) };
-        let Ok(mut stats) = peer.figures().await else { return Ok(()) };
+        let Ok(mut stats) = peer.figures().await else {
+            return Ok(());
+        };
         stats.mode = self.mode.as_str();
         self.send(Reply::Stats { stats }).await
     }
