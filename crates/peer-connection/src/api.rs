@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_data_channel::DataChannels;
 use antiphon_dtls::{Certificate, CertificateParams, HashAlgorithm};
@@ -83,6 +83,8 @@ pub struct PeerConnection {
     pub(crate) sctp_state: Option<RtcSctpTransportState>,
     pub(crate) closing: Option<Closing>,
     pub(crate) data_turn: bool,
+    /// The round trip that the layers above ICE were told last.
+    pub(crate) rtt: Option<Duration>,
     last_created: Option<RtcSessionDescription>,
 }
 
@@ -166,6 +168,7 @@ impl PeerConnection {
             sctp_state: None,
             closing: None,
             data_turn: false,
+            rtt: None,
             last_created: None,
         };
         connection.update_sizes();

@@ -40,6 +40,7 @@ impl PeerConnection {
             Some(Protocol::Stun | Protocol::TurnChannel) => {
                 let relayed = self.transport.agent.handle_datagram(now, datagram);
                 self.transport.paths_changed();
+                self.update_rtt();
                 if let Some(datagram) = relayed {
                     self.take(now, datagram);
                 }
@@ -388,7 +389,6 @@ impl PeerConnection {
             DtlsEvent::Connected(connected) => {
                 self.transport.dtls_connected(connected);
                 self.update_sizes();
-                self.update_rtt();
                 self.start_data(now);
                 self.push(Event::DtlsStateChange(self.transport.dtls_state));
             }
@@ -417,12 +417,19 @@ impl PeerConnection {
         }
     }
 
+    /// The round trip that ICE measures is a hint for every timer above.
     fn update_rtt(&mut self) {
-        if let Some(rtt) = self.transport.agent.rtt() {
+        let rtt = self.transport.agent.rtt();
+        if rtt == self.rtt {
+            return;
+        }
+        self.rtt = rtt;
+        if let Some(rtt) = rtt {
             if let Some(dtls) = &mut self.transport.dtls {
                 dtls.set_rtt(rtt);
             }
             self.data.channels.set_rtt(rtt);
+            self.media.set_rtt(rtt);
         }
     }
 

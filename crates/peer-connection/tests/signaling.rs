@@ -319,7 +319,7 @@ fn close_says_goodbye_and_is_silent_then() {
     assert!(pair.pc(0).is_closed());
     assert_eq!(pair.pc(0).connection_state(), RtcPeerConnectionState::Closed);
     assert_eq!(pair.pc(0).signaling_state(), RtcSignalingState::Closed);
-    assert_eq!(pair.net.next_event().is_some(), true, "goodbyes are on their way");
+    assert!(pair.net.next_event().is_some(), "goodbyes are on their way");
     let closed = pair.run_until(Duration::from_secs(5), |pair| {
         pair.told(1, |event| *event == Event::DataChannelClosed(other))
             && pair.pc(1).dtls_state() == antiphon_peer_connection::RtcDtlsTransportState::Closed

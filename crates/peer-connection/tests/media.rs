@@ -1,0 +1,336 @@
+//! Sound and pictures through whole peers.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use antiphon_netsim::LinkConfig;
+use antiphon_peer_connection::{
+    Bytes, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message, Output, RtcDataChannelInit,
+    RtcRtpTransceiverInit, TransceiverId,
+};
+use support::Pair;
+
+/// Something that looks like VP8 (RFC 6386 §9.1): the frame tag, and for key frames start code and size. The rest tells
+/// frames apart.
+fn picture(number: u32, key_frame: bool, len: usize) -> Bytes {
+    let mut data = vec![0; len];
+    data[0] = if key_frame { 0x10 } else { 0x11 };
+    if key_frame {
+        data[3..10].copy_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]);
+    }
+    data[10..14].copy_from_slice(&number.to_be_bytes());
+    for (index, byte) in data.iter_mut().enumerate().skip(14) {
+        *byte = (index as u32).wrapping_mul(31).wrapping_add(number) as u8;
+    }
+    data.into()
+}
+
+fn frame(payload_type: u8, timestamp: u32, data: Bytes, key_frame: bool) -> Frame {
+    Frame {
+        payload_type,
+        timestamp,
+        data,
+        key_frame,
+        audio_level: None,
+    }
+}
+
+struct Call {
+    pair: Pair,
+    audio: TransceiverId,
+    video: TransceiverId,
+    /// Frames that `from` sent, by kind: content by number.
+    sent: [Vec<Bytes>; 2],
+    wants_key_frame: bool,
+    from: usize,
+}
+
+impl Call {
+    fn new(seed: u64, link: LinkConfig, from: usize, offerer: usize) -> Self {
+        let mut pair = Pair::with_link(seed, link);
+        let track = |kind, id: &str| MediaStreamTrack {
+            kind,
+            id: id.into(),
+            stream_ids: vec!["stream".into()],
+        };
+        if offerer != from {
+            for kind in [MediaKind::Audio, MediaKind::Video] {
+                pair.call(offerer, |pc, _| {
+                    pc.add_transceiver(kind, RtcRtpTransceiverInit::new(Direction::RecvOnly))
+                })
+                .unwrap();
+            }
+        }
+        let audio = pair
+            .call(from, |pc, _| pc.add_track(track(MediaKind::Audio, "sound")))
+            .unwrap();
+        let video = pair
+            .call(from, |pc, _| pc.add_track(track(MediaKind::Video, "pictures")))
+            .unwrap();
+        pair.negotiate(offerer);
+        pair.connect();
+        Self {
+            pair,
+            audio,
+            video,
+            sent: [Vec::new(), Vec::new()],
+            wants_key_frame: true,
+            from,
+        }
+    }
+
+    /// Lets `duration` pass with 25 pictures and 50 packets of sound a second.
+    fn play(&mut self, duration: Duration) {
+        let (audio, video, from) = (self.audio, self.video, self.from);
+        let opus = self.pair.pc(from).payload_type(audio, "opus").unwrap();
+        let vp8 = self.pair.pc(from).payload_type(video, "VP8").unwrap();
+        for tick in 0..duration.as_millis() / 20 {
+            let number = self.sent[0].len() as u32;
+            let data = Bytes::from([&number.to_be_bytes()[..], &[5; 60]].concat());
+            self.sent[0].push(data.clone());
+            let sound = frame(opus, number * 960, data, true);
+            self.pair
+                .call(from, |pc, now| pc.send_frame(now, audio, sound))
+                .unwrap();
+            if tick % 2 == 0 {
+                let number = self.sent[1].len() as u32;
+                let key_frame = std::mem::take(&mut self.wants_key_frame);
+                let data = picture(number, key_frame, if key_frame { 6000 } else { 1800 });
+                self.sent[1].push(data.clone());
+                let picture = frame(vp8, number * 3600, data, key_frame);
+                self.pair
+                    .call(from, |pc, now| pc.send_frame(now, video, picture))
+                    .unwrap();
+            }
+            let asked = self.pair.log[from].len();
+            self.pair.run_for(Duration::from_millis(20));
+            if self.pair.log[from][asked..]
+                .iter()
+                .any(|event| *event == Event::KeyFrameRequested(video))
+            {
+                self.wants_key_frame = true;
+            }
+        }
+    }
+
+    /// The numbers of the frames that came, by kind; asserts that each is what was sent.
+    fn received(&self) -> [Vec<u32>; 2] {
+        let to = 1 - self.from;
+        let mut kinds = BTreeMap::new();
+        let mut received = [Vec::new(), Vec::new()];
+        for event in &self.pair.log[to] {
+            match event {
+                Event::Track { transceiver, kind, .. } => {
+                    kinds.insert(*transceiver, *kind);
+                }
+                Event::Frame { transceiver, frame, .. } => {
+                    let (at, offset) = match kinds[transceiver] {
+                        MediaKind::Audio => (0, 0),
+                        MediaKind::Video => (1, 10),
+                    };
+                    let number = u32::from_be_bytes(frame.data[offset..offset + 4].try_into().unwrap());
+                    assert_eq!(frame.data, self.sent[at][number as usize]);
+                    received[at].push(number);
+                }
+                _ => {}
+            }
+        }
+        received
+    }
+}
+
+#[test]
+fn every_frame_arrives_in_order_on_a_clean_path() {
+    for (from, offerer) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let mut call = Call::new(1, LinkConfig::default(), from, offerer);
+        call.play(Duration::from_secs(2));
+        call.pair.run_for(Duration::from_secs(1));
+        let [audio, video] = call.received();
+        assert_eq!(audio, (0..100).collect::<Vec<_>>(), "{from} {offerer}");
+        assert_eq!(video, (0..50).collect::<Vec<_>>(), "{from} {offerer}");
+        let to = 1 - from;
+        assert_eq!(
+            call.pair.count(to, |event| matches!(event, Event::TrackUnmuted { .. })),
+            2
+        );
+    }
+}
+
+#[test]
+fn what_is_lost_is_sent_again() {
+    for seed in 0..20 {
+        let loss = (seed % 5) as f64 * 0.05;
+        let link = LinkConfig {
+            delay: Duration::from_millis(10 + seed),
+            loss,
+            reorder: 0.02,
+            ..LinkConfig::default()
+        };
+        let mut call = Call::new(seed, link, (seed % 2) as usize, (seed / 2 % 2) as usize);
+        call.play(Duration::from_secs(4));
+        call.pair.run_for(Duration::from_secs(2));
+        let [audio, video] = call.received();
+        assert!(video.is_sorted(), "{video:?}");
+        // Sound is not repaired; pictures are, and where that fails a key frame mends it.
+        assert!(
+            audio.len() as f64 >= 200.0 * (1.0 - loss) - 25.0,
+            "seed {seed}: {}",
+            audio.len()
+        );
+        assert!(
+            video.len() >= 90,
+            "seed {seed}, loss {loss}: {} of 100 pictures",
+            video.len()
+        );
+    }
+}
+
+#[test]
+fn sending_needs_a_negotiated_direction() {
+    let mut call = Call::new(2, LinkConfig::default(), 0, 0);
+    let video = call.video;
+    let vp8 = call.pair.pc(0).payload_type(video, "VP8").unwrap();
+    let picture = frame(vp8, 0, picture(0, true, 100), true);
+    call.pair
+        .call(0, |pc, _| pc.set_direction(video, Direction::Inactive))
+        .unwrap();
+    call.pair.negotiate(0);
+    let refused = call.pair.call(0, |pc, now| pc.send_frame(now, video, picture.clone()));
+    assert_eq!(refused, Err(Error::NotSending));
+    call.pair
+        .call(0, |pc, _| pc.set_direction(video, Direction::SendOnly))
+        .unwrap();
+    call.pair.negotiate(0);
+    call.pair.call(0, |pc, now| pc.send_frame(now, video, picture)).unwrap();
+    call.pair.run_for(Duration::from_millis(200));
+    assert!(call.pair.told(1, |event| matches!(event, Event::Frame { .. })));
+}
+
+#[test]
+fn packets_can_be_forwarded_and_key_frames_asked_for() {
+    let mut call = Call::new(3, LinkConfig::default(), 0, 0);
+    let there = call.pair.log[1].iter().find_map(|event| match event {
+        Event::Track {
+            transceiver,
+            kind: MediaKind::Video,
+            ..
+        } => Some(*transceiver),
+        _ => None,
+    });
+    let there = there.unwrap();
+    call.pair
+        .call(1, |pc, _| pc.set_receive_output(there, Output::Packets))
+        .unwrap();
+    call.pair
+        .call(1, |pc, _| pc.set_direction(there, Direction::SendRecv))
+        .unwrap();
+    call.pair.negotiate(1);
+    let back = call.video;
+    call.pair
+        .call(0, |pc, _| pc.set_direction(back, Direction::SendRecv))
+        .unwrap();
+    call.pair.negotiate(0);
+    // 1 sends every packet back to 0.
+    let vp8 = call.pair.pc(0).payload_type(back, "VP8").unwrap();
+    let mut seen = 0;
+    for number in 0..50 {
+        let data = picture(number, number == 0, 3000);
+        let sent = frame(vp8, number * 3600, data, number == 0);
+        call.pair.call(0, |pc, now| pc.send_frame(now, back, sent)).unwrap();
+        call.pair.run_for(Duration::from_millis(40));
+        let packets: Vec<_> = call.pair.log[1]
+            .drain(..)
+            .filter_map(|event| match event {
+                Event::Packet { packet, .. } => Some(packet),
+                _ => None,
+            })
+            .collect();
+        for packet in packets {
+            seen += 1;
+            call.pair.call(1, |pc, now| pc.send_rtp(now, there, &packet)).unwrap();
+        }
+    }
+    call.pair.run_for(Duration::from_secs(1));
+    assert!(seen >= 150, "{seen}");
+    let frames = call.pair.count(0, |event| matches!(event, Event::Frame { .. }));
+    assert!(frames >= 49, "{frames}");
+    call.pair.call(1, |pc, now| pc.request_key_frame(now, there)).unwrap();
+    call.pair.run_for(Duration::from_millis(500));
+    assert!(call.pair.told(0, |event| *event == Event::KeyFrameRequested(back)));
+}
+
+#[test]
+fn data_and_media_share_a_narrow_path() {
+    let link = LinkConfig {
+        rate: Some(4_000_000),
+        queue_bytes: 60_000,
+        ..LinkConfig::default()
+    };
+    let mut call = Call::new(4, link, 0, 0);
+    let channel = call
+        .pair
+        .call(0, |pc, now| {
+            pc.create_data_channel(now, "file", RtcDataChannelInit::default())
+        })
+        .unwrap();
+    call.pair.negotiate(0);
+    let other = call.pair.open(0, channel);
+    for _ in 0..8 {
+        let part = Message::binary(vec![1; 100_000]);
+        call.pair.call(0, |pc, now| pc.send(now, channel, part)).unwrap();
+    }
+    call.play(Duration::from_secs(6));
+    let mut got = 0;
+    while call.pair.call(1, |pc, _| pc.read(other)).is_some() {
+        got += 1;
+    }
+    assert_eq!(got, 8, "the file starved");
+    let [audio, video] = call.received();
+    assert!(
+        audio.len() > 250 && video.len() > 100,
+        "{} {}",
+        audio.len(),
+        video.len()
+    );
+}
+
+#[test]
+fn statistics_tell_what_happened() {
+    let mut call = Call::new(5, LinkConfig::default(), 0, 0);
+    call.play(Duration::from_secs(5));
+    let now = call.pair.net.now();
+    let [sender, receiver] = [0, 1].map(|at| call.pair.pc(at).get_stats(now));
+    let transport = sender.transport().unwrap();
+    assert_eq!(transport.dtls_state, "connected");
+    assert_eq!(transport.tls_version.as_deref(), Some("FEFD"));
+    assert_eq!(transport.srtp_cipher, Some("SRTP_AEAD_AES_128_GCM"));
+    assert!(transport.bytes_sent > 100_000);
+    let pair = sender.selected_pair().unwrap();
+    assert_eq!(transport.selected_candidate_pair_id.as_ref(), Some(&pair.id));
+    let rtt = pair.current_round_trip_time.unwrap();
+    assert!(
+        rtt >= Duration::from_millis(20) && rtt < Duration::from_millis(60),
+        "{rtt:?}"
+    );
+    for id in [&pair.local_candidate_id, &pair.remote_candidate_id] {
+        assert!(sender.get(id).is_some(), "{id}");
+    }
+    assert_eq!((sender.outbound_rtp().count(), receiver.inbound_rtp().count()), (2, 2));
+    let video = sender.outbound_rtp().find(|own| own.kind == "video").unwrap();
+    assert_eq!(video.frames_sent, 125);
+    let inbound = receiver.inbound_rtp().find(|own| own.ssrc == video.ssrc).unwrap();
+    assert_eq!((inbound.frames_received, inbound.packets_lost), (125, 0));
+    assert_eq!(inbound.packets_received, video.packets_sent);
+    for entry in [&video.codec_id, &inbound.codec_id] {
+        let codec = [&sender, &receiver]
+            .into_iter()
+            .find_map(|report| report.get(entry.as_deref()?))
+            .unwrap();
+        assert!(format!("{codec:?}").contains("video/VP8"), "{codec:?}");
+    }
+    // Reports went both ways.
+    assert!(sender.get(video.remote_id.as_deref().unwrap()).is_some());
+    assert!(receiver.get(inbound.remote_id.as_deref().unwrap()).is_some());
+}
