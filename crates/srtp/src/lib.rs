@@ -16,5 +16,5 @@ pub use error::Error;
 pub use profile::Profile;
 pub use receiver::{Receiver, Stats};
 pub use replay::{DEFAULT_REPLAY_WINDOW, MAX_REPLAY_WINDOW, MIN_REPLAY_WINDOW};
-pub use sender::Sender;
+pub use sender::{MAX_REPEAT_AGE, Sender};
 pub use streams::MAX_SSRCS;

@@ -10,11 +10,16 @@ use crate::replay::{MAX_REPLAY_WINDOW, ReplayWindow, guess_index};
 use crate::streams::Streams;
 use crate::transform::{MAX_RTCP_INDEX, Trailer, Transform, session};
 
+/// How far back a packet may be repeated, in packets of its source, where repeats are allowed.
+pub const MAX_REPEAT_AGE: usize = 256;
+
 #[derive(Debug, Default)]
 struct Stream {
     /// Which indices are used up. The same structure as a receiver's, to the opposite end: no index twice.
     rtp: ReplayWindow<16>,
     rtcp_next: u32,
+    /// Where repeats are allowed: the first bytes of the latest packets' tags, by index modulo the length.
+    tags: Option<Box<[u64; MAX_REPEAT_AGE]>>,
 }
 
 /// Protects what we send: one master key, any number of sources up to [`MAX_SSRCS`](crate::MAX_SSRCS).
@@ -48,12 +53,14 @@ impl Sender {
         })
     }
 
-    /// Allows an RTP packet to be sent again under the index that it had: plain retransmission, without RFC 4588.
+    /// Allows an RTP packet to be sent again under the index that it had: plain retransmission, without RFC 4588. Costs 2 KiB
+    /// for each source that sends from then on.
     ///
-    /// The caller vouches that the payload is the same each time; the header may differ. With AEAD profiles this changes
-    /// nothing and repeats stay forbidden, because a second header under one nonce gives the authentication key away.
+    /// Only the same packet byte for byte passes, header and extensions included, and not after [`MAX_REPEAT_AGE`] others;
+    /// that gives an observer nothing new. Anything else is [`Error::IndexReused`]: another payload under the same index gives
+    /// both payloads away, and with GCM another header under the same nonce gives the authentication key away.
     pub fn allow_repeats(&mut self, allow: bool) {
-        self.repeats = allow && self.profile.aead().is_none();
+        self.repeats = allow;
     }
 
     /// The profile.
@@ -79,7 +86,7 @@ impl Sender {
     /// Protects the RTP packet that is the body of the open segment, in place, and appends the tag.
     ///
     /// A source should begin with a sequence number below 2^15 (RFC 3711 §3.3.1): if its first packets are lost around a
-    /// wrap, the receiver cannot know the rollover counter. After an error the body is as it was; roll the segment back.
+    /// wrap, the receiver cannot know the rollover counter. After an error roll the segment back.
     ///
     /// # Panics
     /// If no segment is open, or it has not [`Self::overhead_rtp`] bytes of room left behind.
@@ -120,14 +127,32 @@ impl Sender {
         let stream = self.streams.found_or_new(found, header.ssrc);
         let highest = stream.rtp.highest();
         let index = guess_index(highest, header.sequence).ok_or(Error::KeyExhausted)?;
-        if !self.repeats {
-            stream
-                .rtp
-                .check(index, MAX_REPLAY_WINDOW)
-                .map_err(|_| Error::IndexReused)?;
+        let fresh = stream.rtp.check(index, MAX_REPLAY_WINDOW).is_ok();
+        let place = index as usize % MAX_REPEAT_AGE;
+        if !fresh {
+            let recent = highest.is_some_and(|highest| highest - index < MAX_REPEAT_AGE as u64);
+            let tag = stream.tags.as_ref().filter(|_| recent).map(|tags| tags[place]);
+            let (true, Some(tag)) = (self.repeats, tag) else {
+                return Err(Error::IndexReused);
+            };
+            let trailer = self.rtp.seal_rtp(packet, header.len, header.ssrc, index);
+            if trailer.fingerprint() != tag {
+                // Ciphertext under a keystream that was used before: it must not leave, not even by mistake.
+                packet.fill(0);
+                return Err(Error::IndexReused);
+            }
+            return Ok(trailer);
         }
         stream.rtp.mark(index);
-        Ok(self.rtp.seal_rtp(packet, header.len, header.ssrc, index))
+        let trailer = self.rtp.seal_rtp(packet, header.len, header.ssrc, index);
+        if self.repeats {
+            let tags = stream.tags.get_or_insert_with(|| Box::new([0; MAX_REPEAT_AGE]));
+            // A late packet must not take the place of a newer one.
+            if highest.is_none_or(|highest| index + MAX_REPEAT_AGE as u64 > highest) {
+                tags[place] = trailer.fingerprint();
+            }
+        }
+        Ok(trailer)
     }
 
     fn seal_rtcp(&mut self, packet: &mut [u8]) -> Result<Trailer, Error> {

@@ -46,6 +46,11 @@ impl Trailer {
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
+
+    /// The first bytes of the tag: enough to tell one packet of ours from another.
+    pub(crate) fn fingerprint(&self) -> u64 {
+        self.bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    }
 }
 
 /// The session keys of one direction, of RTP or of RTCP, with their schedules expanded.
