@@ -236,8 +236,11 @@ impl Transport {
                 keys.remote_salt.as_bytes(),
                 provider,
             );
+            // A peer without RTX asks for the same packet again (RFC 4585 §6.2.1), and media repeats it byte for byte.
+            let mut sender = sender.ok()?;
+            sender.allow_repeats(true);
             Some(Srtp {
-                sender: sender.ok()?,
+                sender,
                 receiver: receiver.ok()?,
             })
         });
