@@ -6,6 +6,7 @@ pub mod chunk;
 mod config;
 mod error;
 mod event;
+pub mod inspect;
 pub mod packet;
 mod rx;
 mod tx;
