@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
 
-use antiphon_crypto::{HashAlgorithm, SigningKey, constant_time_eq, digest};
+use antiphon_crypto::{HashAlgorithm, SignatureScheme, SigningKey, constant_time_eq, digest};
 use bytes::Bytes;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
@@ -266,6 +266,17 @@ pub(crate) enum PublicKeyKind {
     Ecdsa,
     Ed25519,
     Rsa,
+}
+
+impl PublicKeyKind {
+    /// The kind of key that signs by a scheme.
+    pub(crate) fn of(scheme: SignatureScheme) -> Self {
+        match scheme {
+            SignatureScheme::EcdsaSecp256r1Sha256 | SignatureScheme::EcdsaSecp384r1Sha384 => Self::Ecdsa,
+            SignatureScheme::Ed25519 => Self::Ed25519,
+            _ => Self::Rsa,
+        }
+    }
 }
 
 /// The public key of a certificate, as the crypto provider wants it: the content of the subjectPublicKey bit string.

@@ -253,6 +253,20 @@ pub enum Versions {
     /// DTLS 1.2 alone. A peer that offers 1.3 beside it gets 1.2.
     #[default]
     Dtls12,
+    /// DTLS 1.3 with a peer that has it, else 1.2.
+    Dtls12And13,
+    /// DTLS 1.3 alone.
+    Dtls13,
+}
+
+impl Versions {
+    /// Whether a version may be negotiated.
+    pub fn allow(self, version: ProtocolVersion) -> bool {
+        match version {
+            ProtocolVersion::Dtls12 => self != Self::Dtls13,
+            ProtocolVersion::Dtls13 => self != Self::Dtls12,
+        }
+    }
 }
 
 /// How a server knows that a ClientHello came from where it says, before it answers with a longer flight.
@@ -266,7 +280,8 @@ pub enum AddressValidation {
     /// Nobody has: until the client has answered, at most [`AMPLIFICATION_LIMIT`](crate::AMPLIFICATION_LIMIT) times the
     /// bytes received are sent.
     AmplificationLimit,
-    /// Ask for a cookie first, with HelloVerifyRequest (RFC 6347 §4.2.1). Costs a round trip.
+    /// Ask for a cookie first, with HelloVerifyRequest (RFC 6347 §4.2.1) or HelloRetryRequest (RFC 9147 §5.1). Costs a
+    /// round trip.
     Cookie,
 }
 

@@ -6,16 +6,19 @@ use antiphon_crypto::{NamedGroup, Secret};
 use antiphon_sansio::{Reader, Rng, TransmitBuf};
 use bytes::{Bytes, BytesMut};
 
+use crate::ack;
 use crate::alert::{Alert, AlertDescription};
 use crate::certificate::Fingerprint;
 use crate::config::{CipherSuite, Config, MIN_MTU, ProtocolVersion, Role, SrtpKeys};
+use crate::epoch::Opened;
 use crate::error::Error;
 use crate::exporter::Exporter;
 use crate::handshake::FragmentHeader;
-use crate::layer::{Agreed, Fault, Layer, Opened};
+use crate::layer::{Agreed, Fault, Layer};
 use crate::negotiation::Handshake;
 use crate::record::{self, ContentType, Split};
 use crate::stats::Stats;
+use crate::v13::traffic::Traffic;
 
 /// Application data that came before the peer was known to be the right one.
 const MAX_HELD_RECORDS: usize = 64;
@@ -23,6 +26,9 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 /// Application data that nobody has polled for. More is dropped, as the network would.
 const MAX_QUEUED_RECORDS: usize = 4096;
 const MAX_QUEUED_BYTES: usize = 2 * 1024 * 1024;
+
+/// How often a flight after the handshake is sent again, DTLS 1.3's last one among them.
+const MAX_LAST_RETRANSMISSIONS: u64 = 12;
 
 /// What a completed handshake has agreed on.
 #[derive(Clone, Debug)]
@@ -60,7 +66,7 @@ enum Phase {
     Handshaking(Handshake),
     /// Complete, but signalling has not said yet which fingerprint the peer must have.
     Unverified(Agreed),
-    Connected(Exporter),
+    Connected(Exporter, Option<Traffic>),
     /// Closed or failed: what is queued still goes out, and nothing comes in.
     Over,
 }
@@ -88,7 +94,7 @@ impl fmt::Debug for Connection {
         let phase = match &self.phase {
             Phase::Handshaking(_) => "handshaking",
             Phase::Unverified(_) => "unverified",
-            Phase::Connected(_) => "connected",
+            Phase::Connected(..) => "connected",
             Phase::Over => "over",
         };
         f.debug_struct("Connection")
@@ -174,38 +180,56 @@ impl Connection {
 
     fn handle_opened(&mut self, now: Instant, opened: Opened) {
         match opened.content_type {
-            ContentType::Handshake => self.handle_fragments(now, opened.epoch, &opened.body),
-            ContentType::ApplicationData if opened.epoch > 0 => self.handle_application_data(opened.body),
+            ContentType::Handshake => self.handle_fragments(now, &opened),
+            // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
+            ContentType::ApplicationData if opened.epoch > 0 && opened.epoch != 2 => {
+                self.handle_application_data(opened.body);
+            }
             ContentType::Alert => self.handle_alert(opened.epoch, &opened.body),
+            ContentType::Ack if opened.epoch > 0 && self.layer.acks_are_enabled() => self.handle_ack(now, &opened.body),
             // The epoch of a record says by itself which keys are in use.
             ContentType::ChangeCipherSpec if opened.body[..] == [1] => {}
             _ => self.layer.stats.dropped_malformed += 1,
         }
     }
 
-    fn handle_fragments(&mut self, now: Instant, epoch: u16, body: &[u8]) {
-        let mut reader = Reader::new(body);
+    fn handle_fragments(&mut self, now: Instant, opened: &Opened) {
+        let mut reader = Reader::new(&opened.body);
+        let mut taken = !reader.is_empty();
         while !reader.is_empty() {
             match FragmentHeader::parse(&mut reader) {
-                Ok((header, fragment)) => self.layer.take_fragment(now, epoch, &header, fragment),
+                Ok((header, fragment)) => taken &= self.layer.take_fragment(now, opened.epoch, &header, fragment),
                 Err(_) => {
                     self.layer.stats.dropped_malformed += 1;
-                    return;
+                    taken = false;
+                    break;
                 }
             }
-            self.handle_messages(now);
         }
+        if taken {
+            self.layer.note_received(now, opened.epoch, opened.sequence);
+        }
+        self.handle_messages(now);
     }
 
     fn handle_messages(&mut self, now: Instant) {
-        while let Phase::Handshaking(handshake) = &mut self.phase {
+        while !matches!(self.phase, Phase::Over) {
             let Some(message) = self.layer.reassembly.pop() else {
                 return;
             };
-            match handshake.handle(&mut self.layer, &message) {
+            let handled = match &mut self.phase {
+                Phase::Handshaking(handshake) => handshake.handle(&mut self.layer, &message),
+                Phase::Unverified(Agreed {
+                    traffic: Some(traffic), ..
+                })
+                | Phase::Connected(_, Some(traffic)) => traffic.handle(&mut self.layer, &message).map(|()| None),
+                // DTLS 1.2 takes no message after the handshake: there is no renegotiation.
+                _ => return,
+            };
+            match handled {
                 Ok(None) => {}
                 Ok(Some(agreed)) => {
-                    self.layer.settle();
+                    self.layer.settle(agreed.version);
                     self.deadline = None;
                     match self.layer.check_identity() {
                         Ok(true) => self.complete(now, agreed),
@@ -224,6 +248,27 @@ impl Connection {
         }
     }
 
+    fn handle_ack(&mut self, now: Instant, body: &[u8]) {
+        let Some(records) = ack::parse(body) else {
+            self.layer.stats.dropped_malformed += 1;
+            return;
+        };
+        if !self.layer.flight.acknowledge(now, &records) {
+            return;
+        }
+        // While the handshake goes on, only the next flight proves that the peer took ours.
+        if let Phase::Unverified(Agreed {
+            traffic: Some(traffic), ..
+        })
+        | Phase::Connected(_, Some(traffic)) = &mut self.phase
+        {
+            self.layer.flight.clear();
+            if let Err(error) = traffic.acknowledged(&mut self.layer) {
+                self.fail(error);
+            }
+        }
+    }
+
     fn complete(&mut self, _now: Instant, agreed: Agreed) {
         let provider = self.layer.config.provider;
         let Some((peer_certificate, peer_fingerprint)) = self.layer.peer() else {
@@ -233,7 +278,12 @@ impl Connection {
         self.layer.stats.group = Some(agreed.group);
         let srtp = agreed
             .srtp
-            .map(|profile| agreed.exporter.srtp_keys(provider, role, profile));
+            .map(|profile| agreed.exporter.srtp_keys(provider, role, profile))
+            .transpose();
+        let srtp = match srtp {
+            Ok(srtp) => srtp,
+            Err(error) => return self.fail(error),
+        };
         self.events.push_back(Event::Connected(Box::new(Connected {
             version: agreed.version,
             cipher_suite: agreed.suite,
@@ -242,7 +292,7 @@ impl Connection {
             peer_certificate,
             peer_fingerprint,
         })));
-        self.phase = Phase::Connected(agreed.exporter);
+        self.phase = Phase::Connected(agreed.exporter, agreed.traffic);
         self.held_bytes = 0;
         for data in std::mem::take(&mut self.held) {
             self.handle_application_data(data);
@@ -250,7 +300,7 @@ impl Connection {
     }
 
     fn handle_application_data(&mut self, data: BytesMut) {
-        if matches!(self.phase, Phase::Connected(_)) {
+        if matches!(self.phase, Phase::Connected(..)) {
             if self.queued_records == MAX_QUEUED_RECORDS || self.queued_bytes + data.len() > MAX_QUEUED_BYTES {
                 self.layer.stats.dropped_overflow += 1;
                 return;
@@ -281,7 +331,9 @@ impl Connection {
             // RFC 5246 §7.2.1: answered by our own.
             self.layer.alert(Alert::close_notify());
             self.end(Event::Closed);
-        } else if alert.fatal {
+        } else if alert.fatal || (self.layer.acks_are_enabled() && alert.description != AlertDescription::USER_CANCELED)
+        {
+            // In 1.3 the level says nothing (RFC 8446 §6).
             self.end(Event::Failed(Error::PeerAlert(alert.description)));
         }
     }
@@ -296,8 +348,7 @@ impl Connection {
     /// Ends everything but the alerts that wait to be sent.
     fn end(&mut self, event: Event) {
         self.phase = Phase::Over;
-        self.layer.settle();
-        self.layer.flight.clear();
+        self.layer.end();
         self.held = VecDeque::new();
         self.held_bytes = 0;
         self.deadline = None;
@@ -310,17 +361,19 @@ impl Connection {
             self.deadline = None;
             let error = self.rumour.take().map_or(Error::TimedOut, Error::PeerAlert);
             self.fail(error);
-        } else if self.layer.flight.handle_timeout(now) {
-            self.layer.stats.retransmissions += 1;
+            return;
         }
+        let complete = matches!(self.phase, Phase::Connected(..) | Phase::Unverified(_));
+        if complete && self.layer.flight.retransmissions() >= MAX_LAST_RETRANSMISSIONS {
+            // A peer that never acknowledges. What it sends will show whether it is still there.
+            self.layer.flight.clear();
+        }
+        self.layer.handle_timeout(now);
     }
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.deadline, self.layer.flight.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.deadline, self.layer.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Writes the next datagram of the handshake, or an alert, into a segment that it begins and leaves open. Says whether
@@ -370,8 +423,28 @@ impl Connection {
     /// # Panics
     /// If no segment is open, or it has less room than [`Self::overhead`] says.
     pub fn seal(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
-        match self.phase {
-            Phase::Connected(_) => self.layer.seal(out),
+        match &mut self.phase {
+            Phase::Connected(_, traffic) => {
+                self.layer.seal(out)?;
+                if let Some(traffic) = traffic {
+                    traffic.update_if_worn(&mut self.layer);
+                }
+                Ok(())
+            }
+            _ => Err(Error::NotConnected),
+        }
+    }
+
+    /// Renews our keys, and asks the peer to renew its own (RFC 9147 §8). Happens by itself long before keys are worn out.
+    ///
+    /// # Errors
+    /// [`Error::NotConnected`] before [`Event::Connected`], and with DTLS 1.2, which cannot.
+    pub fn update_keys(&mut self) -> Result<(), Error> {
+        match &mut self.phase {
+            Phase::Connected(_, Some(traffic)) => {
+                traffic.update(&mut self.layer, true);
+                Ok(())
+            }
             _ => Err(Error::NotConnected),
         }
     }
@@ -392,7 +465,7 @@ impl Connection {
     /// [`Error::NotConnected`] before [`Event::Connected`] and after the end.
     pub fn export_keying_material(&self, label: &str, context: Option<&[u8]>, len: usize) -> Result<Secret, Error> {
         match &self.phase {
-            Phase::Connected(exporter) => Ok(exporter.export(self.layer.config.provider, label, context, len)),
+            Phase::Connected(exporter, _) => exporter.export(self.layer.config.provider, label, context, len),
             _ => Err(Error::NotConnected),
         }
     }

@@ -1,22 +1,28 @@
-use antiphon_crypto::{AeadAlgorithm, AeadKey, Provider, TAG_LEN};
+use antiphon_crypto::{AeadAlgorithm, AeadKey, NumberMask, Provider, TAG_LEN};
 use antiphon_sansio::TransmitBuf;
 use bytes::BytesMut;
 
 use crate::config::CipherSuite;
 use crate::error::Error;
-use crate::record::{ContentType, HEADER_LEN, MAX_PLAINTEXT, MAX_SEQUENCE, PlainHeader, Record};
+use crate::record::{
+    ContentType, HEADER_LEN, Header, MAX_PLAINTEXT, MAX_SEQUENCE, PlainHeader, Record, UNIFIED_LEN, UnifiedHeader,
+};
 use crate::replay::ReplayWindow;
 
 /// Length of the explicit part of a GCM nonce (RFC 5288 §3).
 const EXPLICIT_NONCE_LEN: usize = 8;
 /// Forged records after which a key is given up. RFC 9147 §4.5.3 allows 2^36 for every suite that we have.
 const MAX_FORGED: u64 = 1 << 36;
+/// Records that one key of DTLS 1.3 protects at most: 2^24.5 is what RFC 9147 §4.5.3 allows AES-GCM. Keys are renewed long
+/// before, unless the peer never acknowledges that.
+const MAX_SEALED_13: u64 = 1 << 24;
 
 /// How the nonce of a record comes about.
 enum Nonce {
     /// AES-GCM of DTLS 1.2: four secret bytes, then eight that the record carries (RFC 5288 §3).
     Explicit([u8; 4]),
-    /// ChaCha20-Poly1305 of DTLS 1.2: the record number into twelve secret bytes (RFC 7905 §2).
+    /// The number into twelve secret bytes: ChaCha20-Poly1305 of DTLS 1.2 with epoch and sequence number (RFC 7905 §2),
+    /// DTLS 1.3 with the sequence number alone, since each epoch has its own key (RFC 8446 §5.3).
     Implicit([u8; 12]),
 }
 
@@ -24,7 +30,12 @@ enum Nonce {
 pub(crate) struct Protection {
     key: Box<dyn AeadKey>,
     nonce: Nonce,
+    /// What hides sequence numbers: DTLS 1.3, and the sign of it.
+    mask: Option<NumberMask>,
 }
+
+/// The bytes of a record's ciphertext that its number is hidden with (RFC 9147 §4.2.3).
+const SAMPLE_LEN: usize = 16;
 
 impl Protection {
     /// How long the IV is that DTLS 1.2 derives for a suite.
@@ -43,7 +54,43 @@ impl Protection {
             _ => return Err(Error::Crypto),
         };
         let key = provider.aead(suite.aead(), key).map_err(|_| Error::Crypto)?;
-        Ok(Self { key, nonce })
+        Ok(Self { key, nonce, mask: None })
+    }
+
+    /// Protection as DTLS 1.3 has it, from the three keys of a traffic secret (RFC 9147 §4.2.3).
+    pub(crate) fn v13(
+        provider: Provider,
+        suite: CipherSuite,
+        key: &[u8],
+        iv: [u8; 12],
+        number_key: &[u8],
+    ) -> Result<Self, Error> {
+        let key = provider.aead(suite.aead(), key).map_err(|_| Error::Crypto)?;
+        let mask = NumberMask::new(suite.aead(), number_key).map_err(|_| Error::Crypto)?;
+        Ok(Self {
+            key,
+            nonce: Nonce::Implicit(iv),
+            mask: Some(mask),
+        })
+    }
+
+    fn is_13(&self) -> bool {
+        self.mask.is_some()
+    }
+
+    /// How many records may be sealed.
+    fn limit(&self) -> u64 {
+        if self.is_13() { MAX_SEALED_13 } else { MAX_SEQUENCE + 1 }
+    }
+
+    /// Hides or reveals the sequence number: the same operation.
+    fn mask_number(&self, number: &mut [u8], ciphertext: &[u8]) {
+        if let (Some(mask), Some(sample)) = (&self.mask, ciphertext.first_chunk::<SAMPLE_LEN>()) {
+            number
+                .iter_mut()
+                .zip(mask.mask(sample))
+                .for_each(|(byte, mask)| *byte ^= mask);
+        }
     }
 
     fn explicit_len(&self) -> usize {
@@ -99,14 +146,27 @@ impl WriteEpoch {
         self.number
     }
 
-    /// Room for the header in front of a plaintext.
-    pub(crate) fn front(&self) -> usize {
-        HEADER_LEN + self.protection.as_ref().map_or(0, Protection::explicit_len)
+    /// The sequence number that the next record will have.
+    pub(crate) fn next_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
-    /// Room for the tag behind a plaintext.
+    /// Room for the header in front of a plaintext.
+    pub(crate) fn front(&self) -> usize {
+        match &self.protection {
+            None => HEADER_LEN,
+            Some(protection) if protection.is_13() => UNIFIED_LEN,
+            Some(protection) => HEADER_LEN + protection.explicit_len(),
+        }
+    }
+
+    /// Room for the tag behind a plaintext, and for the content type that DTLS 1.3 encrypts with it.
     pub(crate) fn back(&self) -> usize {
-        if self.protection.is_some() { TAG_LEN } else { 0 }
+        match &self.protection {
+            None => 0,
+            Some(protection) if protection.is_13() => 1 + TAG_LEN,
+            Some(_) => TAG_LEN,
+        }
     }
 
     /// Makes a record of what stands in the open segment from `start` on: [`Self::front`] bytes to be filled, then the
@@ -115,11 +175,15 @@ impl WriteEpoch {
         let front = self.front();
         let record = &mut out.body_mut()[start..];
         let plaintext_len = record.len() - front;
-        if self.next_sequence > MAX_SEQUENCE {
+        if self.next_sequence >= self.protection.as_ref().map_or(MAX_SEQUENCE + 1, Protection::limit) {
             return Err(Error::Exhausted);
         }
         if plaintext_len > MAX_PLAINTEXT {
             return Err(Error::Protocol("a record holds at most 2^14 bytes"));
+        }
+        if self.protection.as_ref().is_some_and(Protection::is_13) {
+            self.seal_13(content_type, out, start, plaintext_len);
+            return Ok(());
         }
         let length = front - HEADER_LEN + plaintext_len + self.back();
         let header = PlainHeader {
@@ -141,6 +205,33 @@ impl WriteEpoch {
         }
         Ok(())
     }
+}
+
+impl WriteEpoch {
+    fn seal_13(&mut self, content_type: ContentType, out: &mut TransmitBuf, start: usize, plaintext_len: usize) {
+        let Some(protection) = &self.protection else { return };
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        out.put_u8(content_type.code());
+        let record = &mut out.body_mut()[start..];
+        let header = UnifiedHeader::bytes(self.number, sequence, plaintext_len + 1 + TAG_LEN);
+        record[..UNIFIED_LEN].copy_from_slice(&header);
+        let tag = protection
+            .key
+            .seal(&protection.nonce(sequence, &[]), &header, &mut record[UNIFIED_LEN..]);
+        out.put_slice(&tag);
+        let (header, ciphertext) = out.body_mut()[start..].split_at_mut(UNIFIED_LEN);
+        protection.mask_number(&mut header[1..3], ciphertext);
+    }
+}
+
+/// What an opened record holds.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) content_type: ContentType,
+    pub(crate) epoch: u16,
+    pub(crate) sequence: u64,
+    pub(crate) body: BytesMut,
 }
 
 /// Why a record was not opened.
@@ -182,15 +273,42 @@ impl ReadEpoch {
         self.protection.is_some()
     }
 
-    /// Opens a record of this epoch in place and gives its plaintext. The replay window moves only after the tag was found
-    /// right. Without protection there is no window either: a forger could make it drop the peer's records, and handshake
-    /// messages have numbers of their own.
-    pub(crate) fn open(&mut self, record: Record) -> Result<BytesMut, OpenError> {
-        let Record { header, mut bytes } = record;
+    /// Whether this may be the epoch of a record with that header.
+    pub(crate) fn fits(&self, header: &Header) -> bool {
+        let is_13 = self.protection.as_ref().is_some_and(Protection::is_13);
+        match header {
+            Header::Plain(header) => header.epoch == self.number && !is_13,
+            Header::Unified(header) => u16::from(header.epoch_bits) == self.number & 0b11 && is_13,
+        }
+    }
+
+    /// Opens a record of this epoch in place. The replay window moves only after the tag was found right. Without
+    /// protection there is no window either: a forger could make it drop the peer's records, and handshake messages have
+    /// numbers of their own.
+    pub(crate) fn open(&mut self, record: Record) -> Result<Opened, OpenError> {
+        match record.header {
+            Header::Plain(header) => self.open_plain(header, record.bytes),
+            Header::Unified(header) => self.open_unified(header, record.bytes),
+        }
+    }
+
+    fn open_plain(&mut self, header: PlainHeader, mut bytes: BytesMut) -> Result<Opened, OpenError> {
+        let PlainHeader {
+            content_type,
+            epoch,
+            sequence,
+            ..
+        } = header;
         let Some(protection) = &self.protection else {
-            return Ok(bytes.split_off(HEADER_LEN));
+            let body = bytes.split_off(HEADER_LEN);
+            return Ok(Opened {
+                content_type,
+                epoch,
+                sequence,
+                body,
+            });
         };
-        if !self.replay.check(header.sequence) {
+        if !self.replay.check(sequence) {
             return Err(OpenError::Replayed);
         }
         let front = HEADER_LEN + protection.explicit_len();
@@ -202,22 +320,76 @@ impl ReadEpoch {
         header_bytes.copy_from_slice(&head[..HEADER_LEN]);
         let nonce = protection.nonce(header.record_number(), &head[HEADER_LEN..]);
         let aad = additional_data(&header_bytes, sealed.len() - TAG_LEN);
-        match protection.key.open(&nonce, &aad, sealed) {
-            Ok(len) => {
-                self.replay.accept(header.sequence);
-                let mut plaintext = bytes.split_off(front);
-                plaintext.truncate(len);
-                Ok(plaintext)
-            }
-            Err(_) => {
-                self.forged += 1;
-                Err(if self.forged > MAX_FORGED {
-                    OpenError::Exhausted
-                } else {
-                    OpenError::Forged
-                })
-            }
+        let Ok(len) = protection.key.open(&nonce, &aad, sealed) else {
+            return Err(self.count_forged());
+        };
+        self.replay.accept(sequence);
+        let mut body = bytes.split_off(front);
+        body.truncate(len);
+        Ok(Opened {
+            content_type,
+            epoch,
+            sequence,
+            body,
+        })
+    }
+
+    fn open_unified(&mut self, header: UnifiedHeader, mut bytes: BytesMut) -> Result<Opened, OpenError> {
+        let Some(protection) = &self.protection else {
+            return Err(OpenError::Malformed);
+        };
+        if bytes.len() < header.len + SAMPLE_LEN || bytes.len() - header.len > MAX_PLAINTEXT + 256 {
+            return Err(OpenError::Malformed);
         }
+        let (head, sealed) = bytes.split_at_mut(header.len);
+        protection.mask_number(&mut head[1..1 + header.sequence_len], sealed);
+        let short = head[1..1 + header.sequence_len]
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let sequence = complete_number(short, 8 * header.sequence_len as u32, self.replay.next());
+        if !self.replay.check(sequence) {
+            return Err(OpenError::Replayed);
+        }
+        let Ok(len) = protection.key.open(&protection.nonce(sequence, &[]), head, sealed) else {
+            return Err(self.count_forged());
+        };
+        self.replay.accept(sequence);
+        let mut body = bytes.split_off(header.len);
+        body.truncate(len);
+        // The content type is the last byte that is not padding (RFC 8446 §5.4).
+        let Some(end) = body.iter().rposition(|byte| *byte != 0) else {
+            return Err(OpenError::Malformed);
+        };
+        let content_type = ContentType::from_code(body[end]).ok_or(OpenError::Malformed)?;
+        body.truncate(end);
+        Ok(Opened {
+            content_type,
+            epoch: self.number,
+            sequence,
+            body,
+        })
+    }
+
+    fn count_forged(&mut self) -> OpenError {
+        self.forged += 1;
+        if self.forged > MAX_FORGED {
+            OpenError::Exhausted
+        } else {
+            OpenError::Forged
+        }
+    }
+}
+
+/// The number with the low bits `short` that is nearest to `next` (RFC 9147 §4.2.2).
+fn complete_number(short: u64, bits: u32, next: u64) -> u64 {
+    let span = 1u64 << bits;
+    let candidate = next & !(span - 1) | short;
+    if candidate + span / 2 < next {
+        candidate + span
+    } else if candidate > next + span / 2 && candidate >= span {
+        candidate - span
+    } else {
+        candidate
     }
 }
 
@@ -274,7 +446,7 @@ mod tests {
                         "{suite:?} {len}"
                     );
                 }
-                assert_eq!(read.open(record(bytes.clone())).unwrap(), plaintext);
+                assert_eq!(read.open(record(bytes.clone())).unwrap().body, plaintext);
                 assert_eq!(read.open(record(bytes)).unwrap_err(), OpenError::Replayed);
             }
         }
@@ -290,17 +462,75 @@ mod tests {
         }
     }
 
+    fn protection_13(suite: CipherSuite) -> Protection {
+        let key = vec![7; suite.aead().key_len()];
+        Protection::v13(ring_provider(), suite, &key, [9; 12], &key).unwrap()
+    }
+
+    #[test]
+    fn records_of_dtls_13_open_once_in_any_order() {
+        for suite in [
+            CipherSuite::Aes128GcmSha256,
+            CipherSuite::Aes256GcmSha384,
+            CipherSuite::Chacha20Poly1305Sha256,
+        ] {
+            let mut write = WriteEpoch::new(3, Some(protection_13(suite)));
+            let mut read = ReadEpoch::new(3, Some(protection_13(suite)));
+            assert_eq!((write.front(), write.back()), (5, 17));
+            let mut records = Vec::new();
+            for number in 0..70_000u32 {
+                let bytes = sealed(&mut write, &number.to_be_bytes());
+                if number % 400 == 0 || number > 69_990 {
+                    records.push((number, bytes));
+                }
+            }
+            for pair in records.chunks(2) {
+                for (number, bytes) in pair.iter().rev() {
+                    let opened = read.open(record(bytes.clone())).unwrap();
+                    assert_eq!((opened.epoch, opened.sequence), (3, u64::from(*number)));
+                    assert_eq!(opened.content_type, ContentType::ApplicationData);
+                    assert_eq!(opened.body[..], number.to_be_bytes());
+                    assert_eq!(read.open(record(bytes.clone())).err(), Some(OpenError::Replayed));
+                }
+            }
+            let (_, last) = records.pop().unwrap();
+            for at in [0, 1, 5, last.len() - 1] {
+                let mut bad = last.clone();
+                bad[at] ^= if at == 0 { 0 } else { 0x80 };
+                let error = read.open(record(bad)).unwrap_err();
+                assert!(
+                    matches!(error, OpenError::Forged | OpenError::Replayed),
+                    "{suite:?} {at} {error:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn short_numbers_are_completed_to_the_nearest() {
+        for next in [0, 1, 100, 127, 128, 129, 255, 256, 257, 65_535, 65_536, 1 << 40] {
+            for distance in -127i64..=127 {
+                let Some(number) = u64::checked_add_signed(next, distance) else {
+                    continue;
+                };
+                assert_eq!(complete_number(number & 0xff, 8, next), number, "next {next}");
+                assert_eq!(complete_number(number & 0xffff, 16, next), number, "next {next}");
+            }
+        }
+    }
+
     #[test]
     fn sequence_numbers_end() {
         let mut write = WriteEpoch::new(1, Some(protection(SUITES[0])));
-        write.next_sequence = MAX_SEQUENCE;
-        sealed(&mut write, b"last");
-        let mut out = TransmitBuf::new(2048, 2048);
-        out.begin(0, 0);
-        out.put_zeros(write.front());
-        assert_eq!(
-            write.seal(ContentType::ApplicationData, &mut out, 0),
-            Err(Error::Exhausted)
-        );
+        let mut write_13 = WriteEpoch::new(3, Some(protection_13(CipherSuite::Aes128GcmSha256)));
+        for (write, last) in [(&mut write, MAX_SEQUENCE), (&mut write_13, MAX_SEALED_13 - 1)] {
+            write.next_sequence = last;
+            sealed(write, b"last");
+            let mut out = TransmitBuf::new(2048, 2048);
+            out.begin(0, 0);
+            out.put_zeros(write.front());
+            let refused = write.seal(ContentType::ApplicationData, &mut out, 0);
+            assert_eq!(refused, Err(Error::Exhausted));
+        }
     }
 }

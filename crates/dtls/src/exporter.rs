@@ -1,7 +1,9 @@
 use antiphon_crypto::{HashAlgorithm, Provider, Secret, tls12_prf};
 
 use crate::config::{Role, SrtpKeys, SrtpProfile};
+use crate::error::Error;
 use crate::handshake::hello::RANDOM_LEN;
+use crate::v13::key_schedule::{derive_secret, expand_label};
 
 /// The label of RFC 5764 §4.2.
 pub(crate) const DTLS_SRTP_LABEL: &str = "EXTRACTOR-dtls_srtp";
@@ -16,10 +18,18 @@ pub(crate) enum Exporter {
         client_random: [u8; RANDOM_LEN],
         server_random: [u8; RANDOM_LEN],
     },
+    /// DTLS 1.3: the exporter master secret (RFC 8446 §7.5).
+    V13 { hash: HashAlgorithm, secret: Secret },
 }
 
 impl Exporter {
-    pub(crate) fn export(&self, provider: Provider, label: &str, context: Option<&[u8]>, len: usize) -> Secret {
+    pub(crate) fn export(
+        &self,
+        provider: Provider,
+        label: &str,
+        context: Option<&[u8]>,
+        len: usize,
+    ) -> Result<Secret, Error> {
         let mut out = Secret::zeros(len);
         match self {
             Self::V12 {
@@ -42,14 +52,25 @@ impl Exporter {
                     out.as_bytes_mut(),
                 );
             }
+            Self::V13 { hash, secret } => {
+                let digest = |data: &[u8]| {
+                    let mut hash = provider.hash(*hash);
+                    hash.update(data);
+                    hash.finish()
+                };
+                let (empty, context) = (digest(&[]), digest(context.unwrap_or_default()));
+                let derived = derive_secret(provider, *hash, secret.as_bytes(), label, empty.as_bytes())?;
+                let (derived, context) = (derived.as_bytes(), context.as_bytes());
+                expand_label(provider, *hash, derived, "exporter", context, out.as_bytes_mut())?;
+            }
         }
-        out
+        Ok(out)
     }
 
     /// Master keys and salts for SRTP (RFC 5764 §4.2): client key, server key, client salt, server salt.
-    pub(crate) fn srtp_keys(&self, provider: Provider, role: Role, profile: SrtpProfile) -> SrtpKeys {
+    pub(crate) fn srtp_keys(&self, provider: Provider, role: Role, profile: SrtpProfile) -> Result<SrtpKeys, Error> {
         let (key_len, salt_len) = (profile.key_len(), profile.salt_len());
-        let material = self.export(provider, DTLS_SRTP_LABEL, None, 2 * (key_len + salt_len));
+        let material = self.export(provider, DTLS_SRTP_LABEL, None, 2 * (key_len + salt_len))?;
         let (keys, salts) = material.as_bytes().split_at(2 * key_len);
         let (client_key, server_key) = keys.split_at(key_len);
         let (client_salt, server_salt) = salts.split_at(salt_len);
@@ -57,12 +78,12 @@ impl Exporter {
             Role::Client => ((client_key, client_salt), (server_key, server_salt)),
             Role::Server => ((server_key, server_salt), (client_key, client_salt)),
         };
-        SrtpKeys {
+        Ok(SrtpKeys {
             profile,
             local_key: Secret::new(local.0),
             local_salt: Secret::new(local.1),
             remote_key: Secret::new(remote.0),
             remote_salt: Secret::new(remote.1),
-        }
+        })
     }
 }

@@ -1,10 +1,13 @@
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::TransmitBuf;
 
+use crate::ack::RecordNumber;
 use crate::epoch::WriteEpoch;
 use crate::error::Error;
 use crate::handshake::{self, FragmentHeader, MessageType};
+use crate::ranges::Ranges;
 use crate::record::ContentType;
 
 /// Retransmissions are never closer than this, however short the path.
@@ -13,11 +16,34 @@ const MIN_RTO: Duration = Duration::from_millis(50);
 const MAX_RTO: Duration = Duration::from_secs(3);
 /// A fragment that carries less of a message than this is not worth its headers, unless it is the end.
 const MIN_FRAGMENT: usize = 32;
+/// Records whose acknowledgement is still understood. The longest flight at the smallest MTU has fewer.
+const MAX_SENT: usize = 256;
+/// Acknowledged parts of one message that are told apart.
+const MAX_ACKED_RANGES: usize = 128;
 
 /// One thing of a flight.
 struct Item {
     epoch: u16,
     content: Content,
+    /// What the peer has acknowledged (DTLS 1.3) and need not be sent again.
+    acked: Ranges,
+}
+
+impl Item {
+    fn len(&self) -> usize {
+        match &self.content {
+            Content::Handshake { body, .. } => body.len(),
+            Content::ChangeCipherSpec => 0,
+        }
+    }
+}
+
+/// Which part of which item a record carried.
+struct Sent {
+    record: RecordNumber,
+    item: usize,
+    start: usize,
+    end: usize,
 }
 
 enum Content {
@@ -33,6 +59,7 @@ enum Content {
 /// into records and datagrams each time that it is sent (RFC 6347 §4.2.4).
 pub(crate) struct Flight {
     items: Vec<Item>,
+    sent: VecDeque<Sent>,
     /// The item and the offset in it that are sent next.
     cursor: (usize, usize),
     /// Whether the peer answers this flight: then it is sent again until it does. The last flight of a handshake is sent
@@ -51,6 +78,7 @@ impl Flight {
         let rto = initial_rto.clamp(MIN_RTO, MAX_RTO);
         Self {
             items: Vec::new(),
+            sent: VecDeque::new(),
             cursor: (0, 0),
             expects_answer: false,
             deadline: None,
@@ -73,6 +101,7 @@ impl Flight {
     /// Begins a new flight; the last one has arrived.
     pub(crate) fn begin(&mut self, expects_answer: bool) {
         self.items.clear();
+        self.sent.clear();
         self.cursor = (0, 0);
         self.expects_answer = expects_answer;
         self.deadline = None;
@@ -94,6 +123,7 @@ impl Flight {
                 message_seq,
                 body,
             },
+            acked: Ranges::default(),
         });
     }
 
@@ -101,6 +131,7 @@ impl Flight {
         self.items.push(Item {
             epoch: 0,
             content: Content::ChangeCipherSpec,
+            acked: Ranges::default(),
         });
     }
 
@@ -134,6 +165,46 @@ impl Flight {
         true
     }
 
+    /// Whether nothing of the flight waits for an answer or acknowledgement.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How often the flight has been sent again.
+    pub(crate) fn retransmissions(&self) -> u64 {
+        self.retransmissions
+    }
+
+    /// The base of the timers.
+    pub(crate) fn base_rto(&self) -> Duration {
+        self.base_rto
+    }
+
+    /// Takes the peer's acknowledgements (RFC 9147 §7.2). Says whether all of the flight has arrived; if only some has,
+    /// the rest is sent again at once.
+    pub(crate) fn acknowledge(&mut self, now: Instant, records: &[RecordNumber]) -> bool {
+        let mut new = false;
+        for record in records {
+            let Some(index) = self.sent.iter().position(|sent| sent.record == *record) else {
+                continue;
+            };
+            let Some(Sent { item, start, end, .. }) = self.sent.remove(index) else {
+                continue;
+            };
+            if let Some(item) = self.items.get_mut(item) {
+                new |= item.acked.add(start, end, MAX_ACKED_RANGES);
+            }
+        }
+        if self.items.is_empty() || !new {
+            return false;
+        }
+        let done = self.items.iter().all(|item| item.acked.cover(item.len()));
+        if !done {
+            self.peer_repeats(now);
+        }
+        done
+    }
+
     fn rewind(&mut self) {
         self.cursor = (0, 0);
         self.deadline = None;
@@ -149,6 +220,7 @@ impl Flight {
         room: usize,
     ) -> Result<bool, Error> {
         let mut wrote = false;
+        let was_pending = self.is_pending();
         while let Some(item) = self.items.get(self.cursor.0) {
             let epoch = epochs
                 .iter_mut()
@@ -172,35 +244,55 @@ impl Flight {
                     message_seq,
                     body,
                 } => {
-                    let offset = self.cursor.1;
-                    let rest = &body[offset..];
-                    if left < handshake::HEADER_LEN + rest.len().min(MIN_FRAGMENT) {
+                    let gap = if body.is_empty() {
+                        Some((0, 0))
+                    } else {
+                        item.acked.gap(self.cursor.1, body.len())
+                    };
+                    let Some((from, to)) = gap else {
+                        self.cursor = (self.cursor.0 + 1, 0);
+                        continue;
+                    };
+                    if left < handshake::HEADER_LEN + (to - from).min(MIN_FRAGMENT) {
                         return Ok(wrote);
                     }
-                    let piece = &rest[..rest.len().min(left - handshake::HEADER_LEN)];
+                    let to = to.min(from + left - handshake::HEADER_LEN);
                     let header = FragmentHeader {
                         msg_type: *msg_type,
                         length: body.len() as u32,
                         message_seq: *message_seq,
-                        offset: offset as u32,
-                        fragment_length: piece.len() as u32,
+                        offset: from as u32,
+                        fragment_length: (to - from) as u32,
                     };
+                    let record = RecordNumber {
+                        epoch: item.epoch.into(),
+                        sequence: epoch.next_sequence(),
+                    };
+                    if self.sent.len() == MAX_SENT {
+                        self.sent.pop_front();
+                    }
+                    self.sent.push_back(Sent {
+                        record,
+                        item: self.cursor.0,
+                        start: from,
+                        end: to,
+                    });
                     out.put_zeros(epoch.front());
                     out.put_slice(&header.bytes());
-                    out.put_slice(piece);
+                    out.put_slice(&body[from..to]);
                     epoch.seal(ContentType::Handshake, out, start)?;
-                    self.cursor = if piece.len() == rest.len() {
+                    self.cursor = if to == body.len() {
                         (self.cursor.0 + 1, 0)
                     } else {
-                        (self.cursor.0, offset + piece.len())
+                        (self.cursor.0, to)
                     };
                 }
             }
             wrote = true;
-            if !self.is_pending() {
-                self.sent_at = Some(now);
-                self.deadline = self.expects_answer.then(|| now + self.rto);
-            }
+        }
+        if was_pending {
+            self.sent_at = Some(now);
+            self.deadline = self.expects_answer.then(|| now + self.rto);
         }
         Ok(wrote)
     }
@@ -245,5 +337,29 @@ mod tests {
         assert!(flight.peer_repeats(now + Duration::from_millis(25)));
         assert!(!flight.peer_repeats(now + Duration::from_millis(50)), "not sent yet");
         assert_eq!(sizes(&mut flight, now, 10), [0; 0], "no room, no progress, no loop");
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn what_was_acknowledged_is_not_sent_again() {
+        let now = Instant::now();
+        let mut flight = Flight::new(Duration::from_millis(100));
+        flight.begin(true);
+        flight.push_message(0, MessageType::CERTIFICATE, 0, vec![1; 1000]);
+        flight.push_message(0, MessageType::FINISHED, 1, vec![2; 32]);
+        assert_eq!(sizes(&mut flight, now, 256).len(), 5);
+        let record = |sequence| RecordNumber { epoch: 0, sequence };
+        assert!(!flight.acknowledge(
+            now,
+            &[record(0), record(2), record(77), RecordNumber { epoch: 1, sequence: 1 }]
+        ));
+        let now = now + Duration::from_millis(60);
+        assert!(!flight.acknowledge(now, &[record(0)]), "known already");
+        assert_eq!(sizes(&mut flight, now, 256), [0; 0]);
+        assert!(!flight.acknowledge(now, &[record(3)]));
+        // Bytes 231..462 and the end of the first message, and the second.
+        assert_eq!(sizes(&mut flight, now, 1200), [231 + 25 + 76 + 25 + 32 + 25]);
+        let all: Vec<_> = (0..9).map(record).collect();
+        assert!(flight.acknowledge(now, &all));
     }
 }

@@ -6,18 +6,20 @@ use antiphon_sansio::{Rng, TransmitBuf};
 use bytes::{Bytes, BytesMut};
 
 use crate::AMPLIFICATION_LIMIT;
+use crate::ack::{self, MAX_ACKED, RecordNumber};
 use crate::alert::Alert;
 use crate::certificate::{Fingerprint, PeerKey};
 use crate::config::{AddressValidation, CipherSuite, Config, MIN_MTU, ProtocolVersion, Role, SrtpProfile};
-use crate::epoch::{OpenError, Protection, ReadEpoch, WriteEpoch};
+use crate::epoch::{OpenError, Opened, Protection, ReadEpoch, WriteEpoch};
 use crate::error::Error;
 use crate::exporter::Exporter;
 use crate::flight::Flight;
 use crate::handshake::{DecodeError, FragmentHeader, MessageType};
 use crate::reassembly::{Push, Reassembly};
-use crate::record::{ContentType, Record};
+use crate::record::{ContentType, Header, Record};
 use crate::stats::Stats;
 use crate::transcript::Transcript;
+use crate::v13::traffic::Traffic;
 
 /// Records that came before the keys of their epoch, and the bytes of all of them.
 const MAX_EARLY_RECORDS: usize = 16;
@@ -54,13 +56,17 @@ pub(crate) struct Agreed {
     pub(crate) group: NamedGroup,
     pub(crate) srtp: Option<SrtpProfile>,
     pub(crate) exporter: Exporter,
+    /// What goes on after the handshake: DTLS 1.3 only.
+    pub(crate) traffic: Option<Traffic>,
 }
 
-/// What an opened record holds.
-pub(crate) struct Opened {
-    pub(crate) content_type: ContentType,
-    pub(crate) epoch: u16,
-    pub(crate) body: BytesMut,
+/// The acknowledgements that we owe (RFC 9147 §7.1). Only DTLS 1.3 has any.
+#[derive(Default)]
+struct Acks {
+    enabled: bool,
+    records: VecDeque<RecordNumber>,
+    due: bool,
+    deadline: Option<Instant>,
 }
 
 /// The layer that both versions and both roles share: records and epochs, reassembly, flights, the transcript, and who
@@ -79,7 +85,10 @@ pub(crate) struct Layer {
     next_message_seq: u16,
     early: VecDeque<Record>,
     early_bytes: usize,
-    alerts: VecDeque<(u16, Alert)>,
+    /// Whether records of epochs to come are kept: until the handshake is complete.
+    keep_early: bool,
+    alerts: VecDeque<Alert>,
+    acks: Acks,
     /// Whether the client's address is known to be its own.
     pub(crate) address_validated: bool,
     fingerprints: Option<Vec<Fingerprint>>,
@@ -103,7 +112,9 @@ impl Layer {
             next_message_seq: 0,
             early: VecDeque::new(),
             early_bytes: 0,
+            keep_early: true,
             alerts: VecDeque::new(),
+            acks: Acks::default(),
             address_validated,
             fingerprints: None,
             peer_certificate: None,
@@ -125,6 +136,27 @@ impl Layer {
         self.next_message_seq = self.next_message_seq.wrapping_add(1);
     }
 
+    /// Gives up the keys of epochs before `epoch`, except the one just before it: records of that may still be on their way.
+    pub(crate) fn forget_before(&mut self, epoch: u16) {
+        self.read.retain(|read| read.number() + 1 >= epoch);
+    }
+
+    /// Gives up our own keys of epochs before `epoch`: all that was sent with them has been acknowledged.
+    pub(crate) fn forget_sent_before(&mut self, epoch: u16) {
+        self.write.retain(|write| write.number() >= epoch);
+    }
+
+    /// The newest epoch of the peer.
+    pub(crate) fn newest_read_epoch(&self) -> u16 {
+        self.read.last().map_or(0, ReadEpoch::number)
+    }
+
+    /// The epoch that we send in, and how many records were sent in it.
+    pub(crate) fn send_position(&self) -> (u16, u64) {
+        let epoch = self.write.iter().find(|epoch| epoch.number() == self.send_epoch);
+        (self.send_epoch, epoch.map_or(0, WriteEpoch::next_sequence))
+    }
+
     /// Takes our own keys of an epoch, to be used when [`Self::switch_send_to`] says so.
     pub(crate) fn prepare_send_in(&mut self, epoch: u16, protection: Protection) {
         self.write.push(WriteEpoch::new(epoch, Some(protection)));
@@ -143,13 +175,13 @@ impl Layer {
     /// Sends an alert in the newest epoch.
     pub(crate) fn alert(&mut self, alert: Alert) {
         if self.alerts.len() < MAX_ALERTS {
-            self.alerts.push_back((self.send_epoch, alert));
+            self.alerts.push_back(alert);
         }
     }
 
     /// Writes a datagram into a segment that it leaves open. Says whether there was anything to write.
     pub(crate) fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Result<bool, Error> {
-        if !self.flight.is_pending() && self.alerts.is_empty() {
+        if !self.flight.is_pending() && self.alerts.is_empty() && !self.owes_ack() {
             return Ok(false);
         }
         if !out.begin(0, 0) {
@@ -173,25 +205,61 @@ impl Layer {
 
     fn write_datagram(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) -> Result<bool, Error> {
         let mut wrote = self.flight.write(now, &mut self.write, out, room)?;
+        if self.owes_ack() && self.write_ack(out, room)? {
+            wrote = true;
+        }
         // Alerts come after the flight, whose records they would otherwise overtake.
         while !self.flight.is_pending() {
-            let Some((number, alert)) = self.alerts.front().copied() else {
+            let Some(alert) = self.alerts.front().copied() else {
                 break;
             };
-            let epoch = self
-                .write
-                .iter_mut()
-                .find(|epoch| epoch.number() == number)
-                .ok_or(Error::Crypto)?;
-            let start = out.body().len();
-            if start + epoch.front() + 2 + epoch.back() > room {
+            if !self.write_record(ContentType::Alert, &alert.bytes(), out, room)? {
                 break;
             }
             self.alerts.pop_front();
-            out.put_zeros(epoch.front());
-            out.put_slice(&alert.bytes());
-            epoch.seal(ContentType::Alert, out, start)?;
             wrote = true;
+        }
+        Ok(wrote)
+    }
+
+    /// Appends one small record in the newest epoch, if there is room.
+    fn write_record(
+        &mut self,
+        content_type: ContentType,
+        body: &[u8],
+        out: &mut TransmitBuf,
+        room: usize,
+    ) -> Result<bool, Error> {
+        let number = self.send_epoch;
+        let epoch = self
+            .write
+            .iter_mut()
+            .find(|epoch| epoch.number() == number)
+            .ok_or(Error::Crypto)?;
+        let start = out.body().len();
+        if start + epoch.front() + body.len() + epoch.back() > room {
+            return Ok(false);
+        }
+        out.put_zeros(epoch.front());
+        out.put_slice(body);
+        epoch.seal(content_type, out, start)?;
+        Ok(true)
+    }
+
+    /// Whether an acknowledgement is to be sent now. Never unprotected: nobody would believe it.
+    fn owes_ack(&self) -> bool {
+        self.acks.enabled && self.acks.due && self.send_epoch > 0 && !self.acks.records.is_empty()
+    }
+
+    fn write_ack(&mut self, out: &mut TransmitBuf, room: usize) -> Result<bool, Error> {
+        const OVERHEAD: usize = 64;
+        let fit = room.saturating_sub(out.body().len() + OVERHEAD) / ack::NUMBER_LEN;
+        let records = self.acks.records.make_contiguous();
+        records.sort_unstable();
+        let body = ack::write(&records[..records.len().min(fit)]);
+        let wrote = fit > 0 && self.write_record(ContentType::Ack, &body, out, room)?;
+        if wrote {
+            self.clear_acks();
         }
         Ok(wrote)
     }
@@ -207,7 +275,12 @@ impl Layer {
 
     /// Makes the body of the open segment one record of application data.
     pub(crate) fn seal(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
-        let epoch = self.write.last_mut().ok_or(Error::NotConnected)?;
+        let number = self.send_epoch;
+        let epoch = self
+            .write
+            .iter_mut()
+            .find(|epoch| epoch.number() == number)
+            .ok_or(Error::NotConnected)?;
         out.prepend(epoch.front());
         epoch.seal(ContentType::ApplicationData, out, 0)?;
         self.stats.bytes_sent += out.body().len() as u64;
@@ -218,25 +291,17 @@ impl Layer {
 
     /// Opens a record, or keeps it for when there are keys, or drops it and counts why.
     pub(crate) fn open(&mut self, record: Record) -> Result<Option<Opened>, Error> {
-        let (content_type, number) = (record.header.content_type, record.header.epoch);
-        let newest = self.read.last().map_or(0, ReadEpoch::number);
-        let Some(epoch) = self.read.iter_mut().find(|epoch| epoch.number() == number) else {
-            if number > newest {
-                self.keep_early(record);
-            } else {
-                self.stats.dropped_epoch += 1;
-            }
+        let header = record.header;
+        // The newest first: the two bits of an epoch in a unified header fit every fourth.
+        let Some(epoch) = self.read.iter_mut().rev().find(|epoch| epoch.fits(&header)) else {
+            self.keep_early(record);
             return Ok(None);
         };
         match epoch.open(record) {
-            Ok(body) => {
+            Ok(opened) => {
                 // Only who got our flight can have these keys.
                 self.address_validated |= epoch.is_protected();
-                return Ok(Some(Opened {
-                    content_type,
-                    epoch: number,
-                    body,
-                }));
+                return Ok(Some(opened));
             }
             Err(OpenError::Replayed) => self.stats.dropped_replayed += 1,
             Err(OpenError::Forged) => self.stats.dropped_forged += 1,
@@ -247,7 +312,12 @@ impl Layer {
     }
 
     fn keep_early(&mut self, record: Record) {
-        if record.header.epoch > 3 {
+        let newest = self.read.last().map_or(0, ReadEpoch::number);
+        let to_come = match record.header {
+            Header::Plain(header) => header.epoch > newest && header.epoch == 1,
+            Header::Unified(_) => true,
+        };
+        if !self.keep_early || !to_come {
             self.stats.dropped_epoch += 1;
         } else if self.early.len() == MAX_EARLY_RECORDS || self.early_bytes + record.bytes.len() > MAX_EARLY_BYTES {
             self.stats.dropped_overflow += 1;
@@ -264,23 +334,91 @@ impl Layer {
 
     /// A record that was kept and can be opened now.
     pub(crate) fn take_early(&mut self) -> Option<Record> {
-        let ready = |record: &Record| self.read.iter().any(|epoch| epoch.number() == record.header.epoch);
+        let ready = |record: &Record| self.read.iter().any(|epoch| epoch.fits(&record.header));
         let index = self.early.iter().position(ready)?;
         let record = self.early.remove(index)?;
         self.early_bytes -= record.bytes.len();
         Some(record)
     }
 
-    /// Takes one fragment of a handshake message.
-    pub(crate) fn take_fragment(&mut self, now: Instant, epoch: u16, header: &FragmentHeader, fragment: &[u8]) {
+    /// Takes one fragment of a handshake message. Says whether its record may be acknowledged: whether every byte is here.
+    pub(crate) fn take_fragment(&mut self, now: Instant, epoch: u16, header: &FragmentHeader, fragment: &[u8]) -> bool {
         match self.reassembly.push(epoch, header, fragment) {
-            Push::Kept | Push::Old => {}
+            Push::Kept => true,
+            Push::Old => {
+                // The peer does not know that we have it.
+                self.acks.due |= epoch > 0;
+                epoch > 0
+            }
             Push::LastAgain => {
                 if self.flight.peer_repeats(now) {
                     self.stats.retransmissions += 1;
                 }
+                self.acks.due |= epoch > 0;
+                epoch > 0
             }
-            Push::Refused => self.stats.dropped_overflow += 1,
+            Push::Refused => {
+                self.stats.dropped_overflow += 1;
+                false
+            }
+        }
+    }
+
+    // Acknowledgements.
+
+    /// The version is 1.3: acknowledgements may be sent.
+    pub(crate) fn enable_acks(&mut self) {
+        self.acks.enabled = true;
+    }
+
+    pub(crate) fn acks_are_enabled(&self) -> bool {
+        self.acks.enabled
+    }
+
+    /// Remembers a record to be acknowledged: after a while, should the flight that it is part of stay incomplete
+    /// (RFC 9147 §7.1).
+    pub(crate) fn note_received(&mut self, now: Instant, epoch: u16, sequence: u64) {
+        if self.acks.records.len() == MAX_ACKED {
+            self.acks.records.pop_front();
+        }
+        self.acks.records.push_back(RecordNumber {
+            epoch: epoch.into(),
+            sequence,
+        });
+        // The record of the ServerHello comes before we know that there are acknowledgements.
+        if self.acks.enabled && !self.acks.due && self.acks.deadline.is_none() {
+            self.acks.deadline = Some(now + self.flight.base_rto() / 4);
+        }
+    }
+
+    /// What was received is acknowledged with the next datagram.
+    pub(crate) fn acknowledge_now(&mut self) {
+        self.acks.due = true;
+        self.acks.deadline = None;
+    }
+
+    /// Our next flight acknowledges all by itself, or it was just done.
+    pub(crate) fn clear_acks(&mut self) {
+        self.acks.records.clear();
+        self.acks.due = false;
+        self.acks.deadline = None;
+    }
+
+    // Time.
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        [self.flight.poll_timeout(), self.acks.deadline]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.flight.handle_timeout(now) {
+            self.stats.retransmissions += 1;
+        }
+        if self.acks.deadline.is_some_and(|deadline| deadline <= now) {
+            self.acknowledge_now();
         }
     }
 
@@ -318,11 +456,22 @@ impl Layer {
 
     // The end.
 
-    /// The handshake is complete: gives back what only it needed.
-    pub(crate) fn settle(&mut self) {
+    /// The handshake is complete: gives back what only it needed. In DTLS 1.3 messages may follow all the same.
+    pub(crate) fn settle(&mut self, version: ProtocolVersion) {
         self.transcript.release();
-        self.reassembly.close();
+        if version == ProtocolVersion::Dtls12 {
+            self.reassembly.close();
+            self.acks = Acks::default();
+        }
+        self.keep_early = false;
         self.early = VecDeque::new();
         self.early_bytes = 0;
+    }
+
+    /// Nothing more is taken, and nothing sent but the alerts that wait.
+    pub(crate) fn end(&mut self) {
+        self.settle(ProtocolVersion::Dtls12);
+        self.flight.clear();
+        self.clear_acks();
     }
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod ack;
 mod alert;
 mod certificate;
 mod config;
@@ -14,12 +15,14 @@ mod handshake;
 mod layer;
 mod negotiation;
 mod offer;
+mod ranges;
 mod reassembly;
 mod record;
 mod replay;
 mod stats;
 mod transcript;
 mod v12;
+mod v13;
 
 pub use alert::AlertDescription;
 pub use antiphon_crypto::{HashAlgorithm, NamedGroup};

@@ -1,13 +1,13 @@
 use antiphon_sansio::Rng;
 
-use crate::config::{AddressValidation, ProtocolVersion, Role};
+use crate::config::{AddressValidation, ProtocolVersion, Role, Versions};
 use crate::cookie::CookieSecret;
 use crate::error::Error;
 use crate::handshake::hello::{ClientHello, HelloVerifyRequest, ServerHello};
 use crate::handshake::{Message, MessageType};
 use crate::layer::{Agreed, Fault, Layer};
 use crate::offer::Offer;
-use crate::v12;
+use crate::{v12, v13};
 
 /// A handshake on its way: first until the version is decided, then as the version has it.
 pub(crate) enum Handshake {
@@ -19,6 +19,8 @@ pub(crate) enum Handshake {
     Listening(CookieSecret),
     Client12(v12::client::Client),
     Server12(v12::server::Server),
+    Client13(v13::client::Client),
+    Server13(v13::server::Server),
 }
 
 impl Handshake {
@@ -43,6 +45,8 @@ impl Handshake {
         match self {
             Self::Client12(client) => client.handle(layer, message),
             Self::Server12(server) => server.handle(layer, message),
+            Self::Client13(client) => client.handle(layer, message),
+            Self::Server13(server) => server.handle(layer, message),
             Self::Idle => Err(Fault::Malformed),
             _ if message.epoch != 0 => Err(Fault::Malformed),
             Self::Offered(offer) if message.msg_type == MessageType::HELLO_VERIFY_REQUEST => {
@@ -51,17 +55,31 @@ impl Handshake {
             }
             Self::Offered(offer) if message.msg_type == MessageType::SERVER_HELLO => {
                 let hello = ServerHello::parse(&message.body)?;
-                if hello.extensions.selected_version()?.is_some() {
+                let selected = hello.extensions.selected_version()?;
+                let version = match selected {
+                    Some(_) => ProtocolVersion::Dtls13,
+                    None => ProtocolVersion::Dtls12,
+                };
+                if !offer.offers(version) || (offer.retried.is_some() && version == ProtocolVersion::Dtls12) {
                     return Err(Error::NoCommonVersion.into());
                 }
-                let client = v12::client::Client::server_hello(layer, offer, &hello, message)?;
-                *self = Self::Client12(client);
+                match version {
+                    ProtocolVersion::Dtls12 => {
+                        *self = Self::Client12(v12::client::Client::server_hello(layer, offer, &hello, message)?);
+                    }
+                    ProtocolVersion::Dtls13 => {
+                        if let Some(client) = v13::client::Client::server_hello(layer, offer, &hello, message)? {
+                            *self = Self::Client13(client);
+                        }
+                    }
+                }
                 Ok(None)
             }
             Self::Listening(secret) if message.msg_type == MessageType::CLIENT_HELLO => {
                 let hello = ClientHello::parse(&message.body)?;
-                if !offers_12(&hello)? {
-                    return Err(Error::NoCommonVersion.into());
+                if choose_version(layer.config.versions, &hello)? == ProtocolVersion::Dtls13 {
+                    *self = Self::Server13(v13::server::Server::client_hello(layer, &hello, message)?);
+                    return Ok(None);
                 }
                 if layer.config.address_validation == AddressValidation::Cookie && !secret.check(&hello) {
                     ask_for_cookie(layer, secret, &hello);
@@ -76,16 +94,20 @@ impl Handshake {
     }
 }
 
-/// Whether a ClientHello allows DTLS 1.2. Known only now that all of it is here: with post-quantum key shares it comes in
-/// several datagrams, and supported_versions may be in the last.
-fn offers_12(hello: &ClientHello) -> Result<bool, Fault> {
-    let version = ProtocolVersion::Dtls12.code();
-    Ok(match hello.extensions.offered_versions()? {
+/// The newest version that both ends allow. Decided only now that all of the ClientHello is here: with post-quantum key
+/// shares it comes in several datagrams, and supported_versions may be in the last.
+fn choose_version(versions: Versions, hello: &ClientHello) -> Result<ProtocolVersion, Fault> {
+    let offered = hello.extensions.offered_versions()?;
+    let offers = |version: ProtocolVersion| match &offered {
         // Takes precedence over the field in front (RFC 8446 §4.2.1).
-        Some(offered) => offered.contains(&version),
+        Some(offered) => offered.contains(&version.code()),
         // Versions count downwards: 1.0 is 0xfeff.
-        None => hello.version >> 8 == 0xfe && hello.version <= version,
-    })
+        None => version == ProtocolVersion::Dtls12 && hello.version >> 8 == 0xfe && hello.version <= version.code(),
+    };
+    [ProtocolVersion::Dtls13, ProtocolVersion::Dtls12]
+        .into_iter()
+        .find(|version| versions.allow(*version) && offers(*version))
+        .ok_or(Fault::Fatal(Error::NoCommonVersion))
 }
 
 /// HelloVerifyRequest is neither part of the transcript nor ever sent again on its own (RFC 6347 §4.2.1).

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use crate::handshake::{FragmentHeader, Message, MessageType};
+use crate::ranges::Ranges;
 
 /// How far ahead of the next message fragments are kept. The longest flight of any version has seven messages.
 pub(crate) const MAX_AHEAD: u16 = 12;
@@ -37,28 +38,19 @@ struct Partial {
     msg_type: MessageType,
     epoch: u16,
     body: Vec<u8>,
-    /// What has arrived: ranges in order that neither overlap nor touch.
-    ranges: Vec<(usize, usize)>,
+    arrived: Ranges,
 }
 
 impl Partial {
     fn is_complete(&self) -> bool {
-        self.body.is_empty() || self.ranges == [(0, self.body.len())]
+        self.arrived.cover(self.body.len())
     }
 
     fn add(&mut self, offset: usize, fragment: &[u8]) -> bool {
         let end = offset + fragment.len();
-        if offset == end {
-            return true;
+        if !self.arrived.add(offset, end, MAX_RANGES) {
+            return false;
         }
-        let first = self.ranges.partition_point(|range| range.1 < offset);
-        let last = self.ranges.partition_point(|range| range.0 <= end);
-        let merged = match self.ranges.get(first..last) {
-            Some([]) | None if self.ranges.len() >= MAX_RANGES => return false,
-            Some([]) | None => (offset, end),
-            Some(touched) => (touched[0].0.min(offset), touched[touched.len() - 1].1.max(end)),
-        };
-        self.ranges.splice(first..last, [merged]);
         self.body[offset..end].copy_from_slice(fragment);
         true
     }
@@ -92,7 +84,7 @@ impl Reassembly {
                 msg_type: header.msg_type,
                 epoch,
                 body: vec![0; length],
-                ranges: Vec::new(),
+                arrived: Ranges::default(),
             };
             self.partial.insert(header.message_seq, partial);
         }
@@ -212,7 +204,7 @@ mod tests {
             }
         }
         assert!(reassembly.partial.contains_key(&0));
-        assert!(reassembly.partial.values().all(|p| p.ranges.len() <= MAX_RANGES));
+        assert!(reassembly.partial.values().all(|p| p.arrived.len() <= MAX_RANGES));
         reassembly.close();
         assert_eq!(reassembly.len(), 0);
         assert_eq!(reassembly.push(0, &fragment(0, 1, 0, 1), b"x"), Push::Refused);

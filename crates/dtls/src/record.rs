@@ -16,6 +16,8 @@ pub(crate) enum ContentType {
     Alert,
     Handshake,
     ApplicationData,
+    /// DTLS 1.3 only (RFC 9147 §7).
+    Ack,
 }
 
 impl ContentType {
@@ -25,6 +27,7 @@ impl ContentType {
             21 => Self::Alert,
             22 => Self::Handshake,
             23 => Self::ApplicationData,
+            26 => Self::Ack,
             _ => return None,
         })
     }
@@ -35,6 +38,7 @@ impl ContentType {
             Self::Alert => 21,
             Self::Handshake => 22,
             Self::ApplicationData => 23,
+            Self::Ack => 26,
         }
     }
 }
@@ -74,10 +78,75 @@ impl PlainHeader {
     }
 }
 
+/// The header of a protected record of DTLS 1.3 (RFC 9147 §4). The sequence number is hidden.
+///
+/// ```text
+///  0 0 1 C S L E E     C: a connection ID follows (never: we negotiate none)
+/// +-+-+-+-+-+-+-+-+    S: the sequence number has 16 bits, not 8
+/// | 16 or 8 bits  |    L: a length follows; without one the record fills its datagram
+/// | sequence no.  |    E: the low bits of the epoch
+/// | length, if L  |
+/// +---------------+
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnifiedHeader {
+    pub(crate) epoch_bits: u8,
+    /// Bytes of the sequence number.
+    pub(crate) sequence_len: usize,
+    /// Bytes of the header.
+    pub(crate) len: usize,
+}
+
+/// First byte of the unified headers that we write, without the epoch: S and L are set.
+const UNIFIED_16_WITH_LENGTH: u8 = 0b0010_1100;
+/// Length of the unified headers that we write.
+pub(crate) const UNIFIED_LEN: usize = 5;
+
+impl UnifiedHeader {
+    /// The header of a record that we write, its sequence number not hidden yet.
+    pub(crate) fn bytes(epoch: u16, sequence: u64, length: usize) -> [u8; UNIFIED_LEN] {
+        let mut out = [0; UNIFIED_LEN];
+        out[0] = UNIFIED_16_WITH_LENGTH | (epoch & 0b11) as u8;
+        out[1..3].copy_from_slice(&(sequence as u16).to_be_bytes());
+        out[3..].copy_from_slice(&(length as u16).to_be_bytes());
+        out
+    }
+
+    /// Reads the header at the front of `datagram`, and how long the record is.
+    fn parse(datagram: &[u8]) -> Option<(Self, usize)> {
+        let first = *datagram.first()?;
+        if first & 0b0001_0000 != 0 {
+            return None;
+        }
+        let sequence_len = if first & 0b0000_1000 != 0 { 2 } else { 1 };
+        let with_length = first & 0b0000_0100 != 0;
+        let len = 1 + sequence_len + if with_length { 2 } else { 0 };
+        let end = if with_length {
+            let length = datagram.get(len - 2..len)?;
+            len + usize::from(u16::from_be_bytes([length[0], length[1]]))
+        } else {
+            datagram.len()
+        };
+        let header = Self {
+            epoch_bits: first & 0b11,
+            sequence_len,
+            len,
+        };
+        (end >= len && end <= datagram.len() && end - len <= MAX_FRAGMENT).then_some((header, end))
+    }
+}
+
+/// Either kind of header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Header {
+    Plain(PlainHeader),
+    Unified(UnifiedHeader),
+}
+
 /// One record, cut from its datagram.
 #[derive(Debug)]
 pub(crate) struct Record {
-    pub(crate) header: PlainHeader,
+    pub(crate) header: Header,
     /// Header and fragment.
     pub(crate) bytes: BytesMut,
 }
@@ -95,6 +164,15 @@ pub(crate) enum Split {
 
 /// Cuts the first record off a datagram that is not empty.
 pub(crate) fn split(datagram: &mut BytesMut) -> Split {
+    if datagram.first().is_some_and(|first| first >> 5 == 0b001) {
+        return match UnifiedHeader::parse(datagram) {
+            Some((header, end)) => Split::Record(Record {
+                header: Header::Unified(header),
+                bytes: datagram.split_to(end),
+            }),
+            None => Split::Malformed,
+        };
+    }
     let Some(header) = datagram.first_chunk::<HEADER_LEN>() else {
         return Split::Malformed;
     };
@@ -110,15 +188,19 @@ pub(crate) fn split(datagram: &mut BytesMut) -> Split {
     let content_type = ContentType::from_code(header[0]);
     let bytes = datagram.split_to(end);
     match content_type {
-        Some(content_type) => Split::Record(Record {
-            header: PlainHeader {
+        Some(content_type) => {
+            let sequence = number & MAX_SEQUENCE;
+            let header = PlainHeader {
                 content_type,
                 epoch: (number >> 48) as u16,
-                sequence: number & MAX_SEQUENCE,
+                sequence,
                 length,
-            },
-            bytes,
-        }),
+            };
+            Split::Record(Record {
+                header: Header::Plain(header),
+                bytes,
+            })
+        }
         None => Split::Unknown,
     }
 }
@@ -143,9 +225,38 @@ mod tests {
             datagram.extend_from_slice(&tail);
             match split(&mut datagram) {
                 Split::Record(record) => {
-                    prop_assert_eq!(record.header, header);
+                    prop_assert_eq!(record.header, Header::Plain(header));
                     prop_assert_eq!(&record.bytes[HEADER_LEN..], &body[..]);
                     prop_assert_eq!(&datagram[..], &tail[..]);
+                }
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+
+        #[test]
+        fn unified_headers_are_split(epoch: u16, sequence: u64, body: Vec<u8>, tail: Vec<u8>, eight: bool, length: bool) {
+            let mut datagram = BytesMut::from(&UnifiedHeader::bytes(epoch, sequence, body.len())[..]);
+            let (sequence_len, mut len) = (if eight { 1 } else { 2 }, UNIFIED_LEN);
+            if !length {
+                datagram.truncate(3);
+                datagram[0] &= !0b100;
+                len -= 2;
+            }
+            if eight {
+                let _ = datagram.split_to(1);
+                datagram[0] = UNIFIED_16_WITH_LENGTH & !0b1000 & if length { !0 } else { !0b100 } | (epoch & 3) as u8;
+                len -= 1;
+            }
+            datagram.extend_from_slice(&body);
+            if length {
+                datagram.extend_from_slice(&tail);
+            }
+            match split(&mut datagram) {
+                Split::Record(record) => {
+                    let epoch_bits = (epoch & 3) as u8;
+                    prop_assert_eq!(record.header, Header::Unified(UnifiedHeader { epoch_bits, sequence_len, len }));
+                    prop_assert_eq!(&record.bytes[len..], &body[..]);
+                    prop_assert_eq!(datagram.len(), if length { tail.len() } else { 0 });
                 }
                 other => prop_assert!(false, "{other:?}"),
             }

@@ -37,6 +37,12 @@ impl ReplayWindow {
         }
         self.bits[word(sequence)] |= bit(sequence);
     }
+
+    /// One more than the newest number accepted: what a shortened number is completed around.
+    #[inline]
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
 }
 
 #[inline]

@@ -8,6 +8,11 @@ use super::{DecodeError, Decoded, end, put_u16, put_vec};
 pub(crate) const MAX_EXTENSIONS: usize = 64;
 /// More numbers than any peer lists in one extension.
 const MAX_LISTED: usize = 256;
+/// More key shares than any peer offers: browsers send three, one of them GREASE.
+const MAX_SHARES: usize = 16;
+
+/// A public value, behind its group.
+pub(crate) type Share = (u16, Vec<u8>);
 
 /// Type of an extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,8 @@ impl ExtensionType {
     pub(crate) const USE_SRTP: Self = Self(14);
     pub(crate) const EXTENDED_MASTER_SECRET: Self = Self(23);
     pub(crate) const SUPPORTED_VERSIONS: Self = Self(43);
+    pub(crate) const COOKIE: Self = Self(44);
+    pub(crate) const KEY_SHARE: Self = Self(51);
     pub(crate) const RENEGOTIATION_INFO: Self = Self(0xff01);
 }
 
@@ -128,6 +135,77 @@ impl Extensions {
             .transpose()
     }
 
+    /// key_share of a ClientHello: groups and public values (RFC 8446 §4.2.8). `None` if absent.
+    pub(crate) fn offered_shares(&self) -> Decoded<Option<Vec<Share>>> {
+        self.get(ExtensionType::KEY_SHARE)
+            .map(|body| {
+                let mut reader = Reader::new(body);
+                let mut list = Reader::new(reader.vec16()?);
+                end(&reader)?;
+                let mut shares: Vec<Share> = Vec::new();
+                while !list.is_empty() {
+                    let group = list.u16()?;
+                    let share = list.vec16()?;
+                    if shares.len() == MAX_SHARES || shares.iter().any(|(known, _)| *known == group) {
+                        return Err(DecodeError);
+                    }
+                    shares.push((group, share.to_vec()));
+                }
+                Ok(shares)
+            })
+            .transpose()
+    }
+
+    /// key_share of a ServerHello: one group and public value. `None` if absent.
+    pub(crate) fn server_share(&self) -> Decoded<Option<Share>> {
+        self.get(ExtensionType::KEY_SHARE)
+            .map(|body| {
+                let mut reader = Reader::new(body);
+                let share = (reader.u16()?, reader.vec16()?.to_vec());
+                end(&reader)?;
+                Ok(share)
+            })
+            .transpose()
+    }
+
+    /// key_share of a HelloRetryRequest: the group that is asked for. `None` if absent.
+    pub(crate) fn wanted_group(&self) -> Decoded<Option<u16>> {
+        self.get(ExtensionType::KEY_SHARE)
+            .map(|body| {
+                let mut reader = Reader::new(body);
+                let group = reader.u16()?;
+                end(&reader)?;
+                Ok(group)
+            })
+            .transpose()
+    }
+
+    /// cookie (RFC 8446 §4.2.2). `None` if absent.
+    pub(crate) fn cookie(&self) -> Decoded<Option<Vec<u8>>> {
+        self.get(ExtensionType::COOKIE)
+            .map(|body| {
+                let mut reader = Reader::new(body);
+                let cookie = reader.vec16()?.to_vec();
+                end(&reader)?;
+                if cookie.is_empty() {
+                    Err(DecodeError)
+                } else {
+                    Ok(cookie)
+                }
+            })
+            .transpose()
+    }
+
+    /// Puts a body in the place of an extension's, or appends it.
+    pub(crate) fn replace(&mut self, kind: ExtensionType, body: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = Vec::new();
+        body(&mut bytes);
+        match self.list.iter_mut().find(|(known, _)| *known == kind) {
+            Some((_, old)) => *old = bytes,
+            None => self.list.push((kind, bytes)),
+        }
+    }
+
     /// use_srtp (RFC 5764 §4.1.1): profiles and master key identifier. `None` if absent.
     pub(crate) fn use_srtp(&self) -> Decoded<Option<UseSrtp>> {
         self.get(ExtensionType::USE_SRTP)
@@ -188,6 +266,12 @@ pub(crate) fn numbers(body: &[u8]) -> Decoded<Vec<u16>> {
         .collect())
 }
 
+/// Writes one key share: group and public value.
+pub(crate) fn put_share(out: &mut Vec<u8>, group: u16, public_key: &[u8]) {
+    put_u16(out, group);
+    put_vec::<2>(out, |out| out.extend_from_slice(public_key));
+}
+
 pub(crate) fn put_list16(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = u16>) {
     put_vec::<2>(out, |out| numbers.into_iter().for_each(|number| put_u16(out, number)));
 }
@@ -221,6 +305,26 @@ mod tests {
         }
 
         #[test]
+        fn shares_and_cookies_round_trip(
+            shares in prop::collection::btree_map(any::<u16>(), prop::collection::vec(any::<u8>(), 0..80), 1..8),
+            cookie in prop::collection::vec(any::<u8>(), 1..80),
+        ) {
+            let shares: Vec<_> = shares.into_iter().collect();
+            let mut hello = Extensions::default();
+            hello.push(ExtensionType::KEY_SHARE, |out| {
+                put_vec::<2>(out, |out| shares.iter().for_each(|(group, share)| put_share(out, *group, share)));
+            });
+            hello.push(ExtensionType::COOKIE, |out| put_vec::<2>(out, |out| out.extend_from_slice(&cookie)));
+            prop_assert_eq!(hello.cookie(), Ok(Some(cookie)));
+            let (group, share) = shares[0].clone();
+            prop_assert_eq!(hello.offered_shares(), Ok(Some(shares)));
+            hello.replace(ExtensionType::KEY_SHARE, |out| put_share(out, group, &share));
+            prop_assert_eq!(hello.server_share(), Ok(Some((group, share))));
+            hello.replace(ExtensionType::KEY_SHARE, |out| put_u16(out, group));
+            prop_assert_eq!(hello.wanted_group(), Ok(Some(group)));
+        }
+
+        #[test]
         fn typed_bodies_round_trip(profiles in prop::collection::vec(any::<u16>(), 1..20), mki in prop::collection::vec(any::<u8>(), 0..9)) {
             let mut extensions = Extensions::default();
             let srtp = UseSrtp { profiles: profiles.clone(), mki };
@@ -232,7 +336,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_survived(bytes: Vec<u8>, kind in prop::sample::select(vec![10u16, 11, 13, 14, 43, 0xff01])) {
+        fn any_bytes_are_survived(bytes: Vec<u8>, kind in prop::sample::select(vec![10u16, 11, 13, 14, 43, 44, 51, 0xff01])) {
             let _ = Extensions::parse(&mut Reader::new(&bytes));
             let mut extensions = Extensions::default();
             extensions.push(ExtensionType(kind), |out| out.extend_from_slice(&bytes));
@@ -242,6 +346,10 @@ mod tests {
             let _ = extensions.list16(ExtensionType(kind));
             let _ = extensions.allows_uncompressed_points();
             let _ = extensions.renegotiation_info_is_initial();
+            let _ = extensions.offered_shares();
+            let _ = extensions.server_share();
+            let _ = extensions.wanted_group();
+            let _ = extensions.cookie();
         }
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod extensions;
 pub(crate) mod hello;
 pub(crate) mod messages;
+pub(crate) mod messages13;
 
 use antiphon_sansio::{Reader, Short};
 
@@ -34,6 +35,8 @@ impl MessageType {
     pub(crate) const CLIENT_HELLO: Self = Self(1);
     pub(crate) const SERVER_HELLO: Self = Self(2);
     pub(crate) const HELLO_VERIFY_REQUEST: Self = Self(3);
+    pub(crate) const NEW_SESSION_TICKET: Self = Self(4);
+    pub(crate) const ENCRYPTED_EXTENSIONS: Self = Self(8);
     pub(crate) const CERTIFICATE: Self = Self(11);
     pub(crate) const SERVER_KEY_EXCHANGE: Self = Self(12);
     pub(crate) const CERTIFICATE_REQUEST: Self = Self(13);
@@ -41,6 +44,9 @@ impl MessageType {
     pub(crate) const CERTIFICATE_VERIFY: Self = Self(15);
     pub(crate) const CLIENT_KEY_EXCHANGE: Self = Self(16);
     pub(crate) const FINISHED: Self = Self(20);
+    pub(crate) const KEY_UPDATE: Self = Self(24);
+    /// Never sent: what stands in the transcript for a ClientHello that was answered by HelloRetryRequest.
+    pub(crate) const MESSAGE_HASH: Self = Self(254);
 }
 
 /// The header of one fragment of a handshake message (RFC 6347 §4.2.2).

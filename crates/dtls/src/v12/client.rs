@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::handshake::extensions::ExtensionType;
 use crate::handshake::hello::ServerHello;
 use crate::handshake::messages::{CertificateChain, CertificateRequest, ClientKeyExchange, ServerKeyExchange};
+use crate::handshake::messages13::DOWNGRADE_SENTINEL;
 use crate::handshake::{Message, MessageType};
 use crate::layer::{Agreed, Fault, Layer};
 use crate::offer::Offer;
@@ -54,7 +55,11 @@ impl Client {
         if hello.version != ProtocolVersion::Dtls12.code() {
             return Err(Error::NoCommonVersion.into());
         }
+        if offer.offers(ProtocolVersion::Dtls13) && hello.random.ends_with(&DOWNGRADE_SENTINEL) {
+            return Err(Error::Protocol("the server has 1.3 but was asked for 1.2 (RFC 8446 §4.1.3)").into());
+        }
         let suite = CipherSuite::from_code(hello.cipher_suite)
+            .filter(|suite| suite.version() == ProtocolVersion::Dtls12)
             .filter(|suite| offer.hello.cipher_suites.contains(&suite.code()))
             .ok_or(Error::NoCommonParameters)?;
         if extensions.types().any(|kind| !offer.hello.extensions.has(kind)) {

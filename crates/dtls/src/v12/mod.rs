@@ -114,19 +114,15 @@ impl Session {
                 client_random: self.params.client_random,
                 server_random: self.params.server_random,
             },
+            traffic: None,
         }
     }
-}
-
-/// The signature schemes that we verify, best first.
-fn offered_schemes() -> impl Iterator<Item = u16> {
-    SignatureScheme::ALL.into_iter().map(SignatureScheme::code)
 }
 
 /// Checks a signature of the peer.
 fn verify(provider: Provider, key: &PeerKey, message: &[u8], signed: &Signed) -> Result<(), Error> {
     let scheme = SignatureScheme::from_code(signed.scheme).ok_or(Error::NoCommonParameters)?;
-    if kind_of(scheme) != key.kind {
+    if PublicKeyKind::of(scheme) != key.kind {
         return Err(Error::BadSignature);
     }
     provider
@@ -142,13 +138,4 @@ fn sign(layer: &Layer, message: &[u8]) -> Result<Signed, Error> {
         scheme: key.scheme().code(),
         signature,
     })
-}
-
-/// The kind of key that signs by a scheme.
-fn kind_of(scheme: SignatureScheme) -> PublicKeyKind {
-    match scheme {
-        SignatureScheme::EcdsaSecp256r1Sha256 | SignatureScheme::EcdsaSecp384r1Sha384 => PublicKeyKind::Ecdsa,
-        SignatureScheme::Ed25519 => PublicKeyKind::Ed25519,
-        _ => PublicKeyKind::Rsa,
-    }
 }

@@ -1,14 +1,16 @@
 use antiphon_crypto::{KeyExchange, NamedGroup, constant_time_eq};
 
-use super::{EPOCH, Params, Session, kind_of, offered_schemes, sign, verify};
-use crate::certificate::PeerKey;
+use super::{EPOCH, Params, Session, sign, verify};
+use crate::certificate::{PeerKey, PublicKeyKind};
 use crate::config::{CipherSuite, ProtocolVersion, Role, SrtpProfile};
 use crate::error::Error;
 use crate::handshake::extensions::{ExtensionType, Extensions, UseSrtp};
 use crate::handshake::hello::{ClientHello, RANDOM_LEN, ServerHello};
 use crate::handshake::messages::{CertificateChain, CertificateRequest, ClientKeyExchange, ServerKeyExchange, Signed};
+use crate::handshake::messages13::DOWNGRADE_SENTINEL;
 use crate::handshake::{Message, MessageType, put_vec};
 use crate::layer::{Agreed, Fault, Layer};
+use crate::offer::offered_schemes;
 
 /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 §3.3).
 const RENEGOTIATION_SCSV: u16 = 0x00ff;
@@ -50,7 +52,9 @@ impl Server {
             .config
             .cipher_suites
             .iter()
-            .filter(|suite| suite.version() == ProtocolVersion::Dtls12 && suite.takes_key(kind_of(our_scheme)))
+            .filter(|suite| {
+                suite.version() == ProtocolVersion::Dtls12 && suite.takes_key(PublicKeyKind::of(our_scheme))
+            })
             .find(|suite| hello.cipher_suites.contains(&suite.code()))
             .ok_or(Error::NoCommonParameters)?;
         // A client without supported_groups takes any (RFC 8422 §4).
@@ -77,6 +81,10 @@ impl Server {
             .add(message.msg_type, message.message_seq, &message.body);
         let mut server_random = [0; RANDOM_LEN];
         layer.rng.fill(&mut server_random);
+        if layer.config.versions.allow(ProtocolVersion::Dtls13) {
+            // Protected by our signature: a client that offered 1.3 sees that somebody took the offer away.
+            server_random[RANDOM_LEN - DOWNGRADE_SENTINEL.len()..].copy_from_slice(&DOWNGRADE_SENTINEL);
+        }
         let params = Params {
             suite,
             client_random: hello.random,

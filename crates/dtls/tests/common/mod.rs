@@ -2,10 +2,13 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs)]
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_dtls::{Certificate, CertificateParams, Config, Connected, Connection, Error, Event, HashAlgorithm, Role};
+use antiphon_dtls::{
+    Certificate, CertificateParams, Config, Connected, Connection, Error, Event, HashAlgorithm, Role, Versions,
+};
 use antiphon_sansio::{Rng, TransmitBuf};
 use bytes::BytesMut;
 
@@ -21,8 +24,41 @@ pub fn certificate() -> Arc<Certificate> {
     Arc::new(Certificate::generate(&CertificateParams::default()).unwrap())
 }
 
+thread_local! {
+    /// Each test runs in a thread of its own, once for each version.
+    static VERSIONS: Cell<Versions> = const { Cell::new(Versions::Dtls12) };
+}
+
+/// Which versions the configurations of this test allow.
+pub fn speak(versions: Versions) {
+    VERSIONS.set(versions);
+}
+
+pub fn is_13() -> bool {
+    VERSIONS.get() == Versions::Dtls13
+}
+
 pub fn config() -> Config {
-    Config::new(certificate())
+    config_with(certificate())
+}
+
+pub fn config_with(certificate: Arc<Certificate>) -> Config {
+    let mut config = Config::new(certificate);
+    config.versions = VERSIONS.get();
+    config
+}
+
+/// Makes two tests of each function: one speaks DTLS 1.2, the other 1.3.
+#[macro_export]
+macro_rules! for_both_versions {
+    ($($name:ident)*) => {
+        mod dtls_12 {
+            $(#[test] fn $name() { super::common::speak(antiphon_dtls::Versions::Dtls12); super::$name(); })*
+        }
+        mod dtls_13 {
+            $(#[test] fn $name() { super::common::speak(antiphon_dtls::Versions::Dtls13); super::$name(); })*
+        }
+    };
 }
 
 /// One end, and what came out of it.

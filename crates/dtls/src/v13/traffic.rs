@@ -1,0 +1,92 @@
+use antiphon_crypto::Secret;
+
+use super::key_schedule::{next_secret, protection};
+use crate::config::CipherSuite;
+use crate::error::Error;
+use crate::handshake::messages13::parse_key_update;
+use crate::handshake::{Message, MessageType};
+use crate::layer::{Fault, Layer};
+
+/// Records after which we take new keys. AES-GCM allows 2^24.5 (RFC 9147 §4.5.3).
+const KEY_UPDATE_AFTER: u64 = 1 << 23;
+
+/// What goes on after the handshake: the secrets of both directions, and their renewal (RFC 9147 §8).
+pub(crate) struct Traffic {
+    suite: CipherSuite,
+    local: Secret,
+    remote: Secret,
+    /// We have sent KeyUpdate and wait for its acknowledgement, before which the new keys are not used.
+    updating: bool,
+}
+
+impl Traffic {
+    pub(crate) fn new(suite: CipherSuite, local: Secret, remote: Secret) -> Self {
+        Self {
+            suite,
+            local,
+            remote,
+            updating: false,
+        }
+    }
+
+    /// Takes a message that came after the handshake. All are acknowledged at once.
+    pub(crate) fn handle(&mut self, layer: &mut Layer, message: &Message) -> Result<(), Fault> {
+        match message.msg_type {
+            MessageType::KEY_UPDATE => {
+                let requested = parse_key_update(&message.body)?;
+                let newest = layer.newest_read_epoch();
+                if message.epoch != newest {
+                    return Err(Fault::Malformed);
+                }
+                let provider = layer.config.provider;
+                let epoch = newest.checked_add(1).ok_or(Error::Exhausted)?;
+                self.remote = next_secret(provider, self.suite.hash(), &self.remote)?;
+                layer.receive_in(epoch, protection(provider, self.suite, &self.remote)?);
+                layer.forget_before(epoch);
+                layer.acknowledge_now();
+                if requested {
+                    self.update(layer, false);
+                }
+                Ok(())
+            }
+            // We offer no resumption; who sends a ticket nevertheless is told that it arrived.
+            MessageType::NEW_SESSION_TICKET => {
+                layer.acknowledge_now();
+                Ok(())
+            }
+            _ => Err(Fault::Malformed),
+        }
+    }
+
+    /// Begins to renew our own keys, and asks the peer to renew its, unless that is on its way.
+    pub(crate) fn update(&mut self, layer: &mut Layer, request: bool) {
+        if self.updating {
+            return;
+        }
+        self.updating = true;
+        if layer.flight.is_empty() {
+            layer.flight.begin(true);
+        }
+        layer.send_unrecorded(MessageType::KEY_UPDATE, vec![u8::from(request)]);
+    }
+
+    /// Renews keys long before they are worn out.
+    pub(crate) fn update_if_worn(&mut self, layer: &mut Layer) {
+        if layer.send_position().1 >= KEY_UPDATE_AFTER {
+            self.update(layer, false);
+        }
+    }
+
+    /// All that we sent has been acknowledged.
+    pub(crate) fn acknowledged(&mut self, layer: &mut Layer) -> Result<(), Error> {
+        if std::mem::take(&mut self.updating) {
+            let provider = layer.config.provider;
+            let epoch = layer.send_position().0.checked_add(1).ok_or(Error::Exhausted)?;
+            self.local = next_secret(provider, self.suite.hash(), &self.local)?;
+            layer.prepare_send_in(epoch, protection(provider, self.suite, &self.local)?);
+            layer.switch_send_to(epoch);
+            layer.forget_sent_before(epoch);
+        }
+        Ok(())
+    }
+}
