@@ -36,14 +36,22 @@ pub const MAX_EVENTS: usize = 2048;
 pub(crate) struct IceRestart {
     /// Credentials that a description was made with, but not set yet.
     pub(crate) next: Option<Credentials>,
-    /// The exchange under way has begun our new generation.
-    pub(crate) begun: bool,
+    /// Our user name fragment when the last exchange ended.
+    pub(crate) stable: Option<String>,
     /// The peer's new generation, which waits for ours: its offer restarts ICE, our answer is not set.
     pub(crate) remote: Option<RemoteTransport>,
     /// The candidates of that generation.
     pub(crate) candidates: Vec<antiphon_ice::Candidate>,
     /// Whether it has no more.
     pub(crate) end_of_candidates: bool,
+}
+
+impl IceRestart {
+    pub(crate) fn forget_remote(&mut self) {
+        self.remote = None;
+        self.candidates.clear();
+        self.end_of_candidates = false;
+    }
 }
 
 /// `RTCPeerConnection`, without sockets, clocks and threads.
@@ -313,7 +321,7 @@ impl PeerConnection {
         self.open()?;
         let described = self.negotiator.local_description().is_some();
         let restart = options.ice_restart || self.negotiator.ice_restart_wanted();
-        let transport = self.local_transport(restart && described && !self.restart.begun);
+        let transport = self.local_transport(restart && described && !self.restarted());
         let offer = self.negotiator.create_offer(&options, &transport)?;
         Ok(self.created(SdpType::Offer, &offer))
     }
@@ -325,7 +333,7 @@ impl PeerConnection {
     pub fn create_answer(&mut self) -> Result<RtcSessionDescription, Error> {
         self.open()?;
         let restart = self.negotiator.answer_needs_new_credentials();
-        let transport = self.local_transport(restart && !self.restart.begun);
+        let transport = self.local_transport(restart && !self.restarted());
         let answer = self.negotiator.create_answer(&transport)?;
         Ok(self.created(SdpType::Answer, &answer))
     }

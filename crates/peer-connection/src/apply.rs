@@ -21,7 +21,7 @@ impl PeerConnection {
             self.push(Event::SignalingStateChange(plan.signaling_state));
         }
         self.forget_negotiation_needed();
-        self.apply_transport(now, &plan.transport, stable);
+        self.apply_transport(now, &plan.transport);
         for candidate in &plan.candidates {
             // A candidate of the description that does not parse is passed over, like an unknown line.
             let _ = self.add_remote_candidate(now, candidate);
@@ -40,13 +40,13 @@ impl PeerConnection {
         }
         self.start_data(now);
         if stable {
-            self.restart.begun = false;
+            self.restart.stable = plan.transport.local.map(|local| local.ufrag);
             self.check_negotiation_needed();
         }
         self.pump(now);
     }
 
-    fn apply_transport(&mut self, now: Instant, plan: &TransportPlan, stable: bool) {
+    fn apply_transport(&mut self, now: Instant, plan: &TransportPlan) {
         if plan.ice_role != self.planned_role
             && let Some(role) = plan.ice_role
         {
@@ -67,37 +67,12 @@ impl PeerConnection {
             self.transport.forget_known_path();
             self.local_candidates.clear();
             self.restart.next = None;
-            self.restart.begun = true;
-            // A rollback has taken our restart back: the peer's generation is still the one that it was.
-            if stable
-                && !plan.remote_changed
-                && let Some(remote) = &plan.remote
-            {
-                self.set_remote_ice(now, remote);
-            }
         }
-        if let Some(remote) = plan.remote.as_ref().filter(|_| plan.remote_changed) {
-            self.transport.set_fingerprints(now, &remote.fingerprints);
-            // Our generation ends with our answer: until then the old path carries everything, and the new generation waits.
-            if plan.remote_ice_restart && !self.restart.begun {
-                self.restart.remote = Some(remote.clone());
-                self.restart.candidates.clear();
-                self.restart.end_of_candidates = false;
-            } else {
-                self.restart.remote = None;
-                self.set_remote_ice(now, remote);
+        if let Some(remote) = &plan.remote {
+            if plan.remote_changed {
+                self.transport.set_fingerprints(now, &remote.fingerprints);
             }
-        }
-        if self.restart.begun
-            && let Some(remote) = self.restart.remote.take()
-        {
-            self.set_remote_ice(now, &remote);
-            for candidate in std::mem::take(&mut self.restart.candidates) {
-                self.transport.agent.add_remote_candidate(now, candidate);
-            }
-            if std::mem::take(&mut self.restart.end_of_candidates) {
-                self.transport.agent.end_of_remote_candidates(now);
-            }
+            self.apply_remote_ice(now, plan, remote);
         }
         if plan.gather {
             self.transport.agent.gather(now);
@@ -111,6 +86,47 @@ impl PeerConnection {
                 },
             );
         }
+    }
+
+    /// The peer's generation follows ours: a restart that it offers waits for our answer, and until then the old path carries
+    /// everything.
+    fn apply_remote_ice(&mut self, now: Instant, plan: &TransportPlan, remote: &RemoteTransport) {
+        let restarted = self.restarted();
+        let known = self.transport.agent.remote_credentials();
+        if known.is_some_and(|known| known.ufrag == remote.ice.ufrag && known.password == remote.ice.pwd) {
+            self.restart.forget_remote();
+            self.transport.agent.set_remote_lite(remote.lite);
+        } else if plan.remote_ice_restart && !restarted {
+            self.restart.forget_remote();
+            self.restart.remote = Some(remote.clone());
+        } else if self
+            .restart
+            .remote
+            .as_ref()
+            .is_some_and(|waiting| waiting.ice == remote.ice)
+        {
+            if restarted {
+                self.set_remote_ice(now, remote);
+                for candidate in std::mem::take(&mut self.restart.candidates) {
+                    self.transport.agent.add_remote_candidate(now, candidate);
+                }
+                if self.restart.end_of_candidates {
+                    self.transport.agent.end_of_remote_candidates(now);
+                }
+                self.restart.forget_remote();
+            }
+        } else if plan.remote_changed || !restarted {
+            // Without a restart of ours the peer's credentials are in force: for the first time, or again because a rollback
+            // has taken our restart back.
+            self.restart.forget_remote();
+            self.set_remote_ice(now, remote);
+        }
+    }
+
+    /// Whether the exchange under way has begun a new generation of ours.
+    pub(crate) fn restarted(&self) -> bool {
+        let stable = self.restart.stable.as_deref();
+        stable.is_some_and(|stable| stable != self.local_ufrag())
     }
 
     fn set_remote_ice(&mut self, now: Instant, remote: &RemoteTransport) {

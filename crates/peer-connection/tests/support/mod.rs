@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use antiphon_jsep::JsepError;
 use antiphon_netsim::{HostId, LinkConfig, Machine, Network, PeerId, Simulation, SocketId};
 use antiphon_peer_connection::{
-    Certificate, CertificateParams, ClockAnchor, DataChannelId, Datagram, Event, IoEvent, IoRequest, Local, Message,
-    PeerConnection, Rng, RtcConfiguration, RtcPeerConnectionState, RtcSessionDescription, RtcStats, Transmit,
+    Certificate, CertificateParams, ClockAnchor, DataChannelId, Datagram, Error, Event, IoEvent, IoRequest, Local,
+    Message, PeerConnection, Rng, RtcConfiguration, RtcPeerConnectionState, RtcSessionDescription, RtcStats, Transmit,
     TransmitBuf,
 };
 
@@ -200,8 +201,18 @@ impl Pair {
                         && !self.pc(1 - at).is_closed()
                     {
                         let candidate = candidate.clone();
-                        self.call(1 - at, |pc, now| pc.add_ice_candidate(now, candidate))
-                            .unwrap();
+                        let added = self.call(1 - at, |pc, now| pc.add_ice_candidate(now, candidate));
+                        // The other end may not have heard of this generation, or section, and never will.
+                        assert!(
+                            matches!(
+                                added,
+                                Ok(())
+                                    | Err(Error::Signaling(
+                                        JsepError::CandidateGeneration | JsepError::CandidateSection
+                                    ))
+                            ),
+                            "{added:?}"
+                        );
                     }
                     if event == Event::NegotiationNeeded && self.automatic {
                         self.negotiate(at);
