@@ -173,6 +173,7 @@ fn machines(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
         "machine_ice",
         "machine_media",
         "machine_sctp",
+        "machine_turn",
     ] {
         for (name, operations) in [
             ("peace", &deliver),

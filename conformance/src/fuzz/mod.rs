@@ -12,6 +12,7 @@ mod jsep;
 mod media;
 mod pair;
 mod sctp;
+mod turn;
 
 /// A target: its name, which is its corpus folder's too, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("machine_jsep", jsep::machine),
     ("machine_media", media::machine),
     ("machine_sctp", sctp::machine),
+    ("machine_turn", turn::machine),
     ("roundtrip_sdp", decode::roundtrip_sdp),
     ("roundtrip_srtp", decode::roundtrip_srtp),
 ];
