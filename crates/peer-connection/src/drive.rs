@@ -157,10 +157,20 @@ impl PeerConnection {
     /// Each call writes one datagram. Datagrams of equal size that follow each other to one destination mostly lie side by
     /// side in `out`, so the driver can hand a run of them to the kernel as one.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        out.set_max_segment(self.mtu);
+        // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave what
+        // does not fit unsent without anybody knowing.
+        let largest = self.max_media_datagram();
+        out.set_max_segment(largest);
         if !out.has_room() {
             return None;
         }
+        out.set_max_segment(self.mtu);
+        let transmit = self.poll_layers(now, out);
+        out.set_max_segment(largest);
+        transmit
+    }
+
+    fn poll_layers(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         loop {
             out.set_path_room(0, 0);
             if let Some(transmit) = self.transport.agent.poll_transmit(now, out) {

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    DataChannelId, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration, RtcDataChannelInit,
-    RtcIceConnectionState, RtcIceServer, RtcIceTransportPolicy, RtcPeerConnectionState, RtcStats, Settings,
-    TransceiverId,
+    DataChannelId, DtlsVersions, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
+    RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, RtcIceServer, RtcIceTransportPolicy,
+    RtcPeerConnectionState, RtcStats, Settings, TransceiverId,
 };
 use support::Pair;
 
@@ -192,4 +192,40 @@ fn a_path_that_goes_away_and_comes_back() {
     });
     let message = pair.call(1, |pc, _| pc.read(other));
     assert_eq!(message, Some(Message::text("again")));
+}
+
+#[test]
+fn over_dtls_1_3() {
+    for (seed, both) in (0..20).flat_map(|seed| [(seed, true), (seed, false)]) {
+        // Where one end does not have it, the older version is agreed on.
+        let configuration = |at: usize| RtcConfiguration {
+            settings: Settings {
+                dtls_versions: match (at, both) {
+                    (1, false) => DtlsVersions::Dtls12,
+                    _ => DtlsVersions::Dtls12And13,
+                },
+                ..Settings::default()
+            },
+            ..RtcConfiguration::default()
+        };
+        let link = LinkConfig {
+            loss: (seed % 4) as f64 * 0.05,
+            ..LinkConfig::default()
+        };
+        let mut pair = Pair::with_each(seed, link, addresses(), configuration);
+        let offerer = (seed % 2) as usize;
+        let started = start(&mut pair, offerer);
+        if seed % 4 == 0 {
+            use_it(&mut pair, offerer, started);
+        }
+        let version = if both { "FEFC" } else { "FEFD" };
+        for at in 0..2 {
+            let report = pair.pc(at).get_stats(pair.net.now());
+            assert_eq!(report.transport().unwrap().tls_version.as_deref(), Some(version));
+        }
+        pair.call(offerer, |pc, now| pc.close(now));
+        assert!(pair.run_until(Duration::from_secs(5), |pair| {
+            seed % 4 > 0 || pair.pc(1 - offerer).dtls_state() == RtcDtlsTransportState::Closed
+        }));
+    }
 }
