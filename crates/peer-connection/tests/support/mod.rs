@@ -34,7 +34,7 @@ impl Peer {
         while let Some(request) = self.pc.poll_io() {
             match request {
                 IoRequest::ListInterfaces => self.pc.handle_io(now, IoEvent::Interfaces(vec![self.address])),
-                IoRequest::BindUdp { request, addr } => {
+                IoRequest::BindUdp { request, addr, .. } => {
                     let event = match network.bind(host, addr) {
                         Some(socket) => IoEvent::UdpBound {
                             request,
