@@ -6,12 +6,13 @@ use bytes::Bytes;
 use crate::{ChannelInit, Priority};
 
 /// Payload protocol identifiers (RFC 8831 §8).
-pub(crate) mod ppid {
-    pub(crate) const DCEP: u32 = 50;
-    pub(crate) const STRING: u32 = 51;
-    pub(crate) const BINARY: u32 = 53;
-    pub(crate) const STRING_EMPTY: u32 = 56;
-    pub(crate) const BINARY_EMPTY: u32 = 57;
+pub mod ppid {
+    #![allow(missing_docs)]
+    pub const DCEP: u32 = 50;
+    pub const STRING: u32 = 51;
+    pub const BINARY: u32 = 53;
+    pub const STRING_EMPTY: u32 = 56;
+    pub const BINARY_EMPTY: u32 = 57;
 }
 
 const ACK: u8 = 2;
@@ -28,14 +29,16 @@ const UNORDERED: u8 = 0x80;
 /// |     protocol ...                                |
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Dcep {
+pub enum Dcep {
+    /// Opens a channel.
     Open(ChannelInit),
+    /// Confirms that it is open.
     Ack,
 }
 
 impl Dcep {
     /// Reads a message; `None` if it is none.
-    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
         let (kind, body) = bytes.split_first()?;
         match *kind {
             // A few stacks append bytes to the ACK: there is nothing in them.
@@ -73,7 +76,7 @@ impl Dcep {
     }
 
     /// The message's bytes. Label and protocol have at most 65535 bytes each.
-    pub(crate) fn write(&self) -> Bytes {
+    pub fn write(&self) -> Bytes {
         let Self::Open(init) = self else {
             return Bytes::from_static(&[ACK]);
         };

@@ -4,7 +4,7 @@
 mod channel;
 mod channels;
 mod config;
-mod dcep;
+pub mod dcep;
 mod error;
 mod event;
 mod ids;
