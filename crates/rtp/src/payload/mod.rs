@@ -8,6 +8,7 @@
 pub mod g711;
 pub mod keyframe;
 pub mod opus;
+pub mod red;
 pub mod vp8;
 
 use std::ops::Range;
