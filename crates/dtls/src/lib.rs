@@ -12,6 +12,7 @@ mod error;
 mod exporter;
 mod flight;
 mod handshake;
+pub mod inspect;
 mod layer;
 mod negotiation;
 mod offer;

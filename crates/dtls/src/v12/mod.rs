@@ -15,7 +15,7 @@ use crate::handshake::messages::Signed;
 use crate::layer::{Agreed, Layer};
 
 /// The epoch of everything protected: there is no renegotiation, so there is no other.
-const EPOCH: u16 = 1;
+pub(crate) const EPOCH: u16 = 1;
 const MASTER_LEN: usize = 48;
 const VERIFY_DATA_LEN: usize = 12;
 
@@ -57,49 +57,26 @@ impl Session {
         Self { params, group, master }
     }
 
-    /// The keys of both directions (RFC 5246 §6.3): ours, and the peer's.
+    /// The keys of both directions: ours, and the peer's.
     fn protections(&self, provider: Provider, role: Role) -> Result<(Protection, Protection), Error> {
-        let suite = self.params.suite;
-        let (key_len, iv_len) = (suite.aead().key_len(), Protection::iv_len(suite));
-        let mut block = Secret::zeros(2 * (key_len + iv_len));
-        let seed: &[&[u8]] = &[&self.params.server_random, &self.params.client_random];
-        tls12_prf(
-            provider,
-            suite.hash(),
-            self.master.as_bytes(),
-            b"key expansion",
-            seed,
-            block.as_bytes_mut(),
-        );
-        let (keys, ivs) = block.as_bytes().split_at(2 * key_len);
-        let (client_key, server_key) = keys.split_at(key_len);
-        let (client_iv, server_iv) = ivs.split_at(iv_len);
-        let client = Protection::v12(provider, suite, client_key, client_iv)?;
-        let server = Protection::v12(provider, suite, server_key, server_iv)?;
+        let Params {
+            suite,
+            client_random,
+            server_random,
+            ..
+        } = &self.params;
+        let (client, server) = key_block(provider, *suite, &self.master, client_random, server_random)?;
         Ok(match role {
             Role::Client => (client, server),
             Role::Server => (server, client),
         })
     }
 
-    /// What Finished of `sender` says about the transcript so far (RFC 5246 §7.4.9).
+    /// What Finished of `sender` says about the transcript so far.
     fn verify_data(&self, layer: &Layer, sender: Role) -> [u8; VERIFY_DATA_LEN] {
         let provider = layer.config.provider;
         let hash: Digest = layer.transcript.hash(provider, self.params.suite.hash());
-        let label: &[u8] = match sender {
-            Role::Client => b"client finished",
-            Role::Server => b"server finished",
-        };
-        let mut out = [0; VERIFY_DATA_LEN];
-        tls12_prf(
-            provider,
-            self.params.suite.hash(),
-            self.master.as_bytes(),
-            label,
-            &[hash.as_bytes()],
-            &mut out,
-        );
-        out
+        verify_data(provider, self.params.suite, &self.master, &hash, sender)
     }
 
     fn agreed(self) -> Agreed {
@@ -117,6 +94,52 @@ impl Session {
             traffic: None,
         }
     }
+}
+
+/// The keys of both directions (RFC 5246 §6.3): the client's, and the server's.
+pub(crate) fn key_block(
+    provider: Provider,
+    suite: CipherSuite,
+    master: &Secret,
+    client_random: &[u8; RANDOM_LEN],
+    server_random: &[u8; RANDOM_LEN],
+) -> Result<(Protection, Protection), Error> {
+    let (key_len, iv_len) = (suite.aead().key_len(), Protection::iv_len(suite));
+    let mut block = Secret::zeros(2 * (key_len + iv_len));
+    let seed: &[&[u8]] = &[server_random, client_random];
+    let hash = suite.hash();
+    tls12_prf(
+        provider,
+        hash,
+        master.as_bytes(),
+        b"key expansion",
+        seed,
+        block.as_bytes_mut(),
+    );
+    let (keys, ivs) = block.as_bytes().split_at(2 * key_len);
+    let (client_key, server_key) = keys.split_at(key_len);
+    let (client_iv, server_iv) = ivs.split_at(iv_len);
+    let client = Protection::v12(provider, suite, client_key, client_iv)?;
+    let server = Protection::v12(provider, suite, server_key, server_iv)?;
+    Ok((client, server))
+}
+
+/// What Finished of `sender` says about a transcript (RFC 5246 §7.4.9).
+pub(crate) fn verify_data(
+    provider: Provider,
+    suite: CipherSuite,
+    master: &Secret,
+    transcript: &Digest,
+    sender: Role,
+) -> [u8; VERIFY_DATA_LEN] {
+    let label: &[u8] = match sender {
+        Role::Client => b"client finished",
+        Role::Server => b"server finished",
+    };
+    let mut out = [0; VERIFY_DATA_LEN];
+    let seed: &[&[u8]] = &[transcript.as_bytes()];
+    tls12_prf(provider, suite.hash(), master.as_bytes(), label, seed, &mut out);
+    out
 }
 
 /// Checks a signature of the peer.

@@ -20,8 +20,8 @@ use key_schedule::{ApplicationSecrets, HandshakeSecrets, finished, protection};
 use traffic::Traffic;
 
 /// The epoch of the protected part of the handshake, and the first of application data (RFC 9147 §6.1).
-const HANDSHAKE_EPOCH: u16 = 2;
-const APPLICATION_EPOCH: u16 = 3;
+pub(crate) const HANDSHAKE_EPOCH: u16 = 2;
+pub(crate) const APPLICATION_EPOCH: u16 = 3;
 
 /// What both hellos have agreed on, and the secrets from it.
 pub(crate) struct Session {
