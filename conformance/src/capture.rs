@@ -1,11 +1,12 @@
 //! Reads packet captures into UDP datagrams.
 
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use etherparse::defrag::IpDefragPool;
+use etherparse::{IpNumber, NetSlice, SlicedPacket, TransportSlice, UdpSlice};
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
 /// One UDP datagram of a capture.
@@ -38,9 +39,11 @@ pub fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// All UDP datagrams of a pcap or pcapng file, in file order. What is not UDP over IP is left out.
+/// All UDP datagrams of a pcap or pcapng file, in file order. IP fragments are put together; what is not UDP over IP is left
+/// out.
 pub fn read(file: &Path) -> Result<Vec<Datagram>, CaptureError> {
     let mut datagrams = Vec::new();
+    let mut fragments = IpDefragPool::<(), ()>::new();
     for (at, link, bytes) in frames(file)? {
         let parsed = match link {
             Linktype::ETHERNET => SlicedPacket::from_ethernet(&bytes),
@@ -49,20 +52,30 @@ pub fn read(file: &Path) -> Result<Vec<Datagram>, CaptureError> {
             _ => continue,
         };
         let Ok(packet) = parsed else { continue };
-        let Some(TransportSlice::Udp(udp)) = packet.transport else {
-            continue;
-        };
-        let (source, destination) = match packet.net {
+        let (source, destination): (IpAddr, IpAddr) = match &packet.net {
             Some(NetSlice::Ipv4(ip)) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
             Some(NetSlice::Ipv6(ip)) => (ip.header().source_addr().into(), ip.header().destination_addr().into()),
             _ => continue,
         };
-        datagrams.push(Datagram {
+        let datagram = |udp: &UdpSlice<'_>| Datagram {
             at,
             source: SocketAddr::new(source, udp.source_port()),
             destination: SocketAddr::new(destination, udp.destination_port()),
             payload: udp.payload().to_vec(),
-        });
+        };
+        match fragments.process_sliced_packet(&packet, (), ()) {
+            Ok(Some(whole)) if whole.ip_number == IpNumber::UDP => {
+                if let Ok(udp) = UdpSlice::from_slice(&whole.payload) {
+                    datagrams.push(datagram(&udp));
+                }
+            }
+            Ok(None) if !packet.is_ip_payload_fragmented() => {
+                if let Some(TransportSlice::Udp(udp)) = &packet.transport {
+                    datagrams.push(datagram(udp));
+                }
+            }
+            _ => {}
+        }
     }
     Ok(datagrams)
 }

@@ -3,3 +3,7 @@
 
 pub mod capture;
 pub mod fuzz;
+pub mod keylog;
+pub mod media;
+pub mod replay;
+pub mod session;

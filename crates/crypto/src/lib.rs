@@ -3,7 +3,6 @@
 
 mod algorithm;
 mod error;
-mod hybrid;
 mod kdf;
 mod mac;
 #[cfg(feature = "null")]

@@ -1,0 +1,254 @@
+//! Decrypted RTP of one end: header extensions checked, frames put together.
+
+use std::collections::BTreeMap;
+
+use antiphon_rtp::ParseError;
+use antiphon_rtp::extension::{Map, Values};
+use antiphon_rtp::packet::{Header, Packet};
+use antiphon_rtp::payload::{Format, red};
+use antiphon_sansio::{Bytes, Unwrapper16};
+
+use crate::session::Codec;
+
+/// What was wrong with an RTP packet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MediaError {
+    /// Header or payload descriptor.
+    #[error("RTP: {0}")]
+    Parse(#[from] ParseError),
+    /// An identifier that no description maps.
+    #[error("header extension {0} was not negotiated")]
+    UnknownExtension(u8),
+    /// An extension that we know, whose value we did not read.
+    #[error("the value of header extension {0} was not read")]
+    Unread(u8),
+    /// A payload type that no description maps.
+    #[error("payload type {0} was not negotiated")]
+    UnknownPayloadType(u8),
+}
+
+/// What was counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MediaCounts {
+    /// Elements of header extensions, all negotiated.
+    pub elements: usize,
+    /// Those whose meaning we know, each of them read.
+    pub elements_known: usize,
+    /// Packets of the retransmission format with a packet inside.
+    pub retransmissions: usize,
+    /// Packets without payload: padding, to probe the path.
+    pub padding: usize,
+    /// Packets of redundant data; each holds one of another format.
+    pub red: usize,
+    /// Packets of ULPFEC.
+    pub repair: usize,
+    /// Opus packets.
+    pub opus: usize,
+    /// VP8 packets.
+    pub vp8: usize,
+}
+
+/// A packet kept for frames.
+#[derive(Clone, Debug)]
+struct Piece {
+    timestamp: u32,
+    marker: bool,
+    payload: Bytes,
+    format: Format,
+}
+
+/// A frame put together from a source.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    /// Media clock.
+    pub timestamp: u32,
+    /// Whether it can be decoded alone.
+    pub key_frame: bool,
+    /// The frame, without payload descriptors.
+    pub data: Vec<u8>,
+}
+
+/// The frames of one source.
+#[derive(Clone, Debug, Default)]
+pub struct Frames {
+    /// Whole frames, in order.
+    pub frames: Vec<Frame>,
+    /// Packets that are in none of them.
+    pub left_over: usize,
+}
+
+/// What one end sends.
+#[derive(Debug)]
+pub struct Media {
+    map: Map,
+    uris: BTreeMap<u8, String>,
+    codecs: BTreeMap<u8, Codec>,
+    repeats: BTreeMap<u32, u32>,
+    unwrappers: BTreeMap<u32, Unwrapper16>,
+    sources: BTreeMap<u32, BTreeMap<u64, Option<Piece>>>,
+    /// What was counted.
+    pub counts: MediaCounts,
+}
+
+impl Media {
+    /// `codecs` are those that the receiver has described, `repeats` says which source retransmits for which.
+    pub fn new(
+        (map, uris): (Map, BTreeMap<u8, String>),
+        codecs: BTreeMap<u8, Codec>,
+        repeats: BTreeMap<u32, u32>,
+    ) -> Self {
+        Self {
+            map,
+            uris,
+            codecs,
+            repeats,
+            unwrappers: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            counts: MediaCounts::default(),
+        }
+    }
+
+    /// Takes a decrypted packet.
+    pub fn handle_rtp(&mut self, bytes: &Bytes) -> Result<(), MediaError> {
+        let packet = Packet::parse(bytes)?;
+        self.check_extensions(&packet)?;
+        let header = packet.header;
+        let codec = self.codecs.get(&header.payload_type);
+        let codec = codec
+            .ok_or(MediaError::UnknownPayloadType(header.payload_type))?
+            .clone();
+        let payload = bytes.slice(packet.payload_range());
+        if payload.is_empty() {
+            self.counts.padding += 1;
+            self.keep(header.ssrc, header.sequence, None);
+        } else if codec.name.eq_ignore_ascii_case("rtx") {
+            let original = codec
+                .repeats
+                .ok_or(MediaError::UnknownPayloadType(header.payload_type))?;
+            // RFC 4588 §4: the original sequence number stands before the original payload.
+            let number = *payload.first_chunk::<2>().ok_or(ParseError::Short)?;
+            self.counts.retransmissions += 1;
+            if let Some(source) = self.repeats.get(&header.ssrc).copied() {
+                let piece = self.piece(&header, original, payload.slice(2..))?;
+                self.keep(source, u16::from_be_bytes(number), piece);
+            }
+        } else {
+            let piece = self.piece(&header, header.payload_type, payload)?;
+            match piece.as_ref().map(|piece| piece.format) {
+                Some(Format::Opus) => self.counts.opus += 1,
+                Some(Format::Vp8) => self.counts.vp8 += 1,
+                _ => {}
+            }
+            self.keep(header.ssrc, header.sequence, piece);
+        }
+        Ok(())
+    }
+
+    /// What a payload of that type is to a frame; unwraps redundant data. `None` for repair data and the like.
+    fn piece(&mut self, header: &Header, payload_type: u8, payload: Bytes) -> Result<Option<Piece>, MediaError> {
+        let codec = self
+            .codecs
+            .get(&payload_type)
+            .ok_or(MediaError::UnknownPayloadType(payload_type))?;
+        if codec.name.eq_ignore_ascii_case("red") {
+            self.counts.red += 1;
+            let blocks = red::parse(&payload)?;
+            let Some(primary) = blocks.last() else { return Ok(None) };
+            return self.piece(header, primary.payload_type, payload.slice_ref(primary.payload));
+        }
+        if codec.name.eq_ignore_ascii_case("ulpfec") {
+            self.counts.repair += 1;
+            return Ok(None);
+        }
+        let format = codec.format;
+        format.inspect(&payload)?;
+        Ok(Some(Piece {
+            timestamp: header.timestamp,
+            marker: header.marker,
+            payload,
+            format,
+        }))
+    }
+
+    fn keep(&mut self, ssrc: u32, sequence: u16, piece: Option<Piece>) {
+        let index = self.unwrappers.entry(ssrc).or_default().unwrap(sequence.into());
+        self.sources.entry(ssrc).or_default().entry(index).or_insert(piece);
+    }
+
+    /// The VP8 frames of each source that has some.
+    pub fn vp8_frames(&self) -> BTreeMap<u32, Frames> {
+        let mut all = BTreeMap::new();
+        for (ssrc, packets) in &self.sources {
+            let frames = assemble(packets);
+            if !frames.frames.is_empty() {
+                all.insert(*ssrc, frames);
+            }
+        }
+        all
+    }
+
+    fn check_extensions(&mut self, packet: &Packet<'_>) -> Result<(), MediaError> {
+        for (id, data) in packet.elements() {
+            if !self.uris.contains_key(&id) {
+                return Err(MediaError::UnknownExtension(id));
+            }
+            self.counts.elements += 1;
+            if self.map.kind(id).is_some() {
+                // One element alone, so that it shows whether its value was taken.
+                let before = Values::default();
+                let mut alone = Map::default();
+                self.map.kind(id).into_iter().for_each(|kind| alone.insert(id, kind));
+                if packet.values(&alone) == before && !data.is_empty() {
+                    return Err(MediaError::Unread(id));
+                }
+                self.counts.elements_known += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Joins the payloads from each start to the marker, where no packet is missing between.
+fn assemble(packets: &BTreeMap<u64, Option<Piece>>) -> Frames {
+    let mut out = Frames::default();
+    let mut open: Option<(Frame, u64, usize)> = None;
+    for (index, piece) in packets {
+        // A packet of padding alone belongs to no frame, and breaks none: it comes after a marker.
+        let Some(piece) = piece else { continue };
+        if piece.format != Format::Vp8 {
+            continue;
+        }
+        let Ok(look) = piece.format.inspect(&piece.payload) else {
+            continue;
+        };
+        if let Some((frame, next, count)) = &open
+            && (*next != *index || frame.timestamp != piece.timestamp)
+        {
+            out.left_over += count;
+            open = None;
+        }
+        if open.is_none() {
+            if !look.start {
+                out.left_over += 1;
+                continue;
+            }
+            let frame = Frame {
+                timestamp: piece.timestamp,
+                key_frame: look.key_frame,
+                data: Vec::new(),
+            };
+            open = Some((frame, *index, 0));
+        }
+        if let Some((mut frame, next, count)) = open.take() {
+            frame.data.extend_from_slice(&piece.payload[look.prefix..]);
+            if piece.marker {
+                out.frames.push(frame);
+            } else {
+                open = Some((frame, next + 1, count + 1));
+            }
+        }
+    }
+    out.left_over += open.map_or(0, |(_, _, count)| count);
+    out
+}
