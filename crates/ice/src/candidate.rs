@@ -213,7 +213,8 @@ impl FromStr for Candidate {
         if text.len() > MAX_CANDIDATE_LEN {
             return Err(CandidateError::TooLong);
         }
-        let text = text.trim();
+        // The same whitespace as between words: a wider notion would eat a last value that Display wrote.
+        let text = text.trim_ascii();
         let text = text.strip_prefix("a=").unwrap_or(text);
         let text = text.strip_prefix("candidate:").unwrap_or(text);
         let mut words = text.split_ascii_whitespace();
