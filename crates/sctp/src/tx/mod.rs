@@ -4,6 +4,8 @@ pub(crate) mod congestion;
 mod outstanding;
 mod rto;
 mod send_queue;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use outstanding::Outstanding;
 pub(crate) use rto::Rto;

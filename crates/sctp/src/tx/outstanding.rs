@@ -499,6 +499,38 @@ impl Outstanding {
     }
 }
 
+#[cfg(test)]
+impl Outstanding {
+    /// Counts everything anew and compares.
+    pub(crate) fn check_books(&self) {
+        let flying = || self.chunks.iter().filter(|sent| sent.state == State::InFlight);
+        assert_eq!(self.flight_wire, flying().map(Sent::wire_len).sum::<usize>());
+        assert_eq!(
+            self.flight_payload,
+            flying().map(|s| s.chunk.payload.len()).sum::<usize>()
+        );
+        let tsns = |state| {
+            let numbered = (self.first..).zip(&self.chunks);
+            numbered
+                .filter(move |(_, sent)| sent.state == state)
+                .map(|(tsn, _)| tsn)
+        };
+        assert!(tsns(State::Lost).eq(self.lost.iter().copied()));
+        // Gap blocks may cover what is given up as well.
+        let known: BTreeSet<u64> = self.acked.iter().flat_map(|(first, last)| *first..=*last).collect();
+        assert!(tsns(State::Acked).all(|tsn| known.contains(&tsn)));
+        assert!(known.iter().all(|tsn| *tsn >= self.first && *tsn < self.next_tsn()));
+        assert!(
+            tsns(State::InFlight)
+                .chain(tsns(State::Lost))
+                .all(|tsn| !known.contains(&tsn))
+        );
+        let ranges: Vec<_> = self.acked.iter().collect();
+        assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < *pair[1].0), "ranges touch");
+        assert!(self.advanced >= self.cumulative_ack() && self.advanced < self.next_tsn());
+    }
+}
+
 /// The newest transmission that a SACK acknowledges.
 struct Newest {
     now: Instant,
