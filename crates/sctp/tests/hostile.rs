@@ -516,6 +516,26 @@ fn unknown_chunks_follow_their_high_bits() {
     }
 }
 
+#[test]
+fn answers_never_crowd_out_what_must_be_said() {
+    for fill in 1140..=1176usize {
+        let mut victim = Victim::connected(Config::default());
+        let now = victim.now;
+        victim.association.close(now);
+        // The answer to HEARTBEAT leaves little room, or none, for SHUTDOWN and SACK in the same packet.
+        let info = vec![0; fill & !3];
+        victim.give(&[Chunk::Heartbeat(&info[..info.len() - 4])]);
+        victim.give_data(0, WHOLE, 1, 0, b"x");
+        let packets = victim.packets();
+        assert!(packets.iter().all(|packet| packet.len() <= 1188));
+        let chunks = packets
+            .iter()
+            .flat_map(|p| Packet::parse(p).unwrap().chunks().flatten());
+        let shutdowns = chunks.filter(|chunk| matches!(chunk, Chunk::Shutdown(_))).count();
+        assert_eq!(shutdowns, 1, "{fill}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]

@@ -2,7 +2,8 @@ use std::time::Instant;
 
 use super::cookie::{Cookie, CookieError, milliseconds};
 use super::{Association, Peer, Reply, StreamResets, Timer};
-use crate::chunk::{Capabilities, Chunk, Init, Parameters, cause, kind, parameter_kind, put_parameter};
+use crate::chunk::{Capabilities, Chunk, Init, Parameters, cause, kind, padded, parameter_kind, put_parameter};
+use crate::packet::HEADER_LEN;
 use crate::rx::DataTracker;
 use crate::tx::Outstanding;
 use crate::{Error, Event, State};
@@ -165,7 +166,7 @@ impl Association {
         if init.initiate_tag == 0
             || init.outbound_streams == 0
             || init.inbound_streams == 0
-            || cookie.len() > self.config.max_packet / 2
+            || padded(4 + cookie.len()) + HEADER_LEN > self.config.max_packet
         {
             self.stats.chunks_invalid += 1;
             return;

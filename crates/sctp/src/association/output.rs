@@ -4,7 +4,7 @@ use antiphon_sansio::TransmitBuf;
 
 use super::{Association, Timer};
 use crate::State;
-use crate::chunk::{Chunk, Data, Sack, parameter_kind, put_parameter, write_forward_tsn, write_sack};
+use crate::chunk::{Chunk, Data, Sack, padded, parameter_kind, put_parameter, write_forward_tsn, write_sack};
 use crate::packet::{HEADER_LEN, seal_open_segment, write_header};
 use crate::rx::AckUrgency;
 
@@ -88,7 +88,8 @@ impl Association {
 
     fn write_chunks(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) {
         let left = |out: &TransmitBuf| room.saturating_sub(out.body().len());
-        let echo = std::mem::take(&mut self.send_echo);
+        // If the path has no room for the cookie now, T1 asks again.
+        let echo = std::mem::take(&mut self.send_echo) && padded(4 + self.echo.len()) <= left(out);
         if echo {
             Chunk::CookieEcho(&self.echo).write(out);
         }
@@ -105,7 +106,7 @@ impl Association {
                 self.write_sack(out, left(out));
             }
         }
-        if self.forward_due {
+        if self.forward_due && left(out) >= 12 {
             self.forward_due = false;
             let max_streams = left(out).saturating_sub(8) / 4;
             if self.outstanding.wants_forward() && max_streams > 0 {
@@ -128,10 +129,12 @@ impl Association {
             put_parameter(&mut info, parameter_kind::HEARTBEAT_INFO, &[&nonce]);
             Chunk::Heartbeat(&info).write(out);
         }
-        if std::mem::take(&mut self.send_shutdown) {
+        if self.send_shutdown && left(out) >= 8 {
+            self.send_shutdown = false;
             Chunk::Shutdown(self.tracker.cumulative_tsn()).write(out);
         }
-        if std::mem::take(&mut self.send_shutdown_ack) {
+        if self.send_shutdown_ack && left(out) >= 4 {
+            self.send_shutdown_ack = false;
             Chunk::ShutdownAck.write(out);
         }
         // DATA may ride with COOKIE ECHO, behind it (RFC 9260 §5.1): that saves a round trip.
