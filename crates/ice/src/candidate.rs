@@ -195,10 +195,16 @@ impl fmt::Display for Candidate {
         if let Some(tcp_type) = self.tcp_type {
             write!(f, " tcptype {}", tcp_type.as_str())?;
         }
+        // Extensions have no order. Chromium's is kept, so that what it said is said again: the generation before the user
+        // fragment, everything else after.
+        let is_generation = |(name, _): &&(String, String)| name == "generation";
+        for (name, value) in self.extensions.iter().filter(is_generation) {
+            write!(f, " {name} {value}")?;
+        }
         if let Some(ufrag) = &self.ufrag {
             write!(f, " ufrag {ufrag}")?;
         }
-        for (name, value) in &self.extensions {
+        for (name, value) in self.extensions.iter().filter(|extension| !is_generation(extension)) {
             write!(f, " {name} {value}")?;
         }
         Ok(())
