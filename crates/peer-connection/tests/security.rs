@@ -182,3 +182,38 @@ fn floods_are_bounded() {
     assert_eq!(report.inbound_rtp().count(), 0);
     assert!(dropped(&pair, 0) > 1000);
 }
+
+/// The peer that answers may be faster than its answer: its checks and its ClientHello come first. The handshake may begin,
+/// but nothing is connected before the answer has named the fingerprint.
+#[test]
+fn an_answer_slower_than_dtls() {
+    for (seed, honest) in [(8, true), (9, false)] {
+        let (mut pair, channel) = with_data(0, seed);
+        pair.call(0, |pc, now| pc.set_local_description(now, None)).unwrap();
+        pair.signal();
+        let offer = pair.pc(0).local_description().unwrap();
+        pair.call(1, |pc, now| pc.set_remote_description(now, offer)).unwrap();
+        pair.call(1, |pc, now| pc.set_local_description(now, None)).unwrap();
+        let mut answer = pair.pc(1).local_description().unwrap();
+        // Only the answer is slow; candidates would be kept for it.
+        pair.run_for(Duration::from_secs(2));
+        assert_eq!(pair.pc(1).dtls_state(), RtcDtlsTransportState::Connecting);
+        assert_ne!(pair.pc(0).connection_state(), RtcPeerConnectionState::Connected);
+        assert!(!pair.told(0, |event| matches!(event, Event::DataChannelOpen(_))));
+        if !honest {
+            let at = answer.sdp.find("a=fingerprint:sha-256 ").unwrap() + 22;
+            let line = answer.sdp[at..at + 95].to_owned();
+            answer.sdp = answer.sdp.replace(&line, &"AB:".repeat(32)[..95]);
+        }
+        pair.call(0, |pc, now| pc.set_remote_description(now, answer)).unwrap();
+        if honest {
+            pair.connect();
+            let other = pair.open(0, channel);
+            pair.exchange(1, other, channel, Message::text("at last"));
+        } else {
+            pair.run_for(Duration::from_secs(20));
+            assert_eq!(pair.pc(0).connection_state(), RtcPeerConnectionState::Failed);
+            assert!(!pair.told(0, |event| matches!(event, Event::DataChannelOpen(_))));
+        }
+    }
+}
