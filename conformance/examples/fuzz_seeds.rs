@@ -41,6 +41,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     sessions.sort();
     for session in &sessions {
         from_wire(&mut seeds, session)?;
+        let signalled = fs::read_to_string(session.join("candidates.json"))?;
+        for candidate in signalled.split("candidate:").skip(1) {
+            let candidate = candidate.split('"').next().unwrap_or_default();
+            let words: Vec<_> = candidate.split(' ').collect();
+            if let [_, _, transport, _, _, _, "typ", kind, ..] = words[..] {
+                seeds.add(
+                    "decode_candidate",
+                    &format!("{transport}-{kind}").to_lowercase(),
+                    candidate.as_bytes(),
+                )?;
+            }
+        }
         let logged = session.join("plain-A-rtp.pcapng");
         if logged.exists() {
             for datagram in capture::read(&logged)? {
@@ -65,6 +77,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             let text = fs::read(&path)?;
             seeds.add("decode_sdp", &name, &text)?;
             seeds.add("roundtrip_sdp", &name, &text)?;
+            // Taken as an offer and answered; then as an answer to an offer of ours.
+            let seed = [&[1][..], &text, &[0, 5, 0, 4, 0, 2], &text].concat();
+            seeds.add("machine_jsep", &name, &seed)?;
         }
     }
     machines(&mut seeds)?;
@@ -152,7 +167,14 @@ fn machines(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
             .concat()
         })
         .collect();
-    for target in ["machine_dtls", "machine_sctp"] {
+    for target in [
+        "machine_data_channel",
+        "machine_dtls",
+        "machine_ice",
+        "machine_media",
+        "machine_sctp",
+        "machine_turn",
+    ] {
         for (name, operations) in [
             ("peace", &deliver),
             ("talk", &talk),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use antiphon_crypto::null_provider;
 use antiphon_dtls::{Certificate, Config, Connection, Event, HashAlgorithm, Role, SrtpProfile};
 use antiphon_netsim::Machine;
-use antiphon_sansio::{BytesMut, Datagram, Dscp, Ecn, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{BytesMut, Datagram, Rng, Transmit, TransmitBuf};
 
 use super::pair::{self, End};
 
@@ -90,7 +90,8 @@ pub(super) fn decode_handshake(data: &[u8]) {
 
 pub(super) fn machine(data: &[u8]) {
     let now = Instant::now();
-    pair::run(now, connection(Role::Client, now), connection(Role::Server, now), data);
+    let ends = [Role::Client, Role::Server].map(|role| connection(role, now));
+    pair::run(now, ends, &|_, _| (), data);
 }
 
 struct Dtls {
@@ -110,13 +111,9 @@ impl Machine for Dtls {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        self.connection.poll_transmit(now, out).then(|| Transmit {
-            path: pair::path(),
-            range: out.finish(),
-            segment_size: None,
-            ecn: Ecn::NotEct,
-            dscp: Dscp(0),
-        })
+        self.connection
+            .poll_transmit(now, out)
+            .then(|| pair::whole(out.finish()))
     }
 
     fn poll_event(&mut self) -> Option<Event> {

@@ -4,16 +4,22 @@
 //! An entry panics if a promise is broken: that no bytes make a parser panic, that what is read is written back, that a
 //! machine keeps the laws of the convention.
 
+mod data_channel;
 mod decode;
 mod dtls;
+mod ice;
+mod jsep;
+mod media;
 mod pair;
 mod sctp;
+mod turn;
 
 /// A target: its name, which is its corpus folder's too, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("decode_candidate", ice::decode_candidate),
     ("decode_dtls_record", dtls::decode_record),
     ("decode_handshake", dtls::decode_handshake),
     ("decode_rtcp", decode::rtcp),
@@ -21,8 +27,13 @@ pub const TARGETS: &[Target] = &[
     ("decode_sctp", sctp::decode),
     ("decode_sdp", decode::sdp),
     ("decode_stun", decode::stun),
+    ("machine_data_channel", data_channel::machine),
     ("machine_dtls", dtls::machine),
+    ("machine_ice", ice::machine),
+    ("machine_jsep", jsep::machine),
+    ("machine_media", media::machine),
     ("machine_sctp", sctp::machine),
+    ("machine_turn", turn::machine),
     ("roundtrip_sdp", decode::roundtrip_sdp),
     ("roundtrip_srtp", decode::roundtrip_srtp),
 ];

@@ -1,11 +1,12 @@
 //! Two machines of one kind and a hostile courier between them, driven by a list of operations.
 
 use std::collections::VecDeque;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use antiphon_netsim::{Checked, Machine};
-use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, TransmitBuf};
+use antiphon_sansio::{BytesMut, Datagram, Dscp, Ecn, Local, Path, Transmit, TransmitBuf};
 
 /// Operations after which a run ends, so that each stays short.
 const MAX_OPERATIONS: usize = 400;
@@ -16,18 +17,32 @@ const MAX_QUEUE: usize = 64;
 pub(super) trait End: Machine {
     /// Something that an application does, chosen by two bytes. May give a datagram to send.
     fn act(&mut self, now: Instant, action: u8, argument: u8) -> Option<Vec<u8>>;
+}
 
-    /// Makes a changed datagram pass the checks that keep noise out, if it can.
-    fn repair(packet: &mut [u8]) {
-        let _ = packet;
+/// Makes a changed datagram for the first or second end pass the checks that keep noise out, if it can.
+pub(super) type Repair<'a> = &'a dyn Fn(usize, &mut Vec<u8>);
+
+/// Where the first or second end is.
+pub(super) fn address(end: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1 + end as u8], 9))
+}
+
+/// The one path there is, as the end sees it.
+pub(super) fn path(end: usize) -> Path {
+    Path {
+        local: Local::Socket(0),
+        remote: address(1 - end),
     }
 }
 
-/// The one path there is.
-pub(super) fn path() -> Path {
-    Path {
-        local: Local::Socket(0),
-        remote: SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
+/// What machines that know no addresses send.
+pub(super) fn whole(range: Range<usize>) -> Transmit {
+    Transmit {
+        path: path(0),
+        range,
+        segment_size: None,
+        ecn: Ecn::NotEct,
+        dscp: Dscp(0),
     }
 }
 
@@ -64,7 +79,7 @@ impl<M: End> Pair<M> {
 
     fn deliver(&mut self, to: usize, bytes: &[u8]) {
         let datagram = Datagram {
-            path: path(),
+            path: path(to),
             ecn: Ecn::NotEct,
             data: BytesMut::from(bytes),
         };
@@ -87,7 +102,7 @@ impl<M: End> Pair<M> {
 
 /// Runs operations of two bytes each (a few take more). Ends with peace: everything is delivered and timers run, and
 /// finally both are closed; the machines are checked against the laws all along.
-pub(super) fn run<M: End>(now: Instant, first: M, second: M, operations: &[u8]) {
+pub(super) fn run<M: End>(now: Instant, [first, second]: [M; 2], repair: Repair<'_>, operations: &[u8]) {
     let mut pair = Pair {
         now,
         ends: [Checked::new(first), Checked::new(second)],
@@ -126,20 +141,20 @@ pub(super) fn run<M: End>(now: Instant, first: M, second: M, operations: &[u8]) 
                 if let (Some(mut packet), Some(change)) = (pair.queues[to].front().cloned(), bytes.next()) {
                     let at = (usize::from(argument) | usize::from(operation & 0x70) << 4) % packet.len();
                     packet[at] ^= change;
-                    M::repair(&mut packet);
+                    repair(to, &mut packet);
                     pair.deliver(to, &packet);
                 }
             }
             8 => {
                 if let Some(packet) = pair.queues[to].front() {
                     let mut packet = packet[..usize::from(argument) * packet.len() / 256].to_vec();
-                    M::repair(&mut packet);
+                    repair(to, &mut packet);
                     pair.deliver(to, &packet);
                 }
             }
             9 => {
                 let mut packet: Vec<u8> = bytes.by_ref().take(usize::from(argument)).collect();
-                M::repair(&mut packet);
+                repair(to, &mut packet);
                 pair.deliver(to, &packet);
             }
             10 | 11 => pair.wait(),

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use antiphon_netsim::Machine;
-use antiphon_sansio::{Bytes, Datagram, Dscp, Ecn, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{Bytes, Datagram, Rng, Transmit, TransmitBuf};
 use antiphon_sctp::chunk::Chunk;
 use antiphon_sctp::packet::{self, Packet};
 use antiphon_sctp::{Association, Config, Event, SendOptions};
@@ -27,8 +27,16 @@ pub(super) fn decode(data: &[u8]) {
     }
 }
 
+/// A right checksum; the verification tag stays, and is mostly right.
+#[allow(clippy::ptr_arg, reason = "a `Repair`, and others change the length")]
+pub(super) fn seal(_to: usize, packet: &mut Vec<u8>) {
+    if packet.len() >= 12 {
+        packet::seal(packet);
+    }
+}
+
 /// Small limits, so that few operations reach them.
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         max_packet: 600,
         receive_buffer: 16 * 1024,
@@ -44,17 +52,14 @@ pub(super) fn machine(data: &[u8]) {
     let rng = Rng::from_u64(1);
     let mut ends = ["first", "second"].map(|name| Sctp {
         association: Association::new(config(), now, rng.fork(name)),
-        ended: false,
     });
     ends[0].association.connect(now);
-    let [first, second] = ends;
-    pair::run(now, first, second, data);
+    pair::run(now, ends, &seal, data);
 }
 
 #[derive(Debug)]
 struct Sctp {
     association: Association,
-    ended: bool,
 }
 
 impl Machine for Sctp {
@@ -69,19 +74,13 @@ impl Machine for Sctp {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        self.association.poll_transmit(now, out).then(|| Transmit {
-            path: pair::path(),
-            range: out.finish(),
-            segment_size: None,
-            ecn: Ecn::NotEct,
-            dscp: Dscp(0),
-        })
+        self.association
+            .poll_transmit(now, out)
+            .then(|| pair::whole(out.finish()))
     }
 
     fn poll_event(&mut self) -> Option<Event> {
-        let event = self.association.poll_event();
-        self.ended |= matches!(event, Some(Event::Closed | Event::Failed(_)));
-        event
+        self.association.poll_event()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -118,12 +117,5 @@ impl End for Sctp {
             _ => {}
         }
         None
-    }
-
-    /// A right checksum, and the verification tag is mostly left as it was.
-    fn repair(bytes: &mut [u8]) {
-        if bytes.len() >= 12 {
-            packet::seal(bytes);
-        }
     }
 }

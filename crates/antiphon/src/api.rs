@@ -161,6 +161,7 @@ impl Api {
             configuration.certificates.push(self.inner.certificate.clone());
         }
         configuration.settings.ice.include_loopback |= self.inner.filter.loopback;
+        configuration.settings.ice.shared_sockets |= self.inner.shared.is_some();
         let now = Instant::now();
         let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let machine = core::PeerConnection::new(configuration, now, ClockAnchor::new(now, unix), Rng::from_seed(seed))?;

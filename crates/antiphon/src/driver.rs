@@ -329,8 +329,8 @@ impl Driver {
             IoRequest::ListInterfaces => {
                 peer.core.handle_io(now, IoEvent::Interfaces(interfaces::addresses(&self.filter)));
             }
-            IoRequest::BindUdp { request, addr } => {
-                let bound = if self.shared_port.is_some() {
+            IoRequest::BindUdp { request, addr, exclusive } => {
+                let bound = if self.shared_port.is_some() && !exclusive {
                     self.shared_socket(addr)
                 } else {
                     self.new_socket(addr).inspect(|socket| _ = self.owners.insert(*socket, id))

@@ -56,31 +56,37 @@ pub enum NamedGroup {
     Secp256r1,
     /// NIST P-384: public values are uncompressed points of 97 bytes.
     Secp384r1,
+    /// ML-KEM-768 and X25519 together (draft-ietf-tls-ecdhe-mlkem): 1216 bytes from the client, 1120 from the server. For
+    /// TLS 1.3 alone, and not symmetric: a server uses [`crate::CryptoProvider::respond`].
+    X25519MlKem768,
 }
 
 impl NamedGroup {
+    /// Every group, the ones to be preferred first.
+    pub const ALL: [Self; 4] = [Self::X25519MlKem768, Self::X25519, Self::Secp256r1, Self::Secp384r1];
+
     /// The number on the wire.
     pub fn code(self) -> u16 {
         match self {
             Self::Secp256r1 => 0x0017,
             Self::Secp384r1 => 0x0018,
             Self::X25519 => 0x001d,
+            Self::X25519MlKem768 => 0x11ec,
         }
     }
 
     /// From the number on the wire.
     pub fn from_code(code: u16) -> Option<Self> {
-        [Self::X25519, Self::Secp256r1, Self::Secp384r1]
-            .into_iter()
-            .find(|group| group.code() == code)
+        Self::ALL.into_iter().find(|group| group.code() == code)
     }
 
-    /// Length of a public value, in bytes.
+    /// Length of the public value of who begins, in bytes.
     pub fn public_len(self) -> usize {
         match self {
             Self::X25519 => 32,
             Self::Secp256r1 => 65,
             Self::Secp384r1 => 97,
+            Self::X25519MlKem768 => 1216,
         }
     }
 }
@@ -152,10 +158,10 @@ mod tests {
         for scheme in SignatureScheme::ALL {
             assert_eq!(SignatureScheme::from_code(scheme.code()), Some(scheme));
         }
-        for group in [NamedGroup::X25519, NamedGroup::Secp256r1, NamedGroup::Secp384r1] {
+        for group in NamedGroup::ALL {
             assert_eq!(NamedGroup::from_code(group.code()), Some(group));
         }
         assert_eq!(SignatureScheme::from_code(0x0201), None);
-        assert_eq!(NamedGroup::from_code(0x11ec), None);
+        assert_eq!(NamedGroup::from_code(0x0a0a), None);
     }
 }

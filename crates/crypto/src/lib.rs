@@ -3,6 +3,7 @@
 
 mod algorithm;
 mod error;
+mod hybrid;
 mod kdf;
 mod mac;
 #[cfg(feature = "null")]

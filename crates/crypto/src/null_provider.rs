@@ -2,6 +2,7 @@ use antiphon_sansio::Rng;
 
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
 use crate::error::{AuthError, CryptoError};
+use crate::hybrid;
 use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
 use crate::rust_provider::rust_provider;
 use crate::secret::Secret;
@@ -48,6 +49,9 @@ impl CryptoProvider for NullProvider {
     }
 
     fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
+        if group == NamedGroup::X25519MlKem768 {
+            return hybrid::start(self, rng);
+        }
         let mut public = vec![0; group.public_len()];
         rng.fill(&mut public);
         if group != NamedGroup::X25519 {

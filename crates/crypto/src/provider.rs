@@ -4,6 +4,7 @@ use antiphon_sansio::Rng;
 
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
 use crate::error::{AuthError, CryptoError};
+use crate::hybrid;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
 use crate::tag::{Digest, Tag};
@@ -33,6 +34,17 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
 
     /// An ephemeral key pair. A provider that draws its own randomness leaves `rng` untouched.
     fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError>;
+
+    /// Answers the other end's public value in one step: our own public value and the shared secret. For a Diffie-Hellman
+    /// group the same as an exchange started and completed; a key encapsulation can only be answered.
+    fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError> {
+        if group == NamedGroup::X25519MlKem768 {
+            return hybrid::respond(self, peer, rng);
+        }
+        let exchange = self.start_exchange(group, rng)?;
+        let public = exchange.public_key().to_vec();
+        Ok((public, exchange.complete(peer)?))
+    }
 
     /// A private key from PKCS #8 DER: ECDSA on P-256 or P-384, or Ed25519.
     fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError>;
@@ -93,7 +105,7 @@ pub trait Hash: Send {
     fn fork(&self) -> Box<dyn Hash>;
 }
 
-/// One half of an ephemeral Diffie-Hellman exchange.
+/// One half of an ephemeral key exchange: the half that begins, if the group is a key encapsulation.
 pub trait KeyExchange: Send {
     /// The group of the exchange.
     fn group(&self) -> NamedGroup;

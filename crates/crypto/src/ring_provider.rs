@@ -7,6 +7,7 @@ use ring::digest;
 
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
 use crate::error::{AuthError, CryptoError};
+use crate::hybrid;
 use crate::mac::hmac_key;
 use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
 use crate::secret::Secret;
@@ -59,7 +60,10 @@ impl CryptoProvider for RingProvider {
         })))
     }
 
-    fn start_exchange(&self, group: NamedGroup, _rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
+    fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
+        if group == NamedGroup::X25519MlKem768 {
+            return hybrid::start(self, rng);
+        }
         start_exchange(group)
     }
 
@@ -117,18 +121,19 @@ impl Hash for RingHash {
 }
 
 pub(crate) fn start_exchange(group: NamedGroup) -> Result<Box<dyn KeyExchange>, CryptoError> {
-    let private = EphemeralPrivateKey::generate(agreement_algorithm(group), &signing::system_random())
+    let private = EphemeralPrivateKey::generate(agreement_algorithm(group)?, &signing::system_random())
         .map_err(|_| CryptoError::Randomness)?;
     let public = private.compute_public_key().map_err(|_| CryptoError::Randomness)?;
     Ok(Box::new(RingExchange { group, private, public }))
 }
 
-fn agreement_algorithm(group: NamedGroup) -> &'static agreement::Algorithm {
-    match group {
+fn agreement_algorithm(group: NamedGroup) -> Result<&'static agreement::Algorithm, CryptoError> {
+    Ok(match group {
         NamedGroup::X25519 => &agreement::X25519,
         NamedGroup::Secp256r1 => &agreement::ECDH_P256,
         NamedGroup::Secp384r1 => &agreement::ECDH_P384,
-    }
+        NamedGroup::X25519MlKem768 => return Err(CryptoError::Unsupported),
+    })
 }
 
 struct RingExchange {
@@ -147,7 +152,7 @@ impl KeyExchange for RingExchange {
     }
 
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<Secret, CryptoError> {
-        let peer = UnparsedPublicKey::new(agreement_algorithm(self.group), peer);
+        let peer = UnparsedPublicKey::new(agreement_algorithm(self.group)?, peer);
         agreement::agree_ephemeral(self.private, &peer, Secret::new).map_err(|_| CryptoError::PeerKey)
     }
 }

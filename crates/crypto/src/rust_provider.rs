@@ -7,6 +7,7 @@ use sha2::Digest as _;
 
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
 use crate::error::{AuthError, CryptoError};
+use crate::hybrid;
 use crate::mac::hmac_key;
 use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
 use crate::ring_provider;
@@ -58,7 +59,10 @@ impl CryptoProvider for RustProvider {
         }
     }
 
-    fn start_exchange(&self, group: NamedGroup, _rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
+    fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
+        if group == NamedGroup::X25519MlKem768 {
+            return hybrid::start(self, rng);
+        }
         ring_provider::start_exchange(group)
     }
 

@@ -579,10 +579,12 @@ impl Agent {
 
     /// When to call [`handle_timeout`](Self::handle_timeout). Pure.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let relay = self.relays.poll_timeout();
         if self.is_closed() {
-            return relay;
+            // The sockets go as soon as the goodbyes are written: one that is lost cannot be sent again, and its
+            // allocation ends by itself.
+            return None;
         }
+        let relay = self.relays.poll_timeout();
         let mdns = self.mdns.iter().map(|query| query.deadline).min();
         [
             relay,

@@ -238,6 +238,9 @@ pub struct Config {
     pub include_link_local: bool,
     /// The port asked for in every `BindUdp`; 0 lets the driver choose.
     pub port: u16,
+    /// Whether the driver gives its sockets to several agents (one-port mode). Allocations on TURN servers then get sockets of
+    /// their own.
+    pub shared_sockets: bool,
     /// Whether `.local` names of remote candidates are resolved.
     pub resolve_mdns: bool,
     /// Ta (RFC 8445 §14.2): the mean time between two new STUN transactions of this agent. Default 50 ms, at least 5 ms.
@@ -274,6 +277,7 @@ impl Default for Config {
             include_loopback: false,
             include_link_local: false,
             port: 0,
+            shared_sockets: false,
             resolve_mdns: true,
             pacing: Duration::from_millis(50),
             burst: 5,

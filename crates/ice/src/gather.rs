@@ -8,10 +8,11 @@ use antiphon_stun::{Class, Message, Retransmission, Step, Transaction, Transacti
 
 use crate::agent::{Agent, NewLocal};
 use crate::candidate::CandidateKind;
-use crate::config::{ServerKind, ServerTransport, ServerUrl};
+use crate::config::{ServerKind, ServerTransport, ServerUrl, TransportPolicy};
 use crate::event::{Event, GatheringState};
 use crate::io::{IoEvent, IoRequest};
 use crate::outgoing::Outgoing;
+use crate::relay::MAX_ALLOCATIONS;
 
 /// The most interface addresses that become sockets.
 pub const MAX_INTERFACES: usize = 16;
@@ -39,6 +40,15 @@ struct Bind {
     ip: IpAddr,
 }
 
+/// A socket of its own for one allocation.
+#[derive(Debug)]
+struct RelayBind {
+    request: u32,
+    ip: IpAddr,
+    local_preference: u16,
+    server: Server,
+}
+
 #[derive(Debug)]
 struct Resolve {
     request: u32,
@@ -55,11 +65,11 @@ pub(crate) struct Base {
 
 /// A server whose address is known.
 #[derive(Clone, Debug)]
-struct Server {
-    url: ServerUrl,
-    addr: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) url: ServerUrl,
+    pub(crate) addr: SocketAddr,
     /// Index into the configuration, for the credentials.
-    index: usize,
+    pub(crate) index: usize,
 }
 
 /// One question to a STUN server from one base.
@@ -77,6 +87,9 @@ pub(crate) struct Gatherer {
     listing: bool,
     binds: Vec<Bind>,
     resolves: Vec<Resolve>,
+    relay_binds: Vec<RelayBind>,
+    /// Sockets that serve an allocation and nothing else.
+    relay_sockets: Vec<Local>,
     bases: Vec<Base>,
     servers: Vec<Server>,
     probes: Vec<Probe>,
@@ -91,6 +104,8 @@ impl Default for Gatherer {
             listing: false,
             binds: Vec::new(),
             resolves: Vec::new(),
+            relay_binds: Vec::new(),
+            relay_sockets: Vec::new(),
             bases: Vec::new(),
             servers: Vec::new(),
             probes: Vec::new(),
@@ -123,6 +138,8 @@ impl Gatherer {
     pub(crate) fn close(&mut self) {
         self.binds.clear();
         self.resolves.clear();
+        self.relay_binds.clear();
+        self.relay_sockets.clear();
         self.bases.clear();
         self.probes.clear();
     }
@@ -130,9 +147,15 @@ impl Gatherer {
     /// Every socket in use, each once.
     pub(crate) fn sockets(&self) -> Vec<Local> {
         let mut sockets: Vec<Local> = self.bases.iter().map(|base| base.local).collect();
+        sockets.extend(&self.relay_sockets);
         sockets.sort_unstable();
         sockets.dedup();
         sockets
+    }
+
+    /// Whether candidates are paired on this socket; one that serves an allocation alone has none.
+    pub(crate) fn is_base(&self, local: Local) -> bool {
+        self.bases.iter().any(|base| base.local == local)
     }
 
     pub(crate) fn has_queued_probe(&self) -> bool {
@@ -222,6 +245,7 @@ impl Agent {
             IoEvent::Resolved { request, addrs } => self.server_resolved(now, request, &addrs),
             IoEvent::Failed { request, reason } => {
                 self.gatherer.binds.retain(|bind| bind.request != request);
+                self.gatherer.relay_binds.retain(|bind| bind.request != request);
                 if let Some(resolve) = self.take_resolve(request) {
                     self.candidate_error(&resolve.url.to_string(), None, NOT_REACHED, &reason);
                 }
@@ -249,6 +273,7 @@ impl Agent {
             self.push_io(IoRequest::BindUdp {
                 request,
                 addr: SocketAddr::new(ip, self.config.port),
+                exclusive: false,
             });
             self.gatherer.binds.push(Bind {
                 request,
@@ -277,6 +302,22 @@ impl Agent {
     }
 
     fn socket_bound(&mut self, now: Instant, request: u32, local: Local, addr: SocketAddr) {
+        if let Some(index) = self
+            .gatherer
+            .relay_binds
+            .iter()
+            .position(|bind| bind.request == request)
+        {
+            let bind = self.gatherer.relay_binds.swap_remove(index);
+            let base = Base {
+                local,
+                addr,
+                local_preference: bind.local_preference,
+            };
+            self.gatherer.relay_sockets.push(local);
+            self.allocate(now, &base, &bind.server);
+            return;
+        }
         let Some(index) = self.gatherer.binds.iter().position(|bind| bind.request == request) else {
             self.push_io(IoRequest::Close(local));
             return;
@@ -312,6 +353,7 @@ impl Agent {
 
     pub(crate) fn socket_closed(&mut self, local: Local) {
         self.gatherer.bases.retain(|base| base.local != local);
+        self.gatherer.relay_sockets.retain(|socket| *socket != local);
         self.gatherer.probes.retain(|probe| probe.base.local != local);
         for relay in self.relays.forget_base(local) {
             self.socket_closed(Local::Relay(relay));
@@ -384,28 +426,46 @@ impl Agent {
             return;
         }
         match server.url.kind {
-            ServerKind::Stun => {
-                let asked = self
-                    .gatherer
-                    .probes
-                    .iter()
-                    .any(|probe| probe.base.local == base.local && probe.server == server.addr);
-                if asked || self.gatherer.probes.len() >= MAX_PROBES {
+            ServerKind::Stun => self.probe(base, server),
+            ServerKind::Turn if self.config.shared_sockets => {
+                // The allocation's own socket has no host candidate, so our address is asked for as of a STUN server.
+                if self.config.transport_policy == TransportPolicy::All {
+                    self.probe(base, server);
+                }
+                let ip = base.addr.ip();
+                let binding = |bind: &RelayBind| bind.ip == ip && bind.server.addr == server.addr;
+                let known = self.relays.is_known(ip, server.addr) || self.gatherer.relay_binds.iter().any(binding);
+                if known || self.gatherer.relay_binds.len() >= MAX_ALLOCATIONS {
                     return;
                 }
-                self.gatherer.probes.push(Probe {
-                    base: base.clone(),
-                    server: server.addr,
-                    url: server.url.to_string(),
-                    transaction: None,
+                let request = self.next_request();
+                self.push_io(IoRequest::BindUdp {
+                    request,
+                    addr: SocketAddr::new(ip, 0),
+                    exclusive: true,
+                });
+                self.gatherer.relay_binds.push(RelayBind {
+                    request,
+                    ip,
+                    local_preference: base.local_preference,
+                    server: server.clone(),
                 });
             }
-            ServerKind::Turn => {
-                let credentials = &self.config.servers[server.index];
-                let (username, password) = (credentials.username.clone(), credentials.credential.clone());
-                self.allocate(now, base, server.addr, server.url.to_string(), username, password);
-            }
+            ServerKind::Turn => self.allocate(now, base, server),
         }
+    }
+
+    fn probe(&mut self, base: &Base, server: &Server) {
+        let asked = |probe: &Probe| probe.base.local == base.local && probe.server == server.addr;
+        if self.gatherer.probes.iter().any(asked) || self.gatherer.probes.len() >= MAX_PROBES {
+            return;
+        }
+        self.gatherer.probes.push(Probe {
+            base: base.clone(),
+            server: server.addr,
+            url: server.url.to_string(),
+            transaction: None,
+        });
     }
 
     /// Sends the next question that waits for a slot. Returns whether there was one.
@@ -504,6 +564,7 @@ impl Agent {
             && !gatherer.listing
             && gatherer.binds.is_empty()
             && gatherer.resolves.is_empty()
+            && gatherer.relay_binds.is_empty()
             && gatherer.probes.is_empty()
             && self.relays.is_settled()
         {

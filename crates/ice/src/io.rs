@@ -17,6 +17,9 @@ pub enum IoRequest {
         request: u32,
         /// The interface's address and the configured port, mostly 0.
         addr: SocketAddr,
+        /// Whether no other agent may be given the same socket, in one-port mode neither: a TURN server tells its clients
+        /// apart by their address alone.
+        exclusive: bool,
     },
     /// Look up a name of a STUN or TURN server; answered by [`IoEvent::Resolved`].
     Resolve {

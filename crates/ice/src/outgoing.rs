@@ -68,6 +68,10 @@ impl Agent {
     /// room in `out`. Sets the path room of `out` to zero: set it again for what you write yourself.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         out.set_path_room(0, 0);
+        // Permissions first: the check that needs one follows right behind.
+        if let Some(transmit) = self.relays.poll_transmit(now, out) {
+            return Some(transmit);
+        }
         while let Some(&outgoing) = self.outgoing.front() {
             let path = outgoing.path();
             let (front, back) = self.path_room(&path);
@@ -98,7 +102,7 @@ impl Agent {
                 dscp: Dscp::default(),
             });
         }
-        self.relays.poll_transmit(now, out)
+        None
     }
 
     fn session(&self, generation: u32) -> Option<&Session> {

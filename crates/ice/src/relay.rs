@@ -10,7 +10,7 @@ use antiphon_turn::{AllocationError, Client, ClientConfig, ClientEvent, is_chann
 use crate::agent::{Agent, NewLocal};
 use crate::candidate::CandidateKind;
 use crate::event::Event;
-use crate::gather::Base;
+use crate::gather::{Base, Server};
 
 /// The most allocations of one agent.
 pub const MAX_ALLOCATIONS: usize = 8;
@@ -49,6 +49,13 @@ impl Relays {
         let is_turn = is_channel_data(data)
             || (is_stun(data) && Message::parse(data).is_ok_and(|m| m.method() != Method::BINDING));
         is_turn.then_some(relay.id)
+    }
+
+    /// Whether this interface has an allocation on this server.
+    pub(crate) fn is_known(&self, ip: IpAddr, server: SocketAddr) -> bool {
+        self.list
+            .iter()
+            .any(|relay| relay.base.addr.ip() == ip && relay.server == server)
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -129,16 +136,8 @@ impl Relays {
 }
 
 impl Agent {
-    pub(crate) fn allocate(
-        &mut self,
-        now: Instant,
-        base: &Base,
-        server: SocketAddr,
-        url: String,
-        username: String,
-        password: String,
-    ) {
-        let known = |relay: &Relay| relay.base.local == base.local && relay.server == server;
+    pub(crate) fn allocate(&mut self, now: Instant, base: &Base, server: &Server) {
+        let known = |relay: &Relay| relay.base.local == base.local && relay.server == server.addr;
         if self.relays.list.iter().any(known) {
             return;
         }
@@ -148,14 +147,15 @@ impl Agent {
         }
         let id = self.relays.next_id;
         self.relays.next_id += 1;
-        let mut config = ClientConfig::new(username, password);
+        let credentials = &self.config.servers[server.index];
+        let mut config = ClientConfig::new(credentials.username.clone(), credentials.credential.clone());
         config.family = base.addr.is_ipv6().then_some(AddressFamily::V6);
         let rng = self.rng.fork_numbered("turn", u64::from(id));
         self.relays.list.push(Relay {
             id,
             base: base.clone(),
-            server,
-            url,
+            server: server.addr,
+            url: server.url.to_string(),
             client: Client::new(config, now, rng),
         });
     }
@@ -203,7 +203,8 @@ impl Agent {
         match event {
             ClientEvent::Allocated { relayed, mapped } => {
                 // RFC 8656 §7.3: the answer tells what a STUN server would.
-                if mapped != base.addr && mapped.is_ipv4() == base.addr.is_ipv4() {
+                let useful = mapped != base.addr && mapped.is_ipv4() == base.addr.is_ipv4();
+                if useful && self.gatherer.is_base(base.local) {
                     self.insert_local(NewLocal {
                         kind: CandidateKind::ServerReflexive,
                         local: base.local,

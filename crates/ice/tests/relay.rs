@@ -23,7 +23,9 @@ struct Flight {
 struct World {
     now: Instant,
     agents: Vec<Agent>,
-    addrs: Vec<SocketAddr>,
+    addrs: Vec<IpAddr>,
+    /// Every socket: whose, its number, its address.
+    sockets: Vec<(usize, Local, SocketAddr)>,
     events: Vec<Vec<Event>>,
     candidates: Vec<Vec<Candidate>>,
     received: Vec<Vec<(Path, Vec<u8>)>>,
@@ -34,6 +36,10 @@ struct World {
 
 impl World {
     fn new(policy: TransportPolicy, kinds: &str, seed: u64) -> Self {
+        Self::sharing(policy, kinds, seed, false)
+    }
+
+    fn sharing(policy: TransportPolicy, kinds: &str, seed: u64, shared_sockets: bool) -> Self {
         let now = Instant::now();
         let relay: IpAddr = "192.0.2.1".parse().unwrap();
         let mut config = ServerConfig::new("example.org", vec![relay]).user("alice", "secret");
@@ -51,6 +57,7 @@ impl World {
                 role,
                 servers: servers.clone(),
                 transport_policy: policy,
+                shared_sockets,
                 ..Config::default()
             };
             Agent::new(config, now, Rng::from_u64(seed * 2 + n))
@@ -58,7 +65,8 @@ impl World {
         Self {
             now,
             agents: vec![agent(0, Role::Controlling), agent(1, Role::Controlled)],
-            addrs: vec!["10.0.1.1:5000".parse().unwrap(), "10.0.2.2:5000".parse().unwrap()],
+            addrs: vec!["10.0.1.1".parse().unwrap(), "10.0.2.2".parse().unwrap()],
+            sockets: Vec::new(),
             events: vec![Vec::new(), Vec::new()],
             candidates: vec![Vec::new(), Vec::new()],
             received: vec![Vec::new(), Vec::new()],
@@ -76,12 +84,14 @@ impl World {
             for n in 0..2 {
                 while let Some(request) = self.agents[n].poll_io() {
                     let answer = match request {
-                        IoRequest::ListInterfaces => IoEvent::Interfaces(vec![self.addrs[n].ip()]),
-                        IoRequest::BindUdp { request, .. } => IoEvent::UdpBound {
-                            request,
-                            local: Local::Socket(n as u32),
-                            addr: self.addrs[n],
-                        },
+                        IoRequest::ListInterfaces => IoEvent::Interfaces(vec![self.addrs[n]]),
+                        IoRequest::BindUdp { request, addr, .. } => {
+                            // The shared one is at port 5000; what is exclusive comes after it.
+                            let count = self.sockets.len() as u16;
+                            let (local, addr) = (Local::Socket(count.into()), SocketAddr::new(addr.ip(), 5000 + count));
+                            self.sockets.push((n, local, addr));
+                            IoEvent::UdpBound { request, local, addr }
+                        }
                         IoRequest::Resolve { request, host, .. } if host == "turn.example.org" => IoEvent::Resolved {
                             request,
                             addrs: vec!["192.0.2.1".parse().unwrap()],
@@ -101,10 +111,9 @@ impl World {
                     self.events[n].push(event);
                 }
                 while let Some(transmit) = self.agents[n].poll_transmit(self.now, &mut out) {
-                    assert_eq!(transmit.path.local, Local::Socket(n as u32));
                     let data = out.bytes(transmit.range.clone()).to_vec();
                     flights.push(Flight {
-                        from: self.addrs[n],
+                        from: self.address(n, transmit.path.local),
                         to: transmit.path.remote,
                         data,
                     });
@@ -144,14 +153,19 @@ impl World {
         panic!("never comes to rest");
     }
 
+    fn address(&self, n: usize, local: Local) -> SocketAddr {
+        let own = |socket: &&(usize, Local, SocketAddr)| socket.0 == n && socket.1 == local;
+        self.sockets.iter().find(own).expect("a socket of ours").2
+    }
+
     fn deliver(&mut self, flight: Flight) {
         let data = BytesMut::from(&flight.data[..]);
         let ecn = Ecn::NotEct;
-        if let Some(n) = self.addrs.iter().position(|addr| *addr == flight.to) {
+        if let Some(&(n, local, _)) = self.sockets.iter().find(|(_, _, addr)| *addr == flight.to) {
             // Only what comes from the server passes the firewall.
             if flight.from.ip().to_string() == "192.0.2.1" {
                 let path = Path {
-                    local: Local::Socket(n as u32),
+                    local,
                     remote: flight.from,
                 };
                 if let Some(datagram) = self.agents[n].handle_datagram(self.now, Datagram { path, ecn, data }) {
@@ -163,7 +177,7 @@ impl World {
         let relay = self.relays.iter().find(|(_, addr)| *addr == flight.to);
         let local = match relay {
             Some((local, _)) => *local,
-            None if flight.to == SERVER.parse().unwrap() => Local::Socket(9),
+            None if flight.to == SERVER.parse().unwrap() => Local::Socket(99),
             None => return,
         };
         let path = Path {
@@ -226,7 +240,7 @@ impl World {
         let bytes = out.bytes(range).to_vec();
         let overhead = bytes.len() - data.len();
         self.deliver(Flight {
-            from: self.addrs[n],
+            from: self.address(n, real.local),
             to: real.remote,
             data: bytes,
         });
@@ -338,4 +352,36 @@ fn a_stun_server_tells_our_address() {
     assert_eq!(world.agents[0].gathering_state(), GatheringState::Complete);
     assert_eq!(world.candidates[0].len(), 1);
     assert_eq!(world.agents[0].poll_timeout(), None);
+}
+
+#[test]
+fn with_shared_sockets_an_allocation_gets_its_own() {
+    // One-port mode: to a TURN server, two agents on one socket would be one client.
+    let mut world = World::sharing(TransportPolicy::All, "turn:turn.example.org", 5, true);
+    world.connect();
+    assert_eq!(world.sockets.len(), 4);
+    assert_eq!(world.server.allocations(), 2);
+    for n in 0..2 {
+        assert!(world.agents[n].state().is_connected());
+        world.send(n, b"\x80data");
+        assert_eq!(
+            world.received[1 - n].pop().map(|(_, data)| data),
+            Some(b"\x80data".to_vec())
+        );
+        let kinds: Vec<CandidateKind> = world.candidates[n].iter().map(|candidate| candidate.kind).collect();
+        assert_eq!(kinds, [CandidateKind::Host, CandidateKind::Relayed]);
+    }
+    for agent in &mut world.agents {
+        agent.restart(world.now);
+        agent.gather(world.now);
+    }
+    world.settle();
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.sockets.len(), 4, "a restart keeps what is there");
+    assert_eq!(world.agents[0].gathering_state(), GatheringState::Complete);
+    for agent in &mut world.agents {
+        agent.close(world.now);
+    }
+    world.settle();
+    assert_eq!(world.server.allocations(), 0);
 }

@@ -9,6 +9,9 @@ pub struct Config {
     pub cname: String,
     /// The largest RTP packet in bytes, before SRTP and everything below.
     pub max_packet_size: usize,
+    /// The largest RTP packet that is forwarded, bytes before SRTP. Foreign senders fill 1200 bytes and ours repeats them with
+    /// its own headers, so this is a little more: with SRTP, UDP and IPv6 around it just below 1280 (RFC 8200 §5).
+    pub max_forward_size: usize,
     /// Whether feedback may travel without a report in front (`a=rtcp-rsize`, RFC 5506).
     pub reduced_size: bool,
     /// Whether extended reports carry RRTR and DLRR (`a=rtcp-xr:rcvr-rtt`, RFC 3611 §4.4).
@@ -28,6 +31,7 @@ impl Default for Config {
         Self {
             cname: String::new(),
             max_packet_size: 1150,
+            max_forward_size: 1212,
             reduced_size: true,
             receiver_rtt: false,
             start_bitrate: 1_000_000,

@@ -4,6 +4,7 @@ mod common;
 
 use std::time::Duration;
 
+use antiphon_media::extension::{Kind as Extension, Map};
 use antiphon_media::{Config, Event, Frame, Kind, Output, PacketKind, RemoteSource, SenderId};
 use antiphon_rtp::packet::Packet;
 use antiphon_rtp::rtcp::Packet as Rtcp;
@@ -261,6 +262,47 @@ fn the_estimate_tracks_a_bottleneck() {
         pair.events[0]
             .iter()
             .any(|event| matches!(event, Event::TargetBitrate { .. }))
+    );
+}
+
+#[test]
+fn without_transport_feedback_remb_steers() {
+    let mut codec = vp8(true, true);
+    codec.feedback.transport_cc = false;
+    let mut extensions = Map::default();
+    extensions.insert(2, Extension::AbsSendTime);
+    extensions.insert(4, Extension::Mid);
+    let mut pair = Pair::new(16, Config::default());
+    pair.log = true;
+    let mut config = sender("v", Kind::Video, 1000, codec.clone());
+    config.extensions = extensions.clone();
+    let id = pair.ends[0].add_sender(pair.now, config).unwrap();
+    let mut config = receiver("v", Kind::Video, codec, vec![]);
+    config.extensions = extensions;
+    pair.ends[1].add_receiver(pair.now, config).unwrap();
+    pair.links[0].rate = Some(800_000.0);
+    let (mut sum, mut count) = (0, 0);
+    for number in 0..1000 {
+        let target = pair.ends[0].target_bitrate().unwrap_or(300_000);
+        let bytes = (target / 8 / 25).clamp(200, 60_000) as usize;
+        let _ = pair.ends[0].send_frame(pair.now, id, picture(number, bytes, number % 50 == 0));
+        pair.run(40 * MS);
+        if number > 500 {
+            sum += target;
+            count += 1;
+        }
+    }
+    let mean = sum / count;
+    assert!((300_000..900_000).contains(&mean), "{mean}");
+    let rembs = pair
+        .rtcp_of(1)
+        .flat_map(|(_, packets)| packets)
+        .filter(|packet| matches!(packet, Rtcp::Remb(_)));
+    assert!(rembs.count() >= 40);
+    assert!(
+        pair.rtcp_of(1)
+            .flat_map(|(_, packets)| packets)
+            .all(|packet| !matches!(packet, Rtcp::TransportFeedback(_)))
     );
 }
 

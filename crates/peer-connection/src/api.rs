@@ -133,6 +133,7 @@ impl PeerConnection {
         };
         let mut dtls = antiphon_dtls::Config::new(certificate);
         dtls.srtp_profiles = settings.srtp_profiles;
+        dtls.versions = settings.dtls_versions;
         dtls.mtu = settings.mtu;
         dtls.key_log = settings.key_log;
         dtls.provider = settings.provider;

@@ -12,6 +12,7 @@ use crate::api::PeerConnection;
 use crate::demux::{Protocol, classify};
 use crate::event::Event;
 use crate::states::{RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState};
+use crate::types::DEFAULT_MTU;
 
 /// How many datagrams closing may take at most: goodbyes are few, and whatever is queued behind them does not count.
 const MAX_CLOSING_DATAGRAMS: u32 = 256;
@@ -156,10 +157,20 @@ impl PeerConnection {
     /// Each call writes one datagram. Datagrams of equal size that follow each other to one destination mostly lie side by
     /// side in `out`, so the driver can hand a run of them to the kernel as one.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        out.set_max_segment(self.mtu);
+        // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave what
+        // does not fit unsent without anybody knowing.
+        let largest = self.max_media_datagram();
+        out.set_max_segment(largest);
         if !out.has_room() {
             return None;
         }
+        out.set_max_segment(self.mtu);
+        let transmit = self.poll_layers(now, out);
+        out.set_max_segment(largest);
+        transmit
+    }
+
+    fn poll_layers(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         loop {
             out.set_path_room(0, 0);
             if let Some(transmit) = self.transport.agent.poll_transmit(now, out) {
@@ -203,6 +214,23 @@ impl PeerConnection {
     }
 
     fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        out.set_max_segment(self.max_media_datagram());
+        let transmit = self.poll_media_packet(now, path, out);
+        out.set_max_segment(self.mtu);
+        transmit
+    }
+
+    /// Forwarded packets were cut to 1200 bytes by somebody else, and carry our headers besides: they may fill what IPv6
+    /// carries everywhere (RFC 8200 §5: 1280, less 48 of IPv6 and UDP), unless the application asked for less than usual.
+    fn max_media_datagram(&self) -> usize {
+        if self.mtu < DEFAULT_MTU {
+            self.mtu
+        } else {
+            self.mtu.max(1280 - 48)
+        }
+    }
+
+    fn poll_media_packet(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
         let (front, back) = self.transport.media_room(&path)?;
         loop {
             out.set_path_room(front, back);
@@ -448,6 +476,8 @@ impl PeerConnection {
             .as_ref()
             .map_or(16, |srtp| srtp.sender.overhead_rtp().max(srtp.sender.overhead_rtcp()));
         self.media.set_max_packet_size(self.mtu - room - overhead);
+        self.media
+            .set_max_forward_size(self.max_media_datagram() - room - overhead);
         let max_packet = self.max_sctp_packet();
         self.data.channels.set_max_packet(max_packet);
         if let Some(dtls) = &mut self.transport.dtls {

@@ -90,6 +90,8 @@ pub struct RtcConfiguration {
 pub struct Settings {
     /// ICE: lite, timers, loopback. Its `role`, `servers` and `transport_policy` are not looked at.
     pub ice: antiphon_ice::Config,
+    /// Which versions of DTLS may be negotiated.
+    pub dtls_versions: antiphon_dtls::Versions,
     /// SRTP protection profiles, best first.
     pub srtp_profiles: Vec<antiphon_dtls::SrtpProfile>,
     /// Data channels and SCTP.
@@ -115,6 +117,7 @@ impl Default for Settings {
         use antiphon_dtls::SrtpProfile::{AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80};
         Self {
             ice: antiphon_ice::Config::default(),
+            dtls_versions: antiphon_dtls::Versions::default(),
             srtp_profiles: vec![AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80],
             data: antiphon_data_channel::Config::default(),
             media: antiphon_media::Config::default(),

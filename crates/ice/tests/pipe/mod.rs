@@ -48,7 +48,7 @@ impl Peer {
                 IoRequest::ListInterfaces => {
                     self.agent.handle_io(now, IoEvent::Interfaces(self.interfaces.clone()));
                 }
-                IoRequest::BindUdp { request, addr } => {
+                IoRequest::BindUdp { request, addr, .. } => {
                     let n = self.sockets.len() as u32;
                     let addr = SocketAddr::new(addr.ip(), 5000 + n as u16);
                     let local = Local::Socket(n);

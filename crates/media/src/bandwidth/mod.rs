@@ -1,11 +1,13 @@
 //! Bandwidth estimation at the sender: a delay-based and a loss-based controller on transport-wide feedback, capped by REMB
 //! (draft-ietf-rmcat-gcc-02). No probing yet: the estimate grows with what is sent.
 
+mod loss;
 mod trendline;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use loss::LossBased;
 use trendline::{Trendline, Usage};
 
 /// The multiplicative decrease on over-use (draft-ietf-rmcat-gcc-02 §5.5).
@@ -33,7 +35,7 @@ pub(crate) struct Estimator {
     max: f64,
     trend: Trendline,
     delay_based: f64,
-    loss_based: f64,
+    loss_based: LossBased,
     /// Bitrate around which over-use happened, smoothed, and its deviation.
     link_capacity: Option<(f64, f64)>,
     updated: Option<Instant>,
@@ -43,10 +45,6 @@ pub(crate) struct Estimator {
     /// Arrival and size of what was acknowledged.
     acked: VecDeque<(i64, usize)>,
     acked_bytes: usize,
-    /// Packets reported and lost since the loss was last looked at.
-    reported: u32,
-    lost: u32,
-    loss_updated: Option<Instant>,
     remb: Option<(Instant, f64)>,
     feedback_seen: bool,
 }
@@ -59,16 +57,13 @@ impl Estimator {
             max: max as f64,
             trend: Trendline::default(),
             delay_based: start,
-            loss_based: max as f64,
+            loss_based: LossBased::new(min as f64, max as f64),
             link_capacity: None,
             updated: None,
             decreased: None,
             startup: true,
             acked: VecDeque::new(),
             acked_bytes: 0,
-            reported: 0,
-            lost: 0,
-            loss_updated: None,
             remb: None,
             feedback_seen: false,
         }
@@ -80,10 +75,10 @@ impl Estimator {
             .remb
             .filter(|(at, _)| now.saturating_duration_since(*at) < REMB_LIFE)
             .map(|(_, bps)| bps);
-        let own = self.feedback_seen.then(|| self.delay_based.min(self.loss_based));
+        let own = self.feedback_seen.then(|| self.delay_based.min(self.loss_based.rate()));
         let target = match (own, remb) {
             (Some(own), Some(remb)) => own.min(remb),
-            (Some(one), None) | (None, Some(one)) => one.min(self.loss_based),
+            (Some(one), None) | (None, Some(one)) => one.min(self.loss_based.rate()),
             (None, None) => return None,
         };
         Some(target.clamp(self.min, self.max) as u64)
@@ -97,7 +92,7 @@ impl Estimator {
     /// A report block came from a peer that sends no transport-wide feedback.
     pub(crate) fn report(&mut self, now: Instant, fraction_lost: u8) {
         if !self.feedback_seen {
-            self.loss(now, f64::from(fraction_lost) / 256.0);
+            self.loss_based.loss(now, f64::from(fraction_lost) / 256.0, self.max);
         }
     }
 
@@ -108,14 +103,11 @@ impl Estimator {
         let mut over = false;
         for result in results {
             any = true;
-            self.reported += 1;
-            match result.arrival {
-                None => self.lost += 1,
-                Some(arrival) => {
-                    self.trend.packet(&result, arrival);
-                    over |= self.trend.usage() == Usage::Over && before != Usage::Over;
-                    self.acknowledge(arrival, result.bytes);
-                }
+            self.loss_based.packet(result.arrival.is_none());
+            if let Some(arrival) = result.arrival {
+                self.trend.packet(&result, arrival);
+                over |= self.trend.usage() == Usage::Over && before != Usage::Over;
+                self.acknowledge(arrival, result.bytes);
             }
         }
         if !any {
@@ -124,13 +116,8 @@ impl Estimator {
         self.feedback_seen = true;
         let usage = if over { Usage::Over } else { self.trend.usage() };
         self.control(now, rtt, usage);
-        let due = self
-            .loss_updated
-            .is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_millis(250));
-        if due && self.reported >= 20 {
-            let loss = f64::from(self.lost) / f64::from(self.reported);
-            (self.reported, self.lost) = (0, 0);
-            self.loss(now, loss);
+        if self.loss_based.update(now, self.delay_based) {
+            self.startup = false;
         }
     }
 
@@ -217,26 +204,6 @@ impl Estimator {
                 (capacity, deviation.clamp(0.02 * capacity, 0.2 * capacity))
             }
         });
-    }
-
-    /// draft-ietf-rmcat-gcc-02 §6: below 2 % loss grow, above 10 % shrink, hold in between.
-    fn loss(&mut self, now: Instant, loss: f64) {
-        let elapsed = self
-            .loss_updated
-            .replace(now)
-            .map_or(0.25, |at| now.saturating_duration_since(at).as_secs_f64().min(1.0));
-        if loss > 0.10 {
-            let from = if self.feedback_seen {
-                self.loss_based.min(self.delay_based)
-            } else {
-                self.loss_based
-            };
-            self.startup = false;
-            self.loss_based = (from * (1.0 - 0.5 * loss)).max(self.min);
-        } else if loss < 0.02 {
-            // 5 % an interval, which was a second.
-            self.loss_based = (self.loss_based * 1.05f64.powf(elapsed * 4.0)).min(self.max);
-        }
     }
 }
 

@@ -287,6 +287,11 @@ impl Session {
         self.config.max_packet_size = bytes;
     }
 
+    /// Changes the largest RTP packet (bytes before SRTP) that is forwarded.
+    pub fn set_max_forward_size(&mut self, bytes: usize) {
+        self.config.max_forward_size = bytes;
+    }
+
     /// Whether feedback may be reduced-size (`a=rtcp-rsize`).
     pub fn set_reduced_size(&mut self, reduced_size: bool) {
         self.config.reduced_size = reduced_size;

@@ -78,19 +78,19 @@ impl Session {
 
     /// Forwards one packet of another session (or receiver): SSRC, sequence number and timestamp are rewritten so that the
     /// outgoing stream stays continuous when the source changes. `packet.payload_type` must be one of the sender's.
+    /// One that is larger than [`Config::max_forward_size`](crate::Config::max_forward_size) with our headers is refused.
     /// A packet that comes too late to be placed is left out; that is no error.
     pub fn send_rtp(&mut self, now: Instant, id: SenderId, packet: &Packet) -> Result<(), Error> {
         if self.closed {
             return Err(Error::Closed);
         }
-        let max_packet = self.config.max_packet_size;
+        let max_packet = self.config.max_forward_size;
         let sender = self.senders.get_mut(&id).ok_or(Error::UnknownId)?;
         if !sender.active {
             return Err(Error::Inactive);
         }
         sender.format(packet.payload_type).ok_or(Error::UnknownPayloadType)?;
-        // The source's packets were cut for its own headers: the spare bytes under the datagram's limit take the difference.
-        if packet.payload.len() + 12 > max_packet {
+        if packet.payload.len() + sender.overhead() > max_packet {
             return Err(Error::FrameSize);
         }
         sender.note_codec(packet.payload_type);

@@ -13,6 +13,7 @@ use antiphon_peer_connection::{
     Message, PeerConnection, Rng, RtcConfiguration, RtcPeerConnectionState, RtcSessionDescription, RtcStats, Transmit,
     TransmitBuf,
 };
+use antiphon_turn::{PeerPolicy, ServerAnswer, ServerConfig, ServerRequest};
 
 /// A peer on a host with one address.
 pub(crate) struct Peer {
@@ -22,44 +23,18 @@ pub(crate) struct Peer {
     pub(crate) sent_to: BTreeSet<SocketAddr>,
 }
 
-impl Machine for Peer {
-    type Event = Event;
-
-    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        self.pc.handle_datagram(now, datagram);
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.pc.handle_timeout(now);
-    }
-
+impl Peer {
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         let transmit = self.pc.poll_transmit(now, out)?;
         self.sent_to.insert(transmit.path.remote);
         Some(transmit)
     }
 
-    fn poll_event(&mut self) -> Option<Event> {
-        self.pc.poll_event()
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.pc.poll_timeout()
-    }
-
-    fn close(&mut self, now: Instant) {
-        self.pc.close(now);
-    }
-
-    fn is_terminated(&self) -> bool {
-        self.pc.is_closed()
-    }
-
     fn serve_io(&mut self, now: Instant, network: &mut Network, host: HostId) {
         while let Some(request) = self.pc.poll_io() {
             match request {
                 IoRequest::ListInterfaces => self.pc.handle_io(now, IoEvent::Interfaces(vec![self.address])),
-                IoRequest::BindUdp { request, addr } => {
+                IoRequest::BindUdp { request, addr, .. } => {
                     let event = match network.bind(host, addr) {
                         Some(socket) => IoEvent::UdpBound {
                             request,
@@ -83,6 +58,89 @@ impl Machine for Peer {
     }
 }
 
+/// What stands on a host: a peer, or a TURN server.
+pub(crate) enum Host {
+    Peer(Box<Peer>),
+    Turn(Box<antiphon_turn::Server>),
+}
+
+impl Machine for Host {
+    type Event = Event;
+
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        match self {
+            Self::Peer(peer) => peer.pc.handle_datagram(now, datagram),
+            Self::Turn(server) => server.handle_datagram(now, datagram),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Self::Peer(peer) => peer.pc.handle_timeout(now),
+            Self::Turn(server) => server.handle_timeout(now),
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        match self {
+            Self::Peer(peer) => peer.poll_transmit(now, out),
+            Self::Turn(server) => {
+                // What a relay hands on grows by its framing.
+                out.set_max_segment(1400);
+                server.poll_transmit(now, out)
+            }
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        match self {
+            Self::Peer(peer) => peer.pc.poll_event(),
+            Self::Turn(_) => None,
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Peer(peer) => peer.pc.poll_timeout(),
+            Self::Turn(server) => server.poll_timeout(),
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        match self {
+            Self::Peer(peer) => peer.pc.close(now),
+            Self::Turn(server) => server.close(now),
+        }
+    }
+
+    fn is_terminated(&self) -> bool {
+        matches!(self, Self::Peer(peer) if peer.pc.is_closed())
+    }
+
+    fn serve_io(&mut self, now: Instant, network: &mut Network, host: HostId) {
+        match self {
+            Self::Peer(peer) => peer.serve_io(now, network, host),
+            Self::Turn(server) => {
+                while let Some(request) = server.poll_io() {
+                    match request {
+                        ServerRequest::BindRelay { request, ip } => {
+                            let socket = network.bind(host, SocketAddr::new(ip, 0)).unwrap();
+                            let answer = ServerAnswer::Bound {
+                                request,
+                                local: socket.local(),
+                                addr: network.address(socket),
+                            };
+                            server.handle_io(now, answer);
+                        }
+                        ServerRequest::Close(Local::Socket(id)) => network.close(SocketId(id)),
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// One certificate for all tests: making one takes longer than a handshake.
 fn certificate(at: usize) -> Arc<Certificate> {
     static MADE: OnceLock<[Arc<Certificate>; 2]> = OnceLock::new();
@@ -92,7 +150,7 @@ fn certificate(at: usize) -> Arc<Certificate> {
 
 /// Two peers, and what each of them was told.
 pub(crate) struct Pair {
-    pub(crate) net: Simulation<Peer>,
+    pub(crate) net: Simulation<Host>,
     pub(crate) ids: [PeerId; 2],
     pub(crate) log: [Vec<Event>; 2],
     /// Whether candidates are trickled; otherwise only descriptions carry them.
@@ -111,28 +169,36 @@ impl Pair {
     }
 
     pub(crate) fn with(seed: u64, link: LinkConfig, configuration: impl Fn() -> RtcConfiguration) -> Self {
+        let addresses = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
+        Self::with_each(seed, link, addresses, |_| configuration())
+    }
+
+    /// Two peers with addresses and configurations of their own.
+    pub(crate) fn with_each(
+        seed: u64,
+        link: LinkConfig,
+        addresses: [IpAddr; 2],
+        configuration: impl Fn(usize) -> RtcConfiguration,
+    ) -> Self {
         let mut network = Network::new(seed);
         let hosts = [network.add_host(), network.add_host()];
         network.connect(hosts[0], hosts[1], link);
         let now = network.now();
         let anchor = ClockAnchor::new(now, Duration::from_secs(1_790_000_000));
-        let mut net = Simulation::new(network);
+        let mut net = Simulation::with_max_datagram(network, 1400);
         let ids = [0, 1].map(|at| {
             let rng = Rng::from_u64(seed).fork_numbered("peer", at as u64);
-            let mut configuration = configuration();
+            let mut configuration = configuration(at);
             if configuration.certificates.is_empty() {
                 configuration.certificates = vec![certificate(at)];
             }
             let pc = PeerConnection::new(configuration, now, anchor, rng).unwrap();
-            let address = IpAddr::from([10, 0, 0, at as u8 + 1]);
-            net.add(
-                hosts[at],
-                Peer {
-                    pc,
-                    address,
-                    sent_to: BTreeSet::new(),
-                },
-            )
+            let peer = Peer {
+                pc,
+                address: addresses[at],
+                sent_to: BTreeSet::new(),
+            };
+            net.add(hosts[at], Host::Peer(Box::new(peer)))
         });
         Self {
             net,
@@ -143,13 +209,34 @@ impl Pair {
         }
     }
 
+    /// Adds a TURN server at `TURN`, with one user.
+    pub(crate) fn add_turn_server(&mut self) {
+        let host = self.net.network.add_host();
+        let ip: IpAddr = "192.0.2.1".parse().unwrap();
+        self.net.network.bind(host, SocketAddr::new(ip, 3478)).unwrap();
+        let mut config = ServerConfig::new("example.org", vec![ip]).user("alice", "secret");
+        config.policy = PeerPolicy {
+            allow_private: true,
+            ..PeerPolicy::default()
+        };
+        let server = antiphon_turn::Server::new(config, self.net.now(), Rng::from_u64(99));
+        self.net.add(host, Host::Turn(Box::new(server)));
+    }
+
+    fn peer(&self, at: usize) -> &Peer {
+        match self.net.peer(self.ids[at]) {
+            Host::Peer(peer) => peer,
+            Host::Turn(_) => unreachable!("the first two are peers"),
+        }
+    }
+
     pub(crate) fn pc(&self, at: usize) -> &PeerConnection {
-        &self.net.peer(self.ids[at]).pc
+        &self.peer(at).pc
     }
 
     /// Whom `at` has ever sent something.
     pub(crate) fn sent_to(&self, at: usize) -> &BTreeSet<SocketAddr> {
-        &self.net.peer(self.ids[at]).sent_to
+        &self.peer(at).sent_to
     }
 
     /// The addresses that `at` receives on.
@@ -169,7 +256,10 @@ impl Pair {
     }
 
     pub(crate) fn call<T>(&mut self, at: usize, call: impl FnOnce(&mut PeerConnection, Instant) -> T) -> T {
-        self.net.call(self.ids[at], |peer, now| call(&mut peer.pc, now))
+        self.net.call(self.ids[at], |host, now| match host {
+            Host::Peer(peer) => call(&mut peer.pc, now),
+            Host::Turn(_) => unreachable!("the first two are peers"),
+        })
     }
 
     /// One exchange: `at` offers.
@@ -310,6 +400,6 @@ impl Pair {
             got = pair.call(1 - from, |pc, _| pc.read(to));
             got.is_some()
         });
-        assert_eq!(got, Some(message));
+        assert!(got == Some(message), "the message did not arrive as it was sent");
     }
 }

@@ -395,8 +395,11 @@ impl Association {
         if !self.count_error() {
             return;
         }
-        self.congestion.on_timeout(now);
-        self.recovery = None;
+        // An unanswered FORWARD TSN alone is no sign of congestion: its answer may just have been delayed.
+        if self.outstanding.in_flight() > 0 || self.outstanding.has_lost() {
+            self.congestion.on_timeout(now);
+            self.recovery = None;
+        }
         let reneged = self.errors > 2;
         let queue = &mut self.queue;
         self.outstanding.lose_all(now, reneged, || {

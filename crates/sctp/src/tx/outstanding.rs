@@ -9,6 +9,8 @@ use crate::chunk::{Data, Put, Sack, SkippedStream};
 /// A chunk counts as lost when a packet sent this many packets after it has arrived: the three reports of
 /// RFC 9260 §7.2.4, counted in order of transmission so that they find lost retransmissions as well.
 const REORDERING: u64 = 3;
+/// A path that reorders by more gets more patience, up to here.
+const MAX_REORDERING: u64 = 32;
 
 /// A chunk before its first transmission.
 #[derive(Debug)]
@@ -93,6 +95,9 @@ pub(crate) struct Outstanding {
     flight_payload: usize,
     next_packet: u64,
     newest_acked_packet: Option<u64>,
+    /// How many later packets must have arrived before a chunk counts as lost: learned from chunks that came late, or twice
+    /// because we were too quick, and forgotten when T3-rtx runs out.
+    reordering: u64,
     /// Advanced.Peer.Ack.Point (RFC 3758 §3.5).
     advanced: u64,
     messages_abandoned: u64,
@@ -112,6 +117,7 @@ impl Outstanding {
             flight_payload: 0,
             next_packet: 0,
             newest_acked_packet: None,
+            reordering: REORDERING,
             advanced: first - 1,
             messages_abandoned: 0,
             retransmissions: 0,
@@ -248,6 +254,8 @@ impl Outstanding {
             min_rtt,
             packet: None,
             sample: None,
+            known: self.newest_acked_packet,
+            late_by: 0,
         };
         for _ in 0..distance {
             let Some(sent) = self.chunks.front() else { break };
@@ -289,6 +297,11 @@ impl Outstanding {
             self.ack_block(first, last, &mut newest, &mut acked);
         }
 
+        let mut patience = self.reordering.max(newest.late_by + 1);
+        if self.retransmissions > 0 && sack.duplicate_tsns().next().is_some() {
+            patience += 1;
+        }
+        self.reordering = patience.min(MAX_REORDERING);
         if let Some(packet) = newest.packet {
             self.newest_acked_packet = self.newest_acked_packet.max(Some(packet));
         }
@@ -357,7 +370,7 @@ impl Outstanding {
                 sent.state == State::InFlight && sent.packet == packet
             };
             if live {
-                if packet + REORDERING > newest {
+                if packet + self.reordering > newest {
                     break;
                 }
                 found = true;
@@ -382,6 +395,7 @@ impl Outstanding {
     /// any longer either (RFC 9260 §6.2.1, the peer may have dropped it).
     pub(crate) fn lose_all(&mut self, now: Instant, reneged: bool, mut abandon_tail: impl FnMut()) {
         self.transmissions.clear();
+        self.reordering = REORDERING;
         if reneged {
             self.acked.clear();
         }
@@ -537,6 +551,10 @@ struct Newest {
     min_rtt: Option<Duration>,
     packet: Option<u64>,
     sample: Option<(u64, Duration)>,
+    /// The newest packet that was acknowledged before.
+    known: Option<u64>,
+    /// By how many packets a chunk that was sent once came late.
+    late_by: u64,
 }
 
 impl Newest {
@@ -544,6 +562,9 @@ impl Newest {
     fn see(&mut self, sent: &Sent) {
         let elapsed = self.now.saturating_duration_since(sent.sent_at);
         let first_try = sent.transmissions == 1;
+        if first_try && let Some(known) = self.known {
+            self.late_by = self.late_by.max(known.saturating_sub(sent.packet));
+        }
         // The acknowledgement of a chunk that was sent twice says nothing of which one arrived (Karn), unless it comes
         // sooner than the path allows for the second.
         if first_try || self.min_rtt.is_some_and(|min| elapsed >= min) {

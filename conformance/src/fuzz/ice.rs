@@ -1,0 +1,187 @@
+//! Two ICE agents, and candidates as text.
+
+use std::time::Instant;
+
+use antiphon_ice::{Agent, Candidate, Config, Credentials, Event, IoEvent, IoRequest, Role};
+use antiphon_netsim::Machine;
+use antiphon_sansio::{Datagram, Local, Rng, Transmit, TransmitBuf};
+use antiphon_stun::{AttributeType, Class, Key, Message, MessageBuilder};
+
+use super::pair::{self, End};
+
+pub(super) fn decode_candidate(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(candidate) = text.parse::<Candidate>() {
+        let written = candidate.to_string();
+        let again: Candidate = written.parse().expect("our own candidate parses");
+        assert_eq!(again.to_string(), written);
+    }
+}
+
+pub(super) fn machine(data: &[u8]) {
+    let now = Instant::now();
+    let mut ends = [Role::Controlling, Role::Controlled].map(|role| {
+        let config = Config {
+            role,
+            ..Config::default()
+        };
+        let mut agent = Agent::new(config, now, Rng::from_u64(role as u64));
+        agent.gather(now);
+        Ice {
+            agent,
+            remote: None,
+            ended: false,
+        }
+    });
+    let credentials = [0, 1].map(|end: usize| ends[end].agent.local_credentials().clone());
+    for (at, end) in ends.iter_mut().enumerate() {
+        end.serve(now, at);
+        while end.agent.poll_event().is_some() {}
+        end.agent.set_remote_credentials(now, credentials[1 - at].clone());
+        end.remote = Some(credentials[1 - at].clone());
+        end.agent.add_remote_candidate(now, candidate(1 - at, 2_130_706_431, 0));
+    }
+    pair::run(now, ends, &|to, packet| sign(&credentials, to, packet), data);
+}
+
+fn candidate(end: usize, priority: u32, port_offset: u16) -> Candidate {
+    let address = pair::address(end);
+    format!(
+        "1 1 udp {priority} {} {} typ host",
+        address.ip(),
+        address.port() + port_offset
+    )
+    .parse()
+    .expect("a sound candidate")
+}
+
+/// The same attributes with right MESSAGE-INTEGRITY and FINGERPRINT: what an authenticated peer could send.
+fn sign(credentials: &[Credentials; 2], to: usize, packet: &mut Vec<u8>) {
+    let Ok(message) = Message::parse(packet) else { return };
+    // A request is keyed by the password of who is asked, a response by the same (RFC 8445 §7.2.2).
+    let asked = if message.class() == Class::Request { to } else { 1 - to };
+    let mut buffer = vec![0; packet.len() + 64];
+    let mut builder = MessageBuilder::new(&mut buffer, message.class(), message.method(), message.transaction_id());
+    for attribute in message.attributes() {
+        let sealed = [
+            AttributeType::MESSAGE_INTEGRITY,
+            AttributeType::MESSAGE_INTEGRITY_SHA256,
+            AttributeType::FINGERPRINT,
+        ];
+        if !sealed.contains(&attribute.kind) {
+            builder.put(attribute.kind, attribute.value);
+        }
+    }
+    builder
+        .integrity(&Key::short_term(&credentials[asked].password))
+        .fingerprint();
+    if let Ok(len) = builder.finish() {
+        buffer.truncate(len);
+        *packet = buffer;
+    }
+}
+
+struct Ice {
+    agent: Agent,
+    remote: Option<Credentials>,
+    ended: bool,
+}
+
+impl Ice {
+    /// Answers what the agent asks of the world; the second end has the second address.
+    fn serve(&mut self, now: Instant, end: usize) {
+        while let Some(request) = self.agent.poll_io() {
+            let answer = match request {
+                IoRequest::ListInterfaces => IoEvent::Interfaces(vec![pair::address(end).ip()]),
+                IoRequest::BindUdp { request, .. } => IoEvent::UdpBound {
+                    request,
+                    local: Local::Socket(0),
+                    addr: pair::address(end),
+                },
+                IoRequest::Resolve { request, .. } | IoRequest::ResolveMdns { request, .. } => IoEvent::Resolved {
+                    request,
+                    addrs: vec![pair::address(1 - end).ip()],
+                },
+                _ => continue,
+            };
+            self.agent.handle_io(now, answer);
+        }
+    }
+}
+
+impl Machine for Ice {
+    type Event = Event;
+
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        let _ = self.agent.handle_datagram(now, datagram);
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.agent.handle_timeout(now);
+    }
+
+    fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        self.agent.poll_transmit(now, out)
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.agent.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.agent.poll_timeout()
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.agent.close(now);
+        self.ended = true;
+    }
+
+    fn is_terminated(&self) -> bool {
+        self.ended
+    }
+}
+
+impl End for Ice {
+    fn act(&mut self, now: Instant, action: u8, argument: u8) -> Option<Vec<u8>> {
+        let own = usize::from(self.agent.role() == Role::Controlled);
+        match action % 10 {
+            0..=2 => {
+                let priority = u32::from(argument) << 16 | 0xff;
+                let offset = u16::from(argument % 5);
+                self.agent
+                    .add_remote_candidate(now, candidate(usize::from(argument & 1), priority, offset));
+            }
+            3 => self.agent.end_of_remote_candidates(now),
+            4 => self.agent.set_role(if argument & 1 == 0 {
+                Role::Controlling
+            } else {
+                Role::Controlled
+            }),
+            5 if argument > 200 => self.agent.restart(now),
+            5 => {
+                if let Some(remote) = self.remote.clone() {
+                    self.agent.set_remote_credentials(now, remote);
+                }
+            }
+            6 => self.agent.set_remote_lite(argument & 1 == 1),
+            7 => self.serve(now, own),
+            8 => {
+                // What goes out on a selected path is wrapped as the path wants it.
+                let path = self.agent.send_path()?;
+                let mut out = TransmitBuf::new(1200, 1200);
+                let (front, back) = self.agent.path_room(&path);
+                out.set_path_room(front, back);
+                out.begin(0, 0);
+                out.put_slice(&[0x80; 20]);
+                self.agent.wrap(now, path, &mut out);
+                let range = out.finish();
+                return Some(out.bytes(range).to_vec());
+            }
+            _ => {
+                let _ = self.agent.stats();
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,134 @@
+//! X25519MLKEM768 (draft-ietf-tls-ecdhe-mlkem): ML-KEM-768 and X25519 side by side, ML-KEM first in every message.
+
+use antiphon_sansio::Rng;
+use ml_kem::ml_kem_768::{Ciphertext, DecapsulationKey, EncapsulationKey};
+use ml_kem::{B32, Decapsulate, KeyExport, Seed};
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::algorithm::NamedGroup;
+use crate::error::CryptoError;
+use crate::provider::{CryptoProvider, KeyExchange};
+use crate::secret::Secret;
+
+/// Length of an encapsulation key.
+const ENCAPSULATION_KEY_LEN: usize = 1184;
+/// Length of a ciphertext.
+const CIPHERTEXT_LEN: usize = 1088;
+
+/// The client's half: a decapsulation key, and an X25519 exchange of the provider.
+struct HybridExchange {
+    decapsulation_key: DecapsulationKey,
+    x25519: Box<dyn KeyExchange>,
+    public: Vec<u8>,
+}
+
+/// Makes the client's half. The seed of the ML-KEM key comes from `rng`.
+pub(crate) fn start<P: CryptoProvider + ?Sized>(
+    provider: &P,
+    rng: &mut Rng,
+) -> Result<Box<dyn KeyExchange>, CryptoError> {
+    let x25519 = provider.start_exchange(NamedGroup::X25519, rng)?;
+    let random = Zeroizing::new(rng.array::<64>());
+    let mut seed = Seed::from(*random);
+    let decapsulation_key = DecapsulationKey::from_seed(seed);
+    seed.zeroize();
+    let mut public = decapsulation_key.encapsulation_key().to_bytes().to_vec();
+    public.extend_from_slice(x25519.public_key());
+    Ok(Box::new(HybridExchange {
+        decapsulation_key,
+        x25519,
+        public,
+    }))
+}
+
+impl KeyExchange for HybridExchange {
+    fn group(&self) -> NamedGroup {
+        NamedGroup::X25519MlKem768
+    }
+
+    fn public_key(&self) -> &[u8] {
+        &self.public
+    }
+
+    fn complete(self: Box<Self>, peer: &[u8]) -> Result<Secret, CryptoError> {
+        let (ciphertext, point) = peer.split_at_checked(CIPHERTEXT_LEN).ok_or(CryptoError::PeerKey)?;
+        let ciphertext = Ciphertext::try_from(ciphertext).map_err(|_| CryptoError::PeerKey)?;
+        // A wrong ciphertext gives a secret that nobody has, not an error (FIPS 203 §6.3): Finished will tell.
+        let mut shared = self.decapsulation_key.decapsulate(&ciphertext);
+        let secret = joined(&shared, &self.x25519.complete(point)?);
+        shared.zeroize();
+        Ok(secret)
+    }
+}
+
+/// The server's answer to a client's share: its own share, and the secret.
+pub(crate) fn respond<P: CryptoProvider + ?Sized>(
+    provider: &P,
+    peer: &[u8],
+    rng: &mut Rng,
+) -> Result<(Vec<u8>, Secret), CryptoError> {
+    let (key, point) = peer
+        .split_at_checked(ENCAPSULATION_KEY_LEN)
+        .ok_or(CryptoError::PeerKey)?;
+    let key = key.try_into().map_err(|_| CryptoError::PeerKey)?;
+    // Refuses coefficients out of range (FIPS 203 §7.2).
+    let key = EncapsulationKey::new(&key).map_err(|_| CryptoError::PeerKey)?;
+    let (mut public, x25519) = provider.respond(NamedGroup::X25519, point, rng)?;
+    let random = Zeroizing::new(rng.array::<32>());
+    let mut message = B32::from(*random);
+    let (ciphertext, mut shared) = key.encapsulate_deterministic(&message);
+    message.zeroize();
+    public.splice(..0, ciphertext);
+    let secret = joined(&shared, &x25519);
+    shared.zeroize();
+    Ok((public, secret))
+}
+
+fn joined(ml_kem: &[u8], x25519: &Secret) -> Secret {
+    let mut secret = Secret::zeros(ml_kem.len() + x25519.len());
+    let (first, second) = secret.as_bytes_mut().split_at_mut(ml_kem.len());
+    first.copy_from_slice(ml_kem);
+    second.copy_from_slice(x25519.as_bytes());
+    secret
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ring_provider, rust_provider};
+
+    #[test]
+    fn both_ends_get_the_same_64_bytes() {
+        for provider in [ring_provider(), rust_provider()] {
+            let mut rng = Rng::from_u64(1);
+            let group = NamedGroup::X25519MlKem768;
+            let client = provider.start_exchange(group, &mut rng).unwrap();
+            assert_eq!((client.group(), client.public_key().len()), (group, group.public_len()));
+            let (share, ours) = provider.respond(group, client.public_key(), &mut rng).unwrap();
+            assert_eq!((share.len(), ours.len()), (1120, 64));
+            assert_eq!(client.complete(&share).unwrap().as_bytes(), ours.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_changed_ciphertext_gives_another_secret_and_bad_lengths_are_refused() {
+        let provider = ring_provider();
+        let mut rng = Rng::from_u64(2);
+        let group = NamedGroup::X25519MlKem768;
+        let start = |rng: &mut Rng| provider.start_exchange(group, rng).unwrap();
+        let client = start(&mut rng);
+        let (mut share, ours) = provider.respond(group, client.public_key(), &mut rng).unwrap();
+        share[0] ^= 1;
+        assert_ne!(client.complete(&share).unwrap().as_bytes(), ours.as_bytes());
+        for len in [0, 31, 1088, 1119, 1121] {
+            assert!(start(&mut rng).complete(&vec![9; len]).is_err(), "{len}");
+        }
+        let mut key = start(&mut rng).public_key().to_vec();
+        assert!(provider.respond(group, &key[..1215], &mut rng).is_err());
+        key[..3].fill(0xff);
+        assert!(
+            provider.respond(group, &key, &mut rng).is_err(),
+            "coefficients out of range"
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! Whole peers over other paths than the plain one: relays, lite agents, IPv6, an address that goes away.
+
+mod support;
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use antiphon_netsim::LinkConfig;
+use antiphon_peer_connection::{
+    DataChannelId, DtlsVersions, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
+    RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, RtcIceServer, RtcIceTransportPolicy,
+    RtcPeerConnectionState, RtcStats, Settings, TransceiverId,
+};
+use support::Pair;
+
+fn addresses() -> [IpAddr; 2] {
+    ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()]
+}
+
+fn start(pair: &mut Pair, offerer: usize) -> (DataChannelId, TransceiverId) {
+    let channel = pair
+        .call(offerer, |pc, now| {
+            pc.create_data_channel(now, "chat", RtcDataChannelInit::default())
+        })
+        .unwrap();
+    let track = MediaStreamTrack {
+        kind: MediaKind::Video,
+        id: "v".into(),
+        stream_ids: vec![],
+    };
+    let video = pair.call(offerer, |pc, _| pc.add_track(track)).unwrap();
+    pair.negotiate(offerer);
+    pair.connect();
+    (channel, video)
+}
+
+/// Large messages and large frames, so that every packet is as large as it gets.
+fn use_it(pair: &mut Pair, offerer: usize, (channel, video): (DataChannelId, TransceiverId)) {
+    let other = pair.open(offerer, channel);
+    pair.exchange(offerer, channel, other, Message::binary(vec![1; 100_000]));
+    pair.exchange(1 - offerer, other, channel, Message::binary(vec![2; 100_000]));
+    let payload_type = pair.pc(offerer).payload_type(video, "VP8").unwrap();
+    let mut data = vec![0; 20_000];
+    data[0] = 0x10;
+    data[3..10].copy_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]);
+    let frame = Frame {
+        payload_type,
+        timestamp: 0,
+        data: data.into(),
+        key_frame: true,
+        audio_level: None,
+    };
+    let sent = frame.data.clone();
+    pair.call(offerer, |pc, now| pc.send_frame(now, video, frame)).unwrap();
+    pair.run_for(Duration::from_secs(2));
+    assert!(pair.told(
+        1 - offerer,
+        |event| matches!(event, Event::Frame { frame, .. } if frame.data == sent)
+    ));
+}
+
+fn candidate_type(pair: &Pair, at: usize) -> &'static str {
+    let report = pair.pc(at).get_stats(pair.net.now());
+    let selected = report.selected_pair().unwrap();
+    match report.get(&selected.local_candidate_id) {
+        Some(RtcStats::LocalCandidate(stats)) => stats.candidate_type,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn through_relays() {
+    for relayed in [&[0, 1][..], &[0], &[1]] {
+        let configuration = |at: usize| {
+            if !relayed.contains(&at) {
+                return RtcConfiguration::default();
+            }
+            RtcConfiguration {
+                ice_servers: vec![RtcIceServer {
+                    urls: vec!["turn:192.0.2.1:3478".into()],
+                    username: "alice".into(),
+                    credential: "secret".into(),
+                }],
+                ice_transport_policy: RtcIceTransportPolicy::Relay,
+                ..RtcConfiguration::default()
+            }
+        };
+        let mut pair = Pair::with_each(1, LinkConfig::default(), addresses(), configuration);
+        pair.add_turn_server();
+        let started = start(&mut pair, 0);
+        use_it(&mut pair, 0, started);
+        for at in relayed {
+            assert_eq!(candidate_type(&pair, *at), "relay");
+            // The peer has never been told where we are.
+            let text = pair.pc(*at).local_description().unwrap().sdp;
+            assert!(!text.contains("10.0.0."), "{text}");
+        }
+        // Permissions and channels are refreshed, and given back at the end.
+        pair.run_for(Duration::from_secs(900));
+        use_it_again(&mut pair, started.0);
+        for at in 0..2 {
+            pair.call(at, |pc, now| pc.close(now));
+        }
+        pair.run_for(Duration::from_secs(1));
+    }
+}
+
+fn use_it_again(pair: &mut Pair, channel: DataChannelId) {
+    let other = pair.incoming(1, "chat").unwrap();
+    pair.exchange(0, channel, other, Message::text("after a quarter of an hour"));
+    pair.exchange(1, other, channel, Message::text("still there"));
+}
+
+#[test]
+fn with_a_lite_agent() {
+    for (lite, offerer) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let configuration = |at: usize| {
+            let mut settings = Settings::default();
+            settings.ice.lite = at == lite;
+            RtcConfiguration {
+                settings,
+                ..RtcConfiguration::default()
+            }
+        };
+        let mut pair = Pair::with_each(2, LinkConfig::default(), addresses(), configuration);
+        let started = start(&mut pair, offerer);
+        use_it(&mut pair, offerer, started);
+        let description = pair.pc(lite).local_description().unwrap();
+        assert!(description.sdp.contains("a=ice-lite"));
+    }
+}
+
+#[test]
+fn over_ipv6() {
+    let addresses = ["2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap()];
+    let mut pair = Pair::with_each(3, LinkConfig::default(), addresses, |_| RtcConfiguration::default());
+    let started = start(&mut pair, 1);
+    use_it(&mut pair, 1, started);
+}
+
+#[test]
+fn small_datagrams_everywhere() {
+    let configuration = |_| RtcConfiguration {
+        settings: Settings {
+            mtu: 700,
+            ..Settings::default()
+        },
+        ..RtcConfiguration::default()
+    };
+    let link = LinkConfig {
+        // 28 bytes of IP and UDP: whatever is larger vanishes.
+        mtu: 728,
+        ..LinkConfig::default()
+    };
+    let mut pair = Pair::with_each(4, link, addresses(), configuration);
+    let started = start(&mut pair, 0);
+    use_it(&mut pair, 0, started);
+}
+
+#[test]
+fn a_path_that_goes_away_and_comes_back() {
+    let mut pair = Pair::new(5);
+    let (channel, _) = start(&mut pair, 0);
+    let other = pair.open(0, channel);
+    let host = pair.net.host(pair.ids[1]);
+    pair.net.network.set_down(host, true);
+    pair.call(0, |pc, now| pc.send(now, channel, Message::text("into the dark")))
+        .unwrap();
+    pair.run_for(Duration::from_secs(12));
+    assert_eq!(pair.pc(0).connection_state(), RtcPeerConnectionState::Disconnected);
+    pair.net.network.set_down(host, false);
+    pair.connect();
+    pair.run_until(Duration::from_secs(60), |pair| {
+        pair.told(1, |event| *event == Event::DataChannelReadable(other))
+    });
+    let message = pair.call(1, |pc, _| pc.read(other));
+    assert_eq!(message, Some(Message::text("into the dark")));
+    // Away for longer than consent lasts: it fails, and an ICE restart mends it. DTLS lives on.
+    pair.net.network.set_down(host, true);
+    pair.run_for(Duration::from_secs(50));
+    assert!((0..2).all(|at| pair.pc(at).ice_connection_state() == RtcIceConnectionState::Failed));
+    pair.call(0, |pc, now| pc.send(now, channel, Message::text("again")))
+        .unwrap();
+    pair.net.network.set_down(host, false);
+    pair.run_for(Duration::from_secs(5));
+    assert_eq!(pair.pc(0).connection_state(), RtcPeerConnectionState::Failed);
+    pair.call(0, |pc, _| pc.restart_ice());
+    pair.negotiate(0);
+    pair.connect();
+    pair.run_until(Duration::from_secs(90), |pair| {
+        pair.count(1, |event| *event == Event::DataChannelReadable(other)) > 1
+    });
+    let message = pair.call(1, |pc, _| pc.read(other));
+    assert_eq!(message, Some(Message::text("again")));
+}
+
+#[test]
+fn over_dtls_1_3() {
+    for (seed, both) in (0..20).flat_map(|seed| [(seed, true), (seed, false)]) {
+        // Where one end does not have it, the older version is agreed on.
+        let configuration = |at: usize| RtcConfiguration {
+            settings: Settings {
+                dtls_versions: match (at, both) {
+                    (1, false) => DtlsVersions::Dtls12,
+                    _ => DtlsVersions::Dtls12And13,
+                },
+                ..Settings::default()
+            },
+            ..RtcConfiguration::default()
+        };
+        let link = LinkConfig {
+            loss: (seed % 4) as f64 * 0.05,
+            ..LinkConfig::default()
+        };
+        let mut pair = Pair::with_each(seed, link, addresses(), configuration);
+        let offerer = (seed % 2) as usize;
+        let started = start(&mut pair, offerer);
+        if seed % 4 == 0 {
+            use_it(&mut pair, offerer, started);
+        }
+        let version = if both { "FEFC" } else { "FEFD" };
+        for at in 0..2 {
+            let report = pair.pc(at).get_stats(pair.net.now());
+            assert_eq!(report.transport().unwrap().tls_version.as_deref(), Some(version));
+        }
+        pair.call(offerer, |pc, now| pc.close(now));
+        assert!(pair.run_until(Duration::from_secs(5), |pair| {
+            seed % 4 > 0 || pair.pc(1 - offerer).dtls_state() == RtcDtlsTransportState::Closed
+        }));
+    }
+}
