@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_dtls::{
     Certificate, CertificateParams, CipherSuite, Config, Connected, Connection, Event, Fingerprint, HashAlgorithm,
-    KeyAlgorithm, NamedGroup, Role, SrtpProfile,
+    KeyAlgorithm, NamedGroup, Role, SrtpProfile, Versions,
 };
 use antiphon_sansio::{Rng, TransmitBuf};
 use bytes::BytesMut;
@@ -43,6 +43,8 @@ struct Case<'a> {
     profile: SrtpProfile,
     group: NamedGroup,
     mtu: usize,
+    /// We offer DTLS 1.3 beside 1.2, which OpenSSL 3.0 does not have: two datagrams of ClientHello, and a fall-back.
+    with_13: bool,
 }
 
 fn main() -> Outcome<()> {
@@ -91,6 +93,7 @@ fn run_all(folder: &Path) -> Outcome<()> {
             profile: SrtpProfile::AeadAes128Gcm,
             group: NamedGroup::X25519,
             mtu: 1200,
+            with_13: false,
         };
         for suite in ecdsa {
             cases.push(usual(suite, &p256));
@@ -115,6 +118,10 @@ fn run_all(folder: &Path) -> Outcome<()> {
             ..usual(ecdsa[0], &p256)
         });
         cases.push(Case {
+            with_13: true,
+            ..usual(ecdsa[0], &p256)
+        });
+        cases.push(Case {
             mtu: 256,
             ..usual(ecdsa[0], &p256)
         });
@@ -122,8 +129,14 @@ fn run_all(folder: &Path) -> Outcome<()> {
     let mut failures = 0;
     for (index, case) in cases.iter().enumerate() {
         let label = format!(
-            "we are {:?}: {} {:?} {:?} {} mtu {}",
-            case.role, case.openssl_cipher, case.group, case.profile, case.identity.name, case.mtu
+            "we are {:?}: {} {:?} {:?} {} mtu {}{}",
+            case.role,
+            case.openssl_cipher,
+            case.group,
+            case.profile,
+            case.identity.name,
+            case.mtu,
+            if case.with_13 { ", 1.3 on offer" } else { "" }
         );
         match run(case, index as u64) {
             Ok(bytes) => println!("ok      {label}: {bytes} bytes of keying material equal, data both ways"),
@@ -257,7 +270,10 @@ fn run(case: &Case<'_>, seed: u64) -> Outcome<usize> {
         ..Default::default()
     })?);
     let mut config = Config::new(ours);
-    config.cipher_suites = vec![case.suite];
+    config.cipher_suites = vec![CipherSuite::Aes128GcmSha256, case.suite];
+    if case.with_13 {
+        config.versions = Versions::Dtls12And13;
+    }
     config.mtu = case.mtu;
     config.groups.sort_by_key(|group| *group != case.group);
     let material = 2 * (case.profile.key_len() + case.profile.salt_len());

@@ -284,6 +284,7 @@ impl Connection {
             Ok(srtp) => srtp,
             Err(error) => return self.fail(error),
         };
+        tracing::debug!(version = %agreed.version, suite = agreed.suite.name(), group = ?agreed.group, "connected");
         self.events.push_back(Event::Connected(Box::new(Connected {
             version: agreed.version,
             cipher_suite: agreed.suite,
@@ -339,6 +340,7 @@ impl Connection {
     }
 
     fn fail(&mut self, error: Error) {
+        tracing::debug!(%error, "failed");
         if let Some(description) = error.alert() {
             self.layer.alert(Alert::fatal(description));
         }
