@@ -7,6 +7,7 @@ use antiphon_data_channel::{
     ChannelId, ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Event, Message, OpenError, SendError,
 };
 use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_sctp::{Association, SendOptions};
 use bytes::BytesMut;
 
 struct Pair {
@@ -390,4 +391,128 @@ fn many_channels_come_and_go_without_growth() {
         assert!(end.channels().count() <= 256, "closed channels are forgotten in time");
         assert_eq!(end.stats().channels_closed, 1200);
     }
+}
+
+/// An association that speaks for itself, opposite to a set of channels: a peer that breaks the rules of RFC 8832.
+struct Rogue {
+    now: Instant,
+    victim: DataChannels,
+    rogue: Association,
+    out: TransmitBuf,
+}
+
+impl Rogue {
+    fn new(config: Config) -> Self {
+        #[allow(clippy::disallowed_methods)]
+        let now = Instant::now();
+        let mut victim = DataChannels::new(config, now, Rng::from_u64(1));
+        victim.start(now, DtlsRole::Client, 262_144, 5000);
+        let rogue = Association::new(Default::default(), now, Rng::from_u64(2));
+        let out = TransmitBuf::new(1500, 1500);
+        let mut pair = Self {
+            now,
+            victim,
+            rogue,
+            out,
+        };
+        pair.exchange();
+        assert_eq!(pair.victim.poll_event(), Some(Event::Connected));
+        pair
+    }
+
+    fn exchange(&mut self) {
+        let mut busy = true;
+        while std::mem::take(&mut busy) {
+            loop {
+                self.out.clear();
+                if !self.victim.poll_transmit(self.now, &mut self.out) {
+                    break;
+                }
+                let range = self.out.finish();
+                self.rogue
+                    .handle_packet(self.now, BytesMut::from(self.out.bytes(range)));
+                busy = true;
+            }
+            loop {
+                self.out.clear();
+                if !self.rogue.poll_transmit(self.now, &mut self.out) {
+                    break;
+                }
+                let range = self.out.finish();
+                self.victim
+                    .handle_packet(self.now, BytesMut::from(self.out.bytes(range)));
+                busy = true;
+            }
+        }
+    }
+
+    fn give(&mut self, stream: u16, ppid: u32, bytes: &[u8]) {
+        let options = SendOptions::default();
+        let _ = self.rogue.send(self.now, stream, ppid, bytes.to_vec().into(), options);
+        self.exchange();
+    }
+
+    fn resets_seen(&mut self) -> Vec<u16> {
+        let events = std::iter::from_fn(|| self.rogue.poll_event());
+        events
+            .filter_map(|event| match event {
+                antiphon_sctp::Event::IncomingReset(stream) => Some(stream),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+const OPEN: &[u8] = b"\x03\x00\x01\x00\x00\x00\x00\x00\x00\x01\x00\x00x";
+
+#[test]
+fn opens_that_break_the_rules_are_refused_by_a_reset() {
+    let mut rogue = Rogue::new(Config {
+        max_channels: 2,
+        ..Config::default()
+    });
+    rogue.give(2, 50, OPEN);
+    assert_eq!(rogue.resets_seen(), [2], "an even id is ours to give");
+    rogue.give(1, 50, OPEN);
+    rogue.give(1, 50, OPEN);
+    rogue.give(3, 50, OPEN);
+    assert!(rogue.resets_seen().is_empty());
+    rogue.give(5, 50, OPEN);
+    assert_eq!(rogue.resets_seen(), [5], "one too many");
+    assert_eq!(rogue.victim.channels().count(), 2);
+    assert_eq!(rogue.victim.stats().messages_invalid, 3);
+}
+
+#[test]
+fn broken_messages_are_dropped_counted_and_hold_nothing() {
+    let mut rogue = Rogue::new(Config::default());
+    rogue.give(1, 50, OPEN);
+    let window = rogue.victim.stats().association.receive_window;
+    rogue.give(1, 51, b"\xff not UTF-8");
+    rogue.give(1, 52, b"deprecated");
+    rogue.give(1, 0, b"no PPID");
+    rogue.give(1, 50, b"\x04");
+    rogue.give(1, 50, b"\x02");
+    rogue.give(9, 51, b"nobody's stream");
+    let id = rogue.victim.channels().next().unwrap();
+    assert_eq!(rogue.victim.read(id), None);
+    assert_eq!(rogue.victim.stats().messages_invalid, 6);
+    assert_eq!(rogue.victim.stats().association.receive_window, window);
+    rogue.give(1, 51, "fine".as_bytes());
+    assert_eq!(rogue.victim.read(id), Some(Message::text("fine")));
+}
+
+#[test]
+fn opening_and_closing_without_end_stays_bounded() {
+    let mut rogue = Rogue::new(Config::default());
+    for _ in 0..3000 {
+        rogue.give(1, 50, OPEN);
+        let now = rogue.now;
+        rogue.rogue.reset_stream(now, 1);
+        rogue.exchange();
+        while rogue.rogue.poll_event().is_some() {}
+    }
+    assert!(rogue.victim.channels().count() <= 257);
+    let events = std::iter::from_fn(|| rogue.victim.poll_event()).count();
+    assert!(events < 5000, "{events} events, and nobody looked");
 }
