@@ -158,7 +158,6 @@ impl Agent {
     /// A new agent with fresh credentials. Nothing happens before [`gather`](Self::gather).
     pub fn new(config: Config, _now: Instant, rng: Rng) -> Self {
         let mut rng = rng;
-        // RFC 8445 §6.1.1: a lite agent is controlled, unless both are; then the offerer controls.
         let pacer = Pacer::new(config.pacing, config.burst);
         Self {
             role: config.role,
