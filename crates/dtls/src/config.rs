@@ -331,7 +331,8 @@ pub struct Config {
     pub versions: Versions,
     /// The cipher suites that we take, best first. A server chooses by this order.
     pub cipher_suites: Vec<CipherSuite>,
-    /// The key-exchange groups that we take, best first. A server chooses by this order.
+    /// The key-exchange groups that we take, best first. A server chooses by this order, except that with DTLS 1.3 a group
+    /// that the client has sent a share for goes before others. Post-quantum ones are for DTLS 1.3 alone.
     pub groups: Vec<NamedGroup>,
     /// How a server validates the client's address.
     pub address_validation: AddressValidation,
@@ -359,7 +360,7 @@ impl Config {
             mtu: 1200,
             versions: Versions::default(),
             cipher_suites: CipherSuite::ALL.to_vec(),
-            groups: vec![NamedGroup::X25519, NamedGroup::Secp256r1, NamedGroup::Secp384r1],
+            groups: NamedGroup::ALL.to_vec(),
             address_validation: AddressValidation::default(),
             initial_rto: Duration::from_millis(400),
             handshake_timeout: Duration::from_secs(30),

@@ -1,6 +1,6 @@
 use antiphon_crypto::{KeyExchange, NamedGroup, SignatureScheme};
 
-use crate::config::{CipherSuite, ProtocolVersion};
+use crate::config::{CipherSuite, Config, ProtocolVersion};
 use crate::error::Error;
 use crate::handshake::extensions::{ExtensionType, Extensions, UseSrtp, put_share};
 use crate::handshake::hello::{ClientHello, HelloVerifyRequest, RANDOM_LEN, ServerHello};
@@ -143,17 +143,29 @@ pub(crate) fn offered_schemes() -> impl Iterator<Item = u16> {
     SignatureScheme::ALL.into_iter().map(SignatureScheme::code)
 }
 
-/// Shares for the group that we like best.
+/// The groups of a version. ML-KEM is for 1.3 alone.
+pub(crate) fn groups(config: &Config, version: ProtocolVersion) -> impl Iterator<Item = NamedGroup> + '_ {
+    let hybrid = version == ProtocolVersion::Dtls13;
+    config
+        .groups
+        .iter()
+        .copied()
+        .filter(move |group| hybrid || *group != NamedGroup::X25519MlKem768)
+}
+
+/// Shares for the group that we like best, and should that be post-quantum, for the best that is not: a server that does
+/// not know the first then still saves the round trip.
 fn first_exchanges(layer: &mut Layer) -> Result<Vec<Box<dyn KeyExchange>>, Error> {
-    let groups: Vec<NamedGroup> = layer.config.groups.iter().copied().take(1).collect();
-    let mut start = |group| {
-        layer
-            .config
-            .provider
+    let first = groups(&layer.config, ProtocolVersion::Dtls13).next();
+    let classic = groups(&layer.config, ProtocolVersion::Dtls12).next();
+    let second = classic.filter(|_| first == Some(NamedGroup::X25519MlKem768));
+    let provider = layer.config.provider;
+    let start = |group| {
+        provider
             .start_exchange(group, &mut layer.rng)
             .map_err(|_| Error::Crypto)
     };
-    groups.into_iter().map(&mut start).collect()
+    first.into_iter().chain(second).map(start).collect()
 }
 
 fn put_shares(out: &mut Vec<u8>, exchanges: &[Box<dyn KeyExchange>]) {
@@ -174,9 +186,14 @@ fn extensions(layer: &Layer, exchanges: &[Box<dyn KeyExchange>]) -> Extensions {
             put_vec::<1>(out, |out| out.push(0))
         });
     }
+    let newest = if config.versions.allow(ProtocolVersion::Dtls13) {
+        ProtocolVersion::Dtls13
+    } else {
+        ProtocolVersion::Dtls12
+    };
     extensions.push_list16(
         ExtensionType::SUPPORTED_GROUPS,
-        config.groups.iter().map(|group| group.code()),
+        groups(config, newest).map(NamedGroup::code),
     );
     extensions.push_list16(ExtensionType::SIGNATURE_ALGORITHMS, offered_schemes());
     if !config.srtp_profiles.is_empty() {

@@ -185,6 +185,8 @@ fn the_last_flight_is_acknowledged() {
 fn acknowledged_fragments_are_not_sent_again() {
     let (mut client, mut server) = (speaking(Versions::Dtls13), speaking(Versions::Dtls13));
     (client.mtu, server.mtu) = (256, 256);
+    // ServerHello, which cannot be acknowledged before it is whole, then fills one datagram.
+    client.groups = vec![NamedGroup::X25519];
     let mut pair = Pair::new(client, server, 1);
     pair.run(
         MINUTE,
@@ -202,6 +204,7 @@ fn acknowledged_fragments_are_not_sent_again() {
     let mut whole = {
         let (mut client, mut server) = (speaking(Versions::Dtls13), speaking(Versions::Dtls13));
         (client.mtu, server.mtu) = (256, 256);
+        client.groups = vec![NamedGroup::X25519];
         Pair::new(client, server, 1)
     };
     whole.connect();
@@ -282,4 +285,50 @@ fn a_record_of_application_data_costs_22_bytes() {
     pair.connect();
     assert_eq!(pair.client.connection.overhead(), (5, 17));
     assert_eq!(pair.client.seal(&[7; 100]).unwrap().len(), 122);
+}
+
+#[test]
+fn post_quantum_key_exchange_in_one_round_trip_at_any_mtu() {
+    for mtu in [256, 512, 1200, 1500] {
+        let (mut client, mut server) = (speaking(Versions::Dtls12And13), speaking(Versions::Dtls12And13));
+        (client.mtu, server.mtu) = (mtu, mtu);
+        let mut pair = Pair::new(client, server, 1);
+        pair.connect();
+        assert_eq!(pair.now - pair.began, 3 * DELAY);
+        let group = pair.client.connected.as_ref().unwrap().group;
+        assert_eq!(group, NamedGroup::X25519MlKem768);
+    }
+    // A server that does not have it finds another share at hand.
+    let mut server = speaking(Versions::Dtls13);
+    server.groups = vec![NamedGroup::X25519];
+    let mut pair = Pair::new(speaking(Versions::Dtls13), server, 1);
+    pair.connect();
+    assert_eq!(pair.now - pair.began, 3 * DELAY);
+}
+
+/// V29: an address that nobody has validated gets a cookie to bring back, and no encapsulation.
+#[test]
+fn no_encapsulation_before_the_address_is_validated() {
+    let mut server = speaking(Versions::Dtls13);
+    server.address_validation = AddressValidation::AmplificationLimit;
+    let mut pair = Pair::new(speaking(Versions::Dtls13), server, 1);
+    let hello = pair.client.transmit(pair.now);
+    for datagram in &hello {
+        pair.server
+            .connection
+            .handle_datagram(pair.now, BytesMut::from(&datagram[..]));
+    }
+    let answer = pair.server.transmit(pair.now);
+    assert_eq!(answer.len(), 1);
+    // Header of the record, of the message, version, random: that of HelloRetryRequest begins so.
+    assert_eq!(answer[0][27..31], [0xcf, 0x21, 0xad, 0x74]);
+    let mut server = speaking(Versions::Dtls13);
+    server.address_validation = AddressValidation::AmplificationLimit;
+    let mut pair = Pair::new(speaking(Versions::Dtls13), server, 1);
+    pair.connect();
+    assert_eq!(
+        pair.client.connected.as_ref().unwrap().group,
+        NamedGroup::X25519MlKem768
+    );
+    assert_eq!(pair.now - pair.began, 5 * DELAY);
 }

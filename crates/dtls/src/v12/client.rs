@@ -10,7 +10,7 @@ use crate::handshake::messages::{CertificateChain, CertificateRequest, ClientKey
 use crate::handshake::messages13::DOWNGRADE_SENTINEL;
 use crate::handshake::{Message, MessageType};
 use crate::layer::{Agreed, Fault, Layer};
-use crate::offer::Offer;
+use crate::offer::{Offer, groups};
 
 /// The client's side, from ServerHello on. Each state names what is awaited.
 ///
@@ -183,7 +183,7 @@ fn key_exchange(
     exchange: &ServerKeyExchange,
 ) -> Result<(NamedGroup, Vec<u8>, Secret), Error> {
     let group = NamedGroup::from_code(exchange.group)
-        .filter(|group| layer.config.groups.contains(group))
+        .filter(|group| groups(&layer.config, ProtocolVersion::Dtls12).any(|known| known == *group))
         .ok_or(Error::NoCommonParameters)?;
     let mut signed = Vec::with_capacity(256);
     signed.extend_from_slice(&params.client_random);

@@ -10,7 +10,7 @@ use crate::handshake::messages::{CertificateChain, CertificateRequest, ClientKey
 use crate::handshake::messages13::DOWNGRADE_SENTINEL;
 use crate::handshake::{Message, MessageType, put_vec};
 use crate::layer::{Agreed, Fault, Layer};
-use crate::offer::offered_schemes;
+use crate::offer::{groups, offered_schemes};
 
 /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 §3.3).
 const RENEGOTIATION_SCSV: u16 = 0x00ff;
@@ -30,7 +30,7 @@ pub(crate) enum Server {
 impl Server {
     /// Takes a ClientHello that offers DTLS 1.2, and answers it with the server's flight.
     pub(crate) fn client_hello(layer: &mut Layer, hello: &ClientHello, message: &Message) -> Result<Self, Fault> {
-        let groups = hello.extensions.list16(ExtensionType::SUPPORTED_GROUPS)?;
+        let offered_groups = hello.extensions.list16(ExtensionType::SUPPORTED_GROUPS)?;
         let schemes = hello
             .extensions
             .list16(ExtensionType::SIGNATURE_ALGORITHMS)?
@@ -58,11 +58,12 @@ impl Server {
             .find(|suite| hello.cipher_suites.contains(&suite.code()))
             .ok_or(Error::NoCommonParameters)?;
         // A client without supported_groups takes any (RFC 8422 §4).
-        let takes = |group: &&NamedGroup| groups.as_ref().is_none_or(|offered| offered.contains(&group.code()));
-        let group = *layer
-            .config
-            .groups
-            .iter()
+        let takes = |group: &NamedGroup| {
+            offered_groups
+                .as_ref()
+                .is_none_or(|offered| offered.contains(&group.code()))
+        };
+        let group = groups(&layer.config, ProtocolVersion::Dtls12)
             .find(takes)
             .ok_or(Error::NoCommonParameters)?;
         if !schemes.contains(&our_scheme.code()) {

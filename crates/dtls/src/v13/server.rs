@@ -51,8 +51,9 @@ impl Server {
         layer
             .transcript
             .add(message.msg_type, message.message_seq, &message.body);
-        // No key exchange is computed for a client that may not be where it says.
-        let wants_cookie = layer.config.address_validation == AddressValidation::Cookie;
+        // No encapsulation, which is costly, is computed for a client that may not be where it says.
+        let costly = choice.group == NamedGroup::X25519MlKem768 && !layer.address_validated;
+        let wants_cookie = layer.config.address_validation == AddressValidation::Cookie || costly;
         let Some(share) = choice.share.as_ref().filter(|_| !wants_cookie) else {
             let cookie = wants_cookie.then(|| layer.rng.array::<32>().to_vec());
             let Choice { suite, group, .. } = choice;
@@ -204,7 +205,7 @@ fn second_hello(layer: &mut Layer, retry: &Retry, message: &Message) -> Result<S
         return Err(Error::Protocol("the second ClientHello offers other suites").into());
     }
     choice.group = retry.group;
-    layer.address_validated = true;
+    layer.address_validated |= cookie.is_some();
     layer
         .transcript
         .add(message.msg_type, message.message_seq, &message.body);
@@ -216,12 +217,8 @@ fn answer(layer: &mut Layer, hello: &ClientHello, choice: &Choice, share: &[u8])
     let mut random = [0; RANDOM_LEN];
     layer.rng.fill(&mut random);
     let provider = layer.config.provider;
-    let exchange = provider
-        .start_exchange(choice.group, &mut layer.rng)
-        .map_err(|_| Error::Crypto)?;
-    let public_key = exchange.public_key().to_vec();
-    let shared = exchange
-        .complete(share)
+    let (public_key, shared) = provider
+        .respond(choice.group, share, &mut layer.rng)
         .map_err(|_| Error::Protocol("an invalid key share"))?;
 
     layer.flight.begin(true);
