@@ -1,0 +1,60 @@
+//! Video that browsers sent in captured sessions, decrypted and put together by our crates, written as IVF and read again.
+
+use std::io::Cursor;
+
+use antiphon_cli::files::IvfWriter;
+use antiphon_conformance::capture;
+use antiphon_conformance::replay::Replay;
+use antiphon_conformance::session::Session;
+
+/// Times and frames of an IVF file, and the size in its header.
+fn read(ivf: &[u8]) -> ((u16, u16), Vec<(u64, &[u8])>) {
+    let half = |at: usize| u16::from_le_bytes([ivf[at], ivf[at + 1]]);
+    assert_eq!((&ivf[..4], half(6), &ivf[8..12]), (&b"DKIF"[..], 32, &b"VP80"[..]));
+    let count = u32::from_le_bytes(ivf[24..28].try_into().unwrap());
+    let (mut rest, mut frames) = (&ivf[32..], Vec::new());
+    while let Some((head, tail)) = rest.split_first_chunk::<12>() {
+        let (length, time) = head.split_at(4);
+        let length = u32::from_le_bytes(length.try_into().unwrap()) as usize;
+        frames.push((u64::from_le_bytes(time.try_into().unwrap()), &tail[..length]));
+        rest = &tail[length..];
+    }
+    assert!(rest.is_empty());
+    assert_eq!(frames.len(), count as usize);
+    ((half(12), half(14)), frames)
+}
+
+#[test]
+fn captured_video_becomes_ivf() {
+    let mut files = 0;
+    for name in [
+        "firefox-firefox-dtls12",
+        "firefox-firefox-audio-video-data",
+        "chromium-firefox-audio-video-data",
+    ] {
+        let session = Session::open(&capture::fixtures().join("packets").join(name).join("session.pcap")).unwrap();
+        let replay = Replay::run(&session);
+        for frames in replay.media.iter().flat_map(|media| media.vp8_frames().into_values()) {
+            let mut writer = IvfWriter::new(Cursor::new(Vec::new()));
+            for frame in &frames.frames {
+                assert!(writer.write_frame(frame.timestamp, &frame.data).unwrap());
+            }
+            let ivf = writer.finish().unwrap().into_inner();
+            let ((width, height), read) = read(&ivf);
+            println!("{name}: {} frames of {width}x{height}, {} bytes", read.len(), ivf.len());
+            assert_eq!(
+                (u32::from(width) * 3, read.len()),
+                (u32::from(height) * 4, frames.frames.len())
+            );
+            let first = frames.frames[0].timestamp;
+            for ((time, bytes), frame) in read.into_iter().zip(&frames.frames) {
+                assert_eq!(
+                    (time, bytes),
+                    (u64::from(frame.timestamp.wrapping_sub(first)), &frame.data[..])
+                );
+            }
+            files += 1;
+        }
+    }
+    assert_eq!(files, 6);
+}
