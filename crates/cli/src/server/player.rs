@@ -110,11 +110,10 @@ pub(super) async fn relay(publisher: Arc<Publisher>, kind: MediaKind, outlet: Ou
 pub(super) async fn echo(outlet: Outlet, mut packets: mpsc::Receiver<Packet>) {
     while let Some(packet) = packets.recv().await {
         // The section has the same payload types in both directions.
-        if matches!(
-            outlet.peer.send_rtp(outlet.transceiver, packet).await,
-            Err(Error::Closed)
-        ) {
-            return;
+        match outlet.peer.send_rtp(outlet.transceiver, packet).await {
+            Ok(()) => {}
+            Err(Error::Closed) => return,
+            Err(error) => tracing::debug!(%error, "packet not sent back"),
         }
     }
 }
