@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon::{
     DataChannel, Direction, Error, Event, MediaKind, MediaStreamTrack, Output, Packet, PeerConnection,
@@ -19,6 +19,10 @@ use super::signal::Sound;
 use super::{channels, signal};
 use crate::sources::AudioCodec;
 
+/// What is left to say to a peer is said within this, or not at all.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// A publisher that was asked for a key frame is not asked again sooner.
+const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(500);
 /// Until the path has said what it carries: the second largest size.
 const FIRST_TARGET: u64 = 2_500_000;
 /// Packets that may wait on their way back in an echo; more are dropped.
@@ -90,6 +94,10 @@ pub(super) struct Peer {
     /// The way back for packets, in an echo.
     returns: BTreeMap<TransceiverId, mpsc::Sender<Packet>>,
     key_frames: Option<mpsc::Receiver<()>>,
+    /// A watcher waits for a key frame of this publisher: when it was last asked for one.
+    asked: Option<Instant>,
+    /// Players wait for this.
+    connected: watch::Sender<bool>,
     negotiated: bool,
     meter: Meter,
     /// Players and channels; they end with the session.
@@ -134,6 +142,8 @@ impl Peer {
             players: BTreeMap::new(),
             returns: BTreeMap::new(),
             key_frames,
+            asked: None,
+            connected: watch::Sender::new(false),
             negotiated: false,
             meter: Meter::default(),
             tasks: JoinSet::new(),
@@ -320,6 +330,9 @@ impl Peer {
             Event::ConnectionStateChange(state) => {
                 tracing::info!(session = self.session, state = state.as_str(), "connection");
                 self.state = state;
+                if state == RtcPeerConnectionState::Connected {
+                    self.connected.send_replace(true);
+                }
                 if matches!(state, RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed) {
                     return Some(Outcome::Closed);
                 }
@@ -331,7 +344,11 @@ impl Peer {
             Event::Packet { transceiver, packet } => match &self.role {
                 Role::Publish(publisher) => {
                     if let Some(&kind) = self.kinds.get(&transceiver) {
+                        let key_frame = packet.key_frame;
                         publisher.forward(kind, packet);
+                        if kind == MediaKind::Video {
+                            self.see_video(key_frame);
+                        }
                     }
                 }
                 Role::Echo => {
@@ -363,7 +380,17 @@ impl Peer {
         });
     }
 
+    /// A packet of a publisher went by: if it is not what the watchers wait for, it is time to ask again.
+    fn see_video(&mut self, key_frame: bool) {
+        if key_frame {
+            self.asked = None;
+        } else if self.asked.is_some_and(|at| at.elapsed() >= KEY_FRAME_PATIENCE) {
+            self.request_key_frames();
+        }
+    }
+
     fn request_key_frames(&mut self) {
+        self.asked = Some(Instant::now());
         let video: Vec<_> = self
             .kinds
             .iter()
@@ -396,7 +423,7 @@ impl Peer {
         self.tasks.abort_all();
         self.pc.close().await;
         // The farewell is on its way when the driver has nothing more to tell.
-        while self.pc.next_event().await.is_some() {}
+        _ = tokio::time::timeout(FAREWELL, async { while self.pc.next_event().await.is_some() {} }).await;
     }
 }
 

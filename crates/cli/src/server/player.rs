@@ -18,9 +18,16 @@ pub(super) struct Outlet {
     pub(super) peer: PeerHandle,
     pub(super) transceiver: TransceiverId,
     pub(super) payload_type: u8,
+    /// Turns true when the peer can be sent to.
+    pub(super) connected: watch::Receiver<bool>,
 }
 
 impl Outlet {
+    /// Nothing is encoded, and no key frame asked for, for a peer that is not there yet. `false`: it will never be.
+    async fn ready(&self) -> bool {
+        self.connected.clone().wait_for(|connected| *connected).await.is_ok()
+    }
+
     /// `false` once the peer is gone.
     async fn send(&self, sample: Sample, key_frame: bool) -> bool {
         let frame = Frame {
@@ -37,6 +44,9 @@ impl Outlet {
 
 /// The pattern, in the size that the path carries. Every frame is a key frame, so requests for one need no answer of their own.
 pub(super) async fn pattern(studio: Studio, outlet: Outlet, mut target: watch::Receiver<u64>) {
+    if !outlet.ready().await {
+        return;
+    }
     let wanted = |bps: u64| rung_for(bps.saturating_sub(SOUND_BPS));
     let mut rung = wanted(*target.borrow_and_update());
     let mut feed = studio.video(rung);
@@ -65,6 +75,9 @@ pub(super) async fn pattern(studio: Studio, outlet: Outlet, mut target: watch::R
 
 /// The music.
 pub(super) async fn music(studio: Studio, outlet: Outlet, codec: AudioCodec) {
+    if !outlet.ready().await {
+        return;
+    }
     let mut feed = studio.audio(codec);
     loop {
         match feed.recv().await {
@@ -81,6 +94,9 @@ pub(super) async fn music(studio: Studio, outlet: Outlet, codec: AudioCodec) {
 
 /// A publisher's packets.
 pub(super) async fn relay(publisher: Arc<Publisher>, kind: MediaKind, outlet: Outlet) {
+    if !outlet.ready().await {
+        return;
+    }
     let mut feed = publisher.subscribe(kind);
     let ask = || {
         if kind == MediaKind::Video {

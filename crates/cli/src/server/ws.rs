@@ -101,8 +101,10 @@ impl Connection {
         {
             return;
         }
+        let room = self.room.clone();
         loop {
             let step = tokio::select! {
+                () = room.stopping() => break,
                 message = self.socket.recv() => match message {
                     Some(Ok(message)) => self.take(message).await,
                     _ => break,
