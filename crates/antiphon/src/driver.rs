@@ -291,16 +291,12 @@ impl Driver {
             }
             let next = Batch::new(next);
             let limit = self.segment_limit(next.path);
-            batch = match batch.take() {
-                Some(open) => match open.join(next, limit) {
-                    Ok(joined) => Some(joined),
-                    Err((full, next)) => {
-                        self.send(full);
-                        Some(next)
-                    }
-                },
-                None => Some(next),
-            };
+            if batch.as_mut().is_some_and(|open| open.join(&next, limit)) {
+                continue;
+            }
+            if let Some(full) = batch.replace(next) {
+                self.send(full);
+            }
         }
         if let Some(last) = batch {
             self.send(last);
@@ -456,7 +452,8 @@ impl Batch {
         }
     }
 
-    fn join(mut self, next: Self, limit: usize) -> Result<Self, (Self, Self)> {
+    /// Takes `next` in, if the kernel can send both in one call. Returns whether it did.
+    fn join(&mut self, next: &Self, limit: usize) -> bool {
         let len = self.end - self.start;
         let joins = self.path == next.path
             && self.ecn == next.ecn
@@ -465,11 +462,10 @@ impl Batch {
             && next.segment <= self.segment
             && next.end - next.start <= self.segment
             && len / self.segment < limit;
-        if !joins {
-            return Err((self, next));
+        if joins {
+            self.end = next.end;
         }
-        self.end = next.end;
-        Ok(self)
+        joins
     }
 }
 
@@ -484,12 +480,13 @@ mod tests {
 
     #[test]
     fn equal_neighbours_join_and_a_shorter_one_ends_the_run() {
-        let Ok(two) = batch(0, 100).join(batch(100, 100), 64) else { panic!("equal neighbours join") };
-        let Ok(three) = two.join(batch(200, 60), 64) else { panic!("a shorter last one joins") };
-        assert_eq!((three.start, three.end, three.segment), (0, 260, 100));
-        assert!(three.join(batch(260, 60), 64).is_err(), "nothing follows a shorter one");
-        assert!(batch(0, 100).join(batch(100, 101), 64).is_err(), "a longer one cannot follow");
-        assert!(batch(0, 100).join(batch(104, 100), 64).is_err(), "a gap");
-        assert!(batch(0, 100).join(batch(100, 100), 1).is_err(), "the kernel's limit");
+        let mut run = batch(0, 100);
+        assert!(run.join(&batch(100, 100), 64), "equal neighbours join");
+        assert!(run.join(&batch(200, 60), 64), "a shorter last one joins");
+        assert_eq!((run.start, run.end, run.segment), (0, 260, 100));
+        assert!(!run.join(&batch(260, 60), 64), "nothing follows a shorter one");
+        assert!(!batch(0, 100).join(&batch(100, 101), 64), "a longer one cannot follow");
+        assert!(!batch(0, 100).join(&batch(104, 100), 64), "a gap");
+        assert!(!batch(0, 100).join(&batch(100, 100), 1), "the kernel's limit");
     }
 }

@@ -51,31 +51,17 @@ async fn watch(State((api, studio)): State<(Api, Studio)>, offer: String) -> Res
 async fn answer(api: Api, studio: Studio, offer: String) -> Result<String, Error> {
     let mut configuration = RtcConfiguration::default();
     // What the studio makes, and nothing else.
-    configuration
-        .settings
-        .capabilities
-        .video
-        .retain(|codec| codec.name == "VP8");
-    configuration
-        .settings
-        .capabilities
-        .audio
-        .retain(|codec| codec.name == "opus");
+    let codecs = &mut configuration.settings.capabilities;
+    codecs.video.retain(|codec| codec.name == "VP8");
+    codecs.audio.retain(|codec| codec.name == "opus");
     let mut pc = api.peer_connection(configuration).await?;
 
     pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;
-    for (kind, id, codec) in [
-        (MediaKind::Video, "pattern", "VP8"),
-        (MediaKind::Audio, "music", "opus"),
-    ] {
-        let stream_ids = vec!["antiphon".to_owned()];
-        let transceiver = pc
-            .add_track(MediaStreamTrack {
-                kind,
-                id: id.into(),
-                stream_ids,
-            })
-            .await?;
+    let tracks = [(MediaKind::Video, "VP8"), (MediaKind::Audio, "opus")];
+    for (kind, codec) in tracks {
+        let (id, stream_ids) = (codec.to_owned(), vec!["antiphon".to_owned()]);
+        let track = MediaStreamTrack { kind, id, stream_ids };
+        let transceiver = pc.add_track(track).await?;
         let feed = match kind {
             MediaKind::Video => studio.video(3),
             MediaKind::Audio => studio.audio(AudioCodec::Opus),
@@ -85,11 +71,7 @@ async fn answer(api: Api, studio: Studio, offer: String) -> Result<String, Error
     pc.set_local_description(None).await?;
 
     // One POST carries one answer, so it waits for our candidates.
-    while let Some(event) = pc.next_event().await {
-        if matches!(event, Event::IceCandidate(None)) {
-            break;
-        }
-    }
+    while !matches!(pc.next_event().await, Some(Event::IceCandidate(None)) | None) {}
     let answer = pc.local_description().await?.ok_or(Error::Closed)?;
     tokio::spawn(follow(pc));
     Ok(answer.sdp)
@@ -121,11 +103,12 @@ async fn play(mut feed: Receiver<Sample>, peer: PeerHandle, transceiver: Transce
             Ok(None) => continue,
             Err(_) => return,
         };
+        let key_frame = codec == "VP8";
         let frame = Frame {
             payload_type,
             timestamp,
             data,
-            key_frame: codec == "VP8",
+            key_frame,
             audio_level: None,
         };
         if let Err(Error::Closed) = peer.send_frame(transceiver, frame).await {

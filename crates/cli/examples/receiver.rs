@@ -91,26 +91,17 @@ async fn save(mut pc: PeerConnection, mut kinds: BTreeMap<TransceiverId, MediaKi
         match event {
             Event::Track { transceiver, kind, .. } => _ = kinds.insert(transceiver, kind),
             Event::Frame {
-                transceiver,
-                discontinuity,
-                frame,
-                ..
-            } => match kinds.get(&transceiver) {
-                Some(MediaKind::Video) => {
-                    // What follows a hole, or comes before the first key frame, cannot be decoded.
-                    if !video.write_frame(frame.timestamp, &frame.data)? || discontinuity {
-                        pc.request_key_frame(transceiver).await?;
-                    }
+                transceiver: id, frame, ..
+            } => match kinds.get(&id) {
+                // Nothing before the first key frame can be decoded.
+                Some(MediaKind::Video) if !video.write_frame(frame.timestamp, &frame.data)? => {
+                    pc.request_key_frame(id).await?;
                 }
+                Some(MediaKind::Video) => {}
                 Some(MediaKind::Audio) => sound.write_packet(frame.timestamp, frame.data)?,
                 None => {}
             },
-            Event::ConnectionStateChange(state) => {
-                println!("connection {state}");
-                if matches!(state.as_str(), "disconnected" | "failed" | "closed") {
-                    break;
-                }
-            }
+            Event::ConnectionStateChange(state) if matches!(state.as_str(), "disconnected" | "failed") => break,
             Event::DtlsStateChange(state) if state.as_str() == "closed" => break,
             _ => {}
         }

@@ -75,7 +75,7 @@ async fn watch_and_talk_when_the_client_offers() {
             .await
             .unwrap();
     }
-    let mut channel = async |label: &str| {
+    let channel = async |label: &str| {
         pc.create_data_channel(label, RtcDataChannelInit::default())
             .await
             .unwrap()
@@ -313,12 +313,10 @@ async fn play(server: &Running, path: &str) -> (antiphon::PeerConnection, String
 async fn frames(pc: &mut antiphon::PeerConnection) {
     let mut seen = 0;
     while seen < FRAMES {
-        match within("a frame", pc.next_event()).await.expect("the connection lives") {
-            Event::Frame { frame, .. } => {
-                assert_eq!(&frame.data[3..6], &[0x9d, 0x01, 0x2a]);
-                seen += 1;
-            }
-            _ => {}
+        let event = within("a frame", pc.next_event()).await.expect("the connection lives");
+        if let Event::Frame { frame, .. } = event {
+            assert_eq!(&frame.data[3..6], &[0x9d, 0x01, 0x2a]);
+            seen += 1;
         }
     }
 }

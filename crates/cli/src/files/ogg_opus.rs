@@ -105,7 +105,9 @@ impl<W: Write> OggOpusWriter<W> {
             return Ok(());
         };
         let end = match end {
-            PacketWriteEndInfo::NormalPacket if self.packets % PAGE_PACKETS == 0 => PacketWriteEndInfo::EndPage,
+            PacketWriteEndInfo::NormalPacket if self.packets.is_multiple_of(PAGE_PACKETS) => {
+                PacketWriteEndInfo::EndPage
+            }
             end => end,
         };
         self.out.write_packet(packet.to_vec(), self.serial, end, self.granule)

@@ -265,6 +265,7 @@ impl Peer {
                 peer: self.pc.handle(),
                 transceiver: id,
                 payload_type,
+                connected: self.connected.subscribe(),
             };
             let studio = self.room.studio.clone();
             let task = match (&self.role, codec) {

@@ -112,7 +112,7 @@ pub(super) enum Reply {
     Offer { sdp: String },
     Answer { sdp: String },
     Candidate { candidate: Option<Candidate> },
-    Stats { stats: Figures },
+    Stats { stats: Box<Figures> },
     Error { code: &'static str, message: String },
 }
 

@@ -259,7 +259,7 @@ impl Connection {
             return Ok(());
         };
         stats.mode = self.mode.as_str();
-        self.send(Reply::Stats { stats }).await
+        self.send(Reply::Stats { stats: Box::new(stats) }).await
     }
 }
 

@@ -93,14 +93,12 @@ impl Studio {
             pcmu: broadcast::Sender::new(QUEUE),
             threads: Mutex::default(),
         });
-        let threads: [(&str, fn(Weak<Feeds>)); 2] = [("pattern", film), ("music", play)];
-        let handles = threads.map(|(name, work)| {
+        let start = |name: &str, work: fn(Weak<Feeds>)| {
             let weak = Arc::downgrade(&feeds);
-            thread::Builder::new()
-                .name(name.into())
-                .spawn(move || work(weak))
-                .expect("the system starts a thread")
-        });
+            let thread = thread::Builder::new().name(name.into());
+            thread.spawn(move || work(weak)).expect("the system starts a thread")
+        };
+        let handles = [start("pattern", film), start("music", play)];
         feeds
             .threads
             .lock()
@@ -170,7 +168,7 @@ fn film(feeds: Weak<Feeds>) {
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let picture = pattern.draw(n, clock);
         for ((rung, feed), encoder) in RUNGS.iter().zip(&feeds.video).zip(&mut encoders) {
-            if feed.receiver_count() == 0 || n % rung.every != 0 {
+            if feed.receiver_count() == 0 || !n.is_multiple_of(rung.every) {
                 continue;
             }
             if encoder.is_none() {

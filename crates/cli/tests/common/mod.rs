@@ -1,5 +1,5 @@
 //! A server on a free port, and clients that are not browsers.
-#![allow(dead_code)] // each test file uses its part
+#![allow(dead_code, unreachable_pub)] // each test file uses its part
 
 use std::net::SocketAddr;
 use std::time::Duration;
