@@ -16,14 +16,36 @@ fn ufrag_of(described: &Described, index: usize) -> Option<String> {
     survey::credentials(&described.text, index).map(|ice| ice.ufrag)
 }
 
+impl IceCandidate {
+    /// The attribute's value; empty for the end of candidates.
+    fn value(&self) -> &str {
+        let text = self.candidate.trim();
+        text.strip_prefix("candidate:").unwrap_or(text)
+    }
+
+    fn parse(&self) -> Result<Option<Candidate<'_>>, JsepError> {
+        match self.value() {
+            "" => Ok(None),
+            text => Candidate::parse(text).map(Some).ok_or(JsepError::CandidateSyntax),
+        }
+    }
+
+    /// Whether it can be read at all, for who keeps it until there is a description to place it in.
+    ///
+    /// # Errors
+    /// [`JsepError::CandidateSyntax`].
+    pub fn check_syntax(&self) -> Result<(), JsepError> {
+        self.parse().map(drop)
+    }
+}
+
 impl State {
     pub(crate) fn add_remote_candidate(
         &mut self,
         candidate: &IceCandidate,
     ) -> Result<Option<RemoteCandidate>, JsepError> {
         let latest = self.remote().ok_or(JsepError::NoRemoteDescription)?;
-        let text = candidate.candidate.trim();
-        let text = text.strip_prefix("candidate:").unwrap_or(text);
+        let text = candidate.value();
         let sections = &latest.text.media;
         let index = match (&candidate.sdp_mid, candidate.sdp_m_line_index) {
             (Some(mid), _) => Some(latest.text.media_by_mid(mid).ok_or(JsepError::CandidateSection)?.0),
@@ -33,10 +55,7 @@ impl State {
             (None, None) if text.is_empty() => latest.tagged,
             (None, None) => return Err(JsepError::CandidateSection),
         };
-        let parsed = match text {
-            "" => None,
-            text => Some(Candidate::parse(text).ok_or(JsepError::CandidateSyntax)?),
-        };
+        let parsed = candidate.parse()?;
         let (Some(index), Some(tagged)) = (index, latest.tagged) else {
             return Ok(None);
         };

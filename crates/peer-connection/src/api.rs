@@ -418,6 +418,7 @@ impl PeerConnection {
             if self.early_candidates.len() >= MAX_EARLY_CANDIDATES {
                 return Err(Error::TooManyCandidates);
             }
+            candidate.check_syntax()?;
             self.early_candidates.push(candidate);
             return Ok(());
         }

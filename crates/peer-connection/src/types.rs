@@ -117,7 +117,7 @@ impl Default for Settings {
         use antiphon_dtls::SrtpProfile::{AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80};
         Self {
             ice: antiphon_ice::Config::default(),
-            dtls_versions: antiphon_dtls::Versions::default(),
+            dtls_versions: antiphon_dtls::Versions::Dtls12And13,
             srtp_profiles: vec![AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80],
             data: antiphon_data_channel::Config::default(),
             media: antiphon_media::Config::default(),
