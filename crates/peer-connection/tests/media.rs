@@ -304,7 +304,7 @@ fn statistics_tell_what_happened() {
     let [sender, receiver] = [0, 1].map(|at| call.pair.pc(at).get_stats(now));
     let transport = sender.transport().unwrap();
     assert_eq!(transport.dtls_state, "connected");
-    assert_eq!(transport.tls_version.as_deref(), Some("FEFD"));
+    assert_eq!(transport.tls_version.as_deref(), Some("FEFC"));
     assert_eq!(transport.srtp_cipher, Some("SRTP_AEAD_AES_128_GCM"));
     assert!(transport.bytes_sent > 100_000);
     let pair = sender.selected_pair().unwrap();
