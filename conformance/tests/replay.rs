@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use antiphon_conformance::capture;
 use antiphon_conformance::replay::{Counts, Replay};
 use antiphon_conformance::session::Session;
-use antiphon_dtls::{ProtocolVersion, SrtpProfile};
+use antiphon_dtls::ProtocolVersion;
 
 /// Every capture that has a key log, with its folder.
 fn sessions() -> Vec<(PathBuf, Session)> {
@@ -117,10 +117,7 @@ fn whole_sessions_are_decrypted() {
         let (their_version, their_suite, their_srtp) = transport_statistics(&folder);
         assert_eq!(format!("{:04X}", version.code()), their_version, "{name}");
         assert_eq!(suite.name(), their_suite, "{name}");
-        let profile = replay
-            .srtp_profile()
-            .and_then(|profile| SrtpProfile::from_code(profile.code()));
-        let profile = profile.map_or("no SRTP", SrtpProfile::name);
+        let profile = replay.srtp_profile().map_or("no SRTP", antiphon_srtp::Profile::name);
         assert!(
             their_srtp.is_empty() || profile == their_srtp,
             "{name}: {profile} {their_srtp}"

@@ -40,10 +40,10 @@ impl Profile {
     /// The name that statistics show (`srtpCipher` of webrtc-stats).
     pub fn name(self) -> &'static str {
         match self {
-            Self::Aes128CmSha1_80 => "AES_CM_128_HMAC_SHA1_80",
-            Self::Aes128CmSha1_32 => "AES_CM_128_HMAC_SHA1_32",
-            Self::AeadAes128Gcm => "AEAD_AES_128_GCM",
-            Self::AeadAes256Gcm => "AEAD_AES_256_GCM",
+            Self::Aes128CmSha1_80 => "SRTP_AES128_CM_HMAC_SHA1_80",
+            Self::Aes128CmSha1_32 => "SRTP_AES128_CM_HMAC_SHA1_32",
+            Self::AeadAes128Gcm => "SRTP_AEAD_AES_128_GCM",
+            Self::AeadAes256Gcm => "SRTP_AEAD_AES_256_GCM",
         }
     }
 
