@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use antiphon_crypto::null_provider;
-use antiphon_dtls::{Certificate, Config, Connection, Event, HashAlgorithm, Role, SrtpProfile};
+use antiphon_dtls::{Certificate, Config, Connection, Event, HashAlgorithm, Role, SrtpProfile, Versions};
 use antiphon_netsim::Machine;
 use antiphon_sansio::{BytesMut, Datagram, Rng, Transmit, TransmitBuf};
 
@@ -20,13 +20,14 @@ fn certificate() -> Arc<Certificate> {
         .clone()
 }
 
-fn connection(role: Role, now: Instant) -> Dtls {
+fn connection(role: Role, now: Instant, versions: Versions) -> Dtls {
     let certificate = certificate();
     let fingerprint = certificate.fingerprint(HashAlgorithm::Sha256);
     let mut config = Config::new(certificate);
     config.provider = null_provider();
     config.srtp_profiles = vec![SrtpProfile::AeadAes128Gcm, SrtpProfile::Aes128CmSha1_80];
     config.mtu = 300;
+    config.versions = versions;
     let label = if role == Role::Client { "client" } else { "server" };
     let mut connection = Connection::new(config, role, now, Rng::from_u64(1).fork(label));
     connection.set_remote_fingerprints(now, vec![fingerprint]);
@@ -38,8 +39,13 @@ fn connection(role: Role, now: Instant) -> Dtls {
 
 pub(super) fn decode_record(data: &[u8]) {
     let now = Instant::now();
-    for role in [Role::Client, Role::Server] {
-        let mut end = connection(role, now);
+    for (role, versions) in [
+        (Role::Client, Versions::Dtls12),
+        (Role::Server, Versions::Dtls12),
+        (Role::Client, Versions::Dtls12And13),
+        (Role::Server, Versions::Dtls12And13),
+    ] {
+        let mut end = connection(role, now, versions);
         let mut out = TransmitBuf::new(16 * 1200, 1200);
         for _ in 0..2 {
             end.connection.handle_datagram(now, BytesMut::from(data));
@@ -52,14 +58,19 @@ pub(super) fn decode_record(data: &[u8]) {
     }
 }
 
-/// First byte: the role, and whether messages come one to a datagram. Then messages: type, two bytes of length, body.
+/// First byte: the role, whether messages come one to a datagram, and whether DTLS 1.3 is allowed. Then messages: type, two bytes of length, body.
 pub(super) fn decode_handshake(data: &[u8]) {
     let Some((choice, mut rest)) = data.split_first() else {
         return;
     };
     let now = Instant::now();
     let role = if choice & 1 == 0 { Role::Server } else { Role::Client };
-    let mut end = connection(role, now);
+    let versions = if choice & 4 == 0 {
+        Versions::Dtls12
+    } else {
+        Versions::Dtls12And13
+    };
+    let mut end = connection(role, now, versions);
     let mut out = TransmitBuf::new(16 * 1200, 1200);
     let mut datagram = Vec::new();
     for sequence in 0..16u8 {
@@ -89,8 +100,16 @@ pub(super) fn decode_handshake(data: &[u8]) {
 }
 
 pub(super) fn machine(data: &[u8]) {
+    both_ends(data, Versions::Dtls12);
+}
+
+pub(super) fn machine_13(data: &[u8]) {
+    both_ends(data, Versions::Dtls13);
+}
+
+fn both_ends(data: &[u8], versions: Versions) {
     let now = Instant::now();
-    let ends = [Role::Client, Role::Server].map(|role| connection(role, now));
+    let ends = [Role::Client, Role::Server].map(|role| connection(role, now, versions));
     pair::run(now, ends, &|_, _| (), data);
 }
 
@@ -137,7 +156,7 @@ impl Machine for Dtls {
 
 impl End for Dtls {
     fn act(&mut self, now: Instant, action: u8, argument: u8) -> Option<Vec<u8>> {
-        match action % 6 {
+        match action % 7 {
             0 | 1 => {
                 let mut out = TransmitBuf::new(1200, 1200);
                 let (front, back) = self.connection.overhead();
@@ -154,6 +173,10 @@ impl End for Dtls {
                 // Changing our mind about who the peer is may end the connection, no more.
                 let other = certificate().fingerprint(HashAlgorithm::Sha384);
                 self.connection.set_remote_fingerprints(now, vec![other]);
+            }
+            5 => {
+                // Refused before the handshake is complete, and by DTLS 1.2.
+                let _ = self.connection.update_keys();
             }
             _ => {
                 let _ = self

@@ -29,6 +29,7 @@ pub const TARGETS: &[Target] = &[
     ("decode_stun", decode::stun),
     ("machine_data_channel", data_channel::machine),
     ("machine_dtls", dtls::machine),
+    ("machine_dtls13", dtls::machine_13),
     ("machine_ice", ice::machine),
     ("machine_jsep", jsep::machine),
     ("machine_media", media::machine),
