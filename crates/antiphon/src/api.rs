@@ -88,11 +88,20 @@ impl ApiBuilder {
                 driver.bind_shared()?;
                 let addresses = driver.addresses();
                 tokio::spawn(driver.run());
-                Some(SharedDriver { commands, dropped, addresses })
+                Some(SharedDriver {
+                    commands,
+                    dropped,
+                    addresses,
+                })
             }
         };
         Ok(Api {
-            inner: Arc::new(Inner { filter: self.filter, certificate, shared, next: AtomicU64::new(0) }),
+            inner: Arc::new(Inner {
+                filter: self.filter,
+                certificate,
+                shared,
+                next: AtomicU64::new(0),
+            }),
         })
     }
 }
@@ -118,7 +127,9 @@ pub struct Api {
 
 impl std::fmt::Debug for Api {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Api").field("one_port", &self.inner.shared.is_some()).finish_non_exhaustive()
+        f.debug_struct("Api")
+            .field("one_port", &self.inner.shared.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -156,14 +167,18 @@ impl Api {
     /// [`Error::Peer`] if the configuration is refused; [`Error::Randomness`]; [`Error::Closed`] if the shared driver is gone.
     pub async fn peer_connection(&self, mut configuration: RtcConfiguration) -> Result<PeerConnection, Error> {
         let mut seed = [0; 32];
-        ring::rand::SystemRandom::new().fill(&mut seed).map_err(|_| Error::Randomness)?;
+        ring::rand::SystemRandom::new()
+            .fill(&mut seed)
+            .map_err(|_| Error::Randomness)?;
         if configuration.certificates.is_empty() {
             configuration.certificates.push(self.inner.certificate.clone());
         }
         configuration.settings.ice.include_loopback |= self.inner.filter.loopback;
         configuration.settings.ice.shared_sockets |= self.inner.shared.is_some();
         let now = Instant::now();
-        let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let unix = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
         let machine = core::PeerConnection::new(configuration, now, ClockAnchor::new(now, unix), Rng::from_seed(seed))?;
 
         let id = PeerId(self.inner.next.fetch_add(1, Ordering::Relaxed));
@@ -179,7 +194,11 @@ impl Api {
         let (events, incoming) = mpsc::unbounded_channel();
         let (media, incoming_media) = broadcast::channel(MAX_MEDIA_EVENTS);
         let hosted = Hosted::new(machine, Arc::downgrade(&shared), events, media);
-        shared.commands.send(Command::Add(id, Box::new(hosted))).await.map_err(|_| Error::Closed)?;
+        shared
+            .commands
+            .send(Command::Add(id, Box::new(hosted)))
+            .await
+            .map_err(|_| Error::Closed)?;
         Ok(PeerConnection::new(PeerHandle::new(shared), incoming, incoming_media))
     }
 }

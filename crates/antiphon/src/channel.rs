@@ -7,8 +7,8 @@ use antiphon_data_channel::{ChannelId, ChannelState, Message};
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::handle::PeerHandle;
 use crate::Error;
+use crate::handle::PeerHandle;
 
 /// Messages that wait in the handle; the rest stays in SCTP, whose window then closes towards the peer.
 pub(crate) const QUEUED_MESSAGES: usize = 16;
@@ -37,7 +37,10 @@ pub struct DataChannel {
 
 impl std::fmt::Debug for DataChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DataChannel").field("id", &self.id).field("label", &self.label).finish_non_exhaustive()
+        f.debug_struct("DataChannel")
+            .field("id", &self.id)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
     }
 }
 
@@ -46,8 +49,23 @@ impl DataChannel {
         let (messages, incoming) = mpsc::channel(QUEUED_MESSAGES);
         let (state, states) = watch::channel(ChannelState::Connecting);
         let stalled = Arc::new(AtomicBool::new(false));
-        let queue = Queue { messages, state, stalled: stalled.clone() };
-        (Self { peer, id, label, protocol, messages: incoming, state: states, stalled }, queue)
+        let queue = Queue {
+            messages,
+            state,
+            stalled: stalled.clone(),
+        };
+        (
+            Self {
+                peer,
+                id,
+                label,
+                protocol,
+                messages: incoming,
+                state: states,
+                stalled,
+            },
+            queue,
+        )
     }
 
     /// The number that other calls name this channel by.
@@ -77,7 +95,11 @@ impl DataChannel {
     pub async fn opened(&mut self) -> Result<(), Error> {
         let settled = |s: &ChannelState| *s != ChannelState::Connecting;
         let state = *self.state.wait_for(settled).await.map_err(|_| Error::Closed)?;
-        if state == ChannelState::Open { Ok(()) } else { Err(Error::Closed) }
+        if state == ChannelState::Open {
+            Ok(())
+        } else {
+            Err(Error::Closed)
+        }
     }
 
     /// The next message; `None` when the channel is closed and everything received has been taken.
@@ -116,7 +138,10 @@ impl DataChannel {
 
     /// A handle that only sends, to be moved elsewhere.
     pub fn sender(&self) -> DataChannelSender {
-        DataChannelSender { peer: self.peer.clone(), id: self.id }
+        DataChannelSender {
+            peer: self.peer.clone(),
+            id: self.id,
+        }
     }
 
     /// Bytes that are handed over and not yet sent (W3C `bufferedAmount`).
@@ -131,7 +156,9 @@ impl DataChannel {
     /// Starts closing; [`Self::recv`] still gives what has arrived.
     pub async fn close(&self) {
         let id = self.id;
-        self.peer.visit(move |hosted, now| hosted.core.close_data_channel(now, id)).await;
+        self.peer
+            .visit(move |hosted, now| hosted.core.close_data_channel(now, id))
+            .await;
     }
 }
 
@@ -150,7 +177,9 @@ impl DataChannelSender {
     pub async fn send(&self, message: Message) -> Result<(), Error> {
         let (answer, sent) = oneshot::channel();
         let id = self.id;
-        self.peer.visit(move |hosted, now| hosted.send(now, id, message, answer)).await;
+        self.peer
+            .visit(move |hosted, now| hosted.send(now, id, message, answer))
+            .await;
         sent.await.map_err(|_| Error::Closed)?
     }
 }

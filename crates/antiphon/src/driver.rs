@@ -99,7 +99,8 @@ impl Driver {
     pub(crate) fn bind_shared(&mut self) -> Result<(), crate::Error> {
         for ip in interfaces::addresses(&self.filter) {
             let addr = SocketAddr::new(ip, 0);
-            self.shared_socket(addr).map_err(|source| crate::Error::Bind { addr, source })?;
+            self.shared_socket(addr)
+                .map_err(|source| crate::Error::Bind { addr, source })?;
         }
         Ok(())
     }
@@ -142,7 +143,10 @@ impl Driver {
 
     fn aim_sleep(&mut self) {
         // Without a deadline the sleep is far away; commands and sockets wake the task.
-        let at = self.deadlines.first().map_or_else(|| Instant::now() + Duration::from_secs(3600), |(at, _)| *at);
+        let at = self
+            .deadlines
+            .first()
+            .map_or_else(|| Instant::now() + Duration::from_secs(3600), |(at, _)| *at);
         self.sleep.as_mut().reset(at.into());
     }
 
@@ -189,7 +193,14 @@ impl Driver {
 
     /// Takes what the kernel holds, within bounds, and hands it to its peers.
     fn receive(&mut self, now: Instant, busy: &mut BTreeSet<PeerId>) {
-        let Self { sockets, scratch, router, peers, owners, .. } = self;
+        let Self {
+            sockets,
+            scratch,
+            router,
+            peers,
+            owners,
+            ..
+        } = self;
         for (id, socket) in sockets.iter_mut() {
             if socket.is_blocked() {
                 socket.flush();
@@ -259,7 +270,12 @@ impl Driver {
         }
         if gone {
             self.router.forget(id);
-            let owned: Vec<u32> = self.owners.iter().filter(|(_, owner)| **owner == id).map(|(s, _)| *s).collect();
+            let owned: Vec<u32> = self
+                .owners
+                .iter()
+                .filter(|(_, owner)| **owner == id)
+                .map(|(s, _)| *s)
+                .collect();
             for socket in owned {
                 self.close_socket(socket);
             }
@@ -313,7 +329,9 @@ impl Driver {
 
     fn send(&mut self, batch: Batch) {
         let Local::Socket(id) = batch.path.local else { return };
-        let Some(socket) = self.sockets.get_mut(&id) else { return };
+        let Some(socket) = self.sockets.get_mut(&id) else {
+            return;
+        };
         let contents = self.out.bytes(batch.start..batch.end);
         let segment_size = (contents.len() > batch.segment).then_some(batch.segment);
         socket.send(batch.path.remote, batch.ecn, segment_size, contents);
@@ -323,27 +341,44 @@ impl Driver {
     fn serve(&mut self, id: PeerId, peer: &mut Hosted, request: IoRequest, now: Instant) {
         match request {
             IoRequest::ListInterfaces => {
-                peer.core.handle_io(now, IoEvent::Interfaces(interfaces::addresses(&self.filter)));
+                peer.core
+                    .handle_io(now, IoEvent::Interfaces(interfaces::addresses(&self.filter)));
             }
-            IoRequest::BindUdp { request, addr, exclusive } => {
+            IoRequest::BindUdp {
+                request,
+                addr,
+                exclusive,
+            } => {
                 let bound = if self.shared_port.is_some() && !exclusive {
                     self.shared_socket(addr)
                 } else {
-                    self.new_socket(addr).inspect(|socket| _ = self.owners.insert(*socket, id))
+                    self.new_socket(addr)
+                        .inspect(|socket| _ = self.owners.insert(*socket, id))
                 };
                 let event = match bound {
-                    Ok(socket) => {
-                        IoEvent::UdpBound { request, local: Local::Socket(socket), addr: self.sockets[&socket].addr() }
-                    }
-                    Err(error) => IoEvent::Failed { request, reason: format!("cannot bind {addr}: {error}") },
+                    Ok(socket) => IoEvent::UdpBound {
+                        request,
+                        local: Local::Socket(socket),
+                        addr: self.sockets[&socket].addr(),
+                    },
+                    Err(error) => IoEvent::Failed {
+                        request,
+                        reason: format!("cannot bind {addr}: {error}"),
+                    },
                 };
                 peer.core.handle_io(now, event);
             }
             IoRequest::Resolve { request, host, port } => {
                 self.complete_later(id, async move {
                     match resolve::dns(host, port).await {
-                        Ok(found) => IoEvent::Resolved { request, addrs: found.iter().map(SocketAddr::ip).collect() },
-                        Err(error) => IoEvent::Failed { request, reason: error.to_string() },
+                        Ok(found) => IoEvent::Resolved {
+                            request,
+                            addrs: found.iter().map(SocketAddr::ip).collect(),
+                        },
+                        Err(error) => IoEvent::Failed {
+                            request,
+                            reason: error.to_string(),
+                        },
                     }
                 });
             }
@@ -354,11 +389,16 @@ impl Driver {
                 self.complete_later(id, async move {
                     match resolve::mdns(name, interfaces).await {
                         Ok(addrs) => IoEvent::Resolved { request, addrs },
-                        Err(error) => IoEvent::Failed { request, reason: error.to_string() },
+                        Err(error) => IoEvent::Failed {
+                            request,
+                            reason: error.to_string(),
+                        },
                     }
                 });
             }
-            IoRequest::Close(Local::Socket(socket)) if self.owners.get(&socket) == Some(&id) => self.close_socket(socket),
+            IoRequest::Close(Local::Socket(socket)) if self.owners.get(&socket) == Some(&id) => {
+                self.close_socket(socket)
+            }
             // A shared socket stays for the others.
             IoRequest::Close(_) => {}
             _ => tracing::warn!(?request, "request of a kind that this driver does not serve"),
@@ -412,7 +452,10 @@ fn deliver(
     now: Instant,
     busy: &mut BTreeSet<PeerId>,
 ) {
-    let path = Path { local: Local::Socket(socket), remote };
+    let path = Path {
+        local: Local::Socket(socket),
+        remote,
+    };
     let datagram = Datagram { path, ecn, data };
     if let Some(owner) = owners.get(&socket) {
         if let Some(peer) = peers.get_mut(owner) {
@@ -421,7 +464,9 @@ fn deliver(
         }
         return;
     }
-    let Some(route) = router.route(socket, remote, &datagram.data) else { return };
+    let Some(route) = router.route(socket, remote, &datagram.data) else {
+        return;
+    };
     let Some(peer) = peers.get_mut(&route.peer) else { return };
     peer.core.handle_datagram(now, datagram);
     busy.insert(route.peer);
@@ -474,8 +519,17 @@ mod tests {
     use super::*;
 
     fn batch(start: usize, len: usize) -> Batch {
-        let path = Path { local: Local::Socket(1), remote: "192.0.2.1:9".parse().unwrap() };
-        Batch { path, ecn: Ecn::NotEct, start, end: start + len, segment: len }
+        let path = Path {
+            local: Local::Socket(1),
+            remote: "192.0.2.1:9".parse().unwrap(),
+        };
+        Batch {
+            path,
+            ecn: Ecn::NotEct,
+            start,
+            end: start + len,
+            segment: len,
+        }
     }
 
     #[test]

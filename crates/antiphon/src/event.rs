@@ -127,9 +127,17 @@ pub(crate) fn from_core(event: core::Event) -> Option<Event> {
         core::Event::NegotiationNeeded => Event::NegotiationNeeded,
         core::Event::SignalingStateChange(state) => Event::SignalingStateChange(state),
         core::Event::IceCandidate(candidate) => Event::IceCandidate(candidate),
-        core::Event::IceCandidateError { url, address, code, text } => {
-            Event::IceCandidateError { url, address, code, text }
-        }
+        core::Event::IceCandidateError {
+            url,
+            address,
+            code,
+            text,
+        } => Event::IceCandidateError {
+            url,
+            address,
+            code,
+            text,
+        },
         core::Event::IceGatheringStateChange(state) => Event::IceGatheringStateChange(state),
         core::Event::IceConnectionStateChange(state) => Event::IceConnectionStateChange(state),
         core::Event::ConnectionStateChange(state) => Event::ConnectionStateChange(state),
@@ -138,17 +146,35 @@ pub(crate) fn from_core(event: core::Event) -> Option<Event> {
         core::Event::SelectedCandidatePairChange { local, remote } => {
             Event::SelectedCandidatePairChange { local, remote }
         }
-        core::Event::Track { transceiver, kind, track_id, streams } => {
-            Event::Track { transceiver, kind, track_id, streams }
+        core::Event::Track {
+            transceiver,
+            kind,
+            track_id,
+            streams,
+        } => Event::Track {
+            transceiver,
+            kind,
+            track_id,
+            streams,
+        },
+        core::Event::TrackStreamsChanged { transceiver, streams } => {
+            Event::TrackStreamsChanged { transceiver, streams }
         }
-        core::Event::TrackStreamsChanged { transceiver, streams } => Event::TrackStreamsChanged { transceiver, streams },
         core::Event::TrackUnmuted { transceiver, ssrc, rid } => Event::TrackUnmuted { transceiver, ssrc, rid },
         core::Event::TrackMuted(transceiver) => Event::TrackMuted(transceiver),
         core::Event::TrackEnded(transceiver) => Event::TrackEnded(transceiver),
         core::Event::SourceEnded { transceiver, ssrc } => Event::SourceEnded { transceiver, ssrc },
-        core::Event::Frame { transceiver, ssrc, discontinuity, frame } => {
-            Event::Frame { transceiver, ssrc, discontinuity, frame }
-        }
+        core::Event::Frame {
+            transceiver,
+            ssrc,
+            discontinuity,
+            frame,
+        } => Event::Frame {
+            transceiver,
+            ssrc,
+            discontinuity,
+            frame,
+        },
         core::Event::Packet { transceiver, packet } => Event::Packet { transceiver, packet },
         core::Event::KeyFrameRequested(transceiver) => Event::KeyFrameRequested(transceiver),
         core::Event::TargetBitrate(bps) => Event::TargetBitrate(bps),

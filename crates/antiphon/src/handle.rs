@@ -6,11 +6,11 @@ use std::time::Instant;
 use antiphon_peer_connection as core;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::Error;
 use crate::driver::Command;
 use crate::event::{self, Event};
 use crate::hosted::Hosted;
 use crate::router::PeerId;
-use crate::Error;
 
 /// What all handles of one peer share. Dropping the last one closes the peer.
 pub(crate) struct Shared {
@@ -45,7 +45,11 @@ impl PeerHandle {
 
     /// Runs `visit` on the peer within the driver's task; nothing happens if the peer is gone.
     pub(crate) async fn visit(&self, visit: impl FnOnce(&mut Hosted, Instant) + Send + 'static) {
-        let _ = self.shared.commands.send(Command::Visit(self.shared.id, Box::new(visit))).await;
+        let _ = self
+            .shared
+            .commands
+            .send(Command::Visit(self.shared.id, Box::new(visit)))
+            .await;
     }
 
     /// Runs `visit` on the sans-I/O machine and returns what it returns.
@@ -54,7 +58,8 @@ impl PeerHandle {
         visit: impl FnOnce(&mut core::PeerConnection, Instant) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
-        self.visit(move |hosted, now| _ = answer.send(visit(&mut hosted.core, now))).await;
+        self.visit(move |hosted, now| _ = answer.send(visit(&mut hosted.core, now)))
+            .await;
         answered.await.map_err(|_| Error::Closed)
     }
 }
@@ -84,7 +89,12 @@ impl PeerConnection {
         events: mpsc::UnboundedReceiver<Event>,
         media: broadcast::Receiver<core::Event>,
     ) -> Self {
-        Self { handle, events, media, media_dropped: 0 }
+        Self {
+            handle,
+            events,
+            media,
+            media_dropped: 0,
+        }
     }
 
     /// A handle to be moved elsewhere.

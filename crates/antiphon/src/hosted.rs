@@ -10,10 +10,10 @@ use antiphon_peer_connection as core;
 
 use tokio::sync::{broadcast, mpsc, oneshot};
 
+use crate::Error;
 use crate::channel::{DataChannel, Queue};
 use crate::event::{self, Event};
 use crate::handle::{PeerHandle, Shared};
-use crate::Error;
 
 /// Above this a channel's senders wait.
 const HIGH_WATER: usize = 1024 * 1024;
@@ -178,7 +178,9 @@ impl Hosted {
     fn resume_sending(&mut self, now: Instant, id: ChannelId) {
         let Some(queue) = self.sending.get_mut(&id) else { return };
         while self.core.buffered_amount(id) <= HIGH_WATER {
-            let Some((message, answer)) = queue.pop_front() else { break };
+            let Some((message, answer)) = queue.pop_front() else {
+                break;
+            };
             let _ = answer.send(self.core.send(now, id, message).map_err(Error::from));
         }
     }

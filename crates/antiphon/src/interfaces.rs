@@ -16,7 +16,11 @@ pub struct InterfaceFilter {
 
 impl Default for InterfaceFilter {
     fn default() -> Self {
-        Self { loopback: false, ipv6: true, only: None }
+        Self {
+            loopback: false,
+            ipv6: true,
+            only: None,
+        }
     }
 }
 
@@ -45,7 +49,11 @@ pub(crate) fn addresses(filter: &InterfaceFilter) -> Vec<IpAddr> {
             Vec::new()
         }
     };
-    let mut addresses: Vec<IpAddr> = found.iter().map(if_addrs::Interface::ip).filter(|a| filter.takes(*a)).collect();
+    let mut addresses: Vec<IpAddr> = found
+        .iter()
+        .map(if_addrs::Interface::ip)
+        .filter(|a| filter.takes(*a))
+        .collect();
     addresses.sort_by_key(|a| (a.is_loopback(), a.is_ipv6(), *a));
     addresses.dedup();
     addresses
@@ -60,8 +68,14 @@ mod tests {
         let filter = InterfaceFilter::default();
         let takes = |text: &str| filter.takes(text.parse().unwrap());
         assert!(takes("192.0.2.1") && takes("2001:db8::1"));
-        assert!(!takes("127.0.0.1") && !takes("::1") && !takes("fe80::1") && !takes("169.254.3.4") && !takes("fec0::1"));
-        let filter = InterfaceFilter { loopback: true, ipv6: false, only: None };
+        assert!(
+            !takes("127.0.0.1") && !takes("::1") && !takes("fe80::1") && !takes("169.254.3.4") && !takes("fec0::1")
+        );
+        let filter = InterfaceFilter {
+            loopback: true,
+            ipv6: false,
+            only: None,
+        };
         assert!(filter.takes("127.0.0.1".parse().unwrap()) && !filter.takes("::1".parse().unwrap()));
     }
 }

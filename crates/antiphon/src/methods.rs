@@ -30,12 +30,16 @@ impl PeerHandle {
 
     /// `setLocalDescription`; `None` makes the offer or answer that the state calls for.
     pub async fn set_local_description(&self, description: Option<RtcSessionDescription>) -> Result<(), Error> {
-        Ok(self.call(move |pc, now| pc.set_local_description(now, description)).await??)
+        Ok(self
+            .call(move |pc, now| pc.set_local_description(now, description))
+            .await??)
     }
 
     /// `setRemoteDescription`. Candidates that came before it are applied with it.
     pub async fn set_remote_description(&self, description: RtcSessionDescription) -> Result<(), Error> {
-        Ok(self.call(move |pc, now| pc.set_remote_description(now, description)).await??)
+        Ok(self
+            .call(move |pc, now| pc.set_remote_description(now, description))
+            .await??)
     }
 
     /// `addIceCandidate`; `None`, or an empty candidate, means that no more will come.
@@ -84,11 +88,7 @@ impl PeerHandle {
     }
 
     /// `addTransceiver`.
-    pub async fn add_transceiver(
-        &self,
-        kind: MediaKind,
-        init: RtcRtpTransceiverInit,
-    ) -> Result<TransceiverId, Error> {
+    pub async fn add_transceiver(&self, kind: MediaKind, init: RtcRtpTransceiverInit) -> Result<TransceiverId, Error> {
         Ok(self.call(move |pc, _| pc.add_transceiver(kind, init)).await??)
     }
 
@@ -109,22 +109,30 @@ impl PeerHandle {
 
     /// Sets `RTCRtpTransceiver.direction`.
     pub async fn set_direction(&self, transceiver: TransceiverId, direction: Direction) -> Result<(), Error> {
-        Ok(self.call(move |pc, _| pc.set_direction(transceiver, direction)).await??)
+        Ok(self
+            .call(move |pc, _| pc.set_direction(transceiver, direction))
+            .await??)
     }
 
     /// `RTCRtpTransceiver.setCodecPreferences`, by name, best first.
     pub async fn set_codec_preferences(&self, transceiver: TransceiverId, names: Vec<String>) -> Result<(), Error> {
-        Ok(self.call(move |pc, _| pc.set_codec_preferences(transceiver, names)).await??)
+        Ok(self
+            .call(move |pc, _| pc.set_codec_preferences(transceiver, names))
+            .await??)
     }
 
     /// `RTCRtpTransceiver.stop`.
     pub async fn stop_transceiver(&self, transceiver: TransceiverId) -> Result<(), Error> {
-        Ok(self.call(move |pc, now| pc.stop_transceiver(now, transceiver)).await??)
+        Ok(self
+            .call(move |pc, now| pc.stop_transceiver(now, transceiver))
+            .await??)
     }
 
     /// Whether a receiver hands out whole frames or packets.
     pub async fn set_receive_output(&self, transceiver: TransceiverId, output: Output) -> Result<(), Error> {
-        Ok(self.call(move |pc, _| pc.set_receive_output(transceiver, output)).await??)
+        Ok(self
+            .call(move |pc, _| pc.set_receive_output(transceiver, output))
+            .await??)
     }
 
     /// The payload type negotiated for a codec's name, for [`Self::send_frame`].
@@ -135,17 +143,23 @@ impl PeerHandle {
 
     /// Sends one encoded frame: a picture, or a packet's worth of sound.
     pub async fn send_frame(&self, transceiver: TransceiverId, frame: Frame) -> Result<(), Error> {
-        Ok(self.call(move |pc, now| pc.send_frame(now, transceiver, frame)).await??)
+        Ok(self
+            .call(move |pc, now| pc.send_frame(now, transceiver, frame))
+            .await??)
     }
 
     /// Forwards a packet of another connection's receiver.
     pub async fn send_rtp(&self, transceiver: TransceiverId, packet: Packet) -> Result<(), Error> {
-        Ok(self.call(move |pc, now| pc.send_rtp(now, transceiver, &packet)).await??)
+        Ok(self
+            .call(move |pc, now| pc.send_rtp(now, transceiver, &packet))
+            .await??)
     }
 
     /// Asks the peer for a key frame.
     pub async fn request_key_frame(&self, transceiver: TransceiverId) -> Result<(), Error> {
-        Ok(self.call(move |pc, now| pc.request_key_frame(now, transceiver)).await??)
+        Ok(self
+            .call(move |pc, now| pc.request_key_frame(now, transceiver))
+            .await??)
     }
 
     /// The bandwidth estimate for all that we send, in bits a second, once there is one.

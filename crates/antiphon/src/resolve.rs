@@ -10,7 +10,11 @@ use simple_dns::{CLASS, Name, Packet, QCLASS, QTYPE, Question, TYPE};
 /// How long a name may take before its candidate is given up.
 const DNS_PATIENCE: Duration = Duration::from_secs(5);
 /// Multicast answers come at once or not at all; asked anew after each of these.
-const MDNS_PATIENCE: [Duration; 3] = [Duration::from_millis(250), Duration::from_millis(750), Duration::from_secs(2)];
+const MDNS_PATIENCE: [Duration; 3] = [
+    Duration::from_millis(250),
+    Duration::from_millis(750),
+    Duration::from_secs(2),
+];
 const MDNS_GROUP: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(224, 0, 0, 251)), 5353);
 
 /// Addresses of `host` from the system's resolver.
@@ -61,7 +65,12 @@ fn query(name: &str) -> io::Result<Vec<u8>> {
     let mut packet = Packet::new_query(0);
     for kind in [TYPE::A, TYPE::AAAA] {
         // The last argument asks for a unicast answer (RFC 6762 §5.4): we listen on no shared port.
-        packet.questions.push(Question::new(name.clone(), QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), true));
+        packet.questions.push(Question::new(
+            name.clone(),
+            QTYPE::TYPE(kind),
+            QCLASS::CLASS(CLASS::IN),
+            true,
+        ));
     }
     packet.build_bytes_vec().map_err(io::Error::other)
 }
@@ -69,7 +78,9 @@ fn query(name: &str) -> io::Result<Vec<u8>> {
 async fn first_answer(socket: &tokio::net::UdpSocket, name: &str) -> Vec<IpAddr> {
     let mut buffer = [0; 2048];
     loop {
-        let Ok((len, _)) = socket.recv_from(&mut buffer).await else { return std::future::pending().await };
+        let Ok((len, _)) = socket.recv_from(&mut buffer).await else {
+            return std::future::pending().await;
+        };
         let addresses = addresses(&buffer[..len], name);
         if !addresses.is_empty() {
             return addresses;
@@ -79,7 +90,9 @@ async fn first_answer(socket: &tokio::net::UdpSocket, name: &str) -> Vec<IpAddr>
 
 /// The addresses that an answer gives for `name`.
 fn addresses(answer: &[u8], name: &str) -> Vec<IpAddr> {
-    let Ok(packet) = Packet::parse(answer) else { return Vec::new() };
+    let Ok(packet) = Packet::parse(answer) else {
+        return Vec::new();
+    };
     let records = packet.answers.iter().chain(&packet.additional_records);
     records
         .filter(|record| record.name.to_string().eq_ignore_ascii_case(name))
@@ -101,7 +114,9 @@ mod tests {
         let mut packet = Packet::new_reply(0);
         for (name, last) in [("abc.local", 1), ("other.local", 2)] {
             let rdata = RData::A(Ipv4Addr::new(192, 0, 2, last).into());
-            packet.answers.push(ResourceRecord::new(Name::new(name).unwrap(), CLASS::IN, 120, rdata));
+            packet
+                .answers
+                .push(ResourceRecord::new(Name::new(name).unwrap(), CLASS::IN, 120, rdata));
         }
         let bytes = packet.build_bytes_vec().unwrap();
         assert_eq!(addresses(&bytes, "ABC.local"), [IpAddr::from([192, 0, 2, 1])]);

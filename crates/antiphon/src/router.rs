@@ -71,7 +71,10 @@ impl Router {
             // A request that names another peer's fragment comes from a new peer behind the same address (or from a liar:
             // the tuple moves only after authentication).
             if let Some(peer) = self.stun_route(datagram) {
-                return Some(Route { peer, new_tuple: known != Some(peer) });
+                return Some(Route {
+                    peer,
+                    new_tuple: known != Some(peer),
+                });
             }
         }
         if known.is_none() {

@@ -58,7 +58,13 @@ impl Socket {
         let _ = state.set_send_buffer_size((&io).into(), KERNEL_BUFFER);
         let _ = state.set_recv_buffer_size((&io).into(), KERNEL_BUFFER);
         let addr = io.local_addr()?;
-        Ok(Self { io, state, addr, backlog: VecDeque::new(), send_failures: 0 })
+        Ok(Self {
+            io,
+            state,
+            addr,
+            backlog: VecDeque::new(),
+            send_failures: 0,
+        })
     }
 
     /// The bound address.
@@ -70,7 +76,11 @@ impl Socket {
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
         let readable = self.io.poll_recv_ready(cx).is_ready();
         let writable = !self.backlog.is_empty() && self.io.poll_send_ready(cx).is_ready();
-        if readable || writable { Poll::Ready(()) } else { Poll::Pending }
+        if readable || writable {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     }
 
     /// Takes one batch of datagrams: one allocation for all of them. `Ok(0)` when none waits.
@@ -120,7 +130,12 @@ impl Socket {
             self.send_failures += 1;
             return;
         }
-        self.backlog.push_back(Waiting { remote, ecn, segment_size, bytes: bytes.to_vec() });
+        self.backlog.push_back(Waiting {
+            remote,
+            ecn,
+            segment_size,
+            bytes: bytes.to_vec(),
+        });
     }
 
     /// Whether batches wait for room in the kernel: the driver then polls no machine for more.
@@ -141,10 +156,16 @@ impl Socket {
     /// `false` when the kernel has no room now. Other refusals (no route, too large) lose the datagram, as UDP may.
     fn try_send(&mut self, remote: SocketAddr, ecn: Ecn, segment_size: Option<usize>, contents: &[u8]) -> bool {
         let ecn = EcnCodepoint::from_bits(ecn.bits());
-        let transmit = Transmit { destination: remote, ecn, contents, segment_size, src_ip: None };
-        let sent = self
-            .io
-            .try_io(tokio::io::Interest::WRITABLE, || self.state.try_send((&self.io).into(), &transmit));
+        let transmit = Transmit {
+            destination: remote,
+            ecn,
+            contents,
+            segment_size,
+            src_ip: None,
+        };
+        let sent = self.io.try_io(tokio::io::Interest::WRITABLE, || {
+            self.state.try_send((&self.io).into(), &transmit)
+        });
         match sent {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,

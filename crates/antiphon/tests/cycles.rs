@@ -12,7 +12,10 @@ const MAX_GROWTH_KIB: u64 = 8 * 1024;
 /// This process's resident set in KiB.
 fn resident_kib() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("a Linux process knows its size");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("VmRSS is listed");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .expect("VmRSS is listed");
     line.trim().trim_end_matches(" kB").parse().expect("a number of KiB")
 }
 
@@ -34,9 +37,13 @@ async fn cycle(api: &Api) {
     let (a, b) = (caller.handle(), callee.handle());
     let mut channel = a.create_data_channel("cycle", Default::default()).await.unwrap();
     a.set_local_description(None).await.unwrap();
-    b.set_remote_description(a.local_description().await.unwrap().unwrap()).await.unwrap();
+    b.set_remote_description(a.local_description().await.unwrap().unwrap())
+        .await
+        .unwrap();
     b.set_local_description(None).await.unwrap();
-    a.set_remote_description(b.local_description().await.unwrap().unwrap()).await.unwrap();
+    a.set_remote_description(b.local_description().await.unwrap().unwrap())
+        .await
+        .unwrap();
     let tasks = [carry(caller, b.clone()), carry(callee, a.clone())];
     channel.opened().await.unwrap();
     channel.send_text("hello").await.unwrap();
@@ -50,7 +57,9 @@ async fn cycle(api: &Api) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_stays_flat() {
-    let cycles: usize = std::env::var("ANTIPHON_CYCLES").ok().map_or(300, |n| n.parse().expect("a number of cycles"));
+    let cycles: usize = std::env::var("ANTIPHON_CYCLES")
+        .ok()
+        .map_or(300, |n| n.parse().expect("a number of cycles"));
     let only = Some(vec!["127.0.0.1".parse().unwrap()]);
     let api = Api::builder().loopback(true).only_addresses(only).build().unwrap();
     for _ in 0..WARM_UP {
@@ -65,5 +74,8 @@ async fn memory_stays_flat() {
     }
     let after = resident_kib();
     println!("{cycles} connect/close cycles: resident {before} KiB before, {after} KiB after");
-    assert!(after <= before + MAX_GROWTH_KIB, "resident memory grew from {before} to {after} KiB");
+    assert!(
+        after <= before + MAX_GROWTH_KIB,
+        "resident memory grew from {before} to {after} KiB"
+    );
 }

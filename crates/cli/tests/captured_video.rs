@@ -7,8 +7,11 @@ use antiphon_conformance::capture;
 use antiphon_conformance::replay::Replay;
 use antiphon_conformance::session::Session;
 
+/// A frame and its time.
+type Timed<'a> = (u64, &'a [u8]);
+
 /// Times and frames of an IVF file, and the size in its header.
-fn read(ivf: &[u8]) -> ((u16, u16), Vec<(u64, &[u8])>) {
+fn read(ivf: &[u8]) -> ((u16, u16), Vec<Timed<'_>>) {
     let half = |at: usize| u16::from_le_bytes([ivf[at], ivf[at + 1]]);
     assert_eq!((&ivf[..4], half(6), &ivf[8..12]), (&b"DKIF"[..], 32, &b"VP80"[..]));
     let count = u32::from_le_bytes(ivf[24..28].try_into().unwrap());

@@ -12,8 +12,24 @@ const MAX_FILE_LINES: usize = 800;
 
 /// Other people's WebRTC, DTLS, SRTP, SCTP, ICE, STUN, TURN or SDP stacks: the product has its own.
 const FORBIDDEN: [&str; 18] = [
-    "webrtc", "rtc", "str0m", "dimpl", "openssl", "openssl-sys", "dtls", "udp-dtls", "srtp", "srtp2-sys", "sctp-proto",
-    "dcsctp", "libwebrtc", "datachannel", "stun-types", "turn", "interceptor", "sdp",
+    "webrtc",
+    "rtc",
+    "str0m",
+    "dimpl",
+    "openssl",
+    "openssl-sys",
+    "dtls",
+    "udp-dtls",
+    "srtp",
+    "srtp2-sys",
+    "sctp-proto",
+    "dcsctp",
+    "libwebrtc",
+    "datachannel",
+    "stun-types",
+    "turn",
+    "interceptor",
+    "sdp",
 ];
 
 fn step(report: &mut Report, what: &str, command: &mut Command, detail: impl Fn(&str) -> String) {
@@ -32,7 +48,15 @@ fn nothing(_: &str) -> String {
 pub(crate) fn lint(report: &mut Report) {
     println!("lint");
     step(report, "rustfmt", &mut cargo(&["fmt", "--all", "--check"]), nothing);
-    let clippy = ["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"];
+    let clippy = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--quiet",
+        "--",
+        "-D",
+        "warnings",
+    ];
     step(report, "clippy", &mut cargo(&clippy), nothing);
     let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--quiet"]);
     step(report, "rustdoc", doc.env("RUSTDOCFLAGS", "-D warnings"), nothing);
@@ -57,7 +81,9 @@ fn long_files() -> Result<Vec<String>, String> {
         .map_err(|e| format!("git: {e}"))?;
     let mut long = Vec::new();
     for name in String::from_utf8_lossy(&listed.stdout).lines() {
-        let Ok(text) = fs::read_to_string(root().join(name)) else { continue };
+        let Ok(text) = fs::read_to_string(root().join(name)) else {
+            continue;
+        };
         let lines = text.lines().count();
         if lines > MAX_FILE_LINES {
             long.push(format!("{name}: {lines} lines"));
@@ -68,17 +94,28 @@ fn long_files() -> Result<Vec<String>, String> {
 
 fn forbidden_packages() -> Result<Vec<String>, String> {
     let lock = fs::read_to_string(root().join("Cargo.lock")).map_err(|e| format!("Cargo.lock: {e}"))?;
-    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    Ok(names.filter(|name| FORBIDDEN.contains(name) || name.starts_with("webrtc-")).map(str::to_owned).collect())
+    let names = lock
+        .lines()
+        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    Ok(names
+        .filter(|name| FORBIDDEN.contains(name) || name.starts_with("webrtc-"))
+        .map(str::to_owned)
+        .collect())
 }
 
 /// `N tests in M binaries` from what `cargo test` printed.
 fn count_tests(text: &str) -> String {
     let (mut tests, mut binaries) = (0, 0);
     for line in text.lines() {
-        let Some(rest) = line.strip_prefix("test result: ok. ") else { continue };
+        let Some(rest) = line.strip_prefix("test result: ok. ") else {
+            continue;
+        };
         binaries += 1;
-        tests += rest.split(' ').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(0);
+        tests += rest
+            .split(' ')
+            .next()
+            .and_then(|n| n.parse::<usize>().ok())
+            .unwrap_or(0);
     }
     format!("{tests} tests in {binaries} binaries")
 }
@@ -86,7 +123,12 @@ fn count_tests(text: &str) -> String {
 /// `cargo test --workspace`.
 pub(crate) fn hermetic(report: &mut Report) {
     println!("hermetic");
-    step(report, "cargo test --workspace", &mut cargo(&["test", "--workspace", "--no-fail-fast"]), count_tests);
+    step(
+        report,
+        "cargo test --workspace",
+        &mut cargo(&["test", "--workspace", "--no-fail-fast"]),
+        count_tests,
+    );
 }
 
 /// Every crate by itself.
@@ -97,7 +139,12 @@ pub(crate) fn alone(report: &mut Report) {
         Err(why) => return report.fail("list the crates", &why),
     };
     for name in crates.iter().filter(|name| *name != "antiphon-xtask") {
-        step(report, name, &mut cargo(&["test", "--package", name, "--quiet"]), count_tests);
+        step(
+            report,
+            name,
+            &mut cargo(&["test", "--package", name, "--quiet"]),
+            count_tests,
+        );
     }
 }
 
@@ -106,8 +153,13 @@ fn crate_names(folder: &Path) -> Result<Vec<String>, String> {
     for entry in fs::read_dir(folder).map_err(|e| e.to_string())? {
         let manifest = entry.map_err(|e| e.to_string())?.path().join("Cargo.toml");
         let text = fs::read_to_string(&manifest).map_err(|e| format!("{}: {e}", manifest.display()))?;
-        let name = text.lines().find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-        names.push(name.ok_or_else(|| format!("{}: no name", manifest.display()))?.to_owned());
+        let name = text
+            .lines()
+            .find_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+        names.push(
+            name.ok_or_else(|| format!("{}: no name", manifest.display()))?
+                .to_owned(),
+        );
     }
     names.sort();
     Ok(names)
@@ -116,10 +168,22 @@ fn crate_names(folder: &Path) -> Result<Vec<String>, String> {
 /// Examples that a newcomer runs first.
 pub(crate) fn examples(report: &mut Report) {
     println!("examples");
-    let example = ["run", "--release", "--quiet", "--package", "antiphon", "--example", "data_channel"];
+    let example = [
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        "antiphon",
+        "--example",
+        "data_channel",
+    ];
     match run("example data_channel", &mut cargo(&example)) {
         Ok(output) if output.success && output.text.contains("Cookies 4 life") => {
-            report.pass("example data_channel", "two peers, a message each way, and it ends by itself", output.took);
+            report.pass(
+                "example data_channel",
+                "two peers, a message each way, and it ends by itself",
+                output.took,
+            );
         }
         Ok(output) => report.fail("example data_channel", &tail(&output.text, 40)),
         Err(why) => report.fail("example data_channel", &why),
@@ -129,8 +193,26 @@ pub(crate) fn examples(report: &mut Report) {
 /// The long run of connect and close.
 pub(crate) fn cycles(report: &mut Report) {
     println!("10 000 connect/close cycles");
-    let args = ["test", "--release", "--package", "antiphon", "--test", "cycles", "--", "--nocapture"];
-    step(report, "10 000 cycles", cargo(&args).env("ANTIPHON_CYCLES", "10000"), |text| {
-        text.lines().find(|line| line.contains("resident")).unwrap_or_default().trim().to_owned()
-    });
+    let args = [
+        "test",
+        "--release",
+        "--package",
+        "antiphon",
+        "--test",
+        "cycles",
+        "--",
+        "--nocapture",
+    ];
+    step(
+        report,
+        "10 000 cycles",
+        cargo(&args).env("ANTIPHON_CYCLES", "10000"),
+        |text| {
+            text.lines()
+                .find(|line| line.contains("resident"))
+                .unwrap_or_default()
+                .trim()
+                .to_owned()
+        },
+    );
 }

@@ -46,7 +46,10 @@ struct Server {
 impl Server {
     /// Starts the release build on a free port and waits until it says its address.
     fn start() -> Result<Self, String> {
-        let built = run_command("build antiphon", &mut cargo(&["build", "--release", "--package", "antiphon-cli"]))?;
+        let built = run_command(
+            "build antiphon",
+            &mut cargo(&["build", "--release", "--package", "antiphon-cli"]),
+        )?;
         if !built.success {
             return Err(format!("cannot build antiphon:\n{}", tail(&built.text, 40)));
         }
@@ -96,8 +99,14 @@ pub(crate) fn run(report: &mut Report) {
     };
     let mut cells: BTreeMap<(String, String, String), Cell> = BTreeMap::new();
     let scripts: [(&str, Command); 6] = [
-        ("chromium on the page", node(&peers, "page.mjs", &["chromium", &server.url])),
-        ("firefox on the page", node(&peers, "page.mjs", &["firefox", &server.url])),
+        (
+            "chromium on the page",
+            node(&peers, "page.mjs", &["chromium", &server.url]),
+        ),
+        (
+            "firefox on the page",
+            node(&peers, "page.mjs", &["firefox", &server.url]),
+        ),
         ("libwebrtc (node)", node(&peers, "wrtc_peer.mjs", &[&server.url])),
         ("aiortc", {
             let mut python = Command::new(&peers.python);
@@ -129,15 +138,12 @@ fn node(peers: &Peers, script: &str, args: &[&str]) -> Command {
     command
 }
 
-fn take_cells(
-    report: &mut Report,
-    what: &str,
-    output: &Output,
-    cells: &mut BTreeMap<(String, String, String), Cell>,
-) {
+fn take_cells(report: &mut Report, what: &str, output: &Output, cells: &mut BTreeMap<(String, String, String), Cell>) {
     let mut seen = 0;
     for line in output.text.lines() {
-        let Ok(cell) = serde_json::from_str::<Cell>(line) else { continue };
+        let Ok(cell) = serde_json::from_str::<Cell>(line) else {
+            continue;
+        };
         seen += 1;
         let name = format!("{} {}: {}", cell.peer, cell.role, cell.feature);
         if cell.ok {
@@ -161,7 +167,9 @@ fn print_table(cells: &BTreeMap<(String, String, String), Cell>) {
         let row: Vec<&str> = COLUMNS
             .iter()
             .map(|feature| {
-                cells.get(&(peer.to_owned(), role.to_owned(), (*feature).to_owned())).map_or("", |c| c.value.as_str())
+                cells
+                    .get(&(peer.to_owned(), role.to_owned(), (*feature).to_owned()))
+                    .map_or("", |c| c.value.as_str())
             })
             .collect();
         println!("| {peer} | {role} | {} |", row.join(" | "));
@@ -175,7 +183,11 @@ pub(crate) fn picture() -> Result<(), String> {
     let server = Server::start()?;
     let file = root().join("docs/page.png");
     let output = run_picture(&peers, &server.url, &file.display().to_string())?;
-    if output.success { Ok(()) } else { Err(tail(&output.text, 30)) }
+    if output.success {
+        Ok(())
+    } else {
+        Err(tail(&output.text, 30))
+    }
 }
 
 fn run_picture(peers: &Peers, url: &str, file: &str) -> Result<Output, String> {

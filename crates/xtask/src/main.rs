@@ -59,7 +59,14 @@ pub(crate) enum Part {
     Live,
 }
 
-const EVERY_PART: [Part; 6] = [Part::Lint, Part::Hermetic, Part::Alone, Part::Examples, Part::Cycles, Part::Live];
+const EVERY_PART: [Part; 6] = [
+    Part::Lint,
+    Part::Hermetic,
+    Part::Alone,
+    Part::Examples,
+    Part::Cycles,
+    Part::Live,
+];
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {

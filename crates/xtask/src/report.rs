@@ -13,7 +13,11 @@ impl Report {
     /// A step held.
     pub(crate) fn pass(&mut self, what: &str, detail: &str, took: Duration) {
         self.passed += 1;
-        let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
+        let detail = if detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {detail}")
+        };
         println!("  ok    {what}{detail} ({:.0} s)", took.as_secs_f64());
     }
 
@@ -29,6 +33,10 @@ impl Report {
     /// Prints the sum; an error if anything failed.
     pub(crate) fn close(self) -> Result<(), String> {
         println!("\n{} passed, {} failed", self.passed, self.failed.len());
-        if self.failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", self.failed.join(", "))) }
+        if self.failed.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("failed: {}", self.failed.join(", ")))
+        }
     }
 }

@@ -16,24 +16,39 @@ pub(crate) struct Peers {
 
 fn must(what: &str, command: &mut Command) -> Result<(), String> {
     let output = run(what, command)?;
-    if output.success { Ok(()) } else { Err(format!("{what} failed:\n{}", tail(&output.text, 30))) }
+    if output.success {
+        Ok(())
+    } else {
+        Err(format!("{what} failed:\n{}", tail(&output.text, 30)))
+    }
 }
 
 fn on_path(program: &str) -> bool {
-    let Some(path) = std::env::var_os("PATH") else { return false };
+    let Some(path) = std::env::var_os("PATH") else {
+        return false;
+    };
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
 /// Debian packages for programs that are not there yet.
 fn apt(programs: &[(&str, &str)]) -> Result<(), String> {
-    let missing: Vec<&str> = programs.iter().filter(|(program, _)| !on_path(program)).map(|(_, name)| *name).collect();
+    let missing: Vec<&str> = programs
+        .iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, name)| *name)
+        .collect();
     if missing.is_empty() {
         return Ok(());
     }
     must("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
     let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
-    must(&format!("apt-get install {}", missing.join(" ")), install.env("DEBIAN_FRONTEND", "noninteractive"))
+    install
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(&missing);
+    must(
+        &format!("apt-get install {}", missing.join(" ")),
+        install.env("DEBIAN_FRONTEND", "noninteractive"),
+    )
 }
 
 /// Makes sure that everything the live tests need is here.
@@ -55,22 +70,38 @@ pub(crate) fn peers() -> Result<Peers, String> {
         }
     }
     let mut npm = Command::new("npm");
-    npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock"]).current_dir(&node);
+    npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock"])
+        .current_dir(&node);
     must("npm install", npm.env("PUPPETEER_SKIP_DOWNLOAD", "1"))?;
 
     let venv = work_dir().join("venv");
     let python = venv.join("bin/python");
     if !python.exists() {
         // Debian ships venv apart from python3; ask for it only where it is missing.
-        if must("python3 -m venv", Command::new("python3").args(["-m", "venv"]).arg(&venv)).is_err() {
+        if must(
+            "python3 -m venv",
+            Command::new("python3").args(["-m", "venv"]).arg(&venv),
+        )
+        .is_err()
+        {
             must("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
             let mut install = Command::new("apt-get");
-            install.args(["install", "-y", "-qq", "python3-venv"]).env("DEBIAN_FRONTEND", "noninteractive");
+            install
+                .args(["install", "-y", "-qq", "python3-venv"])
+                .env("DEBIAN_FRONTEND", "noninteractive");
             must("apt-get install python3-venv", &mut install)?;
-            must("python3 -m venv", Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+            must(
+                "python3 -m venv",
+                Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv),
+            )?;
         }
     }
     let requirements = node.join("requirements.txt");
-    must("pip install", Command::new(&python).args(["-m", "pip", "install", "-q", "-r"]).arg(requirements))?;
+    must(
+        "pip install",
+        Command::new(&python)
+            .args(["-m", "pip", "install", "-q", "-r"])
+            .arg(requirements),
+    )?;
     Ok(Peers { node, python })
 }

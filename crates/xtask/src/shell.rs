@@ -9,7 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// The repository's top folder.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("xtask lies two folders below the top").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("xtask lies two folders below the top")
+        .to_owned()
 }
 
 /// Where installed peers and logs go; inside `target`, so that `cargo clean` removes them.
@@ -30,7 +34,10 @@ pub(crate) struct Output {
 pub(crate) fn run(what: &str, command: &mut Command) -> Result<Output, String> {
     let logs = work_dir().join("logs");
     fs::create_dir_all(&logs).map_err(|e| format!("cannot create {}: {e}", logs.display()))?;
-    let name: String = what.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+    let name: String = what
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .collect();
     let log = logs.join(format!("{name}.log"));
     let file = fs::File::create(&log).map_err(|e| format!("cannot create {}: {e}", log.display()))?;
     let second = file.try_clone().map_err(|e| e.to_string())?;
@@ -47,7 +54,11 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<Output, String> {
     spinner.finish_and_clear();
     let status = status.map_err(|e| format!("{what}: cannot start {:?}: {e}", command.get_program()))?;
     let bytes = fs::read(&log).map_err(|e| e.to_string())?;
-    Ok(Output { success: status.success(), text: String::from_utf8_lossy(&bytes).into_owned(), took: started.elapsed() })
+    Ok(Output {
+        success: status.success(),
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+        took: started.elapsed(),
+    })
 }
 
 /// `cargo` of the same toolchain as this program.
