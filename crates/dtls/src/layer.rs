@@ -343,7 +343,14 @@ impl Layer {
 
     /// Takes one fragment of a handshake message. Says whether its record may be acknowledged: whether every byte is here.
     pub(crate) fn take_fragment(&mut self, now: Instant, epoch: u16, header: &FragmentHeader, fragment: &[u8]) -> bool {
-        match self.reassembly.push(epoch, header, fragment) {
+        // Once there are keys, what comes without may be a repetition and nothing else: anybody can send it, and it must not
+        // get in the way of the peer's own.
+        let pushed = if epoch == 0 && self.read.len() > 1 {
+            self.reassembly.known(header).unwrap_or(Push::Refused)
+        } else {
+            self.reassembly.push(epoch, header, fragment)
+        };
+        match pushed {
             Push::Kept => true,
             Push::Old => {
                 // The peer does not know that we have it.

@@ -57,17 +57,23 @@ impl Partial {
 }
 
 impl Reassembly {
+    /// What a fragment is of a message that was handled already; `None` if its message is still to come.
+    pub(crate) fn known(&self, header: &FragmentHeader) -> Option<Push> {
+        let ahead = header.message_seq.wrapping_sub(self.next);
+        let ends = header.offset + header.fragment_length == header.length;
+        (ahead > u16::MAX / 2).then_some(if ahead == u16::MAX && ends {
+            Push::LastAgain
+        } else {
+            Push::Old
+        })
+    }
+
     /// Takes a fragment that came in `epoch`.
     pub(crate) fn push(&mut self, epoch: u16, header: &FragmentHeader, fragment: &[u8]) -> Push {
-        let ahead = header.message_seq.wrapping_sub(self.next);
-        if ahead > u16::MAX / 2 {
-            let ends = header.offset + header.fragment_length == header.length;
-            return if ahead == u16::MAX && ends {
-                Push::LastAgain
-            } else {
-                Push::Old
-            };
+        if let Some(known) = self.known(header) {
+            return known;
         }
+        let ahead = header.message_seq.wrapping_sub(self.next);
         let length = header.length as usize;
         if self.closed || ahead >= MAX_AHEAD || length > MAX_MESSAGE {
             return Push::Refused;

@@ -11,6 +11,7 @@ use common::{DELAY, Pair, config, delivered};
 use proptest::prelude::*;
 
 for_both_versions! {
+    unprotected_messages_are_nothing_once_there_are_keys
     forged_alerts_and_garbage_do_not_end_a_handshake_or_a_session
     a_flood_of_fragments_does_not_stop_the_peer
     every_datagram_replayed_delivers_nothing_twice
@@ -93,6 +94,37 @@ fn forged_alerts_and_garbage_do_not_end_a_handshake_or_a_session() {
     pair.check();
     assert!(pair.server.connection.stats().dropped_alerts >= 2);
     assert!(pair.server.connection.stats().dropped_forged >= 1);
+}
+
+/// Tickets, key updates and Finished in the clear, under every number that may be next.
+fn unprotected_messages_are_nothing_once_there_are_keys() {
+    let mut pair = pair();
+    pair.connect();
+    pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
+    for role in [Role::Client, Role::Server] {
+        for seq in 0..16 {
+            for forged in [
+                fragment(4, 5, seq, 0, &[0; 5]),
+                fragment(24, 1, seq, 0, &[1]),
+                fragment(20, 12, seq, 0, &[0; 12]),
+            ] {
+                pair.inject(role, Duration::ZERO, forged);
+            }
+        }
+    }
+    pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
+    if common::is_13() {
+        for role in [Role::Client, Role::Server] {
+            pair.end(role).connection.update_keys().unwrap();
+            pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
+            assert_eq!(
+                pair.end(role).connection.stats().retransmissions,
+                0,
+                "acknowledged at once"
+            );
+        }
+    }
+    pair.check();
 }
 
 /// V4: fragments of every length and number, in any amount.

@@ -1,5 +1,6 @@
 use antiphon_crypto::Secret;
 
+use super::APPLICATION_EPOCH;
 use super::key_schedule::{next_secret, protection};
 use crate::config::CipherSuite;
 use crate::error::Error;
@@ -31,6 +32,9 @@ impl Traffic {
 
     /// Takes a message that came after the handshake. All are acknowledged at once.
     pub(crate) fn handle(&mut self, layer: &mut Layer, message: &Message) -> Result<(), Fault> {
+        if message.epoch < APPLICATION_EPOCH {
+            return Err(Fault::Malformed);
+        }
         match message.msg_type {
             MessageType::KEY_UPDATE => {
                 let requested = parse_key_update(&message.body)?;
