@@ -172,6 +172,7 @@ fn machines(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
         "machine_dtls",
         "machine_ice",
         "machine_media",
+        "machine_peers",
         "machine_sctp",
         "machine_turn",
     ] {

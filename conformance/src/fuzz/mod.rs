@@ -11,6 +11,7 @@ mod ice;
 mod jsep;
 mod media;
 mod pair;
+mod peers;
 mod sctp;
 mod turn;
 
@@ -33,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     ("machine_ice", ice::machine),
     ("machine_jsep", jsep::machine),
     ("machine_media", media::machine),
+    ("machine_peers", peers::machine),
     ("machine_sctp", sctp::machine),
     ("machine_turn", turn::machine),
     ("roundtrip_sdp", decode::roundtrip_sdp),

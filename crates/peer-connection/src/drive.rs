@@ -115,8 +115,10 @@ impl PeerConnection {
                 dtls.handle_timeout(now);
             }
             if self.is_writable() {
-                self.media.handle_timeout(now);
                 self.data.channels.handle_timeout(now);
+            }
+            if self.is_media_writable() {
+                self.media.handle_timeout(now);
             }
         }
         self.pump(now);
@@ -133,17 +135,19 @@ impl PeerConnection {
             (Some(dtls), Some(_)) => dtls.poll_timeout(),
             _ => None,
         };
-        let (media, data) = if self.is_writable() {
-            (self.media.poll_timeout(), self.data.channels.poll_timeout())
-        } else {
-            (None, None)
-        };
+        let data = self.is_writable().then(|| self.data.channels.poll_timeout()).flatten();
+        let media = self.is_media_writable().then(|| self.media.poll_timeout()).flatten();
         [ice, dtls, media, data].into_iter().flatten().min()
     }
 
-    /// Whether RTP and SCTP can be sent.
+    /// Whether SCTP can be sent.
     fn is_writable(&self) -> bool {
         self.transport.dtls_state == RtcDtlsTransportState::Connected && self.transport.path().is_some()
+    }
+
+    /// Whether RTP can be sent: a peer may have agreed on DTLS, but on no SRTP profile.
+    fn is_media_writable(&self) -> bool {
+        self.transport.srtp.is_some() && self.is_writable()
     }
 
     /// The next request to the driver; answer it by [`Self::handle_io`]. Poll after [`Self::poll_transmit`].
