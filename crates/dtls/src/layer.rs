@@ -19,6 +19,7 @@ use crate::reassembly::{Push, Reassembly};
 use crate::record::{ContentType, Header, Record};
 use crate::stats::Stats;
 use crate::transcript::Transcript;
+use crate::v13::HANDSHAKE_EPOCH;
 use crate::v13::traffic::Traffic;
 
 /// Records that came before the keys of their epoch, and the bytes of all of them.
@@ -136,9 +137,13 @@ impl Layer {
         self.next_message_seq = self.next_message_seq.wrapping_add(1);
     }
 
-    /// Gives up the keys of epochs before `epoch`, except the one just before it: records of that may still be on their way.
+    /// Gives up the keys of epochs before `epoch`, except the one just before it, of which records may still be on their
+    /// way, and the handshake's: its last flight may come again until our acknowledgement arrives. Four epochs later a
+    /// header would fit both.
     pub(crate) fn forget_before(&mut self, epoch: u16) {
-        self.read.retain(|read| read.number() + 1 >= epoch);
+        let handshake = epoch < HANDSHAKE_EPOCH + 4;
+        self.read
+            .retain(|read| read.number() + 1 >= epoch || (handshake && read.number() == HANDSHAKE_EPOCH));
     }
 
     /// Gives up our own keys of epochs before `epoch`: all that was sent with them has been acknowledged.

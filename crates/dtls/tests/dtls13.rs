@@ -332,3 +332,27 @@ fn no_encapsulation_before_the_address_is_validated() {
     );
     assert_eq!(pair.now - pair.began, 5 * DELAY);
 }
+
+/// The acknowledgement of the client's last flight is lost, and the client renews its keys meanwhile.
+#[test]
+fn keys_are_renewed_before_the_last_flight_is_acknowledged() {
+    let mut pair = pair();
+    let mut lost = 0;
+    pair.run(
+        MINUTE,
+        |role, index, d| {
+            if role == Role::Server && index > 0 && d.len() < 200 && lost < 2 {
+                lost += 1;
+                return vec![];
+            }
+            delivered(d)
+        },
+        Pair::both_connected,
+    );
+    pair.client.connection.update_keys().unwrap();
+    pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
+    let again = pair.client.connection.stats().retransmissions;
+    assert!(again < 4, "{again} retransmissions");
+    exchange_data(&mut pair);
+    pair.check();
+}
