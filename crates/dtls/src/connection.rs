@@ -207,9 +207,10 @@ impl Connection {
             }
         }
         if taken {
-            self.layer.note_received(now, opened.epoch, opened.sequence);
+            self.layer.note_received(opened.epoch, opened.sequence);
         }
         self.handle_messages(now);
+        self.layer.acknowledge_later(now);
     }
 
     fn handle_messages(&mut self, now: Instant) {

@@ -387,9 +387,8 @@ impl Layer {
         self.acks.enabled
     }
 
-    /// Remembers a record to be acknowledged: after a while, should the flight that it is part of stay incomplete
-    /// (RFC 9147 §7.1).
-    pub(crate) fn note_received(&mut self, now: Instant, epoch: u16, sequence: u64) {
+    /// Remembers a record to be acknowledged, should the flight that it is part of stay incomplete (RFC 9147 §7.1).
+    pub(crate) fn note_received(&mut self, epoch: u16, sequence: u64) {
         if self.acks.records.len() == MAX_ACKED {
             self.acks.records.pop_front();
         }
@@ -397,8 +396,14 @@ impl Layer {
             epoch: epoch.into(),
             sequence,
         });
-        // The record of the ServerHello comes before we know that there are acknowledgements.
-        if self.acks.enabled && !self.acks.due && self.acks.deadline.is_none() {
+    }
+
+    /// What was received is acknowledged after a while, unless a flight of ours does it before. Called when all messages
+    /// that a record completed have been handled: the record of the ServerHello comes before we know that there are
+    /// acknowledgements.
+    pub(crate) fn acknowledge_later(&mut self, now: Instant) {
+        let idle = !self.acks.due && self.acks.deadline.is_none();
+        if self.acks.enabled && idle && !self.acks.records.is_empty() {
             self.acks.deadline = Some(now + self.flight.base_rto() / 4);
         }
     }

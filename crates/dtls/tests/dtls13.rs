@@ -356,3 +356,36 @@ fn keys_are_renewed_before_the_last_flight_is_acknowledged() {
     exchange_data(&mut pair);
     pair.check();
 }
+
+/// A server that may send but little, a client that waits for more, and a lost datagram: neither waits for ever.
+#[test]
+fn the_amplification_limit_does_not_stall() {
+    for mtu in [256, 1200] {
+        for sender in [Role::Client, Role::Server] {
+            for lost in 0..8 {
+                let (mut client, mut server) = (speaking(Versions::Dtls13), speaking(Versions::Dtls13));
+                (client.mtu, server.mtu) = (mtu, mtu);
+                client.groups = vec![NamedGroup::X25519];
+                server.address_validation = AddressValidation::AmplificationLimit;
+                let mut pair = Pair::new(client, server, 1);
+                pair.run(
+                    MINUTE,
+                    |role, index, d| {
+                        if (role, index) == (sender, lost) {
+                            vec![]
+                        } else {
+                            delivered(d)
+                        }
+                    },
+                    Pair::both_connected,
+                );
+                assert!(pair.both_connected(), "mtu {mtu}, {sender:?} {lost}");
+                assert!(
+                    pair.now - pair.began < Duration::from_secs(3),
+                    "mtu {mtu}, {sender:?} {lost}"
+                );
+                pair.check();
+            }
+        }
+    }
+}

@@ -87,8 +87,8 @@ impl Client {
             .transcript
             .add(message.msg_type, message.message_seq, &message.body);
         let session = Session::derive(layer, suite, group, offer.hello.random, &shared)?;
-        // The server has our hello; what is missing of its flight is now for acknowledgements to say (RFC 9147 §7).
-        layer.flight.clear();
+        // The hello stays in flight: a server that may not send more before it hears from us (AMPLIFICATION_LIMIT) has to
+        // hear, should our acknowledgements be lost.
         layer.switch_send_to(HANDSHAKE_EPOCH);
         Ok(Some(Self::EncryptedExtensions(session)))
     }
