@@ -48,19 +48,27 @@ impl fmt::Display for ProtocolVersion {
     }
 }
 
-/// A cipher suite.
+/// A cipher suite. Those with ECDHE in their names belong to DTLS 1.2, the others to 1.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[allow(missing_docs)]
 pub enum CipherSuite {
+    /// `TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256`, which every WebRTC peer has (RFC 8827 §6.5).
     EcdheEcdsaAes128GcmSha256,
+    /// `TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384` (RFC 5289 §3.2).
     EcdheEcdsaAes256GcmSha384,
+    /// `TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256` (RFC 7905 §2).
     EcdheEcdsaChacha20Poly1305Sha256,
+    /// `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`: for servers whose certificate is RSA.
     EcdheRsaAes128GcmSha256,
+    /// `TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384`.
     EcdheRsaAes256GcmSha384,
+    /// `TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256`.
     EcdheRsaChacha20Poly1305Sha256,
+    /// `TLS_AES_128_GCM_SHA256` (RFC 8446 §B.4).
     Aes128GcmSha256,
+    /// `TLS_AES_256_GCM_SHA384`.
     Aes256GcmSha384,
+    /// `TLS_CHACHA20_POLY1305_SHA256`.
     Chacha20Poly1305Sha256,
 }
 

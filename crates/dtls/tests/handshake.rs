@@ -14,6 +14,7 @@ use bytes::BytesMut;
 use common::{DELAY, End, Pair, certificate, config, config_with, delivered, is_13};
 
 for_both_versions! {
+    loss_costs_little_time
     two_round_trips_and_both_know_each_other
     every_suite_group_profile_and_kind_of_key
     the_server_prefers_by_its_own_order
@@ -484,4 +485,40 @@ fn nothing_secret_is_printed() {
     let keys = connected.srtp.as_ref().unwrap();
     let first = format!("{:?}", &keys.local_key.as_bytes()[..4]);
     assert!(!text.contains(first.trim_matches(['[', ']'])), "{text}");
+}
+
+/// With the round-trip time known from ICE, one handshake in twenty takes a few round trips longer, no more. Virtual time.
+fn loss_costs_little_time() {
+    let round_trip = Duration::from_millis(100);
+    let certificates = (certificate(), certificate());
+    for loss in [0.0, 0.05, 0.2] {
+        let mut times: Vec<Duration> = (0..200)
+            .map(|seed| {
+                let (client, server) = (config_with(certificates.0.clone()), config_with(certificates.1.clone()));
+                let mut pair = Pair::new(client, server, seed);
+                pair.client.connection.set_rtt(round_trip);
+                pair.server.connection.set_rtt(round_trip);
+                let mut rng = Rng::from_u64(seed);
+                let fate = |_, _, d: &[u8]| {
+                    if rng.unit() < loss {
+                        vec![]
+                    } else {
+                        vec![(round_trip / 2, d.to_vec())]
+                    }
+                };
+                pair.run(MINUTE, fate, Pair::both_connected);
+                assert!(pair.both_connected(), "loss {loss}, seed {seed}");
+                pair.now - pair.began
+            })
+            .collect();
+        times.sort_unstable();
+        let (p50, p95, worst) = (times[100], times[190], times[199]);
+        println!(
+            "1.{} loss {loss}: p50 {p50:?}, p95 {p95:?}, worst {worst:?}",
+            if is_13() { 3 } else { 2 }
+        );
+        if loss <= 0.05 {
+            assert!(p95 - p50 <= 3 * round_trip, "loss {loss}: p50 {p50:?}, p95 {p95:?}");
+        }
+    }
 }

@@ -205,6 +205,23 @@ fn nonces_strictly_increase() {
     }
 }
 
+/// V2, the other way round: who proves nothing gets nothing.
+#[test]
+fn a_client_without_a_certificate_is_refused() {
+    let mut pair = pair();
+    pair.run(
+        MINUTE,
+        |role, index, datagram| match (role, index) {
+            // In place of the flight that begins with Certificate: one without any.
+            (Role::Client, 1) => vec![(DELAY, fragment(11, 3, 1, 0, &[0, 0, 0]))],
+            _ => delivered(datagram),
+        },
+        |pair| pair.server.failed.is_some(),
+    );
+    assert_eq!(pair.server.failed, Some(Error::BadCertificate));
+    assert!(pair.server.connected.is_none() && pair.client.connected.is_none());
+}
+
 #[test]
 fn a_client_without_extended_master_secret_is_refused() {
     let mut pair = pair();
