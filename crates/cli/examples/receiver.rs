@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::response::Html;
 use axum::routing::{get, post};
 
-const PAGE: &str = r#"<!doctype html><title>Receiver</title><button id=go>Record</button> <button id=stop>Stop</button><br>
+const PAGE: &str = r#"<!doctype html><title>Receiver</title><button id=go>Record</button> <button id=end>Stop</button><br>
 <video id=v autoplay playsinline muted></video><script>
 let pc;
 go.onclick = async () => {
@@ -27,7 +27,7 @@ go.onclick = async () => {
   const answer = await fetch('/offer', { method: 'POST', body: pc.localDescription.sdp });
   await pc.setRemoteDescription({ type: 'answer', sdp: await answer.text() });
 };
-stop.onclick = () => pc.close();
+end.onclick = () => pc.close();
 </script>"#;
 
 type AnyError = Box<dyn std::error::Error + Send + Sync>;

@@ -84,7 +84,7 @@ impl TestPattern {
         self.text(&time, 140, 126, 5, INK);
         self.text(&format!("{number:06}"), 250, 184, 3, INK);
         let angle = (number % u64::from(FRAME_RATE)) as f32 / FRAME_RATE as f32 * std::f32::consts::TAU;
-        self.hand(468, 108, 26.0, angle);
+        self.hand(470, 190, 22.0, angle);
         let (x, y) = (bounce(number * 5, WIDTH - 48), bounce(number * 3, HEIGHT - 48));
         self.ball(x + 24, y + 24, 22);
         &self.canvas
