@@ -51,14 +51,18 @@ impl<W: Write + Seek> IvfWriter<W> {
         Ok(true)
     }
 
-    /// Writes the number of frames into the header and gives the writer back.
+    /// Writes the length into the header and gives the writer back.
     ///
     /// # Errors
     /// What the writer says.
     pub fn finish(mut self) -> io::Result<W> {
         if self.first.is_some() {
             self.out.seek(SeekFrom::Start(24))?;
-            self.out.write_all(&self.frames.to_le_bytes())?;
+            // In units of the clock, as FFmpeg writes and reads it; libvpx, whose format this is, once meant frames, and its tools
+            // do not look. The last frame is taken to last as long as the others do.
+            let mean = self.time / u64::from(self.frames.max(2) - 1);
+            let length = u32::try_from(self.time + mean).unwrap_or(u32::MAX);
+            self.out.write_all(&length.to_le_bytes())?;
             self.out.seek(SeekFrom::End(0))?;
         }
         self.out.flush()?;
@@ -101,7 +105,7 @@ mod tests {
     const KEY: [u8; 10] = [0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
 
     #[test]
-    fn header_frames_and_count() {
+    fn header_frames_and_length() {
         let mut writer = IvfWriter::new(Cursor::new(Vec::new()));
         assert!(!writer.write_frame(0, &[0x11, 1, 2]).unwrap(), "an inter frame first");
         assert!(writer.write_frame(u32::MAX - 1_000, &KEY).unwrap());
@@ -111,7 +115,7 @@ mod tests {
         assert_eq!(&file[8..12], b"VP80");
         assert_eq!(u16::from_le_bytes([file[12], file[13]]), 640);
         assert_eq!(u16::from_le_bytes([file[14], file[15]]), 360);
-        assert_eq!(u32::from_le_bytes(file[24..28].try_into().unwrap()), 2);
+        assert_eq!(u32::from_le_bytes(file[24..28].try_into().unwrap()), 6_000);
         let second = 32 + 12 + KEY.len();
         assert_eq!(u32::from_le_bytes(file[second..second + 4].try_into().unwrap()), 3);
         assert_eq!(

@@ -23,8 +23,8 @@ use crate::sources::AudioCodec;
 const FAREWELL: Duration = Duration::from_secs(2);
 /// A publisher that was asked for a key frame is not asked again sooner.
 const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(500);
-/// Until the path has said what it carries: the second largest size.
-const FIRST_TARGET: u64 = 2_500_000;
+/// Until the path has said what it carries: enough for all frames of a modest size.
+const FIRST_TARGET: u64 = 2_000_000;
 /// Packets that may wait on their way back in an echo; more are dropped.
 const ECHO_QUEUE: usize = 256;
 /// Data channels of one session that are served.
@@ -127,6 +127,7 @@ impl Peer {
         if sound == Sound::Pcmu {
             settings.capabilities.audio.sort_by_key(|codec| codec.name != "PCMU");
         }
+        settings.media.start_bitrate = FIRST_TARGET;
         // Nothing is decoded here: packets are passed on as they come.
         settings.receive_output = Output::Packets;
         let pc = room.api.peer_connection(configuration).await?;
