@@ -349,6 +349,9 @@ pub struct Config {
     pub initial_rto: Duration,
     /// How long a handshake may take, from the first datagram sent (client) or received (server).
     pub handshake_timeout: Duration,
+    /// How many records DTLS 1.3 seals with one key before it takes the next (RFC 9147 §8). AES-GCM bears 2^24.5 (RFC 9147
+    /// §4.5.3); at 2^24 sealing is refused.
+    pub records_per_key: u64,
     /// Where secrets go, if anywhere.
     pub key_log: Option<KeyLog>,
     /// Who computes.
@@ -372,6 +375,7 @@ impl Config {
             address_validation: AddressValidation::default(),
             initial_rto: Duration::from_millis(400),
             handshake_timeout: Duration::from_secs(30),
+            records_per_key: 1 << 23,
             key_log: None,
             provider: antiphon_crypto::ring_provider(),
         }

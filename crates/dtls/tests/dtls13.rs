@@ -262,6 +262,24 @@ fn keys_are_renewed_both_ways() {
 }
 
 #[test]
+fn worn_keys_are_renewed_by_themselves() {
+    let (mut client, mut server) = (speaking(Versions::Dtls13), speaking(Versions::Dtls13));
+    (client.records_per_key, server.records_per_key) = (50, 70);
+    let mut pair = Pair::new(client, server, 1);
+    pair.connect();
+    for _ in 0..1000 {
+        exchange_data(&mut pair);
+        pair.run(DELAY, |_, _, d| delivered(d), |_| false);
+    }
+    for end in [&pair.client, &pair.server] {
+        assert_eq!((&end.failed, end.connection.stats().dropped_forged), (&None, 0));
+        // Each renewal takes a round trip at least, of which four datagrams would be too many.
+        assert!(end.sent > 1000 / 70 && end.sent < 100, "{} datagrams", end.sent);
+    }
+    pair.check();
+}
+
+#[test]
 fn both_ends_renew_at_once() {
     let mut pair = pair();
     pair.connect();

@@ -8,9 +8,6 @@ use crate::handshake::messages13::parse_key_update;
 use crate::handshake::{Message, MessageType};
 use crate::layer::{Fault, Layer};
 
-/// Records after which we take new keys. AES-GCM allows 2^24.5 (RFC 9147 §4.5.3).
-const KEY_UPDATE_AFTER: u64 = 1 << 23;
-
 /// What goes on after the handshake: the secrets of both directions, and their renewal (RFC 9147 §8).
 pub(crate) struct Traffic {
     suite: CipherSuite,
@@ -76,7 +73,7 @@ impl Traffic {
 
     /// Renews keys long before they are worn out.
     pub(crate) fn update_if_worn(&mut self, layer: &mut Layer) {
-        if layer.send_position().1 >= KEY_UPDATE_AFTER {
+        if layer.send_position().1 >= layer.config.records_per_key {
             self.update(layer, false);
         }
     }
