@@ -63,7 +63,7 @@ async fn answer(api: Api, studio: Studio, offer: String) -> Result<String, Error
         let track = MediaStreamTrack { kind, id, stream_ids };
         let transceiver = pc.add_track(track).await?;
         let feed = match kind {
-            MediaKind::Video => studio.video(3),
+            MediaKind::Video => studio.video(6),
             MediaKind::Audio => studio.audio(AudioCodec::Opus),
         };
         tokio::spawn(play(feed, pc.handle(), transceiver, codec));

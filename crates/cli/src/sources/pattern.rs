@@ -59,20 +59,21 @@ impl TestPattern {
                 background[at..at + 3].copy_from_slice(&colour);
             }
         }
-        let mut pattern = Self {
-            canvas: background,
-            background: Vec::new(),
-        };
-        pattern.rectangle(120, 70, 400, 150, PANEL);
-        pattern.text("ANTIPHON", 140, 84, 4, WARM);
-        pattern.text("FRAME", 140, 184, 3, COOL);
-        pattern.background = pattern.canvas.clone();
-        pattern
+        Self {
+            canvas: background.clone(),
+            background,
+        }
     }
 
     /// Frame `number`, seen at `clock` (time of day, UTC): `WIDTH * HEIGHT` RGB pixels, row by row.
     pub fn draw(&mut self, number: u64, clock: Duration) -> &[u8] {
         self.canvas.copy_from_slice(&self.background);
+        let (x, y) = (bounce(number * 5, WIDTH - 48), bounce(number * 3, HEIGHT - 48));
+        self.ball(x + 24, y + 24, 22);
+        // The panel covers the ball, so that the clock can always be read.
+        self.rectangle(120, 70, 400, 150, PANEL);
+        self.text("ANTIPHON", 140, 84, 4, WARM);
+        self.text("FRAME", 140, 184, 3, COOL);
         let day = clock.as_secs() % 86_400;
         let time = format!(
             "{:02}:{:02}:{:02}.{:03}",
@@ -85,8 +86,6 @@ impl TestPattern {
         self.text(&format!("{number:06}"), 250, 184, 3, INK);
         let angle = (number % u64::from(FRAME_RATE)) as f32 / FRAME_RATE as f32 * std::f32::consts::TAU;
         self.hand(470, 190, 22.0, angle);
-        let (x, y) = (bounce(number * 5, WIDTH - 48), bounce(number * 3, HEIGHT - 48));
-        self.ball(x + 24, y + 24, 22);
         &self.canvas
     }
 

@@ -30,23 +30,23 @@ pub struct Rung {
     pub every: u64,
 }
 
-/// The sizes of video, smallest first. Key frames below some 3 kB look too poor, so the lowest rungs send fewer frames instead.
-pub const RUNGS: [Rung; 5] = [
-    Rung { bps: 350_000, every: 3 },
-    Rung { bps: 700_000, every: 2 },
-    Rung {
-        bps: 1_300_000,
-        every: 1,
-    },
-    Rung {
-        bps: 2_200_000,
-        every: 1,
-    },
-    Rung {
-        bps: 3_500_000,
-        every: 1,
-    },
+/// The sizes of video, smallest first, each no more than 1.45 times the one before: receivers that estimate bandwidth do not
+/// believe in more than 1.5 times what they receive, so a wider step could never be taken. Key frames below some 4 kB look too
+/// poor, so the lower rungs send fewer frames instead.
+pub const RUNGS: [Rung; 8] = [
+    rung(350_000, 3),
+    rung(490_000, 3),
+    rung(680_000, 2),
+    rung(950_000, 2),
+    rung(1_300_000, 1),
+    rung(1_800_000, 1),
+    rung(2_500_000, 1),
+    rung(3_500_000, 1),
 ];
+
+const fn rung(bps: u32, every: u64) -> Rung {
+    Rung { bps, every }
+}
 
 /// The rung for a path that carries `bps`: the largest that fits, or the smallest of all.
 pub fn rung_for(bps: u64) -> usize {
@@ -257,9 +257,12 @@ mod tests {
     fn a_rung_fits_the_path() {
         assert_eq!(rung_for(0), 0);
         assert_eq!(rung_for(350_000), 0);
-        assert_eq!(rung_for(1_299_999), 1);
+        assert_eq!(rung_for(1_299_999), 3);
         assert_eq!(rung_for(u64::MAX), RUNGS.len() - 1);
-        assert!(RUNGS.windows(2).all(|pair| pair[0].bps < pair[1].bps));
+        for pair in RUNGS.windows(2) {
+            let ratio = f64::from(pair[1].bps) / f64::from(pair[0].bps);
+            assert!(ratio > 1.0 && ratio <= 1.45, "{pair:?}");
+        }
     }
 
     #[tokio::test]
