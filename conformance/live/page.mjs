@@ -81,7 +81,8 @@ async function session(offerer) {
     const back = await echo(page, offerer);
     cell(name, role, 'echo', `${back.frames} frames, energy ${back.energy.toFixed(3)}`, back.frames >= 30 && back.energy > 0);
     const { server } = await stats(page);
-    cell(name, role, 'security', `${server.dtls}, ${server.cipher}, ${server.srtp}`, Boolean(server.dtls && server.srtp));
+    cell(name, role, 'security', `${server.dtls}, ${server.cipher}, ${server.group}, ${server.srtp}`,
+      server.dtls === 'DTLS 1.3' && server.group === 'X25519MLKEM768' && Boolean(server.srtp));
     await page.evaluate(() => window.antiphon.stop());
   } finally {
     await page.close();

@@ -65,6 +65,16 @@ impl NamedGroup {
     /// Every group, the ones to be preferred first.
     pub const ALL: [Self; 4] = [Self::X25519MlKem768, Self::X25519, Self::Secp256r1, Self::Secp384r1];
 
+    /// The name in IANA's registry of TLS supported groups.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Secp256r1 => "secp256r1",
+            Self::Secp384r1 => "secp384r1",
+            Self::X25519 => "x25519",
+            Self::X25519MlKem768 => "X25519MLKEM768",
+        }
+    }
+
     /// The number on the wire.
     pub fn code(self) -> u16 {
         match self {

@@ -91,7 +91,7 @@ impl PeerConnection {
                 Some(Role::Server) => "server",
                 None => "unknown",
             },
-            tls_group: connected.map(|connected| format!("{:?}", connected.group)),
+            tls_group: connected.map(|connected| connected.group.name()),
             srtp_cipher: connected.and_then(|connected| connected.srtp.as_ref().map(|keys| keys.profile.name())),
         }));
         let bitrate = self.media.target_bitrate();

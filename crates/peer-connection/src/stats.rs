@@ -128,7 +128,7 @@ dictionary! {
         /// `client`, `server` or `unknown`.
         dtls_role: &'static str = "dtlsRole",
         /// The group of the key exchange.
-        tls_group: Option<String> = "tlsGroup",
+        tls_group: Option<&'static str> = "tlsGroup",
         /// The SRTP profile.
         srtp_cipher: Option<&'static str> = "srtpCipher",
     }

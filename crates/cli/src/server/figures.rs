@@ -15,6 +15,7 @@ pub(super) struct Figures {
     remote: Option<String>,
     dtls: Option<String>,
     cipher: Option<String>,
+    group: Option<String>,
     srtp: Option<String>,
     rtt_ms: Option<f64>,
     send_bps: Option<f64>,
@@ -52,6 +53,7 @@ impl Meter {
                     figures.packets_sent = transport.packets_sent;
                     figures.packets_received = transport.packets_received;
                     figures.cipher = transport.dtls_cipher.map(ToString::to_string);
+                    figures.group = transport.tls_group.map(ToString::to_string);
                     figures.srtp = transport.srtp_cipher.map(ToString::to_string);
                     figures.dtls = transport
                         .tls_version

@@ -374,7 +374,8 @@ impl Session {
             source.next_timeout(output)
         });
         let senders = self.senders.values().flat_map(|sender| {
-            let paced = (sender.config.kind == Kind::Video && sender.active && sender.waits()).then(|| self.pacer.next());
+            let paced =
+                (sender.config.kind == Kind::Video && sender.active && sender.waits()).then(|| self.pacer.next());
             [paced, sender.key_frame_due]
         });
         let feedback = if self.feeds_back { self.arrivals.next() } else { None };
