@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -11,7 +12,8 @@ use clap::{Parser, Subcommand};
     version,
     after_help = "Without a command: serve.\n\n\
         Try it:\n  antiphon                                   then open http://127.0.0.1:8080\n  \
-        antiphon serve --listen 0.0.0.0:8080       for other machines (cameras need HTTPS there)\n  \
+        antiphon serve --listen 0.0.0.0:8080       for other machines\n  \
+        antiphon serve --listen 0.0.0.0:8443 --tls and their cameras, which need HTTPS\n  \
         antiphon serve --udp-port 5000             all media on one UDP port, for firewalls\n\n\
         RUST_LOG=antiphon=debug tells more."
 )]
@@ -55,6 +57,15 @@ pub struct ServeArgs {
     /// Sessions at a time; more are refused.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_sessions: usize,
+    /// Serve over HTTPS, with a certificate that is made now (browsers warn) unless --tls-cert names one.
+    #[arg(long)]
+    pub tls: bool,
+    /// PEM file with the certificate chain; implies --tls.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file with the certificate's key.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod player;
 mod room;
 mod sdpfrag;
 mod signal;
+mod tls;
 mod wish;
 mod ws;
 
@@ -23,6 +24,8 @@ use tokio::sync::watch;
 
 use crate::args::ServeArgs;
 use room::Room;
+use tls::{Identity, TlsListener};
+use tokio_rustls::rustls::ServerConfig;
 
 /// The largest body or WebSocket message, in bytes.
 const MAX_SIGNAL: usize = 256 * 1024;
@@ -39,6 +42,9 @@ pub enum ServeError {
         /// What the system said.
         source: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("cannot serve over TLS: {0}")]
+    Tls(io::Error),
     /// No peer connections can be made.
     #[error(transparent)]
     Peers(#[from] antiphon::Error),
@@ -51,6 +57,7 @@ pub enum ServeError {
 #[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
+    tls: Option<Arc<ServerConfig>>,
     room: Arc<Room>,
     stop: watch::Sender<bool>,
 }
@@ -66,6 +73,15 @@ impl Server {
             source,
         };
         let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
+        let identity = match (&args.tls_cert, &args.tls_key) {
+            (Some(chain), Some(key)) => Some(Identity::Files(chain, key)),
+            _ => args.tls.then(|| Identity::SelfSigned(args.listen.ip())),
+        };
+        let tls = identity
+            .as_ref()
+            .map(tls::config)
+            .transpose()
+            .map_err(ServeError::Tls)?;
         // Loopback candidates too: the page may well be opened on this machine, and costs nothing elsewhere.
         let mut builder = Api::builder().loopback(true);
         if let Some(port) = args.udp_port {
@@ -75,6 +91,7 @@ impl Server {
         let room = Room::new(builder.build()?, args.ice_servers.clone(), args.max_sessions, stopped);
         Ok(Self {
             listener,
+            tls,
             room: Arc::new(room),
             stop,
         })
@@ -86,6 +103,11 @@ impl Server {
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// `http`, or `https` with a certificate.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
     }
 
     /// Serves until `shutdown` completes; then says goodbye to every peer.
@@ -100,9 +122,18 @@ impl Server {
             // Open WebSockets would hold the web server: they end with this.
             stop.send_replace(true);
         };
-        axum::serve(self.listener, router(room.clone()))
-            .with_graceful_shutdown(graceful)
-            .await?;
+        let router = router(room.clone());
+        match self.tls {
+            None => {
+                axum::serve(self.listener, router)
+                    .with_graceful_shutdown(graceful)
+                    .await?
+            }
+            Some(config) => {
+                let listener = TlsListener::new(self.listener, config)?;
+                axum::serve(listener, router).with_graceful_shutdown(graceful).await?;
+            }
+        }
         room.emptied().await;
         Ok(())
     }
@@ -124,7 +155,10 @@ fn router(room: Arc<Room>) -> Router {
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     let server = Server::bind(&args).await?;
     let addr = server.local_addr()?;
-    println!("Antiphon serves at http://{addr}  (WHEP /whep, WHIP /whip; Ctrl-C stops)");
+    println!(
+        "Antiphon serves at {}://{addr}  (WHEP /whep, WHIP /whip; Ctrl-C stops)",
+        server.scheme()
+    );
     for addr in server.room.api.addresses() {
         println!("  media of all sessions: UDP {addr}");
     }
