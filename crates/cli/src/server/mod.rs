@@ -24,8 +24,8 @@ use tokio::sync::watch;
 
 use crate::args::ServeArgs;
 use room::Room;
+use rustls::ServerConfig;
 use tls::{Identity, TlsListener};
-use tokio_rustls::rustls::ServerConfig;
 
 /// The largest body or WebSocket message, in bytes.
 const MAX_SIGNAL: usize = 256 * 1024;

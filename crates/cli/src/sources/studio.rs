@@ -30,10 +30,14 @@ pub struct Rung {
     pub every: u64,
 }
 
+/// How many [`RUNGS`] there are. A number of its own: with `RUNGS.len()` as an array length, rustc 1.95 runs into a cycle
+/// (E0391) in release builds.
+const RUNG_COUNT: usize = 8;
+
 /// The sizes of video, smallest first, each no more than 1.45 times the one before: receivers that estimate bandwidth do not
 /// believe in more than 1.5 times what they receive, so a wider step could never be taken. Key frames below some 4 kB look too
 /// poor, so the lower rungs send fewer frames instead.
-pub const RUNGS: [Rung; 8] = [
+pub const RUNGS: [Rung; RUNG_COUNT] = [
     rung(350_000, 3),
     rung(490_000, 3),
     rung(680_000, 2),
@@ -71,7 +75,7 @@ pub struct Studio {
 #[derive(Debug)]
 struct Feeds {
     epoch: Instant,
-    video: [broadcast::Sender<Sample>; RUNGS.len()],
+    video: [broadcast::Sender<Sample>; RUNG_COUNT],
     opus: broadcast::Sender<Sample>,
     pcmu: broadcast::Sender<Sample>,
     threads: Mutex<Vec<JoinHandle<()>>>,
@@ -154,7 +158,7 @@ fn pace(epoch: Instant, tick: Duration, n: u64) -> u64 {
 /// The video thread.
 fn film(feeds: Weak<Feeds>) {
     let mut pattern = TestPattern::new();
-    let mut encoders: [Option<Vp8Encoder>; RUNGS.len()] = [const { None }; RUNGS.len()];
+    let mut encoders = [const { None::<Vp8Encoder> }; RUNG_COUNT];
     let mut next = 0;
     loop {
         let Some(feeds) = feeds.upgrade() else { return };
