@@ -209,7 +209,7 @@ pub(crate) fn cycles(report: &mut Report) {
         cargo(&args).env("ANTIPHON_CYCLES", "10000"),
         |text| {
             text.lines()
-                .find(|line| line.contains("resident"))
+                .find(|line| line.contains("connect/close"))
                 .unwrap_or_default()
                 .trim()
                 .to_owned()
