@@ -92,7 +92,7 @@ impl Ice {
     fn serve(&mut self, now: Instant, end: usize) {
         while let Some(request) = self.agent.poll_io() {
             let answer = match request {
-                IoRequest::ListInterfaces => IoEvent::Interfaces(vec![pair::address(end).ip()]),
+                IoRequest::ListInterfaces { .. } => IoEvent::Interfaces(vec![pair::address(end).ip()]),
                 IoRequest::BindUdp { request, .. } => IoEvent::UdpBound {
                     request,
                     local: Local::Socket(0),
@@ -102,7 +102,13 @@ impl Ice {
                     request,
                     addrs: vec![pair::address(1 - end).ip()],
                 },
-                _ => continue,
+                other => match other.awaits() {
+                    Some(request) => IoEvent::Failed {
+                        request,
+                        reason: "not in this network".to_owned(),
+                    },
+                    None => continue,
+                },
             };
             self.agent.handle_io(now, answer);
         }

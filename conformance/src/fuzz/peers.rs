@@ -85,7 +85,7 @@ impl Peer {
         while let Some(request) = self.pc.poll_io() {
             let address = pair::address(self.at);
             match request {
-                IoRequest::ListInterfaces => self.pc.handle_io(now, IoEvent::Interfaces(vec![address.ip()])),
+                IoRequest::ListInterfaces { .. } => self.pc.handle_io(now, IoEvent::Interfaces(vec![address.ip()])),
                 IoRequest::BindUdp { request, .. } => {
                     let local = Local::Socket(0);
                     self.pc.handle_io(
@@ -97,7 +97,12 @@ impl Peer {
                         },
                     );
                 }
-                _ => {}
+                other => {
+                    if let Some(request) = other.awaits() {
+                        let reason = "not in this network".to_owned();
+                        self.pc.handle_io(now, IoEvent::Failed { request, reason });
+                    }
+                }
             }
         }
     }

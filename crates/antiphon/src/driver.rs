@@ -340,7 +340,7 @@ impl Driver {
     /// Serves one request of a machine.
     fn serve(&mut self, id: PeerId, peer: &mut Hosted, request: IoRequest, now: Instant) {
         match request {
-            IoRequest::ListInterfaces => {
+            IoRequest::ListInterfaces { .. } => {
                 peer.core
                     .handle_io(now, IoEvent::Interfaces(interfaces::addresses(&self.filter)));
             }
@@ -401,7 +401,12 @@ impl Driver {
             }
             // A shared socket stays for the others.
             IoRequest::Close(_) => {}
-            _ => tracing::warn!(?request, "request of a kind that this driver does not serve"),
+            other => {
+                if let Some(request) = other.awaits() {
+                    let reason = "this driver does not serve requests of this kind".to_owned();
+                    peer.core.handle_io(now, IoEvent::Failed { request, reason });
+                }
+            }
         }
     }
 

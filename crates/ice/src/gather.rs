@@ -180,7 +180,7 @@ impl Agent {
             }
         }
         self.gatherer.listing = true;
-        self.push_io(IoRequest::ListInterfaces);
+        self.push_io(IoRequest::ListInterfaces { watch: false });
         // A lite agent has host candidates only (RFC 8445 §5.2).
         if !self.config.lite {
             if self.gatherer.servers.is_empty() {
@@ -251,6 +251,12 @@ impl Agent {
                 }
             }
             IoEvent::Closed { local } => self.socket_closed(local),
+            // Nobody asked for it: a connection that nothing is known of is not kept.
+            IoEvent::TcpConnected { local, .. } | IoEvent::TcpAccepted { local, .. } => {
+                self.push_io(IoRequest::Close(local));
+            }
+            IoEvent::TcpListening { request, .. } => self.push_io(IoRequest::CloseListener { request }),
+            IoEvent::MdnsPublished { .. } => {}
         }
     }
 

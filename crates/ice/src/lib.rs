@@ -6,6 +6,7 @@ mod candidate;
 mod checks;
 mod config;
 mod consent;
+mod deframe;
 mod error;
 mod event;
 mod gather;
@@ -23,10 +24,11 @@ pub use candidate::{
     Candidate, CandidateAddress, CandidateKind, MAX_CANDIDATE_LEN, MAX_EXTENSIONS, MAX_NAME_LEN, Protocol, TcpType,
 };
 pub use config::{Config, Credentials, IceServer, Role, ServerKind, ServerTransport, ServerUrl, TransportPolicy};
+pub use deframe::{Deframer, FRAME_HEADER_LEN, MAX_DEFRAME, frame_header};
 pub use error::{CandidateError, CredentialsError, UrlError};
 pub use event::{ConnectionState, Event, GatheringState};
 pub use gather::{MAX_INTERFACES, MAX_PROBES, MAX_SERVERS};
-pub use io::{IoEvent, IoRequest};
+pub use io::{Framing, IoEvent, IoRequest};
 pub use outgoing::MAX_OUTGOING;
 pub use pair::MAX_PAIRS;
 pub use relay::MAX_ALLOCATIONS;

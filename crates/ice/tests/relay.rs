@@ -84,7 +84,7 @@ impl World {
             for n in 0..2 {
                 while let Some(request) = self.agents[n].poll_io() {
                     let answer = match request {
-                        IoRequest::ListInterfaces => IoEvent::Interfaces(vec![self.addrs[n]]),
+                        IoRequest::ListInterfaces { .. } => IoEvent::Interfaces(vec![self.addrs[n]]),
                         IoRequest::BindUdp { request, addr, .. } => {
                             // The shared one is at port 5000; what is exclusive comes after it.
                             let count = self.sockets.len() as u16;
@@ -100,7 +100,13 @@ impl World {
                             request,
                             reason: "no such host".into(),
                         },
-                        _ => continue,
+                        other => match other.awaits() {
+                            Some(request) => IoEvent::Failed {
+                                request,
+                                reason: "not in this network".into(),
+                            },
+                            None => continue,
+                        },
                     };
                     self.agents[n].handle_io(self.now, answer);
                 }

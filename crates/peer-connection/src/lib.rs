@@ -21,7 +21,7 @@ pub use antiphon_data_channel::{
     ChannelId as DataChannelId, ChannelInfo, ChannelState, Message, MessageKind, Priority,
 };
 pub use antiphon_dtls::{Certificate, CertificateParams, KeyLog, SrtpProfile, Versions as DtlsVersions};
-pub use antiphon_ice::{IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
+pub use antiphon_ice::{Framing as IceFraming, IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
 pub use antiphon_jsep::{
     Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind,
     OfferOptions as RtcOfferOptions, SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,

@@ -45,7 +45,7 @@ impl Peer {
     fn serve_io(&mut self, now: Instant) {
         while let Some(request) = self.agent.poll_io() {
             match request {
-                IoRequest::ListInterfaces => {
+                IoRequest::ListInterfaces { .. } => {
                     self.agent.handle_io(now, IoEvent::Interfaces(self.interfaces.clone()));
                 }
                 IoRequest::BindUdp { request, addr, .. } => {

@@ -33,7 +33,7 @@ impl Peer {
     fn serve_io(&mut self, now: Instant, network: &mut Network, host: HostId) {
         while let Some(request) = self.pc.poll_io() {
             match request {
-                IoRequest::ListInterfaces => self.pc.handle_io(now, IoEvent::Interfaces(vec![self.address])),
+                IoRequest::ListInterfaces { .. } => self.pc.handle_io(now, IoEvent::Interfaces(vec![self.address])),
                 IoRequest::BindUdp { request, addr, .. } => {
                     let event = match network.bind(host, addr) {
                         Some(socket) => IoEvent::UdpBound {
@@ -52,7 +52,12 @@ impl Peer {
                     self.pc.handle_io(now, IoEvent::Resolved { request, addrs: vec![] });
                 }
                 IoRequest::Close(Local::Socket(id)) => network.close(SocketId(id)),
-                _ => {}
+                other => {
+                    if let Some(request) = other.awaits() {
+                        let reason = "not in this network".to_owned();
+                        self.pc.handle_io(now, IoEvent::Failed { request, reason });
+                    }
+                }
             }
         }
     }
