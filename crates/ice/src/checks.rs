@@ -18,6 +18,10 @@ use crate::stats::PairState;
 /// The longest time between two fresh checks of an unanswered pair.
 const MAX_RECHECK_INTERVAL: Duration = Duration::from_millis(1600);
 
+/// How many fresh checks of a pair follow each other at the first interval, before it doubles: what is lost at the start of a
+/// session costs the user time, and a pair that answers none of these is probably dead.
+const EAGER_RECHECKS: u32 = 4;
+
 /// A nomination that is not answered for this long is given up, and another pair is nominated.
 const NOMINATION_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -465,6 +469,7 @@ impl Agent {
         let pair = &mut self.pairs[index];
         pair.nominating = true;
         pair.nominated = false;
+        pair.rechecks = 0;
         pair.checking_since = Some(now);
         let id = pair.id;
         self.trigger(id);
@@ -572,12 +577,13 @@ impl Agent {
         if !pair.is_valid() && pair.state != PairState::InProgress {
             pair.state = PairState::InProgress;
             pair.checking_since = Some(now);
-            pair.recheck_interval = Duration::ZERO;
+            pair.rechecks = 0;
         }
-        pair.recheck_interval = match pair.recheck_interval {
-            Duration::ZERO => first_interval,
-            interval => (interval * 2).min(MAX_RECHECK_INTERVAL),
+        pair.recheck_interval = match pair.rechecks {
+            0..EAGER_RECHECKS => first_interval,
+            _ => (pair.recheck_interval * 2).min(MAX_RECHECK_INTERVAL),
         };
+        pair.rechecks += 1;
         pair.recheck_at = Some(now + pair.recheck_interval);
         pair.requests_sent += 1;
         self.send_request(now, index);

@@ -249,7 +249,8 @@ pub struct Config {
     pub burst: u32,
     /// The first retransmission time-out of a connectivity check; doubles. Default 500 ms (RFC 8445 §14.3).
     pub check_rto: Duration,
-    /// How long after an unanswered check a fresh one may be sent if a slot of the pacer is free. Default 100 ms, doubles.
+    /// How long after an unanswered check a fresh one, a new transaction, may be sent if a slot of the pacer is free. Default
+    /// 50 ms, which is Ta: with one pair nothing else would use the slots. After four it doubles.
     pub recheck_interval: Duration,
     /// How long a pair is checked before it fails. Default 39.5 s (Rc = 7, Rm = 16, RFC 8489 §6.2.1).
     pub check_timeout: Duration,
@@ -282,7 +283,7 @@ impl Default for Config {
             pacing: Duration::from_millis(50),
             burst: 5,
             check_rto: Duration::from_millis(500),
-            recheck_interval: Duration::from_millis(100),
+            recheck_interval: Duration::from_millis(50),
             check_timeout: Duration::from_millis(39_500),
             patience: Duration::from_millis(39_500),
             nomination_delay: Duration::from_millis(200),

@@ -11,8 +11,9 @@ use crate::stats::PairState;
 /// The most pairs in the check list (RFC 8445 §6.1.2.5).
 pub const MAX_PAIRS: usize = 100;
 
-/// Answers awaited for one pair; an older check is forgotten when a newer one needs the place.
-pub(crate) const MAX_OUTSTANDING: usize = 4;
+/// Answers awaited for one pair; an older check is forgotten when a newer one needs the place. Enough for fresh checks every
+/// Ta on a path with a round trip of 400 ms; later ones are so far apart that an answer over a satellite finds its check.
+pub(crate) const MAX_OUTSTANDING: usize = 8;
 
 /// One check on its way.
 #[derive(Clone, Copy, Debug)]
@@ -82,6 +83,8 @@ pub(crate) struct Pair {
     /// When an unanswered check may be followed by a fresh one.
     pub(crate) recheck_at: Option<Instant>,
     pub(crate) recheck_interval: Duration,
+    /// Fresh checks of this round that were not answered.
+    pub(crate) rechecks: u32,
     pub(crate) consent: Option<Consent>,
     pub(crate) rtt: Option<Duration>,
     pub(crate) total_rtt: Duration,
@@ -109,6 +112,7 @@ impl Pair {
             checking_since: None,
             recheck_at: None,
             recheck_interval: Duration::ZERO,
+            rechecks: 0,
             consent: None,
             rtt: None,
             total_rtt: Duration::ZERO,
