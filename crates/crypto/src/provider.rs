@@ -46,7 +46,7 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
         Ok((public, exchange.complete(peer)?))
     }
 
-    /// A private key from PKCS #8 DER: ECDSA on P-256 or P-384, or Ed25519.
+    /// A private key from PKCS #8 DER: ECDSA on P-256 or P-384, Ed25519, or RSA.
     fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError>;
 
     /// Checks a signature; see [`crate::verify_signature`] for the form of `public_key`.

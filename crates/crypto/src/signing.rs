@@ -2,7 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use ring::rand::SystemRandom;
-use ring::signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, UnparsedPublicKey, VerificationAlgorithm};
+use ring::signature::{
+    self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaEncoding, RsaKeyPair, UnparsedPublicKey, VerificationAlgorithm,
+};
 
 use crate::algorithm::SignatureScheme;
 use crate::error::{AuthError, CryptoError};
@@ -14,12 +16,37 @@ pub struct SigningKey(Arc<Kind>);
 enum Kind {
     Ecdsa(EcdsaKeyPair, SignatureScheme),
     Ed25519(Ed25519KeyPair),
+    Rsa(RsaKeyPair),
     #[cfg(feature = "null")]
     Null,
 }
 
+/// What an RSA key signs with, PSS first: TLS 1.3 takes nothing else for its own messages (RFC 8446 §4.2.3).
+const RSA_SCHEMES: [SignatureScheme; 6] = [
+    SignatureScheme::RsaPssRsaeSha256,
+    SignatureScheme::RsaPssRsaeSha384,
+    SignatureScheme::RsaPssRsaeSha512,
+    SignatureScheme::RsaPkcs1Sha256,
+    SignatureScheme::RsaPkcs1Sha384,
+    SignatureScheme::RsaPkcs1Sha512,
+];
+
+fn rsa_padding(scheme: SignatureScheme) -> Option<&'static dyn RsaEncoding> {
+    Some(match scheme {
+        SignatureScheme::RsaPssRsaeSha256 => &signature::RSA_PSS_SHA256,
+        SignatureScheme::RsaPssRsaeSha384 => &signature::RSA_PSS_SHA384,
+        SignatureScheme::RsaPssRsaeSha512 => &signature::RSA_PSS_SHA512,
+        SignatureScheme::RsaPkcs1Sha256 => &signature::RSA_PKCS1_SHA256,
+        SignatureScheme::RsaPkcs1Sha384 => &signature::RSA_PKCS1_SHA384,
+        SignatureScheme::RsaPkcs1Sha512 => &signature::RSA_PKCS1_SHA512,
+        SignatureScheme::EcdsaSecp256r1Sha256 | SignatureScheme::EcdsaSecp384r1Sha384 | SignatureScheme::Ed25519 => {
+            return None;
+        }
+    })
+}
+
 impl SigningKey {
-    /// Reads PKCS #8 DER, as `rcgen` and OpenSSL write it: ECDSA on P-256 or P-384, or Ed25519.
+    /// Reads PKCS #8 DER, as `rcgen` and OpenSSL write it: ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits.
     pub fn from_pkcs8_der(pkcs8: &[u8]) -> Result<Self, CryptoError> {
         let rng = system_random();
         let curves = [
@@ -37,6 +64,9 @@ impl SigningKey {
                 return Ok(Self(Arc::new(Kind::Ecdsa(pair, scheme))));
             }
         }
+        if let Ok(pair) = RsaKeyPair::from_pkcs8(pkcs8) {
+            return Ok(Self(Arc::new(Kind::Rsa(pair))));
+        }
         // Without the public key inside (PKCS #8 version 1), as OpenSSL writes Ed25519 keys.
         Ed25519KeyPair::from_pkcs8_maybe_unchecked(pkcs8)
             .map(|pair| Self(Arc::new(Kind::Ed25519(pair))))
@@ -53,8 +83,20 @@ impl SigningKey {
         match &*self.0 {
             Kind::Ecdsa(_, scheme) => *scheme,
             Kind::Ed25519(_) => SignatureScheme::Ed25519,
+            Kind::Rsa(_) => RSA_SCHEMES[0],
             #[cfg(feature = "null")]
             Kind::Null => SignatureScheme::EcdsaSecp256r1Sha256,
+        }
+    }
+
+    /// Everything that [`Self::sign_with`] can make, best first: one scheme for an elliptic curve, several for RSA.
+    pub fn schemes(&self) -> &[SignatureScheme] {
+        match &*self.0 {
+            Kind::Ecdsa(_, scheme) => std::slice::from_ref(scheme),
+            Kind::Ed25519(_) => &[SignatureScheme::Ed25519],
+            Kind::Rsa(_) => &RSA_SCHEMES,
+            #[cfg(feature = "null")]
+            Kind::Null => &[SignatureScheme::EcdsaSecp256r1Sha256],
         }
     }
 
@@ -63,21 +105,42 @@ impl SigningKey {
         match &*self.0 {
             Kind::Ecdsa(pair, _) => pair.public_key().as_ref(),
             Kind::Ed25519(pair) => pair.public_key().as_ref(),
+            Kind::Rsa(pair) => pair.public().as_ref(),
             #[cfg(feature = "null")]
             Kind::Null => &[],
         }
     }
 
-    /// Signs `message`: DER `ECDSA-Sig-Value` for ECDSA, 64 bytes for Ed25519.
+    /// Signs `message` by [`Self::scheme`]: DER `ECDSA-Sig-Value` for ECDSA, 64 bytes for Ed25519, as many as the modulus has
+    /// for RSA.
     ///
-    /// ECDSA takes its nonce from ring's own randomness, so two calls differ. Fails only if the system has none to give.
+    /// ECDSA and RSA-PSS take randomness from ring's own generator, so two calls differ. Fails only if the system has none to
+    /// give.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        self.sign_with(self.scheme(), message)
+    }
+
+    /// Signs by one of [`Self::schemes`].
+    ///
+    /// # Errors
+    /// [`CryptoError::Unsupported`] if the scheme is not one of them; otherwise as [`Self::sign`].
+    pub fn sign_with(&self, scheme: SignatureScheme, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
+        if !self.schemes().contains(&scheme) {
+            return Err(CryptoError::Unsupported);
+        }
         match &*self.0 {
             Kind::Ecdsa(pair, _) => pair
                 .sign(&system_random(), message)
                 .map(|signature| signature.as_ref().to_vec())
                 .map_err(|_| CryptoError::Randomness),
             Kind::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            Kind::Rsa(pair) => {
+                let padding = rsa_padding(scheme).ok_or(CryptoError::Unsupported)?;
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(padding, &system_random(), message, &mut signature)
+                    .map_err(|_| CryptoError::Randomness)?;
+                Ok(signature)
+            }
             #[cfg(feature = "null")]
             Kind::Null => Ok(vec![0; 64]),
         }

@@ -525,6 +525,25 @@ fn foreign_private_keys_sign() {
     }
 }
 
+#[test]
+fn an_rsa_key_signs_by_every_scheme_of_rsa() {
+    let key = SigningKey::from_pkcs8_der(&foreign("rsa-own-pkcs8")).unwrap();
+    assert_eq!(key.scheme(), SignatureScheme::RsaPssRsaeSha256);
+    assert_eq!(key.schemes().len(), 6);
+    for scheme in SignatureScheme::ALL {
+        if !key.schemes().contains(&scheme) {
+            assert_eq!(key.sign_with(scheme, b"message").err(), Some(CryptoError::Unsupported));
+            continue;
+        }
+        let signature = key.sign_with(scheme, b"message").unwrap();
+        assert_eq!(
+            verify_signature(scheme, key.public_key(), b"message", &signature),
+            Ok(())
+        );
+        assert!(verify_signature(scheme, key.public_key(), b"massage", &signature).is_err());
+    }
+}
+
 /// RustCrypto's HMAC once fell to a hundredth of its speed when a build mixed VEX and legacy SSE. Results must not suffer in
 /// any case: long and odd lengths against the one-shot functions.
 #[test]
