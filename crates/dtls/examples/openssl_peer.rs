@@ -45,6 +45,31 @@ struct Case<'a> {
     mtu: usize,
     /// We offer DTLS 1.3 beside 1.2, which OpenSSL 3.0 does not have: two datagrams of ClientHello, and a fall-back.
     with_13: bool,
+    /// Our own certificate.
+    ours: Ours,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Ours {
+    P256,
+    P384,
+    Ed25519,
+    Rsa,
+}
+
+impl Ours {
+    fn certificate(self) -> Outcome<Certificate> {
+        let algorithm = match self {
+            Self::P256 => KeyAlgorithm::EcdsaP256,
+            Self::P384 => KeyAlgorithm::EcdsaP384,
+            Self::Ed25519 => KeyAlgorithm::Ed25519,
+            Self::Rsa => return Ok(Certificate::from_pem(include_str!("../tests/fixtures/rsa-2048.pem"))?),
+        };
+        Ok(Certificate::generate(&CertificateParams {
+            algorithm,
+            ..Default::default()
+        })?)
+    }
 }
 
 fn main() -> Outcome<()> {
@@ -94,16 +119,38 @@ fn run_all(folder: &Path) -> Outcome<()> {
             group: NamedGroup::X25519,
             mtu: 1200,
             with_13: false,
+            ours: Ours::P256,
         };
         for suite in ecdsa {
             cases.push(usual(suite, &p256));
         }
         cases.push(usual(ecdsa[0], &p384));
-        // As server the suite follows our own key, ECDSA; the client's certificate may be RSA all the same.
+        // The suite follows the server's key; the client's certificate may be of another kind.
+        let ours = [Ours::P384, Ours::Ed25519, Ours::Rsa];
         if role == Role::Client {
             cases.extend(with_rsa.map(|suite| usual(suite, &rsa)));
+            cases.extend(ours.map(|ours| Case {
+                ours,
+                ..usual(ecdsa[0], &p256)
+            }));
+            cases.push(Case {
+                ours: Ours::Rsa,
+                ..usual(with_rsa[0], &rsa)
+            });
         } else {
             cases.push(usual(ecdsa[0], &rsa));
+            cases.extend(ours[..2].iter().map(|ours| Case {
+                ours: *ours,
+                ..usual(ecdsa[0], &p256)
+            }));
+            cases.extend(with_rsa.map(|suite| Case {
+                ours: Ours::Rsa,
+                ..usual(suite, &p256)
+            }));
+            cases.push(Case {
+                ours: Ours::Rsa,
+                ..usual(with_rsa[0], &rsa)
+            });
         }
         cases.push(Case {
             profile: SrtpProfile::Aes128CmSha1_80,
@@ -129,8 +176,9 @@ fn run_all(folder: &Path) -> Outcome<()> {
     let mut failures = 0;
     for (index, case) in cases.iter().enumerate() {
         let label = format!(
-            "we are {:?}: {} {:?} {:?} {} mtu {}{}",
+            "we are {:?} with {:?}: {} {:?} {:?} {} mtu {}{}",
             case.role,
+            case.ours,
             case.openssl_cipher,
             case.group,
             case.profile,
@@ -261,15 +309,7 @@ impl Openssl {
 }
 
 fn run(case: &Case<'_>, seed: u64) -> Outcome<usize> {
-    let ours = Arc::new(Certificate::generate(&CertificateParams {
-        algorithm: if seed.is_multiple_of(2) {
-            KeyAlgorithm::EcdsaP256
-        } else {
-            KeyAlgorithm::EcdsaP384
-        },
-        ..Default::default()
-    })?);
-    let mut config = Config::new(ours);
+    let mut config = Config::new(Arc::new(case.ours.certificate()?));
     config.cipher_suites = vec![CipherSuite::Aes128GcmSha256, case.suite];
     if case.with_13 {
         config.versions = Versions::Dtls12And13;

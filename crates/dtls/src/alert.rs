@@ -60,6 +60,13 @@ impl Alert {
         }
     }
 
+    pub(crate) fn warning(description: AlertDescription) -> Self {
+        Self {
+            fatal: false,
+            description,
+        }
+    }
+
     pub(crate) fn fatal(description: AlertDescription) -> Self {
         Self {
             fatal: true,

@@ -7,7 +7,9 @@ use bytes::Bytes;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
+use crate::config::ProtocolVersion;
 use crate::error::Error;
+use crate::private_key;
 
 /// What kind of key a generated certificate has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,12 +48,17 @@ impl Default for CertificateParams {
     }
 }
 
+/// Certificates of a chain that are taken or sent. Only the first is ever looked at.
+pub(crate) const MAX_CHAIN: usize = 8;
+
 /// Our certificate and its private key.
 ///
 /// Peers know each other by the certificate's fingerprint, which travels in signalling (RFC 8122 §5), so a certificate
-/// signed by itself is all that is needed.
+/// signed by itself is all that is needed. One that an authority signed, with the authority's own behind it, does as well;
+/// so does an RSA key of 2048 to 4096 bits, but only from outside ([`Self::from_pem`]): none is generated.
 pub struct Certificate {
-    der: Bytes,
+    /// The end entity's first; never empty.
+    chain: Vec<Bytes>,
     pkcs8: Zeroizing<Vec<u8>>,
     key: SigningKey,
 }
@@ -97,35 +104,58 @@ impl Certificate {
     /// # Errors
     /// [`Error::Certificate`] if either cannot be read, the key's kind cannot sign, or the two do not belong together.
     pub fn from_der(der: Vec<u8>, pkcs8: Vec<u8>) -> Result<Self, Error> {
+        Self::from_der_chain(vec![der], pkcs8)
+    }
+
+    /// Takes a chain of certificates (DER), our own first, and our private key (PKCS#8 DER). Peers of WebRTC look at the
+    /// first alone; the others are sent for those that look further.
+    ///
+    /// # Errors
+    /// [`Error::Certificate`], as [`Self::from_der`], and if the chain is empty or longer than eight.
+    pub fn from_der_chain(chain: Vec<Vec<u8>>, pkcs8: Vec<u8>) -> Result<Self, Error> {
         let pkcs8 = Zeroizing::new(pkcs8);
-        let public = PeerKey::from_certificate(&der).ok_or(Error::Certificate("certificate cannot be parsed"))?;
+        let der = chain.first().ok_or(Error::Certificate("no certificate"))?;
+        if chain.len() > MAX_CHAIN {
+            return Err(Error::Certificate("the chain is too long"));
+        }
+        let public = PeerKey::from_certificate(der).ok_or(Error::Certificate("certificate cannot be parsed"))?;
         let key = SigningKey::from_pkcs8_der(&pkcs8).map_err(|_| Error::Certificate("private key cannot be used"))?;
         if key.public_key() != public.key.as_slice() {
             return Err(Error::Certificate("private key belongs to another certificate"));
         }
         Ok(Self {
-            der: der.into(),
+            chain: chain.into_iter().map(Bytes::from).collect(),
             pkcs8,
             key,
         })
     }
 
-    /// Takes a certificate and its private key from PEM text, in either order (`CERTIFICATE`, `PRIVATE KEY`).
+    /// Takes a certificate and its private key from PEM text, in either order: `CERTIFICATE`, several if there is a chain, our
+    /// own first; and `PRIVATE KEY`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`, not encrypted.
     ///
     /// # Errors
     /// [`Error::Certificate`], as [`Self::from_der`].
     pub fn from_pem(pem: &str) -> Result<Self, Error> {
         let blocks = pem::parse_many(pem).map_err(|_| Error::Certificate("not PEM"))?;
-        let block = |tag| blocks.iter().find(|b| b.tag() == tag).map(|b| b.contents().to_vec());
-        let der = block("CERTIFICATE").ok_or(Error::Certificate("no CERTIFICATE block"))?;
-        let key = block("PRIVATE KEY").ok_or(Error::Certificate("no PRIVATE KEY block (PKCS#8)"))?;
-        Self::from_der(der, key)
+        let certificates = blocks.iter().filter(|block| block.tag() == "CERTIFICATE");
+        let chain: Vec<_> = certificates.map(|block| block.contents().to_vec()).collect();
+        if chain.is_empty() {
+            return Err(Error::Certificate("no CERTIFICATE block"));
+        }
+        let mut key = blocks
+            .iter()
+            .find_map(|block| private_key::to_pkcs8(block.tag(), block.contents()))
+            .ok_or(Error::Certificate("no PRIVATE KEY block that is not encrypted"))?;
+        Self::from_der_chain(chain, std::mem::take(&mut *key))
     }
 
     /// The certificate and its private key as PEM text. The text is a secret; it is wiped when dropped.
     pub fn to_pem(&self) -> Zeroizing<String> {
         let config = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
-        let mut text = pem::encode_config(&pem::Pem::new("CERTIFICATE", self.der.to_vec()), config);
+        let mut text = String::new();
+        for der in &self.chain {
+            text.push_str(&pem::encode_config(&pem::Pem::new("CERTIFICATE", der.to_vec()), config));
+        }
         let key = Zeroizing::new(pem::encode_config(
             &pem::Pem::new("PRIVATE KEY", self.pkcs8.to_vec()),
             config,
@@ -136,17 +166,43 @@ impl Certificate {
 
     /// The certificate, DER.
     pub fn der(&self) -> &Bytes {
-        &self.der
+        &self.chain[0]
+    }
+
+    /// The certificate and those behind it.
+    pub(crate) fn chain(&self) -> &[Bytes] {
+        &self.chain
     }
 
     /// The certificate's fingerprint, as it goes into `a=fingerprint`.
     pub fn fingerprint(&self, algorithm: HashAlgorithm) -> Fingerprint {
-        Fingerprint::of(algorithm, &self.der)
+        Fingerprint::of(algorithm, self.der())
     }
 
     pub(crate) fn key(&self) -> &SigningKey {
         &self.key
     }
+
+    pub(crate) fn kind(&self) -> PublicKeyKind {
+        PublicKeyKind::of(self.key.scheme())
+    }
+
+    /// The best scheme that our key signs by and the peer takes. DTLS 1.3 leaves PKCS #1 v1.5 to the signatures inside
+    /// certificates (RFC 8446 §4.2.3).
+    pub(crate) fn scheme_for(&self, version: ProtocolVersion, offered: &[u16]) -> Option<SignatureScheme> {
+        let schemes = self.key.schemes().iter().copied();
+        schemes
+            .filter(|scheme| version == ProtocolVersion::Dtls12 || !is_pkcs1(*scheme))
+            .find(|scheme| offered.contains(&scheme.code()))
+    }
+}
+
+/// Whether the scheme is RSASSA-PKCS1-v1_5.
+pub(crate) fn is_pkcs1(scheme: SignatureScheme) -> bool {
+    matches!(
+        scheme,
+        SignatureScheme::RsaPkcs1Sha256 | SignatureScheme::RsaPkcs1Sha384 | SignatureScheme::RsaPkcs1Sha512
+    )
 }
 
 /// The hash functions that fingerprints are made with here, weakest first.
@@ -331,7 +387,7 @@ mod tests {
     fn a_foreign_key_is_refused() {
         let one = Certificate::generate(&CertificateParams::default()).unwrap();
         let other = Certificate::generate(&CertificateParams::default()).unwrap();
-        let mixed = Certificate::from_der(one.der.to_vec(), other.pkcs8.to_vec());
+        let mixed = Certificate::from_der(one.der().to_vec(), other.pkcs8.to_vec());
         assert_eq!(
             mixed.err(),
             Some(Error::Certificate("private key belongs to another certificate"))
@@ -384,7 +440,7 @@ mod tests {
         let signed = Certificate::generate(&CertificateParams::default()).unwrap();
         let ecdsa_with_sha256 = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02];
         let id_alg_unsigned = [0x06, 0x08, 0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x06, 0x24];
-        let mut der = signed.der.to_vec();
+        let mut der = signed.der().to_vec();
         while let Some(at) = der.windows(10).position(|window| window == ecdsa_with_sha256) {
             der[at..at + 10].copy_from_slice(&id_alg_unsigned);
         }

@@ -349,8 +349,8 @@ pub struct Config {
     pub initial_rto: Duration,
     /// How long a handshake may take, from the first datagram sent (client) or received (server).
     pub handshake_timeout: Duration,
-    /// How many records DTLS 1.3 seals with one key before it takes the next (RFC 9147 §8). AES-GCM bears 2^24.5 (RFC 9147
-    /// §4.5.3); at 2^24 sealing is refused.
+    /// How many records DTLS 1.3 seals with one key before it takes the next (RFC 9147 §8), a third of the 2^24.5 that AES-GCM
+    /// bears (RFC 9147 §4.5.3). DTLS 1.2 cannot renew keys and closes there (RFC 9325 §4.4).
     pub records_per_key: u64,
     /// Where secrets go, if anywhere.
     pub key_log: Option<KeyLog>,

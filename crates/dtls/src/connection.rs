@@ -13,7 +13,7 @@ use crate::config::{CipherSuite, Config, MIN_MTU, ProtocolVersion, Role, SrtpKey
 use crate::epoch::Opened;
 use crate::error::Error;
 use crate::exporter::Exporter;
-use crate::handshake::FragmentHeader;
+use crate::handshake::{FragmentHeader, MessageType};
 use crate::layer::{Agreed, Fault, Layer};
 use crate::negotiation::Handshake;
 use crate::record::{self, ContentType, Split};
@@ -27,8 +27,28 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 const MAX_QUEUED_RECORDS: usize = 4096;
 const MAX_QUEUED_BYTES: usize = 2 * 1024 * 1024;
 
-/// How often a flight after the handshake is sent again, DTLS 1.3's last one among them.
+/// How often the last flight of DTLS 1.3 is sent again.
 const MAX_LAST_RETRANSMISSIONS: u64 = 12;
+
+/// How long a fatal alert that came unprotected waits for a sign that the peer goes on all the same, in times of the base
+/// of the retransmission timer, and at least and at most.
+const RUMOUR_TIMEOUTS: u32 = 5;
+const MIN_RUMOUR: Duration = Duration::from_secs(1);
+const MAX_RUMOUR: Duration = Duration::from_secs(3);
+/// How often our flight is sent in that time.
+const RUMOUR_PROBES: u32 = 10;
+
+/// A fatal alert that came unprotected. Anybody who can write the peer's address into a datagram can send one.
+///
+/// It is put to the test: our flight goes out again, several times, and a peer that has not given up answers it or repeats
+/// its own. If it is heard of no more, the alert was its last word. So a forger ends nothing, and a peer that has failed is
+/// believed within seconds and not at the end of the handshake's time. Once the peer has shown that it has keys, its own
+/// alerts are protected, and others are not looked at.
+struct Rumour {
+    description: AlertDescription,
+    /// When it is believed; `None` after a sign of life.
+    believed_at: Option<Instant>,
+}
 
 /// What a completed handshake has agreed on.
 #[derive(Clone, Debug)]
@@ -85,8 +105,7 @@ pub struct Connection {
     held_bytes: usize,
     /// When the handshake is given up. Runs from the first datagram, either way.
     deadline: Option<Instant>,
-    /// A fatal alert that came unprotected: believed only when the time is up.
-    rumour: Option<AlertDescription>,
+    rumour: Option<Rumour>,
 }
 
 impl fmt::Debug for Connection {
@@ -179,13 +198,24 @@ impl Connection {
     }
 
     fn handle_opened(&mut self, now: Instant, opened: Opened) {
+        self.layer.peer_is_alive |= opened.epoch > 0 && opened.content_type != ContentType::Alert;
+        self.handle_content(now, opened);
+        if std::mem::take(&mut self.layer.peer_is_alive)
+            && let Some(rumour) = &mut self.rumour
+        {
+            rumour.believed_at = None;
+            self.layer.flight.stop_probing();
+        }
+    }
+
+    fn handle_content(&mut self, now: Instant, opened: Opened) {
         match opened.content_type {
             ContentType::Handshake => self.handle_fragments(now, &opened),
             // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
             ContentType::ApplicationData if opened.epoch > 0 && opened.epoch != 2 => {
                 self.handle_application_data(opened.body);
             }
-            ContentType::Alert => self.handle_alert(opened.epoch, &opened.body),
+            ContentType::Alert => self.handle_alert(now, opened.epoch, &opened.body),
             ContentType::Ack if opened.epoch > 0 && self.layer.acks_are_enabled() => self.handle_ack(now, &opened.body),
             // The epoch of a record says by itself which keys are in use.
             ContentType::ChangeCipherSpec if opened.body[..] == [1] => {}
@@ -194,6 +224,9 @@ impl Connection {
     }
 
     fn handle_fragments(&mut self, now: Instant, opened: &Opened) {
+        if opened.epoch > 0 && self.refuse_renegotiation(&opened.body) {
+            return;
+        }
         let mut reader = Reader::new(&opened.body);
         let mut taken = !reader.is_empty();
         while !reader.is_empty() {
@@ -211,6 +244,24 @@ impl Connection {
         }
         self.handle_messages(now);
         self.layer.acknowledge_later(now);
+    }
+
+    /// Whether a protected record of DTLS 1.2 asks to renegotiate: HelloRequest or ClientHello. It is answered by
+    /// no_renegotiation (RFC 5246 §7.2.2), which tells the peer to go on without.
+    fn refuse_renegotiation(&mut self, body: &[u8]) -> bool {
+        let asked = body
+            .first()
+            .is_some_and(|kind| [MessageType::HELLO_REQUEST, MessageType::CLIENT_HELLO].contains(&MessageType(*kind)));
+        let refused = asked
+            && matches!(
+                &self.phase,
+                Phase::Connected(_, None) | Phase::Unverified(Agreed { traffic: None, .. })
+            );
+        if refused {
+            self.layer.stats.dropped_malformed += 1;
+            self.layer.alert(Alert::warning(AlertDescription::NO_RENEGOTIATION));
+        }
+        refused
     }
 
     fn handle_messages(&mut self, now: Instant) {
@@ -232,6 +283,7 @@ impl Connection {
                 Ok(Some(agreed)) => {
                     self.layer.settle(agreed.version);
                     self.deadline = None;
+                    self.rumour = None;
                     match self.layer.check_identity() {
                         Ok(true) => self.complete(now, agreed),
                         Ok(false) => self.phase = Phase::Unverified(agreed),
@@ -318,7 +370,7 @@ impl Connection {
         }
     }
 
-    fn handle_alert(&mut self, epoch: u16, body: &[u8]) {
+    fn handle_alert(&mut self, now: Instant, epoch: u16, body: &[u8]) {
         let Some(alert) = Alert::parse(body) else {
             self.layer.stats.dropped_malformed += 1;
             return;
@@ -326,8 +378,9 @@ impl Connection {
         if epoch == 0 {
             // Anybody can send one of these; who believes it lets anybody end the session.
             self.layer.stats.dropped_alerts += 1;
-            if alert.fatal && matches!(self.phase, Phase::Handshaking(_)) {
-                self.rumour.get_or_insert(alert.description);
+            let answers_us = matches!(&self.phase, Phase::Handshaking(handshake) if handshake.expects_flight());
+            if alert.fatal && answers_us && !self.layer.peer_has_keys {
+                self.hear_rumour(now, alert.description);
             }
         } else if alert.description == AlertDescription::CLOSE_NOTIFY {
             // RFC 5246 §7.2.1: answered by our own.
@@ -337,6 +390,18 @@ impl Connection {
         {
             // In 1.3 the level says nothing (RFC 8446 §6).
             self.end(Event::Failed(Error::PeerAlert(alert.description)));
+        }
+    }
+
+    fn hear_rumour(&mut self, now: Instant, description: AlertDescription) {
+        let rumour = self.rumour.get_or_insert(Rumour {
+            description,
+            believed_at: None,
+        });
+        if rumour.believed_at.is_none() {
+            let patience = (RUMOUR_TIMEOUTS * self.layer.flight.base_rto()).clamp(MIN_RUMOUR, MAX_RUMOUR);
+            rumour.believed_at = Some(now + patience);
+            self.layer.flight.probe(now, patience / RUMOUR_PROBES);
         }
     }
 
@@ -355,18 +420,25 @@ impl Connection {
         self.held = VecDeque::new();
         self.held_bytes = 0;
         self.deadline = None;
+        self.rumour = None;
         self.events.push_back(event);
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.deadline = None;
-            let error = self.rumour.take().map_or(Error::TimedOut, Error::PeerAlert);
-            self.fail(error);
+        let believed_at = self.rumour.as_ref().and_then(|rumour| rumour.believed_at);
+        if [self.deadline, believed_at].into_iter().flatten().any(|at| at <= now) {
+            let rumour = self.rumour.take();
+            self.fail(rumour.map_or(Error::TimedOut, |rumour| Error::PeerAlert(rumour.description)));
             return;
         }
-        let complete = matches!(self.phase, Phase::Connected(..) | Phase::Unverified(_));
+        // A renewal of keys is repeated for as long as it takes: without it the keys would wear out.
+        let complete = match &self.phase {
+            Phase::Connected(_, traffic) | Phase::Unverified(Agreed { traffic, .. }) => {
+                traffic.as_ref().is_none_or(|traffic| !traffic.is_updating())
+            }
+            Phase::Handshaking(_) | Phase::Over => false,
+        };
         if complete && self.layer.flight.retransmissions() >= MAX_LAST_RETRANSMISSIONS {
             // A peer that never acknowledges. What it sends will show whether it is still there.
             self.layer.flight.clear();
@@ -376,7 +448,9 @@ impl Connection {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.deadline, self.layer.poll_timeout()].into_iter().flatten().min()
+        let believed_at = self.rumour.as_ref().and_then(|rumour| rumour.believed_at);
+        let deadlines = [self.deadline, believed_at, self.layer.poll_timeout()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Writes the next datagram of the handshake, or an alert, into a segment that it begins and leaves open. Says whether
@@ -421,18 +495,22 @@ impl Connection {
     ///
     /// # Errors
     /// [`Error::NotConnected`] before [`Event::Connected`] and after the end; the body is then unchanged.
-    /// [`Error::Exhausted`] after 2^48 records.
+    /// [`Error::Exhausted`] when the key is worn out, which ends the connection: DTLS 1.2 cannot renew it, and with DTLS 1.3
+    /// the peer has not acknowledged the renewal for half of the key's life.
     ///
     /// # Panics
     /// If no segment is open, or it has less room than [`Self::overhead`] says.
     pub fn seal(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
         match &mut self.phase {
             Phase::Connected(_, traffic) => {
-                self.layer.seal(out)?;
+                let sealed = self.layer.seal(out);
                 if let Some(traffic) = traffic {
                     traffic.update_if_worn(&mut self.layer);
                 }
-                Ok(())
+                if sealed == Err(Error::Exhausted) {
+                    self.fail(Error::Exhausted);
+                }
+                sealed
             }
             _ => Err(Error::NotConnected),
         }
@@ -486,3 +564,6 @@ impl Connection {
         self.layer.stats
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,12 @@ use crate::replay::ReplayWindow;
 const EXPLICIT_NONCE_LEN: usize = 8;
 /// Forged records after which a key is given up. RFC 9147 §4.5.3 allows 2^36 for every suite that we have.
 const MAX_FORGED: u64 = 1 << 36;
-/// Records that one key of DTLS 1.3 protects at most: 2^24.5 is what RFC 9147 §4.5.3 allows AES-GCM. Keys are renewed long
-/// before, unless the peer never acknowledges that.
-const MAX_SEALED_13: u64 = 1 << 24;
+/// Records that one key of AES-GCM protects at most: 2^24.5, for DTLS 1.3 (RFC 9147 §4.5.3) as for 1.2 (RFC 9325 §4.4). DTLS
+/// 1.3 renews its keys long before, unless the peer never acknowledges that; DTLS 1.2 cannot and closes. ChaCha20-Poly1305
+/// bears more records than there are numbers.
+pub(crate) const MAX_SEALED_GCM: u64 = 23_726_566;
+/// Of these, as many are kept back from application data for the alerts that end the connection.
+const LAST_WORDS: u64 = 16;
 
 /// How the nonce of a record comes about.
 enum Nonce {
@@ -29,6 +32,8 @@ enum Nonce {
 /// The key of one direction of one epoch, and how records are protected with it.
 pub(crate) struct Protection {
     key: Box<dyn AeadKey>,
+    /// How many records may be sealed.
+    limit: u64,
     nonce: Nonce,
     /// What hides sequence numbers: DTLS 1.3, and the sign of it.
     mask: Option<NumberMask>,
@@ -54,7 +59,12 @@ impl Protection {
             _ => return Err(Error::Crypto),
         };
         let key = provider.aead(suite.aead(), key).map_err(|_| Error::Crypto)?;
-        Ok(Self { key, nonce, mask: None })
+        Ok(Self {
+            key,
+            limit: limit(suite),
+            nonce,
+            mask: None,
+        })
     }
 
     /// Protection as DTLS 1.3 has it, from the three keys of a traffic secret (RFC 9147 §4.2.3).
@@ -69,6 +79,7 @@ impl Protection {
         let mask = NumberMask::new(suite.aead(), number_key).map_err(|_| Error::Crypto)?;
         Ok(Self {
             key,
+            limit: limit(suite),
             nonce: Nonce::Implicit(iv),
             mask: Some(mask),
         })
@@ -76,11 +87,6 @@ impl Protection {
 
     fn is_13(&self) -> bool {
         self.mask.is_some()
-    }
-
-    /// How many records may be sealed.
-    fn limit(&self) -> u64 {
-        if self.is_13() { MAX_SEALED_13 } else { MAX_SEQUENCE + 1 }
     }
 
     /// Hides or reveals the sequence number: the same operation.
@@ -114,6 +120,13 @@ impl Protection {
             }
         }
         nonce
+    }
+}
+
+fn limit(suite: CipherSuite) -> u64 {
+    match suite.aead() {
+        AeadAlgorithm::Aes128Gcm | AeadAlgorithm::Aes256Gcm => MAX_SEALED_GCM,
+        AeadAlgorithm::ChaCha20Poly1305 => MAX_SEQUENCE + 1,
     }
 }
 
@@ -175,7 +188,16 @@ impl WriteEpoch {
         let front = self.front();
         let record = &mut out.body_mut()[start..];
         let plaintext_len = record.len() - front;
-        if self.next_sequence >= self.protection.as_ref().map_or(MAX_SEQUENCE + 1, Protection::limit) {
+        let limit = self
+            .protection
+            .as_ref()
+            .map_or(MAX_SEQUENCE + 1, |protection| protection.limit);
+        let kept_back = if content_type == ContentType::ApplicationData {
+            LAST_WORDS
+        } else {
+            0
+        };
+        if self.next_sequence >= limit - kept_back {
             return Err(Error::Exhausted);
         }
         if plaintext_len > MAX_PLAINTEXT {
@@ -222,6 +244,41 @@ impl WriteEpoch {
         out.put_slice(&tag);
         let (header, ciphertext) = out.body_mut()[start..].split_at_mut(UNIFIED_LEN);
         protection.mask_number(&mut header[1..3], ciphertext);
+    }
+}
+
+#[cfg(test)]
+impl WriteEpoch {
+    pub(crate) fn pretend_sent(&mut self, records: u64) {
+        self.next_sequence = records;
+    }
+
+    /// A record of application data in any form of the unified header (RFC 9147 §4): `first` is its first byte. Where that
+    /// says that a connection ID follows, there is one of four bytes.
+    pub(crate) fn seal_with(&mut self, first: u8, data: &[u8]) -> BytesMut {
+        let protection = self.protection.as_ref().unwrap();
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let mut record = vec![first];
+        if first & 0b1_0000 != 0 {
+            record.extend_from_slice(&[1, 2, 3, 4]);
+        }
+        let number = record.len();
+        let number_len = if first & 0b1000 != 0 { 2 } else { 1 };
+        record.extend_from_slice(&sequence.to_be_bytes()[8 - number_len..]);
+        if first & 0b100 != 0 {
+            record.extend_from_slice(&((data.len() + 1 + TAG_LEN) as u16).to_be_bytes());
+        }
+        let header = record.clone();
+        record.extend_from_slice(data);
+        record.push(ContentType::ApplicationData.code());
+        let tag = protection
+            .key
+            .seal(&protection.nonce(sequence, &[]), &header, &mut record[header.len()..]);
+        record.extend_from_slice(&tag);
+        let (head, ciphertext) = record.split_at_mut(header.len());
+        protection.mask_number(&mut head[number..number + number_len], ciphertext);
+        BytesMut::from(&record[..])
     }
 }
 
@@ -520,17 +577,34 @@ mod tests {
     }
 
     #[test]
-    fn sequence_numbers_end() {
-        let mut write = WriteEpoch::new(1, Some(protection(SUITES[0])));
-        let mut write_13 = WriteEpoch::new(3, Some(protection_13(CipherSuite::Aes128GcmSha256)));
-        for (write, last) in [(&mut write, MAX_SEQUENCE), (&mut write_13, MAX_SEALED_13 - 1)] {
-            write.next_sequence = last;
-            sealed(write, b"last");
-            let mut out = TransmitBuf::new(2048, 2048);
-            out.begin(0, 0);
-            out.put_zeros(write.front());
-            let refused = write.seal(ContentType::ApplicationData, &mut out, 0);
-            assert_eq!(refused, Err(Error::Exhausted));
+    fn keys_wear_out_and_leave_room_for_an_alert() {
+        for (suite, limit) in [
+            (SUITES[0], MAX_SEALED_GCM),
+            (SUITES[1], MAX_SEALED_GCM),
+            (SUITES[2], 1 << 48),
+            (CipherSuite::Aes128GcmSha256, MAX_SEALED_GCM),
+            (CipherSuite::Chacha20Poly1305Sha256, 1 << 48),
+        ] {
+            let protection = match suite.version() {
+                crate::config::ProtocolVersion::Dtls12 => protection(suite),
+                crate::config::ProtocolVersion::Dtls13 => protection_13(suite),
+            };
+            let mut write = WriteEpoch::new(1, Some(protection));
+            write.next_sequence = limit - LAST_WORDS - 1;
+            sealed(&mut write, b"last");
+            let mut out = TransmitBuf::new(1 << 14, 2048);
+            let mut again = |content_type| {
+                out.begin(0, 0);
+                out.put_zeros(write.front());
+                let sealed = write.seal(content_type, &mut out, 0);
+                out.rollback();
+                sealed
+            };
+            assert_eq!(again(ContentType::ApplicationData), Err(Error::Exhausted));
+            for _ in 0..LAST_WORDS {
+                assert_eq!(again(ContentType::Alert), Ok(()));
+            }
+            assert_eq!(again(ContentType::Alert), Err(Error::Exhausted));
         }
     }
 }

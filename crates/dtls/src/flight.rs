@@ -71,6 +71,8 @@ pub(crate) struct Flight {
     base_rto: Duration,
     rto: Duration,
     retransmissions: u64,
+    /// While the peer is asked whether it is still there: how often, without back-off.
+    probing: Option<Duration>,
 }
 
 impl Flight {
@@ -86,6 +88,7 @@ impl Flight {
             base_rto: rto,
             rto,
             retransmissions: 0,
+            probing: None,
         }
     }
 
@@ -108,6 +111,7 @@ impl Flight {
         self.sent_at = None;
         self.rto = self.base_rto;
         self.retransmissions = 0;
+        self.probing = None;
     }
 
     /// Drops the flight: nothing is sent again.
@@ -149,9 +153,23 @@ impl Flight {
         if self.deadline.is_none_or(|deadline| deadline > now) {
             return false;
         }
-        self.rto = (self.rto * 2).min(MAX_RTO);
+        self.rto = self.probing.unwrap_or((self.rto * 2).min(MAX_RTO));
         self.rewind();
         true
+    }
+
+    /// Sends the flight again and again at this interval, to see whether anybody answers.
+    pub(crate) fn probe(&mut self, now: Instant, every: Duration) {
+        self.probing = Some(every);
+        self.rto = every;
+        self.deadline = self.deadline.map(|deadline| deadline.min(now + every));
+    }
+
+    /// Somebody did: back to the usual timer.
+    pub(crate) fn stop_probing(&mut self) {
+        if self.probing.take().is_some() {
+            self.rto = self.base_rto;
+        }
     }
 
     /// The peer has sent its last flight again, so it may lack this one; says whether it is sent again now. At most once

@@ -318,7 +318,7 @@ impl Inspector {
                 } else {
                     CertificateChain::parse(&message.body)?.chain
                 };
-                self.end(sender).certificate = chain.into_iter().next().map(Bytes::from);
+                self.end(sender).certificate = chain.into_iter().next();
             }
             MessageType::FINISHED => {
                 if !self.is_finished(sender, &message.body)? {

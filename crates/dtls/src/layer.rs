@@ -90,6 +90,10 @@ pub(crate) struct Layer {
     keep_early: bool,
     alerts: VecDeque<Alert>,
     acks: Acks,
+    /// Something of the handshake has come that says that the peer goes on.
+    pub(crate) peer_is_alive: bool,
+    /// Whether a protected record of the peer has been opened.
+    pub(crate) peer_has_keys: bool,
     /// Whether the client's address is known to be its own.
     pub(crate) address_validated: bool,
     fingerprints: Option<Vec<Fingerprint>>,
@@ -116,6 +120,8 @@ impl Layer {
             keep_early: true,
             alerts: VecDeque::new(),
             acks: Acks::default(),
+            peer_is_alive: false,
+            peer_has_keys: false,
             address_validated,
             fingerprints: None,
             peer_certificate: None,
@@ -305,6 +311,7 @@ impl Layer {
         match epoch.open(record) {
             Ok(opened) => {
                 // Only who got our flight can have these keys.
+                self.peer_has_keys |= epoch.is_protected();
                 self.address_validated |= epoch.is_protected();
                 return Ok(Some(opened));
             }
@@ -355,6 +362,7 @@ impl Layer {
         } else {
             self.reassembly.push(epoch, header, fragment)
         };
+        self.peer_is_alive |= pushed != Push::Refused;
         match pushed {
             Push::Kept => true,
             Push::Old => {
@@ -446,10 +454,10 @@ impl Layer {
     }
 
     /// Takes the peer's chain of certificates and gives the key that its signatures are checked with.
-    pub(crate) fn set_peer_chain(&mut self, chain: &[Vec<u8>]) -> Result<PeerKey, Error> {
+    pub(crate) fn set_peer_chain(&mut self, chain: &[Bytes]) -> Result<PeerKey, Error> {
         let first = chain.first().ok_or(Error::BadCertificate)?;
         let key = PeerKey::from_certificate(first).ok_or(Error::BadCertificate)?;
-        self.peer_certificate = Some(Bytes::copy_from_slice(first));
+        self.peer_certificate = Some(first.clone());
         self.check_identity()?;
         Ok(key)
     }
@@ -490,5 +498,27 @@ impl Layer {
         self.settle(ProtocolVersion::Dtls12);
         self.flight.clear();
         self.clear_acks();
+    }
+}
+
+#[cfg(test)]
+impl Layer {
+    /// The alerts that wait to be sent.
+    pub(crate) fn pending_alerts(&self) -> Vec<Alert> {
+        self.alerts.iter().copied().collect()
+    }
+
+    /// As if so many records had been sent in this epoch.
+    pub(crate) fn pretend_sent(&mut self, records: u64) {
+        let number = self.send_epoch;
+        let epoch = self.write.iter_mut().find(|epoch| epoch.number() == number).unwrap();
+        epoch.pretend_sent(records);
+    }
+
+    /// A record of DTLS 1.3 whose unified header begins with `first`.
+    pub(crate) fn seal_with(&mut self, first: u8, data: &[u8]) -> BytesMut {
+        let number = self.send_epoch;
+        let epoch = self.write.iter_mut().find(|epoch| epoch.number() == number).unwrap();
+        epoch.seal_with(first, data)
     }
 }

@@ -16,6 +16,7 @@ pub mod inspect;
 mod layer;
 mod negotiation;
 mod offer;
+mod private_key;
 mod ranges;
 mod reassembly;
 mod record;

@@ -31,6 +31,12 @@ impl Handshake {
         }
     }
 
+    /// Whether we have sent a flight, and send it again until the peer answers.
+    pub(crate) fn expects_flight(&self) -> bool {
+        use v13::server::Server::SecondHello;
+        !matches!(self, Self::Idle | Self::Listening(_) | Self::Server13(SecondHello(_)))
+    }
+
     /// Begins, if we are the one who does; says whether it has just begun.
     pub(crate) fn start(&mut self, layer: &mut Layer) -> Result<bool, Error> {
         let begins = matches!(self, Self::Idle);

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 for_both_versions! {
     unprotected_messages_are_nothing_once_there_are_keys
     forged_alerts_and_garbage_do_not_end_a_handshake_or_a_session
+    forged_alerts_without_end_do_not_end_a_handshake
     a_flood_of_fragments_does_not_stop_the_peer
     every_datagram_replayed_delivers_nothing_twice
     data_nobody_polls_for_is_bounded
@@ -94,6 +95,40 @@ fn forged_alerts_and_garbage_do_not_end_a_handshake_or_a_session() {
     pair.check();
     assert!(pair.server.connection.stats().dropped_alerts >= 2);
     assert!(pair.server.connection.stats().dropped_forged >= 1);
+}
+
+/// An unprotected fatal alert is believed when nobody is heard of after it. Somebody who sends one every few milliseconds, over
+/// a path that loses a fifth, ends nothing: the peer is heard of.
+fn forged_alerts_without_end_do_not_end_a_handshake() {
+    let certificates = (common::certificate(), common::certificate());
+    let mut heard = 0;
+    for seed in 0..60 {
+        let mut rng = Rng::from_u64(seed);
+        let mut pair = Pair::new(
+            common::config_with(certificates.0.clone()),
+            common::config_with(certificates.1.clone()),
+            seed,
+        );
+        for step in 0..200 {
+            for role in [Role::Client, Role::Server] {
+                pair.inject(role, DELAY * step, record(21, 0, u64::from(step), &[2, 40]));
+            }
+        }
+        pair.run(
+            MINUTE,
+            |_, _, d| if rng.unit() < 0.2 { vec![] } else { delivered(d) },
+            Pair::both_connected,
+        );
+        assert!(
+            pair.both_connected(),
+            "seed {seed}: {:?} {:?}",
+            pair.client.failed,
+            pair.server.failed
+        );
+        heard += pair.client.connection.stats().dropped_alerts;
+        pair.check();
+    }
+    assert!(heard > 30);
 }
 
 /// Tickets, key updates and Finished in the clear, under every number that may be next.

@@ -1,17 +1,16 @@
 //! The messages between the hellos and application data, as DTLS 1.2 has them.
 
 use antiphon_sansio::Reader;
+use bytes::Bytes;
 
 use super::extensions::{numbers, put_list16};
 use super::{DecodeError, Decoded, end, put_u16, put_vec};
-
-/// Certificates of a chain that are kept. Only the first is ever looked at.
-const MAX_CHAIN: usize = 8;
+use crate::certificate::MAX_CHAIN;
 
 /// Certificate (RFC 5246 §7.4.2): a chain, end-entity first; a client without one sends none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateChain {
-    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) chain: Vec<Bytes>,
 }
 
 impl CertificateChain {
@@ -25,7 +24,7 @@ impl CertificateChain {
             if certificate.is_empty() || chain.len() == MAX_CHAIN {
                 return Err(DecodeError);
             }
-            chain.push(certificate.to_vec());
+            chain.push(Bytes::copy_from_slice(certificate));
         }
         Ok(Self { chain })
     }
@@ -170,6 +169,7 @@ mod tests {
             scheme: u16, signature in bytes(200), group: u16, public_key in bytes(200),
             types in bytes(5), schemes in prop::collection::vec(any::<u16>(), 0..20),
         ) {
+            let chain = chain.into_iter().map(Bytes::from).collect();
             let chain = CertificateChain { chain };
             prop_assert_eq!(CertificateChain::parse(&chain.write()), Ok(chain));
             let signed = Signed { scheme, signature };

@@ -1,12 +1,11 @@
 //! The messages whose form DTLS 1.3 has changed, or added.
 
 use antiphon_sansio::Reader;
+use bytes::Bytes;
 
 use super::extensions::{ExtensionType, Extensions};
 use super::{DecodeError, Decoded, end, put_u16, put_vec};
-
-/// Certificates of a chain that are kept. Only the first is ever looked at.
-const MAX_CHAIN: usize = 8;
+use crate::certificate::MAX_CHAIN;
 
 /// The random of a ServerHello that is a HelloRetryRequest (RFC 8446 §4.1.3): SHA-256 of "HelloRetryRequest".
 pub(crate) const HELLO_RETRY_REQUEST: [u8; 32] = [
@@ -21,7 +20,7 @@ pub(crate) const DOWNGRADE_SENTINEL: [u8; 8] = *b"DOWNGRD\x01";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CertificateChain13 {
     pub(crate) context: Vec<u8>,
-    pub(crate) chain: Vec<Vec<u8>>,
+    pub(crate) chain: Vec<Bytes>,
 }
 
 impl CertificateChain13 {
@@ -37,7 +36,7 @@ impl CertificateChain13 {
             if certificate.is_empty() || chain.len() == MAX_CHAIN {
                 return Err(DecodeError);
             }
-            chain.push(certificate.to_vec());
+            chain.push(Bytes::copy_from_slice(certificate));
         }
         Ok(Self { context, chain })
     }
@@ -131,6 +130,7 @@ mod tests {
             context in bytes(0, 9), chain in prop::collection::vec(bytes(1, 300), 0..MAX_CHAIN),
             schemes in prop::collection::vec(any::<u16>(), 0..20), empty: bool,
         ) {
+            let chain = chain.into_iter().map(Bytes::from).collect();
             let certificates = CertificateChain13 { context: context.clone(), chain };
             prop_assert_eq!(CertificateChain13::parse(&certificates.write()), Ok(certificates));
             let mut extensions = Extensions::default();

@@ -32,6 +32,7 @@ pub(crate) fn end(reader: &Reader<'_>) -> Decoded<()> {
 pub(crate) struct MessageType(pub(crate) u8);
 
 impl MessageType {
+    pub(crate) const HELLO_REQUEST: Self = Self(0);
     pub(crate) const CLIENT_HELLO: Self = Self(1);
     pub(crate) const SERVER_HELLO: Self = Self(2);
     pub(crate) const HELLO_VERIFY_REQUEST: Self = Self(3);

@@ -208,16 +208,12 @@ fn answer(
     (group, public_key, pre_master): (NamedGroup, Vec<u8>, Secret),
     request: Option<&CertificateRequest>,
 ) -> Result<Session, Error> {
-    let scheme = layer.config.certificate.key().scheme();
-    let acceptable = request.is_some_and(|request| request.schemes.contains(&scheme.code()));
+    let certificate = layer.config.certificate.clone();
+    let scheme = request.and_then(|request| certificate.scheme_for(ProtocolVersion::Dtls12, &request.schemes));
     layer.flight.begin(true);
     if request.is_some() {
         // A client that has nothing suitable says so with an empty chain (RFC 5246 §7.4.6).
-        let chain = if acceptable {
-            vec![layer.config.certificate.der().to_vec()]
-        } else {
-            Vec::new()
-        };
+        let chain = scheme.map_or_else(Vec::new, |_| certificate.chain().to_vec());
         layer.send(MessageType::CERTIFICATE, CertificateChain { chain }.write());
     }
     layer.send(
@@ -225,9 +221,9 @@ fn answer(
         ClientKeyExchange { public_key }.write(),
     );
     let session = Session::derive(layer, params, group, &pre_master);
-    if acceptable {
+    if let Some(scheme) = scheme {
         let mut body = Vec::new();
-        sign(layer, layer.transcript.bytes())?.write(&mut body);
+        sign(layer, scheme, layer.transcript.bytes())?.write(&mut body);
         layer.send(MessageType::CERTIFICATE_VERIFY, body);
     }
     let (ours, theirs) = session.protections(layer.config.provider, Role::Client)?;

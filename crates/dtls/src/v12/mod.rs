@@ -153,12 +153,12 @@ fn verify(provider: Provider, key: &PeerKey, message: &[u8], signed: &Signed) ->
         .map_err(|_| Error::BadSignature)
 }
 
-/// Signs with our certificate's key, whose scheme the peer has said it takes.
-fn sign(layer: &Layer, message: &[u8]) -> Result<Signed, Error> {
+/// Signs with our certificate's key, by a scheme that the peer takes.
+fn sign(layer: &Layer, scheme: SignatureScheme, message: &[u8]) -> Result<Signed, Error> {
     let key = layer.config.certificate.key();
-    let signature = key.sign(message).map_err(|_| Error::Crypto)?;
+    let signature = key.sign_with(scheme, message).map_err(|_| Error::Crypto)?;
     Ok(Signed {
-        scheme: key.scheme().code(),
+        scheme: scheme.code(),
         signature,
     })
 }

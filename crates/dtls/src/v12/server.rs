@@ -1,7 +1,7 @@
-use antiphon_crypto::{KeyExchange, NamedGroup, constant_time_eq};
+use antiphon_crypto::{KeyExchange, NamedGroup, SignatureScheme, constant_time_eq};
 
 use super::{EPOCH, Params, Session, sign, verify};
-use crate::certificate::{PeerKey, PublicKeyKind};
+use crate::certificate::PeerKey;
 use crate::config::{CipherSuite, ProtocolVersion, Role, SrtpProfile};
 use crate::error::Error;
 use crate::handshake::extensions::{ExtensionType, Extensions, UseSrtp};
@@ -47,14 +47,12 @@ impl Server {
         {
             return Err(Error::NoExtendedMasterSecret.into());
         }
-        let our_scheme = layer.config.certificate.key().scheme();
+        let certificate = &layer.config.certificate;
         let suite = *layer
             .config
             .cipher_suites
             .iter()
-            .filter(|suite| {
-                suite.version() == ProtocolVersion::Dtls12 && suite.takes_key(PublicKeyKind::of(our_scheme))
-            })
+            .filter(|suite| suite.version() == ProtocolVersion::Dtls12 && suite.takes_key(certificate.kind()))
             .find(|suite| hello.cipher_suites.contains(&suite.code()))
             .ok_or(Error::NoCommonParameters)?;
         // A client without supported_groups takes any (RFC 8422 §4).
@@ -66,9 +64,9 @@ impl Server {
         let group = groups(&layer.config, ProtocolVersion::Dtls12)
             .find(takes)
             .ok_or(Error::NoCommonParameters)?;
-        if !schemes.contains(&our_scheme.code()) {
-            return Err(Error::NoCommonParameters.into());
-        }
+        let scheme = certificate
+            .scheme_for(ProtocolVersion::Dtls12, &schemes)
+            .ok_or(Error::NoCommonParameters)?;
         let offered = srtp.map(|srtp| srtp.profiles).unwrap_or_default();
         let srtp = layer
             .config
@@ -97,7 +95,7 @@ impl Server {
             .provider
             .start_exchange(group, &mut layer.rng)
             .map_err(|_| Error::Crypto)?;
-        answer(layer, hello, params, exchange.as_ref())?;
+        answer(layer, hello, params, scheme, exchange.as_ref())?;
         Ok(Self::Certificate(params, exchange))
     }
 
@@ -169,7 +167,13 @@ impl Server {
 }
 
 /// Writes the server's flight, ServerHello to ServerHelloDone.
-fn answer(layer: &mut Layer, hello: &ClientHello, params: Params, exchange: &dyn KeyExchange) -> Result<(), Error> {
+fn answer(
+    layer: &mut Layer,
+    hello: &ClientHello,
+    params: Params,
+    scheme: SignatureScheme,
+    exchange: &dyn KeyExchange,
+) -> Result<(), Error> {
     layer.flight.begin(true);
     let server_hello = ServerHello {
         version: ProtocolVersion::Dtls12.code(),
@@ -180,7 +184,7 @@ fn answer(layer: &mut Layer, hello: &ClientHello, params: Params, exchange: &dyn
         extensions: extensions(hello, params.srtp),
     };
     layer.send(MessageType::SERVER_HELLO, server_hello.write());
-    let chain = vec![layer.config.certificate.der().to_vec()];
+    let chain = layer.config.certificate.chain().to_vec();
     layer.send(MessageType::CERTIFICATE, CertificateChain { chain }.write());
     let group = exchange.group().code();
     let public_key = exchange.public_key().to_vec();
@@ -188,7 +192,7 @@ fn answer(layer: &mut Layer, hello: &ClientHello, params: Params, exchange: &dyn
     signed.extend_from_slice(&params.client_random);
     signed.extend_from_slice(&params.server_random);
     signed.extend_from_slice(&ServerKeyExchange::params(group, &public_key));
-    let signed = sign(layer, &signed)?;
+    let signed = sign(layer, scheme, &signed)?;
     layer.send(
         MessageType::SERVER_KEY_EXCHANGE,
         ServerKeyExchange {

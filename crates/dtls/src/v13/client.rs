@@ -152,18 +152,14 @@ fn answer(layer: &mut Layer, session: Session, request: Option<&CertificateReque
     layer.clear_acks();
     let secrets = session.application(layer)?;
     if let Some(request) = request {
-        let scheme = layer.config.certificate.key().scheme();
-        let acceptable = request.schemes.contains(&scheme.code());
-        let chain = if acceptable {
-            vec![layer.config.certificate.der().to_vec()]
-        } else {
-            Vec::new()
-        };
+        let certificate = &layer.config.certificate;
+        let scheme = certificate.scheme_for(ProtocolVersion::Dtls13, &request.schemes);
+        let chain = scheme.map_or_else(Vec::new, |_| certificate.chain().to_vec());
         let context = request.context.clone();
         layer.send(MessageType::CERTIFICATE, CertificateChain13 { context, chain }.write());
-        if acceptable {
+        if let Some(scheme) = scheme {
             let mut body = Vec::new();
-            sign(layer, session.suite)?.write(&mut body);
+            sign(layer, session.suite, scheme)?.write(&mut body);
             layer.send(MessageType::CERTIFICATE_VERIFY, body);
         }
     }

@@ -9,7 +9,7 @@ pub(crate) mod traffic;
 
 use antiphon_crypto::{NamedGroup, Secret, SignatureScheme};
 
-use crate::certificate::{PeerKey, PublicKeyKind};
+use crate::certificate::{PeerKey, PublicKeyKind, is_pkcs1};
 use crate::config::{CipherSuite, ProtocolVersion, Role, SrtpProfile};
 use crate::error::Error;
 use crate::exporter::Exporter;
@@ -146,15 +146,15 @@ fn signed_content(signer: Role, transcript_hash: &[u8]) -> Vec<u8> {
     content
 }
 
-/// Signs the transcript so far.
-fn sign(layer: &Layer, suite: CipherSuite) -> Result<Signed, Error> {
+/// Signs the transcript so far, by a scheme that the peer takes.
+fn sign(layer: &Layer, suite: CipherSuite, scheme: SignatureScheme) -> Result<Signed, Error> {
     let hash = layer.transcript.hash(layer.config.provider, suite.hash());
     let key = layer.config.certificate.key();
     let signature = key
-        .sign(&signed_content(layer.role, hash.as_bytes()))
+        .sign_with(scheme, &signed_content(layer.role, hash.as_bytes()))
         .map_err(|_| Error::Crypto)?;
     Ok(Signed {
-        scheme: key.scheme().code(),
+        scheme: scheme.code(),
         signature,
     })
 }
@@ -167,7 +167,7 @@ fn verify(layer: &Layer, suite: CipherSuite, key: &PeerKey, signed: &Signed) -> 
         SignatureScheme::EcdsaSecp256r1Sha256 => key.kind == PublicKeyKind::Ecdsa && key.key.len() == 65,
         SignatureScheme::EcdsaSecp384r1Sha384 => key.kind == PublicKeyKind::Ecdsa && key.key.len() == 97,
         // PKCS #1 v1.5 is for certificates only.
-        SignatureScheme::RsaPkcs1Sha256 | SignatureScheme::RsaPkcs1Sha384 | SignatureScheme::RsaPkcs1Sha512 => false,
+        pkcs1 if is_pkcs1(pkcs1) => false,
         other => key.kind == PublicKeyKind::of(other),
     };
     if !fits {

@@ -1,4 +1,4 @@
-use antiphon_crypto::{NamedGroup, constant_time_eq};
+use antiphon_crypto::{NamedGroup, SignatureScheme, constant_time_eq};
 
 use super::key_schedule::ApplicationSecrets;
 use super::{APPLICATION_EPOCH, HANDSHAKE_EPOCH, Session, sign, verify};
@@ -36,6 +36,7 @@ pub(crate) struct Retry {
 /// What we have chosen from a ClientHello.
 struct Choice {
     suite: CipherSuite,
+    scheme: SignatureScheme,
     group: NamedGroup,
     /// The client's public value, if it sent one for that group.
     share: Option<Vec<u8>>,
@@ -127,9 +128,10 @@ fn choose(layer: &Layer, hello: &ClientHello) -> Result<Choice, Fault> {
         .filter(|suite| suite.version() == ProtocolVersion::Dtls13)
         .find(|suite| hello.cipher_suites.contains(&suite.code()))
         .ok_or(Error::NoCommonParameters)?;
-    if !schemes.contains(&config.certificate.key().scheme().code()) {
-        return Err(Error::NoCommonParameters.into());
-    }
+    let scheme = config
+        .certificate
+        .scheme_for(ProtocolVersion::Dtls13, &schemes)
+        .ok_or(Error::NoCommonParameters)?;
     let share_of = |group: NamedGroup| {
         shares
             .iter()
@@ -155,6 +157,7 @@ fn choose(layer: &Layer, hello: &ClientHello) -> Result<Choice, Fault> {
         .find(|profile| profiles.contains(&profile.code()));
     Ok(Choice {
         suite,
+        scheme,
         group,
         share: share_of(group),
         srtp,
@@ -256,7 +259,7 @@ fn answer(layer: &mut Layer, hello: &ClientHello, choice: &Choice, share: &[u8])
         schemes: offered_schemes().collect(),
     };
     layer.send(MessageType::CERTIFICATE_REQUEST, request.write());
-    let chain = vec![layer.config.certificate.der().to_vec()];
+    let chain = layer.config.certificate.chain().to_vec();
     layer.send(
         MessageType::CERTIFICATE,
         CertificateChain13 {
@@ -266,7 +269,7 @@ fn answer(layer: &mut Layer, hello: &ClientHello, choice: &Choice, share: &[u8])
         .write(),
     );
     let mut body = Vec::new();
-    sign(layer, choice.suite)?.write(&mut body);
+    sign(layer, choice.suite, choice.scheme)?.write(&mut body);
     layer.send(MessageType::CERTIFICATE_VERIFY, body);
     let finished = session.finished(layer, Role::Server)?;
     layer.send(MessageType::FINISHED, finished.as_bytes().to_vec());

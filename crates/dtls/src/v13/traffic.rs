@@ -71,6 +71,11 @@ impl Traffic {
         layer.send_unrecorded(MessageType::KEY_UPDATE, vec![u8::from(request)]);
     }
 
+    /// Whether our KeyUpdate waits to be acknowledged.
+    pub(crate) fn is_updating(&self) -> bool {
+        self.updating
+    }
+
     /// Renews keys long before they are worn out.
     pub(crate) fn update_if_worn(&mut self, layer: &mut Layer) {
         if layer.send_position().1 >= layer.config.records_per_key {

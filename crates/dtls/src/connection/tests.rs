@@ -1,0 +1,204 @@
+//! What takes a look inside, or messages that a well-behaved peer does not send.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::certificate::{Certificate, CertificateParams};
+use crate::config::Versions;
+use crate::epoch::MAX_SEALED_GCM;
+use crate::record::UnifiedHeader;
+use antiphon_crypto::HashAlgorithm;
+
+struct Pair {
+    now: Instant,
+    ends: [Connection; 2],
+    events: [Vec<Event>; 2],
+}
+
+const CLIENT: usize = 0;
+const SERVER: usize = 1;
+
+impl Pair {
+    #[allow(clippy::disallowed_methods)]
+    fn new(versions: Versions) -> Self {
+        let now = Instant::now();
+        let certificate = Arc::new(Certificate::generate(&CertificateParams::default()).unwrap());
+        let fingerprint = certificate.fingerprint(HashAlgorithm::Sha256);
+        let ends = [Role::Client, Role::Server].map(|role| {
+            let mut config = Config::new(certificate.clone());
+            config.versions = versions;
+            let rng = Rng::from_u64(1).fork(&format!("{role:?}"));
+            let mut connection = Connection::new(config, role, now, rng);
+            connection.set_remote_fingerprints(now, vec![fingerprint.clone()]);
+            connection
+        });
+        Self {
+            now,
+            ends,
+            events: [vec![], vec![]],
+        }
+    }
+
+    fn connected(versions: Versions) -> Self {
+        let mut pair = Self::new(versions);
+        pair.run();
+        for events in &mut pair.events {
+            assert!(matches!(events.as_slice(), [Event::Connected(_)]), "{events:?}");
+            events.clear();
+        }
+        pair
+    }
+
+    /// Carries datagrams to and fro until there are no more.
+    fn run(&mut self) {
+        let mut out = TransmitBuf::new(2048, 2048);
+        let mut quiet = 0;
+        while quiet < 2 {
+            quiet += 1;
+            for from in [CLIENT, SERVER] {
+                while self.ends[from].poll_transmit(self.now, &mut out) {
+                    quiet = 0;
+                    let range = out.finish();
+                    self.ends[1 - from].handle_datagram(self.now, BytesMut::from(out.bytes(range)));
+                    out.clear();
+                }
+                while let Some(event) = self.ends[from].poll_event() {
+                    self.events[from].push(event);
+                }
+            }
+        }
+    }
+
+    fn seal(&mut self, from: usize, data: &[u8]) -> Result<BytesMut, Error> {
+        let mut out = TransmitBuf::new(2048, 2048);
+        let (front, back) = self.ends[from].overhead();
+        out.begin(front, back);
+        out.put_slice(data);
+        self.ends[from].seal(&mut out)?;
+        let range = out.finish();
+        Ok(BytesMut::from(out.bytes(range)))
+    }
+
+    fn data_passes(&mut self) {
+        for from in [CLIENT, SERVER] {
+            let record = self.seal(from, b"still there").unwrap();
+            self.ends[1 - from].handle_datagram(self.now, record);
+            let event = self.ends[1 - from].poll_event();
+            assert!(matches!(event, Some(Event::ApplicationData(data)) if data[..] == *b"still there"));
+        }
+    }
+}
+
+#[test]
+fn renegotiation_is_refused_and_the_session_goes_on() {
+    for asking in [CLIENT, SERVER] {
+        let mut pair = Pair::connected(Versions::Dtls12);
+        let kind = if asking == CLIENT {
+            MessageType::CLIENT_HELLO
+        } else {
+            MessageType::HELLO_REQUEST
+        };
+        let layer = &mut pair.ends[asking].layer;
+        layer.flight.begin(false);
+        layer.send_unrecorded(kind, Vec::new());
+        let mut out = TransmitBuf::new(2048, 2048);
+        assert!(pair.ends[asking].poll_transmit(pair.now, &mut out));
+        let range = out.finish();
+        pair.ends[1 - asking].handle_datagram(pair.now, BytesMut::from(out.bytes(range)));
+        assert_eq!(
+            pair.ends[1 - asking].layer.pending_alerts(),
+            [Alert::warning(AlertDescription::NO_RENEGOTIATION)]
+        );
+        pair.run();
+        assert!(pair.events.iter().all(Vec::is_empty), "{:?}", pair.events);
+        pair.data_passes();
+    }
+}
+
+/// RFC 9325 §4.4, RFC 9147 §4.5.3: rather no session than one whose key has done too much.
+#[test]
+fn a_worn_key_that_cannot_be_renewed_closes_the_connection() {
+    for versions in [Versions::Dtls12, Versions::Dtls13] {
+        let mut pair = Pair::connected(versions);
+        pair.ends[CLIENT].layer.pretend_sent(MAX_SEALED_GCM - 18);
+        assert!(pair.seal(CLIENT, b"the last but one").is_ok());
+        assert!(pair.seal(CLIENT, b"the last").is_ok());
+        assert_eq!(pair.seal(CLIENT, b"one too many").err(), Some(Error::Exhausted));
+        assert_eq!(pair.seal(CLIENT, b"after the end").err(), Some(Error::NotConnected));
+        pair.run();
+        assert!(matches!(
+            pair.events[CLIENT].as_slice(),
+            [Event::Failed(Error::Exhausted)]
+        ));
+        // The short numbers of 1.3 cannot be completed after such a leap.
+        assert!(
+            versions == Versions::Dtls13
+                || matches!(
+                    pair.events[SERVER].as_slice(),
+                    [Event::Failed(Error::PeerAlert(AlertDescription::INTERNAL_ERROR))]
+                ),
+            "{:?}",
+            pair.events[SERVER]
+        );
+    }
+}
+
+/// A path that is dead for minutes: the renewal of keys is asked for until somebody hears it.
+#[test]
+fn a_key_update_outlives_any_outage() {
+    let mut pair = Pair::connected(Versions::Dtls13);
+    pair.ends[CLIENT].update_keys().unwrap();
+    let mut out = TransmitBuf::new(2048, 2048);
+    for _ in 0..100 {
+        while pair.ends[CLIENT].poll_transmit(pair.now, &mut out) {
+            out.finish();
+            out.clear();
+        }
+        pair.now = pair.ends[CLIENT].poll_timeout().expect("it goes on");
+        pair.ends[CLIENT].handle_timeout(pair.now);
+    }
+    pair.run();
+    assert_eq!(pair.ends[CLIENT].poll_timeout(), None);
+    assert_eq!(pair.ends[CLIENT].layer.send_position().0, 4);
+    pair.data_passes();
+}
+
+/// RFC 9147 §4: every form of the unified header that may come, and the one that may not.
+#[test]
+fn unified_headers_of_every_form() {
+    for short_number in [false, true] {
+        for with_length in [false, true] {
+            for with_connection_id in [false, true] {
+                let mut pair = Pair::connected(Versions::Dtls13);
+                let mut first = 0b0010_0000 | 3;
+                first |= if with_connection_id { 0b1_0000 } else { 0 };
+                first |= if short_number { 0 } else { 0b1000 };
+                first |= if with_length { 0b100 } else { 0 };
+                let record = pair.ends[CLIENT].layer.seal_with(first, b"any form");
+                if with_length && !with_connection_id {
+                    // Another record may follow in the datagram.
+                    let mut both = record.clone();
+                    both.extend_from_slice(&pair.seal(CLIENT, b"the next").unwrap());
+                    pair.ends[SERVER].handle_datagram(pair.now, both);
+                } else {
+                    pair.ends[SERVER].handle_datagram(pair.now, record);
+                }
+                let mut data = Vec::new();
+                while let Some(Event::ApplicationData(bytes)) = pair.ends[SERVER].poll_event() {
+                    data.push(bytes.to_vec());
+                }
+                let form = format!("{first:08b}");
+                match (with_connection_id, with_length) {
+                    (true, _) => {
+                        assert_eq!(data, [b""; 0], "{form}");
+                        assert_eq!(pair.ends[SERVER].stats().dropped_malformed, 1, "{form}");
+                    }
+                    (false, true) => assert_eq!(data, [b"any form", b"the next"], "{form}"),
+                    (false, false) => assert_eq!(data, [b"any form"], "{form}"),
+                }
+                pair.data_passes();
+            }
+        }
+    }
+    assert_eq!(UnifiedHeader::bytes(3, 0x1234, 0x100), [0x2f, 0x12, 0x34, 1, 0]);
+}
