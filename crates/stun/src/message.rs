@@ -425,6 +425,14 @@ impl<'a> Message<'a> {
         self.xor(AttributeType::XOR_RELAYED_ADDRESS)
     }
 
+    /// Every XOR-RELAYED-ADDRESS, for an allocation of both families (RFC 8656 §7.3); `None` for a malformed one.
+    pub fn xor_relayed_addresses(&self) -> impl Iterator<Item = Option<SocketAddr>> + 'a {
+        let id = self.transaction_id();
+        self.attributes()
+            .filter(|a| a.kind == AttributeType::XOR_RELAYED_ADDRESS)
+            .map(move |a| parse_xor_address(a.value, id))
+    }
+
     /// The first XOR-PEER-ADDRESS.
     pub fn xor_peer_address(&self) -> Option<SocketAddr> {
         self.xor(AttributeType::XOR_PEER_ADDRESS)

@@ -7,14 +7,15 @@ use std::time::{Duration, Instant};
 
 use antiphon_sansio::{BytesMut, Rng, TransmitBuf};
 use antiphon_stun::{
-    AddressFamily, AttributeType, Check, Class, Key, Message, MessageBuilder, Method, Retransmission, Step,
-    Transaction, TransactionId, is_stun,
+    AddressFamily, AttributeType, Check, Class, Message, MessageBuilder, Method, Retransmission, Step, Transaction,
+    TransactionId, is_stun,
 };
 use bytes::Buf;
 use zeroize::Zeroizing;
 
 use crate::channel_data::{CHANNEL_HEADER_LEN, channel_header, parse_channel_data};
 use crate::error::AllocationError;
+use crate::login::Login;
 
 /// The most peers' addresses with a permission.
 pub const MAX_PERMISSIONS: usize = 128;
@@ -43,6 +44,10 @@ pub struct ClientConfig {
     pub password: Zeroizing<String>,
     /// The family of the relayed address; IPv4 if `None` (RFC 8656 §7.1).
     pub family: Option<AddressFamily>,
+    /// Whether an IPv6 address is wanted besides, with `family: None`. Servers without one give what they have.
+    pub additional_ipv6: bool,
+    /// Whether the server is reached over TCP or TLS: nothing is sent twice, and ChannelData is padded.
+    pub over_stream: bool,
     /// Retransmission of requests over UDP.
     pub retransmission: Retransmission,
 }
@@ -54,11 +59,31 @@ impl ClientConfig {
             username: username.into(),
             password: Zeroizing::new(password.into()),
             family: None,
+            additional_ipv6: false,
+            over_stream: false,
             retransmission: Retransmission {
                 max_requests: 5,
                 last_wait: 4,
                 ..Retransmission::default()
             },
+        }
+    }
+}
+
+impl ClientConfig {
+    /// The same over TCP or TLS, where one request is waited for as long as over UDP all its repetitions (RFC 8489 §6.2.2).
+    pub fn over_stream(self) -> Self {
+        let total = self.retransmission.total();
+        let rto = self.retransmission.rto.max(Duration::from_millis(1));
+        let waits = total.as_millis().div_ceil(rto.as_millis());
+        Self {
+            over_stream: true,
+            retransmission: Retransmission {
+                max_requests: 1,
+                last_wait: u32::try_from(waits).unwrap_or(u32::MAX).max(1),
+                ..self.retransmission
+            },
+            ..self
         }
     }
 }
@@ -75,7 +100,7 @@ impl fmt::Debug for ClientConfig {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// The allocation is there.
+    /// The allocation is there. One with addresses of both families reports each.
     Allocated {
         /// The address that relays for us.
         relayed: SocketAddr,
@@ -84,6 +109,14 @@ pub enum ClientEvent {
     },
     /// There is no allocation, and there will be none.
     Failed(AllocationError),
+    /// There is no allocation: the server wants us to ask another one (RFC 8489 §10), over the same transport, with the same
+    /// credentials. The owner watches out for loops.
+    Redirected {
+        /// Where the other server is.
+        server: SocketAddr,
+        /// The name to verify its certificate against; without one, the name of the first.
+        domain: Option<String>,
+    },
     /// The server will not relay to this peer.
     PermissionDenied(IpAddr),
 }
@@ -156,9 +189,7 @@ pub struct Client {
     config: ClientConfig,
     rng: Rng,
     state: State,
-    realm: String,
-    nonce: Vec<u8>,
-    key: Option<Key>,
+    login: Login,
     requests: VecDeque<Request>,
     permissions: Vec<Permission>,
     channels: Vec<Channel>,
@@ -183,12 +214,10 @@ impl Client {
     /// Asks for an allocation at the next [`poll_transmit`](Self::poll_transmit).
     pub fn new(config: ClientConfig, _now: Instant, rng: Rng) -> Self {
         Self {
+            login: Login::new(&config.username, &config.password),
             config,
             rng,
             state: State::Allocating,
-            realm: String::new(),
-            nonce: Vec::new(),
-            key: None,
             requests: VecDeque::from([Request::new(Kind::Allocate)]),
             permissions: Vec::new(),
             channels: Vec::new(),
@@ -254,7 +283,7 @@ impl Client {
     /// The room that [`wrap`](Self::wrap) needs in front of and behind a datagram to this peer.
     pub fn room(&self, peer: SocketAddr) -> (usize, usize) {
         if self.channel_to(peer).is_some() {
-            return (CHANNEL_HEADER_LEN, 0);
+            return (CHANNEL_HEADER_LEN, if self.config.over_stream { 3 } else { 0 });
         }
         // Header, XOR-PEER-ADDRESS, header of DATA; padding.
         let address = if peer.is_ipv4() { 12 } else { 24 };
@@ -267,6 +296,10 @@ impl Client {
         if let Some(channel) = self.channel_to(peer) {
             let header = channel_header(channel.number, len);
             out.prepend(CHANNEL_HEADER_LEN).copy_from_slice(&header);
+            // RFC 8656 §12.5: over a stream it is padded to four bytes, over UDP it need not be.
+            if self.config.over_stream {
+                out.append(&[0; 3][..len.next_multiple_of(4) - len]);
+            }
             return;
         }
         let (front, _) = self.room(peer);
@@ -326,7 +359,7 @@ impl Client {
         };
         // A success that is not signed with our key was not sent by who knows the password. Errors that ask for credentials
         // cannot be signed (RFC 8489 §9.2.5).
-        let signed = self.key.as_ref().map(|key| message.check_integrity(key));
+        let signed = self.login.check(message);
         match message.class() {
             Class::Success if signed.is_none_or(Check::is_valid) => {
                 if let Some(request) = self.requests.remove(index) {
@@ -362,6 +395,11 @@ impl Client {
                 self.relayed = Some(relayed);
                 self.schedule_refresh(now, message.lifetime());
                 self.events.push_back(ClientEvent::Allocated { relayed, mapped });
+                // RFC 8656 §7.3: one address of each family at most.
+                let other = |addr: &SocketAddr| addr.is_ipv4() != relayed.is_ipv4();
+                if let Some(relayed) = message.xor_relayed_addresses().flatten().find(other) {
+                    self.events.push_back(ClientEvent::Allocated { relayed, mapped });
+                }
             }
             Kind::Refresh { seconds: 0 } => self.state = State::Ended,
             Kind::Refresh { .. } => self.schedule_refresh(now, message.lifetime()),
@@ -387,29 +425,45 @@ impl Client {
 
     fn refused(&mut self, mut request: Request, code: u16, reason: &str, message: &Message<'_>) {
         request.tries += 1;
-        let challenge = (message.realm(), message.nonce());
         let may_retry = request.tries < MAX_AUTH_TRIES;
-        match (code, challenge) {
-            // RFC 8489 §9.2.5: no credentials yet.
-            (401, (Some(realm), Some(nonce))) if self.key.is_none() && may_retry => {
-                self.realm = realm.to_owned();
-                self.nonce = nonce.to_vec();
-                self.key = Some(Key::long_term(&self.config.username, realm, &self.config.password));
-                self.retry(request);
+        let error = AllocationError::Refused {
+            code,
+            reason: reason.to_owned(),
+        };
+        match code {
+            // RFC 8489 §9.2.5: no credentials yet, or those of another realm; and a stale nonce.
+            401 if may_retry
+                && (!self.login.is_challenged()
+                    || message.realm().is_some_and(|realm| realm != self.login.realm())) =>
+            {
+                self.authenticate(request, error, message);
             }
-            // Stale nonce.
-            (438, (_, Some(nonce))) if may_retry => {
-                self.nonce = nonce.to_vec();
-                self.retry(request);
-            }
-            _ => self.gave_up(
-                request.kind,
-                AllocationError::Refused {
-                    code,
-                    reason: reason.to_owned(),
-                },
-            ),
+            438 if may_retry => self.authenticate(request, error, message),
+            300 if request.kind == Kind::Allocate => self.redirected(error, message),
+            _ => self.gave_up(request.kind, error),
         }
+    }
+
+    fn authenticate(&mut self, request: Request, refusal: AllocationError, message: &Message<'_>) {
+        match self.login.accept(message) {
+            Ok(true) => self.retry(request),
+            Ok(false) => self.gave_up(request.kind, refusal),
+            Err(error) => self.gave_up(request.kind, error),
+        }
+    }
+
+    fn redirected(&mut self, refusal: AllocationError, message: &Message<'_>) {
+        let Some(server) = message.alternate_server() else {
+            self.fail(refusal);
+            return;
+        };
+        let domain = message
+            .get(AttributeType::ALTERNATE_DOMAIN)
+            .and_then(|name| std::str::from_utf8(name).ok())
+            .filter(|name| !name.is_empty() && name.len() <= 255)
+            .map(str::to_owned);
+        self.end();
+        self.events.push_back(ClientEvent::Redirected { server, domain });
     }
 
     fn retry(&mut self, request: Request) {
@@ -438,14 +492,18 @@ impl Client {
 
     fn fail(&mut self, error: AllocationError) {
         if self.state != State::Ended {
-            self.state = State::Ended;
-            self.requests.clear();
-            self.permissions.clear();
-            self.channels.clear();
-            self.refresh_at = None;
-            self.relayed = None;
+            self.end();
             self.events.push_back(ClientEvent::Failed(error));
         }
+    }
+
+    fn end(&mut self) {
+        self.state = State::Ended;
+        self.requests.clear();
+        self.permissions.clear();
+        self.channels.clear();
+        self.refresh_at = None;
+        self.relayed = None;
     }
 
     /// Time went on.
@@ -551,6 +609,12 @@ impl Client {
                 builder.requested_transport(UDP);
                 if let Some(family) = self.config.family {
                     builder.requested_address_family(family);
+                } else if self.config.additional_ipv6 {
+                    // RFC 8656 §18.11: IPv6 is the only one that may be asked for besides.
+                    builder.put(
+                        AttributeType::ADDITIONAL_ADDRESS_FAMILY,
+                        &[AddressFamily::V6.number(), 0, 0, 0],
+                    );
                 }
             }
             Kind::Refresh { seconds } => {
@@ -567,13 +631,7 @@ impl Client {
                 builder.xor_address(AttributeType::XOR_PEER_ADDRESS, peer);
             }
         }
-        if let Some(key) = &self.key {
-            builder
-                .username(&self.config.username)
-                .realm(&self.realm)
-                .nonce(&self.nonce)
-                .integrity(key);
-        }
+        self.login.sign(&mut builder);
         builder.fingerprint();
         builder.finish().ok()
     }
@@ -593,6 +651,15 @@ impl Client {
                 self.permissions.clear();
                 self.channels.clear();
                 self.refresh_at = None;
+                self.requests.push_back(Request::new(Kind::Refresh { seconds: 0 }));
+            }
+            // An Allocate that the server may have granted by now is on its way: the release goes right behind it.
+            State::Allocating
+                if self.login.is_challenged() && self.requests.iter().any(|r| r.transaction.is_some()) =>
+            {
+                self.requests.clear();
+                self.permissions.clear();
+                self.state = State::Closing;
                 self.requests.push_back(Request::new(Kind::Refresh { seconds: 0 }));
             }
             State::Allocating => {

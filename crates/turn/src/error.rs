@@ -15,6 +15,10 @@ pub enum AllocationError {
     /// No answer came.
     #[error("the TURN server did not answer")]
     TimedOut,
+    /// The server's nonce announces password algorithms and its answer names none: somebody on the way wants us to use a
+    /// weaker one (RFC 8489 §9.2.5).
+    #[error("the TURN server's password algorithms were taken out of its answer")]
+    BidDown,
     /// The answer lacks what it must have.
     #[error("the TURN server's answer is malformed")]
     Malformed,

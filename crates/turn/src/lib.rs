@@ -5,6 +5,7 @@ mod allocation;
 mod channel_data;
 mod client;
 mod error;
+mod login;
 mod nonce;
 mod policy;
 mod server;
