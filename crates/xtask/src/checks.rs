@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::report::Report;
+use crate::setup::apt;
 use crate::shell::{cargo, root, run, tail};
 
 /// A file longer than this is not read in one sitting.
@@ -104,7 +105,7 @@ fn forbidden_packages() -> Result<Vec<String>, String> {
 }
 
 /// `N tests in M binaries` from what `cargo test` printed.
-fn count_tests(text: &str) -> String {
+pub(crate) fn count_tests(text: &str) -> String {
     let (mut tests, mut binaries) = (0, 0);
     for line in text.lines() {
         let Some(rest) = line.strip_prefix("test result: ok. ") else {
@@ -215,4 +216,32 @@ pub(crate) fn cycles(report: &mut Report) {
                 .to_owned()
         },
     );
+}
+
+/// OpenSSL as client and as server.
+pub(crate) fn openssl(report: &mut Report) {
+    println!("OpenSSL");
+    if let Err(why) = apt(&[("openssl", "openssl")]) {
+        return report.fail("install openssl", &why);
+    }
+    let example = [
+        "run",
+        "--quiet",
+        "--package",
+        "antiphon-dtls",
+        "--example",
+        "openssl_peer",
+    ];
+    match run("DTLS 1.2 with OpenSSL", &mut cargo(&example)) {
+        Ok(output) => {
+            let table: Vec<&str> = output.text.lines().filter(|line| line.starts_with('|')).collect();
+            println!("\n{}\n", table.join("\n"));
+            let sum = output.text.lines().find(|line| line.ends_with("cases passed"));
+            match sum {
+                Some(sum) if output.success => report.pass("DTLS 1.2 with OpenSSL", sum, output.took),
+                _ => report.fail("DTLS 1.2 with OpenSSL", &tail(&output.text, 40)),
+            }
+        }
+        Err(why) => report.fail("DTLS 1.2 with OpenSSL", &why),
+    }
 }

@@ -1,8 +1,7 @@
 //! Real browsers and foreign stacks against `antiphon serve`.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -10,7 +9,11 @@ use serde::Deserialize;
 
 use crate::report::Report;
 use crate::setup::{Peers, peers};
-use crate::shell::{Output, cargo, root, run as run_command, tail, work_dir};
+use crate::shell::{Output, Service, cargo, root, run as run_command, run_within, tail, work_dir};
+
+/// How long a server may take to say its address, and a script to end: bounds for a busy machine.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+const SCRIPT_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// One measurement, as the scripts under `conformance/live` print it: a line of JSON.
 #[derive(Deserialize)]
@@ -37,63 +40,49 @@ const ROWS: [(&str, &str); 8] = [
 const COLUMNS: [&str; 3] = ["video", "audio", "data"];
 
 /// A running `antiphon serve`, ended when dropped.
-struct Server {
-    child: Child,
+pub(crate) struct Server {
+    _service: Service,
     /// `http://127.0.0.1:PORT`
-    url: String,
+    pub(crate) url: String,
 }
 
 impl Server {
-    /// Starts the release build on a free port and waits until it says its address.
-    fn start() -> Result<Self, String> {
-        let built = run_command(
-            "build antiphon",
-            &mut cargo(&["build", "--release", "--package", "antiphon-cli"]),
-        )?;
-        if !built.success {
-            return Err(format!("cannot build antiphon:\n{}", tail(&built.text, 40)));
-        }
-        let program = work_dir().parent().expect("inside target").join("release/antiphon");
-        let log = std::fs::File::create(work_dir().join("logs/serve.log")).map_err(|e| e.to_string())?;
-        let mut child = Command::new(program)
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .current_dir(root())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .map_err(|e| format!("cannot start antiphon serve: {e}"))?;
-        let stdout = child.stdout.take().expect("it is piped");
+    /// Starts the release build on a free port, with these flags of `serve`, and waits until it says its address.
+    pub(crate) fn start(flags: &[&str]) -> Result<Self, String> {
+        let mut command = antiphon()?;
+        command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
         let (found, address) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(start) = line.find("http://") {
-                    let url: String = line[start..].chars().take_while(|c| !c.is_whitespace()).collect();
-                    let _ = found.send(url.trim_end_matches('/').to_owned());
-                }
+        let service = Service::start("antiphon serve", &mut command, move |line| {
+            if let Some(start) = line.find("http") {
+                let url: String = line[start..].chars().take_while(|c| !c.is_whitespace()).collect();
+                let _ = found.send(url.trim_end_matches('/').to_owned());
             }
-        });
-        match address.recv_timeout(Duration::from_secs(20)) {
-            Ok(url) => Ok(Self { child, url }),
-            Err(_) => {
-                let _ = child.kill();
-                Err("antiphon serve did not print its address within 20 s".to_owned())
-            }
+        })?;
+        match address.recv_timeout(START_PATIENCE) {
+            Ok(url) => Ok(Self { _service: service, url }),
+            Err(_) => Err("antiphon serve did not print its address".to_owned()),
         }
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// The release build of `antiphon`, up to date.
+pub(crate) fn antiphon() -> Result<Command, String> {
+    let built = run_command(
+        "build antiphon",
+        &mut cargo(&["build", "--release", "--package", "antiphon-cli"]),
+    )?;
+    if !built.success {
+        return Err(format!("cannot build antiphon:\n{}", tail(&built.text, 40)));
     }
+    let mut command = Command::new(work_dir().parent().expect("inside target").join("release/antiphon"));
+    command.current_dir(root());
+    Ok(command)
 }
 
 /// Runs all foreign peers and prints the table.
 pub(crate) fn run(report: &mut Report) {
     println!("live peers");
-    let (peers, server) = match peers().and_then(|peers| Ok((peers, Server::start()?))) {
+    let (peers, server) = match peers().and_then(|peers| Ok((peers, Server::start(&[])?))) {
         Ok(both) => both,
         Err(why) => return report.fail("set up the live tests", &why),
     };
@@ -117,7 +106,7 @@ pub(crate) fn run(report: &mut Report) {
         ("hostile signalling", node(&peers, "hostile.mjs", &[&server.url])),
     ];
     for (what, mut command) in scripts {
-        match run_command(what, &mut command) {
+        match run_within(SCRIPT_PATIENCE, what, &mut command) {
             Ok(output) => take_cells(report, what, &output, &mut cells),
             Err(why) => report.fail(what, &why),
         }
@@ -180,7 +169,7 @@ fn print_table(cells: &BTreeMap<(String, String, String), Cell>) {
 /// Takes the README's picture.
 pub(crate) fn picture() -> Result<(), String> {
     let peers = peers()?;
-    let server = Server::start()?;
+    let server = Server::start(&[])?;
     let file = root().join("docs/page.png");
     let output = run_picture(&peers, &server.url, &file.display().to_string())?;
     if output.success {

@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod fuzz;
 mod live;
+mod miri;
 mod report;
 mod rfc;
 mod setup;
@@ -10,7 +12,7 @@ mod shell;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use report::Report;
 
@@ -38,6 +40,8 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Fuzzes one target, or all: with cargo-fuzz and the nightly compiler where they are, else on the stable one.
+    Fuzz(fuzz::FuzzArgs),
     /// Takes the picture of the page for the README, with a headless Chromium.
     Picture,
 }
@@ -51,27 +55,41 @@ pub(crate) enum Part {
     Hermetic,
     /// Each crate's tests with only that crate selected, so that its features and dependencies suffice.
     Alone,
+    /// The codecs' tests under Miri; installs the component where the toolchain allows, else says so.
+    Miri,
+    /// A short run of every fuzz target over changed corpus files and noise, on the stable compiler.
+    Fuzz,
     /// The examples that end by themselves.
     Examples,
     /// 10 000 connect and close cycles of two in-process peers; resident memory must stay flat.
     Cycles,
+    /// Handshakes with the system's OpenSSL in both roles: every suite, every kind of certificate.
+    Openssl,
     /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
     Live,
 }
 
-const EVERY_PART: [Part; 6] = [
-    Part::Lint,
-    Part::Hermetic,
-    Part::Alone,
-    Part::Examples,
-    Part::Cycles,
-    Part::Live,
-];
+impl Part {
+    fn run(self, report: &mut Report) {
+        match self {
+            Self::Lint => checks::lint(report),
+            Self::Hermetic => checks::hermetic(report),
+            Self::Alone => checks::alone(report),
+            Self::Miri => miri::run_all(report),
+            Self::Fuzz => fuzz::part(report),
+            Self::Examples => checks::examples(report),
+            Self::Cycles => checks::cycles(report),
+            Self::Openssl => checks::openssl(report),
+            Self::Live => live::run(report),
+        }
+    }
+}
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Test { only } => test(&only),
         Chore::Rfc { check } => rfc::run(check),
+        Chore::Fuzz(args) => fuzz::run_targets(&args),
         Chore::Picture => live::picture(),
     };
     match outcome {
@@ -84,17 +102,12 @@ fn main() -> ExitCode {
 }
 
 fn test(only: &[Part]) -> Result<(), String> {
-    let parts = if only.is_empty() { &EVERY_PART } else { only };
+    let parts = if only.is_empty() { Part::value_variants() } else { only };
     let mut report = Report::default();
     for part in parts {
-        match part {
-            Part::Lint => checks::lint(&mut report),
-            Part::Hermetic => checks::hermetic(&mut report),
-            Part::Alone => checks::alone(&mut report),
-            Part::Examples => checks::examples(&mut report),
-            Part::Cycles => checks::cycles(&mut report),
-            Part::Live => live::run(&mut report),
-        }
+        let name = part.to_possible_value().map(|value| value.get_name().to_owned());
+        report.part(&name.unwrap_or_default());
+        part.run(&mut report);
     }
     report.close()
 }

@@ -1,15 +1,22 @@
 //! What was tried and what came of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Collects outcomes; prints each as it comes, and the sum at the end.
 #[derive(Default)]
 pub(crate) struct Report {
     passed: usize,
     failed: Vec<String>,
+    unavailable: Vec<String>,
+    parts: Vec<(String, Instant)>,
 }
 
 impl Report {
+    /// The steps from here on belong to the part of that name.
+    pub(crate) fn part(&mut self, name: &str) {
+        self.parts.push((name.to_owned(), Instant::now()));
+    }
+
     /// A step held.
     pub(crate) fn pass(&mut self, what: &str, detail: &str, took: Duration) {
         self.passed += 1;
@@ -30,9 +37,24 @@ impl Report {
         self.failed.push(what.to_owned());
     }
 
+    /// A step could not be tried, and nobody promised that it can be everywhere.
+    pub(crate) fn unavailable(&mut self, what: &str, why: &str) {
+        println!("  n/a   {what}: not available: {}", why.trim());
+        self.unavailable.push(what.to_owned());
+    }
+
     /// Prints the sum; an error if anything failed.
     pub(crate) fn close(self) -> Result<(), String> {
-        println!("\n{} passed, {} failed", self.passed, self.failed.len());
+        let ends = self.parts.iter().skip(1).map(|(_, began)| *began);
+        println!();
+        for ((name, began), end) in self.parts.iter().zip(ends.chain([Instant::now()])) {
+            println!("{name:>10} {:4.0} s", (end - *began).as_secs_f64());
+        }
+        let unavailable = match self.unavailable.len() {
+            0 => String::new(),
+            n => format!(", {n} not available: {}", self.unavailable.join(", ")),
+        };
+        println!("\n{} passed, {} failed{unavailable}", self.passed, self.failed.len());
         if self.failed.is_empty() {
             Ok(())
         } else {

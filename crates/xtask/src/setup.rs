@@ -31,7 +31,7 @@ fn on_path(program: &str) -> bool {
 }
 
 /// Debian packages for programs that are not there yet.
-fn apt(programs: &[(&str, &str)]) -> Result<(), String> {
+pub(crate) fn apt(programs: &[(&str, &str)]) -> Result<(), String> {
     let missing: Vec<&str> = programs
         .iter()
         .filter(|(program, _)| !on_path(program))

@@ -1,0 +1,85 @@
+//! The codecs under Miri: undefined behaviour and arithmetic that only some machines forgive, in ours and in the crates below.
+
+use std::process::Command;
+use std::time::Duration;
+
+use crate::report::Report;
+use crate::shell::{run, run_within, tail, work_dir};
+
+/// One crate takes this long at most: an interpreter is hundreds of times slower than the machine.
+const LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// A package, and what of it: arguments of `cargo test`. Nothing here reaches assembly (ring), which Miri cannot run.
+const CODECS: [(&str, &[&str]); 6] = [
+    ("antiphon-sansio", &["--lib"]),
+    ("antiphon-sdp", &["--test", "grammar"]),
+    ("antiphon-stun", &["--tests"]),
+    ("antiphon-rtp", &["--lib", "--test", "roundtrip"]),
+    (
+        "antiphon-sctp",
+        &["--lib", "--", "chunk", "packet", "data_tracker", "inspect"],
+    ),
+    (
+        "antiphon-dtls",
+        &[
+            "--lib",
+            "--",
+            "record",
+            "handshake",
+            "ack",
+            "alert",
+            "ranges",
+            "reassembly",
+            "replay",
+        ],
+    ),
+];
+
+/// Runs them, if Miri can be had.
+pub(crate) fn run_all(report: &mut Report) {
+    println!("Miri");
+    if let Err(why) = component() {
+        return report.unavailable("Miri", &why);
+    }
+    for (package, what) in CODECS {
+        let mut command = Command::new("cargo");
+        command
+            .args(["+nightly", "miri", "test", "--package", package, "--target-dir"])
+            .arg(work_dir().join("miri"))
+            .args(what)
+            // Proptest looks for its regressions file; and what a machine does in a second takes an interpreter minutes.
+            .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+            .env("PROPTEST_CASES", "8")
+            .env_remove("RUSTUP_TOOLCHAIN")
+            .env_remove("CARGO");
+        match run_within(LIMIT, &format!("miri {package}"), &mut command) {
+            Ok(output) if output.success => {
+                report.pass(package, &crate::checks::count_tests(&output.text), output.took)
+            }
+            Ok(output) => report.fail(package, &tail(&output.text, 60)),
+            Err(why) => report.fail(package, &why),
+        }
+    }
+}
+
+/// Miri of a nightly toolchain, installed if that can be done.
+fn component() -> Result<(), String> {
+    let version = || {
+        run(
+            "miri version",
+            Command::new("cargo")
+                .args(["+nightly", "miri", "--version"])
+                .env_remove("RUSTUP_TOOLCHAIN"),
+        )
+    };
+    if version()?.success {
+        return Ok(());
+    }
+    let mut install = Command::new("rustup");
+    install.args(["component", "add", "--toolchain", "nightly", "miri", "rust-src"]);
+    let installed = run("rustup component add miri", &mut install)?;
+    if installed.success && version()?.success {
+        return Ok(());
+    }
+    Err(tail(&installed.text, 1))
+}
