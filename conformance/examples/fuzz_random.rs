@@ -10,7 +10,7 @@ use antiphon_conformance::fuzz;
 use antiphon_sansio::Rng;
 
 /// The length of noise, and by how much a corpus file may grow.
-const MAX_NOISE: u64 = 900;
+const MAX_NOISE: u32 = 900;
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
@@ -24,7 +24,7 @@ fn corpus(target: &str) -> Vec<Vec<u8>> {
 
 /// Noise, or a corpus file with a few changes: that gets past the first checks of a parser.
 fn input(rng: &mut Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
-    let pick = |rng: &mut Rng| corpus[rng.below(corpus.len() as u64) as usize].clone();
+    let pick = |rng: &mut Rng| corpus[rng.below(corpus.len() as u32) as usize].clone();
     if corpus.is_empty() || rng.below(4) == 0 {
         let mut data = vec![0; rng.below(MAX_NOISE) as usize];
         rng.fill(&mut data);
@@ -32,7 +32,7 @@ fn input(rng: &mut Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
     }
     let mut data = pick(rng);
     for _ in 0..=rng.below(8) {
-        let len = data.len() as u64;
+        let len = data.len() as u32;
         let at = rng.below(len + 1) as usize;
         match rng.below(6) {
             0 if at < data.len() => data[at] ^= 1 << rng.below(8),
@@ -44,7 +44,7 @@ fn input(rng: &mut Rng, corpus: &[Vec<u8>]) -> Vec<u8> {
             5 => {
                 let other = pick(rng);
                 data.truncate(at);
-                data.extend_from_slice(&other[rng.below(other.len() as u64 + 1) as usize..]);
+                data.extend_from_slice(&other[rng.below(other.len() as u32 + 1) as usize..]);
             }
             _ => {}
         }

@@ -11,7 +11,7 @@ use crate::report::Report;
 use crate::shell::{Output, cargo, root, run, tail, watch, work_dir};
 
 /// What `cargo xtask test` spends on each target.
-const SHORT_RUNS: u64 = 400;
+const SHORT_RUNS: u64 = 10_000;
 /// A target that takes longer than this hangs; a million runs of the slowest take less.
 const LIMIT: Duration = Duration::from_secs(6 * 3600);
 
