@@ -1,6 +1,6 @@
 """aiortc against `antiphon serve`: python aiortc_peer.py http://127.0.0.1:8080
 
-As offerer and as answerer: video frames decoded, audio energy, messages echoed with equal hash.
+As offerer and as answerer: video frames decoded, audio energy, messages echoed with equal hash; in both DTLS roles.
 """
 
 import asyncio
@@ -45,8 +45,24 @@ class Seen:
             return
 
 
-async def session(url, role):
+def security(role, active_offers, server):
+    client = (role == "answers") != active_offers
+    ok = server["dtls"] == "DTLS 1.2" and server["group"] and server["srtp"]
+    ok = ok and server["dtls_role"] == ("server" if client else "client")
+    value = f"{server['dtls']}, {server['group']}, {server['cipher']}, {server['srtp']}"
+    cell(role, f"DTLS {'client' if client else 'server'}", value, ok)
+
+
+async def session(url, role, active_offers):
+    """With active_offers whoever answers sees a=setup:active instead of actpass, and becomes the DTLS server."""
+
+    def edit(kind, sdp):
+        if kind == "offer" and active_offers:
+            return sdp.replace("a=setup:actpass", "a=setup:active")
+        return sdp
+
     pc = RTCPeerConnection()
+    report, secured = {}, asyncio.Event()
     seen = Seen()
     takers = []
     pc.on("track", lambda track: takers.append(asyncio.ensure_future(seen.take(track))))
@@ -57,13 +73,14 @@ async def session(url, role):
         async def describe(description):
             await pc.setLocalDescription(description)
             local = pc.localDescription
-            await ws.send_json({"type": local.type, "sdp": local.sdp})
+            await ws.send_json({"type": local.type, "sdp": edit(local.type, local.sdp)})
 
         async def listen():
             async for message in ws:
                 data = json.loads(message.data)
                 if data["type"] in ("offer", "answer"):
-                    await pc.setRemoteDescription(RTCSessionDescription(data["sdp"], data["type"]))
+                    sdp = edit(data["type"], data["sdp"])
+                    await pc.setRemoteDescription(RTCSessionDescription(sdp, data["type"]))
                     if data["type"] == "offer":
                         await describe(await pc.createAnswer())
                 elif data["type"] == "candidate" and data.get("candidate"):
@@ -74,6 +91,10 @@ async def session(url, role):
                     candidate.sdpMid = init.get("sdpMid")
                     candidate.sdpMLineIndex = init.get("sdpMLineIndex")
                     await pc.addIceCandidate(candidate)
+                elif data["type"] == "stats":
+                    report.update(data["stats"])
+                    if report.get("group"):
+                        secured.set()
                 elif data["type"] == "error":
                     print("server:", data, file=sys.stderr)
 
@@ -114,13 +135,17 @@ async def session(url, role):
             channel.send(data)
         await asyncio.wait_for(done.wait(), 60)
 
-        frames, energy = seen.frames, seen.energy
-        await asyncio.sleep(WATCH_SECONDS)
-        frames, energy = seen.frames - frames, seen.energy - energy
-        cell(role, "video", f"{frames} frames of {seen.size} in {WATCH_SECONDS} s", frames >= 60)
-        cell(role, "audio", f"energy {energy:.2f}", energy > 0.01)
-        equal = sent == received
-        cell(role, "data", f"{MESSAGES * MESSAGE_BYTES} bytes, {'equal' if equal else 'UNEQUAL'} hash", equal)
+        await asyncio.wait_for(secured.wait(), 30)
+        security(role, active_offers, report)
+        # The media is measured once.
+        if not active_offers:
+            frames, energy = seen.frames, seen.energy
+            await asyncio.sleep(WATCH_SECONDS)
+            frames, energy = seen.frames - frames, seen.energy - energy
+            cell(role, "video", f"{frames} frames of {seen.size} in {WATCH_SECONDS} s", frames >= 60)
+            cell(role, "audio", f"energy {energy:.2f}", energy > 0.01)
+            equal = sent == received
+            cell(role, "data", f"{MESSAGES * MESSAGE_BYTES} bytes, {'equal' if equal else 'UNEQUAL'} hash", equal)
         listener.cancel()
         for taker in takers:
             taker.cancel()
@@ -130,11 +155,12 @@ async def session(url, role):
 async def main():
     failed = False
     for role in ("offers", "answers"):
-        try:
-            await session(sys.argv[1], role)
-        except Exception:
-            traceback.print_exc()
-            failed = True
+        for active_offers in (False, True):
+            try:
+                await session(sys.argv[1], role, active_offers)
+            except Exception:
+                traceback.print_exc()
+                failed = True
     sys.exit(1 if failed else 0)
 
 

@@ -2,18 +2,22 @@
 import WebSocket from 'ws';
 
 export class Signalling {
-  static async connect(url, pc) {
+  /** With `activeOffers` whoever answers sees a=setup:active instead of actpass, and becomes the DTLS server. */
+  static async connect(url, pc, { activeOffers = false } = {}) {
     const socket = new WebSocket(`${url.replace(/^http/, 'ws')}/ws`);
     await new Promise((open, fail) => {
       socket.once('open', open);
       socket.once('error', fail);
     });
-    return new Signalling(socket, pc);
+    return new Signalling(socket, pc, activeOffers);
   }
 
-  constructor(socket, pc) {
+  constructor(socket, pc, activeOffers) {
     this.socket = socket;
     this.pc = pc;
+    this.edit = (sdp) => (activeOffers ? sdp.replaceAll('a=setup:actpass', 'a=setup:active') : sdp);
+    /** The server's last report. */
+    this.stats = null;
     this.chain = Promise.resolve();
     pc.onicecandidate = ({ candidate }) => this.send({ type: 'candidate', candidate: candidate ?? null });
     socket.on('message', (text) => {
@@ -28,12 +32,14 @@ export class Signalling {
 
   async take(message) {
     if (message.type === 'offer') {
-      await this.pc.setRemoteDescription({ type: 'offer', sdp: message.sdp });
+      await this.pc.setRemoteDescription({ type: 'offer', sdp: this.edit(message.sdp) });
       await this.describe(await this.pc.createAnswer());
     } else if (message.type === 'answer') {
       await this.pc.setRemoteDescription({ type: 'answer', sdp: message.sdp });
     } else if (message.type === 'candidate' && message.candidate?.candidate) {
       await this.pc.addIceCandidate(message.candidate);
+    } else if (message.type === 'stats') {
+      this.stats = message.stats;
     } else if (message.type === 'error') {
       console.error('server:', message);
     }
@@ -41,7 +47,18 @@ export class Signalling {
 
   async describe(description) {
     await this.pc.setLocalDescription(description);
-    this.send({ type: this.pc.localDescription.type, sdp: this.pc.localDescription.sdp });
+    const { type, sdp } = this.pc.localDescription;
+    this.send({ type, sdp: type === 'offer' ? this.edit(sdp) : sdp });
+  }
+
+  /** The server's report once the DTLS handshake is in it. */
+  async secured() {
+    const started = Date.now();
+    while (!this.stats?.group) {
+      if (Date.now() - started > 30_000) throw new Error(`no report of a handshake: ${JSON.stringify(this.stats)}`);
+      await new Promise((soon) => setTimeout(soon, 100));
+    }
+    return this.stats;
   }
 
   async offer() {

@@ -1,5 +1,5 @@
 // libwebrtc in Node (@roamhq/wrtc) against `antiphon serve`: node wrtc_peer.mjs http://127.0.0.1:8080
-// As offerer and as answerer: video frames decoded, audio energy, a message echoed with equal hash.
+// As offerer and as answerer: video frames decoded, audio energy, a message echoed with equal hash; in both DTLS roles.
 import { createHash, randomBytes } from 'node:crypto';
 import wrtc from '@roamhq/wrtc';
 import { cell, sleep, within } from './browser.mjs';
@@ -55,10 +55,21 @@ async function echoes(channel) {
   return { bytes: MESSAGES * MESSAGE_BYTES, equal: hashes(sent) === hashes(received) };
 }
 
-async function session(url, role) {
+/** What was negotiated, by our statistics and by its own. */
+async function security(pc, signalling, role, activeOffers) {
+  const client = (role === 'answers') !== activeOffers;
+  const server = await signalling.secured();
+  const own = [...(await pc.getStats()).values()].find((s) => s.type === 'transport') ?? {};
+  const theirs = [own.tlsVersion, own.dtlsCipher, own.tlsGroup, own.srtpCipher].map((value) => value ?? '-').join(', ');
+  const ok = server.dtls === 'DTLS 1.2' && Boolean(server.group && server.srtp) && server.dtls_role === (client ? 'server' : 'client')
+    && (!own.tlsVersion || own.tlsVersion.toUpperCase() === 'FEFD') && (!own.dtlsCipher || own.dtlsCipher === server.cipher);
+  cell(PEER, role, `DTLS ${client ? 'client' : 'server'}`, `${server.dtls}, ${server.group}, ${server.cipher}, ${server.srtp}; it says: ${theirs}`, ok);
+}
+
+async function session(url, role, activeOffers) {
   const pc = new wrtc.RTCPeerConnection();
   const seen = measure(pc);
-  const signalling = await Signalling.connect(url, pc);
+  const signalling = await Signalling.connect(url, pc, { activeOffers });
   let channel;
   if (role === 'offers') {
     pc.addTransceiver('video', { direction: 'recvonly' });
@@ -73,6 +84,13 @@ async function session(url, role) {
     channel = await within(20_000, 'incoming data channel', incoming);
   }
   const { bytes, equal } = await echoes(channel);
+  await security(pc, signalling, role, activeOffers);
+  if (activeOffers) {
+    // The media was measured already.
+    pc.close();
+    signalling.close();
+    return;
+  }
   const [framesBefore, energyBefore] = [seen.frames, seen.energy];
   await sleep(WATCH_MS);
   const frames = seen.frames - framesBefore;
@@ -86,9 +104,11 @@ async function session(url, role) {
 
 const url = process.argv[2];
 for (const role of ['offers', 'answers']) {
-  await session(url, role).catch((error) => {
-    console.error(`${PEER} ${role}: ${error.stack}`);
-    process.exitCode = 1;
-  });
+  for (const activeOffers of [false, true]) {
+    await session(url, role, activeOffers).catch((error) => {
+      console.error(`${PEER} ${role}: ${error.stack}`);
+      process.exitCode = 1;
+    });
+  }
 }
 process.exit();

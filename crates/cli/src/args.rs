@@ -51,9 +51,24 @@ pub struct ServeArgs {
     /// One UDP port for the media of all sessions; 0 picks a free one. Without it each session has ports of its own.
     #[arg(long, value_name = "PORT")]
     pub udp_port: Option<u16>,
-    /// STUN servers, to be found from outside a NAT, for example stun:stun.example.org:3478.
+    /// STUN and TURN servers, to be reached from outside a NAT: stun:HOST, turn:HOST:3478?transport=udp, turns:HOST. Repeatable.
     #[arg(long = "ice-server", value_name = "URL")]
     pub ice_servers: Vec<String>,
+    /// The user name for the TURN servers.
+    #[arg(long, value_name = "NAME", requires = "ice_password")]
+    pub ice_username: Option<String>,
+    /// The password for the TURN servers; better in the environment than on the command line, which others can read.
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        env = "ANTIPHON_ICE_PASSWORD",
+        hide_env_values = true,
+        requires = "ice_username"
+    )]
+    pub ice_password: Option<String>,
+    /// Media through the TURN servers only (iceTransportPolicy "relay"): no peer learns this machine's addresses.
+    #[arg(long, requires = "ice_servers")]
+    pub relay_only: bool,
     /// Sessions at a time; more are refused.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_sessions: usize,

@@ -26,18 +26,45 @@ struct Cell {
     ok: bool,
 }
 
-/// What must be there; an empty cell is a failure. Rows are peer and role.
-const ROWS: [(&str, &str); 8] = [
-    ("chromium", "offers"),
-    ("chromium", "answers"),
-    ("firefox", "offers"),
-    ("firefox", "answers"),
-    ("aiortc", "offers"),
-    ("aiortc", "answers"),
-    ("libwebrtc (node)", "offers"),
-    ("libwebrtc (node)", "answers"),
-];
-const COLUMNS: [&str; 3] = ["video", "audio", "data"];
+/// By peer, role and feature.
+type Cells = BTreeMap<(String, String, String), Cell>;
+
+/// What must be there; an empty cell is a failure. Each table has its rows (peer and role) and its columns (features).
+struct Table {
+    rows: &'static [(&'static str, &'static str)],
+    columns: &'static [&'static str],
+}
+
+const MEDIA: Table = Table {
+    rows: &[
+        ("chromium", "offers"),
+        ("chromium", "answers"),
+        ("firefox", "offers"),
+        ("firefox", "answers"),
+        ("aiortc", "offers"),
+        ("aiortc", "answers"),
+        ("libwebrtc (node)", "offers"),
+        ("libwebrtc (node)", "answers"),
+    ],
+    columns: &["video", "audio", "data"],
+};
+
+/// The DTLS role is the peer's; ours is the other.
+const SECURITY: Table = Table {
+    rows: &[
+        ("chromium", "offers"),
+        ("chromium", "answers"),
+        ("firefox", "offers"),
+        ("firefox", "answers"),
+        ("firefox (DTLS 1.2)", "offers"),
+        ("firefox (DTLS 1.2)", "answers"),
+        ("aiortc", "offers"),
+        ("aiortc", "answers"),
+        ("libwebrtc (node)", "offers"),
+        ("libwebrtc (node)", "answers"),
+    ],
+    columns: &["DTLS client", "DTLS server"],
+};
 
 /// A running `antiphon serve`, ended when dropped.
 pub(crate) struct Server {
@@ -86,8 +113,8 @@ pub(crate) fn run(report: &mut Report) {
         Ok(both) => both,
         Err(why) => return report.fail("set up the live tests", &why),
     };
-    let mut cells: BTreeMap<(String, String, String), Cell> = BTreeMap::new();
-    let scripts: [(&str, Command); 6] = [
+    let mut cells: Cells = BTreeMap::new();
+    let scripts: [(&str, Command); 9] = [
         (
             "chromium on the page",
             node(&peers, "page.mjs", &["chromium", &server.url]),
@@ -95,6 +122,18 @@ pub(crate) fn run(report: &mut Report) {
         (
             "firefox on the page",
             node(&peers, "page.mjs", &["firefox", &server.url]),
+        ),
+        (
+            "chromium's security",
+            node(&peers, "security.mjs", &["chromium", &server.url]),
+        ),
+        (
+            "firefox's security",
+            node(&peers, "security.mjs", &["firefox", &server.url]),
+        ),
+        (
+            "firefox with DTLS 1.2",
+            node(&peers, "security.mjs", &["firefox-dtls12", &server.url]),
         ),
         ("libwebrtc (node)", node(&peers, "wrtc_peer.mjs", &[&server.url])),
         ("aiortc", {
@@ -111,13 +150,8 @@ pub(crate) fn run(report: &mut Report) {
             Err(why) => report.fail(what, &why),
         }
     }
-    print_table(&cells);
-    for (peer, role) in ROWS {
-        for feature in COLUMNS {
-            if !cells.contains_key(&(peer.to_owned(), role.to_owned(), feature.to_owned())) {
-                report.fail(&format!("{peer} {role}: {feature}"), "the cell is empty");
-            }
-        }
+    for table in [MEDIA, SECURITY] {
+        table.finish(report, &cells);
     }
 }
 
@@ -127,7 +161,7 @@ fn node(peers: &Peers, script: &str, args: &[&str]) -> Command {
     command
 }
 
-fn take_cells(report: &mut Report, what: &str, output: &Output, cells: &mut BTreeMap<(String, String, String), Cell>) {
+fn take_cells(report: &mut Report, what: &str, output: &Output, cells: &mut Cells) {
     let mut seen = 0;
     for line in output.text.lines() {
         let Ok(cell) = serde_json::from_str::<Cell>(line) else {
@@ -149,21 +183,23 @@ fn take_cells(report: &mut Report, what: &str, output: &Output, cells: &mut BTre
     }
 }
 
-fn print_table(cells: &BTreeMap<(String, String, String), Cell>) {
-    println!("\n| peer | role | {} |", COLUMNS.join(" | "));
-    println!("|---|---|{}", "---|".repeat(COLUMNS.len()));
-    for (peer, role) in ROWS {
-        let row: Vec<&str> = COLUMNS
-            .iter()
-            .map(|feature| {
-                cells
-                    .get(&(peer.to_owned(), role.to_owned(), (*feature).to_owned()))
-                    .map_or("", |c| c.value.as_str())
-            })
-            .collect();
-        println!("| {peer} | {role} | {} |", row.join(" | "));
+impl Table {
+    /// Prints the table; cells that nobody filled fail.
+    fn finish(&self, report: &mut Report, cells: &Cells) {
+        println!("\n| peer | role | {} |", self.columns.join(" | "));
+        println!("|---|---|{}", "---|".repeat(self.columns.len()));
+        for (peer, role) in self.rows {
+            let row = self.columns.iter().map(|feature| {
+                let cell = cells.get(&((*peer).to_owned(), (*role).to_owned(), (*feature).to_owned()));
+                if cell.is_none() {
+                    report.missing(&format!("{peer} {role}: {feature}"));
+                }
+                cell.map_or("", |cell| cell.value.as_str())
+            });
+            println!("| {peer} | {role} | {} |", row.collect::<Vec<_>>().join(" | "));
+        }
+        println!();
     }
-    println!();
 }
 
 /// Takes the README's picture.

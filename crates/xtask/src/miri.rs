@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::report::Report;
-use crate::shell::{run, run_within, tail, work_dir};
+use crate::shell::{run, run_within, tail};
 
 /// One crate takes this long at most: an interpreter is hundreds of times slower than the machine.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -12,7 +12,10 @@ const LIMIT: Duration = Duration::from_secs(10 * 60);
 /// A package, and what of it: arguments of `cargo test`. Nothing here reaches assembly (ring), which Miri cannot run.
 const CODECS: [(&str, &[&str]); 6] = [
     ("antiphon-sansio", &["--lib"]),
-    ("antiphon-sdp", &["--test", "grammar"]),
+    (
+        "antiphon-sdp",
+        &["--test", "grammar", "--", "--skip", "a_hundred_thousand"],
+    ),
     ("antiphon-stun", &["--tests"]),
     ("antiphon-rtp", &["--lib", "--test", "roundtrip"]),
     (
@@ -44,8 +47,7 @@ pub(crate) fn run_all(report: &mut Report) {
     for (package, what) in CODECS {
         let mut command = Command::new("cargo");
         command
-            .args(["+nightly", "miri", "test", "--package", package, "--target-dir"])
-            .arg(work_dir().join("miri"))
+            .args(["+nightly", "miri", "test", "--package", package])
             .args(what)
             // Proptest looks for its regressions file; and what a machine does in a second takes an interpreter minutes.
             .env("MIRIFLAGS", "-Zmiri-disable-isolation")

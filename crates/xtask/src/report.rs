@@ -37,6 +37,11 @@ impl Report {
         self.failed.push(what.to_owned());
     }
 
+    /// A measurement that should be there is not; printed at the end only, so that a table stays whole.
+    pub(crate) fn missing(&mut self, what: &str) {
+        self.failed.push(format!("{what} (missing)"));
+    }
+
     /// A step could not be tried, and nobody promised that it can be everywhere.
     pub(crate) fn unavailable(&mut self, what: &str, why: &str) {
         println!("  n/a   {what}: not available: {}", why.trim());

@@ -17,6 +17,7 @@ pub(super) struct Figures {
     cipher: Option<String>,
     group: Option<String>,
     srtp: Option<String>,
+    dtls_role: &'static str,
     rtt_ms: Option<f64>,
     send_bps: Option<f64>,
     receive_bps: Option<f64>,
@@ -55,6 +56,7 @@ impl Meter {
                     figures.cipher = transport.dtls_cipher.map(ToString::to_string);
                     figures.group = transport.tls_group.map(ToString::to_string);
                     figures.srtp = transport.srtp_cipher.map(ToString::to_string);
+                    figures.dtls_role = transport.dtls_role;
                     figures.dtls = transport
                         .tls_version
                         .as_ref()

@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use antiphon::Api;
+use antiphon::{Api, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use tokio::net::TcpListener;
@@ -88,7 +88,7 @@ impl Server {
             builder = builder.one_port(port);
         }
         let (stop, stopped) = watch::channel(false);
-        let room = Room::new(builder.build()?, args.ice_servers.clone(), args.max_sessions, stopped);
+        let room = Room::new(builder.build()?, configuration(args), args.max_sessions, stopped);
         Ok(Self {
             listener,
             tls,
@@ -136,6 +136,25 @@ impl Server {
         }
         room.emptied().await;
         Ok(())
+    }
+}
+
+/// The servers and the policy that the flags name.
+fn configuration(args: &ServeArgs) -> RtcConfiguration {
+    let server = |url: &String| RtcIceServer {
+        urls: vec![url.clone()],
+        // A STUN server asks for neither.
+        username: args.ice_username.clone().unwrap_or_default(),
+        credential: args.ice_password.clone().unwrap_or_default(),
+    };
+    RtcConfiguration {
+        ice_servers: args.ice_servers.iter().map(server).collect(),
+        ice_transport_policy: if args.relay_only {
+            RtcIceTransportPolicy::Relay
+        } else {
+            RtcIceTransportPolicy::All
+        },
+        ..RtcConfiguration::default()
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use antiphon::{
     DataChannel, Direction, Error, Event, MediaKind, MediaStreamTrack, Output, Packet, PeerConnection,
-    RtcConfiguration, RtcDataChannelInit, RtcIceCandidateInit, RtcIceServer, RtcPeerConnectionState,
-    RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, TransceiverId,
+    RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription,
+    RtcSignalingState, TransceiverId,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -113,10 +113,7 @@ impl Peer {
         sound: Sound,
         key_frames: Option<mpsc::Receiver<()>>,
     ) -> Result<Self, Error> {
-        let mut configuration = RtcConfiguration {
-            ice_servers: room.ice_servers.iter().map(RtcIceServer::stun).collect(),
-            ..RtcConfiguration::default()
-        };
+        let mut configuration = room.configuration.clone();
         let settings = &mut configuration.settings;
         // One video codec and two for sound: what we encode ourselves, and can pass from any publisher to any watcher.
         settings.capabilities.video.retain(|codec| codec.name == "VP8");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use antiphon::{Api, MediaKind, Packet};
+use antiphon::{Api, MediaKind, Packet, RtcConfiguration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 
 use super::wish::Resource;
@@ -74,7 +74,8 @@ impl Publisher {
 #[derive(Debug)]
 pub(super) struct Room {
     pub(super) api: Api,
-    pub(super) ice_servers: Vec<String>,
+    /// What every peer connection starts from: servers and policy.
+    pub(super) configuration: RtcConfiguration,
     pub(super) studio: Studio,
     pub(super) chat: broadcast::Sender<ChatLine>,
     /// In KiB.
@@ -89,11 +90,16 @@ pub(super) struct Room {
 }
 
 impl Room {
-    pub(super) fn new(api: Api, ice_servers: Vec<String>, max_sessions: usize, stopped: watch::Receiver<bool>) -> Self {
+    pub(super) fn new(
+        api: Api,
+        configuration: RtcConfiguration,
+        max_sessions: usize,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
         let max_sessions = max_sessions.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             api,
-            ice_servers,
+            configuration,
             studio: Studio::new(),
             chat: broadcast::Sender::new(CHAT_QUEUE),
             file_space: Arc::new(Semaphore::new(MAX_FILES_KIB)),
