@@ -1,21 +1,25 @@
 //! The agent: its state and what its owner calls.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use antiphon_sansio::{BytesMut, Datagram, Local, Path, Rng};
 use antiphon_stun::{Key, Message, is_stun};
 
-use crate::candidate::{Candidate, CandidateAddress, CandidateKind, Protocol};
+use crate::candidate::{Candidate, CandidateKind};
+use crate::checks::Said;
 use crate::config::{Config, Credentials, Role};
 use crate::event::{ConnectionState, Event};
 use crate::gather::Gatherer;
 use crate::io::{IoEvent, IoRequest};
+use crate::local::LocalCandidate;
+use crate::mdns::Mdns;
 use crate::outgoing::Outgoing;
 use crate::pair::{Consent, Pacer, Pair, pair_priority};
 use crate::relay::Relays;
+use crate::remote::RemoteCandidate;
 use crate::stats::Counters;
+use crate::tcp::Tcp;
 
 /// The most remote candidates of one generation, signalled and peer-reflexive together.
 pub const MAX_REMOTE_CANDIDATES: usize = 100;
@@ -34,9 +38,6 @@ pub const MAX_EVENTS: usize = 512;
 
 /// The most requests to the driver kept; later ones are dropped, and with them what they were for.
 pub const MAX_IO_REQUESTS: usize = 256;
-
-/// How long a `.local` name may take to resolve.
-const MDNS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Credentials with the key that they make.
 #[derive(Debug)]
@@ -75,41 +76,12 @@ pub(crate) struct Previous {
     pub(crate) pair: Pair,
 }
 
-#[derive(Debug)]
-pub(crate) struct LocalCandidate {
-    pub(crate) id: u64,
-    pub(crate) candidate: Candidate,
-    /// The base.
-    pub(crate) local: Local,
-    pub(crate) addr: SocketAddr,
-    pub(crate) url: Option<String>,
-    /// Whether pairs are made of it: it is its own base, and the policy allows it.
-    pub(crate) pairs: bool,
-    pub(crate) local_preference: u16,
-}
-
-#[derive(Debug)]
-pub(crate) struct RemoteCandidate {
-    pub(crate) id: u64,
-    pub(crate) candidate: Candidate,
-    /// Where it is. `candidate` keeps the name if it came with one, so that statistics do not reveal the address.
-    pub(crate) addr: SocketAddr,
-}
-
 /// A valid check that came before we knew the peer's credentials.
 #[derive(Debug)]
 pub(crate) struct EarlyCheck {
     pub(crate) path: Path,
     pub(crate) ufrag: String,
-    pub(crate) priority: Option<u32>,
-    pub(crate) use_candidate: bool,
-}
-
-#[derive(Debug)]
-struct MdnsQuery {
-    request: u32,
-    deadline: Instant,
-    candidate: Candidate,
+    pub(crate) said: Said,
 }
 
 /// An ICE agent (RFC 8445) for one data stream with one component, as BUNDLE and RTP/RTCP multiplexing leave it.
@@ -132,8 +104,20 @@ pub struct Agent {
     pub(crate) triggered: VecDeque<u64>,
     pub(crate) early: Vec<EarlyCheck>,
     /// Candidates that came before the credentials.
-    waiting_candidates: Vec<Candidate>,
-    mdns: Vec<MdnsQuery>,
+    pub(crate) waiting_candidates: Vec<Candidate>,
+    pub(crate) mdns: Mdns,
+    pub(crate) tcp: Tcp,
+    pub(crate) remote_renomination: bool,
+    /// How often we have nominated.
+    pub(crate) nominations: u32,
+    /// The pair in use has not answered for long enough to look for another, and not for long enough to say so.
+    pub(crate) weak: bool,
+    /// Since when there is no path, although there was one.
+    pub(crate) lost_since: Option<Instant>,
+    /// When a better pair than the one in use is tried again.
+    pub(crate) improve_at: Option<Instant>,
+    /// Where the last datagrams went out and came in: saves looking the pair up.
+    pub(crate) last_pairs: [usize; 2],
     pub(crate) end_of_remote: bool,
     /// The nominated pair's id.
     pub(crate) selected: Option<u64>,
@@ -175,7 +159,14 @@ impl Agent {
             triggered: VecDeque::new(),
             early: Vec::new(),
             waiting_candidates: Vec::new(),
-            mdns: Vec::new(),
+            mdns: Mdns::default(),
+            tcp: Tcp::default(),
+            remote_renomination: false,
+            nominations: 0,
+            weak: false,
+            lost_since: None,
+            improve_at: None,
+            last_pairs: [0; 2],
             end_of_remote: false,
             selected: None,
             first_valid: None,
@@ -230,7 +221,7 @@ impl Agent {
         }
         for check in std::mem::take(&mut self.early) {
             if check.ufrag == ufrag {
-                self.apply_check(now, check.path, check.priority, check.use_candidate);
+                self.apply_check(now, check.path, check.said);
             }
         }
         self.advance(now);
@@ -262,159 +253,9 @@ impl Agent {
         }
     }
 
-    /// A candidate of the peer came by signalling. One that names another user fragment, another component than 1, TCP,
-    /// or an address that cannot be is counted and ignored; so are those beyond [`MAX_REMOTE_CANDIDATES`].
-    pub fn add_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
-        if self.is_closed() {
-            return;
-        }
-        if self.session.remote.is_none() {
-            if self.waiting_candidates.len() < MAX_REMOTE_CANDIDATES {
-                self.waiting_candidates.push(candidate);
-            } else {
-                self.counters.over_limit += 1;
-            }
-            return;
-        }
-        self.accept_remote_candidate(now, candidate);
-        self.advance(now);
-    }
-
-    /// The peer has no more candidates in this generation (RFC 8838 §13).
-    pub fn end_of_remote_candidates(&mut self, now: Instant) {
-        self.end_of_remote = true;
-        self.advance(now);
-    }
-
-    fn accept_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
-        // RFC 8838 §11: a candidate of another generation is not paired with this one's.
-        let wrong_generation = match (&candidate.ufrag, self.remote_credentials()) {
-            (Some(ufrag), Some(remote)) => *ufrag != remote.ufrag,
-            _ => false,
-        };
-        if wrong_generation || candidate.component != 1 || candidate.protocol != Protocol::Udp {
-            self.counters.ignored_candidates += 1;
-            return;
-        }
-        match &candidate.address {
-            CandidateAddress::Ip(ip) => {
-                let addr = SocketAddr::new(*ip, candidate.port);
-                self.insert_remote(candidate, addr);
-            }
-            CandidateAddress::Name(name) => self.resolve_mdns(now, name.clone(), candidate),
-        }
-    }
-
-    /// Looks a `.local` name up. Other names are never looked up: that would tell a stranger's DNS server who we are.
-    fn resolve_mdns(&mut self, now: Instant, name: String, candidate: Candidate) {
-        let single_label = name
-            .strip_suffix(".local")
-            .is_some_and(|label| !label.is_empty() && !label.contains('.'));
-        if !single_label || !self.config.resolve_mdns {
-            self.counters.ignored_candidates += 1;
-            return;
-        }
-        if self.mdns.len() >= MAX_MDNS_QUERIES {
-            self.counters.over_limit += 1;
-            return;
-        }
-        let request = self.next_request();
-        self.push_io(IoRequest::ResolveMdns { request, name });
-        self.mdns.push(MdnsQuery {
-            request,
-            deadline: now + MDNS_TIMEOUT,
-            candidate,
-        });
-    }
-
-    /// Adds a remote candidate unless it is known or unusable, and pairs it. Returns its index.
-    pub(crate) fn insert_remote(&mut self, candidate: Candidate, addr: SocketAddr) -> Option<usize> {
-        if !is_reachable(addr) {
-            self.counters.ignored_candidates += 1;
-            return None;
-        }
-        if let Some(index) = self.remotes.iter().position(|remote| remote.addr == addr) {
-            let known = &mut self.remotes[index];
-            // RFC 8838 §11.4: what we learnt from a check turns out to have been signalled.
-            if known.candidate.kind == CandidateKind::PeerReflexive && candidate.kind != CandidateKind::PeerReflexive {
-                known.candidate = candidate;
-                self.recompute_priorities();
-            }
-            return Some(index);
-        }
-        if self.remotes.len() >= MAX_REMOTE_CANDIDATES {
-            self.counters.over_limit += 1;
-            return None;
-        }
-        let id = self.next_id();
-        self.remotes.push(RemoteCandidate { id, candidate, addr });
-        let index = self.remotes.len() - 1;
-        for local in 0..self.locals.len() {
-            self.form_pair(local, index);
-        }
-        Some(index)
-    }
-
-    /// Adds a local candidate, reports it and pairs it. Returns whether it was new.
-    pub(crate) fn insert_local(&mut self, new: NewLocal) -> bool {
-        let NewLocal {
-            kind,
-            local,
-            addr,
-            base,
-            local_preference,
-            url,
-            server,
-        } = new;
-        // RFC 8445 §5.1.3: the same address on the same base is redundant.
-        let known =
-            |l: &LocalCandidate| l.addr == addr && (l.local == local || l.candidate.kind == CandidateKind::Host);
-        if self.locals.iter().any(known) {
-            return false;
-        }
-        if self.locals.len() >= MAX_LOCAL_CANDIDATES {
-            self.counters.over_limit += 1;
-            return false;
-        }
-        let relay_only = self.config.transport_policy == crate::TransportPolicy::Relay;
-        let usable = !relay_only || kind == CandidateKind::Relayed;
-        let related = match kind {
-            CandidateKind::Host => None,
-            // W3C `iceTransportPolicy: relay` hides our addresses from the peer.
-            CandidateKind::Relayed if relay_only => Some(SocketAddr::new(unspecified(base.ip()), 0)),
-            _ => Some(base),
-        };
-        let candidate = Candidate {
-            foundation: self.gatherer.foundation(kind, base.ip(), server).to_string(),
-            component: 1,
-            protocol: Protocol::Udp,
-            priority: Candidate::compute_priority(kind, local_preference),
-            address: addr.ip().into(),
-            port: addr.port(),
-            kind,
-            related,
-            tcp_type: None,
-            ufrag: Some(self.session.local.credentials.ufrag.clone()),
-            extensions: Vec::new(),
-        };
-        let id = self.next_id();
-        self.locals.push(LocalCandidate {
-            id,
-            candidate: candidate.clone(),
-            local,
-            addr,
-            url,
-            pairs: usable && matches!(kind, CandidateKind::Host | CandidateKind::Relayed),
-            local_preference,
-        });
-        if usable && kind != CandidateKind::PeerReflexive {
-            self.push_event(Event::LocalCandidate(candidate));
-        }
-        let index = self.locals.len() - 1;
-        for remote in 0..self.remotes.len() {
-            self.form_pair(index, remote);
-        }
-        true
+    /// Whether the peer said `a=ice-options:renomination`: the controlling end may nominate again.
+    pub fn set_remote_renomination(&mut self, renomination: bool) {
+        self.remote_renomination = renomination;
     }
 
     /// Begins a new generation (RFC 8445 §9): new credentials, no remote candidates. Sockets stay, and the pair in use
@@ -451,8 +292,12 @@ impl Agent {
         self.consent_expired = false;
         self.checking_since = None;
         self.patience_over = false;
-        self.locals
-            .retain(|l| matches!(l.candidate.kind, CandidateKind::Host | CandidateKind::Relayed));
+        self.lost_since = None;
+        // What a NAT that we know maps lasts as long as its base; what servers and peers said has to be asked again.
+        self.locals.retain(|l| {
+            matches!(l.candidate.kind, CandidateKind::Host | CandidateKind::Relayed)
+                || (l.candidate.kind == CandidateKind::ServerReflexive && l.url.is_none())
+        });
         for local in &mut self.locals {
             local.candidate.ufrag = Some(ufrag.clone());
         }
@@ -466,10 +311,12 @@ impl Agent {
         self.pairs.clear();
         self.triggered.clear();
         self.waiting_candidates.clear();
-        self.mdns.clear();
+        self.mdns.forget_queries();
         self.end_of_remote = false;
         self.selected = None;
         self.first_valid = None;
+        self.weak = false;
+        self.improve_at = None;
     }
 
     /// Ends everything: allocations are given back by the transmits that follow, sockets by the requests that follow.
@@ -481,10 +328,13 @@ impl Agent {
         self.relays.close(now);
         self.outgoing.clear();
         self.triggered.clear();
-        self.mdns.clear();
+        self.mdns.forget_queries();
+        self.withdraw_names(|_| true);
         self.pairs.clear();
         self.previous = None;
         self.selected = None;
+        self.lost_since = None;
+        self.close_tcp();
         for local in self.gatherer.sockets() {
             self.push_io(IoRequest::Close(local));
         }
@@ -512,6 +362,7 @@ impl Agent {
             };
         }
         if !is_stun(&datagram.data) {
+            self.count_received(now, datagram.path, datagram.data.len());
             return Some(datagram);
         }
         self.handle_stun(now, datagram.path, &datagram.data);
@@ -532,44 +383,25 @@ impl Agent {
     /// An answer of the driver.
     pub fn handle_io(&mut self, now: Instant, event: IoEvent) {
         if self.is_closed() {
-            // A socket that was asked for before the end came after it.
-            if let IoEvent::UdpBound { local, .. } = event {
-                self.push_io(IoRequest::Close(local));
+            // What was asked for before the end came after it.
+            match event {
+                IoEvent::UdpBound { local, .. }
+                | IoEvent::TcpConnected { local, .. }
+                | IoEvent::TcpAccepted { local, .. } => self.push_io(IoRequest::Close(local)),
+                IoEvent::TcpListening { request, .. } => self.push_io(IoRequest::CloseListener { request }),
+                _ => {}
             }
             return;
         }
-        match event {
-            IoEvent::Resolved { request, addrs }
-                if self.take_mdns(request).is_some_and(|query| {
-                    self.resolved_mdns(query, &addrs);
-                    true
-                }) => {}
-            IoEvent::Failed { request, .. } if self.take_mdns(request).is_some() => {}
-            other => self.handle_gather_io(now, other),
-        }
+        self.handle_driver(now, event);
         self.advance(now);
-    }
-
-    fn take_mdns(&mut self, request: u32) -> Option<Candidate> {
-        let index = self.mdns.iter().position(|query| query.request == request)?;
-        Some(self.mdns.swap_remove(index).candidate)
-    }
-
-    fn resolved_mdns(&mut self, candidate: Candidate, addrs: &[IpAddr]) {
-        // One of each family: a name stands for one host candidate.
-        let v4 = addrs.iter().find(|ip| ip.is_ipv4());
-        let v6 = addrs.iter().find(|ip| ip.is_ipv6());
-        for ip in [v4, v6].into_iter().flatten() {
-            let addr = SocketAddr::new(*ip, candidate.port);
-            self.insert_remote(candidate.clone(), addr);
-        }
     }
 
     /// Time went on.
     pub fn handle_timeout(&mut self, now: Instant) {
         if !self.is_closed() {
-            self.mdns.retain(|query| query.deadline > now);
-            self.handle_gather_timeout(now);
+            self.mdns.handle_timeout(now);
+            self.handle_probe_timeout(now);
         }
         self.relays.handle_timeout(now);
         self.collect_relay_events(now);
@@ -584,11 +416,11 @@ impl Agent {
             return None;
         }
         let relay = self.relays.poll_timeout();
-        let mdns = self.mdns.iter().map(|query| query.deadline).min();
         [
             relay,
-            mdns,
-            self.gather_timeout(),
+            self.mdns.poll_timeout(),
+            self.tcp_timeout(),
+            self.probe_timeout(),
             self.check_timeout(),
             self.consent_timeout(),
         ]
@@ -642,7 +474,7 @@ impl Agent {
 
     /// Whether `.local` names are being looked up.
     pub(crate) fn is_resolving(&self) -> bool {
-        !self.mdns.is_empty()
+        self.mdns.is_resolving()
     }
 
     pub(crate) fn pair_on(&self, path: Path) -> Option<usize> {
@@ -656,32 +488,4 @@ impl Agent {
             next: now,
         }
     }
-}
-
-/// What [`Agent::insert_local`] needs to know.
-#[derive(Debug)]
-pub(crate) struct NewLocal {
-    pub(crate) kind: CandidateKind,
-    pub(crate) local: Local,
-    pub(crate) addr: SocketAddr,
-    pub(crate) base: SocketAddr,
-    pub(crate) local_preference: u16,
-    pub(crate) url: Option<String>,
-    pub(crate) server: Option<IpAddr>,
-}
-
-fn unspecified(like: IpAddr) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
-    }
-}
-
-/// Whether a candidate of a peer can be sent to at all (RFC 8445 §19: candidates are a way to make us attack others).
-fn is_reachable(addr: SocketAddr) -> bool {
-    let ip_ok = match addr.ip() {
-        IpAddr::V4(ip) => !ip.is_unspecified() && !ip.is_multicast() && !ip.is_broadcast(),
-        IpAddr::V6(ip) => !ip.is_unspecified() && !ip.is_multicast() && ip.to_ipv4_mapped().is_none(),
-    };
-    ip_ok && addr.port() != 0
 }

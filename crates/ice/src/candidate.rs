@@ -177,6 +177,26 @@ impl Candidate {
     pub fn compute_priority(kind: CandidateKind, local_preference: u16) -> u32 {
         (u32::from(kind.type_preference()) << 24) | (u32::from(local_preference) << 8) | (256 - 1)
     }
+
+    /// The priority of a TCP candidate (RFC 6544 §4.2): below the UDP candidates of its type, and of its direction.
+    pub fn compute_tcp_priority(kind: CandidateKind, tcp_type: TcpType, local_preference: u16) -> u32 {
+        let type_preference: u32 = match kind {
+            CandidateKind::Host => 90,
+            CandidateKind::PeerReflexive => 80,
+            CandidateKind::ServerReflexive => 70,
+            CandidateKind::Relayed => 0,
+        };
+        let direction: u32 = match (kind, tcp_type) {
+            (CandidateKind::Host, TcpType::Active) => 6,
+            (CandidateKind::Host, TcpType::Passive) => 4,
+            (CandidateKind::Host, TcpType::SimultaneousOpen) => 2,
+            (_, TcpType::SimultaneousOpen) => 6,
+            (_, TcpType::Active) => 4,
+            (_, TcpType::Passive) => 2,
+        };
+        let local = direction << 13 | u32::from(local_preference & 0x1fff);
+        (type_preference << 24) | (local << 8) | (256 - 1)
+    }
 }
 
 impl fmt::Display for Candidate {

@@ -1,12 +1,14 @@
 //! What an agent is told before it starts.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use zeroize::Zeroize;
 
 use crate::error::{CredentialsError, UrlError};
+use crate::filter::{AddressRange, NatMapping, NetworkTypes, TcpCandidates};
 
 /// Who nominates (RFC 8445 §6.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -236,8 +238,31 @@ pub struct Config {
     pub include_loopback: bool,
     /// Whether IPv6 link-local addresses become candidates. Without a scope they work on few machines.
     pub include_link_local: bool,
-    /// The port asked for in every `BindUdp`; 0 lets the driver choose.
+    /// Which transports and families host candidates have.
+    pub network_types: NetworkTypes,
+    /// If there are any, only interface addresses in one of these become candidates.
+    pub allowed_addresses: Vec<AddressRange>,
+    /// Interface addresses in one of these do not become candidates.
+    pub denied_addresses: Vec<AddressRange>,
+    /// The port asked for in every `BindUdp` and `ListenTcp`; 0 lets the driver choose.
     pub port: u16,
+    /// With `port: 0`: ports are drawn from this range, and those that are taken are passed over.
+    pub port_range: Option<RangeInclusive<u16>>,
+    /// Which TCP candidates are gathered (RFC 6544).
+    pub tcp: TcpCandidates,
+    /// Addresses under which NATs that we know map ours.
+    pub nat_mappings: Vec<NatMapping>,
+    /// Host candidates name a random `.local` name instead of the address (draft-ietf-mmusic-mdns-ice-candidates), for whose
+    /// publication the driver is asked. Reflexive candidates hide their base.
+    pub hide_host_addresses: bool,
+    /// Interfaces are watched: one that comes gives new candidates, even after gathering is complete, and one that goes takes
+    /// its own along; the connection moves to another pair. Default true.
+    pub continual_gathering: bool,
+    /// Whether the controlling end may nominate again when a better pair works, if both ends say `a=ice-options:renomination`
+    /// (draft-thatcher-ice-renomination). Default true.
+    pub renomination: bool,
+    /// Whether IPv4 allocations ask for an IPv6 address besides (RFC 8656 §7.1), and so reach peers that have nothing else.
+    pub relay_both_families: bool,
     /// Whether the driver gives its sockets to several agents (one-port mode). Allocations on TURN servers then get sockets of
     /// their own.
     pub shared_sockets: bool,
@@ -277,7 +302,17 @@ impl Default for Config {
             transport_policy: TransportPolicy::All,
             include_loopback: false,
             include_link_local: false,
+            network_types: NetworkTypes::default(),
+            allowed_addresses: Vec::new(),
+            denied_addresses: Vec::new(),
             port: 0,
+            port_range: None,
+            tcp: TcpCandidates::default(),
+            nat_mappings: Vec::new(),
+            hide_host_addresses: false,
+            continual_gathering: true,
+            renomination: true,
+            relay_both_families: false,
             shared_sockets: false,
             resolve_mdns: true,
             pacing: Duration::from_millis(50),

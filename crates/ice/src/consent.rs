@@ -18,6 +18,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// And after that.
 const RETRY_DISCONNECTED: Duration = Duration::from_secs(1);
 
+/// How long the pair in use may leave checks unanswered, besides two round trips, before others are tried.
+const WEAK_AFTER: Duration = Duration::from_millis(1200);
+
 impl Agent {
     /// What follows from everything that happened: called at the end of every input.
     pub(crate) fn advance(&mut self, now: Instant) {
@@ -27,7 +30,9 @@ impl Agent {
         self.expire_checks(now);
         self.run_consent(now);
         self.nominate(now);
+        self.improve(now);
         self.run_checks(now);
+        self.sweep_connections(now);
         self.finish_gathering();
         self.update_state(now);
     }
@@ -87,6 +92,7 @@ impl Agent {
             priority: Candidate::compute_priority(CandidateKind::PeerReflexive, u16::MAX),
             role,
             use_candidate,
+            nomination: None,
         };
         self.push_outgoing(check);
     }
@@ -96,8 +102,14 @@ impl Agent {
             self.pairs[index].fail();
             return;
         }
-        // RFC 7675 §5.1: nothing more is sent, and only a restart brings consent back.
+        self.give_up();
+    }
+
+    /// RFC 7675 §5.1: nothing more is sent, and only a restart brings consent back.
+    fn give_up(&mut self) {
         self.consent_expired = true;
+        self.lost_since = None;
+        self.improve_at = None;
         self.selected = None;
         self.triggered.clear();
         for pair in &mut self.pairs {
@@ -116,6 +128,17 @@ impl Agent {
         let silence = active
             .filter(|_| self.state != ConnectionState::Disconnected)
             .and_then(|consent| self.silence_deadline(consent));
+        let weakness = match (self.weak, self.active()) {
+            (false, Some(index)) => self.weakness_deadline(index),
+            _ => None,
+        };
+        let lost = self.lost_since.filter(|_| active.is_none()).map(|since| {
+            let silent = since + self.config.disconnected_timeout;
+            match self.state {
+                ConnectionState::Disconnected => since + self.config.consent_timeout,
+                _ => silent,
+            }
+        });
         let previous = self
             .previous
             .as_ref()
@@ -126,10 +149,18 @@ impl Agent {
             }
             _ => None,
         };
-        [active.map(of), previous.map(of), silence, patience]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            active.map(of),
+            previous.map(of),
+            silence,
+            weakness,
+            lost,
+            patience,
+            self.improve_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// When the pair in use counts as disconnected.
@@ -142,7 +173,43 @@ impl Agent {
             .map(|since| since + self.config.disconnected_timeout)
     }
 
+    /// When the pair in use is silent for long enough to look for another one, without saying so yet: three checks that were
+    /// not answered in time.
+    fn weakness_deadline(&self, index: usize) -> Option<Instant> {
+        let pair = &self.pairs[index];
+        let since = pair.consent.as_ref()?.unanswered_since?;
+        Some(since + WEAK_AFTER + 2 * pair.rtt.unwrap_or_default())
+    }
+
+    /// The path in use is gone with its interface, its connection or its allocation. Everything else is tried at once.
+    pub(crate) fn path_lost(&mut self, now: Instant) {
+        if self.consent_expired || self.previous.is_some() {
+            return;
+        }
+        self.lost_since.get_or_insert(now);
+        self.improve_at = None;
+        self.look_for_another_pair();
+    }
+
+    fn update_weakness(&mut self, now: Instant) {
+        let weak = self
+            .active()
+            .and_then(|index| self.weakness_deadline(index))
+            .is_some_and(|deadline| deadline <= now);
+        let begins = weak && !self.weak;
+        self.weak = weak;
+        if begins {
+            self.look_for_another_pair();
+            self.run_checks(now);
+        }
+    }
+
     fn update_state(&mut self, now: Instant) {
+        let long_lost = |since: Instant| since + self.config.consent_timeout <= now;
+        if self.lost_since.is_some_and(long_lost) && self.active().is_none() {
+            self.give_up();
+        }
+        self.update_weakness(now);
         if self
             .checking_since
             .is_some_and(|since| since + self.config.patience <= now)
@@ -167,7 +234,9 @@ impl Agent {
             let silent = consent
                 .and_then(|consent| self.silence_deadline(consent))
                 .is_some_and(|deadline| deadline <= now);
-            let all_known = self.end_of_remote && self.gathering_state() == GatheringState::Complete;
+            let gathered = self.gathering_state() == GatheringState::Complete;
+            // An interface that came later does not take back what was said.
+            let all_known = (self.end_of_remote && gathered) || self.state == ConnectionState::Completed;
             return match (silent, self.selected) {
                 (true, _) => ConnectionState::Disconnected,
                 (false, Some(_)) if all_known => ConnectionState::Completed,
@@ -176,6 +245,14 @@ impl Agent {
         }
         if self.previous.is_some() {
             return ConnectionState::Connected;
+        }
+        if let Some(since) = self.lost_since {
+            // The application hears of it only if no other path is found soon.
+            let silent = since + self.config.disconnected_timeout <= now;
+            return match self.state {
+                state if state.is_connected() && !silent => state,
+                _ => ConnectionState::Disconnected,
+            };
         }
         let pending = self.pairs.iter().any(|pair| pair.is_pending()) || self.is_resolving();
         if pending {
@@ -207,6 +284,7 @@ impl Agent {
             let pair = &mut self.pairs[index];
             pair.fail();
             pair.state = PairState::Waiting;
+            pair.parked = false;
             let id = pair.id;
             self.trigger(id);
         }

@@ -44,3 +44,15 @@ pub enum CredentialsError {
     #[error("the password is not 22 to 256 characters long")]
     Password,
 }
+
+/// Why a text is not a range of addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum AddressRangeError {
+    /// What stands before the slash is no address.
+    #[error("the address is malformed")]
+    Address,
+    /// What stands behind the slash is no number, or more than the address has bits.
+    #[error("the prefix length is malformed or too long")]
+    Length,
+}

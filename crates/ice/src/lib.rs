@@ -3,18 +3,27 @@
 
 mod agent;
 mod candidate;
+mod checklist;
 mod checks;
 mod config;
 mod consent;
 mod deframe;
 mod error;
 mod event;
+mod filter;
 mod gather;
+mod interfaces;
 mod io;
+mod local;
+mod mdns;
+mod nomination;
 mod outgoing;
 mod pair;
 mod relay;
+mod remote;
+mod servers;
 mod stats;
+mod tcp;
 mod view;
 
 pub use agent::{
@@ -25,11 +34,14 @@ pub use candidate::{
 };
 pub use config::{Config, Credentials, IceServer, Role, ServerKind, ServerTransport, ServerUrl, TransportPolicy};
 pub use deframe::{Deframer, FRAME_HEADER_LEN, MAX_DEFRAME, frame_header};
-pub use error::{CandidateError, CredentialsError, UrlError};
+pub use error::{AddressRangeError, CandidateError, CredentialsError, UrlError};
 pub use event::{ConnectionState, Event, GatheringState};
-pub use gather::{MAX_INTERFACES, MAX_PROBES, MAX_SERVERS};
+pub use filter::{AddressRange, NatMapping, NetworkTypes, TcpCandidates};
+pub use gather::MAX_INTERFACES;
 pub use io::{Framing, IoEvent, IoRequest};
 pub use outgoing::MAX_OUTGOING;
 pub use pair::MAX_PAIRS;
 pub use relay::MAX_ALLOCATIONS;
-pub use stats::{CandidateStats, Counters, PairState, PairStats, Stats};
+pub use servers::{MAX_PROBES, MAX_SERVERS};
+pub use stats::{CandidateStats, Counters, PairState, PairStats, Stats, Traffic};
+pub use tcp::{FIRST_RESERVED_CONNECTION, MAX_CONNECTIONS};

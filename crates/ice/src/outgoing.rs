@@ -7,6 +7,7 @@ use antiphon_stun::{AttributeType, Class, MessageBuilder, Method, TransactionId,
 
 use crate::agent::{Agent, Session};
 use crate::config::Role;
+use crate::tcp::is_placeholder;
 
 /// The most messages that wait to be sent; the oldest are dropped, as a network would drop them.
 pub const MAX_OUTGOING: usize = 256;
@@ -35,6 +36,7 @@ pub(crate) enum Outgoing {
         priority: u32,
         role: Role,
         use_candidate: bool,
+        nomination: Option<u32>,
     },
     /// The answer to a check.
     Response {
@@ -88,9 +90,9 @@ impl Agent {
                     continue;
                 }
             }
-            let path = self.wrap(now, path, out);
-            if matches!(path.local, Local::Relay(_)) {
-                // The allocation is gone.
+            let path = self.frame(path, out);
+            if matches!(path.local, Local::Relay(_)) || is_placeholder(path.local) {
+                // The allocation or connection is gone.
                 out.rollback();
                 continue;
             }
@@ -124,6 +126,7 @@ impl Agent {
                 priority,
                 role,
                 use_candidate,
+                nomination,
                 ..
             } => {
                 let session = self.session(generation)?;
@@ -138,6 +141,9 @@ impl Agent {
                 builder.put_u64(attribute, self.tie_breaker);
                 if use_candidate {
                     builder.use_candidate();
+                }
+                if let Some(number) = nomination {
+                    builder.put_u32(AttributeType::NOMINATION, number);
                 }
                 builder.priority(priority).integrity(&remote.key).fingerprint();
                 Some(builder.finish())

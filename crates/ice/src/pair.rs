@@ -6,7 +6,7 @@ use antiphon_sansio::Path;
 use antiphon_stun::TransactionId;
 
 use crate::config::Role;
-use crate::stats::PairState;
+use crate::stats::{PairState, Traffic};
 
 /// The most pairs in the check list (RFC 8445 §6.1.2.5).
 pub const MAX_PAIRS: usize = 100;
@@ -59,6 +59,17 @@ pub(crate) struct Consent {
     pub(crate) next: Instant,
 }
 
+/// The peer's nomination of a pair, as the controlled end sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerNomination {
+    /// When it came for the first time.
+    pub(crate) at: Instant,
+    /// What NOMINATION said; 0 without it.
+    pub(crate) number: u32,
+    /// It was chosen, and not nominated with every check.
+    pub(crate) deliberate: bool,
+}
+
 /// A local and a remote candidate, which is the same as a path: pairs whose local candidates share a base would send the
 /// same datagrams, so only one of them is kept (RFC 8445 §6.1.2.4).
 #[derive(Clone, Debug)]
@@ -74,8 +85,14 @@ pub(crate) struct Pair {
     pub(crate) authenticated: bool,
     /// Controlling: the next check carries USE-CANDIDATE, until one is answered.
     pub(crate) nominating: bool,
-    /// Controlled: when USE-CANDIDATE last came.
-    pub(crate) peer_nominated: Option<Instant>,
+    /// Controlling: which of our nominations this is.
+    pub(crate) nomination: u32,
+    /// Controlled: the peer's last nomination of it.
+    pub(crate) peer_nominated: Option<PeerNomination>,
+    /// Controlled: a check without USE-CANDIDATE came since.
+    pub(crate) plain_check: bool,
+    /// It is not checked unless the pair in use falls silent.
+    pub(crate) parked: bool,
     pub(crate) nominated: bool,
     pub(crate) outstanding: Outstanding,
     /// When the checks of this round began; a round ends in success or after `check_timeout`.
@@ -87,7 +104,9 @@ pub(crate) struct Pair {
     pub(crate) rechecks: u32,
     pub(crate) consent: Option<Consent>,
     pub(crate) rtt: Option<Duration>,
+    pub(crate) last_rtt: Option<Duration>,
     pub(crate) total_rtt: Duration,
+    pub(crate) traffic: Traffic,
     pub(crate) requests_received: u64,
     pub(crate) requests_sent: u64,
     pub(crate) responses_received: u64,
@@ -106,7 +125,10 @@ impl Pair {
             state,
             authenticated: false,
             nominating: false,
+            nomination: 0,
             peer_nominated: None,
+            plain_check: false,
+            parked: false,
             nominated: false,
             outstanding: Outstanding::default(),
             checking_since: None,
@@ -115,7 +137,9 @@ impl Pair {
             rechecks: 0,
             consent: None,
             rtt: None,
+            last_rtt: None,
             total_rtt: Duration::ZERO,
+            traffic: Traffic::default(),
             requests_received: 0,
             requests_sent: 0,
             responses_received: 0,

@@ -7,10 +7,13 @@ use antiphon_sansio::{BytesMut, Dscp, Ecn, Local, Path, Transmit, TransmitBuf};
 use antiphon_stun::{AddressFamily, Message, Method, is_stun};
 use antiphon_turn::{AllocationError, Client, ClientConfig, ClientEvent, is_channel_data};
 
-use crate::agent::{Agent, NewLocal};
+use crate::agent::Agent;
 use crate::candidate::CandidateKind;
-use crate::event::Event;
-use crate::gather::{Base, Server};
+use crate::config::ServerTransport;
+use crate::gather::{Base, NOT_REACHED};
+use crate::io::IoRequest;
+use crate::local::NewLocal;
+use crate::servers::{MAX_HOPS, Server};
 
 /// The most allocations of one agent.
 pub const MAX_ALLOCATIONS: usize = 8;
@@ -19,8 +22,9 @@ pub const MAX_ALLOCATIONS: usize = 8;
 struct Relay {
     id: u32,
     base: Base,
-    server: SocketAddr,
-    url: String,
+    server: Server,
+    /// The servers that sent us on to this one (RFC 8489 §10): none of them is asked again.
+    asked: Vec<SocketAddr>,
     client: Client,
 }
 
@@ -45,17 +49,20 @@ impl Relays {
         let relay = self
             .list
             .iter()
-            .find(|relay| relay.base.local == path.local && relay.server == path.remote)?;
+            .find(|relay| relay.base.local == path.local && relay.server.addr == path.remote)?;
         let is_turn = is_channel_data(data)
             || (is_stun(data) && Message::parse(data).is_ok_and(|m| m.method() != Method::BINDING));
         is_turn.then_some(relay.id)
     }
 
     /// Whether this interface has an allocation on this server.
-    pub(crate) fn is_known(&self, ip: IpAddr, server: SocketAddr) -> bool {
-        self.list
-            .iter()
-            .any(|relay| relay.base.addr.ip() == ip && relay.server == server)
+    pub(crate) fn is_known(&self, ip: IpAddr, server: &Server) -> bool {
+        self.list.iter().any(|relay| {
+            relay.base.interface.ip == ip
+                && relay.server.addr == server.addr
+                && relay.server.url.transport == server.url.transport
+                && !relay.client.is_ended()
+        })
     }
 
     pub(crate) fn is_settled(&self) -> bool {
@@ -85,7 +92,7 @@ impl Relays {
                 relay.client.wrap(path.remote, out);
                 Path {
                     local: relay.base.local,
-                    remote: relay.server,
+                    remote: relay.server.addr,
                 }
             }
             None => path,
@@ -100,7 +107,7 @@ impl Relays {
         Some(Transmit {
             path: Path {
                 local: relay.base.local,
-                remote: relay.server,
+                remote: relay.server.addr,
             },
             range: out.finish(),
             segment_size: None,
@@ -133,11 +140,24 @@ impl Relays {
         self.list = kept;
         gone.iter().map(|relay| relay.id).collect()
     }
+
+    /// Forgets the allocations of this interface; names them, and the sockets through which they were reached.
+    pub(crate) fn forget_interface(&mut self, ip: IpAddr) -> (Vec<u32>, Vec<Local>) {
+        let (gone, kept): (Vec<Relay>, Vec<Relay>) = std::mem::take(&mut self.list)
+            .into_iter()
+            .partition(|relay| relay.base.interface.ip == ip);
+        self.list = kept;
+        gone.iter().map(|relay| (relay.id, relay.base.local)).unzip()
+    }
 }
 
 impl Agent {
     pub(crate) fn allocate(&mut self, now: Instant, base: &Base, server: &Server) {
-        let known = |relay: &Relay| relay.base.local == base.local && relay.server == server.addr;
+        self.allocate_after(now, base, server, Vec::new());
+    }
+
+    fn allocate_after(&mut self, now: Instant, base: &Base, server: &Server, asked: Vec<SocketAddr>) {
+        let known = |relay: &Relay| relay.base.local == base.local && relay.server.addr == server.addr;
         if self.relays.list.iter().any(known) {
             return;
         }
@@ -150,12 +170,16 @@ impl Agent {
         let credentials = &self.config.servers[server.index];
         let mut config = ClientConfig::new(credentials.username.clone(), credentials.credential.clone());
         config.family = base.addr.is_ipv6().then_some(AddressFamily::V6);
+        config.additional_ipv6 = self.config.relay_both_families && base.addr.is_ipv4();
+        if server.url.transport != ServerTransport::Udp {
+            config = config.over_stream();
+        }
         let rng = self.rng.fork_numbered("turn", u64::from(id));
         self.relays.list.push(Relay {
             id,
             base: base.clone(),
-            server: server.addr,
-            url: server.url.to_string(),
+            server: server.clone(),
+            asked,
             client: Client::new(config, now, rng),
         });
     }
@@ -193,64 +217,142 @@ impl Agent {
             .map(|r| r.id)
             .collect();
         for id in ended {
-            self.relay_ended(id);
+            self.relay_ended(now, id);
         }
     }
 
-    fn handle_relay_event(&mut self, _now: Instant, index: usize, event: ClientEvent) {
+    fn handle_relay_event(&mut self, now: Instant, index: usize, event: ClientEvent) {
         let relay = &self.relays.list[index];
-        let (id, base, url, server) = (relay.id, relay.base.clone(), relay.url.clone(), relay.server);
+        let (id, base, server) = (relay.id, relay.base.clone(), relay.server.clone());
         match event {
-            ClientEvent::Allocated { relayed, mapped } => {
-                // RFC 8656 §7.3: the answer tells what a STUN server would.
-                let useful = mapped != base.addr && mapped.is_ipv4() == base.addr.is_ipv4();
-                if useful && self.gatherer.is_base(base.local) {
-                    self.insert_local(NewLocal {
-                        kind: CandidateKind::ServerReflexive,
-                        local: base.local,
-                        addr: mapped,
-                        base: base.addr,
-                        local_preference: base.local_preference,
-                        url: Some(url.clone()),
-                        server: Some(server.ip()),
-                    });
-                }
-                self.insert_local(NewLocal {
-                    kind: CandidateKind::Relayed,
-                    local: Local::Relay(id),
-                    addr: relayed,
-                    base: mapped,
-                    local_preference: base.local_preference,
-                    url: Some(url),
-                    server: Some(server.ip()),
-                });
+            ClientEvent::Allocated { relayed, mapped } => self.allocated(now, id, &base, &server, relayed, mapped),
+            ClientEvent::Failed(AllocationError::Refused { code: 437, .. })
+                if server.hops < MAX_HOPS && !self.is_closed() =>
+            {
+                // RFC 8656 §7.4: somebody has an allocation from this address and port, or the server has forgotten ours:
+                // another port, then.
+                self.again(
+                    base,
+                    Server {
+                        hops: server.hops + 1,
+                        ..server
+                    },
+                );
             }
             ClientEvent::Failed(error) => {
                 let (code, text) = match error {
                     AllocationError::Refused { code, reason } => (code, reason),
-                    other => (701, other.to_string()),
+                    other => (NOT_REACHED, other.to_string()),
                 };
-                self.push_event(Event::CandidateError {
-                    url,
-                    address: Some(base.addr),
-                    code,
-                    text,
-                });
+                self.candidate_error(&server.url.to_string(), Some(base.addr), code, &text);
             }
+            ClientEvent::Redirected { server: to, domain } => self.redirected(now, index, to, domain),
             // The pair's checks will fail by themselves.
             _ => {}
         }
     }
 
-    /// The allocation is gone, and with it every pair that used it.
-    fn relay_ended(&mut self, id: u32) {
-        let local = Local::Relay(id);
-        let in_use = self
-            .locals
-            .iter()
-            .any(|candidate| candidate.local == local && candidate.pairs);
-        if in_use {
-            self.socket_closed(local);
+    fn allocated(
+        &mut self,
+        now: Instant,
+        id: u32,
+        base: &Base,
+        server: &Server,
+        relayed: SocketAddr,
+        mapped: SocketAddr,
+    ) {
+        let (interface, preference) = (base.interface.ip, base.interface.local_preference);
+        let url = server.url.to_string();
+        // RFC 8656 §7.3: the answer tells what a STUN server would.
+        let useful = mapped != base.addr && mapped.is_ipv4() == base.addr.is_ipv4();
+        if useful && self.gatherer.is_base(base.local) {
+            self.insert_local(
+                now,
+                NewLocal {
+                    kind: CandidateKind::ServerReflexive,
+                    addr: mapped,
+                    url: Some(url.clone()),
+                    server: Some(server.addr.ip()),
+                    ..NewLocal::host(base.local, interface, base.addr, preference, None)
+                },
+            );
         }
+        // Every hop of data through a stream waits for what was lost before it: the way over UDP is better.
+        let preference = match server.url.transport {
+            ServerTransport::Udp => preference,
+            ServerTransport::Tcp => preference / 2,
+            ServerTransport::Tls => preference / 4,
+        };
+        self.insert_local(
+            now,
+            NewLocal {
+                kind: CandidateKind::Relayed,
+                addr: relayed,
+                url: Some(url),
+                relay_protocol: Some(server.url.transport),
+                server: Some(server.addr.ip()),
+                ..NewLocal::host(Local::Relay(id), interface, mapped, preference, None)
+            },
+        );
+    }
+
+    /// Another try from another port.
+    fn again(&mut self, base: Base, server: Server) {
+        if let Some(socket) = self
+            .gatherer
+            .relay_sockets
+            .iter()
+            .position(|local| *local == base.local)
+        {
+            self.gatherer.relay_sockets.swap_remove(socket);
+            self.push_io(IoRequest::Close(base.local));
+        }
+        self.reach(base.interface, &server);
+    }
+
+    /// RFC 8489 §10. The other server is asked over the same transport; never one that was asked already.
+    fn redirected(&mut self, now: Instant, index: usize, to: SocketAddr, domain: Option<String>) {
+        let relay = &self.relays.list[index];
+        let mut asked = relay.asked.clone();
+        asked.push(relay.server.addr);
+        let mut server = Server {
+            addr: to,
+            hops: relay.server.hops + 1,
+            ..relay.server.clone()
+        };
+        server.domain = domain.or(server.domain);
+        let base = relay.base.clone();
+        let ip = to.ip();
+        let sane = to.is_ipv4() == base.addr.is_ipv4()
+            && ip.is_loopback() == base.addr.ip().is_loopback()
+            && !ip.is_unspecified()
+            && !ip.is_multicast()
+            && to.port() != 0;
+        if !sane || asked.contains(&to) || server.hops > MAX_HOPS || self.is_closed() {
+            let text = "the server names another one that cannot be asked";
+            self.candidate_error(&server.url.to_string(), Some(base.addr), 300, text);
+        } else if server.url.transport == ServerTransport::Udp {
+            self.allocate_after(now, &base, &server, asked);
+        } else {
+            self.again(base, server);
+        }
+    }
+
+    /// The allocation is gone, and with it every pair that used it.
+    fn relay_ended(&mut self, now: Instant, id: u32) {
+        let relay = Local::Relay(id);
+        let Some(index) = self.relays.list.iter().position(|relay| relay.id == id) else {
+            return;
+        };
+        let base = self.relays.list.swap_remove(index).base.local;
+        // Its socket goes too, if it served nothing else.
+        if let Some(socket) = self.gatherer.relay_sockets.iter().position(|local| *local == base)
+            && !self.relays.list.iter().any(|relay| relay.base.local == base)
+        {
+            self.gatherer.relay_sockets.swap_remove(socket);
+            self.push_io(IoRequest::Close(base));
+        }
+        self.forget_locals(now, |candidate| candidate.local == relay);
+        self.forget_previous_on(relay);
     }
 }

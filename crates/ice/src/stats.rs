@@ -1,10 +1,11 @@
 //! Figures for W3C statistics and for whoever looks after a server.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_sansio::Path;
 
 use crate::candidate::Candidate;
+use crate::config::ServerTransport;
 
 /// The state of a pair (RFC 8445 §6.1.2.6), as W3C `RTCStatsIceCandidatePairState` names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,39 @@ pub struct CandidateStats {
     pub candidate: Candidate,
     /// The server that gave it, for reflexive and relayed candidates.
     pub url: Option<String>,
+    /// How the TURN server is reached, for relayed candidates of ours.
+    pub relay_protocol: Option<ServerTransport>,
+}
+
+/// The application's datagrams on one pair, without headers of TURN and TCP framing; ICE's own are counted apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Datagrams sent.
+    pub packets_sent: u64,
+    /// Their bytes.
+    pub bytes_sent: u64,
+    /// Datagrams received.
+    pub packets_received: u64,
+    /// Their bytes.
+    pub bytes_received: u64,
+    /// When the last one was sent.
+    pub last_sent: Option<Instant>,
+    /// When the last one was received.
+    pub last_received: Option<Instant>,
+}
+
+impl Traffic {
+    pub(crate) fn count_sent(&mut self, now: Instant, len: usize) {
+        self.packets_sent += 1;
+        self.bytes_sent += len as u64;
+        self.last_sent = Some(now);
+    }
+
+    pub(crate) fn count_received(&mut self, now: Instant, len: usize) {
+        self.packets_received += 1;
+        self.bytes_received += len as u64;
+        self.last_received = Some(now);
+    }
 }
 
 /// W3C `RTCIceCandidatePairStats`, as far as the agent knows.
@@ -61,6 +95,8 @@ pub struct PairStats {
     pub responses_sent: u64,
     /// Consent checks sent (RFC 7675).
     pub consent_requests_sent: u64,
+    /// The application's datagrams.
+    pub traffic: Traffic,
     /// The latest round trip of a check.
     pub current_round_trip_time: Option<Duration>,
     /// The sum over all answers.
@@ -85,7 +121,7 @@ pub struct Counters {
     pub unknown_attribute: u64,
     /// Role conflicts settled.
     pub role_conflicts: u64,
-    /// Remote candidates refused: another ufrag, another component, an unusable address, or TCP.
+    /// Remote candidates refused: another ufrag, another component, an unusable address or port.
     pub ignored_candidates: u64,
     /// Remote candidates or pairs beyond the limits.
     pub over_limit: u64,

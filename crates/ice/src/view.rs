@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_sansio::{Local, Path, TransmitBuf};
 
 use crate::agent::Agent;
+use crate::deframe::{FRAME_HEADER_LEN, frame_header};
 use crate::event::{ConnectionState, GatheringState};
 use crate::pair::Pair;
 use crate::stats::{CandidateStats, PairStats, Stats};
@@ -70,21 +71,49 @@ impl Agent {
         self.previous.as_ref().and_then(|previous| previous.pair.rtt)
     }
 
-    /// How much room in front of and behind a datagram this path needs: nothing, but for relayed ones.
+    /// How much room in front of and behind a datagram this path needs: for TCP's length and TURN's headers.
     pub fn path_room(&self, path: &Path) -> (usize, usize) {
         match path.local {
             Local::Relay(id) => self.relays.room(id, path.remote),
-            Local::Socket(_) | Local::Tcp(_) => (0, 0),
+            Local::Tcp(_) => (FRAME_HEADER_LEN, 0),
+            Local::Socket(_) => (0, 0),
         }
     }
 
     /// Wraps the open segment for its path, and says on which path the datagram really goes. The segment was begun with the
     /// room of [`path_room`](Self::path_room), and nothing was handed to the agent since.
-    pub fn wrap(&mut self, _now: Instant, path: Path, out: &mut TransmitBuf) -> Path {
+    pub fn wrap(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Path {
+        if let Some(pair) = self.pair_of(path, 0) {
+            pair.traffic.count_sent(now, out.body().len());
+        }
+        self.frame(path, out)
+    }
+
+    pub(crate) fn frame(&mut self, path: Path, out: &mut TransmitBuf) -> Path {
         match path.local {
             Local::Relay(id) => self.relays.wrap(id, path, out),
-            Local::Socket(_) | Local::Tcp(_) => path,
+            Local::Tcp(_) => {
+                let header = frame_header(out.body().len());
+                out.prepend(FRAME_HEADER_LEN).copy_from_slice(&header);
+                path
+            }
+            Local::Socket(_) => path,
         }
+    }
+
+    pub(crate) fn count_received(&mut self, now: Instant, path: Path, len: usize) {
+        if let Some(pair) = self.pair_of(path, 1) {
+            pair.traffic.count_received(now, len);
+        }
+    }
+
+    /// The pair of a path, most likely that of last time.
+    fn pair_of(&mut self, path: Path, direction: usize) -> Option<&mut Pair> {
+        let last = self.last_pairs[direction];
+        if self.pairs.get(last).is_none_or(|pair| pair.path != path) {
+            self.last_pairs[direction] = self.pair_on(path)?;
+        }
+        self.pairs.get_mut(self.last_pairs[direction])
     }
 
     /// Candidates, pairs and counters.
@@ -97,6 +126,7 @@ impl Agent {
                     id: local.id,
                     candidate: local.candidate.clone(),
                     url: local.url.clone(),
+                    relay_protocol: local.relay_protocol,
                 })
                 .collect(),
             remote_candidates: self
@@ -106,6 +136,7 @@ impl Agent {
                     id: remote.id,
                     candidate: remote.candidate.clone(),
                     url: None,
+                    relay_protocol: None,
                 })
                 .collect(),
             pairs: self.pairs.iter().map(|pair| self.pair_stats(pair)).collect(),
@@ -128,7 +159,8 @@ impl Agent {
             responses_received: pair.responses_received,
             responses_sent: pair.responses_sent,
             consent_requests_sent: pair.consent_requests_sent,
-            current_round_trip_time: pair.rtt,
+            traffic: pair.traffic,
+            current_round_trip_time: pair.last_rtt,
             total_round_trip_time: pair.total_rtt,
         }
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use antiphon_ice::{
-    Agent, Candidate, CandidateKind, Config, Event, GatheringState, IceServer, IoEvent, IoRequest, Role,
+    Agent, Candidate, CandidateKind, Config, Event, GatheringState, IceServer, IoEvent, IoRequest, Role, TcpCandidates,
     TransportPolicy,
 };
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
@@ -58,6 +58,7 @@ impl World {
                 servers: servers.clone(),
                 transport_policy: policy,
                 shared_sockets,
+                tcp: TcpCandidates::OFF,
                 ..Config::default()
             };
             Agent::new(config, now, Rng::from_u64(seed * 2 + n))
@@ -339,8 +340,8 @@ fn servers_that_fail_are_reported() {
     assert_eq!(
         errors,
         [
-            ("turns:192.0.2.1:5349?transport=tcp", 701),
             ("stun:nowhere.example.org:3478", 701),
+            ("turns:192.0.2.1:5349?transport=tcp", 701),
             ("turn:192.0.2.9:3478?transport=udp", 701),
         ]
     );
