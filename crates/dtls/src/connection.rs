@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_crypto::{NamedGroup, Secret};
 use antiphon_sansio::{Reader, Rng, TransmitBuf};
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use crate::ack;
 use crate::alert::{Alert, AlertDescription};
@@ -14,10 +14,11 @@ use crate::epoch::Opened;
 use crate::error::Error;
 use crate::exporter::Exporter;
 use crate::handshake::{FragmentHeader, MessageType};
-use crate::layer::{Agreed, Fault, Layer};
+use crate::layer::{Agreed, Fault, Layer, Unopened};
 use crate::negotiation::Handshake;
-use crate::record::{self, ContentType, Split};
+use crate::record::{self, ContentType, Front, Header};
 use crate::stats::Stats;
+use crate::v13::HANDSHAKE_EPOCH;
 use crate::v13::traffic::Traffic;
 
 /// Application data that came before the peer was known to be the right one.
@@ -167,10 +168,19 @@ impl Connection {
             self.start_clock(now);
         }
         while !datagram.is_empty() && !matches!(self.phase, Phase::Over) {
-            match record::split(&mut datagram) {
-                Split::Record(record) => self.handle_record(now, record),
-                Split::Unknown => self.layer.stats.dropped_malformed += 1,
-                Split::Malformed => {
+            match record::front(&datagram) {
+                // The last record, mostly the only one, keeps the buffer as it is.
+                Front::Record(header, end) if end == datagram.len() => {
+                    self.handle_record(now, &header, &mut datagram);
+                    return;
+                }
+                Front::Record(header, end) => self.handle_record(now, &header, &mut datagram.split_to(end)),
+                // RFC 6347 §4.1.2.7: what is of an unknown kind is dropped, and the rest of the datagram is good.
+                Front::Unknown(end) => {
+                    datagram.advance(end);
+                    self.layer.stats.dropped_malformed += 1;
+                }
+                Front::Malformed => {
                     self.layer.stats.dropped_malformed += 1;
                     break;
                 }
@@ -182,24 +192,41 @@ impl Connection {
         self.deadline.get_or_insert(now + self.layer.config.handshake_timeout);
     }
 
-    fn handle_record(&mut self, now: Instant, record: record::Record) {
-        let mut next = Some(record);
-        while let Some(record) = next {
-            match self.layer.open(record) {
-                Ok(Some(opened)) => self.handle_opened(now, opened),
-                Ok(None) => {}
-                Err(error) => self.fail(error),
-            }
-            if matches!(self.phase, Phase::Over) {
-                return;
-            }
-            next = self.layer.take_early();
+    #[inline]
+    fn handle_record(&mut self, now: Instant, header: &Header, bytes: &mut BytesMut) {
+        self.open_record(now, header, bytes);
+        while !matches!(self.phase, Phase::Over)
+            && let Some(mut early) = self.layer.take_early()
+        {
+            self.open_record(now, &early.header, &mut early.bytes);
         }
     }
 
-    fn handle_opened(&mut self, now: Instant, opened: Opened) {
+    #[inline]
+    fn open_record(&mut self, now: Instant, header: &Header, bytes: &mut BytesMut) {
+        let opened = match self.layer.open(header, bytes) {
+            Ok(opened) => opened,
+            Err(Unopened::Dropped) => return,
+            Err(Unopened::Exhausted) => return self.fail(Error::Exhausted),
+        };
+        // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
+        if opened.content_type == ContentType::ApplicationData && opened.epoch != 0 && opened.epoch != HANDSHAKE_EPOCH {
+            self.handle_application_data(std::mem::take(bytes));
+        } else {
+            self.handle_protocol(now, opened, bytes);
+        }
+    }
+
+    fn handle_protocol(&mut self, now: Instant, opened: Opened, body: &[u8]) {
         self.layer.peer_is_alive |= opened.epoch > 0 && opened.content_type != ContentType::Alert;
-        self.handle_content(now, opened);
+        match opened.content_type {
+            ContentType::Handshake => self.handle_fragments(now, opened, body),
+            ContentType::Alert => self.handle_alert(now, opened.epoch, body),
+            ContentType::Ack if opened.epoch > 0 && self.layer.acks_are_enabled() => self.handle_ack(now, body),
+            // The epoch of a record says by itself which keys are in use.
+            ContentType::ChangeCipherSpec if body == [1] => {}
+            _ => self.layer.stats.dropped_malformed += 1,
+        }
         if std::mem::take(&mut self.layer.peer_is_alive)
             && let Some(rumour) = &mut self.rumour
         {
@@ -208,26 +235,11 @@ impl Connection {
         }
     }
 
-    fn handle_content(&mut self, now: Instant, opened: Opened) {
-        match opened.content_type {
-            ContentType::Handshake => self.handle_fragments(now, &opened),
-            // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
-            ContentType::ApplicationData if opened.epoch > 0 && opened.epoch != 2 => {
-                self.handle_application_data(opened.body);
-            }
-            ContentType::Alert => self.handle_alert(now, opened.epoch, &opened.body),
-            ContentType::Ack if opened.epoch > 0 && self.layer.acks_are_enabled() => self.handle_ack(now, &opened.body),
-            // The epoch of a record says by itself which keys are in use.
-            ContentType::ChangeCipherSpec if opened.body[..] == [1] => {}
-            _ => self.layer.stats.dropped_malformed += 1,
-        }
-    }
-
-    fn handle_fragments(&mut self, now: Instant, opened: &Opened) {
-        if opened.epoch > 0 && self.refuse_renegotiation(&opened.body) {
+    fn handle_fragments(&mut self, now: Instant, opened: Opened, body: &[u8]) {
+        if opened.epoch > 0 && self.refuse_renegotiation(body) {
             return;
         }
-        let mut reader = Reader::new(&opened.body);
+        let mut reader = Reader::new(body);
         let mut taken = !reader.is_empty();
         while !reader.is_empty() {
             match FragmentHeader::parse(&mut reader) {
@@ -426,6 +438,9 @@ impl Connection {
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.layer.peer_has_keys {
+            self.rumour = None;
+        }
         let believed_at = self.rumour.as_ref().and_then(|rumour| rumour.believed_at);
         if [self.deadline, believed_at].into_iter().flatten().any(|at| at <= now) {
             let rumour = self.rumour.take();

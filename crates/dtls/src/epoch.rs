@@ -1,11 +1,11 @@
 use antiphon_crypto::{AeadAlgorithm, AeadKey, NumberMask, Provider, TAG_LEN};
 use antiphon_sansio::TransmitBuf;
-use bytes::BytesMut;
+use bytes::{Buf, BytesMut};
 
 use crate::config::CipherSuite;
 use crate::error::Error;
 use crate::record::{
-    ContentType, HEADER_LEN, Header, MAX_PLAINTEXT, MAX_SEQUENCE, PlainHeader, Record, UNIFIED_LEN, UnifiedHeader,
+    self, ContentType, HEADER_LEN, Header, MAX_PLAINTEXT, MAX_SEQUENCE, PlainHeader, UNIFIED_LEN, UnifiedHeader,
 };
 use crate::replay::ReplayWindow;
 
@@ -23,10 +23,16 @@ const LAST_WORDS: u64 = 16;
 /// How the nonce of a record comes about.
 enum Nonce {
     /// AES-GCM of DTLS 1.2: four secret bytes, then eight that the record carries (RFC 5288 §3).
-    Explicit([u8; 4]),
+    Explicit(u32),
     /// The number into twelve secret bytes: ChaCha20-Poly1305 of DTLS 1.2 with epoch and sequence number (RFC 7905 §2),
     /// DTLS 1.3 with the sequence number alone, since each epoch has its own key (RFC 8446 §5.3).
-    Implicit([u8; 12]),
+    Implicit(u128),
+}
+
+impl Nonce {
+    fn implicit(iv: [u8; 12]) -> Self {
+        Self::Implicit(iv.into_iter().fold(0, |number, byte| number << 8 | u128::from(byte)))
+    }
 }
 
 /// The key of one direction of one epoch, and how records are protected with it.
@@ -54,8 +60,8 @@ impl Protection {
     /// Protection as DTLS 1.2 has it.
     pub(crate) fn v12(provider: Provider, suite: CipherSuite, key: &[u8], iv: &[u8]) -> Result<Self, Error> {
         let nonce = match (<[u8; 4]>::try_from(iv), <[u8; 12]>::try_from(iv)) {
-            (Ok(salt), _) => Nonce::Explicit(salt),
-            (_, Ok(iv)) => Nonce::Implicit(iv),
+            (Ok(salt), _) => Nonce::Explicit(u32::from_be_bytes(salt)),
+            (_, Ok(iv)) => Nonce::implicit(iv),
             _ => return Err(Error::Crypto),
         };
         let key = provider.aead(suite.aead(), key).map_err(|_| Error::Crypto)?;
@@ -80,7 +86,7 @@ impl Protection {
         Ok(Self {
             key,
             limit: limit(suite),
-            nonce: Nonce::Implicit(iv),
+            nonce: Nonce::implicit(iv),
             mask: Some(mask),
         })
     }
@@ -89,13 +95,15 @@ impl Protection {
         self.mask.is_some()
     }
 
-    /// Hides or reveals the sequence number: the same operation.
-    fn mask_number(&self, number: &mut [u8], ciphertext: &[u8]) {
-        if let (Some(mask), Some(sample)) = (&self.mask, ciphertext.first_chunk::<SAMPLE_LEN>()) {
-            number
-                .iter_mut()
-                .zip(mask.mask(sample))
-                .for_each(|(byte, mask)| *byte ^= mask);
+    /// What hides the sequence number, and reveals it again.
+    #[inline]
+    fn number_mask(&self, ciphertext: &[u8]) -> [u8; 2] {
+        match (&self.mask, ciphertext.first_chunk::<SAMPLE_LEN>()) {
+            (Some(mask), Some(sample)) => {
+                let [first, second, ..] = mask.mask(sample);
+                [first, second]
+            }
+            _ => [0; 2],
         }
     }
 
@@ -107,18 +115,15 @@ impl Protection {
     }
 
     /// The nonce; `carried` is the explicit part, which for us is always the record number: it can not repeat.
-    fn nonce(&self, record_number: u64, carried: &[u8]) -> [u8; 12] {
-        let mut nonce = [0; 12];
-        match &self.nonce {
-            Nonce::Explicit(salt) => {
-                nonce[..4].copy_from_slice(salt);
-                nonce[4..].copy_from_slice(carried);
-            }
-            Nonce::Implicit(iv) => {
-                nonce[4..].copy_from_slice(&record_number.to_be_bytes());
-                nonce.iter_mut().zip(iv).for_each(|(n, iv)| *n ^= iv);
-            }
-        }
+    #[inline]
+    fn nonce(&self, record_number: u64, carried: u64) -> [u8; 12] {
+        // In one number and not byte by byte: who reads the nonce reads words, and must not wait for bytes to be written.
+        let nonce = match self.nonce {
+            Nonce::Explicit(salt) => u128::from(salt) << 64 | u128::from(carried),
+            Nonce::Implicit(iv) => iv ^ u128::from(record_number),
+        };
+        let [b0, b1, b2, b3, nonce @ ..] = nonce.to_be_bytes();
+        debug_assert_eq!([b0, b1, b2, b3], [0; 4]);
         nonce
     }
 }
@@ -131,12 +136,12 @@ fn limit(suite: CipherSuite) -> u64 {
 }
 
 /// The additional data of a record of DTLS 1.2 (RFC 5246 §6.2.3.3): record number, type, version, length of the plaintext.
-fn additional_data(header: &[u8; HEADER_LEN], plaintext_len: usize) -> [u8; HEADER_LEN] {
-    let mut aad = [0; HEADER_LEN];
-    aad[..8].copy_from_slice(&header[3..11]);
-    aad[8..11].copy_from_slice(&header[..3]);
-    aad[11..].copy_from_slice(&(plaintext_len as u16).to_be_bytes());
-    aad
+#[inline]
+fn additional_data(header: &PlainHeader, version: [u8; 2], plaintext_len: usize) -> [u8; HEADER_LEN] {
+    let kind = u64::from(header.content_type.code()) << 32 | u64::from(u16::from_be_bytes(version)) << 16;
+    let data = u128::from(header.record_number()) << 64 | u128::from(kind | plaintext_len as u64) << 24;
+    let [data @ .., _, _, _] = data.to_be_bytes();
+    data
 }
 
 /// What we send in one epoch.
@@ -215,13 +220,12 @@ impl WriteEpoch {
             length: length as u16,
         };
         self.next_sequence += 1;
-        let header_bytes = header.bytes();
-        record[..HEADER_LEN].copy_from_slice(&header_bytes);
+        record[..HEADER_LEN].copy_from_slice(&header.bytes());
         if let Some(protection) = &self.protection {
-            let number = header.record_number().to_be_bytes();
-            record[HEADER_LEN..front].copy_from_slice(&number[..front - HEADER_LEN]);
-            let nonce = protection.nonce(header.record_number(), &number);
-            let aad = additional_data(&header_bytes, plaintext_len);
+            let number = header.record_number();
+            record[HEADER_LEN..front].copy_from_slice(&number.to_be_bytes()[..front - HEADER_LEN]);
+            let nonce = protection.nonce(number, number);
+            let aad = additional_data(&header, record::VERSION, plaintext_len);
             let tag = protection.key.seal(&nonce, &aad, &mut record[front..]);
             out.put_slice(&tag);
         }
@@ -240,10 +244,12 @@ impl WriteEpoch {
         record[..UNIFIED_LEN].copy_from_slice(&header);
         let tag = protection
             .key
-            .seal(&protection.nonce(sequence, &[]), &header, &mut record[UNIFIED_LEN..]);
+            .seal(&protection.nonce(sequence, 0), &header, &mut record[UNIFIED_LEN..]);
         out.put_slice(&tag);
         let (header, ciphertext) = out.body_mut()[start..].split_at_mut(UNIFIED_LEN);
-        protection.mask_number(&mut header[1..3], ciphertext);
+        let mask = protection.number_mask(ciphertext);
+        header[1] ^= mask[0];
+        header[2] ^= mask[1];
     }
 }
 
@@ -274,21 +280,23 @@ impl WriteEpoch {
         record.push(ContentType::ApplicationData.code());
         let tag = protection
             .key
-            .seal(&protection.nonce(sequence, &[]), &header, &mut record[header.len()..]);
+            .seal(&protection.nonce(sequence, 0), &header, &mut record[header.len()..]);
         record.extend_from_slice(&tag);
         let (head, ciphertext) = record.split_at_mut(header.len());
-        protection.mask_number(&mut head[number..number + number_len], ciphertext);
+        let mask = protection.number_mask(ciphertext);
+        for (byte, mask) in head[number..number + number_len].iter_mut().zip(mask) {
+            *byte ^= mask;
+        }
         BytesMut::from(&record[..])
     }
 }
 
-/// What an opened record holds.
-#[derive(Debug)]
+/// What an opened record is; its plaintext stands where its ciphertext stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     pub(crate) content_type: ContentType,
     pub(crate) epoch: u16,
     pub(crate) sequence: u64,
-    pub(crate) body: BytesMut,
 }
 
 /// Why a record was not opened.
@@ -307,6 +315,7 @@ pub(crate) enum OpenError {
 /// What the peer sends in one epoch.
 pub(crate) struct ReadEpoch {
     number: u16,
+    is_13: bool,
     replay: ReplayWindow,
     protection: Option<Protection>,
     forged: u64,
@@ -316,6 +325,7 @@ impl ReadEpoch {
     pub(crate) fn new(number: u16, protection: Option<Protection>) -> Self {
         Self {
             number,
+            is_13: protection.as_ref().is_some_and(Protection::is_13),
             replay: ReplayWindow::default(),
             protection,
             forged: 0,
@@ -331,41 +341,36 @@ impl ReadEpoch {
     }
 
     /// Whether this may be the epoch of a record with that header.
+    #[inline]
     pub(crate) fn fits(&self, header: &Header) -> bool {
-        let is_13 = self.protection.as_ref().is_some_and(Protection::is_13);
         match header {
-            Header::Plain(header) => header.epoch == self.number && !is_13,
-            Header::Unified(header) => u16::from(header.epoch_bits) == self.number & 0b11 && is_13,
+            Header::Plain(header) => header.epoch == self.number && !self.is_13,
+            Header::Unified(header) => u16::from(header.epoch_bits) == self.number & 0b11 && self.is_13,
         }
     }
 
-    /// Opens a record of this epoch in place. The replay window moves only after the tag was found right. Without
-    /// protection there is no window either: a forger could make it drop the peer's records, and handshake messages have
-    /// numbers of their own.
-    pub(crate) fn open(&mut self, record: Record) -> Result<Opened, OpenError> {
-        match record.header {
-            Header::Plain(header) => self.open_plain(header, record.bytes),
-            Header::Unified(header) => self.open_unified(header, record.bytes),
+    /// Opens a record of this epoch in place: of header and fragment in `bytes` only the plaintext is left. The replay window
+    /// moves only after the tag was found right. Without protection there is no window either: a forger could make it drop the
+    /// peer's records, and handshake messages have numbers of their own.
+    #[inline]
+    pub(crate) fn open(&mut self, header: &Header, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
+        match header {
+            Header::Plain(header) => self.open_plain(header, bytes),
+            Header::Unified(header) => self.open_unified(header, bytes),
         }
     }
 
-    fn open_plain(&mut self, header: PlainHeader, mut bytes: BytesMut) -> Result<Opened, OpenError> {
-        let PlainHeader {
-            content_type,
-            epoch,
-            sequence,
-            ..
-        } = header;
-        let Some(protection) = &self.protection else {
-            let body = bytes.split_off(HEADER_LEN);
-            return Ok(Opened {
-                content_type,
-                epoch,
-                sequence,
-                body,
-            });
+    fn open_plain(&mut self, header: &PlainHeader, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
+        let opened = Opened {
+            content_type: header.content_type,
+            epoch: header.epoch,
+            sequence: header.sequence,
         };
-        if !self.replay.check(sequence) {
+        let Some(protection) = &self.protection else {
+            bytes.advance(HEADER_LEN);
+            return Ok(opened);
+        };
+        if !self.replay.check(header.sequence) {
             return Err(OpenError::Replayed);
         }
         let front = HEADER_LEN + protection.explicit_len();
@@ -373,25 +378,21 @@ impl ReadEpoch {
             return Err(OpenError::Malformed);
         }
         let (head, sealed) = bytes.split_at_mut(front);
-        let mut header_bytes = [0; HEADER_LEN];
-        header_bytes.copy_from_slice(&head[..HEADER_LEN]);
-        let nonce = protection.nonce(header.record_number(), &head[HEADER_LEN..]);
-        let aad = additional_data(&header_bytes, sealed.len() - TAG_LEN);
+        let aad = additional_data(header, [head[1], head[2]], sealed.len() - TAG_LEN);
+        let carried = head[HEADER_LEN..]
+            .first_chunk()
+            .map_or(0, |carried| u64::from_be_bytes(*carried));
+        let nonce = protection.nonce(header.record_number(), carried);
         let Ok(len) = protection.key.open(&nonce, &aad, sealed) else {
             return Err(self.count_forged());
         };
-        self.replay.accept(sequence);
-        let mut body = bytes.split_off(front);
-        body.truncate(len);
-        Ok(Opened {
-            content_type,
-            epoch,
-            sequence,
-            body,
-        })
+        self.replay.accept(header.sequence);
+        bytes.advance(front);
+        bytes.truncate(len);
+        Ok(opened)
     }
 
-    fn open_unified(&mut self, header: UnifiedHeader, mut bytes: BytesMut) -> Result<Opened, OpenError> {
+    fn open_unified(&mut self, header: &UnifiedHeader, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
         let Some(protection) = &self.protection else {
             return Err(OpenError::Malformed);
         };
@@ -399,31 +400,32 @@ impl ReadEpoch {
             return Err(OpenError::Malformed);
         }
         let (head, sealed) = bytes.split_at_mut(header.len);
-        protection.mask_number(&mut head[1..1 + header.sequence_len], sealed);
-        let short = head[1..1 + header.sequence_len]
-            .iter()
-            .fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let mask = protection.number_mask(sealed);
+        head[1] ^= mask[0];
+        let mut short = u64::from(head[1]);
+        if header.sequence_len == 2 {
+            head[2] ^= mask[1];
+            short = short << 8 | u64::from(head[2]);
+        }
         let sequence = complete_number(short, 8 * header.sequence_len as u32, self.replay.next());
         if !self.replay.check(sequence) {
             return Err(OpenError::Replayed);
         }
-        let Ok(len) = protection.key.open(&protection.nonce(sequence, &[]), head, sealed) else {
+        let Ok(len) = protection.key.open(&protection.nonce(sequence, 0), head, sealed) else {
             return Err(self.count_forged());
         };
         self.replay.accept(sequence);
-        let mut body = bytes.split_off(header.len);
-        body.truncate(len);
         // The content type is the last byte that is not padding (RFC 8446 §5.4).
-        let Some(end) = body.iter().rposition(|byte| *byte != 0) else {
+        let Some(end) = sealed[..len].iter().rposition(|byte| *byte != 0) else {
             return Err(OpenError::Malformed);
         };
-        let content_type = ContentType::from_code(body[end]).ok_or(OpenError::Malformed)?;
-        body.truncate(end);
+        let content_type = ContentType::from_code(sealed[end]).ok_or(OpenError::Malformed)?;
+        bytes.advance(header.len);
+        bytes.truncate(end);
         Ok(Opened {
             content_type,
             epoch: self.number,
             sequence,
-            body,
         })
     }
 
@@ -479,9 +481,12 @@ mod tests {
         BytesMut::from(out.bytes(range))
     }
 
-    fn record(mut datagram: BytesMut) -> Record {
+    /// Opens the first record of a datagram.
+    fn open(epoch: &mut ReadEpoch, mut datagram: BytesMut) -> Result<(Opened, BytesMut), OpenError> {
         match split(&mut datagram) {
-            Split::Record(record) => record,
+            Split::Record(mut record) => epoch
+                .open(&record.header, &mut record.bytes)
+                .map(|opened| (opened, record.bytes)),
             other => panic!("{other:?}"),
         }
     }
@@ -497,14 +502,10 @@ mod tests {
                 for at in [HEADER_LEN, bytes.len() - 1] {
                     let mut bad = bytes.clone();
                     bad[at] ^= 1;
-                    assert_eq!(
-                        read.open(record(bad)).unwrap_err(),
-                        OpenError::Forged,
-                        "{suite:?} {len}"
-                    );
+                    assert_eq!(open(&mut read, bad).unwrap_err(), OpenError::Forged, "{suite:?} {len}");
                 }
-                assert_eq!(read.open(record(bytes.clone())).unwrap().body, plaintext);
-                assert_eq!(read.open(record(bytes)).unwrap_err(), OpenError::Replayed);
+                assert_eq!(open(&mut read, bytes.clone()).unwrap().1, plaintext);
+                assert_eq!(open(&mut read, bytes).unwrap_err(), OpenError::Replayed);
             }
         }
     }
@@ -543,18 +544,18 @@ mod tests {
             }
             for pair in records.chunks(2) {
                 for (number, bytes) in pair.iter().rev() {
-                    let opened = read.open(record(bytes.clone())).unwrap();
+                    let (opened, body) = open(&mut read, bytes.clone()).unwrap();
                     assert_eq!((opened.epoch, opened.sequence), (3, u64::from(*number)));
                     assert_eq!(opened.content_type, ContentType::ApplicationData);
-                    assert_eq!(opened.body[..], number.to_be_bytes());
-                    assert_eq!(read.open(record(bytes.clone())).err(), Some(OpenError::Replayed));
+                    assert_eq!(body[..], number.to_be_bytes());
+                    assert_eq!(open(&mut read, bytes.clone()).err(), Some(OpenError::Replayed));
                 }
             }
             let (_, last) = records.pop().unwrap();
             for at in [0, 1, 5, last.len() - 1] {
                 let mut bad = last.clone();
                 bad[at] ^= if at == 0 { 0 } else { 0x80 };
-                let error = read.open(record(bad)).unwrap_err();
+                let error = open(&mut read, bad).unwrap_err();
                 assert!(
                     matches!(error, OpenError::Forged | OpenError::Replayed),
                     "{suite:?} {at} {error:?}"

@@ -172,7 +172,9 @@ impl Inspector {
         let mut results = Vec::new();
         while !datagram.is_empty() {
             results.push(match split(&mut datagram) {
-                Split::Record(record) => self.open(sender, record).and_then(|opened| self.read(sender, opened)),
+                Split::Record(mut record) => self
+                    .open(sender, &mut record)
+                    .and_then(|opened| self.read(sender, opened, record.bytes)),
                 Split::Unknown => Err(InspectError::UnknownType),
                 Split::Malformed => {
                     datagram.clear();
@@ -243,26 +245,27 @@ impl Inspector {
         (self.find)(label, random).ok_or(InspectError::NoSecret)
     }
 
-    fn open(&mut self, sender: Role, record: Record) -> Result<Opened, InspectError> {
+    fn open(&mut self, sender: Role, record: &mut Record) -> Result<Opened, InspectError> {
         // Newest first: only the low bits of the epoch are on the wire in DTLS 1.3.
         let epochs = self.end(sender).epochs.iter_mut().rev();
         let epoch = epochs
             .into_iter()
             .find(|epoch| epoch.fits(&record.header))
             .ok_or(InspectError::NoSecret)?;
-        epoch.open(record).map_err(|error| match error {
-            OpenError::Replayed => InspectError::Replayed,
-            OpenError::Malformed => InspectError::Malformed,
-            OpenError::Forged | OpenError::Exhausted => InspectError::Forged,
-        })
+        epoch
+            .open(&record.header, &mut record.bytes)
+            .map_err(|error| match error {
+                OpenError::Replayed => InspectError::Replayed,
+                OpenError::Malformed => InspectError::Malformed,
+                OpenError::Forged | OpenError::Exhausted => InspectError::Forged,
+            })
     }
 
-    fn read(&mut self, sender: Role, opened: Opened) -> Result<InspectedRecord, InspectError> {
+    fn read(&mut self, sender: Role, opened: Opened, body: BytesMut) -> Result<InspectedRecord, InspectError> {
         let Opened {
             content_type,
             epoch,
             sequence,
-            body,
         } = opened;
         let content = match content_type {
             ContentType::ChangeCipherSpec => Content::ChangeCipherSpec,

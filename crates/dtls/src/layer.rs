@@ -28,6 +28,15 @@ const MAX_EARLY_BYTES: usize = 32 * 1024;
 /// Alerts that wait to be sent.
 const MAX_ALERTS: usize = 4;
 
+/// Why there is no plaintext of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unopened {
+    /// It was dropped and counted, or is kept for later.
+    Dropped,
+    /// So many forgeries that the key is worn out.
+    Exhausted,
+}
+
 /// Why a message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -301,51 +310,55 @@ impl Layer {
     // Receiving.
 
     /// Opens a record, or keeps it for when there are keys, or drops it and counts why.
-    pub(crate) fn open(&mut self, record: Record) -> Result<Option<Opened>, Error> {
-        let header = record.header;
+    #[inline]
+    pub(crate) fn open(&mut self, header: &Header, bytes: &mut BytesMut) -> Result<Opened, Unopened> {
         // The newest first: the two bits of an epoch in a unified header fit every fourth.
-        let Some(epoch) = self.read.iter_mut().rev().find(|epoch| epoch.fits(&header)) else {
-            self.keep_early(record);
-            return Ok(None);
+        let Some(epoch) = self.read.iter_mut().rev().find(|epoch| epoch.fits(header)) else {
+            self.keep_early(header, bytes);
+            return Err(Unopened::Dropped);
         };
-        match epoch.open(record) {
+        match epoch.open(header, bytes) {
             Ok(opened) => {
                 // Only who got our flight can have these keys.
                 self.peer_has_keys |= epoch.is_protected();
                 self.address_validated |= epoch.is_protected();
-                return Ok(Some(opened));
+                return Ok(opened);
             }
             Err(OpenError::Replayed) => self.stats.dropped_replayed += 1,
             Err(OpenError::Forged) => self.stats.dropped_forged += 1,
             Err(OpenError::Malformed) => self.stats.dropped_malformed += 1,
-            Err(OpenError::Exhausted) => return Err(Error::Exhausted),
+            Err(OpenError::Exhausted) => return Err(Unopened::Exhausted),
         }
-        Ok(None)
+        Err(Unopened::Dropped)
     }
 
-    fn keep_early(&mut self, record: Record) {
+    #[cold]
+    fn keep_early(&mut self, header: &Header, bytes: &[u8]) {
         let newest = self.read.last().map_or(0, ReadEpoch::number);
-        let to_come = match record.header {
+        let to_come = match header {
             Header::Plain(header) => header.epoch > newest && header.epoch == 1,
             Header::Unified(_) => true,
         };
         if !self.keep_early || !to_come {
             self.stats.dropped_epoch += 1;
-        } else if self.early.len() == MAX_EARLY_RECORDS || self.early_bytes + record.bytes.len() > MAX_EARLY_BYTES {
+        } else if self.early.len() == MAX_EARLY_RECORDS || self.early_bytes + bytes.len() > MAX_EARLY_BYTES {
             self.stats.dropped_overflow += 1;
         } else {
-            self.early_bytes += record.bytes.len();
+            self.early_bytes += bytes.len();
             // A copy: the record must not pin the batch that it came in.
-            let bytes = BytesMut::from(&record.bytes[..]);
             self.early.push_back(Record {
-                header: record.header,
-                bytes,
+                header: *header,
+                bytes: BytesMut::from(bytes),
             });
         }
     }
 
     /// A record that was kept and can be opened now.
+    #[inline]
     pub(crate) fn take_early(&mut self) -> Option<Record> {
+        if self.early.is_empty() {
+            return None;
+        }
         let ready = |record: &Record| self.read.iter().any(|epoch| epoch.fits(&record.header));
         let index = self.early.iter().position(ready)?;
         let record = self.early.remove(index)?;

@@ -1,5 +1,7 @@
 use bytes::BytesMut;
 
+/// The version in every plain record that we write.
+pub(crate) const VERSION: [u8; 2] = [0xfe, 0xfd];
 /// Length of the header of DTLS 1.2, and of every record before keys are agreed.
 pub(crate) const HEADER_LEN: usize = 13;
 /// The largest plaintext of a record (RFC 6347 §4.1).
@@ -66,7 +68,7 @@ impl PlainHeader {
     pub(crate) fn bytes(&self) -> [u8; HEADER_LEN] {
         let mut out = [0; HEADER_LEN];
         out[0] = self.content_type.code();
-        out[1..3].copy_from_slice(&0xfefd_u16.to_be_bytes());
+        out[1..3].copy_from_slice(&VERSION);
         out[3..11].copy_from_slice(&self.record_number().to_be_bytes());
         out[11..13].copy_from_slice(&self.length.to_be_bytes());
         out
@@ -162,46 +164,70 @@ pub(crate) enum Split {
     Malformed,
 }
 
-/// Cuts the first record off a datagram that is not empty.
-pub(crate) fn split(datagram: &mut BytesMut) -> Split {
+/// Cuts off the front of a datagram. The last record, mostly the only one, takes the buffer as it is: no count of references
+/// moves.
+#[inline]
+pub(crate) fn cut(datagram: &mut BytesMut, end: usize) -> BytesMut {
+    if end == datagram.len() {
+        std::mem::take(datagram)
+    } else {
+        datagram.split_to(end)
+    }
+}
+
+/// What stands at the front of a datagram, and where it ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Front {
+    Record(Header, usize),
+    Unknown(usize),
+    Malformed,
+}
+
+/// Reads the first header of a datagram that is not empty.
+#[inline]
+pub(crate) fn front(datagram: &[u8]) -> Front {
     if datagram.first().is_some_and(|first| first >> 5 == 0b001) {
         return match UnifiedHeader::parse(datagram) {
-            Some((header, end)) => Split::Record(Record {
-                header: Header::Unified(header),
-                bytes: datagram.split_to(end),
-            }),
-            None => Split::Malformed,
+            Some((header, end)) => Front::Record(Header::Unified(header), end),
+            None => Front::Malformed,
         };
     }
     let Some(header) = datagram.first_chunk::<HEADER_LEN>() else {
-        return Split::Malformed;
+        return Front::Malformed;
     };
     let length = u16::from_be_bytes([header[11], header[12]]);
     let end = HEADER_LEN + usize::from(length);
     // Major version 254 is all versions of DTLS; the minor one of a ClientHello may be any.
     if header[1] != 0xfe || datagram.len() < end || usize::from(length) > MAX_FRAGMENT {
-        return Split::Malformed;
+        return Front::Malformed;
     }
     let number = u64::from_be_bytes([
         header[3], header[4], header[5], header[6], header[7], header[8], header[9], header[10],
     ]);
-    let content_type = ContentType::from_code(header[0]);
-    let bytes = datagram.split_to(end);
-    match content_type {
-        Some(content_type) => {
-            let sequence = number & MAX_SEQUENCE;
-            let header = PlainHeader {
-                content_type,
-                epoch: (number >> 48) as u16,
-                sequence,
-                length,
-            };
-            Split::Record(Record {
-                header: Header::Plain(header),
-                bytes,
-            })
+    let Some(content_type) = ContentType::from_code(header[0]) else {
+        return Front::Unknown(end);
+    };
+    let header = PlainHeader {
+        content_type,
+        epoch: (number >> 48) as u16,
+        sequence: number & MAX_SEQUENCE,
+        length,
+    };
+    Front::Record(Header::Plain(header), end)
+}
+
+/// Cuts the first record off a datagram that is not empty.
+pub(crate) fn split(datagram: &mut BytesMut) -> Split {
+    match front(datagram) {
+        Front::Record(header, end) => Split::Record(Record {
+            header,
+            bytes: cut(datagram, end),
+        }),
+        Front::Unknown(end) => {
+            cut(datagram, end);
+            Split::Unknown
         }
-        None => Split::Unknown,
+        Front::Malformed => Split::Malformed,
     }
 }
 

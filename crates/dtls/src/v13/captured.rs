@@ -59,7 +59,7 @@ impl Sender {
     fn take(&mut self, datagram: &[u8]) {
         let mut datagram = BytesMut::from(datagram);
         while !datagram.is_empty() {
-            let Split::Record(record) = split(&mut datagram) else {
+            let Split::Record(mut record) = split(&mut datagram) else {
                 panic!("not a record")
             };
             let epoch = self
@@ -68,18 +68,20 @@ impl Sender {
                 .rev()
                 .find(|epoch| epoch.fits(&record.header))
                 .unwrap();
-            let opened = epoch.open(record).expect("every record opens");
+            let opened = epoch
+                .open(&record.header, &mut record.bytes)
+                .expect("every record opens");
             match opened.content_type {
                 ContentType::Handshake => {
-                    let mut reader = Reader::new(&opened.body);
+                    let mut reader = Reader::new(&record.bytes);
                     while !reader.is_empty() {
                         let (header, fragment) = FragmentHeader::parse(&mut reader).unwrap();
                         self.reassembly.push(opened.epoch, &header, fragment);
                     }
                     self.messages.extend(std::iter::from_fn(|| self.reassembly.pop()));
                 }
-                ContentType::ApplicationData => self.application.push(opened.body.to_vec()),
-                ContentType::Ack => self.acks += crate::ack::parse(&opened.body).unwrap().len(),
+                ContentType::ApplicationData => self.application.push(record.bytes.to_vec()),
+                ContentType::Ack => self.acks += crate::ack::parse(&record.bytes).unwrap().len(),
                 other => panic!("{other:?}"),
             }
         }
