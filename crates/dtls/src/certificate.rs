@@ -215,7 +215,14 @@ const FINGERPRINT_HASHES: [(HashAlgorithm, &str); 3] = [
 /// A certificate's fingerprint: parses from and displays as the value of `a=fingerprint` (RFC 8122 §5), for instance
 /// `sha-256 4A:AD:B9:...`.
 ///
-/// There is deliberately no `PartialEq`: fingerprints are compared by [`Self::matches`], in constant time.
+/// There is deliberately no `PartialEq`: fingerprints are compared by [`Self::matches`] and [`Self::same_as`], in constant time.
+///
+/// ```compile_fail,E0369
+/// # use antiphon_dtls::Fingerprint;
+/// fn v19_is_it(one: &Fingerprint, other: &Fingerprint) -> bool {
+///     one == other
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Fingerprint {
     algorithm: HashAlgorithm,

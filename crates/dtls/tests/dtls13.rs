@@ -326,7 +326,7 @@ fn post_quantum_key_exchange_in_one_round_trip_at_any_mtu() {
 
 /// V29: an address that nobody has validated gets a cookie to bring back, and no encapsulation.
 #[test]
-fn no_encapsulation_before_the_address_is_validated() {
+fn v29_no_encapsulation_before_the_address_is_validated() {
     let mut server = speaking(Versions::Dtls13);
     server.address_validation = AddressValidation::AmplificationLimit;
     let mut pair = Pair::new(speaking(Versions::Dtls13), server, 1);

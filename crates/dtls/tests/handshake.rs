@@ -28,16 +28,16 @@ for_both_versions! {
     corrupted_copies_of_protected_records_change_nothing
     corruption_anywhere_ends_well_or_cleanly
     cookies_cost_one_round_trip_and_are_answered
-    an_unvalidated_client_gets_at_most_three_times_its_bytes
-    a_wrong_fingerprint_fails_and_delivers_nothing
-    data_waits_for_the_fingerprint
-    another_fingerprint_mid_session_fails
+    v16_an_unvalidated_client_gets_at_most_three_times_its_bytes
+    v02_a_wrong_fingerprint_fails_and_delivers_nothing
+    v02_data_waits_for_the_fingerprint
+    v02_another_fingerprint_mid_session_fails
     close_notify_both_ways
     nobody_there_times_out_with_back_off
     the_round_trip_time_sets_the_timer
     the_last_flight_is_sent_again_when_the_peer_repeats_its_own
-    the_key_log_has_the_master_secret_and_is_off_by_default
-    nothing_secret_is_printed
+    v25_the_key_log_has_the_master_secret_and_is_off_by_default
+    v25_nothing_secret_is_printed
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -415,7 +415,7 @@ fn cookies_cost_one_round_trip_and_are_answered() {
     }
 }
 
-fn an_unvalidated_client_gets_at_most_three_times_its_bytes() {
+fn v16_an_unvalidated_client_gets_at_most_three_times_its_bytes() {
     let (client, mut server) = with(|_| {});
     server.address_validation = AddressValidation::AmplificationLimit;
     let mut pair = Pair::new(client, server, 1);
@@ -442,7 +442,7 @@ fn an_unvalidated_client_gets_at_most_three_times_its_bytes() {
     Pair::new(client, server, 2).connect();
 }
 
-fn a_wrong_fingerprint_fails_and_delivers_nothing() {
+fn v02_a_wrong_fingerprint_fails_and_delivers_nothing() {
     for wrong in [Role::Client, Role::Server] {
         let mut pair = pair_with(|_| {});
         let other = certificate().fingerprint(HashAlgorithm::Sha256);
@@ -457,7 +457,7 @@ fn a_wrong_fingerprint_fails_and_delivers_nothing() {
 }
 
 /// V2: the handshake may run ahead of signalling, but nothing gets out before the fingerprint is there and right.
-fn data_waits_for_the_fingerprint() {
+fn v02_data_waits_for_the_fingerprint() {
     for right in [true, false] {
         let (client, server) = with(|_| {});
         let of_client = client.certificate.fingerprint(HashAlgorithm::Sha512);
@@ -502,7 +502,7 @@ fn data_waits_for_the_fingerprint() {
     }
 }
 
-fn another_fingerprint_mid_session_fails() {
+fn v02_another_fingerprint_mid_session_fails() {
     let mut pair = pair_with(|_| {});
     pair.connect();
     let (now, other) = (pair.now, certificate().fingerprint(HashAlgorithm::Sha256));
@@ -566,7 +566,7 @@ fn the_last_flight_is_sent_again_when_the_peer_repeats_its_own() {
     assert!(is_13() || pair.server.connection.stats().retransmissions >= 1);
 }
 
-fn the_key_log_has_the_master_secret_and_is_off_by_default() {
+fn v25_the_key_log_has_the_master_secret_and_is_off_by_default() {
     let lines = Arc::new(Mutex::new(Vec::new()));
     let (mut client, server) = with(|config| assert!(config.key_log.is_none()));
     let sink = lines.clone();
@@ -582,7 +582,7 @@ fn the_key_log_has_the_master_secret_and_is_off_by_default() {
     assert_eq!((lines.len(), fields[0], fields[1].len(), fields[2].len()), expected);
 }
 
-fn nothing_secret_is_printed() {
+fn v25_nothing_secret_is_printed() {
     let mut pair = pair_with(|_| {});
     pair.connect();
     let connected = pair.client.connected.as_ref().unwrap();
