@@ -14,7 +14,8 @@ use clap::{Parser, Subcommand};
         Try it:\n  antiphon                                   then open http://127.0.0.1:8080\n  \
         antiphon serve --listen 0.0.0.0:8080       for other machines\n  \
         antiphon serve --listen 0.0.0.0:8443 --tls and their cameras, which need HTTPS\n  \
-        antiphon serve --udp-port 5000             all media on one UDP port, for firewalls\n\n\
+        antiphon serve --udp-port 5000             all media on one UDP port, for firewalls\n  \
+        antiphon send photos/                      to another machine, which runs antiphon recv\n\n\
         RUST_LOG=antiphon=debug tells more."
 )]
 pub struct Args {
@@ -40,6 +41,68 @@ pub enum Command {
         Publish with a WHIP client to http://ADDRESS/whip; every WHEP player at http://ADDRESS/whep then sees it\n\
         (?source=pattern or ?source=whip to choose).")]
     Serve(ServeArgs),
+    /// Send files and folders to another machine, from peer to peer.
+    ///
+    /// The two find each other by a line that is pasted each way, or by a code at a server: any `antiphon serve` does.
+    /// A transfer whose connection breaks goes on where it was; both ends compute the SHA-256 of each file.
+    #[command(after_help = "Examples:\n  \
+        antiphon send holiday.mp4 photos/                       a line to paste, each way\n  \
+        antiphon send --signal ws://192.0.2.7:8080 photos/      a code to tell\n\n\
+        The page of `serve` sends and receives by the same codes. Whoever knows a code, or both lines, can be the other end:\n\
+        tell them to nobody else. The server sees no file.")]
+    Send(SendArgs),
+    /// Receive files and folders that `antiphon send` offers.
+    #[command(after_help = "Examples:\n  \
+        antiphon recv                                                      paste the sender's line\n  \
+        antiphon recv --signal ws://192.0.2.7:8080 --code k7m2q-xd4ha --into inbox\n\n\
+        Files that are there already are left alone: a file of the same name gets a number. What the sender calls its files never\n\
+        leads out of the folder.")]
+    Recv(RecvArgs),
+}
+
+/// How the two ends of a transfer meet.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MeetArgs {
+    /// Meet at this server (ws://, wss://, http://, https://) instead of pasting lines.
+    #[arg(long, value_name = "URL")]
+    pub signal: Option<String>,
+    /// The code at the server; the sender makes one up if none is given.
+    #[arg(long, value_name = "CODE", requires = "signal")]
+    pub code: Option<String>,
+    /// STUN servers, to be found from outside a NAT, for example stun:stun.example.org:3478.
+    #[arg(long = "ice-server", value_name = "URL")]
+    pub ice_servers: Vec<String>,
+    /// Loopback addresses too: both ends on one machine.
+    #[arg(long)]
+    pub loopback: bool,
+}
+
+/// Flags of `send`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SendArgs {
+    /// Files and folders.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// How to meet.
+    #[command(flatten)]
+    pub meet: MeetArgs,
+}
+
+/// Flags of `recv`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RecvArgs {
+    /// The folder that everything goes into; it is made if it is not there.
+    #[arg(long, value_name = "FOLDER", default_value = ".")]
+    pub into: PathBuf,
+    /// Replace files of the same name.
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Do not ask before receiving.
+    #[arg(long, short)]
+    pub yes: bool,
+    /// How to meet.
+    #[command(flatten)]
+    pub meet: MeetArgs,
 }
 
 /// Flags of `serve`.

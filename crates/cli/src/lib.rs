@@ -5,3 +5,4 @@ pub mod args;
 pub mod files;
 pub mod server;
 pub mod sources;
+pub mod transfer;

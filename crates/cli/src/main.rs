@@ -1,10 +1,11 @@
 //! The program `antiphon`.
 #![forbid(unsafe_code)]
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use antiphon_cli::args::{Args, Command};
-use antiphon_cli::server;
+use antiphon_cli::{server, transfer};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
@@ -17,11 +18,13 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let serve = match args.command {
-        Some(Command::Serve(serve)) => serve,
-        None => args.serve,
+    let result: Result<(), Box<dyn Error>> = match args.command {
+        Some(Command::Serve(serve)) => server::run(serve).await.map_err(Into::into),
+        None => server::run(args.serve).await.map_err(Into::into),
+        Some(Command::Send(send)) => transfer::send(send).await.map_err(Into::into),
+        Some(Command::Recv(recv)) => transfer::receive(recv).await.map_err(Into::into),
     };
-    match server::run(serve).await {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("antiphon: {error}");

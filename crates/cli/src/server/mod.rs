@@ -2,6 +2,7 @@
 
 mod channels;
 mod figures;
+mod meet;
 mod page;
 mod peer;
 mod player;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use crate::args::ServeArgs;
 use room::Room;
 use rustls::ServerConfig;
+pub(crate) use signal::Candidate as CandidateJson;
 use tls::{Identity, TlsListener};
 
 /// The largest body or WebSocket message, in bytes.
@@ -162,6 +164,7 @@ fn router(room: Arc<Room>) -> Router {
     Router::new()
         .merge(page::routes())
         .merge(ws::routes())
+        .merge(meet::routes())
         .merge(wish::routes())
         .layer(DefaultBodyLimit::max(MAX_SIGNAL))
         .with_state(room)

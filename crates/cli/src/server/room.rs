@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use antiphon::{Api, MediaKind, Packet, RtcConfiguration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
 
+use super::meet::Meetings;
 use super::wish::Resource;
 use crate::sources::Studio;
 
@@ -77,6 +78,7 @@ pub(super) struct Room {
     /// What every peer connection starts from: servers and policy.
     pub(super) configuration: RtcConfiguration,
     pub(super) studio: Studio,
+    pub(super) meetings: Meetings,
     pub(super) chat: broadcast::Sender<ChatLine>,
     /// In KiB.
     pub(super) file_space: Arc<Semaphore>,
@@ -101,6 +103,7 @@ impl Room {
             api,
             configuration,
             studio: Studio::new(),
+            meetings: Meetings::default(),
             chat: broadcast::Sender::new(CHAT_QUEUE),
             file_space: Arc::new(Semaphore::new(MAX_FILES_KIB)),
             stopped,

@@ -74,7 +74,7 @@ pub(super) enum Request {
 /// `RTCIceCandidateInit` in JSON.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     candidate: String,
     sdp_mid: Option<String>,
     #[serde(rename = "sdpMLineIndex")]

@@ -21,7 +21,7 @@ use super::signal::{self, Mode, Offerer, Reply, Request, Sound};
 const MAX_FRAME: usize = 4 * MAX_SIGNAL;
 const STATS_EVERY: Duration = Duration::from_secs(1);
 /// A client that takes nothing for so long is gone.
-const SEND_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const SEND_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn routes() -> Router<Arc<Room>> {
     Router::new().route("/ws", get(upgrade))
@@ -37,7 +37,7 @@ async fn upgrade(State(room): State<Arc<Room>>, headers: HeaderMap, ws: WebSocke
 }
 
 /// Browsers let any page open a WebSocket to anywhere and say in `Origin` which page it was. Other clients send none.
-fn same_origin(headers: &HeaderMap) -> bool {
+pub(super) fn same_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = headers.get(ORIGIN) else { return true };
     let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get(HOST).map(|host| host.to_str())) else {
         return false;

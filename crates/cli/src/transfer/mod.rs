@@ -1,0 +1,192 @@
+//! `antiphon send` and `antiphon recv`: files and folders from peer to peer, over one data channel.
+//!
+//! [`meet`] brings the two together (a line to paste, or a code that a server knows), [`protocol`] is what they say,
+//! [`outbox`] sends, [`inbox`] receives, [`paths`] keeps the sender out of everything but the chosen folder.
+
+mod card;
+mod inbox;
+mod meet;
+mod outbox;
+mod paths;
+mod progress;
+mod protocol;
+
+pub use card::{Card, CardError};
+pub use inbox::{Inbox, Received, ReceivedFile};
+pub(crate) use meet::is_code;
+pub use meet::{Link, MeetError, Meeting, Pasting, Role, Signalled, new_code};
+pub use outbox::{Outbox, Sent, SentFile};
+pub use paths::{PathError, SafePath};
+pub use protocol::{Entry, MAX_FILES};
+
+use std::io;
+use std::time::Duration;
+
+use antiphon::{Api, RtcConfiguration, RtcIceServer};
+use tokio::time::Instant;
+
+use crate::args::{MeetArgs, RecvArgs, SendArgs};
+
+/// How long the two may fail to meet again before a broken transfer is given up.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Between two attempts to meet.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Why a transfer ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TransferError {
+    /// The two did not meet.
+    #[error(transparent)]
+    Meet(#[from] MeetError),
+    /// The connection broke; what has arrived is kept, and the transfer can go on.
+    #[error("the connection broke")]
+    Broken,
+    /// The peer does not keep to the protocol.
+    #[error("the peer does not keep to the protocol: {0}")]
+    Protocol(&'static str),
+    /// The receiver does not want the files.
+    #[error("declined: {0}")]
+    Declined(String),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Some files did not arrive.
+    #[error("{failed} of {total} files did not arrive")]
+    Incomplete {
+        /// That did not.
+        failed: usize,
+        /// Of all.
+        total: usize,
+    },
+    /// No peer connection can be made here.
+    #[error(transparent)]
+    Peer(#[from] antiphon::Error),
+    /// There is nothing to send.
+    #[error("there is nothing to send")]
+    Nothing,
+}
+
+impl TransferError {
+    fn file(path: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_string();
+        move |source| Self::File { path, source }
+    }
+}
+
+/// Makes the peer connections of one transfer.
+fn connections(args: &MeetArgs) -> Result<(Api, RtcConfiguration), TransferError> {
+    let api = Api::builder().loopback(args.loopback).build()?;
+    let configuration = RtcConfiguration {
+        ice_servers: args.ice_servers.iter().map(RtcIceServer::stun).collect(),
+        ..RtcConfiguration::default()
+    };
+    Ok((api, configuration))
+}
+
+/// Runs `antiphon send` to its end.
+///
+/// # Errors
+/// Any [`TransferError`].
+pub async fn send(args: SendArgs) -> Result<(), TransferError> {
+    let mut outbox = Outbox::gather(&args.paths)?;
+    for skipped in outbox.skipped() {
+        eprintln!("left out (neither file nor folder): {skipped}");
+    }
+    eprintln!("{} files, {}", outbox.files(), indicatif::HumanBytes(outbox.bytes()));
+    let (api, configuration) = connections(&args.meet)?;
+    let mut meeting = match &args.meet.signal {
+        Some(url) => {
+            let code = args.meet.code.clone().unwrap_or_else(new_code);
+            eprintln!("On the other machine:\n\n  antiphon recv --signal {url} --code {code}\n");
+            Meeting::Signalled(Signalled::new(url, &code, Role::Sender)?)
+        }
+        None => Meeting::Pasting(Pasting::terminal(Role::Sender)),
+    };
+    let mut lost = None;
+    loop {
+        let attempt = async {
+            let mut link = meeting.link(&api, configuration.clone()).await?;
+            let sent = outbox.run(&mut link).await;
+            link.close().await;
+            sent
+        };
+        match attempt.await {
+            Ok(sent) => {
+                for file in &sent.files {
+                    println!("{}  {}", file.sha256, file.path);
+                }
+                return match sent.failed {
+                    0 => Ok(()),
+                    failed => Err(TransferError::Incomplete {
+                        failed,
+                        total: outbox.files(),
+                    }),
+                };
+            }
+            Err(error) => go_on(error, &mut lost).await?,
+        }
+    }
+}
+
+/// Runs `antiphon recv` to its end.
+///
+/// # Errors
+/// Any [`TransferError`].
+pub async fn receive(args: RecvArgs) -> Result<(), TransferError> {
+    let mut inbox =
+        Inbox::new(&args.into, args.overwrite, args.yes).map_err(TransferError::file(args.into.display()))?;
+    let (api, configuration) = connections(&args.meet)?;
+    let mut meeting = match (&args.meet.signal, &args.meet.code) {
+        (Some(url), Some(code)) => Meeting::Signalled(Signalled::new(url, code, Role::Receiver)?),
+        _ => Meeting::Pasting(Pasting::terminal(Role::Receiver)),
+    };
+    let mut lost = None;
+    loop {
+        let attempt = async {
+            let mut link = meeting.link(&api, configuration.clone()).await?;
+            let received = inbox.run(&mut link).await;
+            link.close().await;
+            received
+        };
+        match attempt.await {
+            Ok(received) => {
+                for file in &received.files {
+                    println!("{}  {}", file.sha256, file.path);
+                }
+                return match received.failed {
+                    0 => Ok(()),
+                    failed => Err(TransferError::Incomplete {
+                        failed,
+                        total: failed + received.files.len(),
+                    }),
+                };
+            }
+            Err(error) => go_on(error, &mut lost).await?,
+        }
+    }
+}
+
+/// Whether it is worth meeting again; waits a moment if so.
+async fn go_on(error: TransferError, lost: &mut Option<Instant>) -> Result<(), TransferError> {
+    let again = match &error {
+        TransferError::Broken => {
+            *lost = None;
+            true
+        }
+        TransferError::Meet(MeetError::Unreachable(_) | MeetError::NotConnected) => true,
+        _ => false,
+    };
+    let since = *lost.get_or_insert_with(Instant::now);
+    if !again || since.elapsed() > PATIENCE {
+        return Err(error);
+    }
+    eprintln!("{error}; trying again, what has arrived is kept");
+    tokio::time::sleep(PAUSE).await;
+    Ok(())
+}
