@@ -486,6 +486,7 @@ impl Agent {
             last_response: now,
             unanswered_since: None,
             next: now,
+            doubted: false,
         }
     }
 }

@@ -126,6 +126,13 @@ impl Agent {
         }
     }
 
+    /// Like [`trigger`](Self::trigger), before all others: nominations, and pairs on which the peer was heard just now, do not
+    /// wait behind a search for any path at all.
+    pub(crate) fn trigger_first(&mut self, id: u64) {
+        self.triggered.retain(|known| *known != id);
+        self.triggered.push_front(id);
+    }
+
     /// Sends what the pacer allows, in the order of RFC 8445 §6.1.4.2.
     pub(crate) fn run_checks(&mut self, now: Instant) {
         while self.pacer.is_ready(now) && self.send_next(now) {

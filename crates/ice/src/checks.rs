@@ -24,7 +24,7 @@ pub(crate) struct Said {
 }
 
 /// How long ago a check may have been answered on the pair in use for it not to be asked again when the peer checks another.
-const RECENT: Duration = Duration::from_millis(500);
+const RECENT: Duration = Duration::from_millis(200);
 
 impl Agent {
     pub(crate) fn handle_message(&mut self, now: Instant, path: Path, message: &Message<'_>) {
@@ -204,7 +204,7 @@ impl Agent {
             pair.checking_since = None;
         }
         let id = pair.id;
-        self.trigger(id);
+        self.trigger_first(id);
     }
 
     /// The peer checks another pair than the one in use: perhaps it cannot reach us there any more. Asks at once.
@@ -215,9 +215,9 @@ impl Agent {
         };
         if let Some(consent) = &mut pair.consent
             && consent.unanswered_since.is_none()
-            && consent.last_response + RECENT <= now
         {
-            consent.next = now;
+            consent.doubted = true;
+            consent.next = consent.next.min(now.max(consent.last_response + RECENT));
         }
     }
 
@@ -406,6 +406,7 @@ impl Pair {
         let consent = self.consent.get_or_insert_with(|| Agent::new_consent(now));
         consent.last_response = now;
         consent.unanswered_since = None;
+        consent.doubted = false;
         consent.next = next;
     }
 }

@@ -18,6 +18,9 @@ const RETRY: Duration = Duration::from_millis(500);
 /// And after that.
 const RETRY_DISCONNECTED: Duration = Duration::from_secs(1);
 
+/// How soon while the peer checks another pair; after three of them others are tried.
+const RETRY_DOUBTED: Duration = Duration::from_millis(150);
+
 /// How long the pair in use may leave checks unanswered, besides two round trips, before others are tried.
 const WEAK_AFTER: Duration = Duration::from_millis(1200);
 
@@ -177,8 +180,9 @@ impl Agent {
     /// not answered in time.
     fn weakness_deadline(&self, index: usize) -> Option<Instant> {
         let pair = &self.pairs[index];
-        let since = pair.consent.as_ref()?.unanswered_since?;
-        Some(since + WEAK_AFTER + 2 * pair.rtt.unwrap_or_default())
+        let consent = pair.consent.as_ref()?;
+        let after = if consent.doubted { 3 * RETRY_DOUBTED } else { WEAK_AFTER };
+        Some(consent.unanswered_since? + after + 2 * pair.rtt.unwrap_or_default())
     }
 
     /// The path in use is gone with its interface, its connection or its allocation. Everything else is tried at once.
@@ -199,6 +203,11 @@ impl Agent {
         let begins = weak && !self.weak;
         self.weak = weak;
         if begins {
+            if let Some(index) = self.active()
+                && let Some(consent) = &mut self.pairs[index].consent
+            {
+                consent.doubted = false;
+            }
             self.look_for_another_pair();
             self.run_checks(now);
         }
@@ -279,7 +288,12 @@ impl Agent {
         let mut others: Vec<usize> = (0..self.pairs.len())
             .filter(|&index| Some(self.pairs[index].id) != self.selected)
             .collect();
-        others.sort_by_key(|&index| std::cmp::Reverse(self.pairs[index].priority));
+        // Which answered last will most likely answer now.
+        others.sort_by_key(|&index| {
+            let pair = &self.pairs[index];
+            let answered = pair.consent.as_ref().map(|consent| consent.last_response);
+            std::cmp::Reverse((answered, pair.priority))
+        });
         for index in others {
             let pair = &mut self.pairs[index];
             pair.fail();
@@ -294,10 +308,12 @@ impl Agent {
 impl crate::pair::Pair {
     fn asked_for_consent(&mut self, now: Instant, state: ConnectionState) {
         self.consent_requests_sent += 1;
+        let rtt = self.rtt.unwrap_or_default();
         if let Some(consent) = &mut self.consent {
             consent.unanswered_since.get_or_insert(now);
             let retry = match state {
                 ConnectionState::Disconnected => RETRY_DISCONNECTED,
+                _ if consent.doubted => RETRY_DOUBTED + rtt,
                 _ => RETRY,
             };
             consent.next = now + retry;

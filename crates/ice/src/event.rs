@@ -14,7 +14,7 @@ pub enum GatheringState {
     New,
     /// Candidates may come.
     Gathering,
-    /// No more candidates will come, unless ICE is restarted.
+    /// No more candidates will come, unless ICE is restarted or an interface comes.
     Complete,
 }
 
@@ -48,8 +48,12 @@ impl ConnectionState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A local candidate, to be signalled. After [`GatheringState::Complete`] none comes until a restart.
+    /// A local candidate, to be signalled. After [`GatheringState::Complete`] none comes until a restart, or, with continual
+    /// gathering, until the state is [`GatheringState::Gathering`] again because an interface came.
     LocalCandidate(Candidate),
+    /// A local candidate that was signalled is gone with its interface or its server. No signalling takes it back; later
+    /// descriptions should not name it.
+    LocalCandidateGone(Candidate),
     /// Gathering went on.
     GatheringState(GatheringState),
     /// The connection went on.

@@ -215,6 +215,12 @@ impl Agent {
         if kept == self.locals.len() {
             return;
         }
+        for (index, place) in places.iter().enumerate() {
+            if place.is_none() && self.locals[index].candidate.kind != CandidateKind::PeerReflexive {
+                let candidate = self.locals[index].candidate.clone();
+                self.push_event(Event::LocalCandidateGone(candidate));
+            }
+        }
         self.locals.retain(|local| !gone(local));
         let before = self.active().map(|index| self.pairs[index].id);
         self.pairs.retain_mut(|pair| match places[pair.local] {

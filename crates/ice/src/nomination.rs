@@ -115,7 +115,7 @@ impl Agent {
         pair.rechecks = 0;
         pair.checking_since = Some(now);
         let id = pair.id;
-        self.trigger(id);
+        self.trigger_first(id);
     }
 
     /// Controlling: a check of this pair succeeded, and it is not the one in use. Moves to it where that helps.

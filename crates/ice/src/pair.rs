@@ -57,6 +57,8 @@ pub(crate) struct Consent {
     pub(crate) unanswered_since: Option<Instant>,
     /// When to ask next.
     pub(crate) next: Instant,
+    /// The peer checks another pair while this one is in use: perhaps it cannot be reached here any more.
+    pub(crate) doubted: bool,
 }
 
 /// The peer's nomination of a pair, as the controlled end sees it.

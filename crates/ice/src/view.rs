@@ -11,6 +11,11 @@ use crate::pair::Pair;
 use crate::stats::{CandidateStats, PairStats, Stats};
 
 impl Agent {
+    /// Whether descriptions of ours say `a=ice-options:renomination`.
+    pub fn renominates(&self) -> bool {
+        self.config.renomination && !self.config.lite
+    }
+
     /// The state of gathering.
     pub fn gathering_state(&self) -> GatheringState {
         self.gatherer.state()

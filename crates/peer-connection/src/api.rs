@@ -82,6 +82,8 @@ pub struct PeerConnection {
     pub(crate) planned_role: Option<antiphon_jsep::IceRole>,
     /// Our candidates of this generation, for descriptions made later.
     pub(crate) local_candidates: Vec<String>,
+    /// What was gathered ahead of the first local description, with an `ice_candidate_pool_size`.
+    pub(crate) pool: Option<Vec<antiphon_ice::Event>>,
     early_candidates: Vec<antiphon_jsep::IceCandidate>,
     negotiation_needed: bool,
     pub(crate) negotiation_event: bool,
@@ -106,6 +108,7 @@ impl PeerConnection {
         let RtcConfiguration {
             ice_servers,
             ice_transport_policy,
+            ice_candidate_pool_size,
             bundle_policy,
             certificates,
             settings,
@@ -149,7 +152,10 @@ impl PeerConnection {
             cname: negotiator.config().cname.clone(),
             ..settings.media
         };
-        let agent = Agent::new(ice, now, rng.fork("ice"));
+        let mut agent = Agent::new(ice, now, rng.fork("ice"));
+        if ice_candidate_pool_size > 0 {
+            agent.gather(now);
+        }
         let mut connection = Self {
             negotiator,
             transport: Transport::new(agent, dtls, rng.fork("dtls")),
@@ -168,6 +174,7 @@ impl PeerConnection {
             restart: IceRestart::default(),
             planned_role: None,
             local_candidates: Vec::new(),
+            pool: (ice_candidate_pool_size > 0).then(Vec::new),
             early_candidates: Vec::new(),
             negotiation_needed: false,
             negotiation_event: false,
@@ -297,6 +304,9 @@ impl PeerConnection {
             fingerprints: fingerprints.into_iter().collect(),
             ..LocalTransport::default()
         };
+        if self.transport.agent.renominates() {
+            transport.ice_options = ["trickle", "ice2", "renomination"].map(str::to_owned).into();
+        }
         let credentials = if new_credentials {
             let rng = &mut self.rng;
             // As the agent draws its first: enough for one-port mode to tell connections apart by the fragment.

@@ -76,6 +76,10 @@ impl PeerConnection {
         }
         if plan.gather {
             self.transport.agent.gather(now);
+            // What was gathered ahead is told now.
+            for event in self.pool.take().unwrap_or_default() {
+                self.on_ice(event);
+            }
         }
         if let Some(role) = plan.dtls_role {
             self.transport.set_role(
@@ -95,7 +99,7 @@ impl PeerConnection {
         let known = self.transport.agent.remote_credentials();
         if known.is_some_and(|known| known.ufrag == remote.ice.ufrag && known.password == remote.ice.pwd) {
             self.restart.forget_remote();
-            self.transport.agent.set_remote_lite(remote.lite);
+            self.set_remote_abilities(remote);
         } else if plan.remote_ice_restart && !restarted {
             self.restart.forget_remote();
             self.restart.remote = Some(remote.clone());
@@ -129,8 +133,14 @@ impl PeerConnection {
         stable.is_some_and(|stable| stable != self.local_ufrag())
     }
 
+    fn set_remote_abilities(&mut self, remote: &RemoteTransport) {
+        let agent = &mut self.transport.agent;
+        agent.set_remote_lite(remote.lite);
+        agent.set_remote_renomination(remote.ice_options.iter().any(|option| option == "renomination"));
+    }
+
     fn set_remote_ice(&mut self, now: Instant, remote: &RemoteTransport) {
-        self.transport.agent.set_remote_lite(remote.lite);
+        self.set_remote_abilities(remote);
         self.transport.agent.set_remote_credentials(
             now,
             Credentials {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use antiphon_data_channel::ChannelState;
 use antiphon_dtls::{Fingerprint, HashAlgorithm, Role};
-use antiphon_ice::PairState;
+use antiphon_ice::{PairState, ServerTransport};
 use antiphon_media::Kind;
 
 use crate::api::PeerConnection;
@@ -95,6 +95,7 @@ impl PeerConnection {
             srtp_cipher: connected.and_then(|connected| connected.srtp.as_ref().map(|keys| keys.profile.name())),
         }));
         let bitrate = self.media.target_bitrate();
+        let milliseconds = |at: Instant| self.anchor.unix(at).as_secs_f64() * 1000.0;
         entries.extend(ice.pairs.iter().map(|pair| {
             RtcStats::CandidatePair(CandidatePairStats {
                 id: format!("CP{}", pair.id),
@@ -110,6 +111,12 @@ impl PeerConnection {
                 },
                 nominated: pair.nominated,
                 selected: pair.selected,
+                packets_sent: pair.traffic.packets_sent,
+                packets_received: pair.traffic.packets_received,
+                bytes_sent: pair.traffic.bytes_sent,
+                bytes_received: pair.traffic.bytes_received,
+                last_packet_sent_timestamp: pair.traffic.last_sent.map(milliseconds),
+                last_packet_received_timestamp: pair.traffic.last_received.map(milliseconds),
                 current_round_trip_time: pair.current_round_trip_time,
                 total_round_trip_time: pair.total_round_trip_time,
                 available_outgoing_bitrate: bitrate.filter(|_| pair.selected),
@@ -129,6 +136,14 @@ impl PeerConnection {
             candidate_type: from.candidate.kind.as_str(),
             priority: from.candidate.priority,
             url: from.url.clone(),
+            relay_protocol: from.relay_protocol.map(|transport| match transport {
+                ServerTransport::Udp => "udp",
+                ServerTransport::Tcp => "tcp",
+                ServerTransport::Tls => "tls",
+            }),
+            tcp_type: from.candidate.tcp_type.map(|tcp_type| tcp_type.as_str()),
+            related_address: from.candidate.related.map(|related| related.ip().to_string()),
+            related_port: from.candidate.related.map(|related| related.port()),
             foundation: from.candidate.foundation.clone(),
             username_fragment: from.candidate.ufrag.clone(),
         };

@@ -31,6 +31,9 @@ pub(crate) enum Closing {
     Ice,
 }
 
+/// The most events of gathering ahead that are kept for the local description.
+const MAX_POOLED_EVENTS: usize = 512;
+
 impl PeerConnection {
     /// Takes a datagram from the network. Whatever is wrong with it shows in the statistics only.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
@@ -360,8 +363,23 @@ impl PeerConnection {
         }
     }
 
-    fn on_ice(&mut self, event: IceEvent) {
+    pub(crate) fn on_ice(&mut self, event: IceEvent) {
+        if let Some(pool) = &mut self.pool
+            && matches!(
+                event,
+                IceEvent::LocalCandidate(_) | IceEvent::LocalCandidateGone(_) | IceEvent::GatheringState(_)
+            )
+        {
+            if pool.len() < MAX_POOLED_EVENTS {
+                pool.push(event);
+            }
+            return;
+        }
         match event {
+            IceEvent::LocalCandidateGone(candidate) => {
+                let text = candidate.to_string();
+                self.local_candidates.retain(|known| *known != text);
+            }
             IceEvent::LocalCandidate(candidate) => {
                 let text = candidate.to_string();
                 let ufrag = self.local_ufrag().to_owned();

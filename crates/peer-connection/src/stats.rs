@@ -149,6 +149,18 @@ dictionary! {
         nominated: bool = "nominated",
         /// Whether it is in use.
         selected: bool = "selected",
+        /// Datagrams sent, those of ICE itself not counted.
+        packets_sent: u64 = "packetsSent",
+        /// Datagrams received, those of ICE itself not counted.
+        packets_received: u64 = "packetsReceived",
+        /// Their payload.
+        bytes_sent: u64 = "bytesSent",
+        /// Their payload.
+        bytes_received: u64 = "bytesReceived",
+        /// When the last one was sent, in milliseconds since 1970.
+        last_packet_sent_timestamp: Option<f64> = "lastPacketSentTimestamp",
+        /// When the last one was received, in milliseconds since 1970.
+        last_packet_received_timestamp: Option<f64> = "lastPacketReceivedTimestamp",
         /// The latest round trip of a check.
         current_round_trip_time: Option<Duration> = "currentRoundTripTime",
         /// The sum over all answers.
@@ -185,6 +197,14 @@ dictionary! {
         priority: u32 = "priority",
         /// The server that gave it.
         url: Option<String> = "url",
+        /// How the TURN server is reached: `udp`, `tcp` or `tls`.
+        relay_protocol: Option<&'static str> = "relayProtocol",
+        /// `active`, `passive` or `so`, of TCP candidates.
+        tcp_type: Option<&'static str> = "tcpType",
+        /// The base of a reflexive candidate, and the mapped address of a relayed one.
+        related_address: Option<String> = "relatedAddress",
+        /// Its port.
+        related_port: Option<u16> = "relatedPort",
         /// Equal for candidates that are likely to work alike.
         foundation: String = "foundation",
         /// The generation that it belongs to.

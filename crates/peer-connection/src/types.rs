@@ -77,6 +77,9 @@ pub struct RtcConfiguration {
     pub ice_servers: Vec<RtcIceServer>,
     /// Which candidates may be used.
     pub ice_transport_policy: antiphon_ice::TransportPolicy,
+    /// With more than 0 candidates are gathered before the first local description asks for them. There is one transport, so
+    /// larger numbers do no more.
+    pub ice_candidate_pool_size: u8,
     /// How sections are offered.
     pub bundle_policy: RtcBundlePolicy,
     /// Our certificate: at most one. A new one is made if there is none.
@@ -88,7 +91,7 @@ pub struct RtcConfiguration {
 /// The settings beyond `RTCConfiguration`.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// ICE: lite, timers, loopback. Its `role`, `servers` and `transport_policy` are not looked at.
+    /// ICE: lite, timers, filters, TCP, mDNS, address mappings. Its `role`, `servers` and `transport_policy` are not looked at.
     pub ice: antiphon_ice::Config,
     /// Which versions of DTLS may be negotiated.
     pub dtls_versions: antiphon_dtls::Versions,

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use antiphon_ice::{Agent, Candidate, Config, ConnectionState, Event, IoEvent, IoRequest, Role};
+use antiphon_ice::{Agent, Candidate, Config, ConnectionState, Deframer, Event, Framing, IoEvent, IoRequest, Role};
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
 
 pub const MS: Duration = Duration::from_millis(1);
@@ -24,6 +24,31 @@ pub struct Peer {
     /// `.local` names that resolve.
     pub names: Vec<(String, IpAddr)>,
     pub closed: Vec<Local>,
+    /// Names that the agent published.
+    pub published: Vec<(String, IpAddr)>,
+    pub withdrawn: Vec<String>,
+    /// UDP ports that are taken.
+    pub taken: fn(u16) -> bool,
+    pub listeners: Vec<(u32, SocketAddr)>,
+    pub connections: Vec<Connection>,
+    connects: Vec<Syn>,
+}
+
+/// One end of a TCP connection.
+pub struct Connection {
+    pub local: Local,
+    pub addr: SocketAddr,
+    pub remote: SocketAddr,
+    pub open: bool,
+    other: Local,
+    deframer: Deframer,
+}
+
+/// A connection being opened.
+struct Syn {
+    request: u32,
+    from: SocketAddr,
+    to: SocketAddr,
 }
 
 impl Peer {
@@ -39,6 +64,12 @@ impl Peer {
             sent: 0,
             names: Vec::new(),
             closed: Vec::new(),
+            published: Vec::new(),
+            withdrawn: Vec::new(),
+            taken: |_| false,
+            listeners: Vec::new(),
+            connections: Vec::new(),
+            connects: Vec::new(),
         }
     }
 
@@ -49,8 +80,14 @@ impl Peer {
                     self.agent.handle_io(now, IoEvent::Interfaces(self.interfaces.clone()));
                 }
                 IoRequest::BindUdp { request, addr, .. } => {
+                    if (self.taken)(addr.port()) {
+                        let reason = "the port is taken".to_owned();
+                        self.agent.handle_io(now, IoEvent::Failed { request, reason });
+                        continue;
+                    }
                     let n = self.sockets.len() as u32;
-                    let addr = SocketAddr::new(addr.ip(), 5000 + n as u16);
+                    let port = if addr.port() == 0 { 5000 + n as u16 } else { addr.port() };
+                    let addr = SocketAddr::new(addr.ip(), port);
                     let local = Local::Socket(n);
                     self.sockets.push((local, addr));
                     self.agent.handle_io(now, IoEvent::UdpBound { request, local, addr });
@@ -68,7 +105,40 @@ impl Peer {
                     let reason = "no resolver here".to_owned();
                     self.agent.handle_io(now, IoEvent::Failed { request, reason });
                 }
-                IoRequest::Close(local) => self.closed.push(local),
+                IoRequest::ListenTcp { request, addr } => {
+                    let addr = SocketAddr::new(addr.ip(), 7000 + self.listeners.len() as u16);
+                    self.listeners.push((request, addr));
+                    self.agent.handle_io(now, IoEvent::TcpListening { request, addr });
+                }
+                IoRequest::CloseListener { request } => self.listeners.retain(|(known, _)| *known != request),
+                IoRequest::ConnectTcp {
+                    request,
+                    from,
+                    from_port,
+                    to,
+                    framing,
+                    tls,
+                } => {
+                    assert_eq!((framing, tls), (Framing::Rfc4571, None));
+                    let port = if from_port == 0 {
+                        30_000 + request as u16
+                    } else {
+                        from_port
+                    };
+                    let from = SocketAddr::new(from, port);
+                    self.connects.push(Syn { request, from, to });
+                }
+                IoRequest::PublishMdns { request, name, addr } => {
+                    self.published.push((name, addr));
+                    self.agent.handle_io(now, IoEvent::MdnsPublished { request });
+                }
+                IoRequest::WithdrawMdns { name } => self.withdrawn.push(name),
+                IoRequest::Close(local) => {
+                    if let Some(connection) = self.connections.iter_mut().find(|c| c.local == local) {
+                        connection.open = false;
+                    }
+                    self.closed.push(local);
+                }
                 _ => unreachable!("a request that this network does not know"),
             }
         }
@@ -94,6 +164,9 @@ impl Peer {
     }
 
     pub fn addr_of(&self, local: Local) -> SocketAddr {
+        if let Some(connection) = self.connections.iter().find(|connection| connection.local == local) {
+            return connection.addr;
+        }
         let own = self.sockets.iter().find(|(l, _)| *l == local).unwrap().1;
         self.mapped
             .iter()
@@ -121,7 +194,18 @@ struct Flight {
     to: usize,
     from: SocketAddr,
     target: SocketAddr,
+    /// The connection, if it is one's bytes.
+    tcp: Option<Local>,
     data: Vec<u8>,
+}
+
+/// A connection on its way to being one.
+struct Handshake {
+    at: Instant,
+    from: usize,
+    syn: Syn,
+    /// What the other end said: its own end of the connection, or that it refuses.
+    answer: Option<Result<Local, ()>>,
 }
 
 pub struct Net {
@@ -137,6 +221,8 @@ pub struct Net {
     /// Whether a datagram from and to these addresses passes.
     pub filter: fn(SocketAddr, SocketAddr) -> bool,
     flights: Vec<Flight>,
+    handshakes: Vec<Handshake>,
+    connections: u32,
     /// Signals candidates as they come.
     pub trickle: bool,
 }
@@ -157,6 +243,8 @@ impl Net {
             cut: false,
             filter: |_, _| true,
             flights: Vec::new(),
+            handshakes: Vec::new(),
+            connections: 0,
             trickle: true,
         }
     }
@@ -201,6 +289,14 @@ impl Net {
                         busy = true;
                     }
                 }
+                for syn in std::mem::take(&mut self.peers[index].connects) {
+                    self.handshakes.push(Handshake {
+                        at: now + self.delay,
+                        from: index,
+                        syn,
+                        answer: None,
+                    });
+                }
                 busy |= self.transmit(index);
             }
             if !busy {
@@ -224,6 +320,13 @@ impl Net {
 
     pub fn send(&mut self, index: usize, path: Path, data: Vec<u8>) {
         self.peers[index].sent += 1;
+        if let Local::Tcp(_) = path.local {
+            self.send_tcp(index, path, data);
+            return;
+        }
+        if !self.peers[index].sockets.iter().any(|(local, _)| *local == path.local) {
+            return;
+        }
         let from = self.peers[index].addr_of(path.local);
         let lost = self.rng.below(1000) < self.loss;
         if self.cut || lost || !(self.filter)(from, path.remote) {
@@ -234,8 +337,133 @@ impl Net {
             to: 1 - index,
             from,
             target: path.remote,
+            tcp: None,
             data,
         });
+    }
+
+    /// TCP loses nothing; where nothing passes the bytes wait, here for ever.
+    fn send_tcp(&mut self, index: usize, path: Path, data: Vec<u8>) {
+        let connection = self.peers[index]
+            .connections
+            .iter()
+            .find(|c| c.local == path.local)
+            .expect("a connection of ours");
+        assert_eq!(connection.remote, path.remote);
+        if self.cut || !connection.open || !(self.filter)(connection.addr, connection.remote) {
+            return;
+        }
+        self.flights.push(Flight {
+            at: self.now + self.delay,
+            to: 1 - index,
+            from: connection.addr,
+            target: connection.remote,
+            tcp: Some(connection.other),
+            data,
+        });
+    }
+
+    /// The other end, or the interface, is gone: tells one agent.
+    pub fn break_connection(&mut self, index: usize, local: Local) {
+        for peer in &mut self.peers {
+            for connection in &mut peer.connections {
+                if connection.local == local || connection.other == local {
+                    connection.open = false;
+                }
+            }
+        }
+        let now = self.now;
+        self.peers[index].agent.handle_io(now, IoEvent::Closed { local });
+        self.settle();
+    }
+
+    /// Interfaces came or went; sockets on those that went are dead.
+    pub fn set_interfaces(&mut self, index: usize, interfaces: &[&str]) {
+        let peer = &mut self.peers[index];
+        peer.interfaces = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
+        let listed = peer.interfaces.clone();
+        peer.sockets.retain(|(_, addr)| listed.contains(&addr.ip()));
+        for connection in &mut peer.connections {
+            connection.open &= listed.contains(&connection.addr.ip());
+        }
+        peer.agent.handle_io(self.now, IoEvent::Interfaces(listed));
+        self.settle();
+    }
+
+    fn shake_hands(&mut self, now: Instant) {
+        let due: Vec<Handshake> = {
+            let (due, later) = std::mem::take(&mut self.handshakes)
+                .into_iter()
+                .partition(|h| h.at <= now);
+            self.handshakes = later;
+            due
+        };
+        for mut handshake in due {
+            let (from, to) = (handshake.from, 1 - handshake.from);
+            let (ours, theirs) = (handshake.syn.from, handshake.syn.to);
+            match handshake.answer {
+                None if self.cut || !(self.filter)(ours, theirs) => {}
+                None => {
+                    let taken = self.peers[from]
+                        .connections
+                        .iter()
+                        .any(|c| c.addr == ours && c.remote == theirs);
+                    let listener = self.peers[to]
+                        .listeners
+                        .iter()
+                        .find(|(_, addr)| *addr == theirs)
+                        .copied();
+                    handshake.answer = Some(match listener {
+                        Some((request, addr)) if !taken => {
+                            let numbers = [self.connections, self.connections + 1].map(Local::Tcp);
+                            self.connections += 2;
+                            for (peer, local, other, addr, remote) in [
+                                (from, numbers[0], numbers[1], ours, theirs),
+                                (to, numbers[1], numbers[0], theirs, ours),
+                            ] {
+                                self.peers[peer].connections.push(Connection {
+                                    local,
+                                    addr,
+                                    remote,
+                                    open: true,
+                                    other,
+                                    deframer: Deframer::default(),
+                                });
+                            }
+                            let (local, remote) = (numbers[1], ours);
+                            self.peers[to].agent.handle_io(
+                                now,
+                                IoEvent::TcpAccepted {
+                                    request,
+                                    local,
+                                    addr,
+                                    remote,
+                                },
+                            );
+                            Ok(numbers[0])
+                        }
+                        _ => Err(()),
+                    });
+                    handshake.at = now + self.delay;
+                    self.handshakes.push(handshake);
+                }
+                Some(answer) => {
+                    let request = handshake.syn.request;
+                    let event = match answer {
+                        Ok(local) => IoEvent::TcpConnected {
+                            request,
+                            local,
+                            addr: ours,
+                        },
+                        Err(()) => IoEvent::Failed {
+                            request,
+                            reason: "refused".into(),
+                        },
+                    };
+                    self.peers[from].agent.handle_io(now, event);
+                }
+            }
+        }
     }
 
     pub fn deliver(&mut self, to: usize, local: Local, from: SocketAddr, data: &[u8]) {
@@ -253,19 +481,36 @@ impl Net {
     /// Moves to the next thing that happens, at most to `limit`. Checks law 2 on the way.
     pub fn step(&mut self, limit: Instant) {
         let timeouts = self.peers.iter().filter_map(|peer| peer.agent.poll_timeout());
-        let next = timeouts.chain(self.flights.iter().map(|flight| flight.at)).min();
+        let next = timeouts
+            .chain(self.flights.iter().map(|flight| flight.at))
+            .chain(self.handshakes.iter().map(|handshake| handshake.at))
+            .min();
         self.now = next.map_or(limit, |at| at.min(limit)).max(self.now);
         let now = self.now;
         let mut due = Vec::new();
         self.flights.retain_mut(|flight| {
             let is_due = flight.at <= now;
             if is_due {
-                due.push((flight.to, flight.from, flight.target, std::mem::take(&mut flight.data)));
+                let data = std::mem::take(&mut flight.data);
+                due.push((flight.to, flight.from, flight.target, flight.tcp, data));
             }
             !is_due
         });
-        for (to, from, target, data) in due {
-            if let Some(local) = self.peers[to].socket_at(target) {
+        self.shake_hands(now);
+        for (to, from, target, tcp, data) in due {
+            if let Some(local) = tcp {
+                let mut connections = self.peers[to].connections.iter_mut();
+                let connection = connections.find(|c| c.local == local && c.open);
+                let Some(connection) = connection else { continue };
+                assert!(connection.deframer.push(&data));
+                let mut messages = Vec::new();
+                while let Some(message) = connection.deframer.next_message() {
+                    messages.push(message);
+                }
+                for message in messages {
+                    self.deliver(to, local, from, &message);
+                }
+            } else if let Some(local) = self.peers[to].socket_at(target) {
                 self.deliver(to, local, from, &data);
             }
         }
@@ -319,7 +564,14 @@ impl Net {
     pub fn assert_data(&mut self, from: usize) {
         let path = self.peers[from].agent.send_path().expect("a path to send on");
         self.peers[1 - from].received.clear();
-        self.send(from, path, b"\x80data".to_vec());
+        let mut out = TransmitBuf::new(2048, 1200);
+        let (front, back) = self.peers[from].agent.path_room(&path);
+        out.set_path_room(front, back);
+        assert!(out.begin(0, 0));
+        out.put_slice(b"\x80data");
+        let path = self.peers[from].agent.wrap(self.now, path, &mut out);
+        let range = out.finish();
+        self.send(from, path, out.bytes(range).to_vec());
         self.run_for(self.delay + MS);
         let (path, data) = self.peers[1 - from].received.pop().expect("the data arrived");
         assert_eq!(data, b"\x80data");
