@@ -5,11 +5,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use antiphon_ice::{
-    Agent, Candidate, CandidateKind, Config, Event, GatheringState, IceServer, IoEvent, IoRequest, Role, TcpCandidates,
-    TransportPolicy,
+    Agent, Candidate, CandidateKind, Config, Event, Framing, GatheringState, IceServer, IoEvent, IoRequest, Role,
+    ServerTransport, TcpCandidates, TransportPolicy,
 };
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
-use antiphon_turn::{PeerPolicy, Server, ServerAnswer, ServerConfig, ServerRequest};
+use antiphon_stun::{AttributeType, Class, Message, MessageBuilder, Method};
+use antiphon_turn::{PeerPolicy, Server, ServerAnswer, ServerConfig, ServerRequest, StreamFramer};
 
 const SERVER: &str = "192.0.2.1:3478";
 
@@ -32,6 +33,11 @@ struct World {
     server: Server,
     relays: Vec<(Local, SocketAddr)>,
     closed: usize,
+    /// What the agents' connections were opened for: the name to verify, if it is TLS.
+    tls: Vec<Option<String>>,
+    /// What the server's side of each connection has not taken apart yet; the index is the connection's number.
+    streams: Vec<StreamFramer>,
+    refuse_connections: bool,
 }
 
 impl World {
@@ -74,6 +80,9 @@ impl World {
             server: Server::new(config, now, Rng::from_u64(99)),
             relays: Vec::new(),
             closed: 0,
+            tls: Vec::new(),
+            streams: Vec::new(),
+            refuse_connections: false,
         }
     }
 
@@ -92,6 +101,25 @@ impl World {
                             let (local, addr) = (Local::Socket(count.into()), SocketAddr::new(addr.ip(), 5000 + count));
                             self.sockets.push((n, local, addr));
                             IoEvent::UdpBound { request, local, addr }
+                        }
+                        IoRequest::ConnectTcp { request, .. } if self.refuse_connections => IoEvent::Failed {
+                            request,
+                            reason: "connection refused".into(),
+                        },
+                        IoRequest::ConnectTcp {
+                            request,
+                            from,
+                            framing,
+                            tls,
+                            ..
+                        } => {
+                            assert_eq!(framing, Framing::Turn);
+                            let count = self.tls.len() as u16;
+                            let (local, addr) = (Local::Tcp(count.into()), SocketAddr::new(from, 9000 + count));
+                            self.tls.push(tls);
+                            self.streams.push(StreamFramer::default());
+                            self.sockets.push((n, local, addr));
+                            IoEvent::TcpConnected { request, local, addr }
                         }
                         IoRequest::Resolve { request, host, .. } if host == "turn.example.org" => IoEvent::Resolved {
                             request,
@@ -168,6 +196,28 @@ impl World {
     fn deliver(&mut self, flight: Flight) {
         let data = BytesMut::from(&flight.data[..]);
         let ecn = Ecn::NotEct;
+        let connection = |addr: SocketAddr| {
+            let mut sockets = self.sockets.iter();
+            sockets.find_map(|(_, local, own)| match local {
+                Local::Tcp(number) if *own == addr => Some(*number),
+                _ => None,
+            })
+        };
+        if let Some(number) = connection(flight.from) {
+            // Over a stream nothing says where a message ends but the message itself.
+            assert_eq!(flight.to, SERVER.parse().unwrap());
+            let framer = &mut self.streams[number as usize];
+            assert!(framer.push(&data));
+            let message = framer.next_message().expect("a whole message");
+            assert!(framer.next_message().is_none());
+            let path = Path {
+                local: Local::Tcp(number),
+                remote: flight.from,
+            };
+            let data = message;
+            self.server.handle_datagram(self.now, Datagram { path, ecn, data });
+            return;
+        }
         if let Some(&(n, local, _)) = self.sockets.iter().find(|(_, _, addr)| *addr == flight.to) {
             // Only what comes from the server passes the firewall.
             if flight.from.ip().to_string() == "192.0.2.1" {
@@ -242,7 +292,7 @@ impl World {
         assert!(out.begin(0, 0));
         out.put_slice(data);
         let real = self.agents[n].wrap(self.now, path, &mut out);
-        assert!(matches!(real.local, Local::Socket(_)));
+        assert!(!matches!(real.local, Local::Relay(_)));
         let range = out.finish();
         let bytes = out.bytes(range).to_vec();
         let overhead = bytes.len() - data.len();
@@ -323,6 +373,7 @@ fn servers_that_fail_are_reported() {
         "stun:nowhere.example.org,turn:192.0.2.9:3478,turns:192.0.2.1",
         3,
     );
+    world.refuse_connections = true;
     for agent in &mut world.agents {
         agent.gather(world.now);
     }
@@ -391,4 +442,243 @@ fn with_shared_sockets_an_allocation_gets_its_own() {
     }
     world.settle();
     assert_eq!(world.server.allocations(), 0);
+}
+
+#[test]
+fn relayed_over_streams() {
+    for (url, transport, name) in [
+        ("turn:turn.example.org?transport=tcp", ServerTransport::Tcp, None),
+        (
+            "turns:turn.example.org:3478",
+            ServerTransport::Tls,
+            Some("turn.example.org"),
+        ),
+    ] {
+        let mut world = World::new(TransportPolicy::Relay, url, 6);
+        world.connect();
+        assert_eq!(world.server.allocations(), 2);
+        assert!(world.tls.iter().all(|tls| tls.as_deref() == name));
+        for n in 0..2 {
+            let path = world.agents[n].selected_path().expect("selected");
+            assert!(matches!(path.local, Local::Relay(_)));
+            for len in 1..9 {
+                let mut data = vec![0x80; len];
+                data[len - 1] = n as u8;
+                // RFC 8656 §12.5: padded to four bytes.
+                assert_eq!(world.send(n, &data), 4 + len.next_multiple_of(4) - len);
+                let (_, received) = world.received[1 - n].pop().expect("data arrives unwrapped");
+                assert_eq!(received, data);
+            }
+            let stats = world.agents[n].stats();
+            let relayed = stats
+                .local_candidates
+                .iter()
+                .find(|c| c.candidate.kind == CandidateKind::Relayed);
+            let relayed = relayed.unwrap();
+            assert_eq!(relayed.relay_protocol, Some(transport));
+            assert_eq!(relayed.candidate.protocol, antiphon_ice::Protocol::Udp);
+        }
+        world.run_for(Duration::from_secs(3600));
+        assert!(world.agents.iter().all(Agent::may_send));
+        for agent in &mut world.agents {
+            agent.close(world.now);
+        }
+        world.settle();
+        assert_eq!(world.server.allocations(), 0);
+    }
+}
+
+#[test]
+fn of_several_ways_to_a_relay_udp_is_preferred() {
+    let mut world = World::new(
+        TransportPolicy::Relay,
+        "turns:turn.example.org:3478,turn:turn.example.org?transport=tcp,turn:turn.example.org",
+        7,
+    );
+    world.connect();
+    let mut candidates = world.candidates[0].clone();
+    assert_eq!(candidates.len(), 3);
+    candidates.sort_by_key(|candidate| std::cmp::Reverse(candidate.priority));
+    let stats = world.agents[0].stats();
+    let transport = |candidate: &Candidate| {
+        let mut all = stats.local_candidates.iter();
+        all.find(|c| c.candidate.port == candidate.port && c.candidate.kind == CandidateKind::Relayed)
+            .unwrap()
+            .relay_protocol
+            .unwrap()
+    };
+    let order: Vec<ServerTransport> = candidates.iter().map(transport).collect();
+    assert_eq!(
+        order,
+        [ServerTransport::Udp, ServerTransport::Tcp, ServerTransport::Tls]
+    );
+}
+
+#[test]
+fn servers_that_cannot_be_connected_to_are_reported() {
+    let mut world = World::new(TransportPolicy::All, "turns:192.0.2.1,stuns:192.0.2.1", 8);
+    world.refuse_connections = true;
+    for agent in &mut world.agents {
+        agent.gather(world.now);
+    }
+    world.settle();
+    assert_eq!(world.agents[0].gathering_state(), GatheringState::Complete);
+    let errors: Vec<(String, u16, String)> = world.events[0]
+        .iter()
+        .filter_map(|event| match event {
+            Event::CandidateError { url, code, text, .. } => Some((url.clone(), *code, text.clone())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(errors.len(), 2);
+    assert_eq!((errors[0].0.as_str(), errors[0].1), ("stuns:192.0.2.1:5349", 701));
+    assert_eq!(
+        errors[1],
+        (
+            "turns:192.0.2.1:5349?transport=tcp".into(),
+            701,
+            "connection refused".into()
+        )
+    );
+}
+
+/// One agent and a server that says what a test wants; each answer is made from the request.
+fn scripted(
+    url: &str,
+    answer: &mut dyn FnMut(SocketAddr, SocketAddr, &Message<'_>, &mut MessageBuilder<'_>),
+) -> (Agent, Vec<Event>) {
+    let now = Instant::now();
+    let config = Config {
+        servers: vec![IceServer {
+            urls: vec![url.parse().unwrap()],
+            username: "alice".into(),
+            credential: "secret".into(),
+        }],
+        tcp: TcpCandidates::OFF,
+        ..Config::default()
+    };
+    let mut agent = Agent::new(config, now, Rng::from_u64(1));
+    let mut sockets: Vec<(Local, SocketAddr)> = Vec::new();
+    let mut events = Vec::new();
+    agent.gather(now);
+    for _ in 0..50 {
+        while let Some(request) = agent.poll_io() {
+            let count = sockets.len() as u16;
+            let answer = match request {
+                IoRequest::ListInterfaces { .. } => IoEvent::Interfaces(vec!["10.0.1.1".parse().unwrap()]),
+                IoRequest::BindUdp { request, addr, .. } => {
+                    let (local, addr) = (Local::Socket(count.into()), SocketAddr::new(addr.ip(), 5000 + count));
+                    sockets.push((local, addr));
+                    IoEvent::UdpBound { request, local, addr }
+                }
+                IoRequest::ConnectTcp { request, from, .. } => {
+                    let (local, addr) = (Local::Tcp(count.into()), SocketAddr::new(from, 5000 + count));
+                    sockets.push((local, addr));
+                    IoEvent::TcpConnected { request, local, addr }
+                }
+                IoRequest::Close(_) => continue,
+                other => unreachable!("{other:?}"),
+            };
+            agent.handle_io(now, answer);
+        }
+        let mut out = TransmitBuf::new(8192, 1300);
+        while let Some(transmit) = agent.poll_transmit(now, &mut out) {
+            let request = out.bytes(transmit.range.clone()).to_vec();
+            out.clear();
+            let request = Message::parse(&request).unwrap();
+            let from = sockets
+                .iter()
+                .find(|(local, _)| *local == transmit.path.local)
+                .unwrap()
+                .1;
+            let mut buffer = [0; 1000];
+            let id = request.transaction_id();
+            let mut builder = MessageBuilder::new(&mut buffer, Class::Error, request.method(), id);
+            answer(from, transmit.path.remote, &request, &mut builder);
+            let len = builder.finish().unwrap();
+            let datagram = Datagram {
+                path: transmit.path,
+                ecn: Ecn::NotEct,
+                data: BytesMut::from(&buffer[..len]),
+            };
+            agent.handle_datagram(now, datagram);
+        }
+        events.extend(std::iter::from_fn(|| agent.poll_event()));
+    }
+    (agent, events)
+}
+
+fn error_codes(events: &[Event]) -> Vec<u16> {
+    events
+        .iter()
+        .filter_map(|event| match event {
+            Event::CandidateError { code, .. } => Some(*code),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn another_server_is_asked_and_never_twice() {
+    for url in ["turn:192.0.2.1", "turn:192.0.2.1?transport=tcp", "turns:192.0.2.1"] {
+        // Each server names the next one, and the fourth the first.
+        let mut asked = Vec::new();
+        let (agent, events) = scripted(url, &mut |_, server, request, builder| {
+            assert_eq!(request.method(), Method::ALLOCATE);
+            asked.push(server.ip().to_string());
+            let n: u8 = server.ip().to_string()[8..].parse().unwrap();
+            let next = SocketAddr::from(([192, 0, 2, n % 4 + 1], server.port()));
+            builder
+                .error_code(300, "Try Alternate")
+                .address(AttributeType::ALTERNATE_SERVER, next);
+        });
+        assert_eq!(asked, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], "{url}");
+        assert_eq!(error_codes(&events), [300]);
+        assert_eq!(agent.gathering_state(), GatheringState::Complete);
+    }
+    // Where it would be something else than a server.
+    for target in [
+        "127.0.0.1:3478",
+        "[2001:db8::1]:3478",
+        "0.0.0.0:3478",
+        "192.0.2.9:0",
+        "192.0.2.1:3478",
+    ] {
+        let (_, events) = scripted("turn:192.0.2.1", &mut |_, _, _, builder| {
+            builder
+                .error_code(300, "Try Alternate")
+                .address(AttributeType::ALTERNATE_SERVER, target.parse().unwrap());
+        });
+        assert_eq!(error_codes(&events), [300], "{target}");
+    }
+}
+
+#[test]
+fn a_mismatch_is_tried_again_from_other_ports() {
+    for url in ["turn:192.0.2.1", "turn:192.0.2.1?transport=tcp"] {
+        let mut ports = Vec::new();
+        let (agent, events) = scripted(url, &mut |from, _, _, builder| {
+            ports.push(from.port());
+            builder.error_code(437, "Allocation Mismatch");
+        });
+        assert_eq!(ports.len(), 4, "RFC 8656 §7.4: it ends at some time");
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 4, "each from another port");
+        assert_eq!(error_codes(&events), [437]);
+        assert_eq!(agent.gathering_state(), GatheringState::Complete);
+    }
+    // Others are not: an allocation quota is not emptied by asking again.
+    for (code, reason) in [
+        (486, "Allocation Quota Reached"),
+        (508, "Insufficient Capacity"),
+        (403, "Forbidden"),
+    ] {
+        let mut requests = 0;
+        let (_, events) = scripted("turn:192.0.2.1", &mut |_, _, _, builder| {
+            requests += 1;
+            builder.error_code(code, reason);
+        });
+        assert_eq!((requests, error_codes(&events)), (1, vec![code]));
+    }
 }
