@@ -1,6 +1,7 @@
 //! Where peer connections come from.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
@@ -18,9 +19,13 @@ use crate::handle::{PeerConnection, PeerHandle, Shared};
 use crate::hosted::Hosted;
 use crate::interfaces::InterfaceFilter;
 use crate::router::PeerId;
+use crate::system::System;
+use crate::tcp::Trust;
 
 /// Commands that may wait for a driver; callers wait beyond that.
 const MAX_COMMANDS: usize = 1024;
+/// Other events that may wait for the application; newer ones are dropped beyond that.
+const MAX_EVENTS: usize = 1024;
 /// Frames and packets that may wait for the application; the oldest are dropped beyond that.
 const MAX_MEDIA_EVENTS: usize = 512;
 
@@ -28,7 +33,9 @@ const MAX_MEDIA_EVENTS: usize = 512;
 #[derive(Clone, Debug, Default)]
 pub struct ApiBuilder {
     filter: InterfaceFilter,
+    ports: Option<RangeInclusive<u16>>,
     one_port: Option<u16>,
+    trust: Trust,
     certificate: Option<Arc<Certificate>>,
 }
 
@@ -51,6 +58,45 @@ impl ApiBuilder {
     #[must_use]
     pub fn only_addresses(mut self, only: Option<Vec<IpAddr>>) -> Self {
         self.filter.only = only;
+        self
+    }
+
+    /// Which of the machine's addresses become candidates, in full; the methods above set single fields of it.
+    #[must_use]
+    pub fn interface_filter(mut self, filter: InterfaceFilter) -> Self {
+        self.filter = filter;
+        self
+    }
+
+    /// Sockets, and listeners for TCP candidates, are bound to ports of this range, for firewalls; a connection whose own settings
+    /// have a range keeps it. Each peer takes a port per interface address.
+    #[must_use]
+    pub fn port_range(mut self, ports: RangeInclusive<u16>) -> Self {
+        self.ports = Some(ports);
+        self
+    }
+
+    /// Trusts these certificates (PEM, one or more) when a TURN or STUN server speaks TLS, besides those that the platform
+    /// trusts.
+    ///
+    /// # Errors
+    /// [`Error::TrustedCertificates`] if the text holds no certificate or a broken one.
+    ///
+    /// ```
+    /// let not_a_certificate = antiphon::Api::builder().trusted_certificates_pem(b"nothing");
+    /// assert!(matches!(not_a_certificate, Err(antiphon::Error::TrustedCertificates(_))));
+    /// ```
+    pub fn trusted_certificates_pem(mut self, pem: &[u8]) -> Result<Self, Error> {
+        let added = Trust::parse_pem(pem).map_err(Error::TrustedCertificates)?;
+        self.trust.extra.extend(added);
+        Ok(self)
+    }
+
+    /// Believes every server's TLS certificate. For tests: whoever sits between learns the TURN user name, and can relay or drop
+    /// what he likes. Media and data stay encrypted end to end.
+    #[must_use]
+    pub fn danger_accept_any_server_certificate(mut self, yes: bool) -> Self {
+        self.trust.accept_any = yes;
         self
     }
 
@@ -81,10 +127,11 @@ impl ApiBuilder {
             Some(certificate) => certificate,
             None => Arc::new(Certificate::generate(&CertificateParams::default()).map_err(core::Error::Certificate)?),
         };
+        let system = Arc::new(System::new(self.filter, self.trust));
         let shared = match self.one_port {
             None => None,
             Some(port) => {
-                let (commands, dropped, mut driver) = channels(self.filter.clone(), Some(port));
+                let (commands, dropped, mut driver) = channels(system.clone(), Some(port));
                 driver.bind_shared()?;
                 let addresses = driver.addresses();
                 tokio::spawn(driver.run());
@@ -97,7 +144,8 @@ impl ApiBuilder {
         };
         Ok(Api {
             inner: Arc::new(Inner {
-                filter: self.filter,
+                system,
+                ports: self.ports,
                 certificate,
                 shared,
                 next: AtomicU64::new(0),
@@ -113,7 +161,8 @@ struct SharedDriver {
 }
 
 struct Inner {
-    filter: InterfaceFilter,
+    system: Arc<System>,
+    ports: Option<RangeInclusive<u16>>,
     certificate: Arc<Certificate>,
     shared: Option<SharedDriver>,
     next: AtomicU64,
@@ -134,12 +183,12 @@ impl std::fmt::Debug for Api {
 }
 
 fn channels(
-    filter: InterfaceFilter,
+    system: Arc<System>,
     one_port: Option<u16>,
 ) -> (mpsc::Sender<Command>, mpsc::UnboundedSender<PeerId>, Driver) {
     let (commands, received) = mpsc::channel(MAX_COMMANDS);
     let (dropped, drops) = mpsc::unbounded_channel();
-    (commands, dropped, Driver::new(received, drops, filter, one_port))
+    (commands, dropped, Driver::new(received, drops, system, one_port))
 }
 
 impl Api {
@@ -173,8 +222,11 @@ impl Api {
         if configuration.certificates.is_empty() {
             configuration.certificates.push(self.inner.certificate.clone());
         }
-        configuration.settings.ice.include_loopback |= self.inner.filter.loopback;
+        configuration.settings.ice.include_loopback |= self.inner.system.filter.loopback;
         configuration.settings.ice.shared_sockets |= self.inner.shared.is_some();
+        if configuration.settings.ice.port_range.is_none() {
+            configuration.settings.ice.port_range.clone_from(&self.inner.ports);
+        }
         let now = Instant::now();
         let unix = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
@@ -185,20 +237,26 @@ impl Api {
         let (commands, dropped) = match &self.inner.shared {
             Some(shared) => (shared.commands.clone(), shared.dropped.clone()),
             None => {
-                let (commands, dropped, driver) = channels(self.inner.filter.clone(), None);
+                let (commands, dropped, driver) = channels(self.inner.system.clone(), None);
                 tokio::spawn(driver.run());
                 (commands, dropped)
             }
         };
         let shared = Arc::new(Shared { id, commands, dropped });
-        let (events, incoming) = mpsc::unbounded_channel();
+        let (events, incoming) = mpsc::channel(MAX_EVENTS);
+        let events_dropped = Arc::new(AtomicU64::new(0));
         let (media, incoming_media) = broadcast::channel(MAX_MEDIA_EVENTS);
-        let hosted = Hosted::new(machine, Arc::downgrade(&shared), events, media);
+        let hosted = Hosted::new(machine, Arc::downgrade(&shared), events, events_dropped.clone(), media);
         shared
             .commands
             .send(Command::Add(id, Box::new(hosted)))
             .await
             .map_err(|_| Error::Closed)?;
-        Ok(PeerConnection::new(PeerHandle::new(shared), incoming, incoming_media))
+        Ok(PeerConnection::new(
+            PeerHandle::new(shared),
+            incoming,
+            events_dropped,
+            incoming_media,
+        ))
     }
 }

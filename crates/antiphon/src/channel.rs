@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use antiphon_data_channel::{ChannelId, ChannelState, Message};
 use bytes::Bytes;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::Error;
+use crate::driver::Ask;
 use crate::handle::PeerHandle;
 
 /// Messages that wait in the handle; the rest stays in SCTP, whose window then closes towards the peer.
@@ -175,11 +176,6 @@ impl DataChannelSender {
     /// # Errors
     /// [`Error::Peer`] if the channel is not open or the message exceeds what the peer takes, [`Error::Closed`].
     pub async fn send(&self, message: Message) -> Result<(), Error> {
-        let (answer, sent) = oneshot::channel();
-        let id = self.id;
-        self.peer
-            .visit(move |hosted, now| hosted.send(now, id, message, answer))
-            .await;
-        sent.await.map_err(|_| Error::Closed)?
+        self.peer.ask_for(|answer| Ask::Message(self.id, message, answer)).await
     }
 }

@@ -18,6 +18,9 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// What [`ApiBuilder::trusted_certificates_pem`](crate::ApiBuilder::trusted_certificates_pem) was given.
+    #[error("trusted certificates: {0}")]
+    TrustedCertificates(String),
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness")]
     Randomness,

@@ -14,7 +14,8 @@ use crate::channel::DataChannel;
 
 /// What happened, in order: the W3C events of `RTCPeerConnection` and of the objects below it.
 ///
-/// Only [`Event::Frame`] and [`Event::Packet`] may be dropped, oldest first, when nobody takes them in time.
+/// When nobody takes them in time, [`Event::Frame`], [`Event::Packet`], [`Event::KeyFrameRequested`] and
+/// [`Event::TargetBitrate`] are dropped oldest first; the others only once 1024 of them wait, newest first and counted.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
@@ -116,9 +117,14 @@ pub enum Event {
     DataChannel(DataChannel),
 }
 
-/// Whether an event is media: dropped oldest first when nobody takes it.
-pub(crate) fn is_media(event: &core::Event) -> bool {
-    matches!(event, core::Event::Frame { .. } | core::Event::Packet { .. })
+/// Whether an event is worth little once a newer one of its kind has come: dropped oldest first when nobody takes it. These are
+/// also the ones that a peer can cause without end.
+pub(crate) fn is_perishable(event: &core::Event) -> bool {
+    use core::Event::{Frame, KeyFrameRequested, Packet, TargetBitrate};
+    matches!(
+        event,
+        Frame { .. } | Packet { .. } | KeyFrameRequested(_) | TargetBitrate(_)
+    )
 }
 
 /// The application's view of an event of the machine; `None` for those that the handles of data channels take.

@@ -1,13 +1,14 @@
 //! The async handle of a peer connection.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use antiphon_peer_connection as core;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::Error;
-use crate::driver::Command;
+use crate::driver::{Answer, Ask, Command};
 use crate::event::{self, Event};
 use crate::hosted::Hosted;
 use crate::router::PeerId;
@@ -16,6 +17,7 @@ use crate::router::PeerId;
 pub(crate) struct Shared {
     pub(crate) id: PeerId,
     pub(crate) commands: mpsc::Sender<Command>,
+    /// Unbounded, because dropping cannot wait; each peer says this once, so that peers are its bound.
     pub(crate) dropped: mpsc::UnboundedSender<PeerId>,
 }
 
@@ -43,13 +45,26 @@ impl PeerHandle {
         Self { shared }
     }
 
+    /// Asks something of the peer; nothing happens if the peer is gone.
+    pub(crate) async fn ask(&self, ask: Ask) {
+        let _ = self.shared.commands.send(Command::Ask(self.shared.id, ask)).await;
+    }
+
+    /// Asks something of the peer unless too much waits already. Says whether it did.
+    pub(crate) fn try_ask(&self, ask: Ask) -> bool {
+        self.shared.commands.try_send(Command::Ask(self.shared.id, ask)).is_ok()
+    }
+
+    /// Asks something of the peer and waits for what became of it.
+    pub(crate) async fn ask_for(&self, ask: impl FnOnce(Answer) -> Ask) -> Result<(), Error> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(ask(answer)).await;
+        answered.await.map_err(|_| Error::Closed)?
+    }
+
     /// Runs `visit` on the peer within the driver's task; nothing happens if the peer is gone.
     pub(crate) async fn visit(&self, visit: impl FnOnce(&mut Hosted, Instant) + Send + 'static) {
-        let _ = self
-            .shared
-            .commands
-            .send(Command::Visit(self.shared.id, Box::new(visit)))
-            .await;
+        self.ask(Ask::Visit(Box::new(visit))).await;
     }
 
     /// Runs `visit` on the sans-I/O machine and returns what it returns.
@@ -70,7 +85,8 @@ impl PeerHandle {
 #[derive(Debug)]
 pub struct PeerConnection {
     handle: PeerHandle,
-    events: mpsc::UnboundedReceiver<Event>,
+    events: mpsc::Receiver<Event>,
+    events_dropped: Arc<AtomicU64>,
     media: broadcast::Receiver<core::Event>,
     media_dropped: u64,
 }
@@ -86,12 +102,14 @@ impl std::ops::Deref for PeerConnection {
 impl PeerConnection {
     pub(crate) fn new(
         handle: PeerHandle,
-        events: mpsc::UnboundedReceiver<Event>,
+        events: mpsc::Receiver<Event>,
+        events_dropped: Arc<AtomicU64>,
         media: broadcast::Receiver<core::Event>,
     ) -> Self {
         Self {
             handle,
             events,
+            events_dropped,
             media,
             media_dropped: 0,
         }
@@ -104,7 +122,8 @@ impl PeerConnection {
 
     /// The next event; `None` once the connection is closed and everything has been told.
     ///
-    /// Media that is not taken in time is dropped, oldest first: see [`Self::media_dropped`]. No other event is ever lost.
+    /// Media that is not taken in time is dropped, oldest first: see [`Self::media_dropped`]. Of the other events 1024 wait; only
+    /// an application that leaves so many behind loses newer ones: see [`Self::events_dropped`].
     /// Cancel safe.
     pub async fn next_event(&mut self) -> Option<Event> {
         loop {
@@ -121,7 +140,12 @@ impl PeerConnection {
         }
     }
 
-    /// Frames and packets that were dropped because nobody took them in time.
+    /// Events other than media that were dropped because 1024 waited.
+    pub fn events_dropped(&self) -> u64 {
+        self.events_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Frames, packets and hints that were dropped because nobody took them in time.
     pub fn media_dropped(&self) -> u64 {
         self.media_dropped
     }

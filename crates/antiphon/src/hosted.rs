@@ -1,13 +1,13 @@
 //! One peer within the driver: the sans-I/O machine and the queues towards its handles.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Weak;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{ChannelId, ChannelState, Message};
 use antiphon_peer_connection as core;
-
+use antiphon_sansio::Local;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::Error;
@@ -27,8 +27,22 @@ pub(crate) struct Hosted {
     pub(crate) core: core::PeerConnection,
     /// Where the driver's timer set has this peer.
     pub(crate) deadline: Option<Instant>,
+    /// Whether this peer is among those that are drained next.
+    pub(crate) marked: bool,
+    /// The socket that took its last datagrams.
+    pub(crate) sends_on: Option<u32>,
+    /// Sockets and connections that are this peer's own.
+    pub(crate) holds: Vec<Local>,
+    /// Its requests to listen, and the listeners that serve them.
+    pub(crate) listens: Vec<(u32, u32)>,
+    /// The names that are answered for on its behalf.
+    pub(crate) published: Vec<String>,
+    /// Whether it wants to know of interfaces that come and go.
+    pub(crate) watches: bool,
     shared: Weak<Shared>,
-    events: mpsc::UnboundedSender<Event>,
+    events: mpsc::Sender<Event>,
+    /// Events that found the application's queue full.
+    events_dropped: Arc<AtomicU64>,
     media: broadcast::Sender<core::Event>,
     channels: BTreeMap<ChannelId, Queue>,
     sending: BTreeMap<ChannelId, VecDeque<Waiting>>,
@@ -39,14 +53,22 @@ impl Hosted {
     pub(crate) fn new(
         core: core::PeerConnection,
         shared: Weak<Shared>,
-        events: mpsc::UnboundedSender<Event>,
+        events: mpsc::Sender<Event>,
+        events_dropped: Arc<AtomicU64>,
         media: broadcast::Sender<core::Event>,
     ) -> Self {
         Self {
             core,
             deadline: None,
+            marked: false,
+            sends_on: None,
+            holds: Vec::new(),
+            listens: Vec::new(),
+            published: Vec::new(),
+            watches: false,
             shared,
             events,
+            events_dropped,
             media,
             channels: BTreeMap::new(),
             sending: BTreeMap::new(),
@@ -102,7 +124,7 @@ impl Hosted {
                 core::Event::DataChannel(id) => {
                     let Some(shared) = self.shared.upgrade() else { continue };
                     if let Some(channel) = self.open_channel(PeerHandle::new(shared), id) {
-                        let _ = self.events.send(Event::DataChannel(channel));
+                        self.report(Event::DataChannel(channel));
                         self.pump(id);
                     }
                 }
@@ -118,13 +140,21 @@ impl Hosted {
                     self.core.forget_data_channel(id);
                 }
                 // A reader who is behind loses the oldest, and is told how many.
-                media if event::is_media(&media) => _ = self.media.send(media),
+                media if event::is_perishable(&media) => _ = self.media.send(media),
                 other => {
                     if let Some(event) = event::from_core(other) {
-                        let _ = self.events.send(event);
+                        self.report(event);
                     }
                 }
             }
+        }
+    }
+
+    fn report(&mut self, event: Event) {
+        // Closed: only the event stream was dropped, which is the application's choice.
+        if let Err(mpsc::error::TrySendError::Full(lost)) = self.events.try_send(event) {
+            tracing::warn!(?lost, "the application takes no events");
+            self.events_dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
 

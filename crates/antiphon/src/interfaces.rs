@@ -1,6 +1,16 @@
-//! The machine's own addresses.
+//! The machine's own addresses, and word of their changes.
 
 use std::net::IpAddr;
+use std::time::Duration;
+
+use if_watch::tokio::IfWatcher;
+use tokio::sync::watch;
+
+/// Changes come in bursts: an interface that comes up gets several addresses.
+const SETTLE: Duration = Duration::from_millis(20);
+/// A new IPv6 address cannot be bound before duplicate address detection is done with it (RFC 4862 §5.4), which nothing
+/// announces: the list is read again this long after a change.
+const DETECTION: Duration = Duration::from_secs(2);
 
 /// Which of the machine's addresses become candidates.
 #[derive(Clone, Debug)]
@@ -12,6 +22,10 @@ pub struct InterfaceFilter {
     pub ipv6: bool,
     /// If set, these addresses and no others.
     pub only: Option<Vec<IpAddr>>,
+    /// If set, the addresses of interfaces with these names (`eth0`, `wlan0`) and no others.
+    pub interfaces: Option<Vec<String>>,
+    /// Interfaces with these names are left out, for instance those of containers (`docker0`).
+    pub except: Vec<String>,
 }
 
 impl Default for InterfaceFilter {
@@ -20,12 +34,18 @@ impl Default for InterfaceFilter {
             loopback: false,
             ipv6: true,
             only: None,
+            interfaces: None,
+            except: Vec::new(),
         }
     }
 }
 
 impl InterfaceFilter {
-    fn takes(&self, address: IpAddr) -> bool {
+    fn takes(&self, name: &str, address: IpAddr) -> bool {
+        let named = |names: &[String]| names.iter().any(|n| n == name);
+        if named(&self.except) || self.interfaces.as_deref().is_some_and(|names| !named(names)) {
+            return false;
+        }
         if let Some(only) = &self.only {
             return only.contains(&address);
         }
@@ -40,23 +60,67 @@ impl InterfaceFilter {
     }
 }
 
-/// The addresses that pass `filter`, in a stable order: IPv4 before IPv6, loopback last.
-pub(crate) fn addresses(filter: &InterfaceFilter) -> Vec<IpAddr> {
-    let found = match if_addrs::get_if_addrs() {
-        Ok(found) => found,
-        Err(error) => {
-            tracing::warn!(%error, "cannot list the interfaces");
-            Vec::new()
-        }
-    };
+/// Every interface as the system lists it: one entry per address.
+pub(crate) fn list() -> Vec<if_addrs::Interface> {
+    if_addrs::get_if_addrs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot list the interfaces");
+        Vec::new()
+    })
+}
+
+/// The addresses of `found` that pass `filter`, in a stable order: IPv4 before IPv6, loopback last.
+pub(crate) fn select(filter: &InterfaceFilter, found: &[if_addrs::Interface]) -> Vec<IpAddr> {
     let mut addresses: Vec<IpAddr> = found
         .iter()
+        .filter(|interface| filter.takes(&interface.name, interface.ip()))
         .map(if_addrs::Interface::ip)
-        .filter(|a| filter.takes(*a))
         .collect();
     addresses.sort_by_key(|a| (a.is_loopback(), a.is_ipv6(), *a));
     addresses.dedup();
     addresses
+}
+
+/// The addresses that pass `filter` now.
+pub(crate) fn addresses(filter: &InterfaceFilter) -> Vec<IpAddr> {
+    select(filter, &list())
+}
+
+/// Follows the system's word of addresses that come and go. The number changes whenever the list may have.
+///
+/// The task ends with the last receiver.
+pub(crate) fn watch() -> watch::Receiver<u64> {
+    let (changes, receiver) = watch::channel(0);
+    tokio::spawn(async move {
+        let mut watcher = match IfWatcher::new() {
+            Ok(watcher) => watcher,
+            Err(error) => {
+                tracing::warn!(%error, "the system does not tell of changing addresses");
+                return changes.closed().await;
+            }
+        };
+        let mut next = async || std::future::poll_fn(|cx| watcher.poll_if_event(cx)).await;
+        loop {
+            let event = tokio::select! {
+                () = changes.closed() => return,
+                event = next() => event,
+            };
+            if let Err(error) = event {
+                tracing::warn!(%error, "the system tells of changing addresses no more");
+                return changes.closed().await;
+            }
+            // What else belongs to this change, then one word for all of it.
+            while let Ok(Ok(_)) = tokio::time::timeout(SETTLE, next()).await {}
+            changes.send_modify(|n| *n += 1);
+            let _ = tokio::time::timeout(DETECTION, async {
+                while let Ok(_another) = next().await {
+                    changes.send_modify(|n| *n += 1);
+                }
+            })
+            .await;
+            changes.send_modify(|n| *n += 1);
+        }
+    });
+    receiver
 }
 
 #[cfg(test)]
@@ -66,7 +130,7 @@ mod tests {
     #[test]
     fn filter_by_kind() {
         let filter = InterfaceFilter::default();
-        let takes = |text: &str| filter.takes(text.parse().unwrap());
+        let takes = |text: &str| filter.takes("eth0", text.parse().unwrap());
         assert!(takes("192.0.2.1") && takes("2001:db8::1"));
         assert!(
             !takes("127.0.0.1") && !takes("::1") && !takes("fe80::1") && !takes("169.254.3.4") && !takes("fec0::1")
@@ -74,8 +138,30 @@ mod tests {
         let filter = InterfaceFilter {
             loopback: true,
             ipv6: false,
-            only: None,
+            ..InterfaceFilter::default()
         };
-        assert!(filter.takes("127.0.0.1".parse().unwrap()) && !filter.takes("::1".parse().unwrap()));
+        assert!(filter.takes("lo", "127.0.0.1".parse().unwrap()) && !filter.takes("lo", "::1".parse().unwrap()));
+    }
+
+    #[test]
+    fn filter_by_name() {
+        let address = "192.0.2.1".parse().unwrap();
+        let filter = InterfaceFilter {
+            interfaces: Some(vec!["eth0".into(), "wlan0".into()]),
+            except: vec!["wlan0".into()],
+            ..InterfaceFilter::default()
+        };
+        assert!(filter.takes("eth0", address));
+        assert!(!filter.takes("wlan0", address) && !filter.takes("docker0", address));
+    }
+
+    #[tokio::test]
+    async fn the_system_lists_what_there_is_at_once() {
+        let mut changes = watch();
+        // The watcher's first words are the addresses that exist.
+        tokio::time::timeout(Duration::from_secs(30), changes.changed())
+            .await
+            .expect("this machine has an address")
+            .unwrap();
     }
 }

@@ -9,10 +9,13 @@ mod event;
 mod handle;
 mod hosted;
 mod interfaces;
+mod mdns;
 mod methods;
 mod resolve;
 mod router;
 mod socket;
+mod system;
+mod tcp;
 
 pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{

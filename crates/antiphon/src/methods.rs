@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::Error;
 use crate::channel::DataChannel;
+use crate::driver::Ask;
 use crate::handle::PeerHandle;
 
 /// Every method fails with [`Error::Closed`] once the connection is closed and gone, and otherwise with [`Error::Peer`] as the
@@ -143,16 +144,20 @@ impl PeerHandle {
 
     /// Sends one encoded frame: a picture, or a packet's worth of sound.
     pub async fn send_frame(&self, transceiver: TransceiverId, frame: Frame) -> Result<(), Error> {
-        Ok(self
-            .call(move |pc, now| pc.send_frame(now, transceiver, frame))
-            .await??)
+        self.ask_for(|answer| Ask::Frame(transceiver, frame, answer)).await
     }
 
     /// Forwards a packet of another connection's receiver.
     pub async fn send_rtp(&self, transceiver: TransceiverId, packet: Packet) -> Result<(), Error> {
-        Ok(self
-            .call(move |pc, now| pc.send_rtp(now, transceiver, &packet))
-            .await??)
+        self.ask_for(|answer| Ask::Packet(transceiver, packet, Some(answer)))
+            .await
+    }
+
+    /// Forwards a packet of another connection's receiver without waiting for anything, as a forwarding unit does for each of
+    /// many viewers. Returns whether it was taken: it is not while the connection's queue of 1024 calls is full, nor once the
+    /// connection is gone. What the connection itself drops shows in its statistics.
+    pub fn forward_rtp(&self, transceiver: TransceiverId, packet: Packet) -> bool {
+        self.try_ask(Ask::Packet(transceiver, packet, None))
     }
 
     /// Asks the peer for a key frame.

@@ -11,16 +11,25 @@ pub(crate) struct PeerId(pub(crate) u64);
 
 /// Five-tuples that one peer may hold; the least recently learned go first.
 const MAX_TUPLES_PER_PEER: usize = 32;
+/// User fragments of one peer: the old one still gets checks while a restart goes on.
+const MAX_UFRAGS_PER_PEER: usize = 4;
 /// Our own requests whose answers are awaited, over all peers.
 const MAX_TRANSACTIONS: usize = 8192;
 
 type Tuple = (u32, SocketAddr);
 
+/// What is to be forgotten with a peer.
+#[derive(Default)]
+struct Held {
+    tuples: VecDeque<Tuple>,
+    ufrags: VecDeque<String>,
+}
+
 /// Routes by five-tuple, and on a miss by the user fragment of a STUN request or the transaction of a STUN response.
 #[derive(Default)]
 pub(crate) struct Router {
     tuples: HashMap<Tuple, PeerId>,
-    held: HashMap<PeerId, VecDeque<Tuple>>,
+    held: HashMap<PeerId, Held>,
     ufrags: HashMap<String, PeerId>,
     transactions: HashMap<[u8; 12], PeerId>,
     transaction_order: VecDeque<[u8; 12]>,
@@ -39,9 +48,22 @@ pub(crate) struct Route {
 impl Router {
     /// A peer uses this local user fragment.
     pub(crate) fn add_ufrag(&mut self, ufrag: &str, peer: PeerId) {
-        if !self.ufrags.contains_key(ufrag) {
-            self.ufrags.insert(ufrag.to_owned(), peer);
+        if self.ufrags.contains_key(ufrag) {
+            return;
         }
+        self.ufrags.insert(ufrag.to_owned(), peer);
+        let held = self.held.entry(peer).or_default();
+        held.ufrags.push_back(ufrag.to_owned());
+        if held.ufrags.len() > MAX_UFRAGS_PER_PEER
+            && let Some(oldest) = held.ufrags.pop_front()
+        {
+            self.ufrags.remove(&oldest);
+        }
+    }
+
+    /// Whose local user fragment this is.
+    pub(crate) fn by_ufrag(&self, ufrag: &str) -> Option<PeerId> {
+        self.ufrags.get(ufrag).copied()
     }
 
     /// The peer's own request went out; its answer comes back to it from wherever.
@@ -104,9 +126,9 @@ impl Router {
         if let Some(before) = self.tuples.insert(tuple, peer)
             && let Some(held) = self.held.get_mut(&before)
         {
-            held.retain(|t| *t != tuple);
+            held.tuples.retain(|t| *t != tuple);
         }
-        let held = self.held.entry(peer).or_default();
+        let held = &mut self.held.entry(peer).or_default().tuples;
         held.push_back(tuple);
         if held.len() > MAX_TUPLES_PER_PEER
             && let Some(oldest) = held.pop_front()
@@ -115,15 +137,47 @@ impl Router {
         }
     }
 
-    /// The peer is gone.
+    /// The peer is gone. Its transactions stay until newer ones push them out: they name a peer that no longer exists, and
+    /// numbers are never given twice.
     pub(crate) fn forget(&mut self, peer: PeerId) {
-        for tuple in self.held.remove(&peer).unwrap_or_default() {
+        let Some(held) = self.held.remove(&peer) else { return };
+        for tuple in held.tuples {
             self.tuples.remove(&tuple);
         }
-        self.ufrags.retain(|_, p| *p != peer);
-        // Its transactions age out of the bounded order.
-        self.transactions.retain(|_, p| *p != peer);
-        let transactions = &self.transactions;
-        self.transaction_order.retain(|id| transactions.contains_key(id));
+        for ufrag in held.ufrags {
+            self.ufrags.remove(&ufrag);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_peer_held_is_forgotten_with_it() {
+        let mut router = Router::default();
+        let (a, b) = (PeerId(1), PeerId(2));
+        let remote = |n: u16| SocketAddr::from(([192, 0, 2, 1], n));
+        router.add_ufrag("aaaa", a);
+        router.add_ufrag("aaaa", b);
+        assert_eq!(router.by_ufrag("aaaa"), Some(a), "who came first");
+        for n in 0..100 {
+            router.learn(0, remote(n), a);
+        }
+        assert_eq!(router.tuples.len(), MAX_TUPLES_PER_PEER);
+        // A new peer behind the same address takes it over.
+        router.learn(0, remote(99), b);
+        let data = [128; 20];
+        assert_eq!(router.route(0, remote(99), &data).unwrap().peer, b);
+        assert_eq!(router.route(0, remote(98), &data).unwrap().peer, a);
+        router.forget(a);
+        assert_eq!(router.route(0, remote(98), &data), None);
+        assert_eq!(router.by_ufrag("aaaa"), None);
+        assert_eq!((router.tuples.len(), router.held.len(), router.unrouted), (1, 1, 1));
+        for n in 0..100 {
+            router.add_ufrag(&format!("frag{n}"), b);
+        }
+        assert_eq!(router.ufrags.len(), MAX_UFRAGS_PER_PEER);
     }
 }

@@ -16,12 +16,25 @@ const KERNEL_BUFFER: usize = 4 * 1024 * 1024;
 /// Batches that wait for a full kernel buffer; more are dropped, as a full link would.
 const MAX_BACKLOG: usize = 16;
 
-/// Where the kernel writes; shared by all sockets of a driver, because its content is copied out at once.
-pub(crate) struct Scratch(Vec<u8>);
+/// What one allocation for received datagrams holds. It is used again as soon as nobody holds a part of it.
+const ARENA_BYTES: usize = 32 * 1024;
+
+/// Where the kernel writes, and where its batches are copied to at once; shared by all sockets of a driver.
+///
+/// The copy is what safe code costs: memory that the kernel may write to must be initialised, and initialising 64 KiB for each
+/// GRO batch costs more than copying what came. In return nothing pins a kernel buffer, and batches lie side by side in an
+/// arena that is reused, without allocation, while those who receive keep up.
+pub(crate) struct Scratch {
+    kernel: Vec<u8>,
+    arena: BytesMut,
+}
 
 impl Scratch {
     pub(crate) fn new() -> Self {
-        Self(vec![0; BATCH_SIZE * BATCH_BYTES])
+        Self {
+            kernel: vec![0; BATCH_SIZE * BATCH_BYTES],
+            arena: BytesMut::new(),
+        }
     }
 }
 
@@ -38,6 +51,8 @@ pub(crate) struct Socket {
     state: UdpSocketState,
     addr: SocketAddr,
     backlog: VecDeque<Waiting>,
+    /// Buffers of batches that have left the backlog.
+    spare: Vec<Vec<u8>>,
     /// Datagram batches that the kernel refused.
     pub(crate) send_failures: u64,
 }
@@ -63,6 +78,7 @@ impl Socket {
             state,
             addr,
             backlog: VecDeque::new(),
+            spare: Vec::new(),
             send_failures: 0,
         })
     }
@@ -83,31 +99,36 @@ impl Socket {
         }
     }
 
-    /// Takes one batch of datagrams: one allocation for all of them. `Ok(0)` when none waits.
+    /// Takes one batch of datagrams. `Ok(0)` when none waits.
     pub(crate) fn receive(
         &self,
         scratch: &mut Scratch,
         mut each: impl FnMut(SocketAddr, Ecn, BytesMut),
     ) -> io::Result<usize> {
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        let mut buffers: Vec<IoSliceMut<'_>> = scratch.0.chunks_mut(BATCH_BYTES).map(IoSliceMut::new).collect();
+        let Scratch { kernel, arena } = scratch;
+        let mut chunks = kernel.chunks_mut(BATCH_BYTES);
+        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
         let taken = self.io.try_io(tokio::io::Interest::READABLE, || {
             self.state.recv((&self.io).into(), &mut buffers, &mut metas)
         });
-        drop(buffers);
         let taken = match taken {
             Ok(taken) => taken,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
             Err(error) => return Err(error),
         };
-        let total = metas[..taken].iter().map(|meta| meta.len).sum();
-        let mut all = BytesMut::with_capacity(total);
-        for (n, meta) in metas[..taken].iter().enumerate() {
-            all.extend_from_slice(&scratch.0[n * BATCH_BYTES..n * BATCH_BYTES + meta.len]);
+        let total: usize = metas[..taken].iter().map(|meta| meta.len).sum();
+        // Gets the whole arena back if nobody holds a part of it.
+        if arena.capacity() < total && !arena.try_reclaim(ARENA_BYTES.max(total)) {
+            *arena = BytesMut::with_capacity(ARENA_BYTES.max(total));
+        }
+        for (buffer, meta) in buffers.iter().zip(&metas[..taken]) {
+            arena.extend_from_slice(&buffer[..meta.len]);
         }
         for meta in &metas[..taken] {
             let ecn = meta.ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
-            let mut batch = all.split_to(meta.len);
+            let mut batch = arena.split_to(meta.len);
             while !batch.is_empty() {
                 let datagram = batch.split_to(meta.stride.clamp(1, batch.len()));
                 each(meta.addr, ecn, datagram);
@@ -130,11 +151,14 @@ impl Socket {
             self.send_failures += 1;
             return;
         }
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.clear();
+        buffer.extend_from_slice(bytes);
         self.backlog.push_back(Waiting {
             remote,
             ecn,
             segment_size,
-            bytes: bytes.to_vec(),
+            bytes: buffer,
         });
     }
 
@@ -150,6 +174,7 @@ impl Socket {
                 self.backlog.push_front(first);
                 return;
             }
+            self.spare.push(first.bytes);
         }
     }
 

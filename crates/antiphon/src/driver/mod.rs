@@ -1,0 +1,344 @@
+//! The one task that owns sockets and peers by value (docs/architecture.md §7). Nothing here awaits application code.
+
+mod batch;
+mod changes;
+mod command;
+mod output;
+mod serve;
+
+pub(crate) use command::{Answer, Arrival, Ask, Command};
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::{Future, poll_fn};
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use antiphon_sansio::{Datagram, Ecn, Local, Path, TransmitBuf};
+use bytes::BytesMut;
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+
+use crate::hosted::Hosted;
+use crate::router::{PeerId, Router};
+use crate::socket::{Scratch, Socket};
+use crate::system::System;
+use crate::tcp::{Connection, Listener};
+
+/// One round of output: at most this many bytes, so that a busy peer shares the task with the others, and one GSO call takes it.
+const TRANSMIT_BYTES: usize = 60_000;
+/// Room for one datagram in the transmit buffer. Machines keep to their own, smaller, MTU.
+const MAX_DATAGRAM: usize = 1500;
+/// Rounds of output per peer before the others have their turn.
+const MAX_ROUNDS: usize = 8;
+/// Datagram batches taken from one socket before the others have their turn.
+const MAX_BATCHES: usize = 4;
+/// Commands, and words of the tasks, taken at once.
+const MAX_COMMANDS: usize = 64;
+/// Words of the tasks that may wait; the tasks wait beyond that, and with them the streams they read.
+const MAX_ARRIVALS: usize = 1024;
+/// How long a closed peer may take to say goodbye (BYE, SCTP ABORT, close_notify).
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Owns the sockets and the peers of one endpoint (one-port mode) or of one peer.
+pub(crate) struct Driver {
+    system: Arc<System>,
+    commands: mpsc::Receiver<Command>,
+    dropped: mpsc::UnboundedReceiver<PeerId>,
+    arrivals: mpsc::Receiver<Arrival>,
+    /// Given to the tasks.
+    arriving: mpsc::Sender<Arrival>,
+    /// In one-port mode: every socket is bound to this port (0 until the first is bound) and shared by all peers.
+    shared_port: Option<u16>,
+    sockets: BTreeMap<u32, Socket>,
+    by_address: HashMap<IpAddr, u32>,
+    next_socket: u32,
+    owners: HashMap<u32, PeerId>,
+    connections: HashMap<u32, Connection>,
+    next_connection: u32,
+    listeners: HashMap<u32, Listener>,
+    listening_on: HashMap<IpAddr, u32>,
+    next_listener: u32,
+    /// Whether a task passes on word of changing interfaces.
+    watching: bool,
+    /// What peers were last told of the interfaces.
+    told: Vec<IpAddr>,
+    peers: HashMap<PeerId, Box<Hosted>>,
+    deadlines: BTreeSet<(Instant, PeerId)>,
+    router: Router,
+    scratch: Scratch,
+    out: TransmitBuf,
+    sleep: Pin<Box<Sleep>>,
+    /// Peers that have something to give; each is in it once.
+    busy: Vec<PeerId>,
+}
+
+impl Driver {
+    pub(crate) fn new(
+        commands: mpsc::Receiver<Command>,
+        dropped: mpsc::UnboundedReceiver<PeerId>,
+        system: Arc<System>,
+        shared_port: Option<u16>,
+    ) -> Self {
+        let (arriving, arrivals) = mpsc::channel(MAX_ARRIVALS);
+        Self {
+            system,
+            commands,
+            dropped,
+            arrivals,
+            arriving,
+            shared_port,
+            sockets: BTreeMap::new(),
+            by_address: HashMap::new(),
+            next_socket: 0,
+            owners: HashMap::new(),
+            connections: HashMap::new(),
+            next_connection: 0,
+            listeners: HashMap::new(),
+            listening_on: HashMap::new(),
+            next_listener: 0,
+            watching: false,
+            told: Vec::new(),
+            peers: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            router: Router::default(),
+            scratch: Scratch::new(),
+            out: TransmitBuf::new(TRANSMIT_BYTES, MAX_DATAGRAM),
+            sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            busy: Vec::new(),
+        }
+    }
+
+    /// Runs until the last handle is gone and every peer has said goodbye.
+    pub(crate) async fn run(mut self) {
+        let mut commands = Vec::with_capacity(MAX_COMMANDS);
+        let mut arrivals = Vec::with_capacity(MAX_COMMANDS);
+        let mut busy = Vec::new();
+        let mut open = true;
+        while open || !self.peers.is_empty() {
+            self.aim_sleep();
+            poll_fn(|cx| self.poll_work(cx, &mut commands, &mut arrivals, &mut open)).await;
+            let now = Instant::now();
+            for command in commands.drain(..) {
+                match command {
+                    Command::Add(id, peer) => _ = self.peers.insert(id, peer),
+                    Command::Ask(id, ask) => {
+                        if let Some(peer) = self.peers.get_mut(&id) {
+                            ask.run(peer, now);
+                            mark(&mut self.busy, id, peer);
+                        }
+                        continue;
+                    }
+                }
+            }
+            for arrival in arrivals.drain(..) {
+                self.arrived(arrival, now);
+            }
+            self.receive(now);
+            self.expire(now);
+            std::mem::swap(&mut busy, &mut self.busy);
+            for id in busy.drain(..) {
+                self.drain(id, Instant::now());
+            }
+        }
+    }
+
+    fn aim_sleep(&mut self) {
+        // Without a deadline the sleep is far away; commands and sockets wake the task.
+        let at = self
+            .deadlines
+            .first()
+            .map_or_else(|| Instant::now() + Duration::from_secs(3600), |(at, _)| *at);
+        self.sleep.as_mut().reset(at.into());
+    }
+
+    /// Ready when there is anything to do. Registers every source that has nothing.
+    fn poll_work(
+        &mut self,
+        cx: &mut Context<'_>,
+        commands: &mut Vec<Command>,
+        arrivals: &mut Vec<Arrival>,
+        open: &mut bool,
+    ) -> Poll<()> {
+        // Draining one peer may have marked another.
+        let mut ready = !self.busy.is_empty();
+        if *open {
+            match self.commands.poll_recv_many(cx, commands, MAX_COMMANDS) {
+                Poll::Ready(0) => {
+                    *open = false;
+                    ready = true;
+                }
+                Poll::Ready(_) => ready = true,
+                Poll::Pending => {}
+            }
+        }
+        let now = Instant::now();
+        while let Poll::Ready(Some(id)) = self.dropped.poll_recv(cx) {
+            ready = true;
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.abandon(now);
+                mark(&mut self.busy, id, peer);
+            }
+        }
+        ready |= self.arrivals.poll_recv_many(cx, arrivals, MAX_COMMANDS).is_ready();
+        for socket in self.sockets.values() {
+            ready |= socket.poll_ready(cx).is_ready();
+        }
+        ready |= self.sleep.as_mut().poll(cx).is_ready();
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Takes what the kernel holds, within bounds, and hands it to its peers.
+    fn receive(&mut self, now: Instant) {
+        let Self {
+            sockets,
+            scratch,
+            router,
+            peers,
+            owners,
+            busy,
+            ..
+        } = self;
+        for (id, socket) in sockets.iter_mut() {
+            if socket.is_blocked() {
+                socket.flush();
+                // Peers that were held back go on.
+                if !socket.is_blocked() {
+                    for (peer_id, peer) in peers.iter_mut().filter(|(_, peer)| peer.sends_on == Some(*id)) {
+                        mark(busy, *peer_id, peer);
+                    }
+                }
+            }
+            let owner = owners.get(id).copied();
+            for _ in 0..MAX_BATCHES {
+                let taken = socket.receive(scratch, |remote, ecn, data| {
+                    deliver(router, peers, owner, (*id, remote), ecn, data, now, busy);
+                });
+                match taken {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) => {
+                        // ICMP errors of earlier sends surface here; consent decides about the path, not one of these.
+                        tracing::debug!(local = %socket.addr(), %error, "receive");
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((at, id)) = self.deadlines.first().copied() {
+            if at > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            if let Some(peer) = self.peers.get_mut(&id) {
+                peer.deadline = None;
+                peer.core.handle_timeout(now);
+                mark(&mut self.busy, id, peer);
+            }
+        }
+    }
+
+    /// Takes everything that a peer has to give: requests, datagrams, events, and its next deadline.
+    fn drain(&mut self, id: PeerId, now: Instant) {
+        let Some(mut peer) = self.peers.remove(&id) else { return };
+        peer.marked = false;
+        if self.shared_port.is_some() {
+            self.router.add_ufrag(peer.core.local_ufrag(), id);
+        }
+        while let Some(request) = peer.core.poll_io() {
+            self.serve(id, &mut peer, request, now);
+        }
+        let mut more = false;
+        for _ in 0..MAX_ROUNDS {
+            more = self.transmit(id, &mut peer, now);
+            if !more {
+                break;
+            }
+        }
+        peer.dispatch(now);
+        // What dispatching read may open the peer's window: let it say so.
+        if self.transmit(id, &mut peer, now) {
+            more = true;
+        }
+        if peer.is_finished(now, FAREWELL) {
+            self.forget(id, &mut peer);
+            return;
+        }
+        let wanted = if more { Some(now) } else { peer.next_deadline(FAREWELL) };
+        if wanted != peer.deadline {
+            if let Some(before) = peer.deadline {
+                self.deadlines.remove(&(before, id));
+            }
+            peer.deadline = wanted;
+            if let Some(at) = wanted {
+                self.deadlines.insert((at, id));
+            }
+        }
+        self.peers.insert(id, peer);
+    }
+
+    /// The peer is gone, and with it all that was its own.
+    fn forget(&mut self, id: PeerId, peer: &mut Hosted) {
+        if let Some(at) = peer.deadline.take() {
+            self.deadlines.remove(&(at, id));
+        }
+        self.router.forget(id);
+        for local in std::mem::take(&mut peer.holds) {
+            self.let_go(local);
+        }
+        for (_, listener) in std::mem::take(&mut peer.listens) {
+            self.stop_listening(listener);
+        }
+        for name in std::mem::take(&mut peer.published) {
+            self.system.responder().withdraw(name);
+        }
+    }
+}
+
+/// Puts a peer among those that are drained next.
+fn mark(busy: &mut Vec<PeerId>, id: PeerId, peer: &mut Hosted) {
+    if !peer.marked {
+        peer.marked = true;
+        busy.push(id);
+    }
+}
+
+/// Hands one datagram to its peer.
+#[allow(clippy::too_many_arguments)] // the parts of a driver that is borrowed elsewhere
+fn deliver(
+    router: &mut Router,
+    peers: &mut HashMap<PeerId, Box<Hosted>>,
+    owner: Option<PeerId>,
+    (socket, remote): (u32, SocketAddr),
+    ecn: Ecn,
+    data: BytesMut,
+    now: Instant,
+    busy: &mut Vec<PeerId>,
+) {
+    let path = Path {
+        local: Local::Socket(socket),
+        remote,
+    };
+    let datagram = Datagram { path, ecn, data };
+    if let Some(owner) = owner {
+        if let Some(peer) = peers.get_mut(&owner) {
+            peer.core.handle_datagram(now, datagram);
+            mark(busy, owner, peer);
+        }
+        return;
+    }
+    let Some(route) = router.route(socket, remote, &datagram.data) else {
+        return;
+    };
+    let Some(peer) = peers.get_mut(&route.peer) else { return };
+    peer.core.handle_datagram(now, datagram);
+    mark(busy, route.peer, peer);
+    if route.new_tuple && peer.core.is_authenticated(&path) {
+        router.learn(socket, remote, route.peer);
+    }
+}

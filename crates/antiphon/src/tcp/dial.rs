@@ -1,0 +1,95 @@
+//! Opening a connection from one interface, with TLS over it where a server asks for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use antiphon_ice::Framing;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc;
+
+use super::connection::{self, Framer, Outgoing};
+use super::{HANDSHAKE_PATIENCE, set_options};
+use crate::driver::Arrival;
+use crate::system::System;
+
+/// What to open.
+pub(crate) struct Dial {
+    /// Names the connection in what the driver is told.
+    pub(crate) id: u32,
+    /// The interface's address, and the port or 0.
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) framing: Framing,
+    /// The server's name, if the connection is to be TLS.
+    pub(crate) tls: Option<String>,
+}
+
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+impl Dial {
+    /// Opens the connection, says so, and runs it to its end.
+    pub(crate) async fn run(self, system: Arc<System>, outgoing: Outgoing, arrivals: mpsc::Sender<Arrival>) {
+        let Self { id, framing, .. } = self;
+        let patience = HANDSHAKE_PATIENCE;
+        let opened = match tokio::time::timeout(patience, self.open(&system)).await {
+            Ok(Ok(opened)) => Ok(opened),
+            Ok(Err(reason)) => Err(reason),
+            Err(_) => Err(format!("{} did not answer within {} s", self.to, patience.as_secs())),
+        };
+        drop(system);
+        let (opened, addr) = match opened {
+            Ok(opened) => opened,
+            Err(reason) => {
+                let _ = arrivals.send(Arrival::ConnectFailed { id, reason }).await;
+                return;
+            }
+        };
+        if arrivals.send(Arrival::Connected { id, addr }).await.is_err() {
+            return;
+        }
+        let framer = Framer::new(framing);
+        match opened {
+            Opened::Plain(stream) => connection::run(id, stream, framer, outgoing, arrivals).await,
+            Opened::Tls(stream) => connection::run(id, stream, framer, outgoing, arrivals).await,
+        }
+    }
+
+    async fn open(&self, system: &System) -> Result<(Opened, SocketAddr), String> {
+        let stream = self
+            .connect()
+            .await
+            .map_err(|e| format!("cannot connect to {} from {}: {e}", self.to, self.from.ip()))?;
+        let addr = stream.local_addr().map_err(|e| e.to_string())?;
+        let Some(name) = &self.tls else {
+            return Ok((Opened::Plain(stream), addr));
+        };
+        let stream = system.trust.connect(name, stream).await?;
+        Ok((Opened::Tls(Box::new(stream)), addr))
+    }
+
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let socket = if self.from.is_ipv4() {
+            TcpSocket::new_v4()?
+        } else {
+            TcpSocket::new_v6()?
+        };
+        if self.from.port() != 0 {
+            share_port(&socket)?;
+        }
+        socket.bind(self.from)?;
+        let stream = socket.connect(self.to).await?;
+        set_options(&stream);
+        Ok(stream)
+    }
+}
+
+/// A simultaneous open (RFC 6544 §4.5) leaves from the port on which the same agent listens.
+pub(super) fn share_port(socket: &TcpSocket) -> io::Result<()> {
+    #[cfg(unix)]
+    socket.set_reuseport(true)?;
+    socket.set_reuseaddr(true)
+}
