@@ -9,12 +9,15 @@
 //   await antiphon.echoMessages(count, size)   on channel "echo": { bytes, equal, sent, received } (SHA-256 over all)
 //   await antiphon.say(text)                   a line of chat; resolves with the line as the server sent it round
 //   await antiphon.stats()                     { mode, offerer, state, browser: digest of getStats, server: last report from /ws }
+//   await antiphon.sendTo(code, files)         File objects to `antiphon recv` with that code: [{ path, sha256 }]
+//   await antiphon.receiveFrom(code)           from `antiphon send` with that code, unasked: [{ path, sha256, blob }]
 //   antiphon.stop()                            closes the session
 //   antiphon.session                           the running Session (session.js) with .pc, or null
 //   antiphon.ready                             true once the page has loaded
 //
 // Each start function closes the session before it.
 import { Plot, Table, digest, rates } from './figures.js';
+import { newCode, receiveFiles, sendFiles } from './meet.js';
 import { Session } from './session.js';
 import { Sha256 } from './sha256.js';
 import { roundTrip } from './transfer.js';
@@ -254,6 +257,71 @@ async function say(text) {
   return line;
 }
 
+/** Shows a transfer to or from another machine while it runs. */
+async function meet(code, transfer) {
+  const [bar, state] = [$('meet-bar'), $('meet-state')];
+  const started = performance.now();
+  bar.value = 0;
+  $('meet-got').replaceChildren();
+  for (const id of ['meet-send', 'meet-recv']) $(id).disabled = true;
+  try {
+    const files = await transfer(
+      (name, bytes, total) => {
+        bar.value = total ? bytes / total : 1;
+        state.textContent = name;
+        $('meet-rate').textContent = `${(bytes / 1e3 / (performance.now() - started)).toFixed(1)} MB/s`;
+      },
+      () => { state.textContent = `Waiting for the other end, at ${location.origin} with the code ${code}`; },
+    );
+    state.textContent = `${files.length} files, the hashes are equal.`;
+    for (const { path, sha256, blob } of files) {
+      const name = document.createElement(blob ? 'a' : 'span');
+      name.textContent = path;
+      if (blob) Object.assign(name, { href: URL.createObjectURL(blob), download: path.split('/').pop() });
+      const hash = Object.assign(document.createElement('code'), { textContent: ` ${sha256}` });
+      const line = document.createElement('li');
+      line.append(name, hash);
+      $('meet-got').append(line);
+    }
+    return files;
+  } catch (error) {
+    state.textContent = error.message;
+    log({ text: `transfer: ${error.message}`, kind: 'error' });
+    throw error;
+  } finally {
+    for (const id of ['meet-send', 'meet-recv']) $(id).disabled = false;
+  }
+}
+
+function sendTo(code, files) {
+  return meet(code, (progress, waiting) => sendFiles(code, files, progress, waiting));
+}
+
+function receiveFrom(code, agree = () => true) {
+  return meet(code, (progress, waiting) => receiveFiles(code, agree, progress, waiting));
+}
+
+function megabytes(entries) {
+  return (entries.reduce((sum, entry) => sum + entry.size, 0) / 1e6).toFixed(1);
+}
+
+$('meet-send').onclick = () => {
+  const files = [...$('meet-files').files];
+  if (files.length === 0) {
+    $('meet-state').textContent = 'Choose files first.';
+    return;
+  }
+  $('code').value ||= newCode();
+  sendTo($('code').value, files).catch(() => {});
+};
+$('meet-recv').onclick = () => {
+  const code = $('code').value.trim();
+  if (!code) {
+    $('meet-state').textContent = 'The sender has a code: put it in.';
+    return;
+  }
+  receiveFrom(code, (entries) => window.confirm(`Receive ${entries.length} files, ${megabytes(entries)} MB?`)).catch(() => {});
+};
 for (const button of document.querySelectorAll('[role=tab]')) button.onclick = () => choose(button.dataset.tab);
 $('start').onclick = () => {
   if (session) stop();
@@ -286,6 +354,8 @@ window.antiphon = {
   sendFile,
   echoMessages,
   say,
+  sendTo,
+  receiveFrom,
   stats,
   stop,
   get session() { return session; },

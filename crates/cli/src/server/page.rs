@@ -1,4 +1,4 @@
-//! The page: five small files, compiled in.
+//! The page: a few small files, compiled in.
 
 use std::sync::Arc;
 
@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Arc<Room>> {
         .route("/session.js", asset!(SCRIPT, "session.js"))
         .route("/figures.js", asset!(SCRIPT, "figures.js"))
         .route("/transfer.js", asset!(SCRIPT, "transfer.js"))
+        .route("/meet.js", asset!(SCRIPT, "meet.js"))
         .route("/sha256.js", asset!(SCRIPT, "sha256.js"))
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
@@ -24,6 +24,8 @@ use crate::server::CandidateJson;
 
 /// From both descriptions known to an open channel.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// From the other end's leaving its seat to the opening of our channel.
+const LEFT_LIMIT: Duration = Duration::from_secs(10);
 /// Letters of a code: none that look like another one; 50 bits in ten of them.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
@@ -365,24 +367,27 @@ impl Signalled {
     async fn link(&mut self, api: &Api, configuration: RtcConfiguration) -> Result<Link, MeetError> {
         let unreachable = |error: tokio_tungstenite::tungstenite::Error| MeetError::Unreachable(error.to_string());
         let (mut socket, _) = connect_async(&self.url).await.map_err(unreachable)?;
+        let mut there = false;
         loop {
             // The other end may come long after this one.
-            while next(&mut socket).await?["type"] != "peer" {}
+            while !there {
+                there = next(&mut socket).await?["type"] == "peer";
+            }
             let starting = Starting::new(api, configuration.clone(), self.role).await?;
             match self.exchange(&mut socket, starting).await {
                 // It left before a connection came about: wait for it to come again.
-                Ok(None) => continue,
-                Ok(Some(link)) => {
+                Ok(Exchange::Left) => there = false,
+                Ok(Exchange::Again) => {}
+                Ok(Exchange::Open(link)) => {
                     _ = socket.close(None).await;
-                    return Ok(link);
+                    return Ok(*link);
                 }
                 Err(error) => return Err(error),
             }
         }
     }
 
-    /// `None` if the other end left.
-    async fn exchange(&self, socket: &mut Socket, mut starting: Starting) -> Result<Option<Link>, MeetError> {
+    async fn exchange(&self, socket: &mut Socket, mut starting: Starting) -> Result<Exchange, MeetError> {
         let handle = starting.handle.clone();
         if self.role == Role::Sender {
             describe(socket, &handle, "offer").await?;
@@ -390,9 +395,15 @@ impl Signalled {
         let mut candidates = std::mem::replace(&mut starting.candidates, mpsc::channel(1).1);
         let finish = starting.finish();
         tokio::pin!(finish);
+        // The end whose channel opens first leaves first: that is no reason to give up.
+        let mut given_up = None;
         loop {
             tokio::select! {
-                link = &mut finish => return link.map(Some),
+                link = &mut finish => return link.map(|link| Exchange::Open(Box::new(link))),
+                () = until(given_up) => {
+                    handle.close().await;
+                    return Ok(Exchange::Left);
+                }
                 Some(candidate) = candidates.recv() => {
                     let candidate = candidate.map(CandidateJson::from);
                     say(socket, &json!({"type": "candidate", "candidate": candidate})).await?;
@@ -414,15 +425,32 @@ impl Signalled {
                             // One that we cannot use is the other end's loss alone.
                             _ = handle.add_ice_candidate(candidate.map(Into::into)).await;
                         }
-                        Some("left") => {
+                        Some("left") => given_up = Some(Instant::now() + LEFT_LIMIT),
+                        Some("peer") => {
                             handle.close().await;
-                            return Ok(None);
+                            return Ok(Exchange::Again);
                         }
                         _ => {}
                     }
                 }
             }
         }
+    }
+}
+
+/// What came of an exchange of descriptions.
+enum Exchange {
+    Open(Box<Link>),
+    /// The other end left before a connection came about.
+    Left,
+    /// It left, and is there again.
+    Again,
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 
