@@ -1,8 +1,11 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod aes_ctr;
 mod algorithm;
+mod ctr_hmac;
 mod error;
+mod hmac_sha1;
 mod hybrid;
 mod kdf;
 mod mac;
@@ -24,7 +27,7 @@ pub use kdf::{hkdf_expand, hkdf_extract, tls12_prf};
 pub use null_provider::null_provider;
 pub use number_mask::NumberMask;
 pub use one_shot::{digest, hmac_sha1, hmac_sha256, md5, sha1, sha256};
-pub use provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
+pub use provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 pub use ring_provider::ring_provider;
 pub use rust_provider::rust_provider;
 pub use secret::Secret;

@@ -2,6 +2,7 @@ use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac as _};
 
 use crate::algorithm::HashAlgorithm;
+use crate::hmac_sha1::HmacSha1;
 use crate::provider::Mac;
 use crate::tag::Tag;
 
@@ -27,6 +28,14 @@ fn keyed<M: hmac::Mac + KeyInit + Clone + Send + Sync + 'static>(key: &[u8]) -> 
 
 /// HMAC by RustCrypto. It picks SHA-NI at run time; ring's HMAC-SHA1 takes three times as long per packet.
 pub(crate) fn hmac_key(hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
+    match hash {
+        HashAlgorithm::Sha1 => Box::new(HmacSha1::new(key)),
+        _ => hmac_crate(hash, key),
+    }
+}
+
+/// HMAC by the crate of that name.
+pub(crate) fn hmac_crate(hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
     match hash {
         HashAlgorithm::Sha1 => keyed::<Hmac<sha1::Sha1>>(key),
         HashAlgorithm::Sha256 => keyed::<Hmac<sha2::Sha256>>(key),

@@ -3,7 +3,7 @@ use antiphon_sansio::Rng;
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
 use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
-use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
+use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 use crate::rust_provider::rust_provider;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
@@ -38,6 +38,10 @@ impl CryptoProvider for NullProvider {
 
     fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError> {
         aes_key(key).map(|()| Box::new(NullAes) as Box<dyn BlockCipher>)
+    }
+
+    fn ctr_hmac_sha1(&self, encryption: &[u8], _authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError> {
+        aes_key(encryption).map(|()| Box::new(NullAes) as Box<dyn CtrHmac>)
     }
 
     fn mac(&self, hash: HashAlgorithm, _key: &[u8]) -> Box<dyn Mac> {
@@ -89,6 +93,29 @@ struct NullAes;
 
 impl AesCtr for NullAes {
     fn apply(&self, _iv: &[u8; 16], _data: &mut [u8]) {}
+}
+
+impl CtrHmac for NullAes {
+    fn seal(&self, _iv: &[u8; 16], _packet: &mut [u8], _clear: usize, _suffix: &[u8]) -> [u8; 20] {
+        [0; 20]
+    }
+
+    fn open(
+        &self,
+        _iv: &[u8; 16],
+        _packet: &mut [u8],
+        _clear: usize,
+        _suffix: &[u8],
+        tag: &[u8],
+    ) -> Result<(), AuthError> {
+        (4..=20).contains(&tag.len()).then_some(()).ok_or(AuthError)
+    }
+
+    fn apply(&self, _iv: &[u8; 16], _data: &mut [u8]) {}
+
+    fn sign(&self, _parts: &[&[u8]]) -> [u8; 20] {
+        [0; 20]
+    }
 }
 
 impl BlockCipher for NullAes {

@@ -26,6 +26,9 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
     /// An AES key of 16 or 32 bytes for single blocks.
     fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError>;
 
+    /// AES in counter mode, with a key of 16 or 32 bytes, and HMAC-SHA1, with a key of any length, in one pass.
+    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError>;
+
     /// An HMAC key of any length (RFC 2104 §2).
     fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac>;
 
@@ -74,6 +77,30 @@ pub trait AeadKey: Send + Sync {
 pub trait AesCtr: Send + Sync {
     /// XORs the keystream that starts at counter block `iv` into `data`. The whole block counts, big-endian.
     fn apply(&self, iv: &[u8; 16], data: &mut [u8]);
+}
+
+/// AES in counter mode and HMAC-SHA1 over the same packet (RFC 3711 §4), faster together than one after the other.
+pub trait CtrHmac: Send + Sync {
+    /// Encrypts `packet` from `clear` on, in place, and gives the code over all of `packet` and `suffix`.
+    ///
+    /// # Panics
+    /// If `clear` is beyond the packet's end.
+    fn seal(&self, iv: &[u8; 16], packet: &mut [u8], clear: usize, suffix: &[u8]) -> [u8; 20];
+
+    /// Whether `tag` is the code over `packet` and `suffix`, or its first 4 bytes or more; decrypts `packet` from `clear` on,
+    /// in place.
+    ///
+    /// After an error the contents of `packet` are unspecified: drop it.
+    ///
+    /// # Panics
+    /// If `clear` is beyond the packet's end.
+    fn open(&self, iv: &[u8; 16], packet: &mut [u8], clear: usize, suffix: &[u8], tag: &[u8]) -> Result<(), AuthError>;
+
+    /// Counter mode alone; see [`AesCtr::apply`].
+    fn apply(&self, iv: &[u8; 16], data: &mut [u8]);
+
+    /// HMAC alone, over the concatenation of `parts`.
+    fn sign(&self, parts: &[&[u8]]) -> [u8; 20];
 }
 
 /// AES on single blocks with the key schedule kept (header protection, RFC 9147 §4.2.3).

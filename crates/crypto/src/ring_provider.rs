@@ -1,15 +1,15 @@
-use aes::cipher::{BlockCipherEncrypt, InnerIvInit, KeyInit, StreamCipher};
-use aes::{Aes128, Aes256};
 use antiphon_sansio::Rng;
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey};
 use ring::digest;
 
+use crate::aes_ctr::{aes_ctr, block_cipher};
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+use crate::ctr_hmac::ctr_hmac_sha1;
 use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
 use crate::mac::hmac_key;
-use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
+use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 use crate::secret::Secret;
 use crate::signing::{self, SigningKey};
 use crate::tag::Digest;
@@ -45,6 +45,10 @@ impl CryptoProvider for RingProvider {
 
     fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError> {
         block_cipher(key)
+    }
+
+    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError> {
+        ctr_hmac_sha1(encryption, authentication)
     }
 
     fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
@@ -155,52 +159,4 @@ impl KeyExchange for RingExchange {
         let peer = UnparsedPublicKey::new(agreement_algorithm(self.group)?, peer);
         agreement::agree_ephemeral(self.private, &peer, Secret::new).map_err(|_| CryptoError::PeerKey)
     }
-}
-
-struct Ctr<C>(C);
-
-impl<C> AesCtr for Ctr<C>
-where
-    C: BlockCipherEncrypt<BlockSize = aes::cipher::consts::U16> + Send + Sync,
-{
-    fn apply(&self, iv: &[u8; 16], data: &mut [u8]) {
-        let core = ctr::CtrCore::<&C, ctr::flavors::Ctr128BE>::inner_iv_init(&self.0, iv.into());
-        ctr::Ctr128BE::from_core(core).apply_keystream(data);
-    }
-}
-
-struct Block<C>(C);
-
-impl<C> BlockCipher for Block<C>
-where
-    C: BlockCipherEncrypt<BlockSize = aes::cipher::consts::U16> + Send + Sync,
-{
-    fn encrypt_block(&self, block: &mut [u8; 16]) {
-        self.0.encrypt_block(block.into());
-    }
-}
-
-/// AES-CTR by RustCrypto, which picks AES-NI or VAES at run time.
-pub(crate) fn aes_ctr(key: &[u8]) -> Result<Box<dyn AesCtr>, CryptoError> {
-    match key.len() {
-        16 => Ok(Box::new(Ctr(aes128(key)?))),
-        32 => Ok(Box::new(Ctr(aes256(key)?))),
-        _ => Err(CryptoError::KeyLength),
-    }
-}
-
-pub(crate) fn block_cipher(key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError> {
-    match key.len() {
-        16 => Ok(Box::new(Block(aes128(key)?))),
-        32 => Ok(Box::new(Block(aes256(key)?))),
-        _ => Err(CryptoError::KeyLength),
-    }
-}
-
-fn aes128(key: &[u8]) -> Result<Aes128, CryptoError> {
-    Aes128::new_from_slice(key).map_err(|_| CryptoError::KeyLength)
-}
-
-fn aes256(key: &[u8]) -> Result<Aes256, CryptoError> {
-    Aes256::new_from_slice(key).map_err(|_| CryptoError::KeyLength)
 }

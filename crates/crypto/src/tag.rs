@@ -1,6 +1,6 @@
 use std::fmt;
 
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroize;
 
 /// Longest digest, SHA-512's, in bytes.
@@ -39,14 +39,20 @@ impl Tag {
     /// The caller decides by its protocol how long `received` has to be, before it calls. Fewer than 4 bytes never match.
     #[inline]
     pub fn verify(&self, received: &[u8]) -> bool {
-        match self.as_bytes().get(..received.len()) {
-            Some(expected) if received.len() >= MIN_TAG_LEN => constant_time_eq(expected, received),
-            _ => false,
-        }
+        truncated_matches(self.as_bytes(), received)
     }
 
     pub(crate) fn wipe(&mut self) {
         self.bytes.zeroize();
+    }
+}
+
+/// Whether `received` is `tag` or its first bytes, at least 4 of them, in time that depends on the lengths alone.
+#[inline]
+pub(crate) fn truncated_matches(tag: &[u8], received: &[u8]) -> bool {
+    match tag.get(..received.len()) {
+        Some(expected) if received.len() >= MIN_TAG_LEN => constant_time_eq(expected, received),
+        _ => false,
     }
 }
 
@@ -103,7 +109,16 @@ impl fmt::Debug for Digest {
 /// Whether `a` and `b` are equal, in time that depends on their lengths alone.
 #[inline]
 pub fn constant_time_eq(a: &[u8], b: &[u8]) -> bool {
-    a.ct_eq(b).into()
+    if a.len() != b.len() {
+        return false;
+    }
+    // In words: a comparison costs the same for eight bytes as for one.
+    let ((a, rest_of_a), (b, rest_of_b)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    let words = a.iter().zip(b);
+    let equal = words.fold(Choice::from(1), |equal, (a, b)| {
+        equal & u64::from_ne_bytes(*a).ct_eq(&u64::from_ne_bytes(*b))
+    });
+    (equal & rest_of_a.ct_eq(rest_of_b)).into()
 }
 
 #[cfg(test)]
@@ -127,5 +142,18 @@ mod tests {
         assert!(constant_time_eq(b"", b""));
         assert!(!constant_time_eq(b"a", b"ab"));
         assert!(!constant_time_eq(b"a", b"b"));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_found() {
+        for len in 0..40 {
+            let ours = vec![0x5a; len];
+            assert!(constant_time_eq(&ours, &ours.clone()));
+            for bit in 0..8 * len {
+                let mut theirs = ours.clone();
+                theirs[bit / 8] ^= 1 << (bit % 8);
+                assert!(!constant_time_eq(&ours, &theirs), "{len} bytes, bit {bit}");
+            }
+        }
     }
 }
