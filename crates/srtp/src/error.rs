@@ -26,9 +26,14 @@ pub enum Error {
     /// Protecting the packet would use an index twice, and with it keystream and nonce.
     #[error("packet index used before")]
     IndexReused,
-    /// The indices under this master key are used up: 2^48 RTP or 2^31 RTCP packets of one source (RFC 3711 §9.2).
-    #[error("the key has no indices left")]
+    /// The master key has reached the end of its life: [`MAX_RTP_PACKETS`](crate::MAX_RTP_PACKETS) or
+    /// [`MAX_RTCP_PACKETS`](crate::MAX_RTCP_PACKETS), or the last index of a source (RFC 3711 §9.2, RFC 7714 §10). Nothing
+    /// more is sent under it.
+    #[error("the key is used up")]
     KeyExhausted,
+    /// Header extension or CSRCs are in the clear, and [`Cryptex::Require`](crate::Cryptex::Require) is set (RFC 9335 §5.2).
+    #[error("header extension or CSRCs in the clear")]
+    HeaderInClear,
     /// The slice has no room for what protecting adds.
     #[error("no room for the tag")]
     NoRoom,

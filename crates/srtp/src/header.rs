@@ -49,6 +49,18 @@ impl RtpHeader {
     }
 }
 
+/// Whether a packet that has been parsed has a header extension.
+#[inline]
+pub(crate) fn has_extension(packet: &[u8]) -> bool {
+    packet[0] & 0x10 != 0
+}
+
+/// Where its CSRCs end.
+#[inline]
+pub(crate) fn csrcs_end(packet: &[u8]) -> usize {
+    RTP_FIXED_LEN + 4 * usize::from(packet[0] & 0x0f)
+}
+
 /// The sender's SSRC of a compound RTCP packet.
 #[inline]
 pub(crate) fn rtcp_ssrc(packet: &[u8]) -> Result<u32, Error> {

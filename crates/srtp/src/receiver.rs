@@ -3,17 +3,21 @@ use std::fmt;
 use antiphon_crypto::Provider;
 use bytes::BytesMut;
 
+use crate::cryptex::{self, Cryptex};
+use crate::elements::ExtensionKey;
 use crate::error::Error;
 use crate::header::{RTCP_CLEAR_LEN, RtpHeader, rtcp_ssrc};
 use crate::profile::Profile;
-use crate::replay::{DEFAULT_REPLAY_WINDOW, MAX_REPLAY_WINDOW, MIN_REPLAY_WINDOW, ReplayWindow, guess_index};
+use crate::replay::{
+    DEFAULT_REPLAY_WINDOW, DEFAULT_RTCP_REPLAY_WINDOW, MAX_REPLAY_WINDOW, MIN_REPLAY_WINDOW, ReplayWindow, guess_index,
+};
 use crate::streams::Streams;
 use crate::transform::{INDEX_LEN, Transform, session};
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Stream {
-    rtp: ReplayWindow<16>,
-    rtcp: ReplayWindow<2>,
+    rtp: ReplayWindow,
+    rtcp: ReplayWindow,
 }
 
 /// What a [`Receiver`] did with the packets that it was given.
@@ -33,6 +37,8 @@ pub struct Stats {
     pub unencrypted: u64,
     /// Dropped though authentic: [`Error::TooManySsrcs`].
     pub too_many_ssrcs: u64,
+    /// Dropped: [`Error::HeaderInClear`].
+    pub header_in_clear: u64,
 }
 
 impl Stats {
@@ -42,6 +48,7 @@ impl Stats {
             Error::Replayed => &mut self.replayed,
             Error::Unencrypted => &mut self.unencrypted,
             Error::TooManySsrcs => &mut self.too_many_ssrcs,
+            Error::HeaderInClear => &mut self.header_in_clear,
             _ => &mut self.malformed,
         } += 1;
     }
@@ -54,6 +61,9 @@ pub struct Receiver {
     rtcp: Transform,
     streams: Streams<Stream>,
     replay_window: u64,
+    rtcp_replay_window: u64,
+    cryptex: Cryptex,
+    extension_key: Option<ExtensionKey>,
     stats: Stats,
 }
 
@@ -81,13 +91,33 @@ impl Receiver {
             rtcp,
             streams: Streams::default(),
             replay_window: DEFAULT_REPLAY_WINDOW,
+            rtcp_replay_window: DEFAULT_RTCP_REPLAY_WINDOW,
+            cryptex: Cryptex::Off,
+            extension_key: None,
             stats: Stats::default(),
         }
     }
 
-    /// Sets the replay window, in packets, kept between [`MIN_REPLAY_WINDOW`] and [`MAX_REPLAY_WINDOW`]. RTCP uses at most 128.
+    /// Sets the replay window for RTP, in packets, kept between [`MIN_REPLAY_WINDOW`] and [`MAX_REPLAY_WINDOW`], for the
+    /// sources that begin from now on. A source costs one bit for each.
     pub fn set_replay_window(&mut self, packets: u64) {
         self.replay_window = packets.clamp(MIN_REPLAY_WINDOW, MAX_REPLAY_WINDOW);
+    }
+
+    /// The same for RTCP.
+    pub fn set_rtcp_replay_window(&mut self, packets: u64) {
+        self.rtcp_replay_window = packets.clamp(MIN_REPLAY_WINDOW, MAX_REPLAY_WINDOW);
+    }
+
+    /// What to do about packets with encrypted header extensions and CSRCs (RFC 9335). An opened packet has the tag of RFC 8285
+    /// again; an empty extension that only announced encrypted CSRCs stays in it.
+    pub fn set_cryptex(&mut self, policy: Cryptex) {
+        self.cryptex = policy;
+    }
+
+    /// Decrypts the key's header extension elements (RFC 6904) in packets that do not use Cryptex.
+    pub fn set_extension_key(&mut self, key: Option<ExtensionKey>) {
+        self.extension_key = key;
     }
 
     /// The profile.
@@ -143,21 +173,43 @@ impl Receiver {
         if packet.len() < header.len + self.rtp.tag_len() {
             return Err(Error::Malformed);
         }
+        let cryptex = match self.cryptex {
+            Cryptex::Off => None,
+            policy => cryptex::before_opening(packet, policy)?,
+        };
         let found = self.streams.find(header.ssrc);
         let index = match found {
             Ok(at) => {
                 let window = &self.streams.at(at).rtp;
                 // Before the first index or after the last there is nothing that could be new.
                 let index = guess_index(window.highest(), header.sequence).ok_or(Error::Replayed)?;
-                window.check(index, self.replay_window)?;
+                window.check(index)?;
                 index
             }
             Err(_) => u64::from(header.sequence),
         };
-        let len = self.rtp.open_rtp(packet, header.len, header.ssrc, index)?;
-        self.streams.room_for(found)?;
-        self.streams.found_or_new(found, header.ssrc).rtp.mark(index);
+        let len = match cryptex {
+            None => self.rtp.open_rtp(packet, header.len, header.ssrc, index)?,
+            Some(csrcs) => self.rtp.open_cryptex(packet, csrcs, header.ssrc, index)?,
+        };
+        self.stream(found, header.ssrc)?.rtp.mark(index);
+        if cryptex.is_some() {
+            cryptex::after_opening(packet);
+        } else if let Some(key) = &self.extension_key {
+            key.apply(packet, &header, index);
+        }
         Ok(len)
+    }
+
+    /// The state of a source that has sent something authentic.
+    #[inline]
+    fn stream(&mut self, found: Result<usize, usize>, ssrc: u32) -> Result<&mut Stream, Error> {
+        self.streams.room_for(found)?;
+        let (rtp, rtcp) = (self.replay_window, self.rtcp_replay_window);
+        Ok(self.streams.found_or_new(found, ssrc, || Stream {
+            rtp: ReplayWindow::new(rtp),
+            rtcp: ReplayWindow::new(rtcp),
+        }))
     }
 
     fn open_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, Error> {
@@ -171,11 +223,10 @@ impl Receiver {
         }
         let found = self.streams.find(ssrc);
         if let Ok(at) = found {
-            self.streams.at(at).rtcp.check(u64::from(index), self.replay_window)?;
+            self.streams.at(at).rtcp.check(u64::from(index))?;
         }
         let len = self.rtcp.open_rtcp(packet, ssrc, index)?;
-        self.streams.room_for(found)?;
-        self.streams.found_or_new(found, ssrc).rtcp.mark(u64::from(index));
+        self.stream(found, ssrc)?.rtcp.mark(u64::from(index));
         Ok(len)
     }
 }

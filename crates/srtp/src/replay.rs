@@ -2,54 +2,61 @@ use crate::error::Error;
 
 /// The smallest replay window, in packets (RFC 3711 §3.3.2).
 pub const MIN_REPLAY_WINDOW: u64 = 64;
-/// The largest replay window, in packets.
-pub const MAX_REPLAY_WINDOW: u64 = 1024;
-/// The replay window if nothing else is asked for, in packets: what browsers use, wide enough for their late probes.
+/// The largest replay window, in packets: what is further behind than half the sequence numbers is taken for the future.
+pub const MAX_REPLAY_WINDOW: u64 = 32_768;
+/// The replay window for RTP if nothing else is asked for, in packets: what browsers use, wide enough for their late probes.
 pub const DEFAULT_REPLAY_WINDOW: u64 = 1024;
+/// The replay window for RTCP if nothing else is asked for, in packets.
+pub const DEFAULT_RTCP_REPLAY_WINDOW: u64 = 128;
 
 /// Index of an RTP packet: 32 bits of rollover counter and 16 bits of sequence number (RFC 3711 §3.3.1).
 pub(crate) const MAX_RTP_INDEX: u64 = (1 << 48) - 1;
 
-/// Which of the last `64 * WORDS` indices were seen. `check` changes nothing: only what is authenticated is `mark`ed.
+/// Which of the last indices were seen. `check` changes nothing: only what is authenticated is `mark`ed.
 #[derive(Clone, Debug)]
-pub(crate) struct ReplayWindow<const WORDS: usize> {
-    highest: Option<u64>,
-    /// A circle: index `i` has bit `i % (64 * WORDS)`.
-    bits: [u64; WORDS],
+pub(crate) struct ReplayWindow {
+    /// One above the highest index seen; 0 before the first.
+    next: u64,
+    size: u64,
+    /// A circle of a power of two words: index `i` has bit `i` modulo their number.
+    bits: Box<[u64]>,
 }
 
-impl<const WORDS: usize> Default for ReplayWindow<WORDS> {
-    fn default() -> Self {
+impl ReplayWindow {
+    /// For `size` packets.
+    pub(crate) fn new(size: u64) -> Self {
+        let words = size.div_ceil(64).next_power_of_two();
         Self {
-            highest: None,
-            bits: [0; WORDS],
+            next: 0,
+            size,
+            bits: vec![0; words as usize].into_boxed_slice(),
         }
     }
-}
-
-impl<const WORDS: usize> ReplayWindow<WORDS> {
-    const SPAN: u64 = 64 * WORDS as u64;
 
     #[inline]
     pub(crate) fn highest(&self) -> Option<u64> {
-        self.highest
+        self.next.checked_sub(1)
     }
 
     #[inline]
-    fn place(index: u64) -> (usize, u64) {
-        let bit = index % Self::SPAN;
-        ((bit / 64) as usize, 1 << (bit % 64))
+    fn span(&self) -> u64 {
+        64 * self.bits.len() as u64
     }
 
-    /// Refuses what was seen, and what is `size` or more behind the highest.
     #[inline]
-    pub(crate) fn check(&self, index: u64, size: u64) -> Result<(), Error> {
-        let Some(highest) = self.highest else { return Ok(()) };
-        if index > highest {
+    fn word(&mut self, index: u64) -> &mut u64 {
+        let words = self.bits.len();
+        &mut self.bits[(index / 64) as usize & (words - 1)]
+    }
+
+    /// Refuses what was seen, and what is as far behind the highest as the window is wide, or further.
+    #[inline]
+    pub(crate) fn check(&self, index: u64) -> Result<(), Error> {
+        if index >= self.next {
             return Ok(());
         }
-        let (word, bit) = Self::place(index);
-        if highest - index >= size.min(Self::SPAN) || self.bits[word] & bit != 0 {
+        let word = self.bits[(index / 64) as usize & (self.bits.len() - 1)];
+        if self.next - index > self.size || word >> (index % 64) & 1 != 0 {
             return Err(Error::Replayed);
         }
         Ok(())
@@ -57,27 +64,19 @@ impl<const WORDS: usize> ReplayWindow<WORDS> {
 
     #[inline]
     pub(crate) fn mark(&mut self, index: u64) {
-        match self.highest {
-            Some(highest) if index <= highest => {
-                if highest - index >= Self::SPAN {
-                    return; // Its bit belongs to a newer index by now.
+        if index >= self.next {
+            if index - self.next >= self.span() {
+                self.bits.fill(0);
+            } else {
+                for skipped in self.next..=index {
+                    *self.word(skipped) &= !(1 << (skipped % 64));
                 }
             }
-            Some(highest) if index - highest >= Self::SPAN => {
-                self.bits = [0; WORDS];
-                self.highest = Some(index);
-            }
-            Some(highest) => {
-                for skipped in highest + 1..index {
-                    let (word, bit) = Self::place(skipped);
-                    self.bits[word] &= !bit;
-                }
-                self.highest = Some(index);
-            }
-            None => self.highest = Some(index),
+            self.next = index + 1;
+        } else if self.next - index > self.span() {
+            return; // Its bit belongs to a newer index by now.
         }
-        let (word, bit) = Self::place(index);
-        self.bits[word] |= bit;
+        *self.word(index) |= 1 << (index % 64);
     }
 }
 
@@ -130,8 +129,8 @@ mod tests {
     proptest! {
         /// Against a set that remembers everything.
         #[test]
-        fn window_agrees_with_a_model(start in 0u64..5_000, size in 64u64..=128, steps in prop::collection::vec(-200i64..300, 1..400)) {
-            let mut window = ReplayWindow::<2>::default();
+        fn window_agrees_with_a_model(start in 0u64..5_000, size in 64u64..=700, steps in prop::collection::vec(-200i64..300, 1..400)) {
+            let mut window = ReplayWindow::new(size);
             let mut seen = BTreeSet::new();
             let mut at = start as i64;
             for step in steps {
@@ -139,7 +138,7 @@ mod tests {
                 let index = at as u64;
                 let highest = seen.last().copied();
                 let expected = !seen.contains(&index) && highest.is_none_or(|highest: u64| highest < index + size);
-                prop_assert_eq!(window.check(index, size).is_ok(), expected);
+                prop_assert_eq!(window.check(index).is_ok(), expected);
                 if expected {
                     window.mark(index);
                     seen.insert(index);

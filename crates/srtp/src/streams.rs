@@ -21,7 +21,7 @@ impl<S> Default for Streams<S> {
     }
 }
 
-impl<S: Default> Streams<S> {
+impl<S> Streams<S> {
     pub(crate) fn len(&self) -> usize {
         self.ssrcs.len()
     }
@@ -55,12 +55,12 @@ impl<S: Default> Streams<S> {
 
     /// The state of the source that `found` is about, made if there is none. The caller has asked [`Self::room_for`].
     #[inline]
-    pub(crate) fn found_or_new(&mut self, found: Result<usize, usize>, ssrc: u32) -> &mut S {
+    pub(crate) fn found_or_new(&mut self, found: Result<usize, usize>, ssrc: u32, new: impl FnOnce() -> S) -> &mut S {
         let at = match found {
             Ok(at) => at,
             Err(at) => {
                 self.ssrcs.insert(at, ssrc);
-                self.states.insert(at, S::default());
+                self.states.insert(at, new());
                 self.last = at;
                 at
             }

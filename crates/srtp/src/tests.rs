@@ -1,11 +1,15 @@
-//! Vectors of RFC 3711 and RFC 7714, and the behaviour around them.
+//! Vectors of RFC 3711, RFC 6188 and RFC 7714, and the behaviour around them.
+
+mod cryptex;
+mod elements;
+mod hostile;
 
 use antiphon_crypto::{Provider, ring_provider, rust_provider};
 use antiphon_sansio::{BytesMut, Rng, TransmitBuf};
 use proptest::prelude::*;
 
 use crate::header::RtpHeader;
-use crate::transform::{INDEX_LEN, Label, Transform, counter_block, derive, rtcp_nonce, rtp_nonce};
+use crate::transform::{INDEX_LEN, Label, Transform, counter_block, derive, nonce};
 use crate::*;
 
 const KEY: &str = "e1f97a0d3e018be0d64fa32c06de4139";
@@ -78,8 +82,8 @@ fn unprotect_rtcp(receiver: &mut Receiver, packet: &[u8]) -> Result<Vec<u8>, Err
 /// RFC 3711 appendix B.2: the keystream's first and last blocks.
 #[test]
 fn aes_cm_keystream() {
-    let salt = hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD").try_into().unwrap();
-    let block = counter_block(&salt, 0, 0);
+    let salt = 0xF0F1F2F3F4F5F6F7F8F9FAFBFCFD_u128 << 16;
+    let block = counter_block(salt, 0, 0);
     assert_eq!(block[..], hex("F0F1F2F3F4F5F6F7F8F9FAFBFCFD0000"));
     for provider in providers() {
         let mut keystream = vec![0; 1_044_512];
@@ -143,6 +147,31 @@ fn counter_mode_packets() {
     }
 }
 
+/// RFC 6188 §7.1: keystream and derivation of AES-256; and a packet under that master key, as libsrtp's own validation has it.
+#[test]
+fn aes_256_counter_mode() {
+    let key = hex("F0F04914B513F2763A1B1FA130F10E2998F6F6E43E4309D1E622A0E332B9F1B6");
+    let salt = hex("3B04803DE51EE7C96423AB5B78D2");
+    let plain = hex("800f1234 decafbad cafebabe abababab abababab abababab abababab");
+    let protected = hex("800f1234 decafbad cafebabe f1d9de17 ff251ff1 aa007774 b0b4b40d a08d9d9a 5b3a55d8 873b");
+    for provider in providers() {
+        for (profile, tag) in [(Profile::Aes256CmSha1_80, 10), (Profile::Aes256CmSha1_32, 4)] {
+            let protected = &protected[..28 + tag];
+            let mut sender = Sender::new(profile, &key, &salt, provider).unwrap();
+            let mut receiver = Receiver::new(profile, &key, &salt, provider).unwrap();
+            assert_eq!(protect_rtp(&mut sender, &plain).unwrap(), protected);
+            assert_eq!(unprotect_rtp(&mut receiver, protected).unwrap(), plain);
+            assert_eq!(sender.overhead_rtcp(), 14, "the short tag is for RTP only");
+        }
+    }
+}
+
+fn quid_pro_quo() -> u128 {
+    b"Quid pro quo"
+        .iter()
+        .fold(0, |salt, byte| salt << 8 | u128::from(*byte))
+}
+
 fn gcm_session(profile: Profile, provider: Provider) -> (Sender, Receiver) {
     let key: Vec<u8> = (0..profile.key_len() as u8).collect();
     let make = || Transform::new(profile, &key, &[], b"Quid pro quo", 16, provider).unwrap();
@@ -170,7 +199,7 @@ fn gcm_rtp() {
         ),
     ];
     assert_eq!(
-        rtp_nonce(b"Quid pro quo", 0x5501_a0b2, 0xf17b)[..],
+        nonce(quid_pro_quo(), 0x5501_a0b2, 0xf17b)[..],
         hex("51753c6580c2726f20718414")
     );
     for provider in providers() {
@@ -200,7 +229,7 @@ fn gcm_rtcp() {
         ),
     ];
     assert_eq!(
-        rtcp_nonce(b"Quid pro quo", 0x4d61_7273, 0x5d4)[..],
+        nonce(quid_pro_quo(), 0x4d61_7273, 0x5d4)[..],
         hex("517524055203726f207170bb")
     );
     for provider in providers() {
@@ -223,7 +252,9 @@ fn gcm_rtcp() {
 #[test]
 fn profiles_have_their_numbers_and_lengths() {
     for profile in Profile::ALL {
-        assert_eq!(Profile::from_code(profile.code()), Some(profile));
+        if let Some(code) = profile.code() {
+            assert_eq!(Profile::from_code(code), Some(profile));
+        }
         let (sender, receiver) = pair(profile, ring_provider());
         assert_eq!(sender.overhead_rtp(), receiver.profile().overhead_rtp());
         let wrong = vec![0; profile.key_len() + 1];
@@ -239,37 +270,6 @@ fn profiles_have_their_numbers_and_lengths() {
     }
     assert_eq!(Profile::from_code(0x0005), None, "NULL cipher");
     assert_eq!(Profile::from_code(0x0009), None);
-}
-
-/// V13: every packet again, at once and later, RTP and RTCP, also across the wrap.
-#[test]
-fn replays_are_refused() {
-    for profile in Profile::ALL {
-        let (mut sender, mut receiver) = pair(profile, ring_provider());
-        let mut sent = Vec::new();
-        for n in 0..3_000u16 {
-            let packet = protect_rtp(&mut sender, &rtp(7, n.wrapping_sub(1_500), &n.to_be_bytes())).unwrap();
-            unprotect_rtp(&mut receiver, &packet).unwrap();
-            assert_eq!(unprotect_rtp(&mut receiver, &packet), Err(Error::Replayed));
-            sent.push(packet);
-        }
-        for packet in &sent {
-            assert!(
-                unprotect_rtp(&mut receiver, packet).is_err(),
-                "the oldest may be taken for the future, and then do not authenticate"
-            );
-        }
-        assert_eq!(receiver.stats().rtp, 3_000);
-        let packets: Vec<_> = (0..200).map(|_| protect_rtcp(&mut sender, &rtcp(7)).unwrap()).collect();
-        for packet in &packets {
-            unprotect_rtcp(&mut receiver, packet).unwrap();
-        }
-        for packet in &packets {
-            assert_eq!(unprotect_rtcp(&mut receiver, packet), Err(Error::Replayed));
-        }
-        assert_eq!((receiver.stats().rtcp, receiver.stats().replayed >= 3_200), (200, true));
-        assert_eq!(receiver.ssrc_count(), 1);
-    }
 }
 
 #[test]
@@ -297,16 +297,23 @@ fn the_rollover_counter_follows_wraps_and_reordering() {
 
 #[test]
 fn the_window_is_as_wide_as_asked() {
-    for (window, oldest) in [(0, 64u16), (64, 64), (500, 500), (1 << 40, 1024)] {
+    for (window, oldest) in [(0, 64u16), (64, 64), (1023, 1023), (500, 500), (1 << 40, 32_768)] {
         let (mut sender, mut receiver) = pair(Profile::AeadAes128Gcm, ring_provider());
         receiver.set_replay_window(window);
-        let sent: Vec<_> = (0..2_000)
+        receiver.set_rtcp_replay_window(window);
+        let sent: Vec<_> = (0..34_000)
             .map(|n| protect_rtp(&mut sender, &rtp(1, n, &[])).unwrap())
             .collect();
-        unprotect_rtp(&mut receiver, &sent[1_999]).unwrap();
-        let last = usize::from(1_999 - oldest);
+        unprotect_rtp(&mut receiver, &sent[33_999]).unwrap();
+        let last = usize::from(33_999 - oldest);
         assert_eq!(unprotect_rtp(&mut receiver, &sent[last]), Err(Error::Replayed));
         assert!(unprotect_rtp(&mut receiver, &sent[last + 1]).is_ok());
+        let sent: Vec<_> = (0..34_000)
+            .map(|_| protect_rtcp(&mut sender, &rtcp(1)).unwrap())
+            .collect();
+        unprotect_rtcp(&mut receiver, &sent[33_999]).unwrap();
+        assert_eq!(unprotect_rtcp(&mut receiver, &sent[last]), Err(Error::Replayed));
+        assert!(unprotect_rtcp(&mut receiver, &sent[last + 1]).is_ok());
     }
 }
 

@@ -1,10 +1,11 @@
-use antiphon_crypto::{AeadKey, AesCtr, HashAlgorithm, Mac, Provider, Secret, TAG_LEN};
+use antiphon_crypto::{AeadKey, AesCtr, CtrHmac, Provider, Secret, TAG_LEN};
 
+use crate::cryptex::EXTENSION_HEADER_LEN;
 use crate::error::Error;
-use crate::header::RTCP_CLEAR_LEN;
+use crate::header::{RTCP_CLEAR_LEN, RTP_FIXED_LEN};
 use crate::profile::Profile;
 
-/// Labels of the six session keys (RFC 3711 §4.3.2).
+/// Labels of the session keys (RFC 3711 §4.3.2, RFC 6904 §3.1).
 #[derive(Clone, Copy)]
 pub(crate) enum Label {
     RtpEncryption = 0,
@@ -13,6 +14,8 @@ pub(crate) enum Label {
     RtcpEncryption = 3,
     RtcpAuthentication = 4,
     RtcpSalt = 5,
+    ExtensionEncryption = 6,
+    ExtensionSalt = 7,
 }
 
 /// Length of the HMAC-SHA1 session key, in bytes (RFC 3711 §5.2).
@@ -24,46 +27,41 @@ const ENCRYPTED: u32 = 1 << 31;
 /// The largest SRTCP index.
 pub(crate) const MAX_RTCP_INDEX: u32 = ENCRYPTED - 1;
 
-/// What protecting a packet appends to it.
+/// A tag before it is cut to the profile's length.
+pub(crate) type FullTag = [u8; TAG_LEN];
+
+/// What protecting an RTCP packet appends to it.
 pub(crate) struct Trailer {
     bytes: [u8; TAG_LEN + INDEX_LEN],
     len: usize,
 }
 
 impl Trailer {
-    fn new() -> Self {
-        Self {
-            bytes: [0; TAG_LEN + INDEX_LEN],
-            len: 0,
-        }
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
-        self.len += bytes.len();
+    fn new(first: &[u8], second: &[u8]) -> Self {
+        let mut bytes = [0; TAG_LEN + INDEX_LEN];
+        let len = first.len() + second.len();
+        bytes[..first.len()].copy_from_slice(first);
+        bytes[first.len()..len].copy_from_slice(second);
+        Self { bytes, len }
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
-
-    /// The first bytes of the tag: enough to tell one packet of ours from another.
-    pub(crate) fn fingerprint(&self) -> u64 {
-        self.bytes.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
-    }
 }
 
 /// The session keys of one direction, of RTP or of RTCP, with their schedules expanded.
+///
+/// The salts are numbers at the place that they have in the counter block and in the nonce.
 pub(crate) enum Transform {
     /// RFC 3711 §4.1.1 and §4.2.1.
     CounterMode {
-        cipher: Box<dyn AesCtr>,
-        mac: Box<dyn Mac>,
-        salt: [u8; 14],
+        key: Box<dyn CtrHmac>,
+        salt: u128,
         tag_len: usize,
     },
     /// RFC 7714.
-    Aead { key: Box<dyn AeadKey>, salt: [u8; 12] },
+    Aead { key: Box<dyn AeadKey>, salt: u128 },
 }
 
 /// Both transforms of one direction.
@@ -124,20 +122,33 @@ impl Transform {
         tag_len: usize,
         provider: Provider,
     ) -> Result<Self, Error> {
+        if salt.len() != profile.salt_len() {
+            return Err(Error::MasterKey);
+        }
+        let mut block = [0; 16];
         Ok(match profile.aead() {
-            Some(algorithm) => Self::Aead {
-                key: provider.aead(algorithm, encryption).map_err(|_| Error::MasterKey)?,
-                salt: salt.try_into().map_err(|_| Error::MasterKey)?,
-            },
-            None => Self::CounterMode {
-                cipher: provider.aes_ctr(encryption).map_err(|_| Error::MasterKey)?,
-                mac: provider.mac(HashAlgorithm::Sha1, authentication),
-                salt: salt.try_into().map_err(|_| Error::MasterKey)?,
-                tag_len,
-            },
+            Some(algorithm) => {
+                // The nonce is the low 12 bytes.
+                block[4..].copy_from_slice(salt);
+                Self::Aead {
+                    key: provider.aead(algorithm, encryption).map_err(|_| Error::MasterKey)?,
+                    salt: u128::from_be_bytes(block),
+                }
+            }
+            None => {
+                block[..14].copy_from_slice(salt);
+                Self::CounterMode {
+                    key: provider
+                        .ctr_hmac_sha1(encryption, authentication)
+                        .map_err(|_| Error::MasterKey)?,
+                    salt: u128::from_be_bytes(block),
+                    tag_len,
+                }
+            }
         })
     }
 
+    #[inline]
     pub(crate) fn tag_len(&self) -> usize {
         match self {
             Self::CounterMode { tag_len, .. } => *tag_len,
@@ -145,52 +156,86 @@ impl Transform {
         }
     }
 
-    /// Encrypts everything behind `header_len` in place and gives the tag.
+    /// Encrypts everything behind `clear` in place and gives the tag.
     #[inline]
-    pub(crate) fn seal_rtp(&self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) -> Trailer {
-        let mut trailer = Trailer::new();
+    pub(crate) fn seal_rtp(&self, packet: &mut [u8], clear: usize, ssrc: u32, index: u64) -> FullTag {
         match self {
-            Self::CounterMode {
-                cipher,
-                mac,
-                salt,
-                tag_len,
-            } => {
-                cipher.apply(&counter_block(salt, ssrc, index), &mut packet[header_len..]);
+            Self::CounterMode { key, salt, .. } => {
                 // RFC 3711 §4.2: the code covers the packet and the rollover counter.
-                let tag = mac.sign(&[packet, &roc(index)]);
-                trailer.push(&tag.as_bytes()[..*tag_len]);
+                cut(key.seal(&counter_block(*salt, ssrc, index), packet, clear, &roc(index)))
             }
             Self::Aead { key, salt } => {
-                let (header, payload) = packet.split_at_mut(header_len);
-                trailer.push(&key.seal(&rtp_nonce(salt, ssrc, index), header, payload));
+                let (header, payload) = packet.split_at_mut(clear);
+                key.seal(&nonce(*salt, ssrc, index), header, payload)
             }
         }
-        trailer
     }
 
-    /// Checks and decrypts in place; gives the length without the tag. `packet` is at least header and tag long.
+    /// Checks and decrypts in place; gives the length without the tag. `packet` is at least `clear` and the tag long.
     #[inline]
-    pub(crate) fn open_rtp(&self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) -> Result<usize, Error> {
+    pub(crate) fn open_rtp(&self, packet: &mut [u8], clear: usize, ssrc: u32, index: u64) -> Result<usize, Error> {
         match self {
-            Self::CounterMode {
-                cipher,
-                mac,
-                salt,
-                tag_len,
-            } => {
+            Self::CounterMode { key, salt, tag_len } => {
                 let (packet, tag) = packet.split_at_mut(packet.len() - tag_len);
-                if !mac.verify(&[packet, &roc(index)], tag) {
-                    return Err(Error::Authentication);
-                }
-                cipher.apply(&counter_block(salt, ssrc, index), &mut packet[header_len..]);
-                Ok(packet.len())
+                key.open(&counter_block(*salt, ssrc, index), packet, clear, &roc(index), tag)
+                    .map(|()| packet.len())
+                    .map_err(|_| Error::Authentication)
             }
             Self::Aead { key, salt } => {
-                let (header, payload) = packet.split_at_mut(header_len);
-                key.open(&rtp_nonce(salt, ssrc, index), header, payload)
-                    .map(|len| header_len + len)
+                let (header, payload) = packet.split_at_mut(clear);
+                key.open(&nonce(*salt, ssrc, index), header, payload)
+                    .map(|len| clear + len)
                     .map_err(|_| Error::Authentication)
+            }
+        }
+    }
+
+    /// RFC 9335 §6.2: as [`Self::seal_rtp`], but all behind the fixed header is encrypted except the extension's first four
+    /// bytes, which stand behind `csrcs` bytes of CSRCs.
+    pub(crate) fn seal_cryptex(&self, packet: &mut [u8], csrcs: usize, ssrc: u32, index: u64) -> FullTag {
+        let clear = RTP_FIXED_LEN + EXTENSION_HEADER_LEN;
+        if csrcs == 0 {
+            return self.seal_rtp(packet, clear, ssrc, index);
+        }
+        extension_first(packet, csrcs);
+        match self {
+            Self::CounterMode { key, salt, .. } => {
+                key.apply(&counter_block(*salt, ssrc, index), &mut packet[clear..]);
+                extension_back(packet, csrcs);
+                // What is authenticated is what is sent.
+                cut(key.sign(&[packet, &roc(index)]))
+            }
+            Self::Aead { .. } => {
+                let tag = self.seal_rtp(packet, clear, ssrc, index);
+                extension_back(packet, csrcs);
+                tag
+            }
+        }
+    }
+
+    /// Undoes [`Self::seal_cryptex`].
+    pub(crate) fn open_cryptex(&self, packet: &mut [u8], csrcs: usize, ssrc: u32, index: u64) -> Result<usize, Error> {
+        let clear = RTP_FIXED_LEN + EXTENSION_HEADER_LEN;
+        if csrcs == 0 {
+            return self.open_rtp(packet, clear, ssrc, index);
+        }
+        match self {
+            Self::CounterMode { key, salt, tag_len } => {
+                let (packet, tag) = packet.split_at_mut(packet.len() - tag_len);
+                let code = key.sign(&[packet, &roc(index)]);
+                if !antiphon_crypto::constant_time_eq(&code[..*tag_len], tag) {
+                    return Err(Error::Authentication);
+                }
+                extension_first(packet, csrcs);
+                key.apply(&counter_block(*salt, ssrc, index), &mut packet[clear..]);
+                extension_back(packet, csrcs);
+                Ok(packet.len())
+            }
+            Self::Aead { .. } => {
+                extension_first(packet, csrcs);
+                let len = self.open_rtp(packet, clear, ssrc, index)?;
+                extension_back(packet, csrcs);
+                Ok(len)
             }
         }
     }
@@ -198,29 +243,18 @@ impl Transform {
     /// Encrypts everything behind the first two words in place and gives tag and index word in the profile's order.
     pub(crate) fn seal_rtcp(&self, packet: &mut [u8], ssrc: u32, index: u32) -> Trailer {
         let word = (ENCRYPTED | index).to_be_bytes();
-        let mut trailer = Trailer::new();
         match self {
-            Self::CounterMode {
-                cipher,
-                mac,
-                salt,
-                tag_len,
-            } => {
-                cipher.apply(
-                    &counter_block(salt, ssrc, u64::from(index)),
-                    &mut packet[RTCP_CLEAR_LEN..],
-                );
-                let tag = mac.sign(&[packet, &word]);
-                trailer.push(&word);
-                trailer.push(&tag.as_bytes()[..*tag_len]);
+            Self::CounterMode { key, salt, tag_len } => {
+                let iv = counter_block(*salt, ssrc, u64::from(index));
+                let tag = key.seal(&iv, packet, RTCP_CLEAR_LEN, &word);
+                Trailer::new(&word, &tag[..*tag_len])
             }
             Self::Aead { key, salt } => {
                 let (clear, body) = packet.split_at_mut(RTCP_CLEAR_LEN);
-                trailer.push(&key.seal(&rtcp_nonce(salt, ssrc, index), &rtcp_aad(clear, word), body));
-                trailer.push(&word);
+                let nonce = nonce(*salt, ssrc, u64::from(index));
+                Trailer::new(&key.seal(&nonce, &rtcp_aad(clear, word), body), &word)
             }
         }
-        trailer
     }
 
     /// The index word of a protected RTCP packet that is long enough: whether it is encrypted, and the index.
@@ -237,27 +271,19 @@ impl Transform {
     /// Checks and decrypts in place; gives the length without tag and index word.
     pub(crate) fn open_rtcp(&self, packet: &mut [u8], ssrc: u32, index: u32) -> Result<usize, Error> {
         match self {
-            Self::CounterMode {
-                cipher,
-                mac,
-                salt,
-                tag_len,
-            } => {
+            Self::CounterMode { key, salt, tag_len } => {
                 let (signed, tag) = packet.split_at_mut(packet.len() - tag_len);
-                if !mac.verify(&[signed], tag) {
-                    return Err(Error::Authentication);
-                }
-                let len = signed.len() - INDEX_LEN;
-                cipher.apply(
-                    &counter_block(salt, ssrc, u64::from(index)),
-                    &mut signed[RTCP_CLEAR_LEN..len],
-                );
-                Ok(len)
+                let (packet, word) = signed.split_last_chunk_mut::<INDEX_LEN>().ok_or(Error::Malformed)?;
+                let iv = counter_block(*salt, ssrc, u64::from(index));
+                key.open(&iv, packet, RTCP_CLEAR_LEN, word, tag)
+                    .map(|()| packet.len())
+                    .map_err(|_| Error::Authentication)
             }
             Self::Aead { key, salt } => {
                 let (rest, word) = packet.split_last_chunk_mut::<INDEX_LEN>().ok_or(Error::Malformed)?;
                 let (clear, body) = rest.split_at_mut(RTCP_CLEAR_LEN);
-                key.open(&rtcp_nonce(salt, ssrc, index), &rtcp_aad(clear, *word), body)
+                let nonce = nonce(*salt, ssrc, u64::from(index));
+                key.open(&nonce, &rtcp_aad(clear, *word), body)
                     .map(|len| RTCP_CLEAR_LEN + len)
                     .map_err(|_| Error::Authentication)
             }
@@ -265,40 +291,42 @@ impl Transform {
     }
 }
 
+/// RFC 9335 §6.2: fixed header and extension header are one piece for the cipher, CSRCs and the rest are the other.
+fn extension_first(packet: &mut [u8], csrcs: usize) {
+    packet[RTP_FIXED_LEN..][..csrcs + EXTENSION_HEADER_LEN].rotate_right(EXTENSION_HEADER_LEN);
+}
+
+fn extension_back(packet: &mut [u8], csrcs: usize) {
+    packet[RTP_FIXED_LEN..][..csrcs + EXTENSION_HEADER_LEN].rotate_left(EXTENSION_HEADER_LEN);
+}
+
+/// HMAC-SHA1 has 20 bytes, and no profile sends more than 10.
+#[inline]
+fn cut(code: [u8; 20]) -> FullTag {
+    let mut tag = [0; TAG_LEN];
+    tag.copy_from_slice(&code[..TAG_LEN]);
+    tag
+}
+
 #[inline]
 fn roc(index: u64) -> [u8; 4] {
     ((index >> 16) as u32).to_be_bytes()
 }
 
-/// RFC 3711 §4.1.1: `IV = (salt * 2^16) XOR (SSRC * 2^64) XOR (index * 2^16)`.
+/// RFC 3711 §4.1.1: `IV = (salt * 2^16) XOR (SSRC * 2^64) XOR (index * 2^16)`. `salt` is at its place already.
 #[inline]
-pub(crate) fn counter_block(salt: &[u8; 14], ssrc: u32, index: u64) -> [u8; 16] {
-    let mut salted = [0; 16];
-    salted[..14].copy_from_slice(salt);
-    (u128::from_be_bytes(salted) ^ (u128::from(ssrc) << 64) ^ (u128::from(index) << 16)).to_be_bytes()
+pub(crate) fn counter_block(salt: u128, ssrc: u32, index: u64) -> [u8; 16] {
+    (salt ^ (u128::from(ssrc) << 64) ^ (u128::from(index) << 16)).to_be_bytes()
 }
 
+/// RFC 7714 §8.1: two zero bytes, SSRC, rollover counter and sequence number, XORed with the salt. RFC 7714 §9.1 is the same
+/// with the SRTCP index, without the E flag, at the end.
 #[inline]
-fn nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
+pub(crate) fn nonce(salt: u128, ssrc: u32, index: u64) -> [u8; 12] {
+    let block = (salt ^ (u128::from(ssrc) << 48) ^ u128::from(index)).to_be_bytes();
     let mut nonce = [0; 12];
-    nonce[2..6].copy_from_slice(&ssrc.to_be_bytes());
-    nonce[6..].copy_from_slice(&index.to_be_bytes()[2..]);
-    for (byte, salt) in nonce.iter_mut().zip(salt) {
-        *byte ^= salt;
-    }
+    nonce.copy_from_slice(&block[4..]);
     nonce
-}
-
-/// RFC 7714 §8.1: two zero bytes, SSRC, rollover counter and sequence number, XORed with the salt.
-#[inline]
-pub(crate) fn rtp_nonce(salt: &[u8; 12], ssrc: u32, index: u64) -> [u8; 12] {
-    nonce(salt, ssrc, index)
-}
-
-/// RFC 7714 §9.1: two zero bytes, SSRC, two zero bytes, and the index without the E flag, XORed with the salt.
-#[inline]
-pub(crate) fn rtcp_nonce(salt: &[u8; 12], ssrc: u32, index: u32) -> [u8; 12] {
-    nonce(salt, ssrc, u64::from(index))
 }
 
 /// RFC 7714 §9.2: what is authenticated beside an encrypted SRTCP packet.
