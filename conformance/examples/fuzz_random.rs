@@ -13,7 +13,9 @@ use antiphon_sansio::Rng;
 const MAX_NOISE: u32 = 900;
 
 fn corpus(target: &str) -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../fuzz/corpus")
+        .join(target);
     let mut files: Vec<_> = fs::read_dir(folder)
         .map(|files| files.flatten().map(|file| file.path()).collect())
         .unwrap_or_default();
@@ -69,7 +71,10 @@ fn main() {
             println!("#{done}");
         }
     }
-    println!("{target}: {count} runs from seed {first}, {} corpus files", corpus.len());
+    println!(
+        "{target}: {count} runs from seed {first}, {} corpus files",
+        corpus.len()
+    );
 }
 
 fn hex(data: &[u8]) -> String {

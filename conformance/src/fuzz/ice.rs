@@ -1,10 +1,11 @@
 //! Two ICE agents, and candidates as text.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use antiphon_ice::{Agent, Candidate, Config, Credentials, Event, IoEvent, IoRequest, Role};
+use antiphon_ice::{Agent, Candidate, Config, Credentials, Event, IoEvent, IoRequest, Role, TcpCandidates};
 use antiphon_netsim::Machine;
-use antiphon_sansio::{Datagram, Local, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{Datagram, Local, Path, Rng, Transmit, TransmitBuf};
 use antiphon_stun::{AttributeType, Class, Key, Message, MessageBuilder};
 
 use super::pair::{self, End};
@@ -23,6 +24,12 @@ pub(super) fn machine(data: &[u8]) {
     let mut ends = [Role::Controlling, Role::Controlled].map(|role| {
         let config = Config {
             role,
+            tcp: TcpCandidates {
+                active: true,
+                passive: true,
+                simultaneous_open: role == Role::Controlling,
+            },
+            hide_host_addresses: role == Role::Controlled,
             ..Config::default()
         };
         let mut agent = Agent::new(config, now, Rng::from_u64(role as u64));
@@ -31,6 +38,8 @@ pub(super) fn machine(data: &[u8]) {
             agent,
             remote: None,
             ended: false,
+            connections: 0,
+            listener: None,
         }
     });
     let credentials = [0, 1].map(|end: usize| ends[end].agent.local_credentials().clone());
@@ -81,10 +90,18 @@ fn sign(credentials: &[Credentials; 2], to: usize, packet: &mut Vec<u8>) {
     }
 }
 
+/// Where the first or second end listens.
+fn tcp_address(end: usize) -> SocketAddr {
+    SocketAddr::new(pair::address(end).ip(), 7000)
+}
+
 struct Ice {
     agent: Agent,
     remote: Option<Credentials>,
     ended: bool,
+    /// How many TCP connections there were; the last one carries what comes framed.
+    connections: u32,
+    listener: Option<u32>,
 }
 
 impl Ice {
@@ -98,6 +115,22 @@ impl Ice {
                     local: Local::Socket(0),
                     addr: pair::address(end),
                 },
+                IoRequest::ConnectTcp { request, .. } => {
+                    self.connections += 1;
+                    IoEvent::TcpConnected {
+                        request,
+                        local: Local::Tcp(self.connections),
+                        addr: pair::address(end),
+                    }
+                }
+                IoRequest::ListenTcp { request, .. } => {
+                    self.listener = Some(request);
+                    IoEvent::TcpListening {
+                        request,
+                        addr: tcp_address(end),
+                    }
+                }
+                IoRequest::PublishMdns { request, .. } => IoEvent::MdnsPublished { request },
                 IoRequest::Resolve { request, .. } | IoRequest::ResolveMdns { request, .. } => IoEvent::Resolved {
                     request,
                     addrs: vec![pair::address(1 - end).ip()],
@@ -119,6 +152,19 @@ impl Machine for Ice {
     type Event = Event;
 
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        let mut datagram = datagram;
+        // What was sent on a connection has its length in front; it comes in on the last connection.
+        let framed = datagram
+            .data
+            .first_chunk()
+            .is_some_and(|head| usize::from(u16::from_be_bytes(*head)) + 2 == datagram.data.len());
+        if framed {
+            let _ = datagram.data.split_to(2);
+            datagram.path = Path {
+                local: Local::Tcp(self.connections),
+                remote: datagram.path.remote,
+            };
+        }
         let _ = self.agent.handle_datagram(now, datagram);
     }
 
@@ -151,7 +197,7 @@ impl Machine for Ice {
 impl End for Ice {
     fn act(&mut self, now: Instant, action: u8, argument: u8) -> Option<Vec<u8>> {
         let own = usize::from(self.agent.role() == Role::Controlled);
-        match action % 10 {
+        match action % 20 {
             0..=2 => {
                 let priority = u32::from(argument) << 16 | 0xff;
                 let offset = u16::from(argument % 5);
@@ -164,7 +210,10 @@ impl End for Ice {
             } else {
                 Role::Controlled
             }),
-            5 if argument > 200 => self.agent.restart(now),
+            5 if argument > 200 => {
+                self.agent.restart(now);
+                self.agent.gather(now);
+            }
             5 => {
                 if let Some(remote) = self.remote.clone() {
                     self.agent.set_remote_credentials(now, remote);
@@ -183,6 +232,51 @@ impl End for Ice {
                 self.agent.wrap(now, path, &mut out);
                 let range = out.finish();
                 return Some(out.bytes(range).to_vec());
+            }
+            9 => {
+                let mut list: Vec<IpAddr> = (0..argument % 4).map(|n| [10, 0, 1, argument / 4 + n].into()).collect();
+                if argument & 0x80 == 0 {
+                    list.push(pair::address(own).ip());
+                }
+                self.agent.handle_io(now, IoEvent::Interfaces(list));
+            }
+            10 => {
+                let local = match argument {
+                    0 => Local::Socket(0),
+                    _ => Local::Tcp(u32::from(argument % 8)),
+                };
+                self.agent.handle_io(now, IoEvent::Closed { local });
+            }
+            11 => {
+                if let Some(request) = self.listener {
+                    self.connections += 1;
+                    let accepted = IoEvent::TcpAccepted {
+                        request,
+                        local: Local::Tcp(self.connections),
+                        addr: tcp_address(own),
+                        remote: pair::address(1 - own),
+                    };
+                    self.agent.handle_io(now, accepted);
+                }
+            }
+            12 => {
+                let request = u32::from(argument);
+                let reason = String::new();
+                self.agent.handle_io(now, IoEvent::Failed { request, reason });
+            }
+            13 => self.agent.set_remote_renomination(argument & 1 == 1),
+            14 | 15 => {
+                let types = ["active", "passive", "so"];
+                let at = tcp_address(usize::from(argument & 1));
+                let text = format!(
+                    "1 1 tcp {} {} {} typ host tcptype {}",
+                    u32::from(argument) << 16 | 0xff,
+                    at.ip(),
+                    if argument % 3 == 0 { 9 } else { at.port() },
+                    types[usize::from(argument % 3)]
+                );
+                self.agent
+                    .add_remote_candidate(now, text.parse().expect("a sound candidate"));
             }
             _ => {
                 let _ = self.agent.stats();

@@ -1,0 +1,203 @@
+//! A hundred connections at rest: asking for consent, and giving it, allocates nothing.
+#![allow(clippy::disallowed_methods)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use antiphon_ice::{Agent, Config, ConnectionState, Event, IoEvent, IoRequest, Role};
+use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes to the system allocator unchanged; counting touches a thread-local without a destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What `work` allocates.
+fn allocations<T>(work: impl FnOnce() -> T) -> (usize, T) {
+    let before = ALLOCATIONS.with(Cell::get);
+    let result = work();
+    (ALLOCATIONS.with(Cell::get) - before, result)
+}
+
+const PEERS: usize = 100;
+
+/// One server with a hundred agents on one port, and their hundred peers. Even numbers are the server's.
+struct World {
+    now: Instant,
+    agents: Vec<Agent>,
+    out: TransmitBuf,
+    counted: usize,
+    consent_checks: usize,
+    counting: bool,
+}
+
+fn address(n: usize) -> SocketAddr {
+    if n % 2 == 0 {
+        SocketAddr::from(([10, 0, 0, 1], 3478))
+    } else {
+        SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 5000))
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        let agents = (0..2 * PEERS).map(|n| {
+            let config = Config {
+                role: if n % 2 == 0 {
+                    Role::Controlled
+                } else {
+                    Role::Controlling
+                },
+                shared_sockets: n % 2 == 0,
+                ..Config::default()
+            };
+            Agent::new(config, now, Rng::from_u64(n as u64))
+        });
+        Self {
+            now,
+            agents: agents.collect(),
+            out: TransmitBuf::new(64 * 1024, 1200),
+            counted: 0,
+            consent_checks: 0,
+            counting: false,
+        }
+    }
+
+    fn connect(&mut self) {
+        for n in 0..self.agents.len() {
+            self.agents[n].gather(self.now);
+            while let Some(request) = self.agents[n].poll_io() {
+                let addr = address(n);
+                let answer = match request {
+                    IoRequest::ListInterfaces { .. } => IoEvent::Interfaces(vec![addr.ip()]),
+                    IoRequest::BindUdp { request, .. } => IoEvent::UdpBound {
+                        request,
+                        local: Local::Socket(0),
+                        addr,
+                    },
+                    other => unreachable!("{other:?}"),
+                };
+                self.agents[n].handle_io(self.now, answer);
+            }
+        }
+        for n in 0..self.agents.len() {
+            let credentials = self.agents[n ^ 1].local_credentials().clone();
+            self.agents[n].set_remote_credentials(self.now, credentials);
+            while let Some(event) = self.agents[n ^ 1].poll_event() {
+                if let Event::LocalCandidate(candidate) = event {
+                    self.agents[n].add_remote_candidate(self.now, candidate);
+                }
+            }
+            self.agents[n].end_of_remote_candidates(self.now);
+        }
+        self.run_for(Duration::from_secs(60));
+    }
+
+    fn count(&mut self, allocations: usize) {
+        if self.counting {
+            self.counted += allocations;
+        }
+    }
+
+    /// What one agent sends goes to its own peer: in one-port mode the driver knows it by its five-tuple.
+    fn flush(&mut self, n: usize) {
+        loop {
+            self.out.clear();
+            let (agent, now, out) = (&mut self.agents[n], self.now, &mut self.out);
+            let (made, transmit) = allocations(|| agent.poll_transmit(now, out));
+            self.count(made);
+            let Some(transmit) = transmit else { return };
+            let datagram = Datagram {
+                path: Path {
+                    local: Local::Socket(0),
+                    remote: address(n),
+                },
+                ecn: Ecn::NotEct,
+                data: BytesMut::from(self.out.bytes(transmit.range)),
+            };
+            let agent = &mut self.agents[n ^ 1];
+            let (made, passed) = allocations(|| agent.handle_datagram(now, datagram));
+            assert!(passed.is_none());
+            self.count(made);
+        }
+    }
+
+    fn run_for(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let next = self.agents.iter().filter_map(Agent::poll_timeout).min();
+            let Some(next) = next.filter(|next| *next <= end) else {
+                break;
+            };
+            self.now = self.now.max(next);
+            let now = self.now;
+            for n in 0..self.agents.len() {
+                let agent = &mut self.agents[n];
+                if agent.poll_timeout().is_some_and(|at| at <= now) {
+                    let (made, ()) = allocations(|| agent.handle_timeout(now));
+                    self.count(made);
+                    self.consent_checks += 1;
+                }
+            }
+            for _ in 0..4 {
+                for n in 0..self.agents.len() {
+                    self.flush(n);
+                }
+            }
+            for agent in &mut self.agents {
+                while agent.poll_event().is_some() {}
+            }
+        }
+        self.now = end;
+    }
+}
+
+#[test]
+fn consent_costs_no_allocation() {
+    assert_eq!(
+        allocations(|| drop(std::hint::black_box(Box::new(1)))).0,
+        1,
+        "the allocator counts"
+    );
+    let mut world = World::new();
+    world.connect();
+    let connected = |agent: &Agent| agent.state() == ConnectionState::Completed;
+    assert!(world.agents.iter().all(connected));
+    let asked = |world: &World| -> u64 {
+        let stats = world.agents.iter().map(|agent| agent.stats().pairs);
+        stats
+            .map(|pairs| pairs.iter().map(|pair| pair.consent_requests_sent).sum::<u64>())
+            .sum()
+    };
+    let before = asked(&world);
+    world.counting = true;
+    world.run_for(Duration::from_secs(60));
+    world.counting = false;
+    let checks = asked(&world) - before;
+    assert!(checks >= 10 * 2 * PEERS as u64, "{checks} consent checks");
+    assert!(world.agents.iter().all(connected));
+    println!(
+        "{checks} consent checks, asked and answered: {} allocations",
+        world.counted
+    );
+    assert_eq!(world.counted, 0);
+}
