@@ -1,6 +1,7 @@
 //! Real browsers and foreign stacks against `antiphon serve`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -66,6 +67,17 @@ const SECURITY: Table = Table {
     columns: &["DTLS client", "DTLS server"],
 };
 
+/// Files between the page and `antiphon send` and `antiphon recv`; the role is the page's.
+const FILES: Table = Table {
+    rows: &[
+        ("chromium", "sends"),
+        ("chromium", "receives"),
+        ("firefox", "sends"),
+        ("firefox", "receives"),
+    ],
+    columns: &["files"],
+};
+
 /// A running `antiphon serve`, ended when dropped.
 pub(crate) struct Server {
     _service: Service,
@@ -94,6 +106,13 @@ impl Server {
 
 /// The release build of `antiphon`, up to date.
 pub(crate) fn antiphon() -> Result<Command, String> {
+    let mut command = Command::new(program()?);
+    command.current_dir(root());
+    Ok(command)
+}
+
+/// Where the release build of `antiphon` is, up to date.
+fn program() -> Result<PathBuf, String> {
     let built = run_command(
         "build antiphon",
         &mut cargo(&["build", "--release", "--package", "antiphon-cli"]),
@@ -101,20 +120,19 @@ pub(crate) fn antiphon() -> Result<Command, String> {
     if !built.success {
         return Err(format!("cannot build antiphon:\n{}", tail(&built.text, 40)));
     }
-    let mut command = Command::new(work_dir().parent().expect("inside target").join("release/antiphon"));
-    command.current_dir(root());
-    Ok(command)
+    Ok(work_dir().parent().expect("inside target").join("release/antiphon"))
 }
 
 /// Runs all foreign peers and prints the table.
 pub(crate) fn run(report: &mut Report) {
     println!("live peers");
-    let (peers, server) = match peers().and_then(|peers| Ok((peers, Server::start(&[])?))) {
-        Ok(both) => both,
+    let ready = || -> Result<_, String> { Ok((peers()?, Server::start(&[])?, program()?.display().to_string())) };
+    let (peers, server, program) = match ready() {
+        Ok(all) => all,
         Err(why) => return report.fail("set up the live tests", &why),
     };
     let mut cells: Cells = BTreeMap::new();
-    let scripts: [(&str, Command); 9] = [
+    let scripts: [(&str, Command); 11] = [
         (
             "chromium on the page",
             node(&peers, "page.mjs", &["chromium", &server.url]),
@@ -142,6 +160,14 @@ pub(crate) fn run(report: &mut Report) {
             python
         }),
         ("WHIP and WHEP", node(&peers, "whip_whep.mjs", &[&server.url])),
+        (
+            "chromium and files",
+            node(&peers, "meet.mjs", &["chromium", &server.url, &program]),
+        ),
+        (
+            "firefox and files",
+            node(&peers, "meet.mjs", &["firefox", &server.url, &program]),
+        ),
         ("hostile signalling", node(&peers, "hostile.mjs", &[&server.url])),
     ];
     for (what, mut command) in scripts {
@@ -150,7 +176,7 @@ pub(crate) fn run(report: &mut Report) {
             Err(why) => report.fail(what, &why),
         }
     }
-    for table in [MEDIA, SECURITY] {
+    for table in [MEDIA, SECURITY, FILES] {
         table.finish(report, &cells);
     }
 }
