@@ -23,10 +23,15 @@ pub fn hkdf_expand(
     info: &[&[u8]],
     out: &mut [u8],
 ) -> Result<(), CryptoError> {
+    hkdf_expand_with(&*provider.mac(hash, pseudo_random_key), hash, info, out)
+}
+
+/// [`hkdf_expand`] with a key that is made once and used for several outputs: `mac` is HMAC by `hash` with the pseudo-random
+/// key.
+pub fn hkdf_expand_with(mac: &dyn Mac, hash: HashAlgorithm, info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
     if out.len() > 255 * hash.output_len() {
         return Err(CryptoError::OutputLength);
     }
-    let mac = provider.mac(hash, pseudo_random_key);
     let mut previous: Option<Tag> = None;
     for (n, chunk) in out.chunks_mut(hash.output_len()).enumerate() {
         let counter = [n as u8 + 1];

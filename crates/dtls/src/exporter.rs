@@ -3,7 +3,7 @@ use antiphon_crypto::{HashAlgorithm, Provider, Secret, tls12_prf};
 use crate::config::{Role, SrtpKeys, SrtpProfile};
 use crate::error::Error;
 use crate::handshake::hello::RANDOM_LEN;
-use crate::v13::key_schedule::{derive_secret, expand_label};
+use crate::v13::key_schedule::Source;
 
 /// The label of RFC 5764 §4.2.
 pub(crate) const DTLS_SRTP_LABEL: &str = "EXTRACTOR-dtls_srtp";
@@ -59,9 +59,13 @@ impl Exporter {
                     hash.finish()
                 };
                 let (empty, context) = (digest(&[]), digest(context.unwrap_or_default()));
-                let derived = derive_secret(provider, *hash, secret.as_bytes(), label, empty.as_bytes())?;
-                let (derived, context) = (derived.as_bytes(), context.as_bytes());
-                expand_label(provider, *hash, derived, "exporter", context, out.as_bytes_mut())?;
+                let secret = Source::new(provider, *hash, secret.as_bytes());
+                let derived = secret.derive_secret(label, empty.as_bytes())?;
+                Source::new(provider, *hash, derived.as_bytes()).expand_label(
+                    "exporter",
+                    context.as_bytes(),
+                    out.as_bytes_mut(),
+                )?;
             }
         }
         Ok(out)
