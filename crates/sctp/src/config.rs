@@ -1,5 +1,8 @@
 use std::time::Duration;
 
+use crate::tx::Scheduler;
+use crate::tx::congestion::Congestion;
+
 /// What an association is told before it starts. Every value may be changed; the defaults suit WebRTC.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -10,9 +13,10 @@ pub struct Config {
     /// The largest SCTP packet in bytes, common header included, what carries it (DTLS, UDP, IP) not. At least
     /// [`MIN_PACKET`]; values are rounded down to a multiple of four.
     pub max_packet: usize,
-    /// Bytes that wait for the application before the peer is told to pause: the largest a_rwnd.
+    /// Bytes that wait for the application before the peer is told to pause: the largest a_rwnd. The window begins at
+    /// [`INITIAL_WINDOW`] and grows up to here as the application keeps reading what the path brings.
     pub receive_buffer: usize,
-    /// Bytes that may wait for transmission, all streams together.
+    /// Bytes that may wait for transmission, all streams together. Of messages, however small, one may wait for each 64 of them.
     pub send_buffer: usize,
     /// The largest message in bytes that is taken from the peer. A larger one ends the association.
     pub max_receive_message: usize,
@@ -38,7 +42,19 @@ pub struct Config {
     pub max_init_retransmits: u32,
     /// Valid.Cookie.Life.
     pub cookie_lifetime: Duration,
+    /// The congestion controller.
+    pub congestion: Congestion,
+    /// Which stream sends next.
+    pub scheduler: Scheduler,
+    /// Whether to use I-DATA with a peer that knows it (RFC 8260): large messages do not hold up others.
+    pub interleaving: bool,
+    /// Whether packets without a checksum are taken, and sent to a peer that takes them (RFC 9653). Only over DTLS, which
+    /// protects every byte better.
+    pub zero_checksum: bool,
 }
+
+/// The receive window of a new association, if [`Config::receive_buffer`] allows so much.
+pub const INITIAL_WINDOW: usize = 1024 * 1024;
 
 /// The smallest [`Config::max_packet`] that is honoured.
 pub const MIN_PACKET: usize = 512;
@@ -49,7 +65,7 @@ impl Default for Config {
             local_port: 5000,
             remote_port: 5000,
             max_packet: 1188,
-            receive_buffer: 5 * 1024 * 1024,
+            receive_buffer: 16 * 1024 * 1024,
             send_buffer: 16 * 1024 * 1024,
             max_receive_message: 256 * 1024,
             streams: u16::MAX,
@@ -62,6 +78,10 @@ impl Default for Config {
             max_retransmits: 40,
             max_init_retransmits: 20,
             cookie_lifetime: Duration::from_secs(60),
+            congestion: Congestion::default(),
+            scheduler: Scheduler::default(),
+            interleaving: true,
+            zero_checksum: true,
         }
     }
 }

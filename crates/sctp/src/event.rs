@@ -101,8 +101,14 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Expiries of T3-rtx.
     pub timeouts: u64,
+    /// Tail loss probes sent.
+    pub tail_probes: u64,
+    /// Recoveries that turned out to be for nothing: what seemed lost was late.
+    pub spurious_recoveries: u64,
     /// Smoothed round-trip time.
     pub srtt: Option<Duration>,
+    /// The last round-trip time that was measured.
+    pub latest_rtt: Option<Duration>,
     /// Congestion window in bytes.
     pub congestion_window: usize,
     /// Bytes sent and not acknowledged, chunk headers included.

@@ -1,20 +1,18 @@
 //! One direction of an association seen from outside: for captures and tools. Nothing is answered, nothing is limited by a
 //! window, and both DATA and I-DATA are put together.
 
-use std::collections::BTreeMap;
-
 use antiphon_sansio::Serial32;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use thiserror::Error;
 
 use crate::Message;
-use crate::chunk::{Chunk, Data, InterleavedData, ReConfig, Reset};
+use crate::chunk::{Chunk, ReConfig, Reset};
 use crate::packet::{Packet, ParseError};
 use crate::rx::{Arrival, DataTracker, Fragment, Reassembly};
 
 /// The largest message that is put together, in bytes.
 pub const MAX_MESSAGE: usize = 1 << 26;
-/// Unfinished messages of I-DATA and resets that wait for their last TSN: what is above is refused.
+/// Resets that wait for their last TSN: what is above is ignored.
 pub const MAX_PENDING: usize = 4096;
 
 /// Why a packet was not understood.
@@ -49,20 +47,10 @@ pub struct Inspected {
 pub struct Direction {
     tracker: Option<DataTracker>,
     reassembly: Reassembly,
-    interleaved: BTreeMap<(u16, bool, u32), Interleaved>,
     /// Streams to be reset once everything up to a TSN has arrived.
     resets: Vec<(Serial32, Vec<u16>)>,
     had_data: bool,
     duplicates: u64,
-}
-
-/// A message of I-DATA, its fragments by their number (RFC 8260 §2.1).
-#[derive(Debug, Default)]
-struct Interleaved {
-    fragments: BTreeMap<u32, Bytes>,
-    ppid: u32,
-    begun: bool,
-    last: Option<u32>,
 }
 
 impl Default for Direction {
@@ -70,7 +58,6 @@ impl Default for Direction {
         Self {
             tracker: None,
             reassembly: Reassembly::new(MAX_MESSAGE),
-            interleaved: BTreeMap::new(),
             resets: Vec::new(),
             had_data: false,
             duplicates: 0,
@@ -85,7 +72,8 @@ impl Direction {
     /// Says what was not understood; what stood before it in the packet has been taken.
     pub fn handle_packet(&mut self, bytes: &Bytes) -> Result<Inspected, InspectError> {
         let packet = Packet::parse(bytes)?;
-        if !packet.checksum_is_correct() {
+        // RFC 9653: over DTLS a packet may do without.
+        if !packet.checksum_is_zero() && !packet.checksum_is_correct() {
             return Err(InspectError::Checksum);
         }
         let mut inspected = Inspected::default();
@@ -101,7 +89,7 @@ impl Direction {
 
     /// Messages that have begun and are not complete.
     pub fn incomplete(&self) -> usize {
-        self.interleaved.len() + usize::from(self.reassembly.has_incomplete())
+        self.reassembly.incomplete()
     }
 
     /// DATA and I-DATA chunks that came again.
@@ -114,8 +102,15 @@ impl Direction {
             Chunk::Init(init) | Chunk::InitAck(init) if !self.had_data => {
                 self.tracker = Some(DataTracker::new(init.initial_tsn));
             }
-            Chunk::Data(data) => self.handle_data(data, packet, out)?,
-            Chunk::InterleavedData(data) => self.handle_interleaved(data, out)?,
+            Chunk::Data(data) => self.handle_data(Fragment::of_data(data, packet), out)?,
+            Chunk::InterleavedData(data) => self.handle_data(Fragment::of_interleaved(data, packet), out)?,
+            Chunk::InterleavedForwardTsn(forward) => {
+                let tracker = self.tracker.as_mut().ok_or(InspectError::NoInit)?;
+                let tsn = tracker.extend(forward.new_cumulative_tsn);
+                tracker.forward(tsn);
+                self.reassembly.forward_interleaved(forward.skipped());
+                self.deliver(out);
+            }
             Chunk::ForwardTsn(forward) => {
                 let tracker = self.tracker.as_mut().ok_or(InspectError::NoInit)?;
                 let tsn = tracker.extend(forward.new_cumulative_tsn);
@@ -148,13 +143,9 @@ impl Direction {
         }
     }
 
-    fn handle_data(&mut self, data: &Data<'_>, packet: &Bytes, out: &mut Vec<Message>) -> Result<(), InspectError> {
-        if let Some(tsn) = self.is_new(data.tsn)? {
-            let fragment = Fragment {
-                tsn,
-                data: *data,
-                packet,
-            };
+    fn handle_data(&mut self, mut fragment: Fragment<'_>, out: &mut Vec<Message>) -> Result<(), InspectError> {
+        if let Some(tsn) = self.is_new(fragment.wire_tsn)? {
+            fragment.tsn = tsn;
             self.reassembly.insert(&fragment).map_err(|_| InspectError::Bounds)?;
             self.deliver(out);
         }
@@ -169,48 +160,6 @@ impl Direction {
                 out.push(message);
             }
         }
-    }
-
-    fn handle_interleaved(&mut self, data: &InterleavedData<'_>, out: &mut Vec<Message>) -> Result<(), InspectError> {
-        if self.is_new(data.tsn)?.is_none() {
-            return Ok(());
-        }
-        if self.interleaved.len() >= MAX_PENDING {
-            return Err(InspectError::Bounds);
-        }
-        let unordered = data.flags & Data::UNORDERED != 0;
-        let key = (data.stream, unordered, data.message_id.get());
-        let message = self.interleaved.entry(key).or_default();
-        // The first fragment carries the PPID where the others carry their number, which for it is 0.
-        let number = if data.flags & Data::BEGIN != 0 {
-            message.begun = true;
-            message.ppid = data.ppid_or_fsn;
-            0
-        } else {
-            data.ppid_or_fsn
-        };
-        message.fragments.insert(number, Bytes::copy_from_slice(data.payload));
-        if data.flags & Data::END != 0 {
-            message.last = Some(number);
-        }
-        let whole = message.begun
-            && message
-                .last
-                .is_some_and(|last| message.fragments.len() as u64 == u64::from(last) + 1);
-        if whole && let Some(message) = self.interleaved.remove(&key) {
-            let mut bytes = BytesMut::new();
-            message
-                .fragments
-                .values()
-                .for_each(|fragment| bytes.extend_from_slice(fragment));
-            out.push(Message {
-                stream: data.stream,
-                ppid: message.ppid,
-                data: bytes.freeze(),
-                unordered,
-            });
-        }
-        Ok(())
     }
 
     /// RFC 6525 §5.2.2: a stream starts anew when everything that was sent on it has arrived.
@@ -245,7 +194,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::chunk::Put;
+    use crate::chunk::{Data, InterleavedData, Put};
     use crate::packet::{seal, write_header};
 
     fn packet(write: impl FnOnce(&mut Vec<u8>)) -> Bytes {

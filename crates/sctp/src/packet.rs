@@ -65,6 +65,18 @@ impl<'a> Packet<'a> {
         self.whole[8..12] == checksum(self.whole).to_le_bytes()
     }
 
+    /// Whether there is no checksum (RFC 9653).
+    #[inline]
+    pub fn checksum_is_zero(&self) -> bool {
+        self.whole[8..12] == [0; 4]
+    }
+
+    /// The type of the first chunk, if there is one.
+    #[inline]
+    pub fn first_chunk_kind(&self) -> Option<u8> {
+        self.whole.get(HEADER_LEN).copied()
+    }
+
     /// The chunks in order; ends after the first error.
     pub fn chunks(&self) -> Chunks<'a> {
         Chunks {

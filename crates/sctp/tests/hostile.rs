@@ -331,7 +331,7 @@ fn forward_tsn_to_anywhere() {
     assert_eq!(victim.association.read(2).unwrap().data, &b"waits for number 0"[..]);
     assert_eq!(
         victim.association.stats().receive_window,
-        5 * 1024 * 1024,
+        antiphon_sctp::INITIAL_WINDOW,
         "the half message is gone"
     );
     forward(&mut victim, 2, &[(2, 9)]);

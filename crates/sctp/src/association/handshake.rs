@@ -9,6 +9,8 @@ use crate::tx::Outstanding;
 use crate::{Error, Event, State};
 use antiphon_sansio::Serial32;
 
+/// The error detection method that stands in for the checksum (RFC 9653 §3): DTLS.
+pub(super) const ERROR_DETECTION_DTLS: u32 = 1;
 /// Bytes of unrecognized parameters that one INIT ACK reports back.
 const MAX_REPORTED: usize = 256;
 
@@ -33,7 +35,7 @@ impl Association {
     fn our_init<'a>(&self, initiate_tag: u32, initial_tsn: Serial32, parameters: &'a [u8]) -> Init<'a> {
         Init {
             initiate_tag,
-            a_rwnd: u32::try_from(self.config.receive_buffer).unwrap_or(u32::MAX),
+            a_rwnd: u32::try_from(self.advertised).unwrap_or(u32::MAX),
             outbound_streams: self.config.streams,
             inbound_streams: self.config.streams,
             initial_tsn,
@@ -45,10 +47,19 @@ impl Association {
         let mut bytes = Vec::new();
         // RFC 3758 §3.3.1 and RFC 5061 §4.2.7: what we understand beyond RFC 9260.
         put_parameter(&mut bytes, parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
-        let extensions = [kind::RE_CONFIG, kind::FORWARD_TSN];
+        let mut extensions = vec![kind::RE_CONFIG, kind::FORWARD_TSN];
+        if self.config.interleaving {
+            // RFC 8260 §2.2.1.
+            extensions.extend([kind::I_DATA, kind::I_FORWARD_TSN]);
+        }
+        if self.config.zero_checksum {
+            // RFC 9653 §4.
+            put_parameter(&mut bytes, parameter_kind::ZERO_CHECKSUM, &[&ERROR_DETECTION_DTLS.to_be_bytes()]);
+        }
+        // Last: the padding of a chunk's last parameter is not counted in the chunk (RFC 9260 §3.2.1).
+        let end = bytes.len() + 4 + extensions.len();
         put_parameter(&mut bytes, parameter_kind::SUPPORTED_EXTENSIONS, &[&extensions]);
-        // The value is two bytes: the parameter's padding, if it comes last, is not counted in the chunk.
-        bytes.truncate(4 + 4 + extensions.len());
+        bytes.truncate(end);
         bytes
     }
 
@@ -66,8 +77,8 @@ impl Association {
                 self.send_echo = true;
                 // The DATA that went with the cookie went with it again: lost with it, no sign of congestion.
                 let queue = &mut self.queue;
-                self.outstanding.lose_all(now, false, || {
-                    queue.abandon_begun();
+                self.outstanding.lose_all(now, false, |key| {
+                    queue.abandon_begun(key);
                 });
             }
             _ => return,
@@ -193,6 +204,10 @@ impl Association {
             streams,
             capabilities,
         });
+        let interleaved = self.config.interleaving && capabilities.interleaving;
+        if self.outstanding.set_interleaved(interleaved) {
+            self.queue.set_interleaved(interleaved);
+        }
         self.tracker = DataTracker::new(tsn);
         self.resets.meet_peer(tsn);
         self.peer_window = rwnd as usize;
@@ -281,7 +296,7 @@ impl Association {
             self.state = State::CookieWait;
             self.send_echo = false;
             self.send_init = true;
-            self.outstanding = Outstanding::new(self.local_tsn);
+            self.outstanding = Outstanding::new(now, self.local_tsn);
             self.resets = StreamResets::new(self.local_tsn);
             self.timers.set(Timer::T1, now + self.rto.current());
         }

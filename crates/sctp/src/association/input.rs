@@ -1,13 +1,13 @@
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::Serial32;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
 use super::{Association, Reply, Timer};
-use crate::chunk::{Chunk, Data, ForwardTsn, Parameters, Sack, cause, parameter_kind, put_parameter};
+use crate::chunk::{Chunk, Data, ForwardTsn, InterleavedForwardTsn, Parameters, Sack, cause, kind, parameter_kind, put_parameter};
 use crate::packet::Packet;
 use crate::rx::{AckUrgency, Arrival, Fragment};
-use crate::tx::congestion::Ack;
+use crate::tx::congestion::{Ack, Loss};
 use crate::{Error, Event, State};
 
 /// Bytes of an unknown chunk that an ERROR chunk quotes.
@@ -22,6 +22,8 @@ enum Walk {
 
 /// FORWARD TSN is not repeated sooner than this, however short the round trip.
 const MIN_FORWARD_WAIT: Duration = Duration::from_millis(1);
+/// A tail is not probed sooner than this: a peer may wake late, or acknowledge in batches.
+const MIN_PROBE_WAIT: Duration = Duration::from_millis(10);
 
 impl Association {
     /// Takes one packet from the layer below. What is malformed or out of place is dropped and counted.
@@ -32,11 +34,12 @@ impl Association {
             return;
         };
         let ports = packet.destination_port == self.config.local_port && packet.source_port == self.config.remote_port;
-        if !ports || !packet.checksum_is_correct() || !self.tag_fits(&packet) {
+        if !ports || !(self.does_without_checksum(&packet) || packet.checksum_is_correct()) || !self.tag_fits(&packet) {
             self.stats.packets_dropped += 1;
             return;
         }
         self.stats.packets_received += 1;
+        self.clock = self.clock.max(now);
         if self.ended {
             self.answer_after_the_end(&packet);
             return;
@@ -51,12 +54,20 @@ impl Association {
             let walk = match chunk {
                 Chunk::Data(data) => {
                     had_data = true;
-                    self.handle_data(now, &data, &bytes)
+                    self.handle_data(now, Fragment::of_data(&data, &bytes))
+                }
+                Chunk::InterleavedData(data) if self.config.interleaving => {
+                    had_data = true;
+                    self.handle_data(now, Fragment::of_interleaved(&data, &bytes))
                 }
                 Chunk::Sack(sack) => self.handle_sack(now, &sack),
                 Chunk::ForwardTsn(forward) => {
                     had_data = true;
                     self.handle_forward_tsn(&forward)
+                }
+                Chunk::InterleavedForwardTsn(forward) if self.config.interleaving => {
+                    had_data = true;
+                    self.handle_i_forward_tsn(&forward)
                 }
                 Chunk::CookieEcho(cookie) => {
                     self.handle_cookie_echo(now, packet.verification_tag, cookie);
@@ -77,6 +88,15 @@ impl Association {
             self.after_data(now);
         }
         self.collect_events();
+    }
+
+    /// RFC 9653 §5.3: zero stands for no checksum, if we said so, but not with what begins an association.
+    #[inline]
+    fn does_without_checksum(&self, packet: &Packet<'_>) -> bool {
+        self.config.zero_checksum
+            && packet.checksum_is_zero()
+            && self.peer.is_some()
+            && !matches!(packet.first_chunk_kind(), Some(kind::INIT | kind::COOKIE_ECHO))
     }
 
     /// RFC 9260 §8.5.
@@ -149,7 +169,8 @@ impl Association {
             Chunk::Shutdown(tsn) => self.handle_shutdown(now, tsn),
             Chunk::ShutdownAck => self.handle_shutdown_ack(),
             Chunk::ShutdownComplete { .. } => self.handle_shutdown_complete(),
-            Chunk::InterleavedData(_) => return self.handle_unknown(crate::chunk::kind::I_DATA, &[]),
+            Chunk::InterleavedData(_) => return self.handle_unknown(kind::I_DATA, &[]),
+            Chunk::InterleavedForwardTsn(_) => return self.handle_unknown(kind::I_FORWARD_TSN, &[]),
             Chunk::Unknown { kind, value, .. } => return self.handle_unknown(kind, value),
             Chunk::Pad(_) | Chunk::Data(_) | Chunk::Sack(_) | Chunk::ForwardTsn(_) | Chunk::CookieEcho(_) => {}
         }
@@ -182,24 +203,25 @@ impl Association {
         )
     }
 
+    /// DATA or I-DATA.
     #[inline]
-    fn handle_data(&mut self, now: Instant, data: &Data<'_>, packet: &Bytes) -> Walk {
+    fn handle_data(&mut self, now: Instant, mut fragment: Fragment<'_>) -> Walk {
         if !self.takes_data() {
             self.stats.chunks_refused += 1;
             return Walk::On;
         }
-        if data.payload.is_empty() {
+        if fragment.payload.is_empty() {
             // RFC 9260 §6.2: DATA without user data ends the association.
             self.abort_because_of_empty_data();
             return Walk::Stop;
         }
-        let tsn = self.tracker.extend(data.tsn);
-        let arrival = self.tracker.classify(tsn);
-        let held = self.reassembly.held() + data.payload.len();
+        fragment.tsn = self.tracker.extend(fragment.wire_tsn);
+        let arrival = self.tracker.classify(fragment.tsn);
+        let held = self.reassembly.held() + fragment.payload.len();
         let limit = match arrival {
             Arrival::Duplicate => {
                 self.stats.chunks_duplicate += 1;
-                self.tracker.note_duplicate(data.tsn);
+                self.tracker.note_duplicate(fragment.wire_tsn);
                 return Walk::On;
             }
             Arrival::OutOfWindow => 0,
@@ -211,23 +233,23 @@ impl Association {
             Arrival::InOrder | Arrival::AboveHole => self.config.receive_buffer,
         };
         if held > limit {
+            if arrival == Arrival::InOrder && self.reassembly.unfinished() > self.config.receive_buffer {
+                // Nothing of it can be read, and nothing more can be taken: that never ends by itself.
+                self.abort_with(Error::ProtocolViolation("unfinished messages fill the receive buffer"));
+                return Walk::Stop;
+            }
             self.stats.chunks_refused += 1;
             self.tracker.acknowledge_now();
             return Walk::On;
         }
-        self.tracker.record(tsn);
-        if data.flags & Data::IMMEDIATE != 0 {
+        self.tracker.record(fragment.tsn);
+        if fragment.flags & Data::IMMEDIATE != 0 {
             self.tracker.acknowledge_now();
         }
-        if data.stream >= self.config.streams {
-            self.refuse_stream(data.stream);
+        if fragment.stream >= self.config.streams {
+            self.refuse_stream(fragment.stream);
             return Walk::On;
         }
-        let fragment = Fragment {
-            tsn,
-            data: *data,
-            packet,
-        };
         if self.reassembly.insert(&fragment).is_err() {
             self.abort_with(Error::ProtocolViolation("a message exceeds the announced size"));
             return Walk::Stop;
@@ -270,11 +292,26 @@ impl Association {
         Walk::On
     }
 
+    fn handle_i_forward_tsn(&mut self, forward: &InterleavedForwardTsn<'_>) -> Walk {
+        if !self.takes_data() {
+            return Walk::On;
+        }
+        let tsn = self.tracker.extend(forward.new_cumulative_tsn);
+        if tsn > self.tracker.cumulative() {
+            let streams = self.config.streams;
+            self.reassembly
+                .forward_interleaved(forward.skipped().filter(|skipped| skipped.stream < streams));
+        }
+        self.tracker.forward(tsn);
+        Walk::On
+    }
+
     #[inline]
     fn after_data(&mut self, now: Instant) {
         self.tracker.end_of_packet();
         self.reassembly.sweep(self.tracker.cumulative());
         self.perform_deferred_reset();
+        self.grow_window_for_unfinished();
         if self.tracker.urgency() == AckUrgency::Delayed && self.timers.get(Timer::Ack).is_none() {
             self.timers.set(Timer::Ack, now + self.config.delayed_ack);
         }
@@ -287,9 +324,10 @@ impl Association {
         ) {
             return Walk::On;
         }
+        let time = self.path_time();
         let queue = &mut self.queue;
-        let acked = self.outstanding.handle_sack(now, sack, self.rto.min_rtt(), || {
-            queue.abandon_begun();
+        let acked = self.outstanding.handle_sack(now, sack, time, |key| {
+            queue.abandon_begun(key);
         });
         let Ok(acked) = acked else {
             self.stats.chunks_invalid += 1;
@@ -318,33 +356,86 @@ impl Association {
         {
             self.recovery = None;
         }
-        if acked.bytes > 0 {
+        let lost = self.outstanding.take_lost_bytes();
+        if acked.bytes > 0 || lost > 0 {
             self.congestion.on_ack(&Ack {
                 now,
                 bytes: acked.bytes,
+                lost,
+                in_flight: self.outstanding.in_flight(),
                 cumulative_advanced: acked.cumulative_advanced,
-                window_limited: self.window_limited,
+                window_limited: self.window_limited || self.pace_limited,
                 in_recovery: was_in_recovery,
                 rtt: acked.rtt,
+                srtt: self.rto.srtt(),
+                round_start: acked.round_start,
+                sample: acked.sample,
             });
         }
-        if acked.lost && self.recovery.is_none() {
-            self.congestion.on_loss(now);
-            self.recovery = Some(self.outstanding.next_tsn() - 1);
-            self.fast_retransmit = self.outstanding.has_lost();
+        if acked.spurious {
+            self.stats.spurious_recoveries += 1;
+            self.congestion.on_spurious_loss(now);
+            self.recovery = None;
+            self.outstanding.revive();
+        } else if acked.lost {
+            self.respond_to_loss(now);
         }
         if acked.bytes > 0 {
             self.rto.progress();
+            self.probing = false;
+            self.schedule_probe(now);
         }
         if acked.cumulative_advanced {
             self.timers.set(Timer::T3, now + self.rto.current());
         }
         if self.outstanding.is_empty() {
             self.timers.stop(Timer::T3);
+            self.timers.stop(Timer::Probe);
             self.advance_shutdown(now);
         }
+        self.schedule_verdict();
+        self.update_pace(now);
         self.schedule_forward(now);
         Walk::On
+    }
+
+    /// The congestion controller answers the first loss of a window.
+    pub(super) fn respond_to_loss(&mut self, now: Instant) {
+        if self.recovery.is_none() {
+            self.congestion.on_loss(&Loss {
+                now,
+                in_flight: self.outstanding.in_flight(),
+            });
+            self.recovery = Some(self.outstanding.next_tsn() - 1);
+            self.outstanding.recovery_begins(false);
+            self.fast_retransmit = self.outstanding.has_lost();
+        }
+        self.timers.stop(Timer::Probe);
+        self.update_pace(now);
+    }
+
+    pub(super) fn schedule_verdict(&mut self) {
+        match self.outstanding.verdict_due() {
+            Some(at) => self.timers.set(Timer::Reorder, at),
+            None => self.timers.stop(Timer::Reorder),
+        }
+    }
+
+    /// RFC 8985 §7.2: the tail is probed two round trips after the last sign of life, if T3-rtx does not come first.
+    pub(super) fn schedule_probe(&mut self, now: Instant) {
+        let (Some(srtt), false) = (self.rto.srtt(), self.probing) else {
+            return;
+        };
+        if self.recovery.is_some() || self.outstanding.has_lost() || self.outstanding.in_flight() == 0 {
+            self.timers.stop(Timer::Probe);
+            return;
+        }
+        self.timers.set(Timer::Probe, now + (srtt * 2).max(MIN_PROBE_WAIT));
+    }
+
+    pub(super) fn update_pace(&mut self, now: Instant) {
+        let rate = self.congestion.pacing_rate(self.rto.srtt());
+        self.pacer.set_rate(now, rate, self.rto.min_rtt());
     }
 
     /// FORWARD TSN is told when it has news, and again after a round trip without an answer (RFC 3758 §3.5 F).

@@ -14,16 +14,18 @@ use bytes::Bytes;
 use zeroize::Zeroizing;
 
 use crate::chunk::Capabilities;
-use crate::rx::{DataTracker, Reassembly};
-use crate::tx::congestion::{CongestionControl, NewReno};
-use crate::tx::{Outstanding, Queued, Rto, SendQueue};
-use crate::{Config, Error, Event, MIN_PACKET, Message, SendError, SendOptions, State, Stats};
+use crate::rx::{DataTracker, Reassembly, ReceiveWindow};
+use crate::tx::congestion::CongestionControl;
+use crate::tx::{Outstanding, Pacer, PathTime, Queued, Rto, SendQueue};
+use crate::{INITIAL_WINDOW, Config, Error, Event, MIN_PACKET, Message, SendError, SendOptions, State, Stats};
 use reset::StreamResets;
 
 /// Chunks that answer the peer and wait for a packet. The oldest goes when there are more.
 const MAX_REPLIES: usize = 16;
 /// A SACK tells of a window that has opened once it has grown by this part of the buffer (RFC 9260 §6.2).
 const WINDOW_UPDATE_PART: usize = 4;
+/// For the receive window, while no round trip has been measured.
+const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug)]
 enum Timer {
@@ -39,6 +41,12 @@ enum Timer {
     ReConfig,
     /// The overall guard of the shutdown (RFC 9260 §9.2).
     T5,
+    /// The pacer's next burst.
+    Pace,
+    /// The tail loss probe (RFC 8985 §7).
+    Probe,
+    /// The verdict on what may only be late (RFC 8985 §6.3).
+    Reorder,
 }
 
 impl From<Timer> for usize {
@@ -85,7 +93,7 @@ pub struct Association {
     send_shutdown: bool,
     send_shutdown_ack: bool,
     replies: VecDeque<Reply>,
-    timers: TimerTable<Timer, 7>,
+    timers: TimerTable<Timer, 10>,
     init_tries: u32,
     /// Association.Error.Count (RFC 9260 §8.1).
     errors: u32,
@@ -94,21 +102,29 @@ pub struct Association {
     reassembly: Reassembly,
     /// The window in the last SACK.
     advertised: usize,
+    window: ReceiveWindow,
+    /// The latest time that we were told.
+    clock: Instant,
 
     queue: SendQueue,
     outstanding: Outstanding,
     congestion: Box<dyn CongestionControl>,
+    pacer: Pacer,
     rto: Rto,
     /// The peer's window less what is in flight.
     peer_window: usize,
     /// While a loss is repaired: where the repair ends.
     recovery: Option<u64>,
     window_limited: bool,
+    /// The pacer holds packets back.
+    pace_limited: bool,
     forward_due: bool,
     /// The point that the last FORWARD TSN told of.
     forward_told: u64,
-    /// The first retransmission after a loss goes out whatever the window says (RFC 9260 §7.2.4 3)).
+    /// The first retransmission after a loss goes out whatever the window says (RFC 9260 §7.2.4 3)). So does a probe.
     fast_retransmit: bool,
+    /// A tail loss probe was sent, and nothing has been acknowledged since.
+    probing: bool,
     forward_sent: Option<Instant>,
     last_data_sent: Option<Instant>,
 
@@ -164,17 +180,22 @@ impl Association {
             errors: 0,
             tracker: DataTracker::new(Serial32::new(0)),
             reassembly: Reassembly::new(config.max_receive_message),
-            advertised: config.receive_buffer,
-            queue: SendQueue::default(),
-            outstanding: Outstanding::new(local_tsn),
-            congestion: Box::new(NewReno::new(config.max_packet)),
+            advertised: config.receive_buffer.min(INITIAL_WINDOW),
+            window: ReceiveWindow::new(now, config.receive_buffer),
+            clock: now,
+            queue: SendQueue::new(config.scheduler),
+            outstanding: Outstanding::new(now, local_tsn),
+            congestion: config.congestion.controller(config.max_packet),
+            pacer: Pacer::new(now, config.max_packet),
             rto: Rto::new(config.rto_initial, config.rto_min, config.rto_max, config.max_backoff),
             peer_window: 0,
             recovery: None,
             window_limited: false,
+            pace_limited: false,
             forward_due: false,
             forward_told: 0,
             fast_retransmit: false,
+            probing: false,
             forward_sent: None,
             last_data_sent: None,
             heartbeat: None,
@@ -225,8 +246,16 @@ impl Association {
         if self.timers.expire(Timer::T2, now) {
             self.handle_t2(now);
         }
+        // A wake-up for the pacer needs no more than to ask for packets again.
+        self.timers.expire(Timer::Pace, now);
+        if self.timers.expire(Timer::Reorder, now) {
+            self.handle_reorder(now);
+        }
         if self.timers.expire(Timer::T3, now) {
             self.handle_t3(now);
+        }
+        if self.timers.expire(Timer::Probe, now) {
+            self.handle_probe(now);
         }
         if self.timers.expire(Timer::Ack, now) {
             self.tracker.acknowledge_now();
@@ -262,7 +291,9 @@ impl Association {
         if self.peer.is_some_and(|peer| stream >= peer.streams) || self.queue.is_resetting(stream) {
             return Err(SendError::StreamUnavailable);
         }
-        if self.queue.total() + data.len() > self.config.send_buffer {
+        // The bookkeeping of many small messages is bounded as their bytes are.
+        let most = self.config.send_buffer;
+        if self.queue.total() + data.len() > most || self.queue.overhead() > most {
             return Err(SendError::BufferFull);
         }
         self.stats.bytes_sent += data.len() as u64;
@@ -292,19 +323,29 @@ impl Association {
     /// Gives a message that was taken back to the receive window: `bytes` is the length of its data. Once per message.
     pub fn release(&mut self, bytes: usize) {
         self.reassembly.release(bytes);
+        let rtt = self.rto.srtt().unwrap_or(UNKNOWN_RTT);
+        let widened = self.window.consumed(self.clock, bytes, rtt);
         let grown = self.receive_window().saturating_sub(self.advertised);
-        let small = self.advertised < self.config.receive_buffer / 2;
+        let small = self.advertised < self.window.size() / 2;
         if self.peer.is_some()
             && !self.ended
-            && small
-            && grown >= (self.config.receive_buffer / WINDOW_UPDATE_PART).max(1)
+            && (small || widened)
+            && grown >= (self.window.size() / WINDOW_UPDATE_PART).max(1)
         {
             self.tracker.acknowledge_now();
         }
     }
 
     fn receive_window(&self) -> usize {
-        self.config.receive_buffer.saturating_sub(self.reassembly.held())
+        self.window.size().saturating_sub(self.reassembly.held())
+    }
+
+    /// Large messages that alternate may fill the window before any is whole: then reading cannot widen it.
+    #[inline]
+    fn grow_window_for_unfinished(&mut self) {
+        if self.reassembly.unfinished() > self.window.size() / 2 {
+            self.window.widen();
+        }
     }
 
     /// Bytes of the stream's messages that have not been sent for the first time.
@@ -346,6 +387,12 @@ impl Association {
     pub fn set_max_packet(&mut self, bytes: usize) {
         self.config.max_packet = usable_packet(bytes);
         self.congestion.set_max_packet(self.config.max_packet);
+        self.pacer.set_max_packet(self.config.max_packet);
+    }
+
+    /// How much the stream counts beside others: see [`Scheduler`](crate::Scheduler). 256 at first.
+    pub fn set_weight(&mut self, stream: u16, weight: u16) {
+        self.queue.set_weight(stream, weight);
     }
 
     /// Figures.
@@ -356,6 +403,7 @@ impl Association {
             messages_abandoned: self.outstanding.messages_abandoned() + self.queue.expired(),
             bytes_received: self.reassembly.bytes_received(),
             srtt: self.rto.srtt(),
+            latest_rtt: self.rto.latest(),
             congestion_window: self.congestion.window(),
             in_flight: self.outstanding.in_flight(),
             peer_window: self.peer_window,
@@ -385,6 +433,13 @@ impl Association {
         }
     }
 
+    fn path_time(&self) -> PathTime {
+        PathTime {
+            min_rtt: self.rto.min_rtt(),
+            srtt: self.rto.srtt(),
+        }
+    }
+
     /// T3-rtx has run out (RFC 9260 §6.3.3).
     fn handle_t3(&mut self, now: Instant) {
         if self.outstanding.is_empty() {
@@ -399,15 +454,49 @@ impl Association {
         if self.outstanding.in_flight() > 0 || self.outstanding.has_lost() {
             self.congestion.on_timeout(now);
             self.recovery = None;
+            self.outstanding.recovery_begins(true);
         }
         let reneged = self.errors > 2;
         let queue = &mut self.queue;
-        self.outstanding.lose_all(now, reneged, || {
-            queue.abandon_begun();
+        self.outstanding.lose_all(now, reneged, |key| {
+            queue.abandon_begun(key);
         });
+        self.timers.stop(Timer::Probe);
+        self.timers.stop(Timer::Reorder);
+        self.update_pace(now);
         self.collect_low();
         self.forward_due = self.outstanding.wants_forward();
         self.timers.set(Timer::T3, now + self.rto.current());
+    }
+
+    /// Nothing has come back for two round trips: the newest chunk, or a new one, asks for an acknowledgement, before T3-rtx
+    /// would take everything for lost (RFC 8985 §7.3).
+    fn handle_probe(&mut self, now: Instant) {
+        if self.probing || self.outstanding.in_flight() == 0 || self.outstanding.has_lost() {
+            return;
+        }
+        self.probing = true;
+        if self.queue.is_empty() || self.peer_window < self.config.max_packet {
+            self.fast_retransmit = self.outstanding.probe_tail(now);
+        } else {
+            self.fast_retransmit = true;
+        }
+        self.stats.tail_probes += u64::from(self.fast_retransmit);
+    }
+
+    /// What might have been late is lost by now.
+    fn handle_reorder(&mut self, now: Instant) {
+        let time = self.path_time();
+        let queue = &mut self.queue;
+        let found = self.outstanding.look_for_losses(now, time, &mut |key| {
+            queue.abandon_begun(key);
+        });
+        if found {
+            self.respond_to_loss(now);
+        }
+        self.collect_low();
+        self.schedule_forward(now);
+        self.schedule_verdict();
     }
 
     /// Counts an unanswered transmission; the association may end of it. Returns whether it lives.

@@ -4,7 +4,8 @@ use antiphon_sansio::TransmitBuf;
 
 use super::{Association, Timer};
 use crate::State;
-use crate::chunk::{Chunk, Data, Sack, padded, parameter_kind, put_parameter, write_forward_tsn, write_sack};
+use super::handshake::ERROR_DETECTION_DTLS;
+use crate::chunk::{Chunk, Data, Sack, kind, padded, parameter_kind, put_parameter, write_forward_tsn, write_i_forward_tsn, write_sack};
 use crate::packet::{HEADER_LEN, seal_open_segment, write_header};
 use crate::rx::AckUrgency;
 
@@ -21,7 +22,7 @@ impl Association {
         debug_assert!(!out.is_open());
         self.prepare_reset();
         let alone = self.replies.front().is_some_and(|reply| reply.alone);
-        if !(alone || self.send_init || self.has_control() || self.may_send_data()) {
+        if !(alone || self.send_init || self.has_control() || self.may_send_data(now)) {
             self.collect_low();
             return false;
         }
@@ -33,6 +34,7 @@ impl Association {
             out.rollback();
             return false;
         }
+        self.clock = self.clock.max(now);
         let (source, destination) = (self.config.local_port, self.config.remote_port);
         let peer_tag = self.peer.map_or(0, |peer| peer.tag);
         if alone {
@@ -54,9 +56,21 @@ impl Association {
             out.rollback();
             return false;
         }
-        seal_open_segment(out);
+        if !self.omits_checksum(out.body()) {
+            seal_open_segment(out);
+        }
         self.stats.packets_sent += 1;
         true
+    }
+
+    /// RFC 9653 §5.2: the peer takes packets without a checksum, but not those that begin an association.
+    #[inline]
+    fn omits_checksum(&self, packet: &[u8]) -> bool {
+        self.config.zero_checksum
+            && self
+                .peer
+                .is_some_and(|peer| peer.capabilities.zero_checksum == Some(ERROR_DETECTION_DTLS))
+            && !matches!(packet[HEADER_LEN], kind::INIT | kind::INIT_ACK | kind::COOKIE_ECHO)
     }
 
     fn has_control(&self) -> bool {
@@ -70,15 +84,30 @@ impl Association {
             || (self.peer.is_some() && !self.ended && self.tracker.urgency() == AckUrgency::Now)
     }
 
-    /// Whether there is DATA and the windows let a chunk pass.
-    fn may_send_data(&self) -> bool {
+    /// Whether there is DATA, and the windows and the pacer let a chunk pass.
+    fn may_send_data(&mut self, now: Instant) -> bool {
         let state = matches!(
             self.state,
             State::Established | State::ShutdownPending | State::ShutdownReceived
         );
-        state
+        let ready = state
             && ((self.outstanding.has_lost() && self.congestion_allows())
-                || (!self.queue.is_empty() && (self.congestion_allows() || !self.window_limited)))
+                || (!self.queue.is_empty() && (self.congestion_allows() || !self.window_limited)));
+        ready && self.pace_allows(now)
+    }
+
+    fn pace_allows(&mut self, now: Instant) -> bool {
+        if self.fast_retransmit || self.outstanding.in_flight() == 0 {
+            return true;
+        }
+        match self.pacer.check(now) {
+            Ok(()) => true,
+            Err(at) => {
+                self.pace_limited = true;
+                self.timers.set(Timer::Pace, at);
+                false
+            }
+        }
     }
 
     fn congestion_allows(&self) -> bool {
@@ -102,16 +131,21 @@ impl Association {
         }
         if self.tracks_peer_data() {
             let urgency = self.tracker.urgency();
-            if urgency == AckUrgency::Now || (urgency == AckUrgency::Delayed && self.may_send_data()) {
+            if urgency == AckUrgency::Now || (urgency == AckUrgency::Delayed && self.may_send_data(now)) {
                 self.write_sack(out, left(out));
             }
         }
-        if self.forward_due && left(out) >= 12 {
+        if self.forward_due && left(out) >= 16 {
             self.forward_due = false;
-            let max_streams = left(out).saturating_sub(8) / 4;
-            if self.outstanding.wants_forward() && max_streams > 0 {
-                let (tsn, skipped) = self.outstanding.forward(max_streams);
-                write_forward_tsn(out, tsn, skipped.into_iter());
+            let room = left(out).saturating_sub(8);
+            if self.outstanding.wants_forward() {
+                if self.outstanding.is_interleaved() {
+                    let (tsn, skipped) = self.outstanding.forward_interleaved(room / 8);
+                    write_i_forward_tsn(out, tsn, skipped.into_iter());
+                } else {
+                    let (tsn, skipped) = self.outstanding.forward(room / 4);
+                    write_forward_tsn(out, tsn, skipped.into_iter());
+                }
                 self.forward_told = self.outstanding.advanced();
                 self.forward_sent = Some(now);
                 self.start_t3(now);
@@ -176,14 +210,20 @@ impl Association {
     }
 
     fn write_data(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) {
-        let full = room - HEADER_LEN - Data::HEADER_LEN;
+        let header = self.outstanding.header_len();
+        let full = room - HEADER_LEN - header;
         if self.outstanding.has_lost() {
             let queue = &mut self.queue;
-            self.outstanding.drop_spent(now, || {
-                queue.abandon_begun();
+            self.outstanding.drop_spent(now, |key| {
+                queue.abandon_begun(key);
             });
             self.schedule_forward(now);
         }
+        if !self.pace_allows(now) {
+            return;
+        }
+        self.pace_limited = false;
+        let before = out.body().len();
         let mut wrote = false;
         loop {
             if !self.congestion_allows() {
@@ -191,15 +231,15 @@ impl Association {
                 break;
             }
             let used = out.body().len();
-            let payload_room = room.saturating_sub(used + Data::HEADER_LEN);
+            let payload_room = room.saturating_sub(used + header);
             if let Some(len) = self.outstanding.next_lost_len() {
                 // A chunk from before the packets became smaller goes alone, if the path can carry it at all.
-                let oversized = used == HEADER_LEN && Data::wire_len(len) <= out.remaining();
+                let oversized = used == HEADER_LEN && self.outstanding.wire_len(len) <= out.remaining();
                 if len > payload_room && !oversized {
                     break;
                 }
                 if !wrote {
-                    self.outstanding.begin_packet();
+                    self.outstanding.begin_packet(now);
                 }
                 let first = self.outstanding.retransmit(now, out);
                 if first && self.state != State::CookieEchoed {
@@ -213,6 +253,7 @@ impl Association {
             }
             if self.queue.is_empty() || self.outstanding.len() >= MAX_OUTSTANDING {
                 self.window_limited = false;
+                self.outstanding.app_limited();
                 break;
             }
             // A closed window is probed with one chunk at a time (RFC 9260 §6.1 A).
@@ -233,12 +274,12 @@ impl Association {
                 chunk.expires = None;
             }
             // RFC 7053: the last chunk before a pause asks for its acknowledgement, instead of waiting for a delayed one.
-            let in_flight = self.outstanding.in_flight() + Data::wire_len(len);
+            let in_flight = self.outstanding.in_flight() + self.outstanding.wire_len(len);
             if self.queue.is_empty() || in_flight >= self.congestion.window() {
                 chunk.flags |= Data::IMMEDIATE;
             }
             if !wrote {
-                self.outstanding.begin_packet();
+                self.outstanding.begin_packet(now);
             }
             self.outstanding.send(now, chunk, out);
             self.peer_window = self.peer_window.saturating_sub(len);
@@ -246,10 +287,12 @@ impl Association {
             self.stats.chunks_sent += 1;
         }
         if wrote {
+            self.pacer.sent(out.body().len() - before);
             self.fast_retransmit = false;
             self.last_data_sent = Some(now);
             if self.state != State::CookieEchoed {
                 self.start_t3(now);
+                self.schedule_probe(now);
             }
         }
     }

@@ -71,7 +71,7 @@ impl Association {
         self.send_shutdown_ack = false;
         self.heartbeat_due = false;
         self.queue = Default::default();
-        self.outstanding = crate::tx::Outstanding::new(self.local_tsn);
+        self.outstanding = crate::tx::Outstanding::new(self.epoch, self.local_tsn);
         self.events.push_back(event);
     }
 

@@ -7,6 +7,8 @@
 
 mod data;
 mod forward_tsn;
+mod i_data;
+mod i_forward_tsn;
 mod init;
 mod parameter;
 mod re_config;
@@ -16,8 +18,10 @@ mod tests;
 
 use antiphon_sansio::{Reader, Serial32, TransmitBuf};
 
-pub use data::{Data, InterleavedData};
+pub use data::Data;
 pub use forward_tsn::{ForwardTsn, SkippedStream, write_forward_tsn};
+pub use i_data::InterleavedData;
+pub use i_forward_tsn::{InterleavedForwardTsn, SkippedMessage, write_i_forward_tsn};
 pub use init::{Capabilities, Init};
 pub use parameter::{Parameter, Parameters, kind as parameter_kind, put_parameter};
 pub use re_config::{ReConfig, Reset, ResetResult, StreamIds};
@@ -145,6 +149,8 @@ pub enum Chunk<'a> {
     ReConfig(ReConfig<'a>),
     /// Skips given-up messages (RFC 3758 §3.2).
     ForwardTsn(ForwardTsn<'a>),
+    /// Skips given-up messages that may be interleaved (RFC 8260 §2.3.1).
+    InterleavedForwardTsn(InterleavedForwardTsn<'a>),
     /// Filler (RFC 4820).
     Pad(&'a [u8]),
     /// Any other chunk. What to do with it is in the two high bits of the type (RFC 9260 §3.2).
@@ -194,6 +200,7 @@ impl<'a> Chunk<'a> {
             },
             kind::RE_CONFIG => Self::ReConfig(ReConfig::new(value)),
             kind::FORWARD_TSN => Self::ForwardTsn(ForwardTsn::parse(value)?),
+            kind::I_FORWARD_TSN => Self::InterleavedForwardTsn(InterleavedForwardTsn::parse(value)?),
             kind::PAD => Self::Pad(value),
             _ => Self::Unknown { kind, flags, value },
         })
@@ -222,6 +229,7 @@ impl<'a> Chunk<'a> {
             }
             Self::ReConfig(re_config) => put_chunk(out, kind::RE_CONFIG, 0, &[re_config.as_bytes()]),
             Self::ForwardTsn(forward) => forward.write(out),
+            Self::InterleavedForwardTsn(forward) => forward.write(out),
             Self::Pad(value) => put_chunk(out, kind::PAD, 0, &[value]),
             Self::Unknown { kind, flags, value } => put_chunk(out, *kind, *flags, &[value]),
         }

@@ -1,7 +1,10 @@
 //! The receiving half: which TSNs have arrived, and messages put together from their fragments.
 
 mod data_tracker;
+mod partial;
 mod reassembly;
+mod window;
 
 pub(crate) use data_tracker::{AckUrgency, Arrival, DataTracker};
 pub(crate) use reassembly::{Fragment, Reassembly};
+pub(crate) use window::ReceiveWindow;

@@ -1,37 +1,101 @@
 use std::collections::{BTreeMap, VecDeque};
 
-use antiphon_sansio::Serial16;
+use antiphon_sansio::{Serial16, Serial32};
 use bytes::{Bytes, BytesMut};
 
+use super::partial::Partial;
 use crate::Message;
-use crate::chunk::{Data, SkippedStream};
+use crate::chunk::{Data, InterleavedData, SkippedMessage, SkippedStream};
 
 /// What a message or a fragment out of order costs against the receive window besides its bytes: our bookkeeping. Without it
 /// a peer could fill memory with messages of one byte.
 pub(crate) const OVERHEAD: usize = 64;
 /// Payloads below this are copied out, so that they do not pin the packet (or the whole batch) that they came in.
 const COPY_BELOW: usize = 256;
+/// Unfinished messages that get a buffer of the size that the last one had.
+pub(super) const MAX_RESERVED: usize = 4;
 
-/// A DATA chunk on its way in: the extended TSN and the packet that the payload is cut from.
+/// A DATA or I-DATA chunk on its way in, and the packet that the payload is cut from.
 pub(crate) struct Fragment<'a> {
+    pub(crate) wire_tsn: Serial32,
+    /// Extended; filled in by the tracker's owner.
     pub(crate) tsn: u64,
-    pub(crate) data: Data<'a>,
-    pub(crate) packet: &'a Bytes,
+    pub(crate) flags: u8,
+    pub(crate) stream: u16,
+    pub(crate) number: Number,
+    /// Of I-DATA known with the first fragment only.
+    pub(crate) ppid: u32,
+    /// Of I-DATA: the fragment's place in its message.
+    pub(crate) fsn: u32,
+    pub(crate) payload: &'a [u8],
+    packet: &'a Bytes,
 }
 
-impl Fragment<'_> {
+/// A message's place in its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Number {
+    /// DATA's stream sequence number.
+    Ssn(Serial16),
+    /// I-DATA's message identifier.
+    Mid(Serial32),
+}
+
+impl Number {
+    /// How far it is ahead of the extended number `next`.
     #[inline]
-    fn bytes(&self) -> Bytes {
-        if self.data.payload.len() < COPY_BELOW {
-            Bytes::copy_from_slice(self.data.payload)
-        } else {
-            self.packet.slice_ref(self.data.payload)
+    fn distance_from(self, next: u64) -> i64 {
+        match self {
+            Self::Ssn(ssn) => i64::from(ssn.distance_from(Serial16::new(next as u16))),
+            Self::Mid(mid) => i64::from(mid.distance_from(Serial32::new(next as u32))),
+        }
+    }
+}
+
+impl<'a> Fragment<'a> {
+    #[inline]
+    pub(crate) fn of_data(data: &Data<'a>, packet: &'a Bytes) -> Self {
+        Self {
+            wire_tsn: data.tsn,
+            tsn: 0,
+            flags: data.flags,
+            stream: data.stream,
+            number: Number::Ssn(data.ssn),
+            ppid: data.ppid,
+            fsn: 0,
+            payload: data.payload,
+            packet,
         }
     }
 
     #[inline]
-    fn has(&self, flag: u8) -> bool {
-        self.data.flags & flag != 0
+    pub(crate) fn of_interleaved(data: &InterleavedData<'a>, packet: &'a Bytes) -> Self {
+        // The first fragment carries the PPID where the others carry their number, which for it is 0.
+        let first = data.flags & Data::BEGIN != 0;
+        Self {
+            wire_tsn: data.tsn,
+            tsn: 0,
+            flags: data.flags,
+            stream: data.stream,
+            number: Number::Mid(data.message_id),
+            ppid: if first { data.ppid_or_fsn } else { 0 },
+            fsn: if first { 0 } else { data.ppid_or_fsn },
+            payload: data.payload,
+            packet,
+        }
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> Bytes {
+        if self.payload.len() < COPY_BELOW {
+            Bytes::copy_from_slice(self.payload)
+        } else {
+            self.packet.slice_ref(self.payload)
+        }
+    }
+
+    #[inline]
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags & flag != 0
     }
 }
 
@@ -47,7 +111,7 @@ struct Run {
     begin: bool,
     end: bool,
     stream: u16,
-    ssn: Serial16,
+    number: Number,
     ppid: u32,
     unordered: bool,
     bytes: usize,
@@ -64,11 +128,10 @@ enum Content {
 
 impl Run {
     fn new(fragment: &Fragment<'_>, expected_len: usize) -> Self {
-        let data = &fragment.data;
         let begin = fragment.has(Data::BEGIN);
         let content = if begin {
-            let mut assembled = BytesMut::with_capacity(expected_len.max(data.payload.len()));
-            assembled.extend_from_slice(data.payload);
+            let mut assembled = BytesMut::with_capacity(expected_len.max(fragment.payload.len()));
+            assembled.extend_from_slice(fragment.payload);
             Content::Assembled(assembled)
         } else {
             Content::Pieces(VecDeque::from([fragment.bytes()]))
@@ -77,20 +140,18 @@ impl Run {
             next: fragment.tsn + 1,
             begin,
             end: fragment.has(Data::END),
-            stream: data.stream,
-            ssn: data.ssn,
-            ppid: data.ppid,
+            stream: fragment.stream,
+            number: fragment.number,
+            ppid: fragment.ppid,
             unordered: fragment.has(Data::UNORDERED),
-            bytes: data.payload.len(),
+            bytes: fragment.payload.len(),
             content,
         }
     }
 
     fn is_kin(&self, fragment: &Fragment<'_>) -> bool {
         let unordered = fragment.has(Data::UNORDERED);
-        self.stream == fragment.data.stream
-            && self.unordered == unordered
-            && (unordered || self.ssn == fragment.data.ssn)
+        self.stream == fragment.stream && self.unordered == unordered && (unordered || self.number == fragment.number)
     }
 
     fn cost(&self) -> usize {
@@ -103,10 +164,10 @@ impl Run {
 
     fn push(&mut self, fragment: &Fragment<'_>) {
         match &mut self.content {
-            Content::Assembled(assembled) => assembled.extend_from_slice(fragment.data.payload),
+            Content::Assembled(assembled) => assembled.extend_from_slice(fragment.payload),
             Content::Pieces(pieces) => pieces.push_back(fragment.bytes()),
         }
-        self.bytes += fragment.data.payload.len();
+        self.bytes += fragment.payload.len();
         self.next = fragment.tsn + 1;
         self.end |= fragment.has(Data::END);
     }
@@ -150,17 +211,21 @@ pub(crate) struct Reassembly {
     streams: BTreeMap<u16, Stream>,
     /// Incomplete messages by the TSN of their first fragment that is here.
     runs: BTreeMap<u64, Run>,
-    max_message: usize,
+    pub(super) max_message: usize,
     /// Everything that counts against the receive window.
-    held: usize,
+    pub(super) held: usize,
     /// Whole messages that wait for earlier ones, in all streams.
     waiting: usize,
+    /// The part of `held` that cannot be read yet.
+    pub(super) unfinished: usize,
+    /// Unfinished messages of I-DATA: by stream, whether unordered, and message identifier.
+    pub(super) partials: BTreeMap<(u16, bool, u32), Partial>,
     /// The last fragmented message's size: the next one's buffer is made for it.
-    expected_len: usize,
+    pub(super) expected_len: usize,
     /// Streams that gained messages and are not announced yet.
     newly_readable: VecDeque<u16>,
     bytes_received: u64,
-    dropped: u64,
+    pub(super) dropped: u64,
 }
 
 impl Reassembly {
@@ -171,6 +236,8 @@ impl Reassembly {
             max_message,
             held: 0,
             waiting: 0,
+            unfinished: 0,
+            partials: BTreeMap::new(),
             expected_len: 0,
             newly_readable: VecDeque::new(),
             bytes_received: 0,
@@ -195,38 +262,56 @@ impl Reassembly {
 
     /// Whether something is held that cannot be read yet.
     pub(crate) fn has_incomplete(&self) -> bool {
-        !self.runs.is_empty() || self.waiting > 0
+        !self.runs.is_empty() || self.waiting > 0 || !self.partials.is_empty()
+    }
+
+    /// Messages that have begun and are not complete; of DATA counted as one.
+    pub(crate) fn incomplete(&self) -> usize {
+        self.partials.len() + usize::from(!self.runs.is_empty() || self.waiting > 0)
+    }
+
+    /// What cannot be read yet holds this much.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished
     }
 
     /// Takes a new TSN's chunk.
     pub(crate) fn insert(&mut self, fragment: &Fragment<'_>) -> Result<(), TooLarge> {
         if fragment.has(Data::BEGIN) && fragment.has(Data::END) {
-            if fragment.data.payload.len() > self.max_message {
+            if fragment.payload.len() > self.max_message {
                 return Err(TooLarge);
             }
             let message = Message {
-                stream: fragment.data.stream,
-                ppid: fragment.data.ppid,
+                stream: fragment.stream,
+                ppid: fragment.ppid,
                 data: fragment.bytes(),
                 unordered: fragment.has(Data::UNORDERED),
             };
             self.held += message.data.len() + OVERHEAD;
-            self.deliver(message, fragment.data.ssn);
+            self.deliver(message, fragment.number);
             return Ok(());
+        }
+        if let Number::Mid(id) = fragment.number {
+            return self.insert_partial(fragment, id);
         }
         let (tsn, begin, end) = (fragment.tsn, fragment.has(Data::BEGIN), fragment.has(Data::END));
         let left = self.runs.range_mut(..tsn).next_back();
         let left = left.filter(|(_, run)| run.next == tsn && !run.end && !begin && run.is_kin(fragment));
         let first = match left {
             Some((first, run)) => {
-                self.held -= run.cost();
+                let before = run.cost();
                 run.push(fragment);
-                self.held += run.cost();
+                let added = run.cost() - before;
+                self.held += added;
+                self.unfinished += added;
                 *first
             }
             None => {
-                let run = Run::new(fragment, if begin { self.expected_len } else { 0 });
+                // Many messages that have begun at once shall not each reserve what one will need.
+                let expected = if begin && self.runs.len() < MAX_RESERVED { self.expected_len } else { 0 };
+                let run = Run::new(fragment, expected);
                 self.held += run.cost();
+                self.unfinished += run.cost();
                 self.runs.insert(tsn, run);
                 tsn
             }
@@ -235,9 +320,10 @@ impl Reassembly {
         if self.runs.get(&(tsn + 1)).is_some_and(joins) {
             let right = self.runs.remove(&(tsn + 1)).expect("just seen");
             let left = self.runs.get_mut(&first).expect("just made");
-            self.held -= left.cost() + right.cost();
+            let before = left.cost() + right.cost();
             left.join(right);
-            self.held += left.cost();
+            self.held = self.held - before + left.cost();
+            self.unfinished = self.unfinished - before + left.cost();
         }
         let run = &self.runs[&first];
         if run.bytes > self.max_message {
@@ -246,6 +332,7 @@ impl Reassembly {
         if run.begin && run.end {
             let run = self.runs.remove(&first).expect("just seen");
             self.held = self.held - run.cost() + run.bytes + OVERHEAD;
+            self.unfinished -= run.cost();
             self.expected_len = run.bytes;
             let Content::Assembled(assembled) = run.content else {
                 unreachable!("a run with a beginning is assembled");
@@ -256,7 +343,7 @@ impl Reassembly {
                 data: assembled.freeze(),
                 unordered: run.unordered,
             };
-            self.deliver(message, run.ssn);
+            self.deliver(message, run.number);
         }
         Ok(())
     }
@@ -270,25 +357,33 @@ impl Reassembly {
             if hopeful {
                 return;
             }
-            self.held -= entry.remove().cost();
+            let cost = entry.remove().cost();
+            self.held -= cost;
+            self.unfinished -= cost;
             self.dropped += 1;
         }
     }
 
-    fn deliver(&mut self, message: Message, ssn: Serial16) {
+    pub(super) fn deliver(&mut self, message: Message, number: Number) {
         let id = message.stream;
         let stream = self.streams.entry(id).or_default();
         if message.unordered {
             self.bytes_received += message.data.len() as u64;
             stream.ready.push_back(message);
         } else {
-            let distance = ssn.distance_from(Serial16::new(stream.next_ssn as u16));
+            let distance = number.distance_from(stream.next_ssn);
             if distance > 0 {
-                let extended = stream.next_ssn + u64::from(distance as u16);
+                let extended = stream.next_ssn + distance as u64;
+                let cost = message.data.len() + OVERHEAD;
                 match stream.waiting.insert(extended, message) {
-                    None => self.waiting += 1,
+                    None => {
+                        self.waiting += 1;
+                        self.unfinished += cost;
+                    }
                     Some(same) => {
-                        self.held -= same.data.len() + OVERHEAD;
+                        let old = same.data.len() + OVERHEAD;
+                        self.unfinished = self.unfinished + cost - old;
+                        self.held -= old;
                         self.dropped += 1;
                     }
                 }
@@ -302,7 +397,7 @@ impl Reassembly {
             self.bytes_received += message.data.len() as u64;
             stream.ready.push_back(message);
             stream.next_ssn += 1;
-            stream.release_waiting(&mut self.waiting, &mut self.bytes_received);
+            stream.release_waiting(&mut self.waiting, &mut self.unfinished, &mut self.bytes_received);
         }
         self.announce(id);
     }
@@ -344,36 +439,61 @@ impl Reassembly {
         while let Some(entry) = self.runs.first_entry()
             && *entry.key() <= cumulative
         {
-            self.held -= entry.remove().cost();
+            let cost = entry.remove().cost();
+            self.held -= cost;
+            self.unfinished -= cost;
         }
-        for SkippedStream { stream: id, ssn } in skipped {
-            let stream = self.streams.entry(id).or_default();
-            let distance = ssn.distance_from(Serial16::new(stream.next_ssn as u16));
-            if distance < 0 {
-                continue;
-            }
-            let next = stream.next_ssn + u64::from(distance as u16) + 1;
-            // What has arrived whole below the skipped number is still good.
-            while let Some(entry) = stream.waiting.first_entry()
-                && *entry.key() < next
-            {
-                let message = entry.remove();
-                self.waiting -= 1;
-                self.bytes_received += message.data.len() as u64;
-                stream.ready.push_back(message);
-            }
-            stream.next_ssn = next;
-            stream.release_waiting(&mut self.waiting, &mut self.bytes_received);
-            self.announce(id);
+        for SkippedStream { stream, ssn } in skipped {
+            self.skip(stream, Number::Ssn(ssn));
         }
+    }
+
+    /// The peer has given up messages that were interleaved (RFC 8260 §2.3.1).
+    pub(crate) fn forward_interleaved(&mut self, skipped: impl Iterator<Item = SkippedMessage>) {
+        for SkippedMessage {
+            stream,
+            unordered,
+            message_id,
+        } in skipped
+        {
+            self.drop_partials(stream, Some((unordered, message_id)));
+            if !unordered {
+                self.skip(stream, Number::Mid(message_id));
+            }
+        }
+    }
+
+    /// Everything of the stream up to this number is given up.
+    fn skip(&mut self, id: u16, number: Number) {
+        let stream = self.streams.entry(id).or_default();
+        let distance = number.distance_from(stream.next_ssn);
+        if distance < 0 {
+            return;
+        }
+        let next = stream.next_ssn + distance as u64 + 1;
+        // What has arrived whole below the skipped number is still good.
+        while let Some(entry) = stream.waiting.first_entry()
+            && *entry.key() < next
+        {
+            let message = entry.remove();
+            self.waiting -= 1;
+            self.unfinished -= message.data.len() + OVERHEAD;
+            self.bytes_received += message.data.len() as u64;
+            stream.ready.push_back(message);
+        }
+        stream.next_ssn = next;
+        stream.release_waiting(&mut self.waiting, &mut self.unfinished, &mut self.bytes_received);
+        self.announce(id);
     }
 
     /// The peer starts the stream's numbers anew (RFC 6525 §5.2.2).
     pub(crate) fn reset(&mut self, id: u16) {
+        self.drop_partials(id, None);
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.next_ssn = 0;
             for (_, message) in std::mem::take(&mut stream.waiting) {
                 self.waiting -= 1;
+                self.unfinished -= message.data.len() + OVERHEAD;
                 self.held -= message.data.len() + OVERHEAD;
                 self.dropped += 1;
             }
@@ -389,12 +509,13 @@ impl Reassembly {
 
 impl Stream {
     /// Hands out what has become next.
-    fn release_waiting(&mut self, waiting: &mut usize, bytes_received: &mut u64) {
+    fn release_waiting(&mut self, waiting: &mut usize, unfinished: &mut usize, bytes_received: &mut u64) {
         while let Some(entry) = self.waiting.first_entry()
             && *entry.key() == self.next_ssn
         {
             let message = entry.remove();
             *waiting -= 1;
+            *unfinished -= message.data.len() + OVERHEAD;
             *bytes_received += message.data.len() as u64;
             self.ready.push_back(message);
             self.next_ssn += 1;

@@ -1,12 +1,18 @@
 //! The sending half: what waits, what is on its way, and how much may be.
 
 pub(crate) mod congestion;
+mod delivery;
 mod outstanding;
+mod pacer;
+mod rack;
 mod rto;
+mod schedule;
 mod send_queue;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use outstanding::Outstanding;
+pub(crate) use outstanding::{Outstanding, PathTime};
+pub(crate) use pacer::Pacer;
 pub(crate) use rto::Rto;
+pub use schedule::Scheduler;
 pub(crate) use send_queue::{Queued, SendQueue};

@@ -4,24 +4,52 @@ use std::time::{Duration, Instant};
 use antiphon_sansio::{Serial16, Serial32};
 use bytes::Bytes;
 
-use crate::chunk::{Data, Put, Sack, SkippedStream};
+use super::congestion::RateSample;
+use super::delivery::{Delivery, Snapshot};
+use super::rack::{Rack, Verdict};
+use crate::chunk::{Data, InterleavedData, Put, Sack, SkippedMessage, SkippedStream, padded};
 
-/// A chunk counts as lost when a packet sent this many packets after it has arrived: the three reports of
-/// RFC 9260 §7.2.4, counted in order of transmission so that they find lost retransmissions as well.
-const REORDERING: u64 = 3;
-/// A path that reorders by more gets more patience, up to here.
-const MAX_REORDERING: u64 = 32;
+/// Which message a chunk belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MessageKey {
+    pub(crate) stream: u16,
+    pub(crate) unordered: bool,
+    /// Counts the messages of the stream and kind.
+    pub(crate) id: u32,
+}
 
 /// A chunk before its first transmission.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Outgoing {
     pub(crate) payload: Bytes,
     pub(crate) stream: u16,
+    /// The stream sequence number; of an unordered message zero.
     pub(crate) ssn: Serial16,
+    /// The message's number, the MID if messages are interleaved (RFC 8260 §2.1).
+    pub(crate) message_id: u32,
+    /// The fragment's number in its message.
+    pub(crate) fsn: u32,
     pub(crate) ppid: u32,
     pub(crate) flags: u8,
     pub(crate) max_retransmits: Option<u16>,
     pub(crate) expires: Option<Instant>,
+}
+
+impl Outgoing {
+    fn key(&self) -> MessageKey {
+        MessageKey {
+            stream: self.stream,
+            unordered: self.flags & Data::UNORDERED != 0,
+            id: self.message_id,
+        }
+    }
+}
+
+/// What the sender knows of the path's time.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct PathTime {
+    pub(crate) min_rtt: Option<Duration>,
+    pub(crate) srtt: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +74,6 @@ struct Sent {
 }
 
 impl Sent {
-    fn wire_len(&self) -> usize {
-        Data::wire_len(self.chunk.payload.len())
-    }
-
     fn spent(&self, now: Instant) -> bool {
         let tries = self
             .chunk
@@ -70,6 +94,11 @@ pub(crate) struct Acked {
     pub(crate) rtt: Option<Duration>,
     /// A loss was found.
     pub(crate) lost: bool,
+    /// The last recovery was for nothing.
+    pub(crate) spurious: bool,
+    /// A round trip is over.
+    pub(crate) round_start: bool,
+    pub(crate) sample: Option<RateSample>,
     /// Blocks that cannot be true.
     pub(crate) invalid_blocks: bool,
 }
@@ -90,14 +119,22 @@ pub(crate) struct Outstanding {
     lost: BTreeSet<u64>,
     /// What gap blocks have reported, first to last, above the cumulative TSN.
     acked: BTreeMap<u64, u64>,
+    /// I-DATA takes the place of DATA (RFC 8260 §2.2.1).
+    interleaved: bool,
     /// Bytes in flight as on the wire, and of user data alone.
     flight_wire: usize,
     flight_payload: usize,
+    /// The number of the newest packet, and what was known when the last ones left, up to it.
     next_packet: u64,
-    newest_acked_packet: Option<u64>,
-    /// How many later packets must have arrived before a chunk counts as lost: learned from chunks that came late, or twice
-    /// because we were too quick, and forgotten when T3-rtx runs out.
-    reordering: u64,
+    packets: VecDeque<Snapshot>,
+    rack: Rack,
+    delivery: Delivery,
+    /// When the earliest chunk that waits for its verdict is lost, unless it arrives.
+    verdict_due: Option<Instant>,
+    /// The chunk that was sent again as a tail loss probe.
+    probe: Option<u64>,
+    /// Bytes found lost and not yet told to the congestion controller.
+    lost_bytes: usize,
     /// Advanced.Peer.Ack.Point (RFC 3758 §3.5).
     advanced: u64,
     messages_abandoned: u64,
@@ -105,7 +142,7 @@ pub(crate) struct Outstanding {
 }
 
 impl Outstanding {
-    pub(crate) fn new(initial_tsn: Serial32) -> Self {
+    pub(crate) fn new(now: Instant, initial_tsn: Serial32) -> Self {
         let first = (1 << 32) + u64::from(initial_tsn.get());
         Self {
             chunks: VecDeque::new(),
@@ -113,15 +150,49 @@ impl Outstanding {
             transmissions: VecDeque::new(),
             lost: BTreeSet::new(),
             acked: BTreeMap::new(),
+            interleaved: false,
             flight_wire: 0,
             flight_payload: 0,
             next_packet: 0,
-            newest_acked_packet: None,
-            reordering: REORDERING,
+            packets: VecDeque::new(),
+            rack: Rack::default(),
+            delivery: Delivery::new(now),
+            verdict_due: None,
+            probe: None,
+            lost_bytes: 0,
             advanced: first - 1,
             messages_abandoned: 0,
             retransmissions: 0,
         }
+    }
+
+    /// Whether chunks are I-DATA.
+    pub(crate) fn is_interleaved(&self) -> bool {
+        self.interleaved
+    }
+
+    /// From now on chunks are I-DATA, or not. Says whether that could still be changed: nothing may be outstanding.
+    pub(crate) fn set_interleaved(&mut self, interleaved: bool) -> bool {
+        if self.chunks.is_empty() {
+            self.interleaved = interleaved;
+        }
+        self.interleaved == interleaved
+    }
+
+    /// Bytes of a chunk before its payload.
+    #[inline]
+    pub(crate) fn header_len(&self) -> usize {
+        if self.interleaved {
+            InterleavedData::HEADER_LEN
+        } else {
+            Data::HEADER_LEN
+        }
+    }
+
+    /// Bytes of a chunk with `payload` bytes of user data, padding included.
+    #[inline]
+    pub(crate) fn wire_len(&self, payload: usize) -> usize {
+        padded(self.header_len() + payload)
     }
 
     #[inline]
@@ -168,25 +239,48 @@ impl Outstanding {
 
     /// All chunks written from now on belong to the next packet.
     #[inline]
-    pub(crate) fn begin_packet(&mut self) {
+    pub(crate) fn begin_packet(&mut self, now: Instant) {
         self.next_packet += 1;
+        let snapshot = self.delivery.snapshot(now, self.flight_wire);
+        self.packets.push_back(snapshot);
+    }
+
+    #[inline]
+    fn snapshot(&self, packet: u64) -> Option<&Snapshot> {
+        let back = usize::try_from(self.next_packet - packet).ok()?;
+        self.packets.get(self.packets.len().checked_sub(back + 1)?)
+    }
+
+    /// Nothing waits and the window has room.
+    #[inline]
+    pub(crate) fn app_limited(&mut self) {
+        self.delivery.app_limited(self.flight_wire);
+    }
+
+    /// When [`Self::look_for_losses`] has something to find, if nothing arrives.
+    pub(crate) fn verdict_due(&self) -> Option<Instant> {
+        self.verdict_due
+    }
+
+    /// Bytes found lost since the last call.
+    pub(crate) fn take_lost_bytes(&mut self) -> usize {
+        std::mem::take(&mut self.lost_bytes)
     }
 
     /// Gives a new chunk its TSN and writes it.
     #[inline]
     pub(crate) fn send(&mut self, now: Instant, chunk: Outgoing, out: &mut impl Put) {
         let tsn = self.next_tsn();
-        write(&chunk, tsn, out);
-        let sent = Sent {
+        write(&chunk, self.interleaved, tsn, out);
+        self.flight_wire += self.wire_len(chunk.payload.len());
+        self.flight_payload += chunk.payload.len();
+        self.chunks.push_back(Sent {
             chunk,
             state: State::InFlight,
             transmissions: 1,
             packet: self.next_packet,
             sent_at: now,
-        };
-        self.flight_wire += sent.wire_len();
-        self.flight_payload += sent.chunk.payload.len();
-        self.chunks.push_back(sent);
+        });
         self.transmissions.push_back((self.next_packet, tsn));
     }
 
@@ -204,33 +298,54 @@ impl Outstanding {
         let sent = &mut self.chunks[(tsn - self.first) as usize];
         // The peer shall not wait with its answer (RFC 7053).
         sent.chunk.flags |= Data::IMMEDIATE;
-        write(&sent.chunk, tsn, out);
+        write(&sent.chunk, self.interleaved, tsn, out);
         sent.state = State::InFlight;
         sent.transmissions += 1;
         sent.packet = self.next_packet;
         sent.sent_at = now;
-        self.flight_wire += sent.wire_len();
-        self.flight_payload += sent.chunk.payload.len();
+        let payload = sent.chunk.payload.len();
+        self.flight_wire += self.wire_len(payload);
+        self.flight_payload += payload;
         self.transmissions.push_back((self.next_packet, tsn));
         self.retransmissions += 1;
+        self.rack.retransmitted(tsn);
         tsn == self.first
     }
 
     fn leave_flight(&mut self, index: usize) {
         let sent = &self.chunks[index];
         debug_assert_eq!(sent.state, State::InFlight);
-        self.flight_wire -= sent.wire_len();
-        self.flight_payload -= sent.chunk.payload.len();
+        let payload = sent.chunk.payload.len();
+        self.flight_wire -= self.wire_len(payload);
+        self.flight_payload -= payload;
     }
 
-    /// Takes an acknowledgement. Old ones change nothing. `abandon_tail` is called when a message is given up whose rest is
-    /// still in the send queue.
+    /// A tail loss probe (RFC 8985 §7): the newest chunk in flight shall be sent once more, although nothing says that it is
+    /// lost. Does nothing if that would give up a message of limited reliability.
+    pub(crate) fn probe_tail(&mut self, now: Instant) -> bool {
+        if !self.lost.is_empty() {
+            return false;
+        }
+        let newest = self.chunks.iter().rposition(|sent| sent.state == State::InFlight);
+        let Some(index) = newest.filter(|index| !self.chunks[*index].spent(now)) else {
+            return false;
+        };
+        self.leave_flight(index);
+        self.chunks[index].state = State::Lost;
+        let tsn = self.first + index as u64;
+        self.lost.insert(tsn);
+        self.probe = Some(tsn);
+        true
+    }
+
+    /// Takes an acknowledgement. Old ones change nothing. `abandon_tail` is called when a message is given up whose rest may
+    /// still be in the send queue.
     pub(crate) fn handle_sack(
         &mut self,
         now: Instant,
         sack: &Sack<'_>,
-        min_rtt: Option<Duration>,
-        mut abandon_tail: impl FnMut(),
+        time: PathTime,
+        mut abandon_tail: impl FnMut(MessageKey),
     ) -> Result<Acked, Nonsense> {
         let distance = sack
             .cumulative_tsn
@@ -251,29 +366,27 @@ impl Outstanding {
         };
         let mut newest = Newest {
             now,
-            min_rtt,
+            min_rtt: time.min_rtt,
             packet: None,
             sample: None,
-            known: self.newest_acked_packet,
-            late_by: 0,
+            known: self.rack.newest_packet(),
         };
         for _ in 0..distance {
-            let Some(sent) = self.chunks.front() else { break };
-            match sent.state {
-                State::InFlight => {
-                    acked.bytes += sent.wire_len();
-                    newest.see(sent);
-                    self.leave_flight(0);
-                }
-                State::Lost => {
-                    acked.bytes += sent.wire_len();
-                    newest.see(sent);
-                    self.lost.remove(&self.first);
-                }
-                State::Acked | State::Abandoned => {}
-            }
-            self.chunks.pop_front();
+            let Some(sent) = self.chunks.pop_front() else { break };
+            let tsn = self.first;
             self.first += 1;
+            if matches!(sent.state, State::InFlight | State::Lost) {
+                let wire = self.wire_len(sent.chunk.payload.len());
+                if sent.state == State::InFlight {
+                    self.flight_wire -= wire;
+                    self.flight_payload -= sent.chunk.payload.len();
+                } else {
+                    self.lost.remove(&tsn);
+                }
+                acked.bytes += wire;
+                newest.see(tsn, &sent, &mut self.rack);
+                acked.lost |= probe_repaired(&mut self.probe, tsn, &sent, sack, &newest);
+            }
         }
         while let Some(entry) = self.acked.first_entry()
             && *entry.key() <= cumulative
@@ -294,25 +407,32 @@ impl Outstanding {
                 break;
             }
             previous = last;
-            self.ack_block(first, last, &mut newest, &mut acked);
+            self.ack_block(first, last, sack, &mut newest, &mut acked);
+        }
+        if self.retransmissions > 0 {
+            for duplicate in sack.duplicate_tsns() {
+                let distance = duplicate.distance_from(Serial32::new(cumulative as u32));
+                let tsn = cumulative.wrapping_add_signed(i64::from(distance));
+                self.rack.duplicate(tsn, time.min_rtt.unwrap_or_default());
+            }
         }
 
-        let mut patience = self.reordering.max(newest.late_by + 1);
-        if self.retransmissions > 0 && sack.duplicate_tsns().next().is_some() {
-            patience += 1;
+        if let Some((packet, sent_at)) = newest.packet {
+            self.rack.arrived(packet, now.saturating_duration_since(sent_at));
         }
-        self.reordering = patience.min(MAX_REORDERING);
-        if let Some(packet) = newest.packet {
-            self.newest_acked_packet = self.newest_acked_packet.max(Some(packet));
+        self.delivery.acked(acked.bytes);
+        if let Some(snapshot) = newest.packet.and_then(|(packet, _)| self.snapshot(packet)).copied() {
+            (acked.sample, acked.round_start) = self.delivery.sample(now, &snapshot, time.min_rtt);
         }
         acked.rtt = newest.sample.map(|(_, rtt)| rtt);
-        acked.lost = self.find_losses(now, &mut abandon_tail);
+        acked.lost |= self.look_for_losses(now, time, &mut abandon_tail);
+        acked.spurious = self.rack.take_spurious();
         self.advance();
         Ok(acked)
     }
 
     /// Marks `first..=last` acknowledged. Costs what is new in it, not what it covers.
-    fn ack_block(&mut self, first: u64, last: u64, newest: &mut Newest, acked: &mut Acked) {
+    fn ack_block(&mut self, first: u64, last: u64, sack: &Sack<'_>, newest: &mut Newest, acked: &mut Acked) {
         let mut cursor = first;
         let (mut start, mut end) = (first, last);
         if let Some((known_first, known_last)) = self.acked.range(..=first).next_back()
@@ -328,7 +448,7 @@ impl Outstanding {
             let known = self.acked.range(cursor..=last).next().map(|(a, b)| (*a, *b));
             let stop = known.map_or(last + 1, |(known_first, _)| known_first);
             for tsn in cursor..stop {
-                self.ack_one(tsn, newest, acked);
+                self.ack_one(tsn, sack, newest, acked);
             }
             cursor = stop;
             if let Some((known_first, known_last)) = known {
@@ -343,59 +463,88 @@ impl Outstanding {
         self.acked.insert(start, end);
     }
 
-    fn ack_one(&mut self, tsn: u64, newest: &mut Newest, acked: &mut Acked) {
+    fn ack_one(&mut self, tsn: u64, sack: &Sack<'_>, newest: &mut Newest, acked: &mut Acked) {
         let index = (tsn - self.first) as usize;
-        let sent = &self.chunks[index];
-        match sent.state {
+        match self.chunks[index].state {
             State::InFlight => self.leave_flight(index),
             State::Lost => {
                 self.lost.remove(&tsn);
             }
             State::Acked | State::Abandoned => return,
         }
+        acked.bytes += self.wire_len(self.chunks[index].chunk.payload.len());
         let sent = &mut self.chunks[index];
-        newest.see(sent);
-        acked.bytes += sent.wire_len();
+        newest.see(tsn, sent, &mut self.rack);
+        acked.lost |= probe_repaired(&mut self.probe, tsn, sent, sack, newest);
         sent.state = State::Acked;
     }
 
-    fn find_losses(&mut self, now: Instant, abandon_tail: &mut impl FnMut()) -> bool {
-        let Some(newest) = self.newest_acked_packet else {
-            return false;
-        };
+    /// Finds what is lost by now (RFC 8985 §6.2).
+    pub(crate) fn look_for_losses(
+        &mut self,
+        now: Instant,
+        time: PathTime,
+        abandon_tail: &mut impl FnMut(MessageKey),
+    ) -> bool {
+        self.verdict_due = None;
+        let (min_rtt, srtt) = (time.min_rtt.unwrap_or_default(), time.srtt.unwrap_or_default());
         let mut found = false;
         while let Some((packet, tsn)) = self.transmissions.front().copied() {
-            let live = tsn >= self.first && {
+            if tsn >= self.first {
                 let sent = &self.chunks[(tsn - self.first) as usize];
-                sent.state == State::InFlight && sent.packet == packet
-            };
-            if live {
-                if packet + self.reordering > newest {
-                    break;
+                if sent.state == State::InFlight && sent.packet == packet {
+                    match self.rack.judge(now, packet, sent.sent_at, min_rtt, srtt) {
+                        Verdict::Fine => break,
+                        Verdict::Wait(until) => {
+                            self.verdict_due = Some(until);
+                            break;
+                        }
+                        Verdict::Lost => {
+                            found = true;
+                            self.lose(now, tsn, abandon_tail);
+                        }
+                    }
                 }
-                found = true;
-                self.lose(now, tsn, abandon_tail);
             }
             self.transmissions.pop_front();
+        }
+        let oldest = self.transmissions.front().map_or(self.next_packet + 1, |(packet, _)| *packet);
+        while (self.packets.len() as u64) > self.next_packet + 1 - oldest {
+            self.packets.pop_front();
         }
         found
     }
 
-    fn lose(&mut self, now: Instant, tsn: u64, abandon_tail: &mut impl FnMut()) {
+    fn lose(&mut self, now: Instant, tsn: u64, abandon_tail: &mut impl FnMut(MessageKey)) {
         let index = (tsn - self.first) as usize;
         self.leave_flight(index);
+        let bytes = self.wire_len(self.chunks[index].chunk.payload.len());
+        self.lost_bytes += bytes;
+        self.delivery.lost(bytes);
+        self.rack.found_lost();
         self.chunks[index].state = State::Lost;
         self.lost.insert(tsn);
-        if self.chunks[index].spent(now) && self.abandon(tsn) {
-            abandon_tail();
+        if self.chunks[index].spent(now)
+            && let Some(key) = self.abandon(tsn)
+        {
+            abandon_tail(key);
+        }
+    }
+
+    /// A recovery begins with what is found lost from now on, or was just found.
+    pub(crate) fn recovery_begins(&mut self, timed_out: bool) {
+        self.rack.recovery_begins(timed_out);
+        for _ in 0..self.lost.len() {
+            self.rack.found_lost();
         }
     }
 
     /// Everything in flight is lost: T3-rtx has run out (RFC 9260 §6.3.3). `reneged`: what gap blocks reported is not believed
     /// any longer either (RFC 9260 §6.2.1, the peer may have dropped it).
-    pub(crate) fn lose_all(&mut self, now: Instant, reneged: bool, mut abandon_tail: impl FnMut()) {
+    pub(crate) fn lose_all(&mut self, now: Instant, reneged: bool, mut abandon_tail: impl FnMut(MessageKey)) {
         self.transmissions.clear();
-        self.reordering = REORDERING;
+        self.verdict_due = None;
+        self.probe = None;
         if reneged {
             self.acked.clear();
         }
@@ -415,44 +564,74 @@ impl Outstanding {
         self.advance();
     }
 
+    /// The timeout was for nothing: what was not sent again meanwhile counts as in flight, as it was.
+    pub(crate) fn revive(&mut self) {
+        let mut revived = Vec::new();
+        for tsn in std::mem::take(&mut self.lost) {
+            let index = (tsn - self.first) as usize;
+            let sent = &mut self.chunks[index];
+            sent.state = State::InFlight;
+            let (payload, packet) = (sent.chunk.payload.len(), sent.packet);
+            self.flight_wire += self.wire_len(payload);
+            self.flight_payload += payload;
+            revived.push((packet, tsn));
+        }
+        revived.extend(self.transmissions.drain(..));
+        revived.sort_unstable();
+        self.transmissions = revived.into();
+    }
+
     /// Gives up messages whose time is over and that wait for retransmission.
-    pub(crate) fn drop_spent(&mut self, now: Instant, mut abandon_tail: impl FnMut()) {
+    pub(crate) fn drop_spent(&mut self, now: Instant, mut abandon_tail: impl FnMut(MessageKey)) {
         while let Some(tsn) = self.lost.first().copied() {
             if !self.chunks[(tsn - self.first) as usize].spent(now) {
                 break;
             }
-            if self.abandon(tsn) {
-                abandon_tail();
+            if let Some(key) = self.abandon(tsn) {
+                abandon_tail(key);
             }
         }
         self.advance();
     }
 
-    /// Gives up the whole message that `tsn` belongs to (RFC 3758 §3.5 A). Returns whether its rest is still in the send queue.
-    fn abandon(&mut self, tsn: u64) -> bool {
+    /// Gives up the whole message that `tsn` belongs to (RFC 3758 §3.5 A). Returns its key if its rest is still in the send
+    /// queue.
+    fn abandon(&mut self, tsn: u64) -> Option<MessageKey> {
         let mut index = (tsn - self.first) as usize;
-        while index > 0 && self.chunks[index].chunk.flags & Data::BEGIN == 0 {
-            index -= 1;
+        let key = self.chunks[index].chunk.key();
+        // Other messages' fragments may lie between, if messages are interleaved.
+        let mut begin = index;
+        while begin > 0 && self.chunks[index].chunk.flags & Data::BEGIN == 0 {
+            begin -= 1;
+            if self.chunks[begin].chunk.key() == key {
+                index = begin;
+            }
         }
         self.messages_abandoned += 1;
         loop {
             let Some(sent) = self.chunks.get(index) else {
                 // A TSN of its own stands for the rest, so that the peer can be told even if it has all that was sent.
-                let last = self.chunks.back().expect("the message has a chunk");
+                let known = self.chunks.iter().rfind(|sent| sent.chunk.key() == key);
+                let known = known.expect("the message has a chunk");
                 let placeholder = Outgoing {
                     payload: Bytes::new(),
-                    flags: last.chunk.flags & Data::UNORDERED | Data::END,
-                    ..last.chunk
+                    flags: known.chunk.flags & Data::UNORDERED | Data::END,
+                    ..known.chunk
                 };
+                let sent_at = known.sent_at;
                 self.chunks.push_back(Sent {
                     chunk: placeholder,
                     state: State::Abandoned,
                     transmissions: 0,
                     packet: 0,
-                    sent_at: last.sent_at,
+                    sent_at,
                 });
-                return true;
+                return Some(key);
             };
+            if sent.chunk.key() != key {
+                index += 1;
+                continue;
+            }
             match sent.state {
                 State::InFlight => self.leave_flight(index),
                 State::Lost => {
@@ -464,7 +643,7 @@ impl Outstanding {
             sent.state = State::Abandoned;
             sent.chunk.payload = Bytes::new();
             if sent.chunk.flags & Data::END != 0 {
-                return false;
+                return None;
             }
             index += 1;
         }
@@ -495,21 +674,46 @@ impl Outstanding {
 
     /// What FORWARD TSN says, naming at most `max_streams` streams.
     pub(crate) fn forward(&self, max_streams: usize) -> (Serial32, Vec<SkippedStream>) {
+        let (last, skipped) = self.skipped(max_streams, |chunk| {
+            (chunk.flags & Data::UNORDERED == 0).then_some(((chunk.stream, false), chunk.ssn))
+        });
+        let skipped = skipped.into_iter();
+        let skipped = skipped.map(|((stream, _), ssn)| SkippedStream { stream, ssn }).collect();
+        (last, skipped)
+    }
+
+    /// What I-FORWARD-TSN says (RFC 8260 §2.3.1), naming at most `max_streams` streams.
+    pub(crate) fn forward_interleaved(&self, max_streams: usize) -> (Serial32, Vec<SkippedMessage>) {
+        let (last, skipped) = self.skipped(max_streams, |chunk| {
+            let key = chunk.key();
+            Some(((key.stream, key.unordered), key.id))
+        });
+        let messages = skipped.into_iter().map(|((stream, unordered), id)| SkippedMessage {
+            stream,
+            unordered,
+            message_id: Serial32::new(id),
+        });
+        (last, messages.collect())
+    }
+
+    fn skipped<T>(
+        &self,
+        max_streams: usize,
+        name: impl Fn(&Outgoing) -> Option<((u16, bool), T)>,
+    ) -> (Serial32, BTreeMap<(u16, bool), T>) {
         let mut streams = BTreeMap::new();
         let mut last = self.cumulative_ack();
         for tsn in self.first..=self.advanced {
             let chunk = &self.chunks[(tsn - self.first) as usize].chunk;
-            if chunk.flags & Data::UNORDERED == 0 {
-                if streams.len() == max_streams && !streams.contains_key(&chunk.stream) {
+            if let Some((stream, number)) = name(chunk) {
+                if streams.len() == max_streams && !streams.contains_key(&stream) {
                     break;
                 }
-                streams.insert(chunk.stream, chunk.ssn);
+                streams.insert(stream, number);
             }
             last = tsn;
         }
-        let skipped = streams.into_iter();
-        let skipped = skipped.map(|(stream, ssn)| SkippedStream { stream, ssn }).collect();
-        (Serial32::new(last as u32), skipped)
+        (Serial32::new(last as u32), streams)
     }
 }
 
@@ -518,7 +722,8 @@ impl Outstanding {
     /// Counts everything anew and compares.
     pub(crate) fn check_books(&self) {
         let flying = || self.chunks.iter().filter(|sent| sent.state == State::InFlight);
-        assert_eq!(self.flight_wire, flying().map(Sent::wire_len).sum::<usize>());
+        let wire = |sent: &Sent| self.wire_len(sent.chunk.payload.len());
+        assert_eq!(self.flight_wire, flying().map(wire).sum::<usize>());
         assert_eq!(
             self.flight_payload,
             flying().map(|s| s.chunk.payload.len()).sum::<usize>()
@@ -549,42 +754,79 @@ impl Outstanding {
 struct Newest {
     now: Instant,
     min_rtt: Option<Duration>,
-    packet: Option<u64>,
+    packet: Option<(u64, Instant)>,
     sample: Option<(u64, Duration)>,
     /// The newest packet that was acknowledged before.
     known: Option<u64>,
-    /// By how many packets a chunk that was sent once came late.
-    late_by: u64,
 }
 
 impl Newest {
+    /// Whether what arrived must have been sent before the chunk's last transmission: the time is too short for that.
     #[inline]
-    fn see(&mut self, sent: &Sent) {
+    fn is_earlier(&self, sent: &Sent) -> bool {
+        let elapsed = self.now.saturating_duration_since(sent.sent_at);
+        sent.transmissions > 1 && self.min_rtt.is_some_and(|min| elapsed < min)
+    }
+
+    #[inline]
+    fn see(&mut self, tsn: u64, sent: &Sent, rack: &mut Rack) {
         let elapsed = self.now.saturating_duration_since(sent.sent_at);
         let first_try = sent.transmissions == 1;
-        if first_try && let Some(known) = self.known {
-            self.late_by = self.late_by.max(known.saturating_sub(sent.packet));
+        if first_try && self.known.is_some_and(|known| sent.packet < known) {
+            rack.came_late(elapsed);
+        }
+        let was_lost = sent.state == State::Lost;
+        if (first_try && was_lost) || self.is_earlier(sent) {
+            rack.was_not_lost(tsn);
         }
         // The acknowledgement of a chunk that was sent twice says nothing of which one arrived (Karn), unless it comes
         // sooner than the path allows for the second.
-        if first_try || self.min_rtt.is_some_and(|min| elapsed >= min) {
-            self.packet = self.packet.max(Some(sent.packet));
+        if (first_try || self.min_rtt.is_some_and(|min| elapsed >= min))
+            && self.packet.is_none_or(|(packet, _)| packet < sent.packet)
+        {
+            self.packet = Some((sent.packet, sent.sent_at));
         }
         // A chunk that was already believed lost has waited for other chunks' acknowledgements: its time is not the path's.
-        if first_try && sent.state == State::InFlight && self.sample.is_none_or(|(packet, _)| packet <= sent.packet) {
+        if first_try && !was_lost && self.sample.is_none_or(|(packet, _)| packet <= sent.packet) {
             self.sample = Some((sent.packet, elapsed));
         }
     }
 }
 
+/// Whether a tail loss probe has repaired a loss (RFC 8985 §7.4): it arrived, and what it repeated did not.
+fn probe_repaired(probe: &mut Option<u64>, tsn: u64, sent: &Sent, sack: &Sack<'_>, newest: &Newest) -> bool {
+    if *probe != Some(tsn) {
+        return false;
+    }
+    *probe = None;
+    let was_sent = sent.state == State::InFlight && sent.transmissions > 1;
+    let twice = sack.duplicate_tsns().any(|duplicate| duplicate == Serial32::new(tsn as u32));
+    was_sent && !twice && !newest.is_earlier(sent)
+}
+
 #[inline]
-fn write(chunk: &Outgoing, tsn: u64, out: &mut impl Put) {
-    Data {
+fn write(chunk: &Outgoing, interleaved: bool, tsn: u64, out: &mut impl Put) {
+    let tsn = Serial32::new(tsn as u32);
+    if !interleaved {
+        Data {
+            flags: chunk.flags,
+            tsn,
+            stream: chunk.stream,
+            ssn: chunk.ssn,
+            ppid: chunk.ppid,
+            payload: &chunk.payload,
+        }
+        .write(out);
+        return;
+    }
+    let first = chunk.flags & Data::BEGIN != 0;
+    InterleavedData {
         flags: chunk.flags,
-        tsn: Serial32::new(tsn as u32),
+        tsn,
         stream: chunk.stream,
-        ssn: chunk.ssn,
-        ppid: chunk.ppid,
+        reserved: 0,
+        message_id: Serial32::new(chunk.message_id),
+        ppid_or_fsn: if first { chunk.ppid } else { chunk.fsn },
         payload: &chunk.payload,
     }
     .write(out);

@@ -12,6 +12,7 @@ pub(crate) struct Rto {
     max: Duration,
     max_backoff: Duration,
     min_rtt: Option<Duration>,
+    latest: Option<Duration>,
 }
 
 impl Rto {
@@ -25,6 +26,7 @@ impl Rto {
             max,
             max_backoff,
             min_rtt: None,
+            latest: None,
         }
     }
 
@@ -34,6 +36,10 @@ impl Rto {
 
     pub(crate) fn min_rtt(&self) -> Option<Duration> {
         self.min_rtt
+    }
+
+    pub(crate) fn latest(&self) -> Option<Duration> {
+        self.latest
     }
 
     pub(crate) fn current(&self) -> Duration {
@@ -47,6 +53,7 @@ impl Rto {
     }
 
     pub(crate) fn measured(&mut self, rtt: Duration) {
+        self.latest = Some(rtt);
         match self.srtt {
             None => {
                 self.srtt = Some(rtt);

@@ -4,8 +4,12 @@ use std::time::Instant;
 use antiphon_sansio::Serial16;
 use bytes::Bytes;
 
-use super::outstanding::Outgoing;
+use super::outstanding::{MessageKey, Outgoing};
+use super::schedule::{Scheduler, Turn, Turns};
 use crate::chunk::Data;
+
+/// What a message costs against the send buffer besides its bytes: our bookkeeping.
+pub(crate) const OVERHEAD: usize = 64;
 
 /// A message that waits.
 #[derive(Debug)]
@@ -17,38 +21,68 @@ pub(crate) struct Queued {
     pub(crate) expires: Option<Instant>,
 }
 
+/// A message of which some is sent.
+#[derive(Clone, Copy, Debug)]
+struct Begun {
+    ssn: Serial16,
+    message_id: u32,
+    /// The next fragment's number.
+    fsn: u32,
+}
+
 #[derive(Debug, Default)]
 struct Stream {
-    queue: VecDeque<Queued>,
+    /// With the ticket of each.
+    queue: VecDeque<(u64, Queued)>,
     /// Bytes in `queue`.
     buffered: usize,
     threshold: usize,
     next_ssn: Serial16,
+    /// The next message's number, of ordered and of unordered messages.
+    next_ids: [u32; 2],
+    begun: Option<Begun>,
+    turn: Turn,
     /// No new messages: a reset has been asked for and is not confirmed.
     resetting: bool,
     /// A `BufferedAmountLow` event waits in the queue.
     announced: bool,
 }
 
-/// Messages that wait for their first transmission, by stream; streams take turns, a message at a time.
+/// Messages that wait for their first transmission, by stream. Who is next, the scheduler says.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
     streams: BTreeMap<u16, Stream>,
-    /// Streams with messages, each once. The first one's turn.
-    turns: VecDeque<u16>,
-    /// The first message of the first stream has been begun; its TSNs must be consecutive (RFC 9260 §6.9).
-    begun: bool,
-    /// The sequence number of the message that has been begun.
-    begun_ssn: Serial16,
+    turns: Turns,
+    /// Chunks of different messages may alternate (I-DATA).
+    interleaved: bool,
+    /// Without interleaving: the stream whose message has been begun; its TSNs must be consecutive (RFC 9260 §6.9).
+    current: Option<u16>,
     total: usize,
+    messages: usize,
     newly_low: VecDeque<u16>,
     expired: u64,
 }
 
 impl SendQueue {
+    pub(crate) fn new(scheduler: Scheduler) -> Self {
+        Self {
+            turns: Turns::new(scheduler),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn set_interleaved(&mut self, interleaved: bool) {
+        self.interleaved = interleaved;
+    }
+
     /// Bytes that wait.
     pub(crate) fn total(&self) -> usize {
         self.total
+    }
+
+    /// What it costs to keep the messages that wait, besides their bytes.
+    pub(crate) fn overhead(&self) -> usize {
+        self.messages * OVERHEAD
     }
 
     #[inline]
@@ -69,14 +103,20 @@ impl SendQueue {
         self.streams.entry(stream).or_default().threshold = bytes;
     }
 
+    pub(crate) fn set_weight(&mut self, stream: u16, weight: u16) {
+        self.streams.entry(stream).or_default().turn.weight = weight;
+    }
+
     pub(crate) fn push(&mut self, id: u16, message: Queued) {
         let stream = self.streams.entry(id).or_default();
-        if stream.queue.is_empty() {
-            self.turns.push_back(id);
+        let (ticket, len) = (self.turns.ticket(), message.data.len());
+        stream.buffered += len;
+        self.total += len;
+        self.messages += 1;
+        stream.queue.push_back((ticket, message));
+        if stream.queue.len() == 1 {
+            self.turns.enter(id, &mut stream.turn, ticket, len);
         }
-        stream.buffered += message.data.len();
-        self.total += message.data.len();
-        stream.queue.push_back(message);
     }
 
     pub(crate) fn is_resetting(&self, stream: u16) -> bool {
@@ -92,8 +132,14 @@ impl SendQueue {
         if let Some(s) = self.streams.get_mut(&stream) {
             s.resetting = false;
             if ok {
+                // RFC 8260 §2.3.3: message identifiers begin anew as well.
                 s.next_ssn = Serial16::new(0);
+                s.next_ids = [0; 2];
                 s.threshold = 0;
+                let empty = s.queue.is_empty() && !s.announced;
+                if empty {
+                    self.streams.remove(&stream);
+                }
             }
         }
     }
@@ -107,12 +153,10 @@ impl SendQueue {
     /// `allowed` what the peer's window lets pass.
     #[inline]
     pub(crate) fn next_chunk(&mut self, now: Instant, room: usize, full: usize, allowed: usize) -> Option<Outgoing> {
-        if !self.begun {
-            self.drop_expired(now);
-        }
-        let id = *self.turns.front()?;
+        let id = self.choose(now)?;
+        let interleaved = self.interleaved;
         let stream = self.streams.get_mut(&id)?;
-        let message = stream.queue.front_mut()?;
+        let (_, message) = stream.queue.front_mut()?;
         let left = message.data.len();
         let whole = left <= room;
         // A message that would fit the next packet whole is not cut, and nobody wants crumbs.
@@ -123,71 +167,115 @@ impl SendQueue {
             return None;
         }
         let mut flags = if message.unordered { Data::UNORDERED } else { 0 };
-        if !self.begun {
-            flags |= Data::BEGIN;
-            self.begun_ssn = Serial16::new(0);
-            if !message.unordered {
-                self.begun_ssn = stream.next_ssn;
-                stream.next_ssn = stream.next_ssn.next();
+        let begun = match &mut stream.begun {
+            Some(begun) => begun,
+            none => {
+                flags |= Data::BEGIN;
+                let mut ssn = Serial16::new(0);
+                if !message.unordered {
+                    ssn = stream.next_ssn;
+                    stream.next_ssn = ssn.next();
+                }
+                let next_id = &mut stream.next_ids[usize::from(message.unordered)];
+                let message_id = *next_id;
+                *next_id = next_id.wrapping_add(1);
+                none.insert(Begun {
+                    ssn,
+                    message_id,
+                    fsn: 0,
+                })
             }
-        }
+        };
         let mut chunk = Outgoing {
             payload: Bytes::new(),
             stream: id,
-            ssn: self.begun_ssn,
+            ssn: begun.ssn,
+            message_id: begun.message_id,
+            fsn: begun.fsn,
             ppid: message.ppid,
             flags,
             max_retransmits: message.max_retransmits,
             expires: message.expires,
         };
+        begun.fsn = begun.fsn.wrapping_add(1);
         if whole {
             chunk.flags |= Data::END;
-            let message = stream.queue.pop_front().expect("just seen");
+            let (_, message) = stream.queue.pop_front().expect("just seen");
             chunk.payload = message.data;
-            self.begun = false;
-            self.turns.rotate_left(1);
-            if stream.queue.is_empty() {
-                self.turns.pop_back();
-            }
+            stream.begun = None;
+            self.current = None;
+            self.messages -= 1;
         } else {
             chunk.payload = message.data.split_to(room & !3);
-            self.begun = true;
+            self.current = (!interleaved).then_some(id);
+        }
+        if whole || interleaved {
+            self.turns.served(&stream.turn);
+            Self::requeue(&mut self.turns, interleaved, full, id, stream);
         }
         self.sent(id, chunk.payload.len());
         Some(chunk)
     }
 
-    fn drop_expired(&mut self, now: Instant) {
-        while let Some(id) = self.turns.front().copied() {
+    /// Whose turn it is. Drops what has become too old meanwhile.
+    #[inline]
+    fn choose(&mut self, now: Instant) -> Option<u16> {
+        if self.current.is_some() {
+            return self.current;
+        }
+        loop {
+            let id = self.turns.first()?;
             let stream = self.streams.get_mut(&id).expect("a stream that waits exists");
-            let expired = |message: &Queued| message.expires.is_some_and(|at| at <= now);
-            let Some(message) = stream.queue.pop_front_if(|message| expired(message)) else {
-                return;
-            };
-            if stream.queue.is_empty() {
-                self.turns.pop_front();
+            if stream.begun.is_some() {
+                return Some(id);
             }
+            let expired = |(_, message): &mut (u64, Queued)| message.expires.is_some_and(|at| at <= now);
+            let Some((_, message)) = stream.queue.pop_front_if(expired) else {
+                return Some(id);
+            };
+            self.turns.leave(id, &mut stream.turn);
+            Self::requeue(&mut self.turns, self.interleaved, usize::MAX, id, stream);
             self.expired += 1;
+            self.messages -= 1;
             self.sent(id, message.data.len());
         }
     }
 
-    /// The message that has been begun is given up: drops the rest of it.
-    pub(crate) fn abandon_begun(&mut self) -> bool {
-        if !std::mem::take(&mut self.begun) {
+    /// The stream's next place.
+    #[inline]
+    fn requeue(turns: &mut Turns, interleaved: bool, full: usize, id: u16, stream: &mut Stream) {
+        match stream.queue.front() {
+            None => turns.leave(id, &mut stream.turn),
+            // The only stream keeps its place.
+            Some(_) if turns.first() == Some(id) && !turns.is_contended() => {}
+            Some((ticket, message)) => {
+                let len = message.data.len();
+                let bytes = if interleaved { len.min(full) } else { len };
+                turns.enter(id, &mut stream.turn, *ticket, bytes);
+            }
+        }
+    }
+
+    /// The message is given up: drops the rest of it, if it waits here.
+    pub(crate) fn abandon_begun(&mut self, key: MessageKey) -> bool {
+        let Some(stream) = self.streams.get_mut(&key.stream) else {
+            return false;
+        };
+        let unordered = stream.queue.front().map(|(_, message)| message.unordered);
+        let is_it = |begun: &mut Begun| begun.message_id == key.id && unordered == Some(key.unordered);
+        if stream.begun.take_if(is_it).is_none() {
             return false;
         }
-        let id = *self.turns.front().expect("the stream of a begun message waits");
-        let stream = self.streams.get_mut(&id).expect("a stream that waits exists");
-        let message = stream.queue.pop_front().expect("a begun message waits");
-        self.turns.pop_front();
-        if !stream.queue.is_empty() {
-            self.turns.push_back(id);
-        }
-        self.sent(id, message.data.len());
+        let (_, message) = stream.queue.pop_front().expect("a begun message waits");
+        self.turns.leave(key.stream, &mut stream.turn);
+        Self::requeue(&mut self.turns, self.interleaved, usize::MAX, key.stream, stream);
+        self.current = None;
+        self.messages -= 1;
+        self.sent(key.stream, message.data.len());
         true
     }
 
+    #[inline]
     fn sent(&mut self, id: u16, bytes: usize) {
         let stream = self.streams.get_mut(&id).expect("the caller has it");
         let before = stream.buffered;

@@ -4,59 +4,13 @@ use antiphon_sansio::{Serial16, Serial32};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::congestion::{Ack, CongestionControl, NewReno};
-use super::outstanding::Outgoing;
-use super::{Outstanding, Queued, SendQueue};
+use super::outstanding::{MessageKey, Outgoing};
+use super::{Outstanding, PathTime, Queued, Scheduler, SendQueue};
 use crate::chunk::{Chunk, Data, GapBlock, write_sack};
 
 #[allow(clippy::disallowed_methods)]
 fn any_instant() -> Instant {
     Instant::now()
-}
-
-fn ack(now: Instant, bytes: usize, in_recovery: bool) -> Ack {
-    Ack {
-        now,
-        bytes,
-        cumulative_advanced: true,
-        window_limited: true,
-        in_recovery,
-        rtt: None,
-    }
-}
-
-#[test]
-fn new_reno_grows_and_shrinks() {
-    let now = any_instant();
-    let mut reno = NewReno::new(1000);
-    assert_eq!(reno.window(), 10_000);
-    reno.on_ack(&ack(now, 10_000, false));
-    assert_eq!(reno.window(), 20_000, "slow start doubles in a round trip");
-    reno.on_ack(&Ack {
-        window_limited: false,
-        ..ack(now, 20_000, false)
-    });
-    assert_eq!(reno.window(), 20_000, "what is not used does not grow");
-    reno.on_loss(now);
-    assert_eq!(reno.window(), 10_000);
-    reno.on_ack(&ack(now, 10_000, true));
-    assert_eq!(reno.window(), 10_000, "not while a loss is repaired");
-    reno.on_ack(&ack(now, 10_000, false));
-    assert_eq!(reno.window(), 11_000, "then one packet in a round trip");
-    reno.on_timeout(now);
-    assert_eq!(reno.window(), 1000);
-    for _ in 0..10 {
-        reno.on_loss(now);
-    }
-    assert_eq!(reno.window(), 4000, "never below four packets by loss alone");
-    for _ in 0..20 {
-        reno.on_ack(&ack(now, 40_000, false));
-    }
-    let grown = reno.window();
-    reno.on_idle(1);
-    assert_eq!(reno.window(), (grown / 2).max(10_000));
-    reno.on_idle(31);
-    assert_eq!(reno.window(), 10_000);
 }
 
 fn message(len: usize, expires: Option<Instant>) -> Queued {
@@ -72,7 +26,7 @@ fn message(len: usize, expires: Option<Instant>) -> Queued {
 #[test]
 fn the_queue_cuts_messages_and_lets_streams_take_turns() {
     let now = any_instant();
-    let mut queue = SendQueue::default();
+    let mut queue = SendQueue::new(Scheduler::RoundRobin);
     queue.push(1, message(250, None));
     queue.push(1, message(50, None));
     queue.push(2, message(60, None));
@@ -90,13 +44,59 @@ fn the_queue_cuts_messages_and_lets_streams_take_turns() {
         (1, 1, 50, b | e),
     ];
     assert_eq!(seen, expected);
-    assert!(queue.is_empty() && queue.total() == 0);
+    assert!(queue.is_empty() && queue.total() == 0 && queue.overhead() == 0);
+}
+
+/// The streams in the order in which chunks of at most 100 bytes leave.
+fn order(queue: &mut SendQueue) -> Vec<u16> {
+    let now = any_instant();
+    std::iter::from_fn(|| queue.next_chunk(now, 100, 100, 1000))
+        .map(|chunk| chunk.stream)
+        .collect()
+}
+
+#[test]
+fn interleaved_chunks_follow_the_scheduler() {
+    let filled = |scheduler, interleaved| {
+        let mut queue = SendQueue::new(scheduler);
+        queue.set_interleaved(interleaved);
+        queue.set_weight(1, 256);
+        queue.set_weight(2, 512);
+        queue.push(1, message(400, None));
+        queue.push(2, message(400, None));
+        queue.push(1, message(100, None));
+        queue
+    };
+    let mut fcfs = filled(Scheduler::FirstComeFirstServed, true);
+    assert_eq!(order(&mut fcfs), [1, 1, 1, 1, 2, 2, 2, 2, 1]);
+    let mut turns = filled(Scheduler::RoundRobin, true);
+    assert_eq!(order(&mut turns), [1, 2, 1, 2, 1, 2, 1, 2, 1]);
+    let mut priority = filled(Scheduler::Priority, true);
+    assert_eq!(order(&mut priority), [2, 2, 2, 2, 1, 1, 1, 1, 1]);
+    let mut weighted = filled(Scheduler::WeightedFair, true);
+    let weighted = order(&mut weighted);
+    let twos = weighted[..6].iter().filter(|stream| **stream == 2).count();
+    assert_eq!(twos, 4, "twice the weight, twice the share: {weighted:?}");
+    let mut whole = filled(Scheduler::WeightedFair, false);
+    assert_eq!(order(&mut whole), [2, 2, 2, 2, 1, 1, 1, 1, 1], "DATA keeps a message together");
+}
+
+#[test]
+fn a_small_message_hardly_waits_behind_a_large_one() {
+    let now = any_instant();
+    let mut queue = SendQueue::new(Scheduler::WeightedFair);
+    queue.set_interleaved(true);
+    queue.push(1, message(100_000, None));
+    assert_eq!(queue.next_chunk(now, 100, 100, 1000).unwrap().stream, 1);
+    queue.push(2, message(64, None));
+    let next: Vec<_> = (0..2).map(|_| queue.next_chunk(now, 100, 100, 1000).unwrap().stream).collect();
+    assert!(next.contains(&2), "{next:?}");
 }
 
 #[test]
 fn the_queue_waits_for_room_and_window() {
     let now = any_instant();
-    let mut queue = SendQueue::default();
+    let mut queue = SendQueue::new(Scheduler::RoundRobin);
     queue.push(1, message(90, None));
     assert!(
         queue.next_chunk(now, 80, 100, 1000).is_none(),
@@ -117,7 +117,7 @@ fn the_queue_waits_for_room_and_window() {
 fn the_queue_drops_what_is_too_old_but_not_what_is_begun() {
     let now = any_instant();
     let later = now + Duration::from_secs(1);
-    let mut queue = SendQueue::default();
+    let mut queue = SendQueue::new(Scheduler::RoundRobin);
     queue.push(1, message(150, Some(later)));
     queue.push(1, message(50, Some(later)));
     queue.push(2, message(60, None));
@@ -129,8 +129,14 @@ fn the_queue_drops_what_is_too_old_but_not_what_is_begun() {
     assert_eq!((queue.expired(), queue.total()), (1, 0));
     queue.push(1, message(150, None));
     assert!(queue.next_chunk(now, 100, 100, 1000).is_some());
-    assert!(queue.abandon_begun());
-    assert!(!queue.abandon_begun());
+    // The stream's third message: the second was dropped before it had a number.
+    let key = MessageKey {
+        stream: 1,
+        unordered: false,
+        id: 1,
+    };
+    assert!(queue.abandon_begun(key));
+    assert!(!queue.abandon_begun(key));
     assert!(queue.is_empty() && queue.total() == 0);
 }
 
@@ -146,6 +152,8 @@ enum Step {
         blocks: Vec<(u8, u8)>,
     },
     Retransmit,
+    Probe,
+    Wait,
     Timeout {
         reneged: bool,
     },
@@ -158,6 +166,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(fragments, max_retransmits)| Step::Send { fragments, max_retransmits }),
         5 => (-3i8..12, blocks).prop_map(|(cumulative, blocks)| Step::Sack { cumulative, blocks }),
         2 => Just(Step::Retransmit),
+        1 => Just(Step::Probe),
+        1 => Just(Step::Wait),
         1 => any::<bool>().prop_map(|reneged| Step::Timeout { reneged }),
     ]
 }
@@ -167,15 +177,18 @@ proptest! {
     #[test]
     fn the_books_balance_whatever_is_acknowledged(initial: u32, steps in prop::collection::vec(step(), 1..60)) {
         let mut now = any_instant();
-        let mut outstanding = Outstanding::new(Serial32::new(initial));
+        let mut outstanding = Outstanding::new(now, Serial32::new(initial));
         let mut wire = Vec::new();
+        let mut message = 0;
+        let time = PathTime { min_rtt: Some(Duration::from_millis(2)), srtt: Some(Duration::from_millis(4)) };
         for step in steps {
             now += Duration::from_millis(3);
             wire.clear();
             match step {
                 Step::Send { fragments, max_retransmits } => {
+                    message += 1;
                     for n in 0..fragments {
-                        outstanding.begin_packet();
+                        outstanding.begin_packet(now);
                         let mut flags = if n == 0 { Data::BEGIN } else { 0 };
                         // Now and then the rest of a message stays in the queue.
                         if n + 1 == fragments && fragments != 5 {
@@ -183,7 +196,7 @@ proptest! {
                         }
                         let payload = Bytes::from(vec![0; 1 + usize::from(n) * 7]);
                         let chunk = Outgoing {
-                            payload, stream: 1, ssn: Serial16::new(0), ppid: 53, flags, max_retransmits, expires: None,
+                            payload, stream: 1, ssn: Serial16::new(0), message_id: message, fsn: u32::from(n), ppid: 53, flags, max_retransmits, expires: None,
                         };
                         outstanding.send(now, chunk, &mut wire);
                     }
@@ -200,7 +213,10 @@ proptest! {
                     write_sack(&mut wire, Serial32::new(acked as u32), 1000, blocks.into_iter(), &[]);
                     let Ok((Chunk::Sack(sack), _)) = Chunk::parse(&wire) else { panic!("no SACK") };
                     let next = outstanding.next_tsn();
-                    let result = outstanding.handle_sack(now, &sack, Some(Duration::from_millis(2)), || {});
+                    let result = outstanding.handle_sack(now, &sack, time, |_| {});
+                    if result.is_ok_and(|acked| acked.spurious) {
+                        outstanding.revive();
+                    }
                     match result {
                         Ok(result) if result.stale => prop_assert!(cumulative < 0),
                         Ok(_) => prop_assert_eq!(outstanding.cumulative_ack(), acked),
@@ -208,13 +224,27 @@ proptest! {
                     }
                 }
                 Step::Retransmit => {
-                    outstanding.begin_packet();
-                    outstanding.drop_spent(now, || {});
+                    outstanding.begin_packet(now);
+                    outstanding.drop_spent(now, |_| {});
                     let lost = outstanding.has_lost();
                     outstanding.retransmit(now, &mut wire);
                     prop_assert_eq!(lost, !wire.is_empty());
                 }
-                Step::Timeout { reneged } => outstanding.lose_all(now, reneged, || {}),
+                Step::Probe => {
+                    let calm = !outstanding.has_lost();
+                    let probed = outstanding.probe_tail(now);
+                    prop_assert!(calm || !probed);
+                }
+                Step::Wait => {
+                    let Some(at) = outstanding.verdict_due() else { continue };
+                    now = now.max(at);
+                    outstanding.look_for_losses(now, time, &mut |_| {});
+                    prop_assert!(outstanding.verdict_due().is_none_or(|at| at > now), "law 2");
+                }
+                Step::Timeout { reneged } => {
+                    outstanding.recovery_begins(true);
+                    outstanding.lose_all(now, reneged, |_| {});
+                },
             }
             outstanding.check_books();
         }
@@ -222,7 +252,7 @@ proptest! {
         wire.clear();
         write_sack(&mut wire, Serial32::new((outstanding.next_tsn() - 1) as u32), 1000, [].into_iter(), &[]);
         let Ok((Chunk::Sack(sack), _)) = Chunk::parse(&wire) else { panic!("no SACK") };
-        let last = outstanding.handle_sack(now, &sack, None, || {});
+        let last = outstanding.handle_sack(now, &sack, PathTime::default(), |_| {});
         prop_assert!(last.is_ok());
         prop_assert!(outstanding.is_empty() && outstanding.in_flight() == 0 && outstanding.payload_in_flight() == 0);
         prop_assert!(!outstanding.has_lost() && !outstanding.wants_forward());

@@ -77,8 +77,14 @@ impl Pair {
         }
     }
 
+    /// Even seeds interleave messages (I-DATA), odd ones do not.
     pub fn connected(seed: u64, network: Network) -> Self {
-        let mut pair = Self::new(seed, network, Config::default(), Config::default());
+        let config = Config {
+            interleaving: seed.is_multiple_of(2),
+            zero_checksum: seed.is_multiple_of(3),
+            ..Config::default()
+        };
+        let mut pair = Self::new(seed, network, config.clone(), config);
         pair.connect();
         pair
     }

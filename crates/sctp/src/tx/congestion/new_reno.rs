@@ -1,40 +1,6 @@
-//! How much may be on its way.
-
-use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
-/// An acknowledgement, as a congestion controller sees it.
-#[derive(Clone, Copy, Debug)]
-pub struct Ack {
-    /// When it came.
-    pub now: Instant,
-    /// Bytes that it newly acknowledges, chunk headers included.
-    pub bytes: usize,
-    /// Whether the cumulative TSN moved.
-    pub cumulative_advanced: bool,
-    /// Whether the window, not the application, was what held the sender back.
-    pub window_limited: bool,
-    /// Whether the sender repairs a loss.
-    pub in_recovery: bool,
-    /// A round-trip time that it measured.
-    pub rtt: Option<Duration>,
-}
-
-/// Decides how many bytes may be in flight. Bytes count as on the wire, chunk headers included.
-pub trait CongestionControl: Debug + Send + Sync {
-    /// The congestion window in bytes.
-    fn window(&self) -> usize;
-    /// Bytes were acknowledged.
-    fn on_ack(&mut self, ack: &Ack);
-    /// A loss was detected, the first one of a window.
-    fn on_loss(&mut self, now: Instant);
-    /// T3-rtx ran out.
-    fn on_timeout(&mut self, now: Instant);
-    /// Nothing was sent for `rtos` retransmission timeouts.
-    fn on_idle(&mut self, rtos: u32);
-    /// The largest packet changed.
-    fn set_max_packet(&mut self, bytes: usize);
-}
+use super::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
 
 /// Slow start, congestion avoidance and halving (RFC 9260 §7.2).
 #[derive(Clone, Debug)]
@@ -44,10 +10,9 @@ pub struct NewReno {
     threshold: usize,
     /// Bytes acknowledged towards the next increase in congestion avoidance.
     partial: usize,
+    /// Window and threshold before the last loss.
+    before_loss: Option<(usize, usize)>,
 }
-
-/// No window grows past this: nothing keeps more than the peer's buffer in flight anyway.
-const MAX_WINDOW: usize = 64 * 1024 * 1024;
 
 impl NewReno {
     /// Starts with ten packets (RFC 6928), as the other WebRTC stacks do.
@@ -57,6 +22,7 @@ impl NewReno {
             window: 10 * max_packet,
             threshold: usize::MAX,
             partial: 0,
+            before_loss: None,
         }
     }
 
@@ -68,6 +34,11 @@ impl NewReno {
 impl CongestionControl for NewReno {
     fn window(&self) -> usize {
         self.window
+    }
+
+    fn pacing_rate(&self, srtt: Option<Duration>) -> Option<u64> {
+        // Fast enough that the window alone decides how much a round trip carries; the bursts only get a length.
+        rate(self.window, srtt, if self.window < self.threshold { 2.0 } else { 1.25 })
     }
 
     fn on_ack(&mut self, ack: &Ack) {
@@ -88,14 +59,23 @@ impl CongestionControl for NewReno {
         }
     }
 
-    fn on_loss(&mut self, _now: Instant) {
+    fn on_loss(&mut self, _loss: &Loss) {
+        self.before_loss = Some((self.window, self.threshold));
         // RFC 9260 §7.2.3.
         self.threshold = (self.window / 2).max(self.floor());
         self.window = self.threshold;
         self.partial = 0;
     }
 
+    fn on_spurious_loss(&mut self, _now: Instant) {
+        if let Some((window, threshold)) = self.before_loss.take() {
+            self.window = self.window.max(window);
+            self.threshold = self.threshold.max(threshold);
+        }
+    }
+
     fn on_timeout(&mut self, _now: Instant) {
+        self.before_loss = Some((self.window, self.threshold));
         self.threshold = (self.window / 2).max(self.floor());
         self.window = self.max_packet;
         self.partial = 0;

@@ -1,0 +1,475 @@
+use std::time::{Duration, Instant};
+
+use super::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
+
+/// 2 / ln 2, twice: doubles the rate each round trip.
+const STARTUP_GAIN: f64 = 2.77;
+const DRAIN_GAIN: f64 = 0.5;
+const DOWN_GAIN: f64 = 0.9;
+/// A probe for more bandwidth, while probes find some; and a gentler one once they do not, which hardly queues.
+const UP_GAIN: f64 = 1.25;
+const GENTLE_UP_GAIN: f64 = 1.1;
+/// Paced a little below the estimate, so that no queue stays.
+const PACING_MARGIN: f64 = 0.99;
+const WINDOW_GAIN: f64 = 2.0;
+const PROBE_RTT_GAIN: f64 = 0.5;
+/// More than this part of a flight lost is too much, if it is at least so many packets: one packet of a small flight says
+/// nothing.
+const LOSS_THRESHOLD: f64 = 0.02;
+const MIN_LOST_PACKETS: usize = 3;
+/// What a loss that is too much leaves.
+const BETA: f64 = 0.7;
+/// Left free for others of the largest flight that went well.
+const HEADROOM: f64 = 0.85;
+/// Startup ends after this many rounds without a quarter more bandwidth.
+const FULL_ROUNDS: u32 = 3;
+const FULL_GROWTH: f64 = 1.25;
+const MIN_RTT_WINDOW: Duration = Duration::from_secs(10);
+const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
+const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
+/// Probes for bandwidth come at least this often, or every so many rounds: as often as Reno's sawtooth would.
+const PROBE_WAIT: Duration = Duration::from_secs(2);
+const MAX_PROBE_ROUNDS: u32 = 63;
+/// A flight may be larger by what leaves in this time: end hosts wake late, and acknowledge in batches.
+const QUANTUM: Duration = Duration::from_millis(1);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Startup,
+    Drain,
+    /// Below the bandwidth, until the queue is gone.
+    Down,
+    /// At the bandwidth.
+    Cruise,
+    /// At the bandwidth, one round with a full pipe, before the probe.
+    Refill,
+    /// Above it.
+    Up,
+    /// Half a flight, to see the path without our own queue.
+    ProbeRtt,
+}
+
+/// A controller that keeps a model of the path, in the manner of BBRv3 (draft-ietf-ccwg-bbr): the largest delivery rate of
+/// the last probes, the smallest round-trip time, and bounds on the flight that losses taught. It sends at the rate of the
+/// model and not by the count of losses, so that random loss below two per cent does not slow it down.
+#[derive(Clone, Debug)]
+pub struct Bbr {
+    max_packet: usize,
+    phase: Phase,
+    /// The largest delivery rate of this probing cycle, and of the one before.
+    bandwidth: [u64; 2],
+    /// Short-term bounds, until the next probe.
+    bandwidth_lo: u64,
+    inflight_lo: usize,
+    /// The largest flight that went well, once one did not.
+    inflight_hi: usize,
+    /// Of this round.
+    bandwidth_latest: u64,
+    delivered_latest: usize,
+    lost_in_round: usize,
+    acked_in_round: usize,
+    min_rtt: Option<Duration>,
+    min_rtt_at: Option<Instant>,
+    /// Startup's plateau.
+    full_bandwidth: u64,
+    full_rounds: u32,
+    full: bool,
+    phase_since: Option<Instant>,
+    rounds_in_phase: u32,
+    /// The last probe for bandwidth: when it ended, how many rounds ago.
+    probed_at: Option<Instant>,
+    rounds_since_probe: u32,
+    probe_wait: Duration,
+    bandwidth_before_probe: u64,
+    up_gain: f64,
+    probe_rtt_until: Option<Instant>,
+    aggregation: Aggregation,
+    window: usize,
+    window_before_probe_rtt: usize,
+    pacing: u64,
+    before_loss: Option<(u64, usize, usize)>,
+}
+
+/// How far acknowledgements run ahead of the bandwidth: what comes in bunches needs a larger flight.
+#[derive(Clone, Copy, Debug, Default)]
+struct Aggregation {
+    since: Option<Instant>,
+    acked: u64,
+    /// The most of the last rounds, and of those before.
+    extra: [usize; 2],
+    rounds: u32,
+}
+
+impl Aggregation {
+    fn update(&mut self, ack: &Ack, bandwidth: u64, window: usize) {
+        if ack.round_start {
+            self.rounds += 1;
+            if self.rounds >= 5 {
+                self.rounds = 0;
+                self.extra = [0, self.extra[0]];
+            }
+        }
+        let since = *self.since.get_or_insert(ack.now);
+        let elapsed = ack.now.saturating_duration_since(since);
+        let expected = (bandwidth as f64 * elapsed.as_secs_f64()) as u64;
+        if self.acked <= expected {
+            self.acked = 0;
+            self.since = Some(ack.now);
+        }
+        self.acked += ack.bytes as u64;
+        let extra = self.acked.saturating_sub(if self.since == Some(ack.now) { 0 } else { expected });
+        self.extra[0] = self.extra[0].max((extra as usize).min(window));
+    }
+
+    fn extra(&self) -> usize {
+        self.extra[0].max(self.extra[1])
+    }
+}
+
+impl Bbr {
+    /// Starts with ten packets (RFC 6928).
+    pub fn new(max_packet: usize) -> Self {
+        Self {
+            max_packet,
+            phase: Phase::Startup,
+            bandwidth: [0; 2],
+            bandwidth_lo: u64::MAX,
+            inflight_lo: usize::MAX,
+            inflight_hi: usize::MAX,
+            bandwidth_latest: 0,
+            delivered_latest: 0,
+            lost_in_round: 0,
+            acked_in_round: 0,
+            min_rtt: None,
+            min_rtt_at: None,
+            full_bandwidth: 0,
+            full_rounds: 0,
+            full: false,
+            phase_since: None,
+            rounds_in_phase: 0,
+            probed_at: None,
+            rounds_since_probe: 0,
+            probe_wait: PROBE_WAIT,
+            bandwidth_before_probe: 0,
+            up_gain: UP_GAIN,
+            probe_rtt_until: None,
+            aggregation: Aggregation::default(),
+            window: 10 * max_packet,
+            window_before_probe_rtt: 0,
+            pacing: 0,
+            before_loss: None,
+        }
+    }
+
+    fn max_bandwidth(&self) -> u64 {
+        self.bandwidth[0].max(self.bandwidth[1])
+    }
+
+    fn estimate(&self) -> u64 {
+        self.max_bandwidth().min(self.bandwidth_lo)
+    }
+
+    /// Bytes in flight that fill the path, times `gain`.
+    fn flight(&self, bandwidth: u64, gain: f64) -> usize {
+        let rtt = self.min_rtt.unwrap_or_default().as_secs_f64();
+        (bandwidth as f64 * rtt * gain) as usize
+    }
+
+    fn quantum(&self) -> usize {
+        ((self.estimate() as f64 * QUANTUM.as_secs_f64()) as usize).max(2 * self.max_packet)
+    }
+
+    fn floor(&self) -> usize {
+        4 * self.max_packet
+    }
+
+    fn enter(&mut self, now: Instant, phase: Phase) {
+        self.phase = phase;
+        self.phase_since = Some(now);
+        self.rounds_in_phase = 0;
+    }
+
+    fn begin_down(&mut self, now: Instant) {
+        self.enter(now, Phase::Down);
+        self.probed_at = Some(now);
+        self.rounds_since_probe = 0;
+        // Flows that began together shall not probe together for ever: some time that differs from flow to flow.
+        let spread = (self.delivered_latest as u64 ^ self.pacing) % 1000;
+        self.probe_wait = PROBE_WAIT + Duration::from_millis(spread);
+        if self.bandwidth[0] > 0 {
+            self.bandwidth = [0, self.bandwidth[0]];
+        }
+    }
+
+    fn forget_short_term(&mut self) {
+        self.bandwidth_lo = u64::MAX;
+        self.inflight_lo = usize::MAX;
+    }
+
+    fn update_model(&mut self, ack: &Ack) {
+        if let Some(sample) = &ack.sample {
+            self.bandwidth_latest = self.bandwidth_latest.max(sample.bytes_per_second);
+            self.delivered_latest = self.delivered_latest.max(sample.delivered);
+            if !sample.app_limited || sample.bytes_per_second >= self.max_bandwidth() {
+                self.bandwidth[0] = self.bandwidth[0].max(sample.bytes_per_second);
+            }
+        }
+        if let Some(rtt) = ack.rtt {
+            let expired = self
+                .min_rtt_at
+                .is_some_and(|at| ack.now.saturating_duration_since(at) > MIN_RTT_WINDOW);
+            if self.min_rtt.is_none_or(|min| rtt <= min) || expired {
+                self.min_rtt = Some(rtt);
+                self.min_rtt_at = Some(ack.now);
+            }
+        }
+        self.lost_in_round += ack.lost;
+        self.acked_in_round += ack.bytes;
+        let estimate = self.estimate();
+        self.aggregation.update(ack, estimate, self.window);
+    }
+
+    /// Whether the losses of `flight` bytes are more than chance.
+    fn too_many(&self, lost: usize, flight: usize) -> bool {
+        lost >= MIN_LOST_PACKETS * self.max_packet && lost as f64 > flight as f64 * LOSS_THRESHOLD
+    }
+
+    fn end_of_round(&mut self, ack: &Ack) {
+        self.rounds_in_phase += 1;
+        self.rounds_since_probe += 1;
+        let flight = self.lost_in_round + self.acked_in_round;
+        let lossy = self.too_many(self.lost_in_round, flight);
+        match self.phase {
+            Phase::Startup => self.check_startup(ack, lossy),
+            // What is lost while we probe for more is judged there.
+            Phase::Refill | Phase::Up | Phase::ProbeRtt => {}
+            Phase::Drain | Phase::Down | Phase::Cruise if lossy => {
+                let reduced = |value: f64| value * BETA;
+                let bandwidth = self.bandwidth_lo.min(self.max_bandwidth());
+                self.bandwidth_lo = self.bandwidth_latest.max(reduced(bandwidth as f64) as u64);
+                let inflight = self.inflight_lo.min(self.window);
+                self.inflight_lo = self.delivered_latest.max(reduced(inflight as f64) as usize);
+            }
+            _ => {}
+        }
+        self.bandwidth_latest = ack.sample.map_or(0, |sample| sample.bytes_per_second);
+        self.delivered_latest = ack.sample.map_or(0, |sample| sample.delivered);
+        self.lost_in_round = 0;
+        self.acked_in_round = 0;
+    }
+
+    fn check_startup(&mut self, ack: &Ack, lossy: bool) {
+        if self.max_bandwidth() as f64 >= self.full_bandwidth as f64 * FULL_GROWTH {
+            self.full_bandwidth = self.max_bandwidth();
+            self.full_rounds = 0;
+        } else if ack.sample.is_some_and(|sample| !sample.app_limited) {
+            self.full_rounds += 1;
+        }
+        if lossy {
+            self.inflight_hi = self.flight(self.max_bandwidth(), 1.0).max(self.delivered_latest);
+        }
+        if self.full_rounds >= FULL_ROUNDS || lossy {
+            self.full = true;
+            self.enter(ack.now, Phase::Drain);
+        }
+    }
+
+    /// Goes on to the next phase when it is time.
+    fn step(&mut self, ack: &Ack) {
+        let since = *self.phase_since.get_or_insert(ack.now);
+        let in_phase = ack.now.saturating_duration_since(since);
+        let min_rtt = self.min_rtt.unwrap_or_default();
+        let estimate = self.estimate();
+        match self.phase {
+            Phase::Startup => {}
+            Phase::Drain => {
+                if ack.in_flight <= self.flight(estimate, 1.0) || self.rounds_in_phase > 3 {
+                    self.begin_down(ack.now);
+                }
+            }
+            Phase::Down => {
+                let headroom = (self.inflight_hi as f64 * HEADROOM) as usize;
+                let low = self.flight(self.max_bandwidth(), 1.0).min(headroom).max(self.floor());
+                if self.is_time_to_probe(ack.now) {
+                    self.begin_refill(ack.now);
+                } else if ack.in_flight <= low {
+                    self.enter(ack.now, Phase::Cruise);
+                }
+            }
+            Phase::Cruise => {
+                if self.is_time_to_probe(ack.now) {
+                    self.begin_refill(ack.now);
+                }
+            }
+            Phase::Refill => {
+                if self.rounds_in_phase >= 1 {
+                    self.bandwidth_before_probe = self.max_bandwidth();
+                    self.enter(ack.now, Phase::Up);
+                }
+            }
+            Phase::Up => self.step_up(ack, in_phase, min_rtt),
+            Phase::ProbeRtt => self.step_probe_rtt(ack),
+        }
+        self.check_probe_rtt(ack);
+    }
+
+    fn is_time_to_probe(&self, now: Instant) -> bool {
+        let rounds = (self.flight(self.max_bandwidth(), 1.0) / self.max_packet.max(1)) as u32;
+        self.rounds_since_probe >= rounds.clamp(4, MAX_PROBE_ROUNDS)
+            || self
+                .probed_at
+                .is_none_or(|at| now.saturating_duration_since(at) >= self.probe_wait)
+    }
+
+    fn begin_refill(&mut self, now: Instant) {
+        self.forget_short_term();
+        self.enter(now, Phase::Refill);
+    }
+
+    fn step_up(&mut self, ack: &Ack, in_phase: Duration, min_rtt: Duration) {
+        let bandwidth = self.max_bandwidth();
+        if let Some(sample) = &ack.sample
+            && self.too_many(sample.lost, sample.in_flight)
+        {
+            let target = (self.flight(bandwidth, 1.0) as f64 * BETA) as usize;
+            self.inflight_hi = sample.in_flight.max(target).max(self.floor());
+            self.end_probe(ack.now);
+            return;
+        }
+        // A flight that reaches the known bound and loses nothing moves the bound, faster from round to round.
+        if self.inflight_hi != usize::MAX && ack.window_limited {
+            let step = (self.max_packet << self.rounds_in_phase.min(10)) * ack.bytes / self.window.max(1);
+            self.inflight_hi = self.inflight_hi.saturating_add(step.min(ack.bytes));
+        }
+        let full = ack.in_flight >= self.flight(bandwidth, self.up_gain);
+        if in_phase >= min_rtt && (full || self.rounds_in_phase >= 4) {
+            self.end_probe(ack.now);
+        }
+    }
+
+    fn end_probe(&mut self, now: Instant) {
+        let found = self.max_bandwidth() as f64 > self.bandwidth_before_probe as f64 * 1.02;
+        self.up_gain = if found { UP_GAIN } else { GENTLE_UP_GAIN };
+        self.begin_down(now);
+    }
+
+    fn check_probe_rtt(&mut self, ack: &Ack) {
+        let due = self
+            .min_rtt_at
+            .is_some_and(|at| ack.now.saturating_duration_since(at) >= PROBE_RTT_INTERVAL);
+        if due && !matches!(self.phase, Phase::ProbeRtt | Phase::Startup) {
+            self.window_before_probe_rtt = self.window;
+            self.probe_rtt_until = None;
+            self.enter(ack.now, Phase::ProbeRtt);
+            // The delay without our queue replaces the old minimum, whatever it is.
+            self.min_rtt_at = Some(ack.now);
+        }
+    }
+
+    fn step_probe_rtt(&mut self, ack: &Ack) {
+        match self.probe_rtt_until {
+            None if ack.in_flight <= self.probe_rtt_window() => {
+                self.probe_rtt_until = Some(ack.now + PROBE_RTT_TIME);
+                self.rounds_in_phase = 0;
+                self.min_rtt = ack.rtt.or(self.min_rtt);
+            }
+            Some(until) if ack.now >= until && self.rounds_in_phase >= 1 => {
+                self.min_rtt_at = Some(ack.now);
+                self.window = self.window.max(self.window_before_probe_rtt);
+                self.forget_short_term();
+                self.enter(ack.now, Phase::Cruise);
+            }
+            _ => {}
+        }
+    }
+
+    fn probe_rtt_window(&self) -> usize {
+        self.flight(self.estimate(), PROBE_RTT_GAIN).max(self.floor())
+    }
+
+    fn pacing_gain(&self) -> f64 {
+        match self.phase {
+            Phase::Startup => STARTUP_GAIN,
+            Phase::Drain => DRAIN_GAIN,
+            Phase::Down => DOWN_GAIN,
+            Phase::Up => self.up_gain,
+            Phase::Cruise | Phase::Refill | Phase::ProbeRtt => 1.0,
+        }
+    }
+
+    fn set_outputs(&mut self, ack: &Ack) {
+        let estimate = self.estimate();
+        let pacing = (estimate as f64 * self.pacing_gain() * PACING_MARGIN) as u64;
+        if self.full || pacing > self.pacing {
+            self.pacing = pacing;
+        }
+        if estimate == 0 {
+            // Nothing measured yet: as slow start.
+            self.window = (self.window + ack.bytes).min(MAX_WINDOW);
+            return;
+        }
+        let gain = if self.phase == Phase::Up { WINDOW_GAIN + 0.25 } else { WINDOW_GAIN };
+        let most = self.flight(estimate, gain) + self.aggregation.extra() + 3 * self.quantum();
+        if self.full {
+            self.window = (self.window + ack.bytes).min(most);
+        } else if self.window < most {
+            self.window += ack.bytes;
+        }
+        let bound = match self.phase {
+            Phase::Startup | Phase::Drain => usize::MAX,
+            Phase::Down | Phase::Cruise => (self.inflight_hi as f64 * HEADROOM) as usize,
+            Phase::Refill | Phase::Up => self.inflight_hi,
+            Phase::ProbeRtt => self.probe_rtt_window(),
+        };
+        self.window = self.window.min(bound).min(self.inflight_lo);
+        self.window = self.window.clamp(self.floor(), MAX_WINDOW);
+    }
+}
+
+impl CongestionControl for Bbr {
+    fn window(&self) -> usize {
+        self.window
+    }
+
+    fn pacing_rate(&self, srtt: Option<Duration>) -> Option<u64> {
+        if self.pacing == 0 {
+            return rate(self.window, srtt, STARTUP_GAIN);
+        }
+        Some(self.pacing)
+    }
+
+    fn on_ack(&mut self, ack: &Ack) {
+        self.update_model(ack);
+        if ack.round_start {
+            self.end_of_round(ack);
+        }
+        self.step(ack);
+        self.set_outputs(ack);
+    }
+
+    fn on_loss(&mut self, _loss: &Loss) {
+        self.before_loss = Some((self.bandwidth_lo, self.inflight_lo, self.inflight_hi));
+    }
+
+    fn on_spurious_loss(&mut self, _now: Instant) {
+        if let Some((bandwidth_lo, inflight_lo, inflight_hi)) = self.before_loss.take() {
+            self.bandwidth_lo = self.bandwidth_lo.max(bandwidth_lo);
+            self.inflight_lo = self.inflight_lo.max(inflight_lo);
+            self.inflight_hi = self.inflight_hi.max(inflight_hi);
+        }
+    }
+
+    fn on_timeout(&mut self, _now: Instant) {
+        self.before_loss = Some((self.bandwidth_lo, self.inflight_lo, self.inflight_hi));
+        // Nothing comes back: one packet asks; what it brings opens the window again as fast as slow start does.
+        self.window = self.max_packet;
+    }
+
+    fn on_idle(&mut self, _rtos: u32) {
+        // The model is paced, so that a full window after a pause is no burst.
+    }
+
+    fn set_max_packet(&mut self, bytes: usize) {
+        self.max_packet = bytes;
+    }
+}
