@@ -1,4 +1,4 @@
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::cookie::{Cookie, CookieError, milliseconds};
 use super::{Association, Peer, Reply, StreamResets, Timer};
@@ -21,6 +21,7 @@ impl Association {
         if self.state == State::Closed && !self.ended {
             self.state = State::CookieWait;
             self.send_init = true;
+            self.init_sent = now;
             self.timers.set(Timer::T1, now + self.rto.current());
         }
     }
@@ -182,6 +183,9 @@ impl Association {
             self.stats.chunks_invalid += 1;
             return;
         }
+        if self.init_tries == 0 {
+            self.rto.measured(now.saturating_duration_since(self.init_sent));
+        }
         self.echo = cookie.to_vec();
         self.meet_peer(
             init.initiate_tag,
@@ -243,6 +247,10 @@ impl Association {
             self.stats.packets_dropped += 1;
             return;
         }
+        // The cookie may have been echoed more than once, so this is at most a hint.
+        self.path_rtt = self
+            .path_rtt
+            .or(Some(now.saturating_duration_since(self.epoch + Duration::from_millis(cookie.created))));
         let local = cookie.local_tag == self.local_tag;
         let peer = self.peer.is_some_and(|peer| peer.tag == cookie.peer_tag);
         match (local, peer) {

@@ -89,6 +89,7 @@ pub struct Association {
     /// The peer's cookie, to be echoed.
     echo: Vec<u8>,
     send_init: bool,
+    init_sent: Instant,
     send_echo: bool,
     send_shutdown: bool,
     send_shutdown_ack: bool,
@@ -103,6 +104,8 @@ pub struct Association {
     /// The window in the last SACK.
     advertised: usize,
     window: ReceiveWindow,
+    /// A round-trip time that is not our own measurement: for the window of an end that sends nothing.
+    path_rtt: Option<Duration>,
     /// The latest time that we were told.
     clock: Instant,
 
@@ -171,6 +174,7 @@ impl Association {
             peer: None,
             echo: Vec::new(),
             send_init: false,
+            init_sent: now,
             send_echo: false,
             send_shutdown: false,
             send_shutdown_ack: false,
@@ -182,6 +186,7 @@ impl Association {
             reassembly: Reassembly::new(config.max_receive_message),
             advertised: config.receive_buffer.min(INITIAL_WINDOW),
             window: ReceiveWindow::new(now, config.receive_buffer),
+            path_rtt: None,
             clock: now,
             queue: SendQueue::new(config.scheduler),
             outstanding: Outstanding::new(now, local_tsn),
@@ -323,7 +328,7 @@ impl Association {
     /// Gives a message that was taken back to the receive window: `bytes` is the length of its data. Once per message.
     pub fn release(&mut self, bytes: usize) {
         self.reassembly.release(bytes);
-        let rtt = self.rto.srtt().unwrap_or(UNKNOWN_RTT);
+        let rtt = self.rto.srtt().or(self.path_rtt).unwrap_or(UNKNOWN_RTT);
         let widened = self.window.consumed(self.clock, bytes, rtt);
         let grown = self.receive_window().saturating_sub(self.advertised);
         let small = self.advertised < self.window.size() / 2;
@@ -381,6 +386,7 @@ impl Association {
     /// A round-trip time measured elsewhere (ICE), taken until the association has measured its own.
     pub fn set_rtt(&mut self, rtt: Duration) {
         self.rto.hint(rtt);
+        self.path_rtt = Some(rtt);
     }
 
     /// Changes [`Config::max_packet`]. Chunks already sent keep their size.

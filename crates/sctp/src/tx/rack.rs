@@ -121,6 +121,8 @@ impl Rack {
     pub(crate) fn was_not_lost(&mut self, tsn: u64) {
         self.remembered.retain(|known| *known != tsn);
         self.spurious += 1;
+        self.reordering_seen = true;
+        self.calm_recoveries = 0;
     }
 
     /// Whether the recovery was for nothing: asked once after it is found out.

@@ -253,6 +253,9 @@ pub fn alone(seed: u64, path: Path, congestion: Congestion, seconds: u64) -> (f6
     world.add(congestion, Some(16_384));
     world.connect();
     world.run_for(Duration::from_secs(seconds));
+    if std::env::var_os("THROUGHPUT_DEBUG").is_some() {
+        eprintln!("{:?}\n{:?}", world.flows[0].ends[0].stats(), world.flows[0].ends[0]);
+    }
     let goodput = world.flows[0].received as f64 * 8.0 / seconds as f64 / 1e6;
     (goodput, world.queue_delay(0.5), world.queue_delay(0.95))
 }

@@ -16,7 +16,9 @@ const PROBE_RTT_GAIN: f64 = 0.5;
 /// More than this part of a flight lost is too much, if it is at least so many packets: one packet of a small flight says
 /// nothing.
 const LOSS_THRESHOLD: f64 = 0.02;
-const MIN_LOST_PACKETS: usize = 3;
+const MIN_LOST_PACKETS: f64 = 3.0;
+/// Startup's first flights are small, and leaving it early costs much.
+const MIN_LOST_IN_STARTUP: usize = 8;
 /// What a loss that is too much leaves.
 const BETA: f64 = 0.7;
 /// Left free for others of the largest flight that went well.
@@ -24,6 +26,8 @@ const HEADROOM: f64 = 0.85;
 /// Startup ends after this many rounds without a quarter more bandwidth.
 const FULL_ROUNDS: u32 = 3;
 const FULL_GROWTH: f64 = 1.25;
+/// A probe goes on while a round brings this much more.
+const UP_GROWTH: f64 = 1.05;
 const MIN_RTT_WINDOW: Duration = Duration::from_secs(10);
 const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
@@ -81,7 +85,12 @@ pub struct Bbr {
     rounds_since_probe: u32,
     probe_wait: Duration,
     bandwidth_before_probe: u64,
+    /// The probe's rounds without more bandwidth, and the bandwidth that they are measured by.
+    flat_rounds: u32,
+    flat_bandwidth: u64,
     up_gain: f64,
+    /// Startup ended because of losses, which may turn out to be none.
+    lossy_startup: bool,
     probe_rtt_until: Option<Instant>,
     aggregation: Aggregation,
     window: usize,
@@ -151,6 +160,9 @@ impl Bbr {
             rounds_since_probe: 0,
             probe_wait: PROBE_WAIT,
             bandwidth_before_probe: 0,
+            flat_rounds: 0,
+            flat_bandwidth: 0,
+            lossy_startup: false,
             up_gain: UP_GAIN,
             probe_rtt_until: None,
             aggregation: Aggregation::default(),
@@ -229,9 +241,12 @@ impl Bbr {
         self.aggregation.update(ack, estimate, self.window);
     }
 
-    /// Whether the losses of `flight` bytes are more than chance.
+    /// Whether the losses of `flight` bytes show a rate above the threshold, and not mere chance: two standard deviations
+    /// above what the threshold lets expect.
     fn too_many(&self, lost: usize, flight: usize) -> bool {
-        lost >= MIN_LOST_PACKETS * self.max_packet && lost as f64 > flight as f64 * LOSS_THRESHOLD
+        let packet = self.max_packet.max(1) as f64;
+        let (lost, expected) = (lost as f64 / packet, flight as f64 * LOSS_THRESHOLD / packet);
+        lost >= MIN_LOST_PACKETS && lost > expected + 2.0 * expected.sqrt()
     }
 
     fn end_of_round(&mut self, ack: &Ack) {
@@ -242,7 +257,16 @@ impl Bbr {
         match self.phase {
             Phase::Startup => self.check_startup(ack, lossy),
             // What is lost while we probe for more is judged there.
-            Phase::Refill | Phase::Up | Phase::ProbeRtt => {}
+            Phase::Up => {
+                if self.max_bandwidth() as f64 >= self.flat_bandwidth as f64 * UP_GROWTH {
+                    (self.flat_rounds, self.flat_bandwidth) = (0, self.max_bandwidth());
+                    // There is more: no need to be gentle.
+                    self.up_gain = UP_GAIN;
+                } else {
+                    self.flat_rounds += 1;
+                }
+            }
+            Phase::Refill | Phase::ProbeRtt => {}
             Phase::Drain | Phase::Down | Phase::Cruise if lossy => {
                 let reduced = |value: f64| value * BETA;
                 let bandwidth = self.bandwidth_lo.min(self.max_bandwidth());
@@ -259,6 +283,7 @@ impl Bbr {
     }
 
     fn check_startup(&mut self, ack: &Ack, lossy: bool) {
+        let lossy = lossy && self.lost_in_round >= MIN_LOST_IN_STARTUP * self.max_packet;
         if self.max_bandwidth() as f64 >= self.full_bandwidth as f64 * FULL_GROWTH {
             self.full_bandwidth = self.max_bandwidth();
             self.full_rounds = 0;
@@ -270,6 +295,7 @@ impl Bbr {
         }
         if self.full_rounds >= FULL_ROUNDS || lossy {
             self.full = true;
+            self.lossy_startup = lossy && self.full_rounds < FULL_ROUNDS;
             self.enter(ack.now, Phase::Drain);
         }
     }
@@ -304,6 +330,7 @@ impl Bbr {
             Phase::Refill => {
                 if self.rounds_in_phase >= 1 {
                     self.bandwidth_before_probe = self.max_bandwidth();
+                    (self.flat_rounds, self.flat_bandwidth) = (0, self.max_bandwidth());
                     self.enter(ack.now, Phase::Up);
                 }
             }
@@ -342,7 +369,9 @@ impl Bbr {
             self.inflight_hi = self.inflight_hi.saturating_add(step.min(ack.bytes));
         }
         let full = ack.in_flight >= self.flight(bandwidth, self.up_gain);
-        if in_phase >= min_rtt && (full || self.rounds_in_phase >= 4) {
+        // As long as the bandwidth grows the probe goes on, and when it does not, until the queue or two rounds show it.
+        let flat = self.flat_rounds >= 2 || (full && self.flat_rounds >= 1);
+        if in_phase >= min_rtt && flat {
             self.end_probe(ack.now);
         }
     }
@@ -451,7 +480,13 @@ impl CongestionControl for Bbr {
         self.before_loss = Some((self.bandwidth_lo, self.inflight_lo, self.inflight_hi));
     }
 
-    fn on_spurious_loss(&mut self, _now: Instant) {
+    fn on_spurious_loss(&mut self, now: Instant) {
+        if std::mem::take(&mut self.lossy_startup) {
+            self.full = false;
+            self.full_rounds = 0;
+            self.inflight_hi = usize::MAX;
+            self.enter(now, Phase::Startup);
+        }
         if let Some((bandwidth_lo, inflight_lo, inflight_hi)) = self.before_loss.take() {
             self.bandwidth_lo = self.bandwidth_lo.max(bandwidth_lo);
             self.inflight_lo = self.inflight_lo.max(inflight_lo);
