@@ -39,12 +39,19 @@ fn rows() -> Vec<(String, Path)> {
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let wanted = |name: &str| words.iter().all(|word| name.contains(word.as_str()));
-    println!("| path (queue: one bandwidth-delay product) | {} |", CONTROLLERS.map(|(name, _)| name).join(" | "));
+    println!(
+        "| path (queue: one bandwidth-delay product) | {} |",
+        CONTROLLERS.map(|(name, _)| name).join(" | ")
+    );
     println!("|---|---|---|---|");
     for (name, path) in rows().into_iter().filter(|(name, _)| wanted(name)) {
         let cells = CONTROLLERS.map(|(_, congestion)| {
             let (goodput, median, most) = alone(1, path, congestion, 20);
-            format!("{goodput:.1} ({:.0}/{:.0} ms)", median.as_secs_f64() * 1e3, most.as_secs_f64() * 1e3)
+            format!(
+                "{goodput:.1} ({:.0}/{:.0} ms)",
+                median.as_secs_f64() * 1e3,
+                most.as_secs_f64() * 1e3
+            )
         });
         println!("| {name} | {} |", cells.join(" | "));
     }

@@ -24,7 +24,7 @@ pub struct Config {
     pub streams: u16,
     /// RTO.Initial (RFC 9260 §16).
     pub rto_initial: Duration,
-    /// RTO.Min.
+    /// RTO.Min; also the least that is added to the smoothed round-trip time.
     pub rto_min: Duration,
     /// RTO.Max.
     pub rto_max: Duration,

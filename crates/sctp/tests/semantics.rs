@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use antiphon_sctp::chunk::{Chunk, Reset, ResetResult};
 use antiphon_sctp::packet::Packet;
-use antiphon_sctp::{INITIAL_WINDOW, Config, Error, Event, SendError, SendOptions, State};
+use antiphon_sctp::{Config, Error, Event, INITIAL_WINDOW, SendError, SendOptions, State};
 use pair::{Network, Pair, pattern};
 
 const RELIABLE: SendOptions = SendOptions {

@@ -4,7 +4,7 @@ mod pair;
 
 use std::time::Duration;
 
-use antiphon_sctp::{INITIAL_WINDOW, Config, Event, SendError, SendOptions, State};
+use antiphon_sctp::{Config, Event, INITIAL_WINDOW, SendError, SendOptions, State};
 use pair::{Network, Pair, pattern};
 
 const RELIABLE: SendOptions = SendOptions {

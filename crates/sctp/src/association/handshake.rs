@@ -55,7 +55,11 @@ impl Association {
         }
         if self.config.zero_checksum {
             // RFC 9653 §4.
-            put_parameter(&mut bytes, parameter_kind::ZERO_CHECKSUM, &[&ERROR_DETECTION_DTLS.to_be_bytes()]);
+            put_parameter(
+                &mut bytes,
+                parameter_kind::ZERO_CHECKSUM,
+                &[&ERROR_DETECTION_DTLS.to_be_bytes()],
+            );
         }
         // Last: the padding of a chunk's last parameter is not counted in the chunk (RFC 9260 §3.2.1).
         let end = bytes.len() + 4 + extensions.len();
@@ -248,9 +252,9 @@ impl Association {
             return;
         }
         // The cookie may have been echoed more than once, so this is at most a hint.
-        self.path_rtt = self
-            .path_rtt
-            .or(Some(now.saturating_duration_since(self.epoch + Duration::from_millis(cookie.created))));
+        self.path_rtt = self.path_rtt.or(Some(
+            now.saturating_duration_since(self.epoch + Duration::from_millis(cookie.created)),
+        ));
         let local = cookie.local_tag == self.local_tag;
         let peer = self.peer.is_some_and(|peer| peer.tag == cookie.peer_tag);
         match (local, peer) {

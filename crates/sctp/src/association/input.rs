@@ -4,7 +4,9 @@ use antiphon_sansio::Serial32;
 use bytes::BytesMut;
 
 use super::{Association, Reply, Timer};
-use crate::chunk::{Chunk, Data, ForwardTsn, InterleavedForwardTsn, Parameters, Sack, cause, kind, parameter_kind, put_parameter};
+use crate::chunk::{
+    Chunk, Data, ForwardTsn, InterleavedForwardTsn, Parameters, Sack, cause, kind, parameter_kind, put_parameter,
+};
 use crate::packet::Packet;
 use crate::rx::{AckUrgency, Arrival, Fragment};
 use crate::tx::congestion::{Ack, Loss};
@@ -356,6 +358,14 @@ impl Association {
         {
             self.recovery = None;
         }
+        if acked.spurious {
+            self.stats.spurious_recoveries += 1;
+            self.congestion.on_spurious_loss(now);
+            self.recovery = None;
+            self.outstanding.revive();
+        } else if acked.lost {
+            self.respond_to_loss(now);
+        }
         let lost = self.outstanding.take_lost_bytes();
         if acked.bytes > 0 || lost > 0 {
             self.congestion.on_ack(&Ack {
@@ -365,20 +375,12 @@ impl Association {
                 in_flight: self.outstanding.in_flight(),
                 cumulative_advanced: acked.cumulative_advanced,
                 window_limited: self.window_limited || self.pace_limited,
-                in_recovery: was_in_recovery,
+                in_recovery: was_in_recovery || self.recovery.is_some(),
                 rtt: acked.rtt,
                 srtt: self.rto.srtt(),
                 round_start: acked.round_start,
                 sample: acked.sample,
             });
-        }
-        if acked.spurious {
-            self.stats.spurious_recoveries += 1;
-            self.congestion.on_spurious_loss(now);
-            self.recovery = None;
-            self.outstanding.revive();
-        } else if acked.lost {
-            self.respond_to_loss(now);
         }
         if acked.bytes > 0 {
             self.rto.progress();

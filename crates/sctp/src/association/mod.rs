@@ -17,7 +17,7 @@ use crate::chunk::Capabilities;
 use crate::rx::{DataTracker, Reassembly, ReceiveWindow};
 use crate::tx::congestion::CongestionControl;
 use crate::tx::{Outstanding, Pacer, PathTime, Queued, Rto, SendQueue};
-use crate::{INITIAL_WINDOW, Config, Error, Event, MIN_PACKET, Message, SendError, SendOptions, State, Stats};
+use crate::{Config, Error, Event, INITIAL_WINDOW, MIN_PACKET, Message, SendError, SendOptions, State, Stats};
 use reset::StreamResets;
 
 /// Chunks that answer the peer and wait for a packet. The oldest goes when there are more.

@@ -2,10 +2,12 @@ use std::time::Instant;
 
 use antiphon_sansio::TransmitBuf;
 
+use super::handshake::ERROR_DETECTION_DTLS;
 use super::{Association, Timer};
 use crate::State;
-use super::handshake::ERROR_DETECTION_DTLS;
-use crate::chunk::{Chunk, Data, Sack, kind, padded, parameter_kind, put_parameter, write_forward_tsn, write_i_forward_tsn, write_sack};
+use crate::chunk::{
+    Chunk, Data, Sack, kind, padded, parameter_kind, put_parameter, write_forward_tsn, write_i_forward_tsn, write_sack,
+};
 use crate::packet::{HEADER_LEN, seal_open_segment, write_header};
 use crate::rx::AckUrgency;
 

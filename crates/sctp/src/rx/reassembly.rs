@@ -308,7 +308,11 @@ impl Reassembly {
             }
             None => {
                 // Many messages that have begun at once shall not each reserve what one will need.
-                let expected = if begin && self.runs.len() < MAX_RESERVED { self.expected_len } else { 0 };
+                let expected = if begin && self.runs.len() < MAX_RESERVED {
+                    self.expected_len
+                } else {
+                    0
+                };
                 let run = Run::new(fragment, expected);
                 self.held += run.cost();
                 self.unfinished += run.cost();

@@ -508,7 +508,10 @@ impl Outstanding {
             }
             self.transmissions.pop_front();
         }
-        let oldest = self.transmissions.front().map_or(self.next_packet + 1, |(packet, _)| *packet);
+        let oldest = self
+            .transmissions
+            .front()
+            .map_or(self.next_packet + 1, |(packet, _)| *packet);
         while (self.packets.len() as u64) > self.next_packet + 1 - oldest {
             self.packets.pop_front();
         }
@@ -678,7 +681,9 @@ impl Outstanding {
             (chunk.flags & Data::UNORDERED == 0).then_some(((chunk.stream, false), chunk.ssn))
         });
         let skipped = skipped.into_iter();
-        let skipped = skipped.map(|((stream, _), ssn)| SkippedStream { stream, ssn }).collect();
+        let skipped = skipped
+            .map(|((stream, _), ssn)| SkippedStream { stream, ssn })
+            .collect();
         (last, skipped)
     }
 
@@ -800,7 +805,9 @@ fn probe_repaired(probe: &mut Option<u64>, tsn: u64, sent: &Sent, sack: &Sack<'_
     }
     *probe = None;
     let was_sent = sent.state == State::InFlight && sent.transmissions > 1;
-    let twice = sack.duplicate_tsns().any(|duplicate| duplicate == Serial32::new(tsn as u32));
+    let twice = sack
+        .duplicate_tsns()
+        .any(|duplicate| duplicate == Serial32::new(tsn as u32));
     was_sent && !twice && !newest.is_earlier(sent)
 }
 

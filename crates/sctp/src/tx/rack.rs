@@ -81,7 +81,11 @@ impl Rack {
             return Verdict::Lost;
         }
         let until = sent_at + took + self.window(min_rtt, srtt);
-        if until <= now { Verdict::Lost } else { Verdict::Wait(until) }
+        if until <= now {
+            Verdict::Lost
+        } else {
+            Verdict::Wait(until)
+        }
     }
 
     /// A recovery begins, after a loss or after T3-rtx.

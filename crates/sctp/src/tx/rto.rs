@@ -65,7 +65,9 @@ impl Rto {
             }
         }
         let srtt = self.srtt.unwrap_or(rtt);
-        self.base = (srtt + self.rttvar * 4).clamp(self.min, self.max);
+        // With a steady round trip the variance goes to nothing, and a repair takes a round trip more: without a floor under
+        // what is added to SRTT the timer would always win against it.
+        self.base = (srtt + (self.rttvar * 4).max(self.min)).min(self.max);
         self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
         self.backoff = 0;
     }
@@ -101,7 +103,7 @@ mod tests {
         rto.back_off();
         assert_eq!(rto.current(), ms(600));
         rto.measured(ms(100));
-        assert_eq!(rto.current(), ms(250), "RTTVAR shrinks by a quarter");
+        assert_eq!(rto.current(), ms(300), "RTTVAR shrinks, the floor holds");
         for _ in 0..30 {
             rto.back_off();
         }
@@ -109,7 +111,7 @@ mod tests {
         for _ in 0..50 {
             rto.measured(ms(1));
         }
-        assert_eq!(rto.current(), ms(200));
+        assert_eq!(rto.current(), ms(201));
         let mut hinted = Rto::new(ms(500), ms(200), ms(60_000), ms(3000));
         hinted.hint(ms(20));
         assert_eq!(hinted.current(), ms(200));

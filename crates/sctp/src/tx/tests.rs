@@ -78,7 +78,11 @@ fn interleaved_chunks_follow_the_scheduler() {
     let twos = weighted[..6].iter().filter(|stream| **stream == 2).count();
     assert_eq!(twos, 4, "twice the weight, twice the share: {weighted:?}");
     let mut whole = filled(Scheduler::WeightedFair, false);
-    assert_eq!(order(&mut whole), [2, 2, 2, 2, 1, 1, 1, 1, 1], "DATA keeps a message together");
+    assert_eq!(
+        order(&mut whole),
+        [2, 2, 2, 2, 1, 1, 1, 1, 1],
+        "DATA keeps a message together"
+    );
 }
 
 #[test]
@@ -89,7 +93,9 @@ fn a_small_message_hardly_waits_behind_a_large_one() {
     queue.push(1, message(100_000, None));
     assert_eq!(queue.next_chunk(now, 100, 100, 1000).unwrap().stream, 1);
     queue.push(2, message(64, None));
-    let next: Vec<_> = (0..2).map(|_| queue.next_chunk(now, 100, 100, 1000).unwrap().stream).collect();
+    let next: Vec<_> = (0..2)
+        .map(|_| queue.next_chunk(now, 100, 100, 1000).unwrap().stream)
+        .collect();
     assert!(next.contains(&2), "{next:?}");
 }
 

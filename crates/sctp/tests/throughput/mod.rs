@@ -189,8 +189,15 @@ impl World {
                 self.serve(number, side);
             }
         }
-        let timers = self.flows.iter().flat_map(|flow| flow.ends.iter().filter_map(Association::poll_timeout));
-        let Some(next) = timers.chain(self.network.next_event()).min().filter(|next| *next <= end) else {
+        let timers = self
+            .flows
+            .iter()
+            .flat_map(|flow| flow.ends.iter().filter_map(Association::poll_timeout));
+        let Some(next) = timers
+            .chain(self.network.next_event())
+            .min()
+            .filter(|next| *next <= end)
+        else {
             self.network.advance_to(end);
             return false;
         };

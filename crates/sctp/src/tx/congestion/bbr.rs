@@ -126,7 +126,9 @@ impl Aggregation {
             self.since = Some(ack.now);
         }
         self.acked += ack.bytes as u64;
-        let extra = self.acked.saturating_sub(if self.since == Some(ack.now) { 0 } else { expected });
+        let extra = self
+            .acked
+            .saturating_sub(if self.since == Some(ack.now) { 0 } else { expected });
         self.extra[0] = self.extra[0].max((extra as usize).min(window));
     }
 
@@ -437,7 +439,11 @@ impl Bbr {
             self.window = (self.window + ack.bytes).min(MAX_WINDOW);
             return;
         }
-        let gain = if self.phase == Phase::Up { WINDOW_GAIN + 0.25 } else { WINDOW_GAIN };
+        let gain = if self.phase == Phase::Up {
+            WINDOW_GAIN + 0.25
+        } else {
+            WINDOW_GAIN
+        };
         let most = self.flight(estimate, gain) + self.aggregation.extra() + 3 * self.quantum();
         if self.full {
             self.window = (self.window + ack.bytes).min(most);
@@ -477,6 +483,7 @@ impl CongestionControl for Bbr {
     }
 
     fn on_loss(&mut self, _loss: &Loss) {
+        self.lossy_startup = false;
         self.before_loss = Some((self.bandwidth_lo, self.inflight_lo, self.inflight_hi));
     }
 

@@ -98,7 +98,10 @@ fn cubic_returns_to_its_last_maximum_and_goes_beyond() {
     let at_k = *grown.last().unwrap();
     assert!((630_000..=650_000).contains(&at_k), "{at_k}");
     let beyond = *rounds(&mut cubic, &mut now, 78, 100).last().unwrap();
-    assert!((800_000..=870_000).contains(&beyond), "as far above as it was below: {beyond}");
+    assert!(
+        (800_000..=870_000).contains(&beyond),
+        "as far above as it was below: {beyond}"
+    );
     cubic.on_loss(&loss(now));
     cubic.on_spurious_loss(now);
     assert_eq!(cubic.window(), beyond, "undone");
@@ -122,7 +125,9 @@ fn path(bbr: &mut Bbr, now: &mut Instant, bandwidth: u64, count: usize, loss: f6
     for _ in 0..count {
         let window = bbr.window();
         let bdp = (bandwidth as f64 * base.as_secs_f64()) as usize;
-        let flight = window.min(bdp * 2).min((bbr.pacing_rate(Some(base)).unwrap() / 50) as usize + bdp / 4);
+        let flight = window
+            .min(bdp * 2)
+            .min((bbr.pacing_rate(Some(base)).unwrap() / 50) as usize + bdp / 4);
         let rtt = base.max(Duration::from_secs_f64(flight as f64 / bandwidth as f64));
         *now += rtt;
         let lost = (flight as f64 * loss) as usize;
