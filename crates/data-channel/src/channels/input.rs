@@ -129,6 +129,8 @@ impl DataChannels {
             self.reset_our_side(now, stream);
             return;
         }
+        // RFC 8832 §5.1: the priority holds for both directions.
+        self.association.set_weight(stream, init.priority.0);
         let mut channel = Channel::new(init);
         channel.stream = Some(stream);
         let id = self.add(channel);

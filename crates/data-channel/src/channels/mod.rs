@@ -172,6 +172,7 @@ impl DataChannels {
             channel.awaits_ack = true;
         }
         channel.stream = Some(stream);
+        self.association.set_weight(stream, channel.init.priority.0);
         self.association
             .set_buffered_amount_low_threshold(stream, channel.threshold);
         let slot = Slot {

@@ -2,6 +2,7 @@
 
 pub(crate) mod congestion;
 mod delivery;
+mod newest;
 mod outstanding;
 mod pacer;
 mod rack;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::congestion::RateSample;
 use super::delivery::{Delivery, Snapshot};
+use super::newest::{Newest, probe_repaired, write};
 use super::rack::{Rack, Verdict};
 use crate::chunk::{Data, InterleavedData, Put, Sack, SkippedMessage, SkippedStream, padded};
 
@@ -53,7 +54,7 @@ pub(crate) struct PathTime {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(super) enum State {
     InFlight,
     /// Waits for retransmission.
     Lost,
@@ -64,13 +65,13 @@ enum State {
 }
 
 #[derive(Debug)]
-struct Sent {
-    chunk: Outgoing,
-    state: State,
-    transmissions: u32,
+pub(super) struct Sent {
+    pub(super) chunk: Outgoing,
+    pub(super) state: State,
+    pub(super) transmissions: u32,
     /// The number of the packet that carried it last.
-    packet: u64,
-    sent_at: Instant,
+    pub(super) packet: u64,
+    pub(super) sent_at: Instant,
 }
 
 impl Sent {
@@ -111,19 +112,19 @@ pub(crate) struct Nonsense;
 #[derive(Debug)]
 pub(crate) struct Outstanding {
     /// By TSN, from `first` on without holes.
-    chunks: VecDeque<Sent>,
+    pub(super) chunks: VecDeque<Sent>,
     /// The extended TSN of `chunks[0]`.
-    first: u64,
+    pub(super) first: u64,
     /// Transmissions in their order: packet number and TSN. Stale entries are skipped.
     transmissions: VecDeque<(u64, u64)>,
-    lost: BTreeSet<u64>,
+    pub(super) lost: BTreeSet<u64>,
     /// What gap blocks have reported, first to last, above the cumulative TSN.
-    acked: BTreeMap<u64, u64>,
+    pub(super) acked: BTreeMap<u64, u64>,
     /// I-DATA takes the place of DATA (RFC 8260 §2.2.1).
     interleaved: bool,
     /// Bytes in flight as on the wire, and of user data alone.
-    flight_wire: usize,
-    flight_payload: usize,
+    pub(super) flight_wire: usize,
+    pub(super) flight_payload: usize,
     /// The number of the newest packet, and what was known when the last ones left, up to it.
     next_packet: u64,
     packets: VecDeque<Snapshot>,
@@ -136,7 +137,7 @@ pub(crate) struct Outstanding {
     /// Bytes found lost and not yet told to the congestion controller.
     lost_bytes: usize,
     /// Advanced.Peer.Ack.Point (RFC 3758 §3.5).
-    advanced: u64,
+    pub(super) advanced: u64,
     messages_abandoned: u64,
     retransmissions: u64,
 }
@@ -720,121 +721,4 @@ impl Outstanding {
         }
         (Serial32::new(last as u32), streams)
     }
-}
-
-#[cfg(test)]
-impl Outstanding {
-    /// Counts everything anew and compares.
-    pub(crate) fn check_books(&self) {
-        let flying = || self.chunks.iter().filter(|sent| sent.state == State::InFlight);
-        let wire = |sent: &Sent| self.wire_len(sent.chunk.payload.len());
-        assert_eq!(self.flight_wire, flying().map(wire).sum::<usize>());
-        assert_eq!(
-            self.flight_payload,
-            flying().map(|s| s.chunk.payload.len()).sum::<usize>()
-        );
-        let tsns = |state| {
-            let numbered = (self.first..).zip(&self.chunks);
-            numbered
-                .filter(move |(_, sent)| sent.state == state)
-                .map(|(tsn, _)| tsn)
-        };
-        assert!(tsns(State::Lost).eq(self.lost.iter().copied()));
-        // Gap blocks may cover what is given up as well.
-        let known: BTreeSet<u64> = self.acked.iter().flat_map(|(first, last)| *first..=*last).collect();
-        assert!(tsns(State::Acked).all(|tsn| known.contains(&tsn)));
-        assert!(known.iter().all(|tsn| *tsn >= self.first && *tsn < self.next_tsn()));
-        assert!(
-            tsns(State::InFlight)
-                .chain(tsns(State::Lost))
-                .all(|tsn| !known.contains(&tsn))
-        );
-        let ranges: Vec<_> = self.acked.iter().collect();
-        assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < *pair[1].0), "ranges touch");
-        assert!(self.advanced >= self.cumulative_ack() && self.advanced < self.next_tsn());
-    }
-}
-
-/// The newest transmission that a SACK acknowledges.
-struct Newest {
-    now: Instant,
-    min_rtt: Option<Duration>,
-    packet: Option<(u64, Instant)>,
-    sample: Option<(u64, Duration)>,
-    /// The newest packet that was acknowledged before.
-    known: Option<u64>,
-}
-
-impl Newest {
-    /// Whether what arrived must have been sent before the chunk's last transmission: the time is too short for that.
-    #[inline]
-    fn is_earlier(&self, sent: &Sent) -> bool {
-        let elapsed = self.now.saturating_duration_since(sent.sent_at);
-        sent.transmissions > 1 && self.min_rtt.is_some_and(|min| elapsed < min)
-    }
-
-    #[inline]
-    fn see(&mut self, tsn: u64, sent: &Sent, rack: &mut Rack) {
-        let elapsed = self.now.saturating_duration_since(sent.sent_at);
-        let first_try = sent.transmissions == 1;
-        if first_try && self.known.is_some_and(|known| sent.packet < known) {
-            rack.came_late(elapsed);
-        }
-        let was_lost = sent.state == State::Lost;
-        if (first_try && was_lost) || self.is_earlier(sent) {
-            rack.was_not_lost(tsn);
-        }
-        // The acknowledgement of a chunk that was sent twice says nothing of which one arrived (Karn), unless it comes
-        // sooner than the path allows for the second.
-        if (first_try || self.min_rtt.is_some_and(|min| elapsed >= min))
-            && self.packet.is_none_or(|(packet, _)| packet < sent.packet)
-        {
-            self.packet = Some((sent.packet, sent.sent_at));
-        }
-        // A chunk that was already believed lost has waited for other chunks' acknowledgements: its time is not the path's.
-        if first_try && !was_lost && self.sample.is_none_or(|(packet, _)| packet <= sent.packet) {
-            self.sample = Some((sent.packet, elapsed));
-        }
-    }
-}
-
-/// Whether a tail loss probe has repaired a loss (RFC 8985 §7.4): it arrived, and what it repeated did not.
-fn probe_repaired(probe: &mut Option<u64>, tsn: u64, sent: &Sent, sack: &Sack<'_>, newest: &Newest) -> bool {
-    if *probe != Some(tsn) {
-        return false;
-    }
-    *probe = None;
-    let was_sent = sent.state == State::InFlight && sent.transmissions > 1;
-    let twice = sack
-        .duplicate_tsns()
-        .any(|duplicate| duplicate == Serial32::new(tsn as u32));
-    was_sent && !twice && !newest.is_earlier(sent)
-}
-
-#[inline]
-fn write(chunk: &Outgoing, interleaved: bool, tsn: u64, out: &mut impl Put) {
-    let tsn = Serial32::new(tsn as u32);
-    if !interleaved {
-        Data {
-            flags: chunk.flags,
-            tsn,
-            stream: chunk.stream,
-            ssn: chunk.ssn,
-            ppid: chunk.ppid,
-            payload: &chunk.payload,
-        }
-        .write(out);
-        return;
-    }
-    let first = chunk.flags & Data::BEGIN != 0;
-    InterleavedData {
-        flags: chunk.flags,
-        tsn,
-        stream: chunk.stream,
-        reserved: 0,
-        message_id: Serial32::new(chunk.message_id),
-        ppid_or_fsn: if first { chunk.ppid } else { chunk.fsn },
-        payload: &chunk.payload,
-    }
-    .write(out);
 }

@@ -111,7 +111,7 @@ mod tests {
         for _ in 0..50 {
             rto.measured(ms(1));
         }
-        assert_eq!(rto.current(), ms(201));
+        assert!((ms(201)..ms(202)).contains(&rto.current()), "SRTT and the floor");
         let mut hinted = Rto::new(ms(500), ms(200), ms(60_000), ms(3000));
         hinted.hint(ms(20));
         assert_eq!(hinted.current(), ms(200));

@@ -1,10 +1,11 @@
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Serial16, Serial32};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::outstanding::{MessageKey, Outgoing};
+use super::outstanding::{MessageKey, Outgoing, Sent, State};
 use super::{Outstanding, PathTime, Queued, Scheduler, SendQueue};
 use crate::chunk::{Chunk, Data, GapBlock, write_sack};
 
@@ -144,6 +145,38 @@ fn the_queue_drops_what_is_too_old_but_not_what_is_begun() {
     assert!(queue.abandon_begun(key));
     assert!(!queue.abandon_begun(key));
     assert!(queue.is_empty() && queue.total() == 0);
+}
+
+impl Outstanding {
+    /// Counts everything anew and compares.
+    fn check_books(&self) {
+        let flying = || self.chunks.iter().filter(|sent| sent.state == State::InFlight);
+        let wire = |sent: &Sent| self.wire_len(sent.chunk.payload.len());
+        assert_eq!(self.flight_wire, flying().map(wire).sum::<usize>());
+        assert_eq!(
+            self.flight_payload,
+            flying().map(|s| s.chunk.payload.len()).sum::<usize>()
+        );
+        let tsns = |state| {
+            let numbered = (self.first..).zip(&self.chunks);
+            numbered
+                .filter(move |(_, sent)| sent.state == state)
+                .map(|(tsn, _)| tsn)
+        };
+        assert!(tsns(State::Lost).eq(self.lost.iter().copied()));
+        // Gap blocks may cover what is given up as well.
+        let known: BTreeSet<u64> = self.acked.iter().flat_map(|(first, last)| *first..=*last).collect();
+        assert!(tsns(State::Acked).all(|tsn| known.contains(&tsn)));
+        assert!(known.iter().all(|tsn| *tsn >= self.first && *tsn < self.next_tsn()));
+        assert!(
+            tsns(State::InFlight)
+                .chain(tsns(State::Lost))
+                .all(|tsn| !known.contains(&tsn))
+        );
+        let ranges: Vec<_> = self.acked.iter().collect();
+        assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < *pair[1].0), "ranges touch");
+        assert!(self.advanced >= self.cumulative_ack() && self.advanced < self.next_tsn());
+    }
 }
 
 /// What a random peer and a random clock do to the books.

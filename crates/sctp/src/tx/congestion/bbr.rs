@@ -8,7 +8,7 @@ const DRAIN_GAIN: f64 = 0.5;
 const DOWN_GAIN: f64 = 0.9;
 /// A probe for more bandwidth, while probes find some; and a gentler one once they do not, which hardly queues.
 const UP_GAIN: f64 = 1.25;
-const GENTLE_UP_GAIN: f64 = 1.1;
+const GENTLE_UP_GAIN: f64 = 1.07;
 /// Paced a little below the estimate, so that no queue stays.
 const PACING_MARGIN: f64 = 0.99;
 const WINDOW_GAIN: f64 = 2.0;
@@ -343,6 +343,9 @@ impl Bbr {
     }
 
     fn is_time_to_probe(&self, now: Instant) -> bool {
+        if self.bandwidth_before_probe > 0 && self.found_more() {
+            return true;
+        }
         let rounds = (self.flight(self.max_bandwidth(), 1.0) / self.max_packet.max(1)) as u32;
         self.rounds_since_probe >= rounds.clamp(4, MAX_PROBE_ROUNDS)
             || self
@@ -351,6 +354,9 @@ impl Bbr {
     }
 
     fn begin_refill(&mut self, now: Instant) {
+        if self.found_more() {
+            self.up_gain = UP_GAIN;
+        }
         self.forget_short_term();
         self.enter(now, Phase::Refill);
     }
@@ -372,16 +378,22 @@ impl Bbr {
         }
         let full = ack.in_flight >= self.flight(bandwidth, self.up_gain);
         // As long as the bandwidth grows the probe goes on, and when it does not, until the queue or two rounds show it.
-        let flat = self.flat_rounds >= 2 || (full && self.flat_rounds >= 1);
+        // A gentle one ends after a round: what it brings is seen in the next, and calls for another.
+        let gentle = self.up_gain < UP_GAIN;
+        let flat = self.flat_rounds >= 2 || ((full || gentle) && self.flat_rounds >= 1);
         if in_phase >= min_rtt && flat {
             self.end_probe(ack.now);
         }
     }
 
     fn end_probe(&mut self, now: Instant) {
-        let found = self.max_bandwidth() as f64 > self.bandwidth_before_probe as f64 * 1.02;
-        self.up_gain = if found { UP_GAIN } else { GENTLE_UP_GAIN };
+        self.up_gain = GENTLE_UP_GAIN;
         self.begin_down(now);
+    }
+
+    /// Whether the last probe has found more bandwidth, which shows up to a round trip after it.
+    fn found_more(&self) -> bool {
+        self.max_bandwidth() as f64 > self.bandwidth_before_probe as f64 * UP_GROWTH
     }
 
     fn check_probe_rtt(&mut self, ack: &Ack) {

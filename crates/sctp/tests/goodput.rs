@@ -1,0 +1,113 @@
+//! What the congestion controllers get out of a path, and what they leave to others. The whole table, with long fat paths
+//! and all controllers, is `cargo run --release -p antiphon-sctp --example throughput`; here are the rows that hold the line.
+
+mod throughput;
+
+use std::time::Duration;
+
+use antiphon_sctp::{Association, Config, Congestion, SendOptions};
+use throughput::{PACKET, Path, World, alone, beside};
+
+const DEFAULT: fn() -> Congestion = Congestion::default;
+
+#[test]
+fn the_default_controller_fills_a_lossy_path() {
+    for (loss, least) in [(0.0, 91.0), (0.001, 89.0), (0.01, 80.0)] {
+        let (goodput, median, most) = alone(1, Path::first(loss), DEFAULT(), 20);
+        println!(
+            "100 Mbit/s 20 ms 250 kB, {} % loss: {goodput:.1} Mbit/s, queue {median:?}/{most:?}",
+            loss * 100.0
+        );
+        assert!(goodput >= least, "{goodput} Mbit/s at {loss}");
+    }
+}
+
+#[test]
+fn the_others_fill_a_path_without_loss() {
+    for congestion in [Congestion::NewReno, Congestion::Cubic] {
+        let (goodput, ..) = alone(1, Path::first(0.0), congestion, 10);
+        assert!(goodput >= 88.0, "{congestion:?}: {goodput}");
+    }
+}
+
+#[test]
+fn slow_paths_and_reordering() {
+    for loss in [0.0, 0.001, 0.01] {
+        let (goodput, ..) = alone(2, Path::with(10, 20, loss), DEFAULT(), 20);
+        assert!(goodput >= 9.0 * 0.85, "10 Mbit/s, {loss}: {goodput}");
+    }
+    let reordering = Path {
+        reorder: 0.05,
+        late: Duration::from_millis(5),
+        ..Path::first(0.0)
+    };
+    let (goodput, ..) = alone(3, reordering, DEFAULT(), 10);
+    assert!(goodput >= 91.0 * 0.85, "reordering: {goodput}");
+}
+
+#[test]
+fn a_reno_flow_beside_it_is_not_starved() {
+    let shares = beside(4, Path::first(0.0), [DEFAULT(), Congestion::NewReno], 30);
+    println!("default beside Reno: {shares:?} Mbit/s");
+    assert!(shares.iter().all(|share| *share >= 25.0), "{shares:?}");
+}
+
+/// A 64-byte message there and back on a stream of its own, beside bulk data: round trips, sorted.
+fn pings(interleaving: bool, weight: u16) -> Vec<Duration> {
+    let path = Path::with(20, 50, 0.0);
+    let mut world = World::new(5, path);
+    let config = Config {
+        max_packet: PACKET,
+        interleaving,
+        ..Config::default()
+    };
+    world.add_with(config, Some(256 * 1024));
+    world.connect();
+    let ends = &mut world.flows[0].ends;
+    ends.iter_mut()
+        .for_each(|end: &mut Association| end.set_weight(2, weight));
+    world.run_for(Duration::from_secs(3));
+    let mut trips = Vec::new();
+    let ping = |world: &mut World, end: usize| {
+        let now = world.now();
+        let data = vec![1; 64].into();
+        world.flows[0].ends[end]
+            .send(now, 2, 53, data, SendOptions::default())
+            .unwrap();
+    };
+    // A ping every 50 ms, whether or not the last one is back; answers come in order.
+    let mut sent = std::collections::VecDeque::new();
+    let end = world.now() + Duration::from_secs(60);
+    let mut next = world.now();
+    while world.now() < end {
+        if world.now() >= next {
+            sent.push_back(world.now());
+            ping(&mut world, 0);
+            next += Duration::from_millis(50);
+        }
+        world.step(next);
+        while world.flows[0].ends[1].read(2).is_some() {
+            ping(&mut world, 1);
+        }
+        while world.flows[0].ends[0].read(2).is_some() {
+            trips.push(world.now() - sent.pop_front().unwrap());
+        }
+    }
+    let bulk = world.flows[0].received as f64 * 8.0 / 63e6;
+    assert!(bulk > 17.0, "the bulk channel gets the rest: {bulk} Mbit/s");
+    trips.sort_unstable();
+    trips
+}
+
+#[test]
+fn a_ping_beside_bulk_data_hardly_waits() {
+    let trips = pings(true, 256);
+    let (p50, p99) = (trips[trips.len() / 2], trips[trips.len() * 99 / 100]);
+    let without = pings(false, 256);
+    println!(
+        "ping beside bulk, 20 Mbit/s 50 ms: p50 {p50:?}, p99 {p99:?}; without I-DATA p50 {:?}",
+        without[without.len() / 2]
+    );
+    assert!(trips.len() > 1100);
+    assert!(p99 <= Duration::from_millis(55), "p50 {p50:?}, p99 {p99:?}");
+}
