@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_past_the_end_are_refused() {
+    fn v09_lengths_past_the_end_are_refused() {
         let bytes = b"\x03\x00\x01\x00\x00\x00\x00\x00\x00\x04\x00\x02chatp";
         assert_eq!(Dcep::parse(bytes), None);
         for len in 0..bytes.len() {

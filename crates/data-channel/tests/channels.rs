@@ -4,7 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{
-    ChannelId, ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Event, Message, OpenError, SendError,
+    ChannelId, ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Event, Message, OpenError, Priority,
+    SendError,
 };
 use antiphon_sansio::{Rng, TransmitBuf};
 use antiphon_sctp::{Association, SendOptions};
@@ -515,4 +516,81 @@ fn opening_and_closing_without_end_stays_bounded() {
     assert!(rogue.victim.channels().count() <= 257);
     let events = std::iter::from_fn(|| rogue.victim.poll_event()).count();
     assert!(events < 5000, "{events} events, and nobody looked");
+}
+
+#[test]
+fn every_id_can_be_a_channel_and_be_used_again() {
+    let mut pair = Pair::connected(11);
+    let mut ids = std::collections::BTreeSet::new();
+    // 0 to 65534: the client has one more than the server, for 65535 is illegal.
+    for (end, count) in [(0, 32_768), (1, 32_767)] {
+        for n in 0..count {
+            let id = pair.open(end, ChannelInit::new("x"));
+            assert!(ids.insert(pair.ends[end].info(id).unwrap().id.unwrap()));
+            if n % 1000 == 0 {
+                pair.run(Duration::from_millis(100));
+            }
+        }
+        pair.run(Duration::from_secs(1));
+    }
+    assert_eq!((ids.len(), ids.last()), (65_535, Some(&65_534)));
+    for end in 0..2 {
+        let one_more = pair.ends[end].open(pair.now, ChannelInit::new("x"));
+        assert_eq!(one_more, Err(OpenError::NoFreeId));
+        let open = pair.ends[end]
+            .channels()
+            .filter(|id| pair.ends[end].state(*id) == Some(ChannelState::Open));
+        assert_eq!(open.count(), 65_535, "end {end}");
+    }
+    pair.clear();
+    let all: Vec<_> = pair.ends[0].channels().collect();
+    for id in all {
+        pair.ends[0].close_channel(pair.now, id);
+    }
+    pair.run(Duration::from_secs(60));
+    for end in 0..2 {
+        let closed = pair.events[end]
+            .iter()
+            .filter(|event| matches!(event, Event::Closed(_)));
+        assert_eq!(closed.count(), 65_535, "end {end}");
+    }
+    let id = pair.open(0, ChannelInit::new("again"));
+    assert_eq!(pair.ends[0].info(id).unwrap().id, Some(0));
+    pair.send_when_open(0, id, Message::text("on a used id"));
+    let last = *pair.incoming(1).last().unwrap();
+    assert_eq!(pair.ends[1].read(last), Some(Message::text("on a used id")));
+}
+
+impl Pair {
+    fn send_when_open(&mut self, end: usize, id: ChannelId, message: Message) {
+        self.run(Duration::from_secs(1));
+        self.send(end, id, message);
+        self.run(Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn priorities_share_the_bandwidth() {
+    let mut pair = Pair::connected(12);
+    let channels = [Priority::HIGH, Priority::LOW].map(|priority| {
+        let init = ChannelInit {
+            priority,
+            ..ChannelInit::new("bulk")
+        };
+        pair.open(0, init)
+    });
+    pair.run(Duration::from_secs(1));
+    for _ in 0..100 {
+        for id in channels {
+            pair.send(0, id, Message::binary(vec![7; 20_000]));
+        }
+    }
+    // A little of it leaves: four parts of the important channel, one of the other (RFC 8831 §6.4).
+    let waiting = |pair: &Pair, n: usize| pair.ends[0].buffered_amount(channels[n]);
+    while waiting(&pair, 0) > 1_000_000 {
+        pair.run(Duration::from_millis(1));
+    }
+    let sent = [0, 1].map(|n| (2_000_000 - waiting(&pair, n)) as f64);
+    let ratio = sent[0] / sent[1];
+    assert!((3.5..4.5).contains(&ratio), "{sent:?}");
 }

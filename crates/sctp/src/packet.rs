@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_length_chunks_end_the_walk() {
+    fn v09_zero_length_chunks_end_the_walk() {
         // The length field counts its own header: 0 to 3 are impossible, and must not make the walk stand still.
         for len in 0..4u8 {
             let mut packet = vec![0; 12];

@@ -1,158 +1,24 @@
-//! A peer that knows the keys and means ill. It is written by hand, chunk by chunk.
+//! A peer that knows the keys and means ill.
 
-use std::time::{Duration, Instant};
+mod victim;
 
-use antiphon_sansio::{Rng, Serial16, Serial32, TransmitBuf};
+use std::time::Duration;
+
+use antiphon_sansio::{Serial16, Serial32};
 use antiphon_sctp::chunk::{
-    Chunk, Data, GapBlock, Init, Parameters, Reset, ResetResult, SkippedStream, kind, parameter_kind, put_parameter,
+    Chunk, Data, GapBlock, Parameters, ResetResult, SkippedStream, kind, parameter_kind, put_parameter,
     write_forward_tsn, write_sack,
 };
 use antiphon_sctp::packet::{Packet, seal, write_header};
-use antiphon_sctp::{Association, Config, Error, Event, SendOptions, State};
+use antiphon_sctp::{Config, Error, Event, SendOptions, State};
 use bytes::BytesMut;
 use proptest::prelude::*;
-
-const PEER_TAG: u32 = 0x1234_5678;
-const PEER_TSN: u32 = 0xffff_fff0;
-
-struct Victim {
-    association: Association,
-    now: Instant,
-    tag: u32,
-    tsn: u32,
-    out: TransmitBuf,
-}
-
-impl Victim {
-    fn new(config: Config) -> Self {
-        #[allow(clippy::disallowed_methods)]
-        let now = Instant::now();
-        Self {
-            association: Association::new(config, now, Rng::from_u64(1)),
-            now,
-            tag: 0,
-            tsn: 0,
-            out: TransmitBuf::new(2000, 1500),
-        }
-    }
-
-    /// An association that is up, its handshake answered by hand.
-    fn connected(config: Config) -> Self {
-        let mut victim = Self::new(config);
-        victim.association.connect(victim.now);
-        let packets = victim.packets();
-        let init = Packet::parse(&packets[0]).unwrap().chunks().next();
-        let Some(Ok(Chunk::Init(init))) = init else {
-            panic!("no INIT")
-        };
-        (victim.tag, victim.tsn) = (init.initiate_tag, init.initial_tsn.get());
-        let mut parameters = Vec::new();
-        put_parameter(&mut parameters, parameter_kind::STATE_COOKIE, &[b"cookie"]);
-        put_parameter(&mut parameters, parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
-        put_parameter(
-            &mut parameters,
-            parameter_kind::SUPPORTED_EXTENSIONS,
-            &[&[kind::RE_CONFIG, kind::FORWARD_TSN, 0, 0]],
-        );
-        victim.give(&[Chunk::InitAck(victim.init(&parameters))]);
-        assert_eq!(victim.packets().len(), 1, "COOKIE ECHO");
-        victim.give(&[Chunk::CookieAck]);
-        assert_eq!(victim.association.poll_event(), Some(Event::Connected));
-        victim
-    }
-
-    fn init<'a>(&self, parameters: &'a [u8]) -> Init<'a> {
-        Init {
-            initiate_tag: PEER_TAG,
-            a_rwnd: 1_000_000,
-            outbound_streams: 65_535,
-            inbound_streams: 65_535,
-            initial_tsn: Serial32::new(PEER_TSN),
-            parameters: Parameters::new(parameters),
-        }
-    }
-
-    fn packets(&mut self) -> Vec<Vec<u8>> {
-        let mut packets = Vec::new();
-        loop {
-            self.out.clear();
-            if !self.association.poll_transmit(self.now, &mut self.out) {
-                return packets;
-            }
-            let range = self.out.finish();
-            packets.push(self.out.bytes(range).to_vec());
-            assert!(packets.len() < 10_000, "a hot loop");
-        }
-    }
-
-    fn give_tagged(&mut self, tag: u32, write: impl FnOnce(&mut Vec<u8>)) {
-        let mut packet = Vec::new();
-        write_header(&mut packet, 5000, 5000, tag);
-        write(&mut packet);
-        seal(&mut packet);
-        self.association.handle_packet(self.now, BytesMut::from(&packet[..]));
-    }
-
-    fn give_raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        self.give_tagged(self.tag, write);
-    }
-
-    fn give(&mut self, chunks: &[Chunk<'_>]) {
-        self.give_raw(|out| chunks.iter().for_each(|chunk| chunk.write(out)));
-    }
-
-    fn give_data(&mut self, offset: u32, flags: u8, stream: u16, ssn: u16, payload: &[u8]) {
-        self.give(&[Chunk::Data(Data {
-            flags,
-            tsn: Serial32::new(PEER_TSN.wrapping_add(offset)),
-            stream,
-            ssn: Serial16::new(ssn),
-            ppid: 53,
-            payload,
-        })]);
-    }
-
-    fn responses(&mut self) -> Vec<ResetResult> {
-        let packets = self.packets();
-        let chunks = packets
-            .iter()
-            .flat_map(|p| Packet::parse(p).unwrap().chunks().flatten());
-        let mut results = Vec::new();
-        for chunk in chunks {
-            if let Chunk::ReConfig(re_config) = chunk {
-                results.extend(re_config.resets().flatten().filter_map(|reset| match reset {
-                    Reset::Response { result, .. } => Some(result),
-                    _ => None,
-                }));
-            }
-        }
-        results
-    }
-
-    fn ask_reset(&mut self, number: u32, last: u32, stream: u16) {
-        let mut value = Vec::new();
-        let fixed = [number, 0, last].map(|n| PEER_TSN.wrapping_add(n).to_be_bytes());
-        put_parameter(
-            &mut value,
-            parameter_kind::OUTGOING_RESET,
-            &[fixed.as_flattened(), &stream.to_be_bytes()],
-        );
-        self.give(&[Chunk::Unknown {
-            kind: kind::RE_CONFIG,
-            flags: 0,
-            value: &value,
-        }]);
-    }
-
-    fn is_well(&self) -> bool {
-        self.association.state() == State::Established
-    }
-}
+use victim::{PEER_TAG, PEER_TSN, Victim};
 
 const WHOLE: u8 = Data::BEGIN | Data::END;
 
 #[test]
-fn zero_length_chunks_and_parameters() {
+fn v09_zero_length_chunks_and_parameters() {
     let mut victim = Victim::connected(Config::default());
     for kind in 0..=255u8 {
         for len in 0..4u8 {
@@ -169,7 +35,7 @@ fn zero_length_chunks_and_parameters() {
 }
 
 #[test]
-fn crafted_sacks_change_nothing() {
+fn v10_crafted_sacks_change_nothing() {
     let mut victim = Victim::connected(Config::default());
     let now = victim.now;
     for _ in 0..10 {
@@ -216,7 +82,7 @@ fn crafted_sacks_change_nothing() {
 }
 
 #[test]
-fn a_peer_that_takes_gap_acks_back_gets_the_data_again() {
+fn v10_a_peer_that_takes_gap_acks_back_gets_the_data_again() {
     let mut victim = Victim::connected(Config::default());
     for _ in 0..3 {
         let data = vec![1; 1100].into();
@@ -249,7 +115,7 @@ fn a_peer_that_takes_gap_acks_back_gets_the_data_again() {
 }
 
 #[test]
-fn memory_is_bounded_whatever_the_peer_leaves_open() {
+fn v11_memory_is_bounded_whatever_the_peer_leaves_open() {
     let config = Config {
         receive_buffer: 100_000,
         max_receive_message: 50_000,
@@ -295,7 +161,7 @@ fn memory_is_bounded_whatever_the_peer_leaves_open() {
 }
 
 #[test]
-fn tiny_messages_cost_more_than_their_bytes() {
+fn v11_tiny_messages_cost_more_than_their_bytes() {
     let mut victim = Victim::connected(Config {
         receive_buffer: 100_000,
         ..Config::default()
@@ -311,7 +177,7 @@ fn tiny_messages_cost_more_than_their_bytes() {
 }
 
 #[test]
-fn forward_tsn_to_anywhere() {
+fn v10_forward_tsn_to_anywhere() {
     let mut victim = Victim::connected(Config::default());
     victim.give_data(1, Data::BEGIN, 1, 0, &[1; 500]);
     victim.give_data(2, 0, 1, 0, &[1; 500]);
@@ -385,7 +251,7 @@ fn a_reset_before_its_data_is_put_off_and_a_repeated_one_is_not_performed_twice(
 }
 
 #[test]
-fn forged_and_stale_cookies() {
+fn v12_forged_and_stale_cookies() {
     let mut victim = Victim::new(Config::default());
     let mut parameters = Vec::new();
     put_parameter(&mut parameters, parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
@@ -423,7 +289,7 @@ fn forged_and_stale_cookies() {
 }
 
 #[test]
-fn a_flood_of_init_costs_nothing() {
+fn v12_a_flood_of_init_costs_nothing() {
     let mut victim = Victim::connected(Config::default());
     for n in 0..10_000u32 {
         let mut init = victim.init(&[]);
@@ -539,7 +405,7 @@ fn answers_never_crowd_out_what_must_be_said() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
     #[test]
-    fn any_chunks_leave_the_books_in_order(
+    fn v10_any_chunks_leave_the_books_in_order(
         steps in prop::collection::vec((any::<u8>(), any::<u8>(), prop::collection::vec(any::<u8>(), 0..60)), 1..30),
     ) {
         let mut victim = Victim::connected(Config { receive_buffer: 2000, max_receive_message: 1000, ..Config::default() });
@@ -574,5 +440,70 @@ proptest! {
         for stream in 0..=u16::MAX {
             while victim.association.read(stream).is_some() {}
         }
+    }
+}
+
+#[test]
+fn v12_an_init_without_a_tag_and_a_cookie_of_another_endpoint() {
+    let mut victim = Victim::new(Config::default());
+    let mut untagged = victim.init(&[]);
+    untagged.initiate_tag = 0;
+    let chunk = Chunk::Init(untagged);
+    victim.give_tagged(0, |out| chunk.write(out));
+    assert!(victim.packets().is_empty());
+    assert_eq!(victim.association.stats().chunks_invalid, 1);
+    // Another endpoint, the same question: its cookie is sealed with a key of its own.
+    let mut other = Victim::new(Config::default());
+    other.association =
+        antiphon_sctp::Association::new(Config::default(), other.now, antiphon_sansio::Rng::from_u64(2));
+    let init = Chunk::Init(other.init(&[]));
+    other.give_tagged(0, |out| init.write(out));
+    let packets = other.packets();
+    let Some(Ok(Chunk::InitAck(ack))) = Packet::parse(&packets[0]).unwrap().chunks().next() else {
+        panic!("no INIT ACK")
+    };
+    let cookie = ack.cookie().unwrap().to_vec();
+    victim.give_tagged(ack.initiate_tag, |out| Chunk::CookieEcho(&cookie).write(out));
+    assert_eq!(victim.association.state(), State::Closed);
+    other.give_tagged(ack.initiate_tag, |out| Chunk::CookieEcho(&cookie).write(out));
+    assert_eq!(other.association.state(), State::Established);
+    // Replayed, it changes nothing.
+    other.tag = ack.initiate_tag;
+    other.give_data(0, WHOLE, 1, 0, b"x");
+    other.give_tagged(ack.initiate_tag, |out| Chunk::CookieEcho(&cookie).write(out));
+    assert!(other.is_well() && other.association.read(1).is_some());
+}
+
+#[test]
+fn packets_without_a_checksum_are_taken_if_we_said_so_but_never_as_a_beginning() {
+    for zero_checksum in [true, false] {
+        let mut victim = Victim::connected(Config {
+            zero_checksum,
+            ..Config::default()
+        });
+        let mut packet = Vec::new();
+        write_header(&mut packet, 5000, 5000, victim.tag);
+        Chunk::Data(Data {
+            flags: WHOLE,
+            tsn: Serial32::new(PEER_TSN),
+            stream: 1,
+            ssn: Serial16::new(0),
+            ppid: 53,
+            payload: b"unchecked",
+        })
+        .write(&mut packet);
+        victim
+            .association
+            .handle_packet(victim.now, BytesMut::from(&packet[..]));
+        assert_eq!(victim.association.read(1).is_some(), zero_checksum);
+        let mut fresh = Victim::new(Config {
+            zero_checksum,
+            ..Config::default()
+        });
+        let mut packet = Vec::new();
+        write_header(&mut packet, 5000, 5000, 0);
+        Chunk::Init(fresh.init(&[])).write(&mut packet);
+        fresh.association.handle_packet(fresh.now, BytesMut::from(&packet[..]));
+        assert!(fresh.packets().is_empty(), "INIT needs its checksum");
     }
 }

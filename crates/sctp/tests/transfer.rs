@@ -133,7 +133,7 @@ fn sixteen_mebibytes() {
 }
 
 #[test]
-fn unread_messages_stop_the_sender_and_reading_starts_it_again() {
+fn v11_unread_messages_stop_the_sender_and_reading_starts_it_again() {
     let config = Config {
         receive_buffer: 256 * 1024,
         ..Config::default()
@@ -167,7 +167,7 @@ fn unread_messages_stop_the_sender_and_reading_starts_it_again() {
 }
 
 #[test]
-fn a_closed_window_for_ten_minutes_is_survived() {
+fn v11_a_closed_window_for_ten_minutes_is_survived() {
     let config = Config {
         receive_buffer: 64 * 1024,
         ..Config::default()

@@ -36,7 +36,7 @@ fn parameters() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..=255) {
+    fn v09_any_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), kind in 0u8..=255) {
         let mut framed = vec![0; 12];
         framed.extend([kind, 0]);
         framed.extend((bytes.len() as u16 + 4).to_be_bytes());
@@ -124,6 +124,20 @@ proptest! {
     }
 
     #[test]
+    fn i_forward_tsn_returns(tsn: u32, skipped in prop::collection::vec((any::<u16>(), any::<bool>(), any::<u32>()), 0..20)) {
+        let skipped: Vec<_> = skipped
+            .into_iter()
+            .map(|(stream, unordered, id)| SkippedMessage { stream, unordered, message_id: Serial32::new(id) })
+            .collect();
+        let mut bytes = Vec::new();
+        write_i_forward_tsn(&mut bytes, Serial32::new(tsn), skipped.iter().copied());
+        let Chunk::InterleavedForwardTsn(forward) = parse_whole(&bytes) else { panic!("no I-FORWARD-TSN") };
+        prop_assert_eq!(forward.new_cumulative_tsn.get(), tsn);
+        prop_assert_eq!(forward.skipped().collect::<Vec<_>>(), skipped);
+        prop_assert_eq!(written(&Chunk::InterleavedForwardTsn(forward)), bytes);
+    }
+
+    #[test]
     fn re_config_returns(numbers: [u32; 3], streams in prop::collection::vec(any::<u16>(), 0..20), code in 0u32..9) {
         let [request, response, last] = numbers.map(Serial32::new);
         let mut bytes = Vec::new();
@@ -164,7 +178,7 @@ proptest! {
 }
 
 #[test]
-fn parameters_with_impossible_lengths_end_the_walk() {
+fn v09_parameters_with_impossible_lengths_end_the_walk() {
     for len in 0..4 {
         let bytes = [0, 7, 0, len, 0, 8, 0, 4];
         let walked: Vec<_> = Parameters::new(&bytes).collect();
@@ -175,7 +189,7 @@ fn parameters_with_impossible_lengths_end_the_walk() {
 }
 
 #[test]
-fn sack_counts_past_the_end_are_refused() {
+fn v09_sack_counts_past_the_end_are_refused() {
     let mut bytes = vec![kind::SACK, 0, 0, 20, 0, 0, 0, 1, 0, 0, 0, 1, 0xff, 0xff, 0xff, 0xff];
     bytes.extend([0; 4]);
     assert!(Chunk::parse(&bytes).is_err());

@@ -214,7 +214,7 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
-    fn the_books_balance_whatever_is_acknowledged(initial: u32, steps in prop::collection::vec(step(), 1..60)) {
+    fn v10_the_books_balance_whatever_is_acknowledged(initial: u32, steps in prop::collection::vec(step(), 1..60)) {
         let mut now = any_instant();
         let mut outstanding = Outstanding::new(now, Serial32::new(initial));
         let mut wire = Vec::new();
