@@ -272,7 +272,7 @@ impl End for Ice {
                     "1 1 tcp {} {} {} typ host tcptype {}",
                     u32::from(argument) << 16 | 0xff,
                     at.ip(),
-                    if argument % 3 == 0 { 9 } else { at.port() },
+                    if argument.is_multiple_of(3) { 9 } else { at.port() },
                     types[usize::from(argument % 3)]
                 );
                 self.agent

@@ -50,7 +50,7 @@ struct World {
 }
 
 fn address(n: usize) -> SocketAddr {
-    if n % 2 == 0 {
+    if n.is_multiple_of(2) {
         SocketAddr::from(([10, 0, 0, 1], 3478))
     } else {
         SocketAddr::from(([10, 1, (n >> 8) as u8, n as u8], 5000))
@@ -62,12 +62,12 @@ impl World {
         let now = Instant::now();
         let agents = (0..2 * PEERS).map(|n| {
             let config = Config {
-                role: if n % 2 == 0 {
+                role: if n.is_multiple_of(2) {
                     Role::Controlled
                 } else {
                     Role::Controlling
                 },
-                shared_sockets: n % 2 == 0,
+                shared_sockets: n.is_multiple_of(2),
                 ..Config::default()
             };
             Agent::new(config, now, Rng::from_u64(n as u64))
