@@ -263,6 +263,47 @@ mod tests {
 
     #[test]
     #[allow(clippy::disallowed_methods)]
+    fn nominations_and_their_repetitions() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let path = Path {
+            local: antiphon_sansio::Local::Socket(0),
+            remote: "192.0.2.1:1".parse().unwrap(),
+        };
+        let fresh = || Pair::new(1, path, 0, 0, 1, PairState::Waiting);
+        let seen = |pair: &Pair| {
+            let nomination = pair.peer_nominated.as_ref().unwrap();
+            (nomination.at, nomination.number, nomination.deliberate)
+        };
+        // An aggressive peer: USE-CANDIDATE in every check.
+        let mut pair = fresh();
+        pair.note_nomination(at(1), true, None);
+        pair.note_nomination(at(2), true, None);
+        assert_eq!(seen(&pair), (at(1), 0, false));
+        // A regular one: first it checks, then it chooses, and chooses once more after it had left.
+        let mut pair = fresh();
+        pair.note_nomination(at(1), false, None);
+        assert!(pair.peer_nominated.is_none());
+        pair.note_nomination(at(2), true, None);
+        pair.note_nomination(at(3), true, None);
+        assert_eq!(seen(&pair), (at(2), 0, true));
+        pair.note_nomination(at(4), false, None);
+        pair.note_nomination(at(5), true, None);
+        assert_eq!(seen(&pair), (at(5), 0, true));
+        // libwebrtc with renomination: NOMINATION without USE-CANDIDATE, until it is acknowledged.
+        let mut pair = fresh();
+        pair.note_nomination(at(1), false, Some(3));
+        pair.note_nomination(at(2), false, Some(3));
+        assert_eq!(seen(&pair), (at(1), 3, true));
+        pair.note_nomination(at(3), false, Some(5));
+        assert_eq!(seen(&pair), (at(3), 5, true));
+        // An old one that was overtaken does not count back.
+        pair.note_nomination(at(4), false, Some(4));
+        assert_eq!(seen(&pair), (at(3), 5, true));
+    }
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
     fn the_oldest_check_is_forgotten() {
         let now = Instant::now();
         let mut outstanding = Outstanding::default();

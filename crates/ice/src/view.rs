@@ -106,7 +106,9 @@ impl Agent {
         }
     }
 
-    pub(crate) fn count_received(&mut self, now: Instant, path: Path, len: usize) {
+    /// Counts a datagram of the application's for the statistics of its pair. For owners who tell protocols apart themselves and
+    /// do not hand everything to [`handle_datagram`](Self::handle_datagram), which counts what it hands back.
+    pub fn count_received(&mut self, now: Instant, path: Path, len: usize) {
         if let Some(pair) = self.pair_of(path, 1) {
             pair.traffic.count_received(now, len);
         }

@@ -240,6 +240,27 @@ fn floods_before_the_description_stay_within_the_limits() {
     );
 }
 
+/// V16: what answers what is bounded, however fast the network is.
+#[test]
+fn nothing_bounces_at_no_round_trip_time() {
+    for interfaces in [&["10.0.0.1"][..], &["10.0.0.1", "10.0.0.3", "2001:db8::1"]] {
+        let mut net = Net::pair(12);
+        net.delay = Duration::ZERO;
+        net.peers[0].interfaces = interfaces.iter().map(|ip| ip.parse().unwrap()).collect();
+        net.peers[1].interfaces.push("2001:db8::2".parse().unwrap());
+        net.start();
+        net.connect(Duration::from_secs(5));
+        net.run_for(Duration::from_secs(5));
+        let before = [net.peers[0].sent, net.peers[1].sent];
+        net.run_for(Duration::from_secs(60));
+        for (peer, before) in net.peers.iter().zip(before) {
+            // Each end asks every four to six seconds, and is asked as often.
+            let sent = peer.sent - before;
+            assert!((20..=40).contains(&sent), "{sent}");
+        }
+    }
+}
+
 #[test]
 fn names_stay_within_the_limits() {
     let mut net = Net::pair(7);

@@ -50,12 +50,21 @@ impl PeerConnection {
                 }
             }
             Some(Protocol::Rtp) => {
+                self.count_received(now, &datagram);
                 self.take_media(now, datagram, false);
                 return;
             }
-            _ => self.take(now, datagram),
+            _ => {
+                self.count_received(now, &datagram);
+                self.take(now, datagram);
+            }
         }
         self.pump(now);
+    }
+
+    fn count_received(&mut self, now: Instant, datagram: &Datagram) {
+        let (path, len) = (datagram.path, datagram.data.len());
+        self.transport.agent.count_received(now, path, len);
     }
 
     /// Takes a datagram of the application's: what is not ICE's own.

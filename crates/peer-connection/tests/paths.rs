@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    DataChannelId, DtlsVersions, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
+    DataChannelId, DtlsVersions, Event, Frame, IoEvent, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
     RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, RtcIceServer, RtcIceTransportPolicy,
     RtcPeerConnectionState, RtcStats, Settings, TransceiverId,
 };
@@ -296,4 +296,82 @@ fn damaged_datagrams() {
         }
         assert!(frames >= 15, "{frames} of 20");
     }
+}
+
+/// The address changes twice under load: no message is lost or overtakes another, and nobody is told of a disconnection.
+#[test]
+fn an_address_that_changes_under_load() {
+    for mover in [0, 1] {
+        let mut pair = Pair::new(70 + mover as u64);
+        let (channel, _) = start(&mut pair, 0);
+        let other = pair.open(0, channel);
+        pair.run_for(Duration::from_secs(1));
+        pair.log.iter_mut().for_each(Vec::clear);
+        let mut received: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
+        let channels = [channel, other];
+        for n in 0..400u32 {
+            for (at, channel) in channels.into_iter().enumerate() {
+                let message = Message::binary(n.to_be_bytes().to_vec());
+                pair.call(at, |pc, now| pc.send(now, channel, message)).unwrap();
+            }
+            if n == 100 || n == 250 {
+                let address: IpAddr = [10, 0, 9, n as u8].into();
+                pair.call(mover, |pc, now| pc.handle_io(now, IoEvent::Interfaces(vec![address])));
+            }
+            pair.run_for(Duration::from_millis(20));
+            for (at, channel) in channels.into_iter().enumerate() {
+                while let Some(message) = pair.call(at, |pc, _| pc.read(channel)) {
+                    received[at].push(u32::from_be_bytes(message.data[..].try_into().unwrap()));
+                }
+            }
+        }
+        pair.run_for(Duration::from_secs(5));
+        for (at, channel) in channels.into_iter().enumerate() {
+            while let Some(message) = pair.call(at, |pc, _| pc.read(channel)) {
+                received[at].push(u32::from_be_bytes(message.data[..].try_into().unwrap()));
+            }
+            let sent: Vec<u32> = (0..400).collect();
+            assert_eq!(received[at], sent);
+            let disconnected = |event: &Event| {
+                let ice = matches!(event, Event::IceConnectionStateChange(state)
+                    if !matches!(state, RtcIceConnectionState::Connected | RtcIceConnectionState::Completed));
+                ice || matches!(event, Event::ConnectionStateChange(_))
+            };
+            assert!(!pair.told(at, disconnected), "{:?}", pair.log[at]);
+            let moves = |event: &&Event| matches!(event, Event::SelectedCandidatePairChange { .. });
+            assert_eq!(pair.log[at].iter().filter(moves).count(), 2);
+        }
+        let report = pair.pc(mover).get_stats(pair.net.now());
+        let selected = report.selected_pair().unwrap();
+        assert!(selected.packets_sent > 0 && selected.bytes_received > 0);
+        assert!(selected.last_packet_sent_timestamp.unwrap() > 1.79e12);
+    }
+}
+
+/// `iceCandidatePoolSize`: the candidates are there before anybody asks, and told when the description is set.
+#[test]
+fn candidates_gathered_ahead() {
+    let configuration = || RtcConfiguration {
+        ice_candidate_pool_size: 1,
+        ..RtcConfiguration::default()
+    };
+    let mut pair = Pair::with(80, LinkConfig::default(), configuration);
+    pair.run_for(Duration::from_millis(100));
+    assert!(pair.log.iter().all(Vec::is_empty), "{:?}", pair.log);
+    pair.call(0, |pc, now| {
+        pc.create_data_channel(now, "chat", RtcDataChannelInit::default())
+    })
+    .unwrap();
+    let offer = pair.call(0, |pc, _| pc.create_offer(Default::default())).unwrap();
+    assert!(
+        !offer.sdp.contains("a=candidate"),
+        "W3C: a pool shows in descriptions that are set"
+    );
+    pair.call(0, |pc, now| pc.set_local_description(now, Some(offer)))
+        .unwrap();
+    let offer = pair.pc(0).local_description().unwrap();
+    assert!(offer.sdp.contains("typ host") && offer.sdp.contains("a=end-of-candidates"));
+    assert!(offer.sdp.contains("a=ice-options:trickle ice2 renomination"));
+    pair.answer(1, offer);
+    pair.connect();
 }
