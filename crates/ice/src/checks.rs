@@ -184,7 +184,7 @@ impl Agent {
             self.follow_nomination(now, index);
             return;
         }
-        if self.selected.is_some_and(|selected| selected != self.pairs[index].id) {
+        if role == Role::Controlling && self.selected.is_some_and(|selected| selected != self.pairs[index].id) {
             self.doubt_selected(now);
         }
         let pair = &mut self.pairs[index];
@@ -207,7 +207,8 @@ impl Agent {
         self.trigger_first(id);
     }
 
-    /// The peer checks another pair than the one in use: perhaps it cannot reach us there any more. Asks at once.
+    /// The controlled peer checks another pair than the one in use: perhaps it cannot reach us there any more, and cannot nominate
+    /// what it has instead. Asks at once.
     fn doubt_selected(&mut self, now: Instant) {
         let selected = self.selected;
         let Some(pair) = self.pairs.iter_mut().find(|pair| Some(pair.id) == selected) else {

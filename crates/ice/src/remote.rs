@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use crate::agent::{Agent, MAX_REMOTE_CANDIDATES};
 use crate::candidate::{Candidate, CandidateAddress, CandidateKind, Protocol, TcpType};
+use crate::stats::PairState;
 
 #[derive(Debug)]
 pub(crate) struct RemoteCandidate {
@@ -82,7 +83,7 @@ impl Agent {
             }
             return Some(index);
         }
-        if self.remotes.len() >= MAX_REMOTE_CANDIDATES {
+        if self.remotes.len() >= MAX_REMOTE_CANDIDATES && !self.evict_remote() {
             self.counters.over_limit += 1;
             return None;
         }
@@ -93,6 +94,40 @@ impl Agent {
             self.form_pair(local, index);
         }
         Some(index)
+    }
+}
+
+impl Agent {
+    /// Makes room for a candidate of a peer that has moved a hundred times: drops the one that was heard of longest ago, of
+    /// those on which nothing works any more. What has never been checked stays: a flood drives nothing out.
+    fn evict_remote(&mut self) -> bool {
+        let dead = |index: usize| {
+            let mut pairs = self.pairs.iter().filter(|pair| pair.remote == index).peekable();
+            pairs.peek()?;
+            let mut last = None;
+            for pair in pairs {
+                let answered = pair.consent.as_ref().map(|consent| consent.last_response);
+                let hopeless = pair.state == PairState::Failed || (answered.is_some() && !pair.is_valid());
+                if !hopeless || self.selected == Some(pair.id) {
+                    return None;
+                }
+                last = last.max(answered);
+            }
+            Some((last, index))
+        };
+        let Some((_, gone)) = (0..self.remotes.len()).filter_map(dead).min() else {
+            return false;
+        };
+        self.remotes.remove(gone);
+        self.pairs.retain(|pair| pair.remote != gone);
+        for pair in &mut self.pairs {
+            if pair.remote > gone {
+                pair.remote -= 1;
+            }
+        }
+        let pairs = &self.pairs;
+        self.triggered.retain(|id| pairs.iter().any(|pair| pair.id == *id));
+        true
     }
 }
 

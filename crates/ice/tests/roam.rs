@@ -4,7 +4,7 @@ mod pipe;
 
 use std::time::Duration;
 
-use antiphon_ice::{Config, ConnectionState, Event, GatheringState, Role, TcpCandidates};
+use antiphon_ice::{Config, ConnectionState, Event, GatheringState, MAX_REMOTE_CANDIDATES, Role, TcpCandidates};
 use antiphon_sansio::Local;
 use pipe::Net;
 
@@ -212,25 +212,14 @@ fn no_path_at_all_is_told_and_ends() {
 fn interfaces_that_flap_for_hours_leave_nothing_behind() {
     let mut net = roaming(70, Role::Controlled, true);
     for round in 0..400u32 {
+        // Never a second generation: what is dead makes room for what comes.
         let ip = format!("10.0.{}.{}", round / 200 + 1, round % 200 + 1);
         net.set_interfaces(0, &[&ip]);
         net.run_for(2 * SECOND);
         let stats = net.peers[0].agent.stats();
         assert!(stats.local_candidates.len() <= 4, "{}", stats.local_candidates.len());
         assert!(stats.pairs.len() <= 8, "{}", stats.pairs.len());
-        if round % 50 == 0 {
-            // The peer's list of our addresses is full at some time; another generation empties it.
-            for index in 0..2 {
-                net.peers[index].agent.restart(net.now);
-                net.peers[index].trickle.clear();
-            }
-            for index in 0..2 {
-                net.peers[index].agent.gather(net.now);
-            }
-            net.exchange_credentials();
-            net.settle();
-            net.run_for(3 * SECOND);
-        }
+        assert!(net.peers[1].agent.stats().remote_candidates.len() <= MAX_REMOTE_CANDIDATES);
         assert!(net.is_connected(), "round {round}");
     }
 }
