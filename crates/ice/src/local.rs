@@ -246,7 +246,14 @@ impl Agent {
         {
             return;
         }
+        let reached = match local {
+            Local::Tcp(_) => self.relays.reached_through(local),
+            _ => Vec::new(),
+        };
         let relays = self.gatherer_forgets(local);
+        for (interface, server, granted) in reached {
+            self.server_hung_up(interface, server, granted);
+        }
         self.forget_locals(now, |candidate| {
             candidate.local == local || matches!(candidate.local, Local::Relay(id) if relays.contains(&id))
         });

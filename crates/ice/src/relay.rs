@@ -11,6 +11,7 @@ use crate::agent::Agent;
 use crate::candidate::CandidateKind;
 use crate::config::ServerTransport;
 use crate::gather::{Base, NOT_REACHED};
+use crate::interfaces::Interface;
 use crate::io::IoRequest;
 use crate::local::NewLocal;
 use crate::servers::{MAX_HOPS, Server};
@@ -139,6 +140,21 @@ impl Relays {
             .partition(|relay| relay.base.local == local);
         self.list = kept;
         gone.iter().map(|relay| relay.id).collect()
+    }
+
+    /// The servers that are reached through this end, from where, and whether they gave an allocation.
+    pub(crate) fn reached_through(&self, local: Local) -> Vec<(Interface, Server, bool)> {
+        self.list
+            .iter()
+            .filter(|relay| relay.base.local == local)
+            .map(|relay| {
+                (
+                    relay.base.interface,
+                    relay.server.clone(),
+                    relay.client.relayed().is_some(),
+                )
+            })
+            .collect()
     }
 
     /// Forgets the allocations of this interface; names them, and the sockets through which they were reached.
@@ -308,6 +324,28 @@ impl Agent {
             self.push_io(IoRequest::Close(base.local));
         }
         self.reach(base.interface, &server);
+    }
+
+    /// The connection to a TURN server ended, and with it the allocation. One that worked is asked for again.
+    pub(crate) fn server_hung_up(&mut self, interface: Interface, server: Server, granted: bool) {
+        let again = granted
+            && self.config.continual_gathering
+            && server.hops < MAX_HOPS
+            && self.gatherer.interfaces.contains(&interface);
+        if again {
+            self.resume_gathering();
+            self.reach(
+                interface,
+                &Server {
+                    hops: server.hops + 1,
+                    ..server
+                },
+            );
+        } else {
+            let from = SocketAddr::new(interface.ip, 0);
+            let text = "the connection to the TURN server ended";
+            self.candidate_error(&server.url.to_string(), Some(from), NOT_REACHED, text);
+        }
     }
 
     /// RFC 8489 §10. The other server is asked over the same transport; never one that was asked already.
