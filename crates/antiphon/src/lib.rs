@@ -16,6 +16,7 @@ mod router;
 mod socket;
 mod system;
 mod tcp;
+pub mod turn_server;
 
 pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{

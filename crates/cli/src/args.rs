@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::turn::TurnArgs;
+
 /// WebRTC from scratch: video, sound and data between browsers and this program.
 #[derive(Debug, Parser)]
 #[command(
@@ -51,6 +53,13 @@ pub enum Command {
         The page of `serve` sends and receives by the same codes. Whoever knows a code, or both lines, can be the other end:\n\
         tell them to nobody else. The server sees no file.")]
     Send(SendArgs),
+    /// Run a STUN and TURN server: it tells clients behind NATs their addresses, and relays where no direct path exists.
+    ///
+    /// Serves UDP and TCP on --listen, and TLS on --tls-listen. Without --user it answers STUN Binding requests only.
+    /// Relaying to loopback, private, link-local, multicast and reserved addresses is refused, so that the relay is no way
+    /// around your firewall.
+    #[command(after_help = crate::turn::EXAMPLES)]
+    Turn(TurnArgs),
     /// Receive files and folders that `antiphon send` offers.
     #[command(after_help = "Examples:\n  \
         antiphon recv                                                      paste the sender's line\n  \

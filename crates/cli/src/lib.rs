@@ -6,3 +6,4 @@ pub mod files;
 pub mod server;
 pub mod sources;
 pub mod transfer;
+pub mod turn;

@@ -5,14 +5,15 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use antiphon_cli::args::{Args, Command};
-use antiphon_cli::{server, transfer};
+use antiphon_cli::{server, transfer, turn};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,antiphon_cli=info"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("warn,antiphon_cli=info,antiphon::turn_server=info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -20,6 +21,7 @@ async fn main() -> ExitCode {
         .init();
     let result: Result<(), Box<dyn Error>> = match args.command {
         Some(Command::Serve(serve)) => server::run(serve).await.map_err(Into::into),
+        Some(Command::Turn(turn)) => turn::run(turn).await.map_err(Into::into),
         None => server::run(args.serve).await.map_err(Into::into),
         Some(Command::Send(send)) => transfer::send(send).await.map_err(Into::into),
         Some(Command::Recv(recv)) => transfer::receive(recv).await.map_err(Into::into),

@@ -591,6 +591,10 @@ impl Server {
             Some(number) => {
                 let mut message = channel_header(number, data.len()).to_vec();
                 message.extend_from_slice(data);
+                // RFC 8656 §12.5: over a stream ChannelData is padded.
+                if let Local::Tcp(_) = client.local {
+                    message.resize(message.len().next_multiple_of(4), 0);
+                }
                 message
             }
             None => {
@@ -721,6 +725,25 @@ impl Server {
             });
         }
         None
+    }
+
+    /// A client's TCP or TLS connection is gone, and with it the allocation made over it (RFC 8656 §3.1).
+    pub fn handle_closed(&mut self, _now: Instant, local: Local) {
+        self.pending.retain(|pending| pending.client.local != local);
+        while let Some(index) = self.allocations.iter().position(|a| a.client.local == local) {
+            let allocation = self.allocations.swap_remove(index);
+            self.io.push_back(ServerRequest::Close(allocation.relay));
+        }
+    }
+
+    /// From now on no allocation is made; those that exist go on.
+    pub fn set_draining(&mut self) {
+        self.config.max_allocations = 0;
+    }
+
+    /// Whether this client has an allocation.
+    pub fn has_allocation(&self, client: &Path) -> bool {
+        self.allocations.iter().any(|a| a.client == *client)
     }
 
     /// Ends every allocation.

@@ -1,0 +1,186 @@
+//! `antiphon turn`: a STUN and TURN server.
+
+mod args;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use antiphon::turn_server::{PeerPolicy, RelayAddress, TlsIdentity, TurnServer, TurnServerConfig};
+
+pub(crate) use args::EXAMPLES;
+pub use args::TurnArgs;
+
+/// Serves until SIGINT or SIGTERM; then lets calls finish for `--drain` seconds, or until the next signal.
+pub async fn run(args: TurnArgs) -> io::Result<()> {
+    let config = config(&args)?;
+    let nobody = args.users.is_empty();
+    let server = TurnServer::start(config).await.map_err(io::Error::other)?;
+    print_addresses("udp", server.udp_addrs());
+    print_addresses("tcp", server.tcp_addrs());
+    print_addresses("tls", server.tls_addrs());
+    print_addresses("metrics", server.metrics_addr().as_slice());
+    if nobody {
+        println!("STUN only: without --user nobody may relay");
+    }
+    println!("ready");
+    signal().await?;
+    tracing::info!(
+        seconds = args.drain,
+        "stopping: no new allocations; again to stop at once"
+    );
+    tokio::select! {
+        () = server.stop() => Ok(()),
+        second = signal() => second,
+    }
+}
+
+fn print_addresses(transport: &str, addrs: &[SocketAddr]) {
+    for addr in addrs {
+        println!("{transport} {addr}");
+    }
+}
+
+#[cfg(unix)]
+async fn signal() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn signal() -> io::Result<()> {
+    tokio::signal::ctrl_c().await
+}
+
+fn wrong(flag: &str, why: impl fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, format!("{flag}: {why}"))
+}
+
+fn config(args: &TurnArgs) -> io::Result<TurnServerConfig> {
+    let mut config = TurnServerConfig::new(&args.realm);
+    for user in &args.users {
+        let (name, password) = user
+            .split_once(':')
+            .ok_or_else(|| wrong("--user", "NAME:PASSWORD is meant"))?;
+        config = config.user(name, password);
+    }
+    config.listen.clone_from(&args.listen);
+    config.tcp = !args.no_tcp;
+    config.tls_listen.clone_from(&args.tls_listen);
+    if let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) {
+        let read = |file: &std::path::Path| std::fs::read(file).map_err(|e| wrong(&file.display().to_string(), e));
+        config.identity = Some(TlsIdentity::from_pem(read(certificate)?, read(key)?));
+    }
+    config.relay = relay_addresses(args)?;
+    config.relay_ports = args.relay_ports.0..=args.relay_ports.1;
+    config.metrics = args.metrics;
+    config.drain = Duration::from_secs(args.drain);
+    config.max_connections = args.max_connections;
+    config.server.policy = PeerPolicy {
+        allow_loopback: args.allow_loopback_peers,
+        allow_private: args.allow_private_peers,
+        denied: args.denied_peers.clone(),
+    };
+    config.server.max_allocations = args.max_allocations;
+    config.server.max_allocations_per_user = args.max_allocations_per_user;
+    Ok(config)
+}
+
+/// `--relay-ip` and `--external-ip`, matched by family.
+fn relay_addresses(args: &TurnArgs) -> io::Result<Vec<RelayAddress>> {
+    let mut relays: Vec<RelayAddress> = Vec::new();
+    for &bind in &args.relay_ips {
+        if relays.iter().any(|known| known.bind.is_ipv4() == bind.is_ipv4()) {
+            return Err(wrong("--relay-ip", "one address of each family at most"));
+        }
+        relays.push(RelayAddress { bind, external: bind });
+    }
+    for &external in &args.external_ips {
+        let same = relays
+            .iter_mut()
+            .find(|relay| relay.bind.is_ipv4() == external.is_ipv4());
+        match same {
+            Some(relay) => relay.external = external,
+            None => {
+                return Err(wrong(
+                    "--external-ip",
+                    "needs a --relay-ip of the same family: the machine's own address",
+                ));
+            }
+        }
+    }
+    Ok(relays)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn parsed(flags: &[&str]) -> TurnArgs {
+        let all = ["antiphon", "turn"].iter().chain(flags);
+        match Args::parse_from(all).command {
+            Some(Command::Turn(turn)) => turn,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn flags_become_a_configuration() {
+        let args = parsed(&[
+            "--listen",
+            "127.0.0.1:0",
+            "--realm",
+            "r",
+            "--user",
+            "alice:a:b",
+            "--relay-ip",
+            "10.0.0.1",
+            "--external-ip",
+            "198.51.100.1",
+            "--relay-ports",
+            "50000-50010",
+            "--deny-peer",
+            "10.0.0.0/8",
+            "--deny-peer",
+            "2001:db8::1",
+        ]);
+        let config = config(&args).unwrap();
+        assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
+        assert_eq!(config.relay_ports, 50_000..=50_010);
+        assert_eq!(config.relay.len(), 1);
+        assert_eq!(
+            config.relay[0].external,
+            "198.51.100.1".parse::<std::net::IpAddr>().unwrap()
+        );
+        assert_eq!(
+            config.server.policy.denied,
+            [("10.0.0.0".parse().unwrap(), 8), ("2001:db8::1".parse().unwrap(), 128)]
+        );
+        assert_eq!(config.server.users.len(), 1);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for flags in [
+            &["--relay-ports", "2-1"][..],
+            &["--relay-ports", "0-9"],
+            &["--relay-ports", "x"],
+            &["--deny-peer", "10.0.0.0/33"],
+            &["--tls-listen", "127.0.0.1:0"],
+        ] {
+            let all = ["antiphon", "turn"].iter().chain(flags);
+            assert!(Args::try_parse_from(all).is_err(), "{flags:?}");
+        }
+        assert!(config(&parsed(&["--user", "nameonly"])).is_err());
+        assert!(config(&parsed(&["--external-ip", "198.51.100.1"])).is_err());
+    }
+}
