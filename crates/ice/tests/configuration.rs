@@ -204,7 +204,7 @@ fn names_hide_addresses() {
 }
 
 #[test]
-fn a_name_that_nobody_answers_for_is_not_said() {
+fn v21_a_name_that_nobody_answers_for_is_not_said() {
     for answer in [true, false] {
         let config = Config {
             hide_host_addresses: true,

@@ -56,7 +56,7 @@ fn answers(net: &mut Net, from: SocketAddr, data: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn nothing_unauthenticated_is_answered_or_trusted() {
+fn v16_nothing_unauthenticated_is_answered_or_trusted() {
     let mut net = connected(1);
     let ours = net.peers[0].credentials();
     let theirs = net.peers[1].credentials();
@@ -172,7 +172,7 @@ fn a_forged_refusal_or_answer_changes_nothing() {
 }
 
 #[test]
-fn floods_stay_within_the_limits() {
+fn v15_floods_stay_within_the_limits() {
     let mut net = connected(6);
     let (ours, theirs) = (net.peers[0].credentials(), net.peers[1].credentials());
     let local = net.peers[0].sockets[0].0;
@@ -240,9 +240,9 @@ fn floods_before_the_description_stay_within_the_limits() {
     );
 }
 
-/// V16: what answers what is bounded, however fast the network is.
+/// V15: what answers what is bounded, however fast the network is.
 #[test]
-fn nothing_bounces_at_no_round_trip_time() {
+fn v15_nothing_bounces_at_no_round_trip_time() {
     for interfaces in [&["10.0.0.1"][..], &["10.0.0.1", "10.0.0.3", "2001:db8::1"]] {
         let mut net = Net::pair(12);
         net.delay = Duration::ZERO;
@@ -262,7 +262,7 @@ fn nothing_bounces_at_no_round_trip_time() {
 }
 
 #[test]
-fn names_stay_within_the_limits() {
+fn v21_names_stay_within_the_limits() {
     let mut net = Net::pair(7);
     net.trickle = false;
     net.start();

@@ -35,7 +35,7 @@ fn consent_is_asked_for_every_five_seconds() {
 }
 
 #[test]
-fn consent_expires_and_sending_stops() {
+fn v15_consent_expires_and_sending_stops() {
     for seed in 0..20 {
         let mut net = connected(seed);
         net.run_for(SECOND * (seed as u32));

@@ -4,7 +4,7 @@ mod pipe;
 
 use std::time::Duration;
 
-use antiphon_ice::{ConnectionState, Event, Role};
+use antiphon_ice::{ConnectionState, Event, MAX_PAIRS, MAX_REMOTE_CANDIDATES, Role};
 use pipe::{MS, Net};
 
 const RTT: Duration = Duration::from_millis(50);
@@ -127,24 +127,30 @@ fn the_table() {
 }
 
 #[test]
-fn checks_stay_within_the_pace() {
-    // Nobody answers: 100 pairs, and never more than the reserve and one new transaction per Ta.
+fn v15_ten_thousand_candidates_stay_within_the_pace() {
+    // Nobody answers: never more pairs than there may be, nor checks than the reserve and one new transaction per Ta.
     let mut net = Net::pair(3);
     net.cut = true;
     net.start();
-    let credentials = net.peers[0].agent.remote_credentials().unwrap().ufrag.clone();
-    for port in 0..100u16 {
-        let text = format!(
-            "candidate:{port} 1 udp 2130706431 10.0.0.2 {} typ host ufrag {credentials}",
-            6000 + port
-        );
+    let ufrag = net.peers[0].agent.remote_credentials().unwrap().ufrag.clone();
+    for n in 0..10_000u32 {
+        let ip = format!("10.9.{}.{}", n / 250, n % 250 + 1);
+        let text = format!("candidate:{n} 1 udp 2130706431 {ip} 6000 typ host ufrag {ufrag}");
         net.peers[0].agent.add_remote_candidate(net.now, text.parse().unwrap());
     }
     net.settle();
+    let stats = net.peers[0].agent.stats();
+    assert!(stats.pairs.len() <= MAX_PAIRS && stats.remote_candidates.len() <= MAX_REMOTE_CANDIDATES);
+    assert!(stats.counters.over_limit >= 9_900);
     let (before, begun) = (net.peers[0].sent, net.now);
     net.run_for(Duration::from_secs(30));
     let sent = net.peers[0].sent - before;
     let slots = (net.now - begun).as_millis() / (50 * MS).as_millis();
     assert!(sent as u128 <= slots + 5, "{sent} checks in {slots} slots");
     assert!(sent > 400, "the slots are used: {sent}");
+    // RFC 8445 §14: and none after the checks have failed.
+    net.run_for(Duration::from_secs(60));
+    let sent = net.peers[0].sent;
+    net.run_for(Duration::from_secs(60));
+    assert_eq!(net.peers[0].sent, sent);
 }

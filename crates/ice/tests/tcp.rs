@@ -203,7 +203,7 @@ fn a_broken_connection_is_made_again() {
 }
 
 #[test]
-fn strangers_connections_are_few_and_short() {
+fn v15_strangers_connections_are_few_and_short() {
     let mut net = pair(6, [TcpCandidates::default(), PASSIVE], false);
     net.start();
     net.connect(LIMIT);
@@ -248,7 +248,7 @@ fn strangers_connections_are_few_and_short() {
 }
 
 #[test]
-fn a_peer_cannot_send_us_to_system_services() {
+fn v15_a_peer_cannot_send_us_to_system_services() {
     let mut net = pair(7, [TcpCandidates::default(), TcpCandidates::OFF], false);
     net.start();
     for port in [22, 25, 1023, 9] {
