@@ -217,6 +217,7 @@ impl Connection {
         }
     }
 
+    #[inline(never)]
     fn handle_protocol(&mut self, now: Instant, opened: Opened, body: &[u8]) {
         self.layer.peer_is_alive |= opened.epoch > 0 && opened.content_type != ContentType::Alert;
         match opened.content_type {
@@ -365,6 +366,7 @@ impl Connection {
         }
     }
 
+    #[inline]
     fn handle_application_data(&mut self, data: BytesMut) {
         if matches!(self.phase, Phase::Connected(..)) {
             if self.queued_records == MAX_QUEUED_RECORDS || self.queued_bytes + data.len() > MAX_QUEUED_BYTES {

@@ -360,6 +360,7 @@ impl ReadEpoch {
         }
     }
 
+    #[inline]
     fn open_plain(&mut self, header: &PlainHeader, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
         let opened = Opened {
             content_type: header.content_type,
@@ -392,6 +393,7 @@ impl ReadEpoch {
         Ok(opened)
     }
 
+    #[inline]
     fn open_unified(&mut self, header: &UnifiedHeader, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
         let Some(protection) = &self.protection else {
             return Err(OpenError::Malformed);
@@ -429,6 +431,7 @@ impl ReadEpoch {
         })
     }
 
+    #[cold]
     fn count_forged(&mut self) -> OpenError {
         self.forged += 1;
         if self.forged > MAX_FORGED {
