@@ -3,6 +3,7 @@ use std::fmt;
 use antiphon_sansio::Rng;
 
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+use crate::ctr_hmac::ctr_hmac_sha1;
 use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
 use crate::secret::Secret;
@@ -27,7 +28,9 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
     fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError>;
 
     /// AES in counter mode, with a key of 16 or 32 bytes, and HMAC-SHA1, with a key of any length, in one pass.
-    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError>;
+    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError> {
+        ctr_hmac_sha1(encryption, authentication)
+    }
 
     /// An HMAC key of any length (RFC 2104 §2).
     fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac>;

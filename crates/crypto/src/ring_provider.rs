@@ -5,11 +5,10 @@ use ring::digest;
 
 use crate::aes_ctr::{aes_ctr, block_cipher};
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
-use crate::ctr_hmac::ctr_hmac_sha1;
 use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
 use crate::mac::hmac_key;
-use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
+use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
 use crate::secret::Secret;
 use crate::signing::{self, SigningKey};
 use crate::tag::Digest;
@@ -45,10 +44,6 @@ impl CryptoProvider for RingProvider {
 
     fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError> {
         block_cipher(key)
-    }
-
-    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError> {
-        ctr_hmac_sha1(encryption, authentication)
     }
 
     fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {

@@ -10,6 +10,13 @@ pub(crate) const MAX_DIGEST_LEN: usize = 64;
 const MIN_TAG_LEN: usize = 4;
 
 /// A message authentication code. Has no `PartialEq` on purpose: compare by [`Tag::verify`].
+///
+/// ```compile_fail,E0369
+/// # use antiphon_crypto::Tag;
+/// fn v19_is_it(one: &Tag, other: &Tag) -> bool {
+///     one == other
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Tag {
     bytes: [u8; MAX_DIGEST_LEN],

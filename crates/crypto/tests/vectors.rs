@@ -578,3 +578,25 @@ proptest! {
         }
     }
 }
+
+/// V25: what holds a secret shows none of it.
+#[test]
+fn v25_nothing_secret_is_printed() {
+    let secret = [0xa5; 20];
+    for provider in providers() {
+        let tag = provider.mac(HashAlgorithm::Sha1, &secret).sign(&[b"message"]);
+        let text = format!("{:?} {:?} {provider:?}", Secret::new(&secret), tag);
+        assert!(text.contains("Secret(20 bytes, redacted)") && text.contains("Tag(20 bytes, redacted)"));
+        for bytes in [&secret[..], tag.as_bytes()] {
+            for byte in bytes.windows(2) {
+                for shown in [
+                    format!("{}, {}", byte[0], byte[1]),
+                    format!("{:02x}{:02x}", byte[0], byte[1]),
+                    format!("{:02X}{:02X}", byte[0], byte[1]),
+                ] {
+                    assert!(!text.contains(&shown), "{text} has {shown}");
+                }
+            }
+        }
+    }
+}

@@ -27,6 +27,7 @@ pub(crate) fn create(
         config,
         transport,
         setup: setup(state, offer),
+        cryptex: survey::takes_cryptex(config, text, &offer.members),
     };
     let ids = bundle_ids(text, &offer.members);
     let sections: Vec<Option<MediaDescription>> = (0..text.media.len())

@@ -37,6 +37,8 @@ pub(crate) struct Common<'a> {
     pub(crate) config: &'a Config,
     pub(crate) transport: &'a LocalTransport,
     pub(crate) setup: Setup,
+    /// Whether sections have `a=cryptex`.
+    pub(crate) cryptex: bool,
 }
 
 /// A media section to be written.
@@ -170,6 +172,10 @@ fn write_transport(section: &mut Section, common: &Common<'_>, mid: Option<&str>
     }
     if bundle_only {
         section.add_flag("bundle-only");
+    }
+    // RFC 9335 §4: in one section of a bundle means in all of them.
+    if common.cryptex {
+        section.add_flag("cryptex");
     }
 }
 

@@ -68,6 +68,12 @@ pub enum JsepError {
         /// The role that we would have to take.
         wanted: DtlsRole,
     },
+    /// The peer does not take encrypted RTP header extensions (`a=cryptex`), and they are required (RFC 9335 §4).
+    #[error("section {mid}: no a=cryptex, which is required")]
+    NoHeaderEncryption {
+        /// The section's mid, or its index.
+        mid: String,
+    },
     /// The section would carry media without DTLS.
     #[error("section {mid}: {protocol} carries no DTLS; only DTLS-SRTP is spoken")]
     InsecureProtocol {

@@ -29,8 +29,8 @@ pub use plan::{
 };
 pub use transceiver::{Encoding, Sender, Transceiver, TransceiverInit};
 pub use types::{
-    DtlsRole, Fingerprint, IceCandidate, LocalTransport, MediaKind, OfferOptions, RemoteCandidate, SdpType,
-    SignalingState, TransceiverId,
+    DtlsRole, Fingerprint, HeaderEncryptionPolicy, IceCandidate, LocalTransport, MediaKind, OfferOptions,
+    RemoteCandidate, SdpType, SignalingState, TransceiverId,
 };
 
 pub use antiphon_sdp::{Direction, SessionDescription};

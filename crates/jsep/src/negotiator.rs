@@ -9,7 +9,8 @@ use crate::plan::Plan;
 use crate::state::{Described, State};
 use crate::transceiver::{Sender, Transceiver, TransceiverInit};
 use crate::types::{
-    IceCandidate, LocalTransport, MediaKind, OfferOptions, RemoteCandidate, SdpType, SignalingState, TransceiverId,
+    HeaderEncryptionPolicy, IceCandidate, LocalTransport, MediaKind, OfferOptions, RemoteCandidate, SdpType,
+    SignalingState, TransceiverId,
 };
 use crate::{answer, difference, negotiation_needed, offer};
 
@@ -27,6 +28,8 @@ pub struct Config {
     /// Mark all sections but the first `a=bundle-only` with port 0 when first offered (`bundlePolicy: max-bundle`).
     /// Either way everything runs on one transport.
     pub bundle_only: bool,
+    /// Whether `a=cryptex` is offered, accepted, or required (RFC 9335 §4).
+    pub header_encryption: HeaderEncryptionPolicy,
 }
 
 impl Default for Config {
@@ -37,6 +40,7 @@ impl Default for Config {
             sctp_port: 5000,
             cname: String::new(),
             bundle_only: false,
+            header_encryption: HeaderEncryptionPolicy::default(),
         }
     }
 }

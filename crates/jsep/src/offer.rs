@@ -11,7 +11,7 @@ use crate::negotiator::{Config, Created};
 use crate::state::State;
 use crate::survey::Content;
 use crate::transceiver::Transceiver;
-use crate::types::{LocalTransport, MediaKind, SdpType, SignalingState, TransceiverId};
+use crate::types::{HeaderEncryptionPolicy, LocalTransport, MediaKind, SdpType, SignalingState, TransceiverId};
 
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
 const DATA_PROTOCOL: &str = "UDP/DTLS/SCTP";
@@ -38,6 +38,7 @@ pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport:
         transport,
         // RFC 8842 §5.2: always, in later offers too.
         setup: Setup::ActPass,
+        cryptex: config.header_encryption != HeaderEncryptionPolicy::Disable,
     };
     let bundle: Vec<String> = slots
         .iter()

@@ -92,6 +92,9 @@ pub struct RemoteTransport {
     pub fingerprints: Vec<Fingerprint>,
     /// Its `a=tls-id`.
     pub tls_id: Option<String>,
+    /// Whether RTP header extensions and CSRCs may be sent to it encrypted: all its sections for media have `a=cryptex`
+    /// (RFC 9335 §4), and we did not disable it.
+    pub header_encryption: bool,
 }
 
 /// What happened to the incoming track of a transceiver (W3C "process the addition / removal of a remote track").

@@ -8,7 +8,7 @@ use crate::error::JsepError;
 use crate::format::Format;
 use crate::negotiator::Config;
 use crate::plan::{IceParameters, RemoteTransport};
-use crate::types::{Fingerprint, MediaKind};
+use crate::types::{Fingerprint, HeaderEncryptionPolicy, MediaKind};
 
 /// The most m-sections that are handled in one description.
 pub(crate) const MAX_SECTIONS: usize = 512;
@@ -275,8 +275,46 @@ pub(crate) fn fingerprints(description: &SessionDescription, index: usize) -> Ve
         .unwrap_or_default()
 }
 
+/// The sections for media among `members` that have no `a=cryptex`, neither themselves nor from the session.
+fn without_cryptex<'a>(description: &'a SessionDescription, members: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+    members.iter().copied().filter(|&index| {
+        let media = &description.media[index];
+        matches!(Content::of(media), Content::Media(_)) && !media.section.cryptex() && !description.session.cryptex()
+    })
+}
+
+/// Whether the peer takes encrypted header extensions on our transport and we have not disabled them (RFC 9335 §4).
+pub(crate) fn takes_cryptex(config: &Config, description: &SessionDescription, members: &[usize]) -> bool {
+    let media = |index: &usize| matches!(Content::of(&description.media[*index]), Content::Media(_));
+    config.header_encryption != HeaderEncryptionPolicy::Disable
+        && members.iter().any(media)
+        && without_cryptex(description, members).next().is_none()
+}
+
+/// Refuses a description whose media would go with their header extensions in the clear, if that must not be.
+pub(crate) fn check_cryptex(
+    config: &Config,
+    description: &SessionDescription,
+    members: &[usize],
+) -> Result<(), JsepError> {
+    if config.header_encryption != HeaderEncryptionPolicy::Require {
+        return Ok(());
+    }
+    match without_cryptex(description, members).next() {
+        Some(index) => Err(JsepError::NoHeaderEncryption {
+            mid: label(description, index),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// What the peer says of its transport in the tagged section.
-pub(crate) fn remote_transport(description: &SessionDescription, tagged: usize) -> Result<RemoteTransport, JsepError> {
+pub(crate) fn remote_transport(
+    config: &Config,
+    description: &SessionDescription,
+    members: &[usize],
+    tagged: usize,
+) -> Result<RemoteTransport, JsepError> {
     let mid = || label(description, tagged);
     // RFC 8839 §5.4: 4 to 256 characters, and 22 to 256.
     let ice = credentials(description, tagged)
@@ -299,5 +337,6 @@ pub(crate) fn remote_transport(description: &SessionDescription, tagged: usize) 
         ice_options,
         fingerprints,
         tls_id: inherited(description, tagged, Section::tls_id).map(str::to_owned),
+        header_encryption: takes_cryptex(config, description, members),
     })
 }

@@ -102,8 +102,9 @@ impl State {
             SdpType::Offer => survey::offered_members(config, description, &self.session.transport.bundle),
             _ => survey::answered_members(description)?,
         };
+        survey::check_cryptex(config, description, &members)?;
         let remote = match tagged {
-            Some(tagged) => Some(survey::remote_transport(description, tagged)?),
+            Some(tagged) => Some(survey::remote_transport(config, description, &members, tagged)?),
             None => None,
         };
         self.leave_stable();

@@ -123,6 +123,19 @@ pub enum DtlsRole {
     Server,
 }
 
+/// What to do about the encryption of RTP header extensions and CSRCs (Cryptex, RFC 9335): the W3C's
+/// RTCRtpHeaderEncryptionPolicy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum HeaderEncryptionPolicy {
+    /// Neither offered nor accepted.
+    Disable,
+    /// Offered, and used with a peer that has it too.
+    #[default]
+    Negotiate,
+    /// A description of a peer that does not have it is refused.
+    Require,
+}
+
 /// Names a transceiver for the life of a [`crate::Negotiator`]; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransceiverId(pub(crate) u32);

@@ -110,6 +110,7 @@ impl PeerConnection {
             ice_transport_policy,
             ice_candidate_pool_size,
             bundle_policy,
+            rtp_header_encryption_policy,
             certificates,
             settings,
         } = configuration;
@@ -146,6 +147,7 @@ impl PeerConnection {
             sctp_port: settings.data.association.local_port,
             cname: String::new(),
             bundle_only: bundle_policy == RtcBundlePolicy::MaxBundle,
+            header_encryption: rtp_header_encryption_policy,
         };
         let negotiator = Negotiator::new(jsep, rng.fork("jsep"));
         let media = antiphon_media::Config {
@@ -158,7 +160,7 @@ impl PeerConnection {
         }
         let mut connection = Self {
             negotiator,
-            transport: Transport::new(agent, dtls, rng.fork("dtls")),
+            transport: Transport::new(agent, dtls, rtp_header_encryption_policy, rng.fork("dtls")),
             media: Session::new(media, now, anchor, rng.fork("media")),
             data: Data::new(DataChannels::new(settings.data, now, rng.fork("data"))),
             rows: Vec::new(),
@@ -228,6 +230,12 @@ impl PeerConnection {
     /// The state of the DTLS transport.
     pub fn dtls_state(&self) -> RtcDtlsTransportState {
         self.transport.dtls_state
+    }
+
+    /// Whether RTP header extensions and CSRCs are sent encrypted (`rtpHeaderEncryptionNegotiated`): for all transceivers or for
+    /// none, for they share the transport.
+    pub fn rtp_header_encryption_negotiated(&self) -> bool {
+        self.transport.header_encryption_negotiated()
     }
 
     /// The state of the SCTP transport; `None` while no data section is negotiated.

@@ -69,6 +69,7 @@ impl PeerConnection {
             self.restart.next = None;
         }
         if let Some(remote) = &plan.remote {
+            self.transport.set_header_encryption(remote.header_encryption);
             if plan.remote_changed {
                 self.transport.set_fingerprints(now, &remote.fingerprints);
             }

@@ -44,7 +44,7 @@ impl PeerConnection {
             id: "P".into(),
             data_channels_opened: data.channels_opened,
             data_channels_closed: data.channels_closed,
-            datagrams_dropped: counters.unknown + counters.unauthenticated,
+            datagrams_dropped: counters.unknown + counters.unauthenticated + self.transport.srtp_dropped(),
         }));
         self.transport_stats(&mut entries);
         self.media_stats(now, &mut entries);

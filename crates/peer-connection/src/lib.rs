@@ -41,5 +41,5 @@ pub use tracks::MAX_TRANSCEIVERS;
 pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
 pub use types::{
     DEFAULT_MTU, MIN_MTU, MediaStreamTrack, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcIceCandidateInit,
-    RtcIceServer, RtcRtpTransceiverInit, RtcSessionDescription, Settings,
+    RtcIceServer, RtcRtpHeaderEncryptionPolicy, RtcRtpTransceiverInit, RtcSessionDescription, Settings,
 };

@@ -5,7 +5,10 @@ use std::time::Instant;
 
 use antiphon_dtls::{Connected, Connection, Event as DtlsEvent, Fingerprint, Role};
 use antiphon_ice::Agent;
+use antiphon_jsep::HeaderEncryptionPolicy;
 use antiphon_sansio::{BytesMut, Datagram, Dscp, Ecn, Path, Rng, Transmit, TransmitBuf};
+
+use antiphon_srtp::Cryptex;
 
 use crate::states::RtcDtlsTransportState;
 
@@ -49,6 +52,9 @@ pub(crate) struct Transport {
     pub(crate) counters: Counters,
     role: Option<Role>,
     config: antiphon_dtls::Config,
+    header_encryption: HeaderEncryptionPolicy,
+    /// Whether the peer takes encrypted header extensions.
+    remote_cryptex: bool,
     rng: Rng,
     fingerprints: Vec<Fingerprint>,
     held: VecDeque<Datagram>,
@@ -60,7 +66,12 @@ pub(crate) struct Transport {
 }
 
 impl Transport {
-    pub(crate) fn new(agent: Agent, config: antiphon_dtls::Config, rng: Rng) -> Self {
+    pub(crate) fn new(
+        agent: Agent,
+        config: antiphon_dtls::Config,
+        header_encryption: HeaderEncryptionPolicy,
+        rng: Rng,
+    ) -> Self {
         Self {
             agent,
             dtls: None,
@@ -70,6 +81,8 @@ impl Transport {
             counters: Counters::default(),
             role: None,
             config,
+            header_encryption,
+            remote_cryptex: false,
             rng,
             fingerprints: Vec::new(),
             held: VecDeque::new(),
@@ -239,10 +252,15 @@ impl Transport {
             // A peer without RTX asks for the same packet again (RFC 4585 §6.2.1), and media repeats it byte for byte.
             let mut sender = sender.ok()?;
             sender.allow_repeats(true);
-            Some(Srtp {
-                sender,
-                receiver: receiver.ok()?,
-            })
+            sender.set_cryptex(self.remote_cryptex);
+            let mut receiver = receiver.ok()?;
+            // Our description says that we take it: the peer may begin before its own arrives.
+            receiver.set_cryptex(match self.header_encryption {
+                HeaderEncryptionPolicy::Disable => Cryptex::Off,
+                HeaderEncryptionPolicy::Negotiate => Cryptex::Accept,
+                HeaderEncryptionPolicy::Require => Cryptex::Require,
+            });
+            Some(Srtp { sender, receiver })
         });
         self.connected = Some(connected);
         self.dtls_state = RtcDtlsTransportState::Connected;
@@ -252,8 +270,21 @@ impl Transport {
     /// DTLS has ended: nothing is sent or taken any more.
     pub(crate) fn dtls_ended(&mut self, state: RtcDtlsTransportState) {
         self.dtls_state = state;
+        self.counters.unauthenticated += self.srtp_dropped();
         self.srtp = None;
         self.drop_held();
+    }
+
+    /// RFC 9335 §4: whether the peer takes encrypted header extensions, which from now on are sent so, or are not any more.
+    pub(crate) fn set_header_encryption(&mut self, negotiated: bool) {
+        self.remote_cryptex = negotiated;
+        if let Some(srtp) = &mut self.srtp {
+            srtp.sender.set_cryptex(negotiated);
+        }
+    }
+
+    pub(crate) fn header_encryption_negotiated(&self) -> bool {
+        self.remote_cryptex
     }
 
     /// Undoes SRTP in place. `false`: dropped, and counted by the receiver.
@@ -265,6 +296,11 @@ impl Transport {
             srtp.receiver.unprotect_rtp(data)
         };
         result.is_ok()
+    }
+
+    /// What SRTP has dropped.
+    pub(crate) fn srtp_dropped(&self) -> u64 {
+        self.srtp.as_ref().map_or(0, |srtp| srtp.receiver.stats().dropped())
     }
 
     /// Room that the path and SRTP need, for a segment that may hold RTP or RTCP.

@@ -70,6 +70,9 @@ pub enum RtcBundlePolicy {
     MaxBundle,
 }
 
+/// `RTCRtpHeaderEncryptionPolicy`: with `Require` nothing of a peer that sends header extensions in the clear is taken.
+pub use antiphon_jsep::HeaderEncryptionPolicy as RtcRtpHeaderEncryptionPolicy;
+
 /// How a connection is to be made (`RTCConfiguration`).
 #[derive(Clone, Debug, Default)]
 pub struct RtcConfiguration {
@@ -82,6 +85,8 @@ pub struct RtcConfiguration {
     pub ice_candidate_pool_size: u8,
     /// How sections are offered.
     pub bundle_policy: RtcBundlePolicy,
+    /// Whether RTP header extensions and CSRCs are encrypted (`rtpHeaderEncryptionPolicy`, RFC 9335).
+    pub rtp_header_encryption_policy: RtcRtpHeaderEncryptionPolicy,
     /// Our certificate: at most one. A new one is made if there is none.
     pub certificates: Vec<Arc<Certificate>>,
     /// What the W3C has no words for.

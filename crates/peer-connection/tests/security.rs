@@ -5,6 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use antiphon_dtls::{Connection, Role};
+use antiphon_netsim::SocketId;
 use antiphon_peer_connection::{
     DataChannelId, Direction, Ecn, Error, Event, MediaKind, Message, Rng, RtcDataChannelInit, RtcDtlsTransportState,
     RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, RtcStats, TransmitBuf,
@@ -121,7 +122,7 @@ fn a_wrong_fingerprint_fails_and_delivers_nothing() {
 
 /// V14: media without DTLS is refused, whatever the rest of the offer says.
 #[test]
-fn an_offer_without_dtls_is_refused() {
+fn v14_media_without_dtls_is_refused() {
     let mut pair = Pair::new(4);
     pair.call(0, |pc, _| {
         pc.add_transceiver(MediaKind::Audio, RtcRtpTransceiverInit::new(Direction::SendRecv))
@@ -138,6 +139,42 @@ fn an_offer_without_dtls_is_refused() {
         assert_eq!(pair.pc(1).signaling_state(), RtcSignalingState::Stable);
         assert_eq!(pair.pc(1).transceivers().count(), 0);
     }
+}
+
+/// V14: RTP and RTCP without SRTP from the peer's own address, which ICE has authenticated: dropped and counted, before DTLS
+/// has ended and after, and no source comes of it.
+#[test]
+fn v14_plain_media_is_dropped_and_counted() {
+    let (mut pair, channel) = with_data(0, 11);
+    pair.negotiate(0);
+    let (from, to) = (pair.addresses(1)[0], pair.addresses(0)[0]);
+    let socket = (0..)
+        .map(SocketId)
+        .find(|socket| pair.net.network.address(*socket) == from)
+        .unwrap();
+    let mut rtp = vec![0x80, 111, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4];
+    rtp.extend([0; 160]);
+    let rtcp = [0x80, 201, 0, 1, 1, 2, 3, 4];
+    let flood = |pair: &mut Pair| {
+        for _ in 0..100 {
+            pair.net.network.send(socket, to, Ecn::NotEct, &rtp);
+            pair.net.network.send(socket, to, Ecn::NotEct, &rtcp);
+            pair.run_for(Duration::from_millis(1));
+        }
+    };
+    flood(&mut pair);
+    pair.connect();
+    pair.run_for(Duration::from_millis(100));
+    let before = dropped(&pair, 0);
+    flood(&mut pair);
+    pair.run_for(Duration::from_millis(100));
+    assert_eq!(dropped(&pair, 0) - before, 200);
+    let report = pair.pc(0).get_stats(pair.net.now());
+    assert_eq!(report.inbound_rtp().count(), 0);
+    let media = |event: &Event| matches!(event, Event::Frame { .. } | Event::TrackUnmuted { .. });
+    assert!(!pair.told(0, media));
+    let other = pair.open(0, channel);
+    pair.exchange(1, other, channel, Message::text("here"));
 }
 
 /// V2: another certificate in mid-session is refused; what runs goes on.

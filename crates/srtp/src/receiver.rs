@@ -42,6 +42,16 @@ pub struct Stats {
 }
 
 impl Stats {
+    /// Packets dropped, whatever the reason.
+    pub fn dropped(&self) -> u64 {
+        self.malformed
+            + self.unauthentic
+            + self.replayed
+            + self.unencrypted
+            + self.too_many_ssrcs
+            + self.header_in_clear
+    }
+
     fn count(&mut self, error: Error) {
         *match error {
             Error::Authentication => &mut self.unauthentic,

@@ -434,7 +434,7 @@ fn sources_are_bounded() {
 
 /// V13: lengths from nothing on, every first byte.
 #[test]
-fn short_packets_are_refused() {
+fn v13_short_packets_are_refused() {
     for profile in Profile::ALL {
         let (mut sender, mut receiver) = pair(profile, ring_provider());
         for len in 0..=48 {

@@ -21,12 +21,18 @@ pub(crate) struct Peer {
     address: IpAddr,
     /// Whom it has ever sent something.
     pub(crate) sent_to: BTreeSet<SocketAddr>,
+    /// The first two bytes of the header extensions of all RTP that it has sent, as they went over the wire.
+    pub(crate) extension_tags: BTreeSet<[u8; 2]>,
 }
 
 impl Peer {
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         let transmit = self.pc.poll_transmit(now, out)?;
         self.sent_to.insert(transmit.path.remote);
+        let bytes = out.bytes(transmit.range.clone());
+        for packet in bytes.chunks(transmit.segment_size.unwrap_or(bytes.len()).max(1)) {
+            self.extension_tags.extend(extension_tag(packet));
+        }
         Some(transmit)
     }
 
@@ -61,6 +67,16 @@ impl Peer {
             }
         }
     }
+}
+
+/// "Defined by profile" of an RTP packet with a header extension (RFC 3550 §5.3.1, RFC 5761 §4).
+fn extension_tag(packet: &[u8]) -> Option<[u8; 2]> {
+    let (&first, &second) = (packet.first()?, packet.get(1)?);
+    let is_rtp = first >> 6 == 2 && !(64..=95).contains(&(second & 0x7f));
+    let at = 12 + 4 * usize::from(first & 0x0f);
+    (is_rtp && first & 0x10 != 0)
+        .then(|| packet.get(at..)?.first_chunk().copied())
+        .flatten()
 }
 
 /// What stands on a host: a peer, or a TURN server.
@@ -202,6 +218,7 @@ impl Pair {
                 pc,
                 address: addresses[at],
                 sent_to: BTreeSet::new(),
+                extension_tags: BTreeSet::new(),
             };
             net.add(hosts[at], Host::Peer(Box::new(peer)))
         });
@@ -242,6 +259,11 @@ impl Pair {
     /// Whom `at` has ever sent something.
     pub(crate) fn sent_to(&self, at: usize) -> &BTreeSet<SocketAddr> {
         &self.peer(at).sent_to
+    }
+
+    /// What tags the header extensions had that `at` has sent.
+    pub(crate) fn extension_tags(&self, at: usize) -> &BTreeSet<[u8; 2]> {
+        &self.peer(at).extension_tags
     }
 
     /// The addresses that `at` receives on.
