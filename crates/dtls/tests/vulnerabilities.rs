@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use antiphon_crypto::{
-    AeadAlgorithm, AeadKey, AesCtr, AuthError, BlockCipher, CryptoError, CryptoProvider, Hash, KeyExchange, Mac,
-    Provider, Secret, SignatureScheme, SigningKey, ring_provider,
+    AeadAlgorithm, AeadKey, AesCtr, AuthError, BlockCipher, CryptoError, CryptoProvider, CtrHmac, Hash, KeyExchange,
+    Mac, Provider, Secret, SignatureScheme, SigningKey, ring_provider,
 };
 use antiphon_dtls::{AddressValidation, Certificate, CertificateParams, HashAlgorithm, KeyLog, NamedGroup, Role};
 use antiphon_sansio::{Rng, TransmitBuf};
@@ -83,6 +83,10 @@ impl CryptoProvider for Watched {
 
     fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError> {
         ring_provider().block_cipher(key)
+    }
+
+    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError> {
+        ring_provider().ctr_hmac_sha1(encryption, authentication)
     }
 
     fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
