@@ -393,7 +393,9 @@ impl Association {
             self.probing = false;
             self.schedule_probe(now);
         }
-        if acked.cumulative_advanced {
+        // Anything that arrives shows that the path lives, and finds what is lost by itself, lost retransmissions included: T3
+        // is for silence.
+        if acked.cumulative_advanced || acked.bytes > 0 {
             self.timers.set(Timer::T3, now + self.rto.current());
         }
         if self.outstanding.is_empty() {
