@@ -28,6 +28,8 @@ const FULL_ROUNDS: u32 = 3;
 const FULL_GROWTH: f64 = 1.25;
 /// A probe goes on while a round brings this much more.
 const UP_GROWTH: f64 = 1.05;
+/// Losses of a probe are heard of for this long after it.
+const AFTERMATH_ROUNDS: u32 = 3;
 const MIN_RTT_WINDOW: Duration = Duration::from_secs(10);
 const PROBE_RTT_INTERVAL: Duration = Duration::from_secs(5);
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
@@ -67,6 +69,8 @@ pub struct Bbr {
     inflight_lo: usize,
     /// The largest flight that went well, once one did not.
     inflight_hi: usize,
+    /// What Startup or the last probe found.
+    probed_bandwidth: u64,
     /// Of this round.
     bandwidth_latest: u64,
     delivered_latest: usize,
@@ -147,6 +151,7 @@ impl Bbr {
             bandwidth_lo: u64::MAX,
             inflight_lo: usize::MAX,
             inflight_hi: usize::MAX,
+            probed_bandwidth: 0,
             bandwidth_latest: 0,
             delivered_latest: 0,
             lost_in_round: 0,
@@ -181,6 +186,17 @@ impl Bbr {
 
     fn estimate(&self) -> u64 {
         self.max_bandwidth().min(self.bandwidth_lo)
+    }
+
+    /// Nothing is delivered faster than it was sent. A SACK has room for some hundred blocks only: behind many holes much is
+    /// told late and at once, which looks like more.
+    fn credible(&self) -> u64 {
+        match self.phase {
+            Phase::Startup | Phase::Up => u64::MAX,
+            // The end of a gentle probe may still bring what it asked for.
+            Phase::Down => (self.probed_bandwidth as f64 * (GENTLE_UP_GAIN + 0.01)) as u64,
+            _ => self.probed_bandwidth.max(self.bandwidth[0]),
+        }
     }
 
     /// Bytes in flight that fill the path, times `gain`.
@@ -225,7 +241,8 @@ impl Bbr {
             self.bandwidth_latest = self.bandwidth_latest.max(sample.bytes_per_second);
             self.delivered_latest = self.delivered_latest.max(sample.delivered);
             if !sample.app_limited || sample.bytes_per_second >= self.max_bandwidth() {
-                self.bandwidth[0] = self.bandwidth[0].max(sample.bytes_per_second);
+                let rate = sample.bytes_per_second.min(self.credible());
+                self.bandwidth[0] = self.bandwidth[0].max(rate);
             }
         }
         if let Some(rtt) = ack.rtt {
@@ -269,7 +286,8 @@ impl Bbr {
                 }
             }
             Phase::Refill | Phase::ProbeRtt => {}
-            Phase::Drain | Phase::Down | Phase::Cruise if lossy => {
+            // And so is what a probe or Startup has lost and we hear of only now.
+            Phase::Down | Phase::Cruise if lossy && self.rounds_since_probe >= AFTERMATH_ROUNDS => {
                 let reduced = |value: f64| value * BETA;
                 let bandwidth = self.bandwidth_lo.min(self.max_bandwidth());
                 self.bandwidth_lo = self.bandwidth_latest.max(reduced(bandwidth as f64) as u64);
@@ -298,6 +316,7 @@ impl Bbr {
         if self.full_rounds >= FULL_ROUNDS || lossy {
             self.full = true;
             self.lossy_startup = lossy && self.full_rounds < FULL_ROUNDS;
+            self.probed_bandwidth = self.max_bandwidth();
             self.enter(ack.now, Phase::Drain);
         }
     }
@@ -388,6 +407,7 @@ impl Bbr {
 
     fn end_probe(&mut self, now: Instant) {
         self.up_gain = GENTLE_UP_GAIN;
+        self.probed_bandwidth = self.max_bandwidth();
         self.begin_down(now);
     }
 
