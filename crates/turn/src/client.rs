@@ -5,11 +5,14 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use antiphon_crypto::hmac_sha1;
 use antiphon_sansio::{BytesMut, Rng, TransmitBuf};
 use antiphon_stun::{
     AddressFamily, AttributeType, Check, Class, Message, MessageBuilder, Method, Retransmission, Step, Transaction,
     TransactionId, is_stun,
 };
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Buf;
 use zeroize::Zeroizing;
 
@@ -71,6 +74,14 @@ impl ClientConfig {
 }
 
 impl ClientConfig {
+    /// With credentials that end at a point in Unix time, for a server that shares `secret` with us ("TURN REST API",
+    /// draft-uberti-behave-turn-rest): whoever hands out `username` and `password` need not know the user's own password.
+    pub fn time_limited(secret: &str, name: &str, expires: Duration) -> Self {
+        let username = format!("{}:{name}", expires.as_secs());
+        let code = hmac_sha1(secret.as_bytes(), &[username.as_bytes()]);
+        Self::new(username, STANDARD.encode(code.as_bytes()))
+    }
+
     /// The same over TCP or TLS, where one request is waited for as long as over UDP all its repetitions (RFC 8489 §6.2.2).
     pub fn over_stream(self) -> Self {
         let total = self.retransmission.total();

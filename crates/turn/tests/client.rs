@@ -327,3 +327,11 @@ fn an_allocation_that_the_server_forgot_is_gone() {
     ));
     assert!(script.client.is_ended());
 }
+
+#[test]
+fn credentials_that_end() {
+    let config = ClientConfig::time_limited("secret", "alice", Duration::from_secs(1_790_000_000));
+    assert_eq!(config.username, "1790000000:alice");
+    // printf 1790000000:alice | openssl dgst -sha1 -hmac secret -binary | base64
+    assert_eq!(*config.password, "bgktWZImaee5cQirM/UhMSE7C3o=");
+}
