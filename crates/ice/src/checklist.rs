@@ -10,6 +10,7 @@ use crate::agent::Agent;
 use crate::candidate::TcpType;
 use crate::config::Role;
 use crate::interfaces::is_link_local;
+use crate::nomination::IMPROVE_TIMEOUT;
 use crate::outgoing::Outgoing;
 use crate::pair::{Check, MAX_PAIRS, Pair, pair_priority};
 use crate::stats::PairState;
@@ -247,6 +248,7 @@ impl Agent {
         let timeout = self.config.check_timeout;
         for pair in &mut self.pairs {
             let Some(since) = pair.checking_since else { continue };
+            let timeout = if pair.brief { IMPROVE_TIMEOUT } else { timeout };
             if pair.state == PairState::InProgress && since + timeout <= now {
                 pair.fail();
             } else if pair.is_valid() && pair.nominating && since + NOMINATION_TIMEOUT <= now {
@@ -277,7 +279,14 @@ impl Agent {
             }
             if let Some(since) = pair.checking_since {
                 if pair.state == PairState::InProgress {
-                    consider(since + self.config.check_timeout);
+                    consider(
+                        since
+                            + if pair.brief {
+                                IMPROVE_TIMEOUT
+                            } else {
+                                self.config.check_timeout
+                            },
+                    );
                 } else if pair.is_valid() && pair.nominating {
                     consider(since + NOMINATION_TIMEOUT);
                 }

@@ -19,6 +19,9 @@ const NOMINATION_FRESHNESS: Duration = Duration::from_secs(2);
 /// How long after a choice a better pair that did not work then is tried again.
 const IMPROVE_INTERVAL: Duration = Duration::from_secs(15);
 
+/// How long one such try lasts: a look, and no siege.
+pub(crate) const IMPROVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 impl Pair {
     /// Controlled: what the peer's check says about nomination. Repetitions of a nomination are no new ones.
     pub(crate) fn note_nomination(&mut self, now: Instant, use_candidate: bool, number: Option<u32>) {
@@ -199,7 +202,7 @@ impl Agent {
         (possible && self.pairs.iter().any(better)).then_some(now + IMPROVE_INTERVAL)
     }
 
-    /// Tries the best pair that is better than the one in use.
+    /// Tries the best pair that is better than the one in use, of those that were tried least often.
     pub(crate) fn improve(&mut self, now: Instant) {
         if self.improve_at.is_none_or(|at| at > now) {
             return;
@@ -211,13 +214,18 @@ impl Agent {
         let priority = selected.priority;
         let best = (0..self.pairs.len())
             .filter(|&index| self.pairs[index].priority > priority && self.pairs[index].state != PairState::InProgress)
-            .max_by_key(|&index| self.pairs[index].priority);
+            .min_by_key(|&index| {
+                let pair = &self.pairs[index];
+                (pair.improvements, std::cmp::Reverse(pair.priority))
+            });
         if let Some(index) = best
             && self.improve_at.is_some()
         {
             let pair = &mut self.pairs[index];
             pair.fail();
             pair.state = PairState::Waiting;
+            pair.brief = true;
+            pair.improvements += 1;
             let id = pair.id;
             self.trigger(id);
         }

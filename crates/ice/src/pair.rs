@@ -93,6 +93,10 @@ pub(crate) struct Pair {
     pub(crate) peer_nominated: Option<PeerNomination>,
     /// Controlled: a check without USE-CANDIDATE came since.
     pub(crate) plain_check: bool,
+    /// How often it was tried because it would be better than the pair in use.
+    pub(crate) improvements: u32,
+    /// Such a try, which ends soon.
+    pub(crate) brief: bool,
     /// It is not checked unless the pair in use falls silent.
     pub(crate) parked: bool,
     pub(crate) nominated: bool,
@@ -130,6 +134,8 @@ impl Pair {
             nomination: 0,
             peer_nominated: None,
             plain_check: false,
+            improvements: 0,
+            brief: false,
             parked: false,
             nominated: false,
             outstanding: Outstanding::default(),
@@ -170,6 +176,7 @@ impl Pair {
     pub(crate) fn fail(&mut self) {
         self.state = PairState::Failed;
         self.nominating = false;
+        self.brief = false;
         self.outstanding.clear();
         self.checking_since = None;
         self.recheck_at = None;

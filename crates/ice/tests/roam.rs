@@ -146,7 +146,14 @@ fn a_better_path_is_taken_if_both_ends_know_renomination() {
         net.filter = |from, to| ![from, to].iter().any(|addr| (5000..5100).contains(&addr.port()));
         net.start();
         net.connect(LIMIT);
-        net.run_for(SECOND);
+        // While nothing better works, trying costs little: a look every quarter of a minute.
+        net.run_for(60 * SECOND);
+        let before = [net.peers[0].sent, net.peers[1].sent];
+        net.run_for(600 * SECOND);
+        for (peer, before) in net.peers.iter().zip(before) {
+            let sent = peer.sent - before;
+            assert!(sent < 2 * 125 + 40 * 12, "{sent} in ten minutes");
+        }
         let is_udp = |net: &Net| matches!(net.peers[0].agent.selected_path().unwrap().local, Local::Socket(_));
         assert!(!is_udp(&net));
         for peer in &mut net.peers {
