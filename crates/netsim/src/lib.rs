@@ -3,14 +3,18 @@
 
 mod link;
 mod machine;
+mod nat;
 mod network;
 mod node;
 mod simulation;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
 pub use link::LinkConfig;
 pub use machine::{Checked, MAX_OUTPUTS_PER_STEP, Machine};
+pub use nat::{Dependence, Firewall, FirewallConfig, Nat, NatConfig};
 pub use network::{Delivery, HostId, Network, NodeId, SocketId, Stats};
-pub use node::{Node, Packet};
+pub use node::{Node, Packet, Transport};
 pub use simulation::{MAX_STEPS_PER_INSTANT, PeerId, Simulation};
+pub use tcp::{Segment, SegmentKind, TcpEvent};

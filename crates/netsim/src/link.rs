@@ -98,6 +98,8 @@ pub(crate) struct Link {
     busy_until: Instant,
     /// Nothing that is not reordered arrives before this.
     last_arrival: Instant,
+    /// The same for TCP, which mends its losses.
+    pub(crate) last_tcp: Instant,
     in_burst: bool,
 }
 
@@ -117,6 +119,7 @@ impl Link {
             rng,
             busy_until: now,
             last_arrival: now,
+            last_tcp: now,
             in_burst: false,
         }
     }

@@ -4,6 +4,7 @@ use std::time::Instant;
 use antiphon_sansio::{Datagram, Transmit, TransmitBuf};
 
 use crate::network::{HostId, Network};
+use crate::tcp::TcpEvent;
 
 /// More outputs than this from one step are taken for an endless loop.
 pub const MAX_OUTPUTS_PER_STEP: usize = 100_000;
@@ -29,6 +30,11 @@ pub trait Machine {
     /// Whether it is in a terminal state: what is queued drains, and then there is nothing for ever (law 6).
     fn is_terminated(&self) -> bool {
         false
+    }
+
+    /// Something happened to a TCP connection of the host.
+    fn handle_tcp(&mut self, now: Instant, event: TcpEvent) {
+        let _ = (now, event);
     }
 
     /// Serves what the machine asks of the world besides datagrams (`poll_io` and `handle_io`): binds sockets and so on.
@@ -128,6 +134,11 @@ impl<M: Machine> Machine for Checked<M> {
         self.step();
         self.machine.handle_timeout(now);
         self.last_timeout = Some(now);
+    }
+
+    fn handle_tcp(&mut self, now: Instant, event: TcpEvent) {
+        self.step();
+        self.machine.handle_tcp(now, event);
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {

@@ -1,12 +1,13 @@
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 
 use crate::link::{Dropped, Link, LinkConfig};
-use crate::node::{Node, Packet};
+use crate::node::{Node, Packet, Transport};
+use crate::tcp::{Connection, REPAIR, TcpEvent};
 
 /// First port that is given to a socket bound to port 0.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
@@ -95,6 +96,8 @@ pub struct Network {
     rng: Rng,
     hosts: Vec<Host>,
     nodes: Vec<Box<dyn Node>>,
+    /// What each node is itself behind.
+    behind: Vec<Option<NodeId>>,
     sockets: Vec<Socket>,
     by_address: BTreeMap<SocketAddr, SocketId>,
     default_link: LinkConfig,
@@ -102,7 +105,13 @@ pub struct Network {
     in_flight: BTreeMap<u64, InFlight>,
     arrivals: BinaryHeap<Reverse<(Instant, u64)>>,
     next_number: u64,
-    stats: Stats,
+    pub(crate) stats: Stats,
+    pub(crate) listeners: BTreeMap<SocketAddr, HostId>,
+    pub(crate) connections: Vec<Connection>,
+    datagrams: VecDeque<Delivery>,
+    tcp_events: VecDeque<(HostId, TcpEvent)>,
+    /// Which host has an address, for what is not a UDP socket.
+    homes: BTreeMap<IpAddr, HostId>,
 }
 
 impl Network {
@@ -118,6 +127,7 @@ impl Network {
             rng: Rng::from_u64(seed).fork("netsim"),
             hosts: Vec::new(),
             nodes: Vec::new(),
+            behind: Vec::new(),
             sockets: Vec::new(),
             by_address: BTreeMap::new(),
             default_link: LinkConfig::default(),
@@ -126,6 +136,11 @@ impl Network {
             arrivals: BinaryHeap::new(),
             next_number: 0,
             stats: Stats::default(),
+            listeners: BTreeMap::new(),
+            connections: Vec::new(),
+            datagrams: VecDeque::new(),
+            tcp_events: VecDeque::new(),
+            homes: BTreeMap::new(),
         }
     }
 
@@ -148,12 +163,23 @@ impl Network {
     /// Adds a node, behind which hosts may be placed.
     pub fn add_node(&mut self, node: Box<dyn Node>) -> NodeId {
         self.nodes.push(node);
+        self.behind.push(None);
         NodeId(self.nodes.len() as u32 - 1)
     }
 
     /// Places a host behind a node, or in the open.
     pub fn place(&mut self, host: HostId, behind: Option<NodeId>) {
         self.hosts[host.0 as usize].behind = behind;
+    }
+
+    /// Places a node behind another one: a NAT at home behind the provider's.
+    pub fn place_node(&mut self, node: NodeId, behind: Option<NodeId>) {
+        self.behind[node.0 as usize] = behind;
+    }
+
+    /// Gives a host an address, for TCP to find it by. Sockets that are bound do so by themselves.
+    pub fn add_address(&mut self, host: HostId, address: IpAddr) {
+        self.homes.insert(address, host);
     }
 
     /// Cuts a host off: what it sends and what is sent to it vanishes until it is back.
@@ -181,6 +207,7 @@ impl Network {
             open: true,
         });
         self.by_address.insert(address, id);
+        self.homes.insert(address.ip(), host);
         Some(id)
     }
 
@@ -256,9 +283,18 @@ impl Network {
             source: socket.address,
             destination: to,
             ecn,
+            transport: Transport::Udp,
             data: data.to_vec(),
         };
-        if !open || self.hosts[host.0 as usize].down || self.route(host, packet).is_none() {
+        if open {
+            self.dispatch(host, packet);
+        } else {
+            self.stats.unroutable += 1;
+        }
+    }
+
+    pub(crate) fn dispatch(&mut self, host: HostId, packet: Packet) {
+        if self.hosts[host.0 as usize].down || self.route(host, packet).is_none() {
             self.stats.unroutable += 1;
         }
     }
@@ -271,6 +307,10 @@ impl Network {
                 Local::Socket(id) if (id as usize) < self.sockets.len() => {
                     self.send(SocketId(id), transmit.path.remote, transmit.ecn, datagram);
                 }
+                Local::Tcp(_) => {
+                    self.stats.sent += 1;
+                    self.send_tcp(transmit.path.local, datagram);
+                }
                 _ => {
                     self.stats.sent += 1;
                     self.stats.unroutable += 1;
@@ -279,23 +319,16 @@ impl Network {
         }
     }
 
-    fn route(&mut self, from: HostId, packet: Packet) -> Option<()> {
-        let behind = self.hosts[from.0 as usize].behind;
-        let neighbour = self
-            .by_address
-            .get(&packet.destination)
-            .map(|socket| self.sockets[socket.0 as usize].host)
-            .filter(|host| self.hosts[host.0 as usize].behind == behind);
-        // Neighbours behind one node, and hosts in the open, reach one another directly.
-        let (packet, to) = if let Some(host) = neighbour {
-            (packet, Site::Host(host))
-        } else {
-            let packet = match behind {
-                Some(node) => self.nodes[node.0 as usize].outbound(self.now, packet)?,
-                None => packet,
-            };
-            let to = self.public_site(packet.destination)?;
-            (packet, to)
+    fn route(&mut self, from: HostId, mut packet: Packet) -> Option<()> {
+        // Up through what the host is behind, until somebody at that level has the address.
+        let mut level = self.hosts[from.0 as usize].behind;
+        let to = loop {
+            if let Some(site) = self.site_at(level, packet.destination) {
+                break site;
+            }
+            let node = level?;
+            packet = self.nodes[node.0 as usize].outbound(self.now, packet)?;
+            level = self.behind[node.0 as usize];
         };
         let config = if to == Site::Host(from) {
             LinkConfig::loopback()
@@ -307,6 +340,20 @@ impl Network {
             self.links.insert((from, to), link);
         }
         let link = self.links.get_mut(&(from, to))?;
+        if packet.transport != Transport::Udp {
+            // What TCP mends is late, and what is late holds up the rest: nothing of it is lost or overtaken.
+            let late = match link.carry(self.now, packet.clone()) {
+                Ok(arrivals) => arrivals.first().map_or(self.now, |arrival| arrival.at),
+                Err(_) => self.now + link.config.delay + REPAIR,
+            };
+            let at = late.max(link.last_tcp);
+            link.last_tcp = at;
+            let number = self.next_number;
+            self.next_number += 1;
+            self.arrivals.push(Reverse((at, number)));
+            self.in_flight.insert(number, InFlight { packet, to });
+            return Some(());
+        }
         match link.carry(self.now, packet) {
             Ok(arrivals) => {
                 self.stats.duplicated += arrivals.len() as u64 - 1;
@@ -332,20 +379,25 @@ impl Network {
         Some(())
     }
 
-    fn public_site(&self, address: SocketAddr) -> Option<Site> {
-        if let Some(at) = self
-            .nodes
-            .iter()
-            .position(|node| node.addresses().contains(&address.ip()))
-        {
+    /// Who has an address among those behind `level`, or in the open.
+    fn site_at(&self, level: Option<NodeId>, address: SocketAddr) -> Option<Site> {
+        let is_here =
+            |node: &usize| self.behind[*node] == level && self.nodes[*node].addresses().contains(&address.ip());
+        if let Some(at) = (0..self.nodes.len()).find(is_here) {
             return Some(Site::Node(NodeId(at as u32)));
         }
-        let host = self.sockets[self.by_address.get(&address)?.0 as usize].host;
-        self.hosts[host.0 as usize].behind.is_none().then_some(Site::Host(host))
+        let host = match self.by_address.get(&address) {
+            Some(socket) => self.sockets[socket.0 as usize].host,
+            None => *self.homes.get(&address.ip())?,
+        };
+        (self.hosts[host.0 as usize].behind == level).then_some(Site::Host(host))
     }
 
     /// When the next datagram arrives.
     pub fn next_event(&self) -> Option<Instant> {
+        if !self.datagrams.is_empty() || !self.tcp_events.is_empty() {
+            return Some(self.now);
+        }
         self.arrivals.peek().map(|Reverse((at, _))| *at)
     }
 
@@ -361,44 +413,68 @@ impl Network {
 
     /// The next datagram that has arrived by now.
     pub fn receive(&mut self) -> Option<Delivery> {
-        while self.next_event().is_some_and(|at| at <= self.now) {
-            let Reverse((_, number)) = self.arrivals.pop()?;
-            let InFlight { packet, to } = self.in_flight.remove(&number)?;
-            match self.deliver(packet, to) {
-                Some(delivery) => {
-                    self.stats.delivered += 1;
-                    return Some(delivery);
-                }
-                None => self.stats.unroutable += 1,
-            }
-        }
-        None
+        while self.datagrams.is_empty() && self.arrive() {}
+        self.datagrams.pop_front()
     }
 
-    fn deliver(&mut self, packet: Packet, to: Site) -> Option<Delivery> {
-        let (packet, behind) = match to {
-            Site::Host(_) => (packet, None),
-            Site::Node(node) => (self.nodes[node.0 as usize].inbound(self.now, packet)?, Some(node)),
+    /// The next thing that has happened to a TCP connection by now.
+    pub fn receive_tcp(&mut self) -> Option<(HostId, TcpEvent)> {
+        while self.tcp_events.is_empty() && self.arrive() {}
+        self.tcp_events.pop_front()
+    }
+
+    /// Lets the next packet that is due arrive; `false` if none is.
+    fn arrive(&mut self) -> bool {
+        if self.arrivals.peek().is_none_or(|Reverse((at, _))| *at > self.now) {
+            return false;
+        }
+        let Some(Reverse((_, number))) = self.arrivals.pop() else {
+            return false;
         };
-        let id = *self.by_address.get(&packet.destination)?;
-        let host = self.sockets[id.0 as usize].host;
-        let reachable = match to {
-            Site::Host(expected) => expected == host,
-            Site::Node(_) => self.hosts[host.0 as usize].behind == behind,
+        let delivered = self
+            .in_flight
+            .remove(&number)
+            .and_then(|flight| self.deliver(flight.packet, flight.to));
+        match delivered {
+            Some(()) => self.stats.delivered += 1,
+            None => self.stats.unroutable += 1,
+        }
+        true
+    }
+
+    fn deliver(&mut self, mut packet: Packet, mut to: Site) -> Option<()> {
+        // Down through NATs to the host.
+        let host = loop {
+            match to {
+                Site::Host(host) => break host,
+                Site::Node(node) => {
+                    packet = self.nodes[node.0 as usize].inbound(self.now, packet)?;
+                    to = self.site_at(Some(node), packet.destination)?;
+                }
+            }
         };
-        if !reachable || self.hosts[host.0 as usize].down {
+        if self.hosts[host.0 as usize].down {
             return None;
         }
-        Some(Delivery {
-            host,
-            datagram: Datagram {
-                path: Path {
-                    local: id.local(),
-                    remote: packet.source,
-                },
-                ecn: packet.ecn,
-                data: BytesMut::from(&packet.data[..]),
+        if let Transport::Tcp(segment) = packet.transport {
+            if let Some(event) = self.take_segment(host, segment, packet) {
+                self.tcp_events.push_back((host, event));
+            }
+            return Some(());
+        }
+        let id = *self.by_address.get(&packet.destination)?;
+        if self.sockets[id.0 as usize].host != host {
+            return None;
+        }
+        let datagram = Datagram {
+            path: Path {
+                local: id.local(),
+                remote: packet.source,
             },
-        })
+            ecn: packet.ecn,
+            data: BytesMut::from(&packet.data[..]),
+        };
+        self.datagrams.push_back(Delivery { host, datagram });
+        Some(())
     }
 }

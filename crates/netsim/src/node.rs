@@ -4,7 +4,18 @@ use std::time::Instant;
 
 use antiphon_sansio::Ecn;
 
-/// A UDP datagram on its way.
+use crate::tcp::Segment;
+
+/// Which protocol a packet is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A UDP datagram.
+    Udp,
+    /// A segment of a TCP connection.
+    Tcp(Segment),
+}
+
+/// A UDP datagram or a TCP segment on its way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     /// Where it says it comes from.
@@ -13,7 +24,9 @@ pub struct Packet {
     pub destination: SocketAddr,
     /// Its ECN mark.
     pub ecn: Ecn,
-    /// The UDP payload.
+    /// UDP or TCP.
+    pub transport: Transport,
+    /// The payload.
     pub data: Vec<u8>,
 }
 

@@ -141,6 +141,12 @@ impl<M: Machine> Simulation<M> {
             "law 2: a hot loop, time does not advance"
         );
         let now = self.now();
+        while let Some((host, event)) = self.network.receive_tcp() {
+            if let Some(at) = self.peers.iter().position(|peer| peer.host == host) {
+                self.peers[at].machine.handle_tcp(now, event);
+                self.drain(at);
+            }
+        }
         while let Some(delivery) = self.network.receive() {
             // Without a machine on the host the datagram goes nowhere.
             if let Some(at) = self.peers.iter().position(|peer| peer.host == delivery.host) {

@@ -1,0 +1,411 @@
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use crate::node::{Node, Packet, Transport};
+
+/// On what of the far end something depends (RFC 4787 §4.1, §5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dependence {
+    /// On nothing: "endpoint-independent".
+    Endpoint,
+    /// On the address: "address-dependent".
+    Address,
+    /// On address and port: "address and port-dependent".
+    AddressAndPort,
+}
+
+impl Dependence {
+    /// What of `remote` counts.
+    fn key(self, remote: SocketAddr) -> Option<(IpAddr, u16)> {
+        match self {
+            Self::Endpoint => None,
+            Self::Address => Some((remote.ip(), 0)),
+            Self::AddressAndPort => Some((remote.ip(), remote.port())),
+        }
+    }
+}
+
+/// How a NAT behaves, in the terms of RFC 4787 (UDP) and RFC 5382 (TCP).
+#[derive(Clone, Debug)]
+pub struct NatConfig {
+    /// When a socket inside gets another port outside (RFC 4787 §4.1).
+    pub mapping: Dependence,
+    /// From whom a mapping lets packets in (RFC 4787 §5).
+    pub filtering: Dependence,
+    /// Whether two sockets inside reach one another by their outer addresses (RFC 4787 §6).
+    pub hairpinning: bool,
+    /// Whether the inner port is tried first (RFC 4787 §4.2.1).
+    pub port_preservation: bool,
+    /// Ports outside.
+    pub ports: RangeInclusive<u16>,
+    /// A UDP mapping that nothing was sent from for so long is gone (RFC 4787 §4.3, REQ-6: outbound packets refresh). TCP's stay.
+    pub timeout: Duration,
+    /// Mappings at a time; when all are in use new ones are refused.
+    pub max_mappings: usize,
+}
+
+impl NatConfig {
+    /// With hairpinning, port preservation, and the five minutes that RFC 4787 REQ-5 recommends.
+    pub fn new(mapping: Dependence, filtering: Dependence) -> Self {
+        Self {
+            mapping,
+            filtering,
+            hairpinning: true,
+            port_preservation: true,
+            ports: 20_000..=59_999,
+            timeout: Duration::from_secs(300),
+            max_mappings: 4096,
+        }
+    }
+
+    /// What older literature (RFC 3489) calls a full cone.
+    pub fn full_cone() -> Self {
+        Self::new(Dependence::Endpoint, Dependence::Endpoint)
+    }
+
+    /// A restricted cone.
+    pub fn address_restricted() -> Self {
+        Self::new(Dependence::Endpoint, Dependence::Address)
+    }
+
+    /// A port-restricted cone: what most homes have.
+    pub fn port_restricted() -> Self {
+        Self::new(Dependence::Endpoint, Dependence::AddressAndPort)
+    }
+
+    /// A symmetric NAT, without port preservation.
+    pub fn symmetric() -> Self {
+        Self {
+            port_preservation: false,
+            ..Self::new(Dependence::AddressAndPort, Dependence::AddressAndPort)
+        }
+    }
+}
+
+/// Whose mapping it is: the protocol, the socket inside, and what of the far end its mapping depends on.
+type MappingKey = (bool, SocketAddr, Option<(IpAddr, u16)>);
+
+#[derive(Debug)]
+struct Mapping {
+    key: MappingKey,
+    /// Who was sent to, as far as filtering asks.
+    permitted: Vec<Option<(IpAddr, u16)>>,
+    expires: Instant,
+}
+
+/// A network address and port translator with one outer address of each family that it has.
+#[derive(Debug)]
+pub struct Nat {
+    config: NatConfig,
+    external: Vec<IpAddr>,
+    by_key: BTreeMap<MappingKey, SocketAddr>,
+    by_outside: BTreeMap<(bool, SocketAddr), Mapping>,
+    next_port: u16,
+}
+
+/// Far ends that one mapping remembers; the oldest is forgotten first.
+const MAX_PERMITTED: usize = 256;
+
+impl Nat {
+    /// A NAT that the rest of the network sees under these addresses.
+    pub fn new(config: NatConfig, external: Vec<IpAddr>) -> Self {
+        Self {
+            next_port: *config.ports.start(),
+            config,
+            external,
+            by_key: BTreeMap::new(),
+            by_outside: BTreeMap::new(),
+        }
+    }
+
+    /// Mappings now, those that have expired unnoticed among them.
+    pub fn mappings(&self) -> usize {
+        self.by_outside.len()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        let Self { by_outside, by_key, .. } = self;
+        by_outside.retain(|&(is_tcp, _), mapping| {
+            let stays = is_tcp || mapping.expires > now;
+            if !stays {
+                by_key.remove(&mapping.key);
+            }
+            stays
+        });
+    }
+
+    fn allocate(&mut self, is_tcp: bool, inside: SocketAddr) -> Option<SocketAddr> {
+        let ip = *self.external.iter().find(|ip| ip.is_ipv4() == inside.is_ipv4())?;
+        let free = |port: u16| !self.by_outside.contains_key(&(is_tcp, SocketAddr::new(ip, port)));
+        if self.config.port_preservation && self.config.ports.contains(&inside.port()) && free(inside.port()) {
+            return Some(SocketAddr::new(ip, inside.port()));
+        }
+        let (first, last) = (*self.config.ports.start(), *self.config.ports.end());
+        let count = u32::from(last - first) + 1;
+        let offset = u32::from(self.next_port - first);
+        let port = (0..count)
+            .map(|n| first + ((offset + n) % count) as u16)
+            .find(|port| free(*port))?;
+        self.next_port = if port == last { first } else { port + 1 };
+        Some(SocketAddr::new(ip, port))
+    }
+}
+
+impl Node for Nat {
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.external.clone()
+    }
+
+    fn outbound(&mut self, now: Instant, mut packet: Packet) -> Option<Packet> {
+        self.expire(now);
+        if !self.config.hairpinning && self.external.contains(&packet.destination.ip()) {
+            return None;
+        }
+        let is_tcp = packet.transport != Transport::Udp;
+        let key = (is_tcp, packet.source, self.config.mapping.key(packet.destination));
+        let outside = match self.by_key.get(&key) {
+            Some(outside) => *outside,
+            None if self.by_outside.len() >= self.config.max_mappings => return None,
+            None => {
+                let outside = self.allocate(is_tcp, packet.source)?;
+                self.by_key.insert(key, outside);
+                let mapping = Mapping {
+                    key,
+                    permitted: Vec::new(),
+                    expires: now,
+                };
+                self.by_outside.insert((is_tcp, outside), mapping);
+                outside
+            }
+        };
+        let mapping = self.by_outside.get_mut(&(is_tcp, outside))?;
+        mapping.expires = now + self.config.timeout;
+        let remote = self.config.filtering.key(packet.destination);
+        if !mapping.permitted.contains(&remote) {
+            if mapping.permitted.len() == MAX_PERMITTED {
+                mapping.permitted.remove(0);
+            }
+            mapping.permitted.push(remote);
+        }
+        packet.source = outside;
+        Some(packet)
+    }
+
+    fn inbound(&mut self, now: Instant, mut packet: Packet) -> Option<Packet> {
+        self.expire(now);
+        let is_tcp = packet.transport != Transport::Udp;
+        let mapping = self.by_outside.get(&(is_tcp, packet.destination))?;
+        let remote = self.config.filtering.key(packet.source);
+        if !mapping.permitted.contains(&remote) {
+            return None;
+        }
+        packet.destination = mapping.key.1;
+        Some(packet)
+    }
+}
+
+/// What a firewall lets out. What comes in must answer something.
+#[derive(Clone, Debug)]
+pub struct FirewallConfig {
+    /// Whether UDP goes out at all.
+    pub udp: bool,
+    /// The TCP ports that are reached outside; `None`: all.
+    pub tcp_ports: Option<Vec<u16>>,
+}
+
+/// A stateful firewall in front of a NAT of its own, as companies have them: the NAT is port-restricted.
+#[derive(Debug)]
+pub struct Firewall {
+    config: FirewallConfig,
+    nat: Nat,
+}
+
+impl Firewall {
+    /// A firewall that the rest of the network sees under these addresses.
+    pub fn new(config: FirewallConfig, external: Vec<IpAddr>) -> Self {
+        Self {
+            config,
+            nat: Nat::new(NatConfig::port_restricted(), external),
+        }
+    }
+}
+
+impl Node for Firewall {
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.nat.addresses()
+    }
+
+    fn outbound(&mut self, now: Instant, packet: Packet) -> Option<Packet> {
+        let passes = match packet.transport {
+            Transport::Udp => self.config.udp,
+            Transport::Tcp(_) => {
+                let ports = self.config.tcp_ports.as_ref();
+                ports.is_none_or(|ports| ports.contains(&packet.destination.port()))
+            }
+        };
+        if passes { self.nat.outbound(now, packet) } else { None }
+    }
+
+    fn inbound(&mut self, now: Instant, packet: Packet) -> Option<Packet> {
+        self.nat.inbound(now, packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_sansio::Ecn;
+
+    use super::*;
+
+    fn packet(source: &str, destination: &str) -> Packet {
+        Packet {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            ecn: Ecn::NotEct,
+            transport: Transport::Udp,
+            data: vec![1],
+        }
+    }
+
+    fn nat(config: NatConfig) -> (Nat, Instant) {
+        (Nat::new(config, vec!["198.51.100.1".parse().unwrap()]), Instant::now())
+    }
+
+    const INSIDE: &str = "10.0.0.2:5000";
+
+    /// RFC 4787 REQ-1 and §4.1: the outer port for three far ends.
+    #[test]
+    fn mapping() {
+        for (dependence, ports) in [
+            (Dependence::Endpoint, [0, 0, 0]),
+            (Dependence::Address, [0, 0, 1]),
+            (Dependence::AddressAndPort, [0, 1, 2]),
+        ] {
+            let (mut nat, now) = nat(NatConfig::new(dependence, Dependence::Endpoint));
+            let seen = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1"]
+                .map(|to| nat.outbound(now, packet(INSIDE, to)).unwrap().source.port());
+            let mut known: Vec<u16> = Vec::new();
+            let kinds = seen.map(|port| {
+                known.iter().position(|k| *k == port).unwrap_or_else(|| {
+                    known.push(port);
+                    known.len() - 1
+                })
+            });
+            assert_eq!(kinds, ports, "{dependence:?}");
+        }
+    }
+
+    /// RFC 4787 REQ-8 and §5: who is let in after one packet to 192.0.2.1:1.
+    #[test]
+    fn filtering() {
+        for (dependence, passes) in [
+            (Dependence::Endpoint, [true, true, true]),
+            (Dependence::Address, [true, true, false]),
+            (Dependence::AddressAndPort, [true, false, false]),
+        ] {
+            let (mut nat, now) = nat(NatConfig::new(Dependence::Endpoint, dependence));
+            let outside = nat
+                .outbound(now, packet(INSIDE, "192.0.2.1:1"))
+                .unwrap()
+                .source
+                .to_string();
+            let seen = ["192.0.2.1:1", "192.0.2.1:2", "192.0.2.2:1"].map(|from| {
+                let inner = nat.inbound(now, packet(from, &outside));
+                assert!(
+                    inner
+                        .as_ref()
+                        .is_none_or(|packet| packet.destination.to_string() == INSIDE)
+                );
+                inner.is_some()
+            });
+            assert_eq!(seen, passes, "{dependence:?}");
+            assert!(nat.inbound(now, packet("192.0.2.1:1", "198.51.100.1:19999")).is_none());
+        }
+    }
+
+    /// RFC 4787 REQ-6: packets that go out keep a mapping, packets that come in do not.
+    #[test]
+    fn timeout() {
+        let (mut nat, start) = nat(NatConfig {
+            timeout: Duration::from_secs(30),
+            ..NatConfig::full_cone()
+        });
+        let outside = nat
+            .outbound(start, packet("10.0.0.2:25000", "192.0.2.1:1"))
+            .unwrap()
+            .source
+            .to_string();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(nat.inbound(at(29), packet("192.0.2.1:1", &outside)).is_some());
+        assert!(
+            nat.inbound(at(30), packet("192.0.2.1:1", &outside)).is_none(),
+            "what came in did not help"
+        );
+        assert_eq!(nat.mappings(), 0);
+        nat.outbound(at(40), packet("10.0.0.2:25000", "192.0.2.1:1")).unwrap();
+        nat.outbound(at(65), packet("10.0.0.2:25000", "192.0.2.1:1")).unwrap();
+        assert!(nat.inbound(at(90), packet("192.0.2.1:1", &outside)).is_some());
+    }
+
+    /// RFC 4787 REQ-9, and what happens without it; REQ-3: no two sockets share an outer port; bounded.
+    #[test]
+    fn hairpin_ports_and_bounds() {
+        let (mut nat, now) = nat(NatConfig {
+            max_mappings: 3,
+            ..NatConfig::full_cone()
+        });
+        let first = nat
+            .outbound(now, packet(INSIDE, "192.0.2.1:1"))
+            .unwrap()
+            .source;
+        assert!(nat.outbound(now, packet("10.0.0.3:7", &first.to_string())).is_some());
+        let (one, other) = ("10.0.0.3:25000", "10.0.0.4:25000");
+        let one = nat.outbound(now, packet(one, "192.0.2.1:1")).unwrap().source;
+        assert_eq!(one.port(), 25_000, "the inner port is kept");
+        assert!(
+            nat.outbound(now, packet(other, "192.0.2.1:1")).is_none(),
+            "the table is full"
+        );
+        let (mut nat, now) = self::nat(NatConfig {
+            hairpinning: false,
+            ..NatConfig::full_cone()
+        });
+        assert!(nat.outbound(now, packet(INSIDE, "198.51.100.1:20000")).is_none());
+        let kept = ["10.0.0.3:25000", "10.0.0.4:25000"]
+            .map(|from| nat.outbound(now, packet(from, "192.0.2.1:1")).unwrap().source);
+        assert_ne!(kept[0], kept[1]);
+    }
+
+    #[test]
+    fn firewalls() {
+        let external = vec!["198.51.100.1".parse().unwrap()];
+        let now = Instant::now();
+        let syn = |to: &str| Packet {
+            transport: Transport::Tcp(crate::Segment {
+                connection: 0,
+                kind: crate::SegmentKind::Syn,
+            }),
+            ..packet(INSIDE, to)
+        };
+        let mut all = Firewall::new(
+            FirewallConfig {
+                udp: false,
+                tcp_ports: None,
+            },
+            external.clone(),
+        );
+        assert!(all.outbound(now, packet(INSIDE, "192.0.2.1:3478")).is_none());
+        assert!(all.outbound(now, syn("192.0.2.1:3478")).is_some());
+        let mut web = Firewall::new(
+            FirewallConfig {
+                udp: false,
+                tcp_ports: Some(vec![443]),
+            },
+            external,
+        );
+        assert!(web.outbound(now, syn("192.0.2.1:3478")).is_none());
+        assert!(web.outbound(now, syn("192.0.2.1:443")).is_some());
+    }
+}
