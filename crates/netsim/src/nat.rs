@@ -1,5 +1,5 @@
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
@@ -136,29 +136,7 @@ impl Nat {
         });
     }
 
-    fn allocate(&mut self, is_tcp: bool, inside: SocketAddr) -> Option<SocketAddr> {
-        let ip = *self.external.iter().find(|ip| ip.is_ipv4() == inside.is_ipv4())?;
-        let free = |port: u16| !self.by_outside.contains_key(&(is_tcp, SocketAddr::new(ip, port)));
-        if self.config.port_preservation && self.config.ports.contains(&inside.port()) && free(inside.port()) {
-            return Some(SocketAddr::new(ip, inside.port()));
-        }
-        let (first, last) = (*self.config.ports.start(), *self.config.ports.end());
-        let count = u32::from(last - first) + 1;
-        let offset = u32::from(self.next_port - first);
-        let port = (0..count)
-            .map(|n| first + ((offset + n) % count) as u16)
-            .find(|port| free(*port))?;
-        self.next_port = if port == last { first } else { port + 1 };
-        Some(SocketAddr::new(ip, port))
-    }
-}
-
-impl Node for Nat {
-    fn addresses(&self) -> Vec<IpAddr> {
-        self.external.clone()
-    }
-
-    fn outbound(&mut self, now: Instant, mut packet: Packet) -> Option<Packet> {
+    fn translate(&mut self, now: Instant, mut packet: Packet, to_ipv4: bool) -> Option<Packet> {
         self.expire(now);
         if !self.config.hairpinning && self.external.contains(&packet.destination.ip()) {
             return None;
@@ -169,7 +147,7 @@ impl Node for Nat {
             Some(outside) => *outside,
             None if self.by_outside.len() >= self.config.max_mappings => return None,
             None => {
-                let outside = self.allocate(is_tcp, packet.source)?;
+                let outside = self.allocate(is_tcp, packet.source, to_ipv4)?;
                 self.by_key.insert(key, outside);
                 let mapping = Mapping {
                     key,
@@ -191,6 +169,33 @@ impl Node for Nat {
         }
         packet.source = outside;
         Some(packet)
+    }
+
+    fn allocate(&mut self, is_tcp: bool, inside: SocketAddr, to_ipv4: bool) -> Option<SocketAddr> {
+        let ip = *self.external.iter().find(|ip| ip.is_ipv4() == to_ipv4)?;
+        let free = |port: u16| !self.by_outside.contains_key(&(is_tcp, SocketAddr::new(ip, port)));
+        if self.config.port_preservation && self.config.ports.contains(&inside.port()) && free(inside.port()) {
+            return Some(SocketAddr::new(ip, inside.port()));
+        }
+        let (first, last) = (*self.config.ports.start(), *self.config.ports.end());
+        let count = u32::from(last - first) + 1;
+        let offset = u32::from(self.next_port - first);
+        let port = (0..count)
+            .map(|n| first + ((offset + n) % count) as u16)
+            .find(|port| free(*port))?;
+        self.next_port = if port == last { first } else { port + 1 };
+        Some(SocketAddr::new(ip, port))
+    }
+}
+
+impl Node for Nat {
+    fn addresses(&self) -> Vec<IpAddr> {
+        self.external.clone()
+    }
+
+    fn outbound(&mut self, now: Instant, packet: Packet) -> Option<Packet> {
+        let to_ipv4 = packet.source.is_ipv4();
+        self.translate(now, packet, to_ipv4)
     }
 
     fn inbound(&mut self, now: Instant, mut packet: Packet) -> Option<Packet> {
@@ -250,6 +255,74 @@ impl Node for Firewall {
 
     fn inbound(&mut self, now: Instant, packet: Packet) -> Option<Packet> {
         self.nat.inbound(now, packet)
+    }
+}
+
+/// The well-known prefix of RFC 6052 §2.1.
+const NAT64_PREFIX: [u16; 6] = [0x64, 0xff9b, 0, 0, 0, 0];
+
+/// What a host without IPv4 sees of an IPv4 host through a [`Nat64`] (RFC 6052 §2.2). DNS64 answers with this (RFC 6147).
+pub fn nat64(ip: Ipv4Addr) -> Ipv6Addr {
+    let [a, b, c, d] = ip.octets();
+    let [p0, p1, p2, p3, p4, p5] = NAT64_PREFIX;
+    Ipv6Addr::new(
+        p0,
+        p1,
+        p2,
+        p3,
+        p4,
+        p5,
+        u16::from_be_bytes([a, b]),
+        u16::from_be_bytes([c, d]),
+    )
+}
+
+fn behind_nat64(ip: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let segments = ip.segments();
+    let embedded = u32::from(segments[6]) << 16 | u32::from(segments[7]);
+    (segments[..6] == NAT64_PREFIX).then(|| Ipv4Addr::from(embedded))
+}
+
+/// The edge of a network that has only IPv6: IPv6 passes as it is, IPv4 hosts are reached through a prefix (RFC 6146). It maps
+/// independently of the endpoint and filters by address and port.
+#[derive(Debug)]
+pub struct Nat64 {
+    nat: Nat,
+    inside: Vec<IpAddr>,
+}
+
+impl Nat64 {
+    /// Translates to `external`; the rest of the network reaches the hosts behind it by their own addresses, `inside`.
+    pub fn new(external: Ipv4Addr, inside: Vec<Ipv6Addr>) -> Self {
+        Self {
+            nat: Nat::new(NatConfig::port_restricted(), vec![external.into()]),
+            inside: inside.into_iter().map(IpAddr::from).collect(),
+        }
+    }
+}
+
+impl Node for Nat64 {
+    fn addresses(&self) -> Vec<IpAddr> {
+        [self.nat.addresses(), self.inside.clone()].concat()
+    }
+
+    fn outbound(&mut self, now: Instant, mut packet: Packet) -> Option<Packet> {
+        let Some(target) = behind_nat64(packet.destination.ip()) else {
+            return packet.destination.is_ipv6().then_some(packet);
+        };
+        packet.destination.set_ip(target.into());
+        // The table asks which family the outer address is of: that of the far end.
+        self.nat.translate(now, packet, true)
+    }
+
+    fn inbound(&mut self, now: Instant, packet: Packet) -> Option<Packet> {
+        let IpAddr::V4(source) = packet.source.ip() else {
+            return Some(packet);
+        };
+        let mut packet = self.nat.inbound(now, packet)?;
+        packet.source.set_ip(nat64(source).into());
+        Some(packet)
     }
 }
 
@@ -356,10 +429,7 @@ mod tests {
             max_mappings: 3,
             ..NatConfig::full_cone()
         });
-        let first = nat
-            .outbound(now, packet(INSIDE, "192.0.2.1:1"))
-            .unwrap()
-            .source;
+        let first = nat.outbound(now, packet(INSIDE, "192.0.2.1:1")).unwrap().source;
         assert!(nat.outbound(now, packet("10.0.0.3:7", &first.to_string())).is_some());
         let (one, other) = ("10.0.0.3:25000", "10.0.0.4:25000");
         let one = nat.outbound(now, packet(one, "192.0.2.1:1")).unwrap().source;
@@ -376,6 +446,39 @@ mod tests {
         let kept = ["10.0.0.3:25000", "10.0.0.4:25000"]
             .map(|from| nat.outbound(now, packet(from, "192.0.2.1:1")).unwrap().source);
         assert_ne!(kept[0], kept[1]);
+    }
+
+    #[test]
+    fn nat64_translates_what_is_under_its_prefix() {
+        let inside: Ipv6Addr = "2001:db8::2".parse().unwrap();
+        let mut nat = Nat64::new("198.51.100.1".parse().unwrap(), vec![inside]);
+        let now = Instant::now();
+        let server = nat64("192.0.2.1".parse().unwrap());
+        assert_eq!(server.to_string(), "64:ff9b::c000:201");
+        let outer = nat
+            .outbound(now, packet("[2001:db8::2]:25000", &format!("[{server}]:3478")))
+            .unwrap();
+        assert_eq!(
+            (outer.source.to_string(), outer.destination.to_string()),
+            ("198.51.100.1:25000".into(), "192.0.2.1:3478".into())
+        );
+        let inner = nat
+            .inbound(now, packet("192.0.2.1:3478", "198.51.100.1:25000"))
+            .unwrap();
+        assert_eq!(
+            (inner.source.to_string(), inner.destination.to_string()),
+            (format!("[{server}]:3478"), "[2001:db8::2]:25000".into())
+        );
+        assert!(
+            nat.inbound(now, packet("192.0.2.2:3478", "198.51.100.1:25000"))
+                .is_none()
+        );
+        let native = packet("[2001:db8::2]:1", "[2001:db8:1::1]:2");
+        assert_eq!(nat.outbound(now, native.clone()), Some(native));
+        assert!(
+            nat.outbound(now, packet("10.0.0.2:1", "192.0.2.1:1")).is_none(),
+            "there is no IPv4 here"
+        );
     }
 
     #[test]

@@ -451,6 +451,11 @@ impl Client {
             }
             438 if may_retry => self.authenticate(request, error, message),
             300 if request.kind == Kind::Allocate => self.redirected(error, message),
+            // RFC 8656 §7.2: no relay of that family there. An address of the other one is worth more than none: behind NAT64 it is
+            // what reaches everybody.
+            440 if may_retry && request.kind == Kind::Allocate && self.config.family.take().is_some() => {
+                self.retry(request);
+            }
             _ => self.gave_up(request.kind, error),
         }
     }
