@@ -53,8 +53,11 @@ def security(role, active_offers, server):
     cell(role, f"DTLS {'client' if client else 'server'}", value, ok)
 
 
-async def session(url, role, active_offers):
-    """With active_offers whoever answers sees a=setup:active instead of actpass, and becomes the DTLS server."""
+async def session(url, role, active_offers, relay):
+    """With active_offers whoever answers sees a=setup:active instead of actpass, and becomes the DTLS server.
+
+    With relay, the name of a way through a TURN server, nothing but the messages and the server's address is looked at.
+    """
 
     def edit(kind, sdp):
         if kind == "offer" and active_offers:
@@ -136,9 +139,14 @@ async def session(url, role, active_offers):
         await asyncio.wait_for(done.wait(), 60)
 
         await asyncio.wait_for(secured.wait(), 30)
-        security(role, active_offers, report)
+        if relay:
+            equal = sent == received
+            value = f"{report['local']}, {MESSAGES * MESSAGE_BYTES} bytes {'equal' if equal else 'UNEQUAL'}"
+            cell(role, relay, value, equal and report["local"].startswith("relay"))
+        else:
+            security(role, active_offers, report)
         # The media is measured once.
-        if not active_offers:
+        if not active_offers and not relay:
             frames, energy = seen.frames, seen.energy
             await asyncio.sleep(WATCH_SECONDS)
             frames, energy = seen.frames - frames, seen.energy - energy
@@ -155,9 +163,10 @@ async def session(url, role, active_offers):
 async def main():
     failed = False
     for role in ("offers", "answers"):
-        for active_offers in (False, True):
+        relay = sys.argv[2] if len(sys.argv) > 2 else None
+        for active_offers in (False,) if relay else (False, True):
             try:
-                await session(sys.argv[1], role, active_offers)
+                await session(sys.argv[1], role, active_offers, relay)
             except Exception:
                 traceback.print_exc()
                 failed = True

@@ -17,7 +17,6 @@ const CHROMIUM_FLAGS = [
 const FIREFOX_PREFERENCES = {
   'media.navigator.streams.fake': true,
   'media.navigator.permission.disabled': true,
-  'media.peerconnection.ice.obfuscate_host_addresses': false,
   'media.autoplay.default': 0,
   'media.autoplay.blocking_policy': 0,
   'app.update.auto': false,
@@ -26,18 +25,21 @@ const FIREFOX_PREFERENCES = {
 
 /**
  * Starts `name` ('chromium' or 'firefox').
- * Options: `mdns` keeps Chromium's .local candidates; `prefs` adds Firefox preferences.
+ * Options: `mdns` keeps .local candidates; `insecure` takes any certificate, of pages and of TURN servers; `prefs` adds Firefox preferences.
  */
-export async function launch(name, { mdns = false, prefs = {} } = {}) {
+export async function launch(name, { mdns = false, insecure = false, prefs = {} } = {}) {
   const profile = await mkdtemp(join(tmpdir(), `antiphon-${name}-`));
   let browser;
   if (name === 'chromium') {
-    const args = mdns ? CHROMIUM_FLAGS.map((f) => f.replace('WebRtcHideLocalIpsWithMdns,', '')) : CHROMIUM_FLAGS;
+    // A browser that may use the camera has no reason to hide its addresses, and does not.
+    const hides = (flag) => flag.replace('WebRtcHideLocalIpsWithMdns,', '');
+    const args = mdns ? CHROMIUM_FLAGS.filter((flag) => !flag.startsWith('--use-fake')).map(hides) : CHROMIUM_FLAGS;
     browser = await puppeteer.launch({
       executablePath: '/usr/bin/chromium',
       userDataDir: profile,
       ignoreDefaultArgs: true,
-      args: [...args, `--user-data-dir=${profile}`, '--remote-debugging-port=0', 'about:blank'],
+      acceptInsecureCerts: insecure,
+      args: [...args, ...(insecure ? ['--ignore-certificate-errors'] : []), `--user-data-dir=${profile}`, '--remote-debugging-port=0', 'about:blank'],
     });
   } else if (name === 'firefox') {
     browser = await puppeteer.launch({
@@ -45,7 +47,10 @@ export async function launch(name, { mdns = false, prefs = {} } = {}) {
       executablePath: '/usr/bin/firefox-esr',
       userDataDir: profile,
       headless: true,
-      extraPrefsFirefox: { ...FIREFOX_PREFERENCES, ...prefs },
+      acceptInsecureCerts: insecure,
+      extraPrefsFirefox: {
+        ...FIREFOX_PREFERENCES, 'media.peerconnection.ice.obfuscate_host_addresses': mdns, ...prefs,
+      },
     });
   } else {
     throw new Error(`no browser is called ${name}`);

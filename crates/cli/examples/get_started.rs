@@ -1,6 +1,8 @@
 //! The test pattern and its music in a browser, with the least signalling there can be: one POST.
 //!
 //!     cargo run --release -p antiphon-cli --example get_started        then open http://127.0.0.1:8081
+//!
+//! An argument names another address to listen on.
 
 use antiphon::{
     Api, Error, Event, Frame, MediaKind, MediaStreamTrack, PeerConnection, PeerHandle, RtcConfiguration,
@@ -36,7 +38,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .route("/", get(async || Html(PAGE)))
         .route("/offer", post(watch))
         .with_state((api, studio));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8081").await?;
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".to_owned());
+    let listener = tokio::net::TcpListener::bind(address).await?;
     println!("open http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)
 }

@@ -138,6 +138,9 @@ pub struct ServeArgs {
         requires = "ice_username"
     )]
     pub ice_password: Option<String>,
+    /// PEM file with certificates to trust for turns: servers, beside those that the system trusts.
+    #[arg(long, value_name = "FILE", requires = "ice_servers")]
+    pub ice_ca: Option<PathBuf>,
     /// Media through the TURN servers only (iceTransportPolicy "relay"): no peer learns this machine's addresses.
     #[arg(long, requires = "ice_servers")]
     pub relay_only: bool,

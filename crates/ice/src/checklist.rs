@@ -45,7 +45,7 @@ impl Agent {
             return None;
         }
         // A loopback address reaches nothing but loopback, and nothing else reaches it.
-        if l.base.ip().is_loopback() != r.addr.ip().is_loopback() {
+        if l.source().is_loopback() != r.addr.ip().is_loopback() {
             return None;
         }
         // RFC 8445 §6.1.2.2: link-local only with link-local.

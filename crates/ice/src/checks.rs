@@ -228,7 +228,7 @@ impl Agent {
         let end = self.tcp.end_of(path.local);
         // In one-port mode several host candidates share a socket; loopback is no end for what came from elsewhere.
         let fits = |l: &LocalCandidate| l.local == end && l.pairs && l.addr.is_ipv4() == path.remote.is_ipv4();
-        let same_reach = |l: &LocalCandidate| l.base.ip().is_loopback() == path.remote.ip().is_loopback();
+        let same_reach = |l: &LocalCandidate| l.source().is_loopback() == path.remote.ip().is_loopback();
         let best = self.locals.iter().position(|l| fits(l) && same_reach(l));
         let local = best.or_else(|| self.locals.iter().position(fits))?;
         // RFC 6544 §7.3: of the type that goes with ours.

@@ -30,6 +30,15 @@ pub(crate) struct LocalCandidate {
 }
 
 impl LocalCandidate {
+    /// Where the peer sees what is sent from here to come from, before any NAT: of a relayed candidate, whose `base` is the way to
+    /// its server, that is the server.
+    pub(crate) fn source(&self) -> IpAddr {
+        match self.candidate.kind {
+            CandidateKind::Relayed => self.addr.ip(),
+            _ => self.base.ip(),
+        }
+    }
+
     /// The priority of a peer-reflexive candidate that the peer may learn from our checks (RFC 8445 §7.1.1).
     pub(crate) fn reflexive_priority(&self) -> u32 {
         priority(

@@ -13,12 +13,12 @@ use crate::setup::{Peers, peers};
 use crate::shell::{Output, Service, cargo, root, run as run_command, run_within, tail, work_dir};
 
 /// How long a server may take to say its address, and a script to end: bounds for a busy machine.
-const START_PATIENCE: Duration = Duration::from_secs(60);
-const SCRIPT_PATIENCE: Duration = Duration::from_secs(15 * 60);
+pub(crate) const START_PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const SCRIPT_PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// One measurement, as the scripts under `conformance/live` print it: a line of JSON.
 #[derive(Deserialize)]
-struct Cell {
+pub(crate) struct Cell {
     peer: String,
     role: String,
     feature: String,
@@ -28,15 +28,17 @@ struct Cell {
 }
 
 /// By peer, role and feature.
-type Cells = BTreeMap<(String, String, String), Cell>;
+pub(crate) type Cells = BTreeMap<(String, String, String), Cell>;
 
 /// What must be there; an empty cell is a failure. Each table has its rows (peer and role) and its columns (features).
-struct Table {
-    rows: &'static [(&'static str, &'static str)],
-    columns: &'static [&'static str],
+pub(crate) struct Table {
+    pub(crate) title: &'static str,
+    pub(crate) rows: &'static [(&'static str, &'static str)],
+    pub(crate) columns: &'static [&'static str],
 }
 
 const MEDIA: Table = Table {
+    title: "media and data",
     rows: &[
         ("chromium", "offers"),
         ("chromium", "answers"),
@@ -52,6 +54,7 @@ const MEDIA: Table = Table {
 
 /// The DTLS role is the peer's; ours is the other.
 const SECURITY: Table = Table {
+    title: "DTLS, its group and suite, and SRTP",
     rows: &[
         ("chromium", "offers"),
         ("chromium", "answers"),
@@ -69,6 +72,7 @@ const SECURITY: Table = Table {
 
 /// Files between the page and `antiphon send` and `antiphon recv`; the role is the page's.
 const FILES: Table = Table {
+    title: "files between the page and send and recv",
     rows: &[
         ("chromium", "sends"),
         ("chromium", "receives"),
@@ -78,6 +82,23 @@ const FILES: Table = Table {
     columns: &["files"],
 };
 
+const EXAMPLE: Table = Table {
+    title: "the example get_started",
+    rows: &[("chromium", "offers"), ("firefox", "offers")],
+    columns: &["get_started"],
+};
+
+const PATHS: Table = Table {
+    title: "other ways",
+    rows: &[
+        ("chromium", "offers"),
+        ("chromium", "answers"),
+        ("firefox", "offers"),
+        ("firefox", "answers"),
+    ],
+    columns: &["page over HTTPS", "addresses hidden by mDNS"],
+};
+
 /// A running `antiphon serve`, ended when dropped.
 pub(crate) struct Server {
     _service: Service,
@@ -85,13 +106,37 @@ pub(crate) struct Server {
     pub(crate) url: String,
 }
 
+/// `get_started`, as a newcomer starts it.
+fn get_started() -> Result<Server, String> {
+    let example = [
+        "--release",
+        "--quiet",
+        "--package",
+        "antiphon-cli",
+        "--example",
+        "get_started",
+    ];
+    let built = run_command("build get_started", cargo(&["build"]).args(example))?;
+    if !built.success {
+        return Err(tail(&built.text, 40));
+    }
+    let mut run = cargo(&["run"]);
+    run.args(example).args(["--", "127.0.0.1:0"]).current_dir(root());
+    Server::of("get_started", &mut run)
+}
+
 impl Server {
     /// Starts the release build on a free port, with these flags of `serve`, and waits until it says its address.
-    pub(crate) fn start(flags: &[&str]) -> Result<Self, String> {
+    pub(crate) fn start(what: &str, flags: &[&str]) -> Result<Self, String> {
         let mut command = antiphon()?;
         command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
+        Self::of(&format!("antiphon serve {what}"), &mut command)
+    }
+
+    /// Any program that prints the address at which it serves a page.
+    fn of(what: &str, command: &mut Command) -> Result<Self, String> {
         let (found, address) = mpsc::channel();
-        let service = Service::start("antiphon serve", &mut command, move |line| {
+        let service = Service::start(what, command, move |line| {
             if let Some(start) = line.find("http") {
                 let url: String = line[start..].chars().take_while(|c| !c.is_whitespace()).collect();
                 let _ = found.send(url.trim_end_matches('/').to_owned());
@@ -99,7 +144,7 @@ impl Server {
         })?;
         match address.recv_timeout(START_PATIENCE) {
             Ok(url) => Ok(Self { _service: service, url }),
-            Err(_) => Err("antiphon serve did not print its address".to_owned()),
+            Err(_) => Err(format!("{what} did not print its address")),
         }
     }
 }
@@ -126,13 +171,22 @@ fn program() -> Result<PathBuf, String> {
 /// Runs all foreign peers and prints the table.
 pub(crate) fn run(report: &mut Report) {
     println!("live peers");
-    let ready = || -> Result<_, String> { Ok((peers()?, Server::start(&[])?, program()?.display().to_string())) };
-    let (peers, server, program) = match ready() {
+    let ready = || -> Result<_, String> {
+        let program = program()?.display().to_string();
+        Ok((
+            peers()?,
+            Server::start("", &[])?,
+            Server::start("over TLS", &["--tls"])?,
+            get_started()?,
+            program,
+        ))
+    };
+    let (peers, server, secure, example, program) = match ready() {
         Ok(all) => all,
         Err(why) => return report.fail("set up the live tests", &why),
     };
     let mut cells: Cells = BTreeMap::new();
-    let scripts: [(&str, Command); 11] = [
+    let scripts: [(&str, Command); 15] = [
         (
             "chromium on the page",
             node(&peers, "page.mjs", &["chromium", &server.url]),
@@ -152,6 +206,22 @@ pub(crate) fn run(report: &mut Report) {
         (
             "firefox with DTLS 1.2",
             node(&peers, "security.mjs", &["firefox-dtls12", &server.url]),
+        ),
+        (
+            "chromium on other ways",
+            node(&peers, "paths.mjs", &["chromium", &server.url, &secure.url]),
+        ),
+        (
+            "firefox on other ways",
+            node(&peers, "paths.mjs", &["firefox", &server.url, &secure.url]),
+        ),
+        (
+            "chromium on get_started",
+            node(&peers, "get_started.mjs", &["chromium", &example.url]),
+        ),
+        (
+            "firefox on get_started",
+            node(&peers, "get_started.mjs", &["firefox", &example.url]),
         ),
         ("libwebrtc (node)", node(&peers, "wrtc_peer.mjs", &[&server.url])),
         ("aiortc", {
@@ -176,18 +246,18 @@ pub(crate) fn run(report: &mut Report) {
             Err(why) => report.fail(what, &why),
         }
     }
-    for table in [MEDIA, SECURITY, FILES] {
+    for table in [MEDIA, SECURITY, FILES, PATHS, EXAMPLE] {
         table.finish(report, &cells);
     }
 }
 
-fn node(peers: &Peers, script: &str, args: &[&str]) -> Command {
+pub(crate) fn node(peers: &Peers, script: &str, args: &[&str]) -> Command {
     let mut command = Command::new("node");
     command.arg(peers.node.join(script)).args(args).current_dir(&peers.node);
     command
 }
 
-fn take_cells(report: &mut Report, what: &str, output: &Output, cells: &mut Cells) {
+pub(crate) fn take_cells(report: &mut Report, what: &str, output: &Output, cells: &mut Cells) {
     let mut seen = 0;
     for line in output.text.lines() {
         let Ok(cell) = serde_json::from_str::<Cell>(line) else {
@@ -211,8 +281,8 @@ fn take_cells(report: &mut Report, what: &str, output: &Output, cells: &mut Cell
 
 impl Table {
     /// Prints the table; cells that nobody filled fail.
-    fn finish(&self, report: &mut Report, cells: &Cells) {
-        println!("\n| peer | role | {} |", self.columns.join(" | "));
+    pub(crate) fn finish(&self, report: &mut Report, cells: &Cells) {
+        println!("\n{}\n\n| peer | role | {} |", self.title, self.columns.join(" | "));
         println!("|---|---|{}", "---|".repeat(self.columns.len()));
         for (peer, role) in self.rows {
             let row = self.columns.iter().map(|feature| {
@@ -231,7 +301,7 @@ impl Table {
 /// Takes the README's picture.
 pub(crate) fn picture() -> Result<(), String> {
     let peers = peers()?;
-    let server = Server::start(&[])?;
+    let server = Server::start("", &[])?;
     let file = root().join("docs/page.png");
     let output = run_picture(&peers, &server.url, &file.display().to_string())?;
     if output.success {

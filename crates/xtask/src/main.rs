@@ -5,6 +5,7 @@ mod checks;
 mod fuzz;
 mod live;
 mod miri;
+mod relay;
 mod report;
 mod rfc;
 mod setup;
@@ -67,6 +68,8 @@ pub(crate) enum Part {
     Openssl,
     /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
     Live,
+    /// Through TURN servers: our side through coturn, and browsers through ours.
+    Relay,
 }
 
 impl Part {
@@ -81,6 +84,7 @@ impl Part {
             Self::Cycles => checks::cycles(report),
             Self::Openssl => checks::openssl(report),
             Self::Live => live::run(report),
+            Self::Relay => relay::run_all(report),
         }
     }
 }

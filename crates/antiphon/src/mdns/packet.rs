@@ -10,17 +10,16 @@ use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, Resou
 pub(super) const TTL: u32 = 120;
 pub(super) const LEGACY_TTL: u32 = 10;
 
-/// A question for both families.
-pub(super) fn query(name: &str) -> io::Result<Vec<u8>> {
+/// A question for both families. `unicast` asks for an answer to us alone (RFC 6762 §5.4).
+pub(super) fn query(name: &str, unicast: bool) -> io::Result<Vec<u8>> {
     let name = Name::new(name).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
     let mut packet = Packet::new_query(0);
     for kind in [TYPE::A, TYPE::AAAA] {
-        // The last argument asks for a unicast answer (RFC 6762 §5.4): we listen on no shared port.
         packet.questions.push(Question::new(
             name.clone(),
             QTYPE::TYPE(kind),
             QCLASS::CLASS(CLASS::IN),
-            true,
+            unicast,
         ));
     }
     packet.build_bytes_vec().map_err(io::Error::other)
@@ -120,7 +119,7 @@ mod tests {
 
     #[test]
     fn a_query_asks_for_both_families_and_answers_nothing() {
-        let bytes = query(NAME).unwrap();
+        let bytes = query(NAME, true).unwrap();
         assert_eq!(Packet::parse(&bytes).unwrap().questions.len(), 2);
         assert!(addresses(&bytes, NAME).is_empty());
     }
@@ -131,7 +130,7 @@ mod tests {
             IpAddr::from(Ipv4Addr::new(192, 0, 2, 7)),
             "2001:db8::7".parse().unwrap(),
         ] {
-            let asked = query(NAME).unwrap();
+            let asked = query(NAME, true).unwrap();
             let asked = Packet::parse(&asked).unwrap();
             assert_eq!(asked.questions.iter().filter(|q| wants(q, address)).count(), 1);
             for legacy in [false, true] {

@@ -1,4 +1,5 @@
-//! One-shot questions by multicast (RFC 6762 §5.1).
+//! Questions by multicast, asked in two ways at once: from a port of our own, which wants a unicast answer (one-shot, RFC 6762
+//! §5.1), and from the port that all share, where answers to everybody arrive (§5.2). Browsers answer only the second.
 
 use std::io;
 use std::net::IpAddr;
@@ -6,7 +7,7 @@ use std::time::Duration;
 
 use tokio::net::UdpSocket;
 
-use super::{Link, bind, packet};
+use super::{GROUP_V4, GROUP_V6, Link, PORT, bind, packet};
 
 /// Multicast answers come at once or not at all; asked anew after each of these.
 const PATIENCE: [Duration; 3] = [
@@ -17,28 +18,28 @@ const PATIENCE: [Duration; 3] = [
 
 /// Addresses of a `.local` name, asked on every interface given.
 pub(crate) async fn resolve(name: String, interfaces: Vec<if_addrs::Interface>) -> io::Result<Vec<IpAddr>> {
-    let query = packet::query(&name)?;
+    let (one_shot, shared) = (packet::query(&name, true)?, packet::query(&name, false)?);
     let mut sockets = Vec::new();
     for link in Link::all(&interfaces) {
-        let bound = bind(matches!(link, Link::V6(_)), 0).and_then(|socket| {
-            link.choose(&socket2::SockRef::from(&socket))?;
-            Ok(socket)
-        });
-        match bound {
-            Ok(socket) => sockets.push((link, socket)),
-            Err(error) => tracing::debug!(?link, %error, "no multicast here"),
+        for (port, query) in [(0, &one_shot), (PORT, &shared)] {
+            match open(link, port) {
+                Ok(socket) => sockets.push((link, socket, query)),
+                Err(error) => tracing::debug!(?link, port, %error, "no multicast here"),
+            }
         }
     }
     if sockets.is_empty() {
         return Err(io::Error::other("no interface carries multicast"));
     }
     for patience in PATIENCE {
-        for (link, socket) in &sockets {
-            if let Err(error) = socket.send_to(&query, link.group()).await {
+        for (link, socket, query) in &sockets {
+            if let Err(error) = socket.send_to(query, link.group()).await {
                 tracing::debug!(?link, %error, "multicast query not sent");
             }
         }
-        let answers = sockets.iter().map(|(_, socket)| Box::pin(first_answer(socket, &name)));
+        let answers = sockets
+            .iter()
+            .map(|(_, socket, _)| Box::pin(first_answer(socket, &name)));
         let first = futures_util::future::select_all(answers);
         if let Ok((addresses, ..)) = tokio::time::timeout(patience, first).await {
             return Ok(addresses);
@@ -48,6 +49,19 @@ pub(crate) async fn resolve(name: String, interfaces: Vec<if_addrs::Interface>) 
         io::ErrorKind::TimedOut,
         format!("nobody answers for {name}"),
     ))
+}
+
+/// A socket that asks on one interface; on the shared port it also hears the answers to everybody there.
+fn open(link: Link, port: u16) -> io::Result<UdpSocket> {
+    let socket = bind(matches!(link, Link::V6(_)), port)?;
+    link.choose(&socket2::SockRef::from(&socket))?;
+    if port == PORT {
+        match link {
+            Link::V4(ip) => socket.join_multicast_v4(GROUP_V4, ip)?,
+            Link::V6(index) => socket.join_multicast_v6(&GROUP_V6, index)?,
+        }
+    }
+    Ok(socket)
 }
 
 async fn first_answer(socket: &UdpSocket, name: &str) -> Vec<IpAddr> {

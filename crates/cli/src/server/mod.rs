@@ -86,6 +86,10 @@ impl Server {
             .map_err(ServeError::Tls)?;
         // Loopback candidates too: the page may well be opened on this machine, and costs nothing elsewhere.
         let mut builder = Api::builder().loopback(true);
+        if let Some(file) = &args.ice_ca {
+            let pem = std::fs::read(file).map_err(|e| ServeError::Tls(tls::named(file, e)))?;
+            builder = builder.trusted_certificates_pem(&pem)?;
+        }
         if let Some(port) = args.udp_port {
             builder = builder.one_port(port);
         }

@@ -55,7 +55,7 @@ pub(super) fn config(identity: &Identity<'_>) -> io::Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-fn named(file: &Path, error: impl std::fmt::Display) -> io::Error {
+pub(super) fn named(file: &Path, error: impl std::fmt::Display) -> io::Error {
     io::Error::other(format!("{}: {error}", file.display()))
 }
 
