@@ -10,10 +10,12 @@ use tokio::net::UdpSocket;
 use super::{GROUP_V4, GROUP_V6, Link, PORT, bind, packet};
 
 /// Multicast answers come at once or not at all; asked anew after each of these.
-const PATIENCE: [Duration; 3] = [
+/// A responder that has just announced the name keeps silent for a second (RFC 6762 §6), so the later ones count.
+const PATIENCE: [Duration; 4] = [
     Duration::from_millis(250),
     Duration::from_millis(750),
     Duration::from_secs(2),
+    Duration::from_secs(3),
 ];
 
 /// Addresses of a `.local` name, asked on every interface given.
