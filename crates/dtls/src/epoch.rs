@@ -13,12 +13,21 @@ use crate::replay::ReplayWindow;
 const EXPLICIT_NONCE_LEN: usize = 8;
 /// Forged records after which a key is given up. RFC 9147 §4.5.3 allows 2^36 for every suite that we have.
 const MAX_FORGED: u64 = 1 << 36;
-/// Records that one key of AES-GCM protects at most: 2^24.5, for DTLS 1.3 (RFC 9147 §4.5.3) as for 1.2 (RFC 9325 §4.4). DTLS
-/// 1.3 renews its keys long before, unless the peer never acknowledges that; DTLS 1.2 cannot and closes. ChaCha20-Poly1305
-/// bears more records than there are numbers.
-pub(crate) const MAX_SEALED_GCM: u64 = 23_726_566;
-/// Of these, as many are kept back from application data for the alerts that end the connection.
+/// Blocks of 16 bytes that one key of AES-GCM protects at most: those of 2^24.5 records of the greatest length, for DTLS 1.3
+/// (RFC 9147 §4.5.3) as for 1.2 (RFC 9325 §4.4). The bound is on blocks: records of 1200 bytes may be thirteen times as many,
+/// 360 gigabytes. DTLS 1.3 renews its keys long before, unless the peer never acknowledges that; DTLS 1.2 cannot and closes.
+/// ChaCha20-Poly1305 bears more records than there are numbers.
+pub(crate) const MAX_BLOCKS_GCM: u64 = 23_726_566 * (MAX_PLAINTEXT as u64 / BLOCK_LEN);
+const BLOCK_LEN: u64 = 16;
+/// Records that are kept back from application data for the alerts that end the connection.
 const LAST_WORDS: u64 = 16;
+/// What these take.
+pub(crate) const LAST_BLOCKS: u64 = LAST_WORDS * blocks(2);
+
+/// What a record takes of its key: its own blocks, the last of them perhaps not full, and one for the additional data.
+const fn blocks(plaintext_len: usize) -> u64 {
+    plaintext_len as u64 / BLOCK_LEN + 2
+}
 
 /// How the nonce of a record comes about.
 enum Nonce {
@@ -38,7 +47,7 @@ impl Nonce {
 /// The key of one direction of one epoch, and how records are protected with it.
 pub(crate) struct Protection {
     key: Box<dyn AeadKey>,
-    /// How many records may be sealed.
+    /// How many blocks may be sealed.
     limit: u64,
     nonce: Nonce,
     /// What hides sequence numbers: DTLS 1.3, and the sign of it.
@@ -130,8 +139,8 @@ impl Protection {
 
 fn limit(suite: CipherSuite) -> u64 {
     match suite.aead() {
-        AeadAlgorithm::Aes128Gcm | AeadAlgorithm::Aes256Gcm => MAX_SEALED_GCM,
-        AeadAlgorithm::ChaCha20Poly1305 => MAX_SEQUENCE + 1,
+        AeadAlgorithm::Aes128Gcm | AeadAlgorithm::Aes256Gcm => MAX_BLOCKS_GCM,
+        AeadAlgorithm::ChaCha20Poly1305 => u64::MAX,
     }
 }
 
@@ -148,6 +157,8 @@ fn additional_data(header: &PlainHeader, version: [u8; 2], plaintext_len: usize)
 pub(crate) struct WriteEpoch {
     number: u16,
     next_sequence: u64,
+    /// Blocks that were sealed.
+    worn: u64,
     protection: Option<Protection>,
 }
 
@@ -156,6 +167,7 @@ impl WriteEpoch {
         Self {
             number,
             next_sequence: 0,
+            worn: 0,
             protection,
         }
     }
@@ -193,21 +205,20 @@ impl WriteEpoch {
         let front = self.front();
         let record = &mut out.body_mut()[start..];
         let plaintext_len = record.len() - front;
-        let limit = self
-            .protection
-            .as_ref()
-            .map_or(MAX_SEQUENCE + 1, |protection| protection.limit);
-        let kept_back = if content_type == ContentType::ApplicationData {
-            LAST_WORDS
+        let limit = self.protection.as_ref().map_or(u64::MAX, |protection| protection.limit);
+        let (kept_records, kept_blocks) = if content_type == ContentType::ApplicationData {
+            (LAST_WORDS, LAST_BLOCKS)
         } else {
-            0
+            (0, 0)
         };
-        if self.next_sequence >= limit - kept_back {
+        let worn = self.worn + blocks(plaintext_len);
+        if self.next_sequence > MAX_SEQUENCE - kept_records || worn > limit - kept_blocks {
             return Err(Error::Exhausted);
         }
         if plaintext_len > MAX_PLAINTEXT {
             return Err(Error::Protocol("a record holds at most 2^14 bytes"));
         }
+        self.worn = worn;
         if self.protection.as_ref().is_some_and(Protection::is_13) {
             self.seal_13(content_type, out, start, plaintext_len);
             return Ok(());
@@ -255,8 +266,9 @@ impl WriteEpoch {
 
 #[cfg(test)]
 impl WriteEpoch {
-    pub(crate) fn pretend_sent(&mut self, records: u64) {
-        self.next_sequence = records;
+    /// As if the key had so many blocks left.
+    pub(crate) fn pretend_worn(&mut self, left: u64) {
+        self.worn = MAX_BLOCKS_GCM - left;
     }
 
     /// A record of application data in any form of the unified header (RFC 9147 §4): `first` is its first byte. Where that
@@ -582,19 +594,22 @@ mod tests {
 
     #[test]
     fn keys_wear_out_and_leave_room_for_an_alert() {
-        for (suite, limit) in [
-            (SUITES[0], MAX_SEALED_GCM),
-            (SUITES[1], MAX_SEALED_GCM),
-            (SUITES[2], 1 << 48),
-            (CipherSuite::Aes128GcmSha256, MAX_SEALED_GCM),
-            (CipherSuite::Chacha20Poly1305Sha256, 1 << 48),
+        for suite in [
+            SUITES[0],
+            SUITES[1],
+            SUITES[2],
+            CipherSuite::Aes128GcmSha256,
+            CipherSuite::Chacha20Poly1305Sha256,
         ] {
             let protection = match suite.version() {
                 crate::config::ProtocolVersion::Dtls12 => protection(suite),
                 crate::config::ProtocolVersion::Dtls13 => protection_13(suite),
             };
             let mut write = WriteEpoch::new(1, Some(protection));
-            write.next_sequence = limit - LAST_WORDS - 1;
+            match suite.aead() {
+                AeadAlgorithm::ChaCha20Poly1305 => write.next_sequence = MAX_SEQUENCE - LAST_WORDS,
+                _ => write.pretend_worn(LAST_BLOCKS + blocks(4)),
+            }
             sealed(&mut write, b"last");
             let mut out = TransmitBuf::new(1 << 14, 2048);
             let mut again = |content_type| {

@@ -521,11 +521,11 @@ impl Layer {
         self.alerts.iter().copied().collect()
     }
 
-    /// As if so many records had been sent in this epoch.
-    pub(crate) fn pretend_sent(&mut self, records: u64) {
+    /// As if the key of this epoch had so many blocks left.
+    pub(crate) fn pretend_worn(&mut self, left: u64) {
         let number = self.send_epoch;
         let epoch = self.write.iter_mut().find(|epoch| epoch.number() == number).unwrap();
-        epoch.pretend_sent(records);
+        epoch.pretend_worn(left);
     }
 
     /// A record of DTLS 1.3 whose unified header begins with `first`.
