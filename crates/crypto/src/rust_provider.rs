@@ -11,14 +11,14 @@ use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
 use crate::mac::hmac_key;
 use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
-use crate::ring_provider;
 use crate::signing::{self, SigningKey};
 use crate::tag::Digest;
 
 /// RustCrypto for all symmetric work.
 ///
-/// Key exchanges and signatures are still ring's: they draw from the operating system, so a handshake with this provider is
-/// not byte-exact from a seed; everything after it is.
+/// With the feature `rust` for key exchanges, ECDSA and Ed25519 too, all drawn from the seed that it is given: same seed, same
+/// bytes. Without that feature they are ring's, which draws from the operating system. RSA is ring's in any case: the only kept
+/// crate for it has an open advisory (RUSTSEC-2023-0071).
 pub fn rust_provider() -> Provider {
     &RustProvider
 }
@@ -64,10 +64,16 @@ impl CryptoProvider for RustProvider {
         if group == NamedGroup::X25519MlKem768 {
             return hybrid::start(self, rng);
         }
-        ring_provider::start_exchange(group)
+        #[cfg(feature = "rust")]
+        return crate::rust_exchange::start(group, rng);
+        #[cfg(not(feature = "rust"))]
+        crate::ring_provider::start_exchange(group)
     }
 
     fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {
+        #[cfg(feature = "rust")]
+        return SigningKey::rust_from_pkcs8_der(pkcs8);
+        #[cfg(not(feature = "rust"))]
         SigningKey::from_pkcs8_der(pkcs8)
     }
 
@@ -78,6 +84,10 @@ impl CryptoProvider for RustProvider {
         message: &[u8],
         signature: &[u8],
     ) -> Result<(), AuthError> {
+        #[cfg(feature = "rust")]
+        if let Some(verdict) = crate::rust_exchange::verify(scheme, public_key, message, signature) {
+            return verdict;
+        }
         signing::verify_signature(scheme, public_key, message, signature)
     }
 }

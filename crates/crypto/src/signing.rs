@@ -8,6 +8,8 @@ use ring::signature::{
 
 use crate::algorithm::SignatureScheme;
 use crate::error::{AuthError, CryptoError};
+#[cfg(feature = "rust")]
+use crate::rust_exchange::RustKey;
 
 /// A private key that signs. Cheap to clone: clones share the key.
 #[derive(Clone)]
@@ -17,6 +19,8 @@ enum Kind {
     Ecdsa(EcdsaKeyPair, SignatureScheme),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair),
+    #[cfg(feature = "rust")]
+    Rust(RustKey),
     #[cfg(feature = "null")]
     Null,
 }
@@ -73,6 +77,15 @@ impl SigningKey {
             .map_err(|_| CryptoError::PrivateKey)
     }
 
+    /// ECDSA and Ed25519 in pure Rust; RSA stays ring's.
+    #[cfg(feature = "rust")]
+    pub(crate) fn rust_from_pkcs8_der(pkcs8: &[u8]) -> Result<Self, CryptoError> {
+        match RustKey::from_pkcs8_der(pkcs8) {
+            Ok(key) => Ok(Self(Arc::new(Kind::Rust(key)))),
+            Err(_) => Self::from_pkcs8_der(pkcs8),
+        }
+    }
+
     #[cfg(feature = "null")]
     pub(crate) fn null() -> Self {
         Self(Arc::new(Kind::Null))
@@ -84,6 +97,8 @@ impl SigningKey {
             Kind::Ecdsa(_, scheme) => *scheme,
             Kind::Ed25519(_) => SignatureScheme::Ed25519,
             Kind::Rsa(_) => RSA_SCHEMES[0],
+            #[cfg(feature = "rust")]
+            Kind::Rust(key) => key.scheme(),
             #[cfg(feature = "null")]
             Kind::Null => SignatureScheme::EcdsaSecp256r1Sha256,
         }
@@ -95,6 +110,12 @@ impl SigningKey {
             Kind::Ecdsa(_, scheme) => std::slice::from_ref(scheme),
             Kind::Ed25519(_) => &[SignatureScheme::Ed25519],
             Kind::Rsa(_) => &RSA_SCHEMES,
+            #[cfg(feature = "rust")]
+            Kind::Rust(key) => match key {
+                RustKey::P256(..) => &[SignatureScheme::EcdsaSecp256r1Sha256],
+                RustKey::P384(..) => &[SignatureScheme::EcdsaSecp384r1Sha384],
+                RustKey::Ed25519(..) => &[SignatureScheme::Ed25519],
+            },
             #[cfg(feature = "null")]
             Kind::Null => &[SignatureScheme::EcdsaSecp256r1Sha256],
         }
@@ -106,6 +127,8 @@ impl SigningKey {
             Kind::Ecdsa(pair, _) => pair.public_key().as_ref(),
             Kind::Ed25519(pair) => pair.public_key().as_ref(),
             Kind::Rsa(pair) => pair.public().as_ref(),
+            #[cfg(feature = "rust")]
+            Kind::Rust(key) => key.public_key(),
             #[cfg(feature = "null")]
             Kind::Null => &[],
         }
@@ -134,6 +157,8 @@ impl SigningKey {
                 .map(|signature| signature.as_ref().to_vec())
                 .map_err(|_| CryptoError::Randomness),
             Kind::Ed25519(pair) => Ok(pair.sign(message).as_ref().to_vec()),
+            #[cfg(feature = "rust")]
+            Kind::Rust(key) => key.sign(message),
             Kind::Rsa(pair) => {
                 let padding = rsa_padding(scheme).ok_or(CryptoError::Unsupported)?;
                 let mut signature = vec![0; pair.public().modulus_len()];
