@@ -134,7 +134,7 @@ impl Server {
     }
 
     /// Any program that prints the address at which it serves a page.
-    fn of(what: &str, command: &mut Command) -> Result<Self, String> {
+    pub(crate) fn of(what: &str, command: &mut Command) -> Result<Self, String> {
         let (found, address) = mpsc::channel();
         let service = Service::start(what, command, move |line| {
             if let Some(start) = line.find("http") {
