@@ -7,7 +7,7 @@ use antiphon_rtp::payload::{Format, opus, vp8};
 use antiphon_rtp::rtcp;
 use antiphon_sdp::SessionDescription;
 use antiphon_srtp::{Cryptex, Error, ExtensionKey, Profile, Receiver, Sender};
-use antiphon_stun::{AttributeType, Key, Message, MessageBuilder};
+use antiphon_stun::{AttributeType, Class, Key, Message, MessageBuilder, Method, TransactionId};
 
 pub(super) fn stun(data: &[u8]) {
     let Ok(message) = Message::parse(data) else { return };
@@ -235,4 +235,55 @@ fn check_plain(opened: &[u8], sent: &[u8]) {
 fn is_tagged(packet: &[u8]) -> bool {
     let at = 12 + 4 * usize::from(packet[0] & 0x0f);
     packet[0] & 0x10 != 0 && matches!(packet.get(at..at + 2), Some([0xc0 | 0xc2, 0xde]))
+}
+
+/// A message of what the input says, written, read, and changed.
+pub(super) fn roundtrip_stun(data: &[u8]) {
+    let Some((head, rest)) = data.split_first_chunk::<4>() else {
+        return;
+    };
+    let key = Key::short_term("password");
+    let mut buffer = vec![0; 4096];
+    let method = Method::new(u16::from_be_bytes([head[0], head[1]]));
+    let class = [Class::Request, Class::Indication, Class::Success, Class::Error][usize::from(head[2] % 4)];
+    let id = TransactionId([head[3]; 12]);
+    let mut builder = MessageBuilder::new(&mut buffer, class, method, id);
+    let mut written = Vec::new();
+    for attribute in rest.chunks(11).take(64) {
+        let Some((kind, value)) = attribute.split_first_chunk::<2>() else {
+            break;
+        };
+        let kind = AttributeType(u16::from_be_bytes(*kind) & 0xc0ff);
+        if [
+            AttributeType::MESSAGE_INTEGRITY,
+            AttributeType::MESSAGE_INTEGRITY_SHA256,
+            AttributeType::FINGERPRINT,
+        ]
+        .contains(&kind)
+        {
+            continue;
+        }
+        builder.put(kind, value);
+        written.push((kind, value));
+    }
+    builder.integrity(&key).integrity_sha256(&key).fingerprint();
+    let len = builder.finish().expect("64 small attributes fit");
+    let message = Message::parse(&buffer[..len]).expect("our own message parses");
+    assert_eq!(
+        (message.class(), message.method(), message.transaction_id()),
+        (class, method, id)
+    );
+    let read: Vec<_> = message.attributes().map(|a| (a.kind, a.value)).collect();
+    assert_eq!(read, written);
+    assert!(message.check_integrity(&key).is_valid() && message.check_integrity_sha256(&key).is_valid());
+    assert!(message.check_fingerprint().is_valid());
+    // One changed bit before the codes breaks all three, or the shape.
+    let covered = len - 8 - 36 - 24;
+    let at = usize::from(head[0]) % covered;
+    buffer[at] ^= 1 << (head[1] % 8);
+    if let Ok(changed) = Message::parse(&buffer[..len]) {
+        assert!(!changed.check_integrity(&key).is_valid());
+        assert!(!changed.check_integrity_sha256(&key).is_valid());
+        assert!(!changed.check_fingerprint().is_valid());
+    }
 }

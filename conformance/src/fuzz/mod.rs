@@ -14,6 +14,7 @@ mod pair;
 mod peers;
 mod sctp;
 mod turn;
+mod turn_server;
 
 /// A target: its name, which is its corpus folder's too, and what it runs.
 pub type Target = (&'static str, fn(&[u8]));
@@ -37,8 +38,10 @@ pub const TARGETS: &[Target] = &[
     ("machine_peers", peers::machine),
     ("machine_sctp", sctp::machine),
     ("machine_turn", turn::machine),
+    ("machine_turn_server", turn_server::machine),
     ("roundtrip_sdp", decode::roundtrip_sdp),
     ("roundtrip_srtp", decode::roundtrip_srtp),
+    ("roundtrip_stun", decode::roundtrip_stun),
 ];
 
 /// Runs a target by its name.

@@ -59,7 +59,7 @@ pub enum Command {
     /// Relaying to loopback, private, link-local, multicast and reserved addresses is refused, so that the relay is no way
     /// around your firewall.
     #[command(after_help = crate::turn::EXAMPLES)]
-    Turn(TurnArgs),
+    Turn(Box<TurnArgs>),
     /// Receive files and folders that `antiphon send` offers.
     #[command(after_help = "Examples:\n  \
         antiphon recv                                                      paste the sender's line\n  \

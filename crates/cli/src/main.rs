@@ -21,7 +21,7 @@ async fn main() -> ExitCode {
         .init();
     let result: Result<(), Box<dyn Error>> = match args.command {
         Some(Command::Serve(serve)) => server::run(serve).await.map_err(Into::into),
-        Some(Command::Turn(turn)) => turn::run(turn).await.map_err(Into::into),
+        Some(Command::Turn(turn)) => turn::run(*turn).await.map_err(Into::into),
         None => server::run(args.serve).await.map_err(Into::into),
         Some(Command::Send(send)) => transfer::send(send).await.map_err(Into::into),
         Some(Command::Recv(recv)) => transfer::receive(recv).await.map_err(Into::into),

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use crate::error::AllocationError;
 
 /// How a nonce begins that carries security features (RFC 8489 §9.2); four characters of Base64 follow.
-const NONCE_COOKIE: &[u8] = b"obMatJos2";
+pub(crate) const NONCE_COOKIE: &[u8] = b"obMatJos2";
 
 /// The longest PASSWORD-ALGORITHMS that is kept and sent back.
 const MAX_ALGORITHMS: usize = 64;
@@ -16,8 +16,8 @@ const MD5: u16 = 0x0001;
 const SHA_256: u16 = 0x0002;
 
 /// RFC 8489 §18.1: the features, from the most significant of 24 bits.
-const PASSWORD_ALGORITHMS: u32 = 1 << 23;
-const USERNAME_ANONYMITY: u32 = 1 << 22;
+pub(crate) const PASSWORD_ALGORITHMS: u32 = 1 << 23;
+pub(crate) const USERNAME_ANONYMITY: u32 = 1 << 22;
 
 /// Which user, with which password, at the server's realm.
 pub(crate) struct Login {

@@ -10,6 +10,7 @@ mod report;
 mod rfc;
 mod setup;
 mod shell;
+mod turn;
 
 use std::process::ExitCode;
 
@@ -66,6 +67,8 @@ pub(crate) enum Part {
     Cycles,
     /// Handshakes with the system's OpenSSL in both roles: every suite, every kind of certificate.
     Openssl,
+    /// coturn's own tools (from apt) against `antiphon turn`: UDP, TCP, TLS, channels, indications, behaviour discovery.
+    Turn,
     /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
     Live,
     /// Through TURN servers: our side through coturn, and browsers through ours.
@@ -83,6 +86,7 @@ impl Part {
             Self::Examples => checks::examples(report),
             Self::Cycles => checks::cycles(report),
             Self::Openssl => checks::openssl(report),
+            Self::Turn => turn::run(report),
             Self::Live => live::run(report),
             Self::Relay => relay::run_all(report),
         }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use antiphon_sansio::ClockAnchor;
 use antiphon_turn::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -118,6 +119,15 @@ impl TurnServerConfig {
     /// Adds a user.
     pub fn user(mut self, name: impl Into<String>, password: impl Into<String>) -> Self {
         self.server = self.server.user(name, password);
+        self
+    }
+
+    /// Takes credentials that expire, made with this secret ("TURN REST API"): see `TimeLimited` of `antiphon-turn`.
+    pub fn shared_secret(mut self, secret: impl Into<String>) -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.server = self
+            .server
+            .shared_secret(secret, ClockAnchor::new(Instant::now(), unix));
         self
     }
 

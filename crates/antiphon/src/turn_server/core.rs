@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Datagram, Ecn, Local, Path, Rng, TransmitBuf};
-use antiphon_turn::{Server, ServerAnswer, ServerRequest};
+use antiphon_turn::{BehaviourSockets, Server, ServerAnswer, ServerRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
@@ -80,6 +80,10 @@ impl Core {
         let relay = relays::relay_addresses(config);
         let mut server = config.server.clone();
         server.relay_addrs = relay.iter().map(|relay| relay.external).collect();
+        server.own_addrs.extend(&own);
+        server.own_addrs.extend(relay.iter().map(|relay| relay.bind));
+        // quinn-udp sets DF on every datagram.
+        server.dont_fragment = true;
         let (to_core, from_streams) = mpsc::channel(MAX_INCOMING);
         Ok(Self {
             machine: Server::new(server, Instant::now(), rng.fork("turn server")),
@@ -127,10 +131,17 @@ impl Core {
         Ok((local, bound))
     }
 
-    pub(super) fn listen_alternate(&mut self, _alternate: SocketAddr) -> Result<(), TurnServerError> {
-        Err(TurnServerError::Config(
-            "behaviour discovery is not there yet".to_owned(),
-        ))
+    /// Binds what NAT behaviour discovery needs besides the first listening socket.
+    pub(super) fn listen_alternate(&mut self, alternate: SocketAddr) -> Result<(), TurnServerError> {
+        let Some(first) = self.udp_addrs().first().copied() else {
+            return Ok(());
+        };
+        let second = self.listen_one(SocketAddr::new(first.ip(), alternate.port()))?;
+        let third = self.listen_one(SocketAddr::new(alternate.ip(), first.port()))?;
+        let fourth = self.listen_one(alternate)?;
+        let sockets = [(Local::Socket(0), first), second, third, fourth];
+        self.machine.set_behaviour_sockets(BehaviourSockets { sockets });
+        Ok(())
     }
 
     /// The addresses of the UDP sockets.
@@ -313,6 +324,10 @@ impl Core {
                     let answer = self.bind_relay(request, ip);
                     self.machine.handle_io(Instant::now(), answer);
                 }
+                ServerRequest::BindEven { request, ip, and_next } => {
+                    let answer = self.bind_even(request, ip, and_next);
+                    self.machine.handle_io(Instant::now(), answer);
+                }
                 ServerRequest::Close(Local::Relay(number)) => {
                     if let Some(udp) = self.relayed.remove(&number) {
                         udp.close();
@@ -324,27 +339,39 @@ impl Core {
     }
 
     fn bind_relay(&mut self, request: u32, ip: IpAddr) -> ServerAnswer {
-        let relay = self.relay.iter().find(|relay| relay.external == ip);
-        let bound = relay.and_then(|relay| {
-            let udp = relays::bind(relay.bind, &self.relay_ports, &mut self.rng)?;
-            let port = udp.addr().ok()?.port();
-            Some((udp, SocketAddr::new(relay.external, port)))
-        });
-        match bound {
-            Some((udp, addr)) => {
-                let local = self.relay_opened(udp);
+        let relay = self.relay.iter().find(|relay| relay.external == ip).copied();
+        match relay.and_then(|relay| relays::bind(relay.bind, &self.relay_ports, &mut self.rng)) {
+            Some(udp) => {
+                let (local, addr) = self.relay_opened(udp, ip);
                 ServerAnswer::Bound { request, local, addr }
             }
             None => ServerAnswer::Failed { request },
         }
     }
 
-    fn relay_opened(&mut self, udp: Arc<Udp>) -> Local {
+    fn bind_even(&mut self, request: u32, ip: IpAddr, and_next: bool) -> ServerAnswer {
+        let relay = self.relay.iter().find(|relay| relay.external == ip).copied();
+        match relay.and_then(|relay| relays::bind_even(relay.bind, &self.relay_ports, and_next, &mut self.rng)) {
+            Some((even, None)) => {
+                let (local, addr) = self.relay_opened(even, ip);
+                ServerAnswer::Bound { request, local, addr }
+            }
+            Some((even, Some(next))) => ServerAnswer::BoundPair {
+                request,
+                even: self.relay_opened(even, ip),
+                next: self.relay_opened(next, ip),
+            },
+            None => ServerAnswer::Failed { request },
+        }
+    }
+
+    fn relay_opened(&mut self, udp: Arc<Udp>, external: IpAddr) -> (Local, SocketAddr) {
         self.next_number += 1;
         let local = Local::Relay(self.next_number);
+        let addr = SocketAddr::new(external, udp.port());
         self.ready.push(udp.clone().readable(local));
         self.relayed.insert(self.next_number, udp);
-        local
+        (local, addr)
     }
 
     fn send(&mut self, path: Path, segment_size: Option<usize>, bytes: &[u8]) {

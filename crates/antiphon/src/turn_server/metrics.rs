@@ -65,13 +65,20 @@ fn text(stats: &TurnServerStats) -> String {
     let counters = [
         ("refused_connections", stats.refused_connections),
         ("unsent", stats.unsent),
+        ("bindings", c.bindings),
+        ("allocated", c.allocated),
         ("malformed", c.malformed),
         ("unauthorized", c.unauthorized),
+        ("stale_nonces", c.stale_nonces),
+        ("throttled", c.throttled),
+        ("over_quota", c.over_quota),
         ("denied_peers", c.denied_peers),
         ("not_permitted", c.not_permitted),
         ("overflow", c.overflow),
         ("datagrams_to_peers", c.to_peers),
         ("datagrams_to_clients", c.to_clients),
+        ("bytes_to_peers", c.bytes_to_peers),
+        ("bytes_to_clients", c.bytes_to_clients),
     ];
     let mut text = String::new();
     for (name, value) in gauges {

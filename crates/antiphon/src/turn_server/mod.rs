@@ -33,7 +33,7 @@ use antiphon_sansio::Rng;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
-pub use antiphon_turn::{PeerPolicy, ServerConfig, ServerCounters};
+pub use antiphon_turn::{PeerPolicy, Rate, ServerConfig, ServerCounters, TimeLimited};
 pub use config::{RelayAddress, TlsIdentity, TurnServerConfig};
 
 use self::core::{Command, Core};

@@ -84,6 +84,27 @@ pub(super) fn bind(ip: IpAddr, ports: &RangeInclusive<u16>, rng: &mut Rng) -> Op
     (0..TRIES).find_map(|_| Udp::bind(SocketAddr::new(ip, draw(ports, rng)), false).ok())
 }
 
+/// Opens a relayed socket on an even port, and one on the next if that is asked for.
+pub(super) fn bind_even(
+    ip: IpAddr,
+    ports: &RangeInclusive<u16>,
+    and_next: bool,
+    rng: &mut Rng,
+) -> Option<(Arc<Udp>, Option<Arc<Udp>>)> {
+    (0..TRIES).find_map(|_| {
+        let even = draw(ports, rng) & !1;
+        if !ports.contains(&even) || (and_next && !ports.contains(&(even + 1))) {
+            return None;
+        }
+        let first = Udp::bind(SocketAddr::new(ip, even), false).ok()?;
+        if !and_next {
+            return Some((first, None));
+        }
+        let next = Udp::bind(SocketAddr::new(ip, even + 1), false).ok()?;
+        Some((first, Some(next)))
+    })
+}
+
 fn draw(ports: &RangeInclusive<u16>, rng: &mut Rng) -> u16 {
     let count = u32::from(*ports.end()) - u32::from(*ports.start()) + 1;
     (u32::from(*ports.start()) + rng.below(count)) as u16

@@ -30,6 +30,7 @@ impl Scratch {
 pub(super) struct Udp {
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
+    port: u16,
     closed: Notify,
 }
 
@@ -48,7 +49,9 @@ impl Udp {
         // Best effort: the limits of the system stand.
         let _ = state.set_send_buffer_size((&io).into(), buffer);
         let _ = state.set_recv_buffer_size((&io).into(), buffer);
+        let port = io.local_addr()?.port();
         Ok(Arc::new(Self {
+            port,
             io,
             state,
             closed: Notify::new(),
@@ -57,6 +60,10 @@ impl Udp {
 
     pub(super) fn addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.port
     }
 
     /// Ends the wait of [`Self::readable`], so that the system's socket goes away.

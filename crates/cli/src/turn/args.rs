@@ -8,6 +8,7 @@ pub(crate) const EXAMPLES: &str = "Examples:
   antiphon turn --user alice:secret --relay-ip 203.0.113.5
   antiphon turn --user alice:secret --relay-ip 10.0.0.5 --external-ip 203.0.113.5   behind a 1:1 NAT (cloud)
   antiphon turn --user alice:secret --tls-listen 0.0.0.0:5349 --tls-cert chain.pem --tls-key key.pem
+  antiphon turn --secret KEY --realm example.org                                    credentials that expire
   antiphon turn --listen 127.0.0.1:3478 --user a:b --allow-loopback-peers           a test on one machine
 
 Then, in RTCPeerConnection's iceServers:
@@ -47,6 +48,14 @@ pub struct TurnArgs {
         value_delimiter = ','
     )]
     pub users: Vec<String>,
+    /// Takes credentials that expire ("TURN REST API"): username EXPIRY:NAME in seconds of Unix time, password
+    /// Base64(HMAC-SHA1(SECRET, username)). Web services make them for their users.
+    #[arg(long, value_name = "SECRET", env = "ANTIPHON_TURN_SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
+    /// A second address and port for NAT behaviour discovery (RFC 5780); both must differ from the first --listen, and neither
+    /// address may be a wildcard.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub alternate_listen: Option<SocketAddr>,
     /// This machine's address on which relayed sockets are opened, one of each family. Default: what --listen says, or the
     /// address of the default route.
     #[arg(long = "relay-ip", value_name = "ADDRESS")]
@@ -72,6 +81,15 @@ pub struct TurnArgs {
     /// Allocations of one user at a time.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_allocations_per_user: usize,
+    /// Allocations from one address (of IPv6: from one /64) at a time.
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub max_allocations_per_address: usize,
+    /// How long an allocation may live in all, however often its client refreshes it. Default: no limit.
+    #[arg(long, value_name = "SECONDS")]
+    pub max_age: Option<u64>,
+    /// Answers a second to strangers (Binding, challenges), for each address; bursts of twice as many.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub stranger_rate: u32,
     /// TCP and TLS connections at a time.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub max_connections: usize,

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use antiphon::turn_server::{PeerPolicy, RelayAddress, TlsIdentity, TurnServer, TurnServerConfig};
+use antiphon::turn_server::{PeerPolicy, Rate, RelayAddress, TlsIdentity, TurnServer, TurnServerConfig};
 
 pub(crate) use args::EXAMPLES;
 pub use args::TurnArgs;
@@ -15,14 +15,14 @@ pub use args::TurnArgs;
 /// Serves until SIGINT or SIGTERM; then lets calls finish for `--drain` seconds, or until the next signal.
 pub async fn run(args: TurnArgs) -> io::Result<()> {
     let config = config(&args)?;
-    let nobody = args.users.is_empty();
+    let nobody = args.users.is_empty() && args.secret.is_none();
     let server = TurnServer::start(config).await.map_err(io::Error::other)?;
     print_addresses("udp", server.udp_addrs());
     print_addresses("tcp", server.tcp_addrs());
     print_addresses("tls", server.tls_addrs());
     print_addresses("metrics", server.metrics_addr().as_slice());
     if nobody {
-        println!("STUN only: without --user nobody may relay");
+        println!("STUN only: without --user or --secret nobody may relay");
     }
     println!("ready");
     signal().await?;
@@ -89,6 +89,16 @@ fn config(args: &TurnArgs) -> io::Result<TurnServerConfig> {
     };
     config.server.max_allocations = args.max_allocations;
     config.server.max_allocations_per_user = args.max_allocations_per_user;
+    config.server.max_allocations_per_address = args.max_allocations_per_address;
+    config.server.max_age = args.max_age.map(Duration::from_secs);
+    config.server.stranger_rate = Rate {
+        per_second: args.stranger_rate,
+        burst: args.stranger_rate.saturating_mul(2),
+    };
+    config.alternate = args.alternate_listen;
+    if let Some(secret) = &args.secret {
+        config = config.shared_secret(secret);
+    }
     Ok(config)
 }
 
@@ -128,7 +138,7 @@ mod tests {
     fn parsed(flags: &[&str]) -> TurnArgs {
         let all = ["antiphon", "turn"].iter().chain(flags);
         match Args::parse_from(all).command {
-            Some(Command::Turn(turn)) => turn,
+            Some(Command::Turn(turn)) => *turn,
             other => panic!("{other:?}"),
         }
     }
@@ -148,6 +158,10 @@ mod tests {
             "198.51.100.1",
             "--relay-ports",
             "50000-50010",
+            "--secret",
+            "north",
+            "--stranger-rate",
+            "7",
             "--deny-peer",
             "10.0.0.0/8",
             "--deny-peer",
@@ -166,6 +180,14 @@ mod tests {
             [("10.0.0.0".parse().unwrap(), 8), ("2001:db8::1".parse().unwrap(), 128)]
         );
         assert_eq!(config.server.users.len(), 1);
+        assert!(config.server.time_limited.is_some());
+        assert_eq!(
+            (
+                config.server.stranger_rate.per_second,
+                config.server.stranger_rate.burst
+            ),
+            (7, 14)
+        );
     }
 
     #[test]

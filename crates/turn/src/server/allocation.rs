@@ -3,78 +3,88 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Local, Path};
-use antiphon_stun::{Key, TransactionId};
+use antiphon_sansio::Local;
+use antiphon_stun::{AddressFamily, TransactionId};
 
+use super::authentication::Caller;
 use crate::client::{MAX_CHANNELS, MAX_PERMISSIONS};
 
 /// RFC 8656 §9.
-pub(crate) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
+pub(super) const PERMISSION_LIFETIME: Duration = Duration::from_secs(300);
 
 /// RFC 8656 §12.
-pub(crate) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
+pub(super) const CHANNEL_LIFETIME: Duration = Duration::from_secs(600);
 
 #[derive(Debug)]
-pub(crate) struct Permission {
+struct Permission {
     ip: IpAddr,
     expires: Instant,
 }
 
 #[derive(Debug)]
-pub(crate) struct Channel {
+struct Channel {
     number: u16,
     peer: SocketAddr,
     expires: Instant,
 }
 
+/// A relayed socket and its address as peers see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Relayed {
+    pub(super) local: Local,
+    pub(super) addr: SocketAddr,
+}
+
 /// One allocation (RFC 8656 §6).
 #[derive(Debug)]
-pub(crate) struct Allocation {
-    /// The client's five-tuple.
-    pub(crate) client: Path,
-    pub(crate) username: String,
-    pub(crate) key: Key,
-    /// The relayed socket and its address.
-    pub(crate) relay: Local,
-    pub(crate) relayed: SocketAddr,
-    pub(crate) expires: Instant,
+pub(super) struct Allocation {
+    pub(super) caller: Caller,
+    /// One, or one of each family.
+    pub(super) relays: Vec<Relayed>,
+    /// The family that was asked for too and could not be had, and why.
+    pub(super) missing: Option<(AddressFamily, u16)>,
+    /// RESERVATION-TOKEN for the next port.
+    pub(super) token: Option<[u8; 8]>,
+    pub(super) expires: Instant,
+    /// No refresh extends it beyond this.
+    pub(super) ends: Option<Instant>,
     /// The request that made it: its repetition gets the same answer.
-    pub(crate) made_by: TransactionId,
+    pub(super) made_by: TransactionId,
     permissions: Vec<Permission>,
     channels: Vec<Channel>,
 }
 
 impl Allocation {
-    pub(crate) fn new(
-        client: Path,
-        username: String,
-        key: Key,
-        relay: Local,
-        relayed: SocketAddr,
-        expires: Instant,
-        made_by: TransactionId,
-    ) -> Self {
+    pub(super) fn new(caller: Caller, relays: Vec<Relayed>, expires: Instant, made_by: TransactionId) -> Self {
         Self {
-            client,
-            username,
-            key,
-            relay,
-            relayed,
+            caller,
+            relays,
+            missing: None,
+            token: None,
             expires,
+            ends: None,
             made_by,
             permissions: Vec::new(),
             channels: Vec::new(),
         }
     }
 
-    pub(crate) fn is_permitted(&self, now: Instant, ip: IpAddr) -> bool {
+    /// The relayed address that reaches this family.
+    pub(super) fn relay_of(&self, family: AddressFamily) -> Option<Relayed> {
+        self.relays
+            .iter()
+            .copied()
+            .find(|relay| AddressFamily::of(relay.addr.ip()) == family)
+    }
+
+    pub(super) fn is_permitted(&self, now: Instant, ip: IpAddr) -> bool {
         self.permissions
             .iter()
             .any(|permission| permission.ip == ip && permission.expires > now)
     }
 
     /// Installs or refreshes; `false` when there are too many.
-    pub(crate) fn permit(&mut self, now: Instant, ip: IpAddr) -> bool {
+    pub(super) fn permit(&mut self, now: Instant, ip: IpAddr) -> bool {
         self.permissions.retain(|permission| permission.expires > now);
         let expires = now + PERMISSION_LIFETIME;
         if let Some(known) = self.permissions.iter_mut().find(|permission| permission.ip == ip) {
@@ -89,7 +99,7 @@ impl Allocation {
     }
 
     /// Binds or refreshes (RFC 8656 §12.2): neither the number nor the peer may be bound otherwise.
-    pub(crate) fn bind(&mut self, now: Instant, number: u16, peer: SocketAddr) -> Bound {
+    pub(super) fn bind(&mut self, now: Instant, number: u16, peer: SocketAddr) -> Bound {
         self.channels.retain(|channel| channel.expires > now);
         let expires = now + CHANNEL_LIFETIME;
         for channel in &mut self.channels {
@@ -108,14 +118,14 @@ impl Allocation {
         Bound::Yes
     }
 
-    pub(crate) fn peer_of(&self, now: Instant, number: u16) -> Option<SocketAddr> {
+    pub(super) fn peer_of(&self, now: Instant, number: u16) -> Option<SocketAddr> {
         self.channels
             .iter()
             .find(|channel| channel.number == number && channel.expires > now)
             .map(|channel| channel.peer)
     }
 
-    pub(crate) fn channel_of(&self, now: Instant, peer: SocketAddr) -> Option<u16> {
+    pub(super) fn channel_of(&self, now: Instant, peer: SocketAddr) -> Option<u16> {
         self.channels
             .iter()
             .find(|channel| channel.peer == peer && channel.expires > now)
@@ -124,7 +134,7 @@ impl Allocation {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bound {
+pub(super) enum Bound {
     Yes,
     Conflict,
     TooMany,

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_way_inside_is_closed() {
+    fn v17_every_way_inside_is_closed() {
         let policy = PeerPolicy::default();
         for ip in [
             "0.0.0.0",

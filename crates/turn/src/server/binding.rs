@@ -1,0 +1,119 @@
+//! Binding: what address a client has (RFC 8489), and how its NAT behaves (RFC 5780).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use antiphon_sansio::{Local, Path};
+use antiphon_stun::{AttributeType, Check, Class, Message};
+
+use super::Server;
+use super::authentication::{BAD_REQUEST, Refusal};
+
+/// RFC 5780 §7.2.
+const CHANGE_IP: u32 = 4;
+const CHANGE_PORT: u32 = 2;
+
+/// The longest PADDING that is answered in kind.
+const MAX_PADDING: usize = 1500;
+
+/// The four UDP sockets of NAT behaviour discovery (RFC 5780 §6): two addresses, each with the same two ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BehaviourSockets {
+    /// First address and first port; first address, second port; second address, first port; both second.
+    pub sockets: [(Local, SocketAddr); 4],
+}
+
+/// What a Binding request asks for beyond its own address.
+struct Wishes {
+    change: usize,
+    response_port: Option<u16>,
+    padding: usize,
+}
+
+impl Server {
+    /// Serves NAT behaviour discovery on these sockets.
+    pub fn set_behaviour_sockets(&mut self, sockets: BehaviourSockets) {
+        self.behaviour = Some(sockets);
+    }
+
+    pub(super) fn binding(&mut self, now: Instant, client: Path, message: &Message<'_>) {
+        // A client with an allocation proved that its address is no forgery: its keepalives are not limited.
+        if !self.allocations.contains_key(&client) && !self.strangers.take(now, client.remote.ip()) {
+            self.counters.throttled += 1;
+            return;
+        }
+        let here = self
+            .behaviour
+            .and_then(|b| Some((b, b.sockets.iter().position(|(local, _)| *local == client.local)?)));
+        let wishes = match wishes(message, here.is_some()) {
+            Ok(wishes) => wishes,
+            Err(refusal) => return self.refuse(now, client, message, &refusal, None),
+        };
+        self.counters.bindings += 1;
+        let mut to = client;
+        if let Some(port) = wishes.response_port {
+            to.remote.set_port(port);
+        }
+        let discovery = here.map(|(behaviour, index)| {
+            let origin = behaviour.sockets[index ^ wishes.change];
+            to.local = origin.0;
+            (origin.1, behaviour.sockets[index ^ 3].1)
+        });
+        // FINGERPRINT for who sent one: without it the answer to the shortest request stays below 2.2 times its length (V16).
+        let fingerprint = message.check_fingerprint() != Check::Absent;
+        self.write(
+            to,
+            message.transaction_id(),
+            message.method(),
+            Class::Success,
+            None,
+            fingerprint,
+            |builder| {
+                builder.xor_mapped_address(client.remote);
+                if let Some((origin, other)) = discovery {
+                    builder
+                        .address(AttributeType::MAPPED_ADDRESS, client.remote)
+                        .address(AttributeType::RESPONSE_ORIGIN, origin)
+                        .address(AttributeType::OTHER_ADDRESS, other);
+                    if wishes.padding > 0 {
+                        builder.put(AttributeType::PADDING, &[0; MAX_PADDING][..wishes.padding]);
+                    }
+                }
+            },
+        );
+    }
+}
+
+/// RFC 5780 §6.1. Without a second address, what asks for one is not understood.
+fn wishes(message: &Message<'_>, served: bool) -> Result<Wishes, Refusal> {
+    if message.unknown_required().next().is_some() {
+        return Err(Refusal::new(420, "Unknown Attribute"));
+    }
+    let mut wishes = Wishes {
+        change: 0,
+        response_port: None,
+        padding: 0,
+    };
+    for attribute in message.attributes() {
+        match attribute.kind {
+            AttributeType::CHANGE_REQUEST | AttributeType::RESPONSE_PORT | AttributeType::PADDING if !served => {
+                return Err(Refusal::unserved(attribute.kind));
+            }
+            AttributeType::CHANGE_REQUEST => {
+                let flags = u32::from_be_bytes(attribute.value.try_into().map_err(|_| BAD_REQUEST)?);
+                wishes.change = usize::from(flags & CHANGE_IP != 0) << 1 | usize::from(flags & CHANGE_PORT != 0);
+            }
+            AttributeType::RESPONSE_PORT => {
+                let port = attribute.value.first_chunk::<2>().ok_or(BAD_REQUEST)?;
+                wishes.response_port = Some(u16::from_be_bytes(*port)).filter(|port| *port != 0);
+            }
+            AttributeType::PADDING => wishes.padding = attribute.value.len().min(MAX_PADDING),
+            _ => {}
+        }
+    }
+    // RFC 5780 §6.1: the fragments of a padded answer must not go to a port that did not ask.
+    if wishes.response_port.is_some() && wishes.padding > 0 {
+        return Err(BAD_REQUEST);
+    }
+    Ok(wishes)
+}
