@@ -8,7 +8,7 @@ use antiphon_stun::{AddressFamily, AttributeType, Class, HEADER_LEN, Message, Me
 
 use super::allocation::Bound;
 use super::authentication::{BAD_REQUEST, Caller, Refusal};
-use super::{MAX_RELAYED, Server};
+use super::{MAX_RELAYED, PeerPolicy, Server};
 use crate::channel_data::{CHANNEL_NUMBERS, channel_header};
 
 const CAPACITY: Refusal = Refusal::new(508, "Insufficient Capacity");
@@ -33,10 +33,13 @@ impl Server {
         Ok(())
     }
 
-    /// Whether a datagram may leave for this address: never for the server's own machine, unless that is open.
+    /// Whether a datagram may leave for this address. The server's own machine is closed unless loopback is open; its address
+    /// in a private network counts as one of that network.
     fn may_send(&self, ip: IpAddr) -> bool {
+        let policy = &self.config.policy;
         let own = self.config.relay_addrs.contains(&ip) || self.config.own_addrs.contains(&ip);
-        (!own || self.config.policy.allow_loopback) && self.config.policy.allows(ip)
+        let is_public = PeerPolicy::default().allows(ip);
+        policy.allows(ip) && !(own && is_public && !policy.allow_loopback)
     }
 
     pub(super) fn create_permission(
