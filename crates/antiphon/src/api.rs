@@ -61,6 +61,13 @@ impl ApiBuilder {
         self
     }
 
+    /// Gathers the addresses of the interfaces with these names and no others.
+    #[must_use]
+    pub fn only_interfaces(mut self, names: Vec<String>) -> Self {
+        self.filter.interfaces = Some(names);
+        self
+    }
+
     /// Which of the machine's addresses become candidates, in full; the methods above set single fields of it.
     #[must_use]
     pub fn interface_filter(mut self, filter: InterfaceFilter) -> Self {

@@ -18,6 +18,7 @@ mod system;
 mod tcp;
 pub mod turn_server;
 
+pub use antiphon_ice::{AddressRange, CandidateKind, NatMapping, NetworkTypes, TcpCandidates};
 pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
     Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability, DataChannelId, Direction,

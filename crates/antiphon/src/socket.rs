@@ -202,3 +202,73 @@ impl Socket {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_holds_is_received_into_the_same_memory() {
+        let mut sender = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let receiver = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        // A new socket counts as full until the system has said otherwise.
+        sender.io.writable().await.unwrap();
+        let mut scratch = Scratch::new();
+        let mut places = std::collections::BTreeSet::new();
+        let mut held = Vec::new();
+        for n in 0..200u8 {
+            sender.send(receiver.addr(), Ecn::NotEct, None, &[n; 1200]);
+            while held.is_empty() {
+                receiver.io.readable().await.unwrap();
+                receiver
+                    .receive(&mut scratch, |_, _, data| {
+                        assert_eq!(data[..], [n; 1200]);
+                        places.insert(data.as_ptr() as usize);
+                        held.push(data);
+                    })
+                    .unwrap();
+            }
+            held.clear();
+        }
+        // 200 datagrams of 1200 bytes, and never more than one arena.
+        let (first, last) = (places.first().unwrap(), places.last().unwrap());
+        assert!(last - first < ARENA_BYTES, "{places:?}");
+        // What is held stays as it is, whatever comes after it.
+        let mut kept = Vec::new();
+        for n in 0..100u8 {
+            sender.send(receiver.addr(), Ecn::NotEct, None, &[n; 1200]);
+            while kept.len() <= usize::from(n) {
+                receiver.io.readable().await.unwrap();
+                receiver.receive(&mut scratch, |_, _, data| kept.push(data)).unwrap();
+            }
+        }
+        for (n, data) in kept.iter().enumerate() {
+            assert!(data.iter().all(|byte| usize::from(*byte) == n));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_full_kernel_buffer_costs_the_newest() {
+        let mut socket = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let remote = socket.addr();
+        for n in 0..=MAX_BACKLOG {
+            // As if the kernel had refused the first.
+            socket.backlog.push_back(Waiting {
+                remote,
+                ecn: Ecn::NotEct,
+                segment_size: None,
+                bytes: vec![1],
+            });
+            if n == 0 {
+                assert!(socket.is_blocked());
+            }
+        }
+        socket.backlog.truncate(MAX_BACKLOG);
+        socket.send(remote, Ecn::NotEct, None, &[2]);
+        assert_eq!((socket.backlog.len(), socket.send_failures), (MAX_BACKLOG, 1));
+        socket.io.writable().await.unwrap();
+        socket.flush();
+        assert!(!socket.is_blocked());
+        assert_eq!(socket.spare.len(), MAX_BACKLOG, "buffers wait to be used again");
+    }
+}

@@ -84,6 +84,9 @@ pub struct MeetArgs {
     /// Loopback addresses too: both ends on one machine.
     #[arg(long)]
     pub loopback: bool,
+    /// How this machine is reached.
+    #[command(flatten)]
+    pub reach: crate::reach::ReachArgs,
 }
 
 /// Flags of `send`.
@@ -138,12 +141,12 @@ pub struct ServeArgs {
         requires = "ice_username"
     )]
     pub ice_password: Option<String>,
-    /// PEM file with certificates to trust for turns: servers, beside those that the system trusts.
-    #[arg(long, value_name = "FILE", requires = "ice_servers")]
-    pub ice_ca: Option<PathBuf>,
     /// Media through the TURN servers only (iceTransportPolicy "relay"): no peer learns this machine's addresses.
     #[arg(long, requires = "ice_servers")]
     pub relay_only: bool,
+    /// How this machine is reached.
+    #[command(flatten)]
+    pub reach: crate::reach::ReachArgs,
     /// Sessions at a time; more are refused.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_sessions: usize,

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod files;
+pub mod reach;
 pub mod server;
 pub mod sources;
 pub mod transfer;

@@ -5,6 +5,7 @@ mod checks;
 mod fuzz;
 mod live;
 mod miri;
+mod netns;
 mod relay;
 mod report;
 mod rfc;
@@ -69,6 +70,8 @@ pub(crate) enum Part {
     Openssl,
     /// coturn's own tools (from apt) against `antiphon turn`: UDP, TCP, TLS, channels, indications, behaviour discovery.
     Turn,
+    /// Two peers behind two real NATs in network namespaces, through our own server; their addresses change in mid-call.
+    Netns,
     /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
     Live,
     /// Through TURN servers: our side through coturn, and browsers through ours.
@@ -87,6 +90,7 @@ impl Part {
             Self::Cycles => checks::cycles(report),
             Self::Openssl => checks::openssl(report),
             Self::Turn => turn::run(report),
+            Self::Netns => netns::part(report),
             Self::Live => live::run(report),
             Self::Relay => relay::run_all(report),
         }

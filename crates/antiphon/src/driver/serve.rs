@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use antiphon_ice::{IoEvent, IoRequest};
+use antiphon_ice::{FIRST_RESERVED_CONNECTION, IoEvent, IoRequest};
 use antiphon_sansio::{Datagram, Ecn, Local, Path};
 
 use super::{Arrival, Driver, mark};
@@ -302,7 +302,7 @@ impl Driver {
 
     fn new_connection_id(&mut self) -> u32 {
         let id = self.next_connection;
-        self.next_connection = self.next_connection.wrapping_add(1);
+        self.next_connection = (id + 1) % FIRST_RESERVED_CONNECTION;
         id
     }
 

@@ -47,6 +47,9 @@ pub enum ServeError {
     /// The certificate or its key cannot be used.
     #[error("cannot serve over TLS: {0}")]
     Tls(io::Error),
+    /// The certificates to trust for TURN servers cannot be used.
+    #[error("cannot trust {0}")]
+    Trust(io::Error),
     /// No peer connections can be made.
     #[error(transparent)]
     Peers(#[from] antiphon::Error),
@@ -85,11 +88,10 @@ impl Server {
             .transpose()
             .map_err(ServeError::Tls)?;
         // Loopback candidates too: the page may well be opened on this machine, and costs nothing elsewhere.
-        let mut builder = Api::builder().loopback(true);
-        if let Some(file) = &args.ice_ca {
-            let pem = std::fs::read(file).map_err(|e| ServeError::Tls(tls::named(file, e)))?;
-            builder = builder.trusted_certificates_pem(&pem)?;
-        }
+        let mut builder = args
+            .reach
+            .builder(Api::builder().loopback(true))
+            .map_err(ServeError::Trust)?;
         if let Some(port) = args.udp_port {
             builder = builder.one_port(port);
         }
@@ -153,7 +155,7 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
         username: args.ice_username.clone().unwrap_or_default(),
         credential: args.ice_password.clone().unwrap_or_default(),
     };
-    RtcConfiguration {
+    let mut configuration = RtcConfiguration {
         ice_servers: args.ice_servers.iter().map(server).collect(),
         ice_transport_policy: if args.relay_only {
             RtcIceTransportPolicy::Relay
@@ -161,7 +163,9 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
             RtcIceTransportPolicy::All
         },
         ..RtcConfiguration::default()
-    }
+    };
+    args.reach.configure(&mut configuration);
+    configuration
 }
 
 fn router(room: Arc<Room>) -> Router {

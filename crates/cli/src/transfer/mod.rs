@@ -81,11 +81,13 @@ impl TransferError {
 
 /// Makes the peer connections of one transfer.
 fn connections(args: &MeetArgs) -> Result<(Api, RtcConfiguration), TransferError> {
-    let api = Api::builder().loopback(args.loopback).build()?;
-    let configuration = RtcConfiguration {
+    let builder = args.reach.builder(Api::builder().loopback(args.loopback));
+    let api = builder.map_err(TransferError::file("--ice-ca"))?.build()?;
+    let mut configuration = RtcConfiguration {
         ice_servers: args.ice_servers.iter().map(RtcIceServer::stun).collect(),
         ..RtcConfiguration::default()
     };
+    args.reach.configure(&mut configuration);
     Ok((api, configuration))
 }
 

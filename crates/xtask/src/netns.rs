@@ -1,0 +1,489 @@
+//! Two peers behind two real NATs, in network namespaces of this machine: `ip netns`, veth and nftables masquerade.
+//!
+//! ```text
+//!  left ---- left-nat ----+            +---- right-nat ---- right
+//!  10.0.1.0/24            | 45.90.7.0  |           10.0.2.0/24
+//!  left ---- away-nat ----+--- server -+
+//!  10.0.3.0/24 (the interface that left moves to)
+//! ```
+//!
+//! The namespaces have no way out of this machine. The address range between the routers is public in form only, because our
+//! server relays to no private or reserved address. Signalling goes through the peers' standard input and output.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use crate::report::Report;
+use crate::setup;
+use crate::shell::{Service, cargo, end_with_children, root, run, tail};
+
+/// Keeps a broken run finite; nothing is measured with it.
+const PATIENCE: Duration = Duration::from_secs(90);
+/// Messages that must come through, each way, before and after the change.
+const MESSAGES: u64 = 200;
+const SERVER: &str = "45.90.7.10";
+const USER: &str = "netns";
+const PASSWORD: &str = "behind-two-nats";
+/// Every name of ours begins so, and goes on with the process id: what a killed run left behind is found by it.
+const PREFIX: &str = "antiphon";
+
+/// How the NATs map.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nat {
+    /// Keeps the port where it can: peers find each other through it.
+    Masquerade,
+    /// A port at random for each destination, as a symmetric NAT: only a relay helps.
+    FullyRandom,
+    /// Lets no UDP out besides: only a relay over TCP helps.
+    NoUdp,
+}
+
+/// What happens to one side in mid-call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// Its interface gets another address.
+    Address,
+    /// It moves to another interface, behind another NAT.
+    Interface,
+}
+
+struct Scenario {
+    name: &'static str,
+    nat: Nat,
+    server: &'static str,
+    change: Change,
+    /// What the pair in use must be, before and after.
+    relayed: bool,
+}
+
+const SCENARIOS: [Scenario; 4] = [
+    Scenario {
+        name: "two NATs, STUN, then another address",
+        nat: Nat::Masquerade,
+        server: "stun:45.90.7.10:3478",
+        change: Change::Address,
+        relayed: false,
+    },
+    Scenario {
+        name: "two NATs, STUN, then another interface and NAT",
+        nat: Nat::Masquerade,
+        server: "stun:45.90.7.10:3478",
+        change: Change::Interface,
+        relayed: false,
+    },
+    Scenario {
+        name: "two symmetric NATs, TURN, then another address",
+        nat: Nat::FullyRandom,
+        server: "turn:45.90.7.10:3478?transport=udp",
+        change: Change::Address,
+        relayed: true,
+    },
+    Scenario {
+        name: "two NATs without UDP, TURN over TCP, then another interface and NAT",
+        nat: Nat::NoUdp,
+        server: "turn:45.90.7.10:3478?transport=tcp",
+        change: Change::Interface,
+        relayed: true,
+    },
+];
+
+pub(crate) fn part(report: &mut Report) {
+    let (server, peer) = match prepare() {
+        Ok(programs) => programs,
+        Err(why) => return report.fail("network namespaces", &why),
+    };
+    for scenario in SCENARIOS {
+        let started = Instant::now();
+        match play(&scenario, &server, &peer) {
+            Ok(detail) => report.pass(scenario.name, &detail, started.elapsed()),
+            Err(why) => report.fail(scenario.name, &why),
+        }
+    }
+}
+
+/// Installs what is missing, and builds the server and the peer.
+fn prepare() -> Result<(PathBuf, PathBuf), String> {
+    setup::apt(&[("ip", "iproute2"), ("nft", "nftables"), ("sysctl", "procps")])?;
+    sweep();
+    for args in [
+        ["build", "--quiet", "-p", "antiphon-cli", "--bin", "antiphon"],
+        ["build", "--quiet", "-p", "antiphon", "--example", "pipe_peer"],
+    ] {
+        let output = run(&args.join(" "), &mut cargo(&args))?;
+        if !output.success {
+            return Err(tail(&output.text, 40));
+        }
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok((target.join("debug/antiphon"), target.join("debug/examples/pipe_peer")))
+}
+
+/// Removes the namespaces of runs that are no more.
+fn sweep() {
+    let Ok(names) = fs::read_dir("/run/netns") else { return };
+    for name in names.flatten() {
+        let name = name.file_name().to_string_lossy().into_owned();
+        let mut parts = name.split('-');
+        if parts.next() == Some(PREFIX)
+            && let Some(id) = parts.next().and_then(|id| id.parse::<u32>().ok())
+            && !Path::new(&format!("/proc/{id}")).exists()
+        {
+            let _ = Command::new("ip").args(["netns", "del", &name]).status();
+        }
+    }
+}
+
+/// Namespaces that go when this goes.
+struct Net {
+    made: Vec<String>,
+}
+
+impl Net {
+    fn name(room: &str) -> String {
+        format!("{PREFIX}-{}-{room}", std::process::id())
+    }
+
+    /// The rooms, wired and routed.
+    fn build(nat: Nat) -> Result<Self, String> {
+        let mut net = Self { made: Vec::new() };
+        for room in ["server", "left", "right", "left-nat", "right-nat", "away-nat"] {
+            let name = Self::name(room);
+            must(Command::new("ip").args(["netns", "add", &name]), "")?;
+            net.made.push(name);
+            net.inside(room, "ip link set lo up")?;
+        }
+        net.inside("server", "ip link add br0 type bridge")?;
+        net.inside("server", &format!("ip addr add {SERVER}/24 dev br0"))?;
+        net.inside("server", "ip link set br0 up")?;
+        // As on the internet, what has no destination vanishes on its way: no send fails at once.
+        net.inside("server", "ip route add default via 45.90.7.1")?;
+        for (n, router, peer, inner) in [
+            (1, "left-nat", "left", "eth0"),
+            (2, "right-nat", "right", "eth0"),
+            (3, "away-nat", "left", "wlan0"),
+        ] {
+            net.wire(router, "wan", "server", &format!("port{n}"))?;
+            net.inside("server", &format!("ip link set port{n} master br0"))?;
+            net.inside("server", &format!("ip link set port{n} up"))?;
+            net.inside(router, &format!("ip addr add 45.90.7.{}/24 dev wan", 20 + n))?;
+            net.inside(router, "ip link set wan up")?;
+            net.wire(router, "lan", peer, inner)?;
+            net.inside(router, &format!("ip addr add 10.0.{n}.1/24 dev lan"))?;
+            net.inside(router, "ip link set lan up")?;
+            net.inside(router, "sysctl -qw net.ipv4.ip_forward=1")?;
+            must(
+                Command::new("ip").args(["netns", "exec", &Self::name(router), "nft", "-f", "-"]),
+                &rules(nat),
+            )?;
+        }
+        for (n, peer) in [(1, "left"), (2, "right")] {
+            net.inside(peer, &format!("ip addr add 10.0.{n}.2/24 dev eth0"))?;
+            net.inside(peer, "ip link set eth0 up")?;
+            net.inside(peer, &format!("ip route add default via 10.0.{n}.1"))?;
+        }
+        Ok(net)
+    }
+
+    fn wire(&self, room: &str, interface: &str, other: &str, other_interface: &str) -> Result<(), String> {
+        let (here, there) = (Self::name(room), Self::name(other));
+        must(
+            Command::new("ip").args([
+                "link",
+                "add",
+                "name",
+                interface,
+                "netns",
+                &here,
+                "type",
+                "veth",
+                "peer",
+                "name",
+                other_interface,
+                "netns",
+                &there,
+            ]),
+            "",
+        )
+    }
+
+    fn inside(&self, room: &str, command: &str) -> Result<(), String> {
+        let mut ip = Command::new("ip");
+        ip.args(["netns", "exec", &Self::name(room)]).args(command.split(' '));
+        must(&mut ip, "")
+    }
+
+    fn change(&self, change: Change) -> Result<(), String> {
+        self.inside("left", "ip addr flush dev eth0")?;
+        match change {
+            Change::Address => {
+                self.inside("left", "ip addr add 10.0.1.77/24 dev eth0")?;
+                self.inside("left", "ip route add default via 10.0.1.1")
+            }
+            Change::Interface => {
+                self.inside("left", "ip link set eth0 down")?;
+                self.inside("left", "ip addr add 10.0.3.2/24 dev wlan0")?;
+                self.inside("left", "ip link set wlan0 up")?;
+                self.inside("left", "ip route add default via 10.0.3.1")
+            }
+        }
+    }
+}
+
+impl Drop for Net {
+    fn drop(&mut self) {
+        for name in &self.made {
+            let _ = Command::new("ip").args(["netns", "del", name]).status();
+        }
+    }
+}
+
+/// A router's rules. What comes unasked is dropped, as every router at home does; an answer of its own, or a connection that it
+/// tracks for itself, would spoil the hole that the peer behind it punches.
+fn rules(nat: Nat) -> String {
+    let masquerade = match nat {
+        Nat::Masquerade => "masquerade",
+        Nat::FullyRandom | Nat::NoUdp => "masquerade fully-random",
+    };
+    let forbidden = match nat {
+        Nat::NoUdp => "meta l4proto udp drop",
+        Nat::Masquerade | Nat::FullyRandom => "",
+    };
+    format!(
+        "table ip nat {{\n chain out {{ type nat hook postrouting priority srcnat\n  oifname \"wan\" {masquerade}\n }}\n}}\n\
+         table ip filter {{\n chain in {{ type filter hook input priority filter\n  iifname \"wan\" ct state new drop\n }}\n \
+         chain through {{ type filter hook forward priority filter\n  iifname \"wan\" ct state new drop\n  {forbidden}\n }}\n}}\n"
+    )
+}
+
+fn must(command: &mut Command, input: &str) -> Result<(), String> {
+    let shown = format!("{command:?}");
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("{shown}: {e}"))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes()).map_err(|e| format!("{shown}: {e}"))?;
+    }
+    let output = child.wait_with_output().map_err(|e| format!("{shown}: {e}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{shown}: {}", String::from_utf8_lossy(&output.stderr).trim()))
+    }
+}
+
+/// What one of the peers says.
+enum Said {
+    Line(Side, String),
+    Gone(Side),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Side {
+    Left,
+    Right,
+}
+
+/// One peer's process.
+struct Peer {
+    child: Child,
+    stdin: ChildStdin,
+    got: u64,
+    sent: Option<u64>,
+    end: Option<u64>,
+    pair: String,
+    connected: bool,
+}
+
+impl Peer {
+    fn start(
+        side: Side,
+        role: &str,
+        program: &Path,
+        scenario: &Scenario,
+        said: mpsc::Sender<Said>,
+    ) -> Result<Self, String> {
+        let room = match side {
+            Side::Left => "left",
+            Side::Right => "right",
+        };
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &Net::name(room)])
+            .arg(program)
+            .args([role, "--ice-server", scenario.server]);
+        command.args(["--turn-user", USER, "--turn-password", PASSWORD]);
+        let log = crate::shell::log_file(&format!("netns {room}"))?;
+        let log = fs::File::create(log).map_err(|e| e.to_string())?;
+        let mut child = command
+            .env("RUST_LOG", "debug")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|e| format!("cannot start the {room} peer: {e}"))?;
+        let stdin = child.stdin.take().expect("it is piped");
+        let stdout = child.stdout.take().expect("it is piped");
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if said.send(Said::Line(side, line)).is_err() {
+                    return;
+                }
+            }
+            let _ = said.send(Said::Gone(side));
+        });
+        Ok(Self {
+            child,
+            stdin,
+            got: 0,
+            sent: None,
+            end: None,
+            pair: String::new(),
+            connected: false,
+        })
+    }
+
+    fn tell(&mut self, line: &str) -> Result<(), String> {
+        writeln!(self.stdin, "{line}").map_err(|e| format!("a peer takes no more lines: {e}"))
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        end_with_children(&mut self.child);
+    }
+}
+
+/// Both peers, and what they have said.
+struct Call {
+    left: Peer,
+    right: Peer,
+    said: Receiver<Said>,
+    notes: Vec<String>,
+}
+
+impl Call {
+    fn start(scenario: &Scenario, program: &Path) -> Result<Self, String> {
+        let (saying, said) = mpsc::channel();
+        let right = Peer::start(Side::Right, "answer", program, scenario, saying.clone())?;
+        let left = Peer::start(Side::Left, "offer", program, scenario, saying)?;
+        Ok(Self {
+            left,
+            right,
+            said,
+            notes: Vec::new(),
+        })
+    }
+
+    /// Carries signals from one to the other until `done`.
+    fn until(&mut self, what: &str, done: impl Fn(&Peer, &Peer) -> bool) -> Result<(), String> {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(&self.left, &self.right) {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let failed = |why: String, notes: &[String]| Err(format!("{what}: {why}\n{}", notes.join("\n")));
+            let (side, line) = match self.said.recv_timeout(left) {
+                Ok(Said::Line(side, line)) => (side, line),
+                Ok(Said::Gone(side)) => return failed(format!("the {side:?} peer has ended"), &self.notes),
+                Err(_) => return failed(format!("nothing within {} s", PATIENCE.as_secs()), &self.notes),
+            };
+            let (here, there) = match side {
+                Side::Left => (&mut self.left, &mut self.right),
+                Side::Right => (&mut self.right, &mut self.left),
+            };
+            let (kind, rest) = line.split_once(' ').unwrap_or((&line, ""));
+            let number = || rest.parse().map_err(|_| format!("no number: {line:?}"));
+            if kind != "got" {
+                let shown: String = line.chars().take(160).collect();
+                self.notes.push(format!("{side:?}: {shown}"));
+            }
+            match kind {
+                "signal" => there.tell(&line)?,
+                "got" => here.got = number()?,
+                "sent" => here.sent = Some(number()?),
+                "end" => here.end = Some(number()?),
+                "pair" => rest.clone_into(&mut here.pair),
+                "state" => {
+                    here.connected = rest == "connected";
+                    if rest == "failed" || rest == "closed" {
+                        return failed(format!("the {side:?} peer's connection has {rest}"), &self.notes);
+                    }
+                }
+                "error" => return failed(format!("the {side:?} peer: {rest}"), &self.notes),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn play(scenario: &Scenario, server: &Path, peer: &Path) -> Result<String, String> {
+    let net = Net::build(scenario.nat)?;
+    let (ready, lines) = mpsc::channel();
+    let mut command = Command::new("ip");
+    command
+        .args(["netns", "exec", &Net::name("server")])
+        .arg(server)
+        .args(["turn", "--listen", &format!("{SERVER}:3478"), "--realm", "netns"])
+        .args(["--user", &format!("{USER}:{PASSWORD}")]);
+    let _server = Service::start("netns server", &mut command, move |line| {
+        let _ = ready.send(line.to_owned());
+    })?;
+    while lines
+        .recv_timeout(PATIENCE)
+        .map_err(|_| "the server did not say that it is ready".to_owned())?
+        != "ready"
+    {}
+
+    let mut call = Call::start(scenario, peer)?;
+    call.until("connect", |left, right| left.got >= MESSAGES && right.got >= MESSAGES)?;
+    check_pair(scenario, &call)?;
+    let before = (call.left.got, call.right.got, call.left.pair.clone());
+
+    net.change(scenario.change)?;
+    let changed = Instant::now();
+    call.until("go on after the change", |left, right| {
+        left.got >= before.0 + MESSAGES && right.got >= before.1 + MESSAGES && left.pair != before.2
+    })?;
+    let took = changed.elapsed();
+    check_pair(scenario, &call)?;
+
+    call.left.tell("stop")?;
+    call.right.tell("stop")?;
+    call.until("end", |left, right| {
+        [left.sent, left.end, right.sent, right.end].iter().all(Option::is_some)
+    })?;
+    if call.left.end != call.right.sent || call.right.end != call.left.sent {
+        return Err(format!(
+            "sent {:?} and {:?}, arrived {:?} and {:?}",
+            call.left.sent, call.right.sent, call.right.end, call.left.end
+        ));
+    }
+    Ok(format!(
+        "{} + {} messages in order, none lost; {} more each way {:.1} s after the change; {}",
+        call.left.sent.unwrap_or_default(),
+        call.right.sent.unwrap_or_default(),
+        MESSAGES,
+        took.as_secs_f64(),
+        call.left.pair,
+    ))
+}
+
+/// Whether the pair in use is of the kind that these NATs allow.
+fn check_pair(scenario: &Scenario, call: &Call) -> Result<(), String> {
+    let relayed = call.left.pair.contains("typ relay") || call.right.pair.contains("typ relay");
+    if relayed == scenario.relayed {
+        return Ok(());
+    }
+    Err(format!(
+        "the pair is of the wrong kind: left {:?}, right {:?}\n{}",
+        call.left.pair,
+        call.right.pair,
+        call.notes.join("\n")
+    ))
+}
