@@ -8,7 +8,9 @@ mod login;
 mod server;
 mod stream;
 
-pub use channel_data::{CHANNEL_HEADER_LEN, CHANNEL_NUMBERS, channel_header, is_channel_data, parse_channel_data};
+pub use channel_data::{
+    CHANNEL_HEADER_LEN, CHANNEL_NUMBERS, OLDER_CHANNEL_NUMBERS, channel_header, is_channel_data, parse_channel_data,
+};
 pub use client::{Client, ClientConfig, ClientEvent, MAX_CHANNELS, MAX_PERMISSIONS};
 pub use error::AllocationError;
 pub use server::{

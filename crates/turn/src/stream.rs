@@ -33,7 +33,7 @@ impl StreamFramer {
         let whole = match head[0] {
             0..=3 => 20 + length,
             // RFC 8656 §12.5: over a stream ChannelData is padded to four bytes.
-            64..=79 => CHANNEL_HEADER_LEN + length.next_multiple_of(4),
+            64..=127 => CHANNEL_HEADER_LEN + length.next_multiple_of(4),
             _ => {
                 self.broken = true;
                 self.buffer.clear();
@@ -93,7 +93,8 @@ mod tests {
     #[test]
     fn nonsense_breaks_the_stream() {
         let mut framer = StreamFramer::default();
-        assert!(framer.push(b"POST / HTTP/1.1"));
+        // TLS, where none is spoken.
+        assert!(framer.push(&[0x16, 3, 1, 2, 0, 1]));
         assert!(framer.next_message().is_none());
         assert!(framer.is_broken());
         assert!(!framer.push(&[0]));

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use antiphon_ice::Framing;
 use tokio::net::{TcpSocket, TcpStream};
@@ -12,6 +13,10 @@ use super::connection::{self, Framer, Outgoing};
 use super::{HANDSHAKE_PATIENCE, set_options};
 use crate::driver::Arrival;
 use crate::system::System;
+
+/// How often, and how long apart, a connection is tried that no route leads to.
+const ROUTE_TRIES: u32 = 8;
+const ROUTE_PAUSE: Duration = Duration::from_millis(250);
 
 /// What to open.
 pub(crate) struct Dial {
@@ -60,7 +65,7 @@ impl Dial {
 
     async fn open(&self, system: &System) -> Result<(Opened, SocketAddr), String> {
         let stream = self
-            .connect()
+            .connect_when_routed()
             .await
             .map_err(|e| format!("cannot connect to {} from {}: {e}", self.to, self.from.ip()))?;
         let addr = stream.local_addr().map_err(|e| e.to_string())?;
@@ -69,6 +74,26 @@ impl Dial {
         };
         let stream = system.trust.connect(name, stream).await?;
         Ok((Opened::Tls(Box::new(stream)), addr))
+    }
+
+    /// An interface that comes has its address before it has its routes: what is unreachable then is not a moment later.
+    async fn connect_when_routed(&self) -> io::Result<TcpStream> {
+        let mut tries = 0;
+        loop {
+            match self.connect().await {
+                Err(error)
+                    if tries < ROUTE_TRIES
+                        && matches!(
+                            error.kind(),
+                            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable
+                        ) =>
+                {
+                    tries += 1;
+                    tokio::time::sleep(ROUTE_PAUSE).await;
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     async fn connect(&self) -> io::Result<TcpStream> {

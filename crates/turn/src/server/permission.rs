@@ -9,7 +9,7 @@ use antiphon_stun::{AddressFamily, AttributeType, Class, HEADER_LEN, Message, Me
 use super::allocation::Bound;
 use super::authentication::{BAD_REQUEST, Caller, Refusal};
 use super::{MAX_RELAYED, PeerPolicy, Server};
-use crate::channel_data::{CHANNEL_NUMBERS, channel_header};
+use crate::channel_data::{OLDER_CHANNEL_NUMBERS, channel_header};
 
 const CAPACITY: Refusal = Refusal::new(508, "Insufficient Capacity");
 
@@ -76,7 +76,7 @@ impl Server {
         let (Some(number), Some(peer)) = (message.channel_number(), message.xor_peer_address()) else {
             return Err(BAD_REQUEST);
         };
-        if !CHANNEL_NUMBERS.contains(&number) {
+        if !OLDER_CHANNEL_NUMBERS.contains(&number) {
             return Err(BAD_REQUEST);
         }
         self.check_peer(client, peer)?;
