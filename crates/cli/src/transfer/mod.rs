@@ -1,7 +1,7 @@
 //! `antiphon send` and `antiphon recv`: files and folders from peer to peer, over one data channel.
 //!
-//! [`meet`] brings the two together (a line to paste, or a code that a server knows), [`protocol`] is what they say,
-//! [`outbox`] sends, [`inbox`] receives, [`paths`] keeps the sender out of everything but the chosen folder.
+//! `meet` brings the two together (a line to paste, or a code that a server knows), `protocol` is what they say,
+//! `outbox` sends, `inbox` receives, `paths` keeps the sender out of everything but the chosen folder.
 
 mod card;
 mod inbox;

@@ -21,7 +21,7 @@ RUST_LOG=antiphon::turn_server=debug tells more; no log holds a password.";
 /// Flags of `turn`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct TurnArgs {
-    /// Where UDP is served, and TCP on the same port. 0.0.0.0 or [::]: on every address of this machine. Repeatable.
+    /// Where UDP is served, and TCP on the same port. 0.0.0.0 or `[::]`: on every address of this machine. Repeatable.
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "0.0.0.0:3478")]
     pub listen: Vec<SocketAddr>,
     /// UDP only on --listen.
