@@ -15,7 +15,7 @@ use crate::packet::ParseError;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterleavedData<'a> {
-    /// The flag bits, those of [`Data`].
+    /// The flag bits, those of [`Data`](super::Data).
     pub flags: u8,
     /// Transmission sequence number.
     pub tsn: Serial32,
