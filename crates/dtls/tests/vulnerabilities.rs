@@ -282,6 +282,8 @@ fn v05_every_message_of_a_real_handshake_changed_everywhere() {
                     if (who, number) != (role, index) {
                         return delivered(d);
                     }
+                    // ECDSA signatures are random, and so is the length of their DER.
+                    let at = at.min(d.len() - 1);
                     let mut changed = d.to_vec();
                     changed[at] ^= 1 << (at % 8);
                     let cut = d[..at].to_vec();

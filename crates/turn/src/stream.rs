@@ -11,6 +11,8 @@ pub const MAX_FRAME: usize = 20 + 65_535;
 #[derive(Debug, Default)]
 pub struct StreamFramer {
     buffer: BytesMut,
+    /// A STUN message came: no channel exists before one.
+    begun: bool,
     broken: bool,
 }
 
@@ -32,14 +34,16 @@ impl StreamFramer {
         let length = usize::from(u16::from_be_bytes([head[2], head[3]]));
         let whole = match head[0] {
             0..=3 => 20 + length,
-            // RFC 8656 §12.5: over a stream ChannelData is padded to four bytes.
-            64..=127 => CHANNEL_HEADER_LEN + length.next_multiple_of(4),
+            // RFC 8656 §12.5: over a stream ChannelData is padded to four bytes. A stream that begins so is HTTP, or what else begins
+            // with a letter.
+            64..=127 if self.begun => CHANNEL_HEADER_LEN + length.next_multiple_of(4),
             _ => {
                 self.broken = true;
                 self.buffer.clear();
                 return None;
             }
         };
+        self.begun = true;
         (self.buffer.len() >= whole).then(|| self.buffer.split_to(whole))
     }
 
@@ -98,5 +102,13 @@ mod tests {
         assert!(framer.next_message().is_none());
         assert!(framer.is_broken());
         assert!(!framer.push(&[0]));
+    }
+
+    #[test]
+    fn no_stream_begins_with_channel_data() {
+        let mut framer = StreamFramer::default();
+        assert!(framer.push(b"POST / HTTP/1.1\r\n\r\n"));
+        assert!(framer.next_message().is_none());
+        assert!(framer.is_broken());
     }
 }

@@ -259,6 +259,8 @@ fn over_a_stream_nothing_is_sent_twice_and_data_is_padded() {
     }
     assert_eq!(script.client.room(peer), (4, 3));
     let mut framer = StreamFramer::default();
+    assert!(framer.push(&request));
+    assert!(framer.next_message().is_some());
     for len in 0..9 {
         let mut out = TransmitBuf::new(4096, 1500);
         let (front, back) = script.client.room(peer);

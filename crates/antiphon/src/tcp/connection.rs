@@ -259,8 +259,7 @@ mod tests {
         let (_connection, outgoing) = connection();
         let (arrivals, mut arrived) = mpsc::channel(4);
         let task = tokio::spawn(run(7, near, Framer::new(Framing::Turn), outgoing, arrivals));
-        // TLS, where none is spoken.
-        far.write_all(&[0x16, 3, 1, 2, 0, 1]).await.unwrap();
+        far.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
         assert!(matches!(arrived.recv().await, Some(Arrival::Ended { id: 7 })));
         task.await.unwrap();
     }

@@ -21,7 +21,9 @@ use crate::system::System;
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 /// A message that `StreamFramer` knows the end of.
-const CHANNEL_DATA: [u8; 8] = [0x40, 0, 0, 4, 1, 2, 3, 4];
+const MESSAGE: [u8; 20] = [
+    0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+];
 
 async fn tls_echo() -> (SocketAddr, String) {
     let made = rcgen::generate_simple_self_signed(vec!["turn.test".to_owned()]).unwrap();
@@ -69,13 +71,13 @@ async fn echo(mut connection: Connection, mut arrived: mpsc::Receiver<Arrival>) 
         panic!("a connection")
     };
     connection.addr = Some(addr);
-    connection.write(&CHANNEL_DATA);
-    connection.write(&CHANNEL_DATA);
+    connection.write(&MESSAGE);
+    connection.write(&MESSAGE);
     for _ in 0..2 {
         let Some(Arrival::Message { id: 5, data }) = arrived.recv().await else {
             panic!("an echo")
         };
-        assert_eq!(data[..], CHANNEL_DATA);
+        assert_eq!(data[..], MESSAGE);
     }
     drop(connection);
     assert!(matches!(arrived.recv().await, Some(Arrival::Ended { id: 5 })));
