@@ -1,4 +1,4 @@
-//! STUN, RTP, RTCP and SDP: parse and write.
+//! RTP, RTCP and SDP: parse and write.
 #![allow(missing_docs)]
 
 use std::hint::black_box;
@@ -9,36 +9,7 @@ use antiphon_rtp::payload::{slices, vp8};
 use antiphon_rtp::rtcp;
 use antiphon_sansio::{TransmitBuf, Writer};
 use antiphon_sdp::SessionDescription;
-use antiphon_stun::{Class, Key, Message, MessageBuilder, Method, TransactionId};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-
-fn stun(c: &mut Criterion) {
-    let key = Key::short_term("a password of twenty-two");
-    let mut buffer = [0; 256];
-    let mut write = || {
-        let mut builder = MessageBuilder::new(&mut buffer, Class::Request, Method::BINDING, TransactionId([7; 12]));
-        builder
-            .ice_username("abcd", "efgh")
-            .priority(1_853_824_767)
-            .use_candidate();
-        builder.integrity(&key).fingerprint();
-        builder.finish().unwrap()
-    };
-    let len = write();
-    let mut group = c.benchmark_group("stun");
-    group.bench_function("write, integrity and fingerprint", |b| b.iter(&mut write));
-    let datagram = buffer[..len].to_vec();
-    group.bench_function("parse", |b| {
-        b.iter(|| Message::parse(black_box(&datagram)).unwrap().username())
-    });
-    group.bench_function("parse, integrity and fingerprint", |b| {
-        b.iter(|| {
-            let message = Message::parse(black_box(&datagram)).unwrap();
-            message.check_fingerprint().is_valid() && message.check_integrity(&key).is_valid()
-        });
-    });
-    group.finish();
-}
 
 fn rtp(c: &mut Criterion) {
     let mut map = Map::default();
@@ -154,5 +125,5 @@ fn sdp(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stun, rtp, sdp);
+criterion_group!(benches, rtp, sdp);
 criterion_main!(benches);

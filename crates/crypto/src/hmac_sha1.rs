@@ -7,10 +7,13 @@ use sha1::block_api::compress;
 use zeroize::Zeroize;
 
 use crate::provider::Mac;
-use crate::tag::Tag;
+use crate::tag::{Tag, truncated_matches};
 
 pub(crate) const BLOCK_LEN: usize = 64;
 pub(crate) const OUTPUT_LEN: usize = 20;
+
+/// The least padding: a one bit and the length (FIPS 180-4 §5.1.1).
+const PADDING_LEN: usize = 1 + 8;
 
 /// FIPS 180-4 §5.3.1.
 const INITIAL: [u32; 5] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
@@ -75,17 +78,52 @@ impl HmacSha1 {
     /// blocks without their padding; `len` is the length of all of it, the key's block included. One call for the last blocks
     /// and the fewest copies: 50 ns less for each packet than [`Running`].
     #[inline(always)]
-    pub(crate) fn finish_short(&self, mut state: [u32; 5], tail: &[u8], suffix: &[u8], len: usize) -> [u8; OUTPUT_LEN] {
+    pub(crate) fn finish_short(&self, state: [u32; 5], tail: &[u8], suffix: &[u8], len: usize) -> [u8; OUTPUT_LEN] {
         let mut last = [[0; BLOCK_LEN]; 2];
         let bytes = last.as_flattened_mut();
         let used = tail.len() + suffix.len();
         bytes[..tail.len()].copy_from_slice(tail);
         bytes[tail.len()..used].copy_from_slice(suffix);
+        self.finish_blocks(state, &mut last, used, len)
+    }
+
+    /// The same for `used` bytes that lie in `last` already, with zeros behind them.
+    #[inline(always)]
+    fn finish_blocks(
+        &self,
+        mut state: [u32; 5],
+        last: &mut [[u8; BLOCK_LEN]; 2],
+        used: usize,
+        len: usize,
+    ) -> [u8; OUTPUT_LEN] {
+        let bytes = last.as_flattened_mut();
         bytes[used] = 0x80;
-        let blocks = if used + 1 + 8 <= BLOCK_LEN { 1 } else { 2 };
+        let blocks = if used <= BLOCK_LEN - PADDING_LEN { 1 } else { 2 };
         bytes[blocks * BLOCK_LEN - 8..blocks * BLOCK_LEN].copy_from_slice(&(8 * len as u64).to_be_bytes());
         compress(&mut state, &last[..blocks]);
         self.outer(state)
+    }
+
+    /// What fits in two blocks, which a connectivity check does, is put together in one place and hashed by one call: half the
+    /// time of [`Running`].
+    #[inline(always)]
+    fn code(&self, parts: &[&[u8]]) -> [u8; OUTPUT_LEN] {
+        let len = parts.iter().map(|part| part.len()).sum::<usize>();
+        if len > 2 * BLOCK_LEN - PADDING_LEN {
+            let mut running = self.start();
+            for part in parts {
+                running.update(part);
+            }
+            return self.finish(running);
+        }
+        let mut last = [[0; BLOCK_LEN]; 2];
+        let bytes = last.as_flattened_mut();
+        let mut used = 0;
+        for part in parts {
+            bytes[used..used + part.len()].copy_from_slice(part);
+            used += part.len();
+        }
+        self.finish_blocks(self.inner, &mut last, used, BLOCK_LEN + used)
     }
 
     #[inline(always)]
@@ -111,11 +149,11 @@ fn to_bytes(state: &[u32; 5]) -> [u8; OUTPUT_LEN] {
 
 impl Mac for HmacSha1 {
     fn sign(&self, parts: &[&[u8]]) -> Tag {
-        let mut running = self.start();
-        for part in parts {
-            running.update(part);
-        }
-        Tag::new(&self.finish(running))
+        Tag::new(&self.code(parts))
+    }
+
+    fn verify(&self, parts: &[&[u8]], received: &[u8]) -> bool {
+        truncated_matches(&self.code(parts), received)
     }
 }
 
