@@ -56,7 +56,7 @@ pub(crate) enum Part {
     Lint,
     /// `cargo test --workspace`: hermetic, no network and no browser.
     Hermetic,
-    /// Each crate's tests with only that crate selected, so that its features and dependencies suffice.
+    /// Each crate compiled with only that crate selected, tests and examples included: its features and dependencies suffice.
     Alone,
     /// The codecs' tests under Miri; installs the component where the toolchain allows, else says so.
     Miri,

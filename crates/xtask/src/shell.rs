@@ -33,7 +33,7 @@ pub(crate) struct Output {
 
 /// How long a step may take before it is ended: a bound that keeps a broken run finite, not a measure. Machines that build
 /// something else meanwhile are slow.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20 * 60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// Runs `command` to its end with a spinner named `what`; output goes to a log file and comes back whole.
 pub(crate) fn run(what: &str, command: &mut Command) -> Result<Output, String> {
