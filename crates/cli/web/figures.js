@@ -65,6 +65,7 @@ const ROWS = [
   ['DTLS', 'dtls', (b) => b.dtlsVersion ?? b.dtlsState, (s) => s.dtls],
   ['cipher', 'cipher', (b) => b.dtlsCipher, (s) => s.cipher],
   ['key exchange', 'group', (b) => b.tlsGroup, (s) => s.group],
+  ['data chunks', 'sctp', () => undefined, (s) => s.sctp],
   ['SRTP', 'srtp', (b) => b.srtpProfile, (s) => s.srtp],
   ['round trip', 'rtt', (b) => milliseconds(b.roundTripTime === undefined ? undefined : b.roundTripTime * 1000), (s) => milliseconds(s.rtt_ms)],
   ['sending', 'sending', (b) => megabits(b.sendBps), (s) => megabits(s.send_bps)],

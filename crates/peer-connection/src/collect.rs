@@ -93,6 +93,7 @@ impl PeerConnection {
             },
             tls_group: connected.map(|connected| connected.group.name()),
             srtp_cipher: connected.and_then(|connected| connected.srtp.as_ref().map(|keys| keys.profile.name())),
+            sctp_interleaving: self.data.interleaving(),
         }));
         let bitrate = self.media.target_bitrate();
         let milliseconds = |at: Instant| self.anchor.unix(at).as_secs_f64() * 1000.0;

@@ -69,6 +69,12 @@ impl Data {
         }
     }
 
+    /// Whether messages travel in I-DATA chunks; `None` without an association.
+    pub(crate) fn interleaving(&self) -> Option<bool> {
+        let connected = self.state() == Some(RtcSctpTransportState::Connected);
+        connected.then(|| self.channels.stats().association.interleaved)
+    }
+
     /// The state of the association. `None` without a data section.
     pub(crate) fn state(&self) -> Option<RtcSctpTransportState> {
         use antiphon_sctp::State;

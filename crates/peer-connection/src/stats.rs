@@ -131,6 +131,9 @@ dictionary! {
         tls_group: Option<&'static str> = "tlsGroup",
         /// The SRTP profile.
         srtp_cipher: Option<&'static str> = "srtpCipher",
+        /// Whether data channels use I-DATA (RFC 8260), which keeps a large message from holding up others; not in the W3C's
+        /// dictionary. `None` without an association.
+        sctp_interleaving: Option<bool> = "sctpInterleaving",
     }
 }
 

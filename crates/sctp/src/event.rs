@@ -117,4 +117,6 @@ pub struct Stats {
     pub peer_window: usize,
     /// Our receive window.
     pub receive_window: usize,
+    /// Whether messages travel in I-DATA chunks (RFC 8260); false until the handshake has settled it.
+    pub interleaved: bool,
 }

@@ -12,6 +12,7 @@ mod rfc;
 mod setup;
 mod shell;
 mod turn;
+mod usrsctp;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,8 @@ pub(crate) enum Part {
     Cycles,
     /// Handshakes with the system's OpenSSL in both roles: every suite, every kind of certificate.
     Openssl,
+    /// Associations with usrsctp (Debian's library, a small program of ours around it) over UDP.
+    Usrsctp,
     /// coturn's own tools (from apt) against `antiphon turn`: UDP, TCP, TLS, channels, indications, behaviour discovery.
     Turn,
     /// Two peers behind two real NATs in network namespaces, through our own server; their addresses change in mid-call.
@@ -89,6 +92,7 @@ impl Part {
             Self::Examples => checks::examples(report),
             Self::Cycles => checks::cycles(report),
             Self::Openssl => checks::openssl(report),
+            Self::Usrsctp => usrsctp::run_all(report),
             Self::Turn => turn::run(report),
             Self::Netns => netns::part(report),
             Self::Live => live::run(report),

@@ -1,7 +1,7 @@
 //! Installs browsers and foreign peers by name, where they are missing.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::shell::{root, run, tail, work_dir};
@@ -32,11 +32,17 @@ fn on_path(program: &str) -> bool {
 
 /// Debian packages for programs that are not there yet.
 pub(crate) fn apt(programs: &[(&str, &str)]) -> Result<(), String> {
-    let missing: Vec<&str> = programs
-        .iter()
-        .filter(|(program, _)| !on_path(program))
-        .map(|(_, name)| *name)
-        .collect();
+    let missing = programs.iter().filter(|(program, _)| !on_path(program));
+    install(&missing.map(|(_, name)| *name).collect::<Vec<_>>())
+}
+
+/// Debian packages for files (headers of libraries) that are not there yet.
+pub(crate) fn apt_files(files: &[(&Path, &str)]) -> Result<(), String> {
+    let missing = files.iter().filter(|(file, _)| !file.exists());
+    install(&missing.map(|(_, name)| *name).collect::<Vec<_>>())
+}
+
+fn install(missing: &[&str]) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -44,7 +50,7 @@ pub(crate) fn apt(programs: &[(&str, &str)]) -> Result<(), String> {
     let mut install = Command::new("apt-get");
     install
         .args(["install", "-y", "-qq", "--no-install-recommends"])
-        .args(&missing);
+        .args(missing);
     must(
         &format!("apt-get install {}", missing.join(" ")),
         install.env("DEBIAN_FRONTEND", "noninteractive"),

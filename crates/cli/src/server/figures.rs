@@ -18,6 +18,7 @@ pub(super) struct Figures {
     group: Option<String>,
     srtp: Option<String>,
     dtls_role: &'static str,
+    sctp: Option<&'static str>,
     rtt_ms: Option<f64>,
     send_bps: Option<f64>,
     receive_bps: Option<f64>,
@@ -57,6 +58,9 @@ impl Meter {
                     figures.group = transport.tls_group.map(ToString::to_string);
                     figures.srtp = transport.srtp_cipher.map(ToString::to_string);
                     figures.dtls_role = transport.dtls_role;
+                    figures.sctp = transport
+                        .sctp_interleaving
+                        .map(|interleaving| if interleaving { "I-DATA" } else { "DATA" });
                     figures.dtls = transport
                         .tls_version
                         .as_ref()

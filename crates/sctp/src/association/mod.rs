@@ -414,6 +414,7 @@ impl Association {
             in_flight: self.outstanding.in_flight(),
             peer_window: self.peer_window,
             receive_window: self.receive_window(),
+            interleaved: self.outstanding.is_interleaved(),
             ..self.stats
         }
     }

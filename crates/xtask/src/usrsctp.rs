@@ -1,0 +1,60 @@
+//! Associations with usrsctp: our `crates/sctp/examples/usrsctp_peer.rs` and `conformance/live/usrsctp_peer.c` over UDP.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::report::Report;
+use crate::setup::{apt, apt_files};
+use crate::shell::{cargo, root, run, tail, work_dir};
+
+const TITLE: &str = "SCTP with usrsctp";
+
+/// Builds both ends, lets them talk and prints the table.
+pub(crate) fn run_all(report: &mut Report) {
+    println!("{TITLE}");
+    let output = compile().and_then(|peer| {
+        let example = [
+            "run",
+            "--quiet",
+            "--package",
+            "antiphon-sctp",
+            "--example",
+            "usrsctp_peer",
+            "--",
+        ];
+        run(TITLE, cargo(&example).arg(peer))
+    });
+    let output = match output {
+        Ok(output) => output,
+        Err(why) => return report.fail(TITLE, &why),
+    };
+    let table: Vec<&str> = output.text.lines().filter(|line| line.starts_with('|')).collect();
+    println!("\n{}\n", table.join("\n"));
+    match output.text.lines().find(|line| line.ends_with("cases passed")) {
+        Some(sum) if output.success => report.pass(TITLE, sum, output.took),
+        _ => report.fail(TITLE, &tail(&output.text, 40)),
+    }
+}
+
+/// The foreign end, from Debian's library and our source.
+fn compile() -> Result<PathBuf, String> {
+    apt(&[("cc", "gcc")])?;
+    apt_files(&[
+        (Path::new("/usr/include/usrsctp.h"), "libusrsctp-dev"),
+        (Path::new("/usr/include/stdio.h"), "libc6-dev"),
+    ])?;
+    fs::create_dir_all(work_dir()).map_err(|e| e.to_string())?;
+    let program = work_dir().join("usrsctp_peer");
+    let mut cc = Command::new("cc");
+    cc.args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&program)
+        .arg(root().join("conformance/live/usrsctp_peer.c"))
+        .args(["-lusrsctp", "-lpthread"]);
+    let output = run("cc usrsctp_peer.c", &mut cc)?;
+    if output.success {
+        Ok(program)
+    } else {
+        Err(tail(&output.text, 30))
+    }
+}
