@@ -40,7 +40,7 @@ impl Data {
     }
 
     /// Starts the association when both DTLS and the data section allow it.
-    pub(crate) fn start(&mut self, now: Instant, role: antiphon_dtls::Role, max_packet: usize) {
+    pub(crate) fn start(&mut self, now: Instant, role: antiphon_dtls::Role, max_packet: usize, probe_up_to: usize) {
         let Some(plan) = self.plan.as_ref().filter(|plan| plan.active && !self.started) else {
             return;
         };
@@ -54,6 +54,7 @@ impl Data {
             .remote_max_message_size
             .map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0));
         self.channels.set_max_packet(max_packet);
+        self.channels.set_probe_up_to(probe_up_to);
         self.channels.start(now, role, limit, plan.remote_port);
         for packet in std::mem::take(&mut self.early) {
             self.channels.handle_packet(now, packet);

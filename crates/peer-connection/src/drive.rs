@@ -175,7 +175,7 @@ impl PeerConnection {
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave what
         // does not fit unsent without anybody knowing.
-        let largest = self.max_media_datagram();
+        let largest = self.max_media_datagram().max(self.max_data_datagram());
         out.set_max_segment(largest);
         if !out.has_room() {
             return None;
@@ -272,7 +272,10 @@ impl PeerConnection {
         }
         let (front, back) = self.transport.data_room(&path)?;
         out.set_path_room(front, back);
-        if !self.data.channels.poll_transmit(now, out) {
+        out.set_max_segment(self.max_data_datagram());
+        let any = self.data.channels.poll_transmit(now, out);
+        out.set_max_segment(self.mtu);
+        if !any {
             return None;
         }
         let dtls = self.transport.dtls.as_mut()?;
@@ -421,6 +424,7 @@ impl PeerConnection {
             IceEvent::SelectedPair { local, remote, .. } => {
                 self.transport.counters.pair_changes += 1;
                 self.update_sizes();
+                self.data.channels.path_changed();
                 self.update_rtt();
                 self.push(Event::SelectedCandidatePairChange {
                     local: local.to_string(),
@@ -471,8 +475,8 @@ impl PeerConnection {
         if self.transport.dtls_state == RtcDtlsTransportState::Connected
             && let Some(role) = self.transport.role()
         {
-            let max_packet = self.max_sctp_packet();
-            self.data.start(now, role, max_packet);
+            let [max_packet, probe_up_to] = self.sctp_packets();
+            self.data.start(now, role, max_packet, probe_up_to);
         }
     }
 
@@ -492,10 +496,22 @@ impl PeerConnection {
         }
     }
 
-    fn max_sctp_packet(&self) -> usize {
+    /// The largest SCTP packet that is sent without asking, and the largest that path MTU discovery tries.
+    fn sctp_packets(&self) -> [usize; 2] {
         // Before there is a connection: the largest overhead that a record has.
         let (front, back) = self.transport.dtls.as_ref().map_or((21, 17), |dtls| dtls.overhead());
-        self.mtu - self.transport.worst_path_room(self.relays) - front - back
+        let room = self.transport.worst_path_room(self.relays) + front + back;
+        [self.mtu, self.max_data_datagram()].map(|datagram| datagram - room)
+    }
+
+    /// An application that asked for smaller datagrams than usual knows why.
+    fn max_data_datagram(&self) -> usize {
+        if self.mtu < DEFAULT_MTU {
+            return self.mtu;
+        }
+        // The header of IPv6 is longer by 20 bytes.
+        let ipv6 = self.transport.path().is_some_and(|path| path.remote.is_ipv6());
+        self.mtu.max(self.max_mtu.saturating_sub(if ipv6 { 20 } else { 0 }))
     }
 
     /// Tells every layer how large its packets may be on this path.
@@ -509,8 +525,9 @@ impl PeerConnection {
         self.media.set_max_packet_size(self.mtu - room - overhead);
         self.media
             .set_max_forward_size(self.max_media_datagram() - room - overhead);
-        let max_packet = self.max_sctp_packet();
+        let [max_packet, probe_up_to] = self.sctp_packets();
         self.data.channels.set_max_packet(max_packet);
+        self.data.channels.set_probe_up_to(probe_up_to);
         if let Some(dtls) = &mut self.transport.dtls {
             dtls.set_mtu(self.mtu - room);
         }

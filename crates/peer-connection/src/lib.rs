@@ -40,6 +40,7 @@ pub use stats::{RtcStats, RtcStatsReport, StatValue};
 pub use tracks::MAX_TRANSCEIVERS;
 pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
 pub use types::{
-    DEFAULT_MTU, MIN_MTU, MediaStreamTrack, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcIceCandidateInit,
-    RtcIceServer, RtcRtpHeaderEncryptionPolicy, RtcRtpTransceiverInit, RtcSessionDescription, Settings,
+    DEFAULT_MAX_MTU, DEFAULT_MTU, MIN_MTU, MediaStreamTrack, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,
+    RtcIceCandidateInit, RtcIceServer, RtcRtpHeaderEncryptionPolicy, RtcRtpTransceiverInit, RtcSessionDescription,
+    Settings,
 };

@@ -112,6 +112,9 @@ pub struct Settings {
     pub receive_output: antiphon_media::Output,
     /// The largest UDP payload, in bytes.
     pub mtu: usize,
+    /// The largest UDP payload over IPv4, in bytes, that path MTU discovery tries for data channels (RFC 8899); over IPv6 20
+    /// less. Sockets must not fragment (DF). At most `mtu` turns it off, and so does an `mtu` below [`DEFAULT_MTU`].
+    pub max_mtu: usize,
     /// Mark media with differentiated services code points (RFC 8837).
     pub dscp: bool,
     /// Receives the DTLS secrets, for the dissection of captures.
@@ -132,6 +135,7 @@ impl Default for Settings {
             capabilities: MediaCapabilities::default(),
             receive_output: antiphon_media::Output::Frames,
             mtu: DEFAULT_MTU,
+            max_mtu: DEFAULT_MAX_MTU,
             dscp: false,
             key_log: None,
             provider: antiphon_crypto::ring_provider(),
@@ -142,6 +146,9 @@ impl Default for Settings {
 /// The largest UDP payload by default: 1280, which IPv6 carries everywhere, less its headers and a margin for tunnels, as
 /// browsers have it.
 pub const DEFAULT_MTU: usize = 1200;
+
+/// The largest UDP payload that path MTU discovery tries by default: what Ethernet carries, less the headers of IPv4 and UDP.
+pub const DEFAULT_MAX_MTU: usize = 1500 - 28;
 
 /// The smallest [`Settings::mtu`] that is honoured.
 pub const MIN_MTU: usize = 576;

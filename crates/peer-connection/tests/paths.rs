@@ -375,3 +375,63 @@ fn candidates_gathered_ahead() {
     pair.answer(1, offer);
     pair.connect();
 }
+
+/// Two megabytes from the first peer to the second.
+fn bulk(pair: &mut Pair, channel: DataChannelId, other: DataChannelId) {
+    const MESSAGES: usize = 40;
+    for n in 0..MESSAGES {
+        pair.call(0, |pc, now| {
+            pc.send(now, channel, Message::binary(vec![n as u8; 50_000]))
+        })
+        .unwrap();
+    }
+    let mut got = Vec::new();
+    let all = pair.run_until(Duration::from_secs(60), |pair| {
+        while let Some(message) = pair.call(1, |pc, _| pc.read(other)) {
+            got.push(message);
+        }
+        got.len() == MESSAGES
+    });
+    assert!(all, "{} of {MESSAGES}", got.len());
+    for (n, message) in got.iter().enumerate() {
+        assert_eq!(*message, Message::binary(vec![n as u8; 50_000]));
+    }
+}
+
+#[test]
+fn data_channels_find_out_what_the_path_carries() {
+    let ipv6 = ["2001:db8::1".parse().unwrap(), "2001:db8::2".parse().unwrap()];
+    let ethernet = LinkConfig::default();
+    let tunnel = LinkConfig {
+        mtu: 1300,
+        ..LinkConfig::default()
+    };
+    for (addresses, link, max_mtu, largest) in [
+        (addresses(), &ethernet, 1472, 1472),
+        (ipv6, &ethernet, 1472, 1452),
+        (addresses(), &ethernet, 1200, 1200),
+        // The probe that was lost counts as well.
+        (addresses(), &tunnel, 1472, 1472),
+    ] {
+        let configuration = |_| RtcConfiguration {
+            settings: Settings {
+                max_mtu,
+                ..Settings::default()
+            },
+            ..RtcConfiguration::default()
+        };
+        let mut pair = Pair::with_each(7, link.clone(), addresses, configuration);
+        let (channel, _) = start(&mut pair, 0);
+        let other = pair.open(0, channel);
+        bulk(&mut pair, channel, other);
+        let found = pair.largest(0);
+        assert!((largest - 3..=largest).contains(&found), "{found} of {largest}");
+        // The path shrinks, and shrinks again: nothing is lost.
+        for mtu in [1400, 1250] {
+            let hosts = [0, 1].map(|at| pair.net.host(pair.ids[at]));
+            let link = LinkConfig { mtu, ..link.clone() };
+            pair.net.network.connect(hosts[0], hosts[1], link);
+            bulk(&mut pair, channel, other);
+        }
+    }
+}

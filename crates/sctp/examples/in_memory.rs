@@ -1,5 +1,5 @@
 //! Two associations in memory, one thread, both ends, checksums on: MB/s for a size of message.
-//! `cargo run --release -p antiphon-sctp --example in_memory [SIZE] [TOTAL_MB]`
+//! `cargo run --release -p antiphon-sctp --example in_memory [SIZE] [TOTAL_MB] [LARGEST_PACKET]`
 
 use std::time::Instant;
 
@@ -40,15 +40,17 @@ fn main() {
         .map(|word| word.parse::<usize>().expect("a number"));
     let size = arguments.next().unwrap_or(65_536);
     let total = arguments.next().unwrap_or(1000) * 1_000_000;
+    let largest = arguments.next().unwrap_or(PACKET);
     let now = Instant::now();
     let config = Config {
+        probe_up_to: largest,
         zero_checksum: false,
         ..Config::default()
     };
     let mut pair = Pair {
         now,
         ends: [1, 2].map(|seed| Association::new(config.clone(), now, Rng::from_u64(seed))),
-        out: TransmitBuf::new(BATCH * PACKET, PACKET),
+        out: TransmitBuf::new(BATCH * largest, largest),
         ranges: Vec::with_capacity(BATCH),
     };
     pair.ends[0].connect(now);

@@ -13,6 +13,11 @@ pub struct Config {
     /// The largest SCTP packet in bytes, common header included, what carries it (DTLS, UDP, IP) not. At least
     /// [`MIN_PACKET`]; values are rounded down to a multiple of four.
     pub max_packet: usize,
+    /// The largest SCTP packet that path MTU discovery tries (RFC 8899); at most `max_packet`: it is off, and nothing larger than
+    /// `max_packet` is ever sent. It begins once there is data worth it. For the layers below a probe is a packet like any
+    /// other; fragmentation must be off there (DF), or it finds nothing out. No chunk is larger than `max_packet` allows, so
+    /// that what has been sent already still fits when the path shrinks.
+    pub probe_up_to: usize,
     /// Bytes that wait for the application before the peer is told to pause: the largest a_rwnd. The window begins at
     /// [`INITIAL_WINDOW`] and grows up to here as the application keeps reading what the path brings.
     pub receive_buffer: usize,
@@ -65,6 +70,7 @@ impl Default for Config {
             local_port: 5000,
             remote_port: 5000,
             max_packet: 1188,
+            probe_up_to: 0,
             receive_buffer: 16 * 1024 * 1024,
             send_buffer: 16 * 1024 * 1024,
             max_receive_message: 256 * 1024,

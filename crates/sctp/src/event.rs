@@ -115,6 +115,13 @@ pub struct Stats {
     pub in_flight: usize,
     /// The peer's receive window less what is in flight.
     pub peer_window: usize,
+    /// The largest packet that is sent now, common header included: what path MTU discovery has confirmed, or
+    /// [`Config::max_packet`](crate::Config::max_packet).
+    pub max_packet: usize,
+    /// Packets sent to find out what the path carries.
+    pub path_probes: u64,
+    /// How often packets of a size that had been confirmed stopped arriving.
+    pub black_holes: u64,
     /// Our receive window.
     pub receive_window: usize,
     /// Whether messages travel in I-DATA chunks (RFC 8260); false until the handshake has settled it.

@@ -393,6 +393,16 @@ impl DataChannels {
         self.association.set_max_packet(bytes);
     }
 
+    /// Changes the largest SCTP packet in bytes that path MTU discovery tries.
+    pub fn set_probe_up_to(&mut self, bytes: usize) {
+        self.association.set_probe_up_to(bytes);
+    }
+
+    /// The layers below use another path from now on.
+    pub fn path_changed(&mut self) {
+        self.association.path_changed();
+    }
+
     /// The state of the association underneath.
     pub fn association_state(&self) -> antiphon_sctp::State {
         self.association.state()

@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     pub(crate) sent_to: BTreeSet<SocketAddr>,
     /// The first two bytes of the header extensions of all RTP that it has sent, as they went over the wire.
     pub(crate) extension_tags: BTreeSet<[u8; 2]>,
+    /// The largest datagram that it has sent.
+    pub(crate) largest: usize,
 }
 
 impl Peer {
@@ -30,6 +32,7 @@ impl Peer {
         let transmit = self.pc.poll_transmit(now, out)?;
         self.sent_to.insert(transmit.path.remote);
         let bytes = out.bytes(transmit.range.clone());
+        self.largest = self.largest.max(transmit.segment_size.unwrap_or(bytes.len()));
         for packet in bytes.chunks(transmit.segment_size.unwrap_or(bytes.len()).max(1)) {
             self.extension_tags.extend(extension_tag(packet));
         }
@@ -219,6 +222,7 @@ impl Pair {
                 address: addresses[at],
                 sent_to: BTreeSet::new(),
                 extension_tags: BTreeSet::new(),
+                largest: 0,
             };
             net.add(hosts[at], Host::Peer(Box::new(peer)))
         });
@@ -259,6 +263,11 @@ impl Pair {
     /// Whom `at` has ever sent something.
     pub(crate) fn sent_to(&self, at: usize) -> &BTreeSet<SocketAddr> {
         &self.peer(at).sent_to
+    }
+
+    /// The largest datagram that `at` has sent.
+    pub(crate) fn largest(&self, at: usize) -> usize {
+        self.peer(at).largest
     }
 
     /// What tags the header extensions had that `at` has sent.

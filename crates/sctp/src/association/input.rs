@@ -388,7 +388,9 @@ impl Association {
                 sample: acked.sample,
             });
         }
+        self.suspect_black_hole(false);
         if acked.bytes > 0 {
+            self.consider_search();
             self.rto.progress();
             self.probing = false;
             self.schedule_probe(now);
@@ -473,9 +475,13 @@ impl Association {
     }
 
     fn handle_heartbeat_ack(&mut self, now: Instant, info: &[u8]) {
-        let Some(expected) = self.heartbeat else { return };
         let mut parameters = Parameters::new(info).flatten();
-        if parameters.any(|p| p.kind == parameter_kind::HEARTBEAT_INFO && p.value == expected) {
+        let Some(nonce) = parameters.find(|p| p.kind == parameter_kind::HEARTBEAT_INFO) else {
+            return;
+        };
+        if self.handle_path_probe_ack(now, nonce.value) {
+            self.errors = 0;
+        } else if self.heartbeat.is_some_and(|expected| expected == nonce.value) {
             self.heartbeat = None;
             self.errors = 0;
             self.rto.measured(now.saturating_duration_since(self.heartbeat_sent));

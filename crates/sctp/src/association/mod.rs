@@ -2,6 +2,7 @@ mod cookie;
 mod handshake;
 mod input;
 mod output;
+mod path;
 mod reset;
 mod shutdown;
 
@@ -16,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::chunk::Capabilities;
 use crate::rx::{DataTracker, Reassembly, ReceiveWindow};
 use crate::tx::congestion::CongestionControl;
-use crate::tx::{Outstanding, Pacer, PathTime, Queued, Rto, SendQueue};
+use crate::tx::{Outstanding, Pacer, PathMtu, PathTime, Queued, Rto, SendQueue};
 use crate::{Config, Error, Event, INITIAL_WINDOW, MIN_PACKET, Message, SendError, SendOptions, State, Stats};
 use reset::StreamResets;
 
@@ -47,6 +48,8 @@ enum Timer {
     Probe,
     /// The verdict on what may only be late (RFC 8985 §6.3).
     Reorder,
+    /// The answer to a path MTU probe, or the next search.
+    Path,
 }
 
 impl From<Timer> for usize {
@@ -94,7 +97,7 @@ pub struct Association {
     send_shutdown: bool,
     send_shutdown_ack: bool,
     replies: VecDeque<Reply>,
-    timers: TimerTable<Timer, 10>,
+    timers: TimerTable<Timer, 11>,
     init_tries: u32,
     /// Association.Error.Count (RFC 9260 §8.1).
     errors: u32,
@@ -114,6 +117,11 @@ pub struct Association {
     congestion: Box<dyn CongestionControl>,
     pacer: Pacer,
     rto: Rto,
+    path_mtu: PathMtu,
+    /// The largest packet to send now.
+    packet: usize,
+    /// What the answer to the path MTU probe will bring back, and the size of that probe.
+    path_nonce: Option<([u8; 8], usize)>,
     /// The peer's window less what is in flight.
     peer_window: usize,
     /// While a loss is repaired: where the repair ends.
@@ -160,6 +168,7 @@ impl Association {
     /// An association that waits for the peer's INIT, or for [`Self::connect`].
     pub fn new(mut config: Config, now: Instant, mut rng: Rng) -> Self {
         config.max_packet = usable_packet(config.max_packet);
+        config.probe_up_to = config.probe_up_to.min(65_532) & !3;
         // Any tag but 0 (RFC 9260 §5.3.1).
         let local_tag = rng.u32().max(1);
         let local_tsn = Serial32::new(rng.u32());
@@ -193,6 +202,9 @@ impl Association {
             congestion: config.congestion.controller(config.max_packet),
             pacer: Pacer::new(now, config.max_packet),
             rto: Rto::new(config.rto_initial, config.rto_min, config.rto_max, config.max_backoff),
+            path_mtu: PathMtu::new(config.max_packet, config.probe_up_to, MIN_PACKET),
+            packet: config.max_packet,
+            path_nonce: None,
             peer_window: 0,
             recovery: None,
             window_limited: false,
@@ -218,7 +230,7 @@ impl Association {
     /// Replaces the congestion controller. Before [`Self::connect`].
     pub fn set_congestion_control(&mut self, controller: Box<dyn CongestionControl>) {
         self.congestion = controller;
-        self.congestion.set_max_packet(self.config.max_packet);
+        self.congestion.set_max_packet(self.packet);
     }
 
     /// Changes [`Config::remote_port`]. Before [`Self::connect`].
@@ -270,6 +282,9 @@ impl Association {
         }
         if self.timers.expire(Timer::ReConfig, now) {
             self.handle_re_config_timer();
+        }
+        if self.timers.expire(Timer::Path, now) {
+            self.handle_path_timer(now);
         }
         if self.timers.expire(Timer::T5, now) {
             self.abort_with(Error::PeerUnreachable);
@@ -389,13 +404,6 @@ impl Association {
         self.path_rtt = Some(rtt);
     }
 
-    /// Changes [`Config::max_packet`]. Chunks already sent keep their size.
-    pub fn set_max_packet(&mut self, bytes: usize) {
-        self.config.max_packet = usable_packet(bytes);
-        self.congestion.set_max_packet(self.config.max_packet);
-        self.pacer.set_max_packet(self.config.max_packet);
-    }
-
     /// How much the stream counts beside others: see [`Scheduler`](crate::Scheduler). 256 at first.
     pub fn set_weight(&mut self, stream: u16, weight: u16) {
         self.queue.set_weight(stream, weight);
@@ -415,6 +423,8 @@ impl Association {
             peer_window: self.peer_window,
             receive_window: self.receive_window(),
             interleaved: self.outstanding.is_interleaved(),
+            max_packet: self.packet,
+            black_holes: self.path_mtu.black_holes(),
             ..self.stats
         }
     }
@@ -468,6 +478,7 @@ impl Association {
         self.outstanding.lose_all(now, reneged, |key| {
             queue.abandon_begun(key);
         });
+        self.suspect_black_hole(true);
         self.timers.stop(Timer::Probe);
         self.timers.stop(Timer::Reorder);
         self.update_pace(now);
@@ -500,6 +511,7 @@ impl Association {
         });
         if found {
             self.respond_to_loss(now);
+            self.suspect_black_hole(false);
         }
         self.collect_low();
         self.schedule_forward(now);

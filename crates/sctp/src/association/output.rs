@@ -10,6 +10,7 @@ use crate::chunk::{
 };
 use crate::packet::{HEADER_LEN, seal_open_segment, write_header};
 use crate::rx::AckUrgency;
+use crate::tx::Cut;
 
 /// Chunks in flight at once: a gap block cannot report more (RFC 9260 §3.3.4), and the receiver would refuse them.
 const MAX_OUTSTANDING: usize = 60_000;
@@ -24,14 +25,15 @@ impl Association {
         debug_assert!(!out.is_open());
         self.prepare_reset();
         let alone = self.replies.front().is_some_and(|reply| reply.alone);
-        if !(alone || self.send_init || self.has_control() || self.may_send_data(now)) {
+        let probe = self.path_probe_is_due();
+        if !(alone || self.send_init || probe || self.has_control() || self.may_send_data(now)) {
             self.collect_low();
             return false;
         }
         if !out.begin(0, 0) {
             return false;
         }
-        let room = self.config.max_packet.min(out.remaining()) & !3;
+        let room = self.packet.min(out.remaining()) & !3;
         if room < SMALLEST_ROOM {
             out.rollback();
             return false;
@@ -49,6 +51,12 @@ impl Association {
             self.send_init = false;
             write_header(out, source, destination, 0);
             self.write_init(out);
+        } else if probe {
+            write_header(out, source, destination, peer_tag);
+            if !self.write_path_probe(now, out) {
+                out.rollback();
+                return self.poll_transmit(now, out);
+            }
         } else {
             write_header(out, source, destination, peer_tag);
             self.write_chunks(now, out, room);
@@ -118,7 +126,9 @@ impl Association {
     }
 
     fn write_chunks(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) {
-        let left = |out: &TransmitBuf| room.saturating_sub(out.body().len());
+        // Only DATA finds out that large packets have stopped arriving: nothing else goes beyond the base.
+        let base = room.min(self.config.max_packet);
+        let left = |out: &TransmitBuf| base.saturating_sub(out.body().len());
         // If the path has no room for the cookie now, T1 asks again.
         let echo = std::mem::take(&mut self.send_echo) && padded(4 + self.echo.len()) <= left(out);
         if echo {
@@ -213,7 +223,13 @@ impl Association {
 
     fn write_data(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) {
         let header = self.outstanding.header_len();
-        let full = room - HEADER_LEN - header;
+        // Every chunk fits a packet of the base size, for it can never be cut again; larger packets hold several.
+        let base = room.min(self.config.max_packet) - HEADER_LEN;
+        let chunks = (room - HEADER_LEN).div_ceil(base);
+        let cut = Cut {
+            whole: base - header,
+            piece: (((room - HEADER_LEN) / chunks) & !3) - header,
+        };
         if self.outstanding.has_lost() {
             let queue = &mut self.queue;
             self.outstanding.drop_spent(now, |key| {
@@ -265,7 +281,7 @@ impl Association {
                 self.peer_window
             };
             self.rest_after_idleness(now);
-            let Some(mut chunk) = self.queue.next_chunk(now, payload_room, full, allowed) else {
+            let Some(mut chunk) = self.queue.next_chunk(now, payload_room, cut, allowed) else {
                 self.window_limited = false;
                 break;
             };
@@ -289,6 +305,9 @@ impl Association {
             self.stats.chunks_sent += 1;
         }
         if wrote {
+            if out.body().len() > self.config.max_packet {
+                self.outstanding.packet_was_large();
+            }
             self.pacer.sent(out.body().len() - before);
             self.fast_retransmit = false;
             self.last_data_sent = Some(now);

@@ -99,6 +99,7 @@ impl Association {
         }
         self.timers.stop(Timer::T3);
         self.timers.stop(Timer::Heartbeat);
+        self.timers.stop(Timer::Path);
         self.timers.stop(Timer::ReConfig);
         self.timers.set(Timer::T2, now + self.rto.current());
     }

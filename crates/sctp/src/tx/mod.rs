@@ -5,6 +5,7 @@ mod delivery;
 mod newest;
 mod outstanding;
 mod pacer;
+mod path_mtu;
 mod rack;
 mod rto;
 mod schedule;
@@ -14,6 +15,7 @@ mod tests;
 
 pub(crate) use outstanding::{Outstanding, PathTime};
 pub(crate) use pacer::Pacer;
+pub(crate) use path_mtu::{Next, PathMtu};
 pub(crate) use rto::Rto;
 pub use schedule::Scheduler;
-pub(crate) use send_queue::{Queued, SendQueue};
+pub(crate) use send_queue::{Cut, Queued, SendQueue};

@@ -72,6 +72,8 @@ pub(super) struct Sent {
     /// The number of the packet that carried it last.
     pub(super) packet: u64,
     pub(super) sent_at: Instant,
+    /// Its last packet was above the base size.
+    pub(super) large: bool,
 }
 
 impl Sent {
@@ -140,6 +142,8 @@ pub(crate) struct Outstanding {
     pub(super) advanced: u64,
     messages_abandoned: u64,
     retransmissions: u64,
+    /// Chunks lost in packets above the base size since the last one in such a packet arrived.
+    large_losses: u32,
 }
 
 impl Outstanding {
@@ -164,6 +168,7 @@ impl Outstanding {
             advanced: first - 1,
             messages_abandoned: 0,
             retransmissions: 0,
+            large_losses: 0,
         }
     }
 
@@ -281,6 +286,7 @@ impl Outstanding {
             transmissions: 1,
             packet: self.next_packet,
             sent_at: now,
+            large: false,
         });
         self.transmissions.push_back((self.next_packet, tsn));
     }
@@ -304,6 +310,7 @@ impl Outstanding {
         sent.transmissions += 1;
         sent.packet = self.next_packet;
         sent.sent_at = now;
+        sent.large = false;
         let payload = sent.chunk.payload.len();
         self.flight_wire += self.wire_len(payload);
         self.flight_payload += payload;
@@ -311,6 +318,25 @@ impl Outstanding {
         self.retransmissions += 1;
         self.rack.retransmitted(tsn);
         tsn == self.first
+    }
+
+    /// The packet that was just written is above the base size: what becomes of its chunks tells of the path.
+    pub(crate) fn packet_was_large(&mut self) {
+        for (packet, tsn) in self.transmissions.iter().rev() {
+            if *packet != self.next_packet {
+                break;
+            }
+            self.chunks[(tsn - self.first) as usize].large = true;
+        }
+    }
+
+    /// Chunks lost in packets above the base size, with none arriving between them.
+    pub(crate) fn large_losses(&self) -> u32 {
+        self.large_losses
+    }
+
+    pub(crate) fn forget_large_losses(&mut self) {
+        self.large_losses = 0;
     }
 
     fn leave_flight(&mut self, index: usize) {
@@ -385,6 +411,9 @@ impl Outstanding {
                     self.lost.remove(&tsn);
                 }
                 acked.bytes += wire;
+                if sent.large {
+                    self.large_losses = 0;
+                }
                 newest.see(tsn, &sent, &mut self.rack);
                 acked.lost |= probe_repaired(&mut self.probe, tsn, &sent, sack, &newest);
             }
@@ -475,6 +504,9 @@ impl Outstanding {
         }
         acked.bytes += self.wire_len(self.chunks[index].chunk.payload.len());
         let sent = &mut self.chunks[index];
+        if sent.large {
+            self.large_losses = 0;
+        }
         newest.see(tsn, sent, &mut self.rack);
         acked.lost |= probe_repaired(&mut self.probe, tsn, sent, sack, newest);
         sent.state = State::Acked;
@@ -526,6 +558,7 @@ impl Outstanding {
         self.lost_bytes += bytes;
         self.delivery.lost(bytes);
         self.rack.found_lost();
+        self.large_losses += u32::from(self.chunks[index].large);
         self.chunks[index].state = State::Lost;
         self.lost.insert(tsn);
         if self.chunks[index].spent(now)
@@ -629,6 +662,7 @@ impl Outstanding {
                     transmissions: 0,
                     packet: 0,
                     sent_at,
+                    large: false,
                 });
                 return Some(key);
             };

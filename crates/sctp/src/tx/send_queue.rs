@@ -21,6 +21,13 @@ pub(crate) struct Queued {
     pub(crate) expires: Option<Instant>,
 }
 
+/// How messages become chunks: the payload of the largest chunk, and of one piece of a message that is larger.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub(crate) whole: usize,
+    pub(crate) piece: usize,
+}
+
 /// A message of which some is sent.
 #[derive(Clone, Copy, Debug)]
 struct Begun {
@@ -149,18 +156,19 @@ impl SendQueue {
         self.streams.get(&stream).is_none_or(|s| s.queue.is_empty())
     }
 
-    /// Cuts the next chunk. `room` is what the packet has left for a chunk's payload, `full` what an empty packet has,
-    /// `allowed` what the peer's window lets pass.
+    /// Cuts the next chunk. `room` is what the packet has left for a chunk's payload, `allowed` what the peer's window lets
+    /// pass.
     #[inline]
-    pub(crate) fn next_chunk(&mut self, now: Instant, room: usize, full: usize, allowed: usize) -> Option<Outgoing> {
+    pub(crate) fn next_chunk(&mut self, now: Instant, room: usize, cut: Cut, allowed: usize) -> Option<Outgoing> {
         let id = self.choose(now)?;
         let interleaved = self.interleaved;
         let stream = self.streams.get_mut(&id)?;
         let (_, message) = stream.queue.front_mut()?;
         let left = message.data.len();
-        let whole = left <= room;
+        let whole = left <= room.min(cut.whole);
+        let room = room.min(cut.piece);
         // A message that would fit the next packet whole is not cut, and nobody wants crumbs.
-        if !whole && (left <= full || room < full / 2) {
+        if !whole && (left <= cut.whole || room < cut.piece / 2) {
             return None;
         }
         if left.min(room & !3) > allowed {
@@ -211,7 +219,7 @@ impl SendQueue {
         }
         if whole || interleaved {
             self.turns.served(&stream.turn);
-            Self::requeue(&mut self.turns, interleaved, full, id, stream);
+            Self::requeue(&mut self.turns, interleaved, cut.piece, id, stream);
         }
         self.sent(id, chunk.payload.len());
         Some(chunk)

@@ -6,8 +6,10 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::outstanding::{MessageKey, Outgoing, Sent, State};
-use super::{Outstanding, PathTime, Queued, Scheduler, SendQueue};
+use super::{Cut, Outstanding, PathTime, Queued, Scheduler, SendQueue};
 use crate::chunk::{Chunk, Data, GapBlock, write_sack};
+
+const CUT: Cut = Cut { whole: 100, piece: 100 };
 
 #[allow(clippy::disallowed_methods)]
 fn any_instant() -> Instant {
@@ -33,7 +35,7 @@ fn the_queue_cuts_messages_and_lets_streams_take_turns() {
     queue.push(2, message(60, None));
     assert_eq!((queue.total(), queue.buffered(1)), (360, 300));
     let mut seen = Vec::new();
-    while let Some(chunk) = queue.next_chunk(now, 100, 100, 1000) {
+    while let Some(chunk) = queue.next_chunk(now, 100, CUT, 1000) {
         seen.push((chunk.stream, chunk.ssn.get(), chunk.payload.len(), chunk.flags));
     }
     let (b, e) = (Data::BEGIN, Data::END);
@@ -51,7 +53,7 @@ fn the_queue_cuts_messages_and_lets_streams_take_turns() {
 /// The streams in the order in which chunks of at most 100 bytes leave.
 fn order(queue: &mut SendQueue) -> Vec<u16> {
     let now = any_instant();
-    std::iter::from_fn(|| queue.next_chunk(now, 100, 100, 1000))
+    std::iter::from_fn(|| queue.next_chunk(now, 100, CUT, 1000))
         .map(|chunk| chunk.stream)
         .collect()
 }
@@ -92,10 +94,10 @@ fn a_small_message_hardly_waits_behind_a_large_one() {
     let mut queue = SendQueue::new(Scheduler::WeightedFair);
     queue.set_interleaved(true);
     queue.push(1, message(100_000, None));
-    assert_eq!(queue.next_chunk(now, 100, 100, 1000).unwrap().stream, 1);
+    assert_eq!(queue.next_chunk(now, 100, CUT, 1000).unwrap().stream, 1);
     queue.push(2, message(64, None));
     let next: Vec<_> = (0..2)
-        .map(|_| queue.next_chunk(now, 100, 100, 1000).unwrap().stream)
+        .map(|_| queue.next_chunk(now, 100, CUT, 1000).unwrap().stream)
         .collect();
     assert!(next.contains(&2), "{next:?}");
 }
@@ -106,17 +108,17 @@ fn the_queue_waits_for_room_and_window() {
     let mut queue = SendQueue::new(Scheduler::RoundRobin);
     queue.push(1, message(90, None));
     assert!(
-        queue.next_chunk(now, 80, 100, 1000).is_none(),
+        queue.next_chunk(now, 80, CUT, 1000).is_none(),
         "it fits the next packet whole"
     );
     assert!(
-        queue.next_chunk(now, 100, 100, 89).is_none(),
+        queue.next_chunk(now, 100, CUT, 89).is_none(),
         "the peer's window is smaller"
     );
     queue.push(1, message(500, None));
-    assert_eq!(queue.next_chunk(now, 100, 100, 90).unwrap().payload.len(), 90);
-    assert!(queue.next_chunk(now, 40, 100, 1000).is_none(), "no crumbs");
-    let cut = queue.next_chunk(now, 71, 100, 1000).unwrap();
+    assert_eq!(queue.next_chunk(now, 100, CUT, 90).unwrap().payload.len(), 90);
+    assert!(queue.next_chunk(now, 40, CUT, 1000).is_none(), "no crumbs");
+    let cut = queue.next_chunk(now, 71, CUT, 1000).unwrap();
     assert_eq!(cut.payload.len(), 68, "a multiple of four, so that nothing is padded");
 }
 
@@ -128,14 +130,14 @@ fn the_queue_drops_what_is_too_old_but_not_what_is_begun() {
     queue.push(1, message(150, Some(later)));
     queue.push(1, message(50, Some(later)));
     queue.push(2, message(60, None));
-    assert!(queue.next_chunk(now, 100, 100, 1000).is_some());
-    let rest = queue.next_chunk(later, 100, 100, 1000).unwrap();
+    assert!(queue.next_chunk(now, 100, CUT, 1000).is_some());
+    let rest = queue.next_chunk(later, 100, CUT, 1000).unwrap();
     assert_eq!((rest.payload.len(), rest.flags), (50, Data::END));
-    assert_eq!(queue.next_chunk(later, 100, 100, 1000).unwrap().stream, 2);
-    assert!(queue.next_chunk(later, 100, 100, 1000).is_none());
+    assert_eq!(queue.next_chunk(later, 100, CUT, 1000).unwrap().stream, 2);
+    assert!(queue.next_chunk(later, 100, CUT, 1000).is_none());
     assert_eq!((queue.expired(), queue.total()), (1, 0));
     queue.push(1, message(150, None));
-    assert!(queue.next_chunk(now, 100, 100, 1000).is_some());
+    assert!(queue.next_chunk(now, 100, CUT, 1000).is_some());
     // The stream's third message: the second was dropped before it had a number.
     let key = MessageKey {
         stream: 1,

@@ -12,6 +12,8 @@ use bytes::Bytes;
 /// What the network adds to an SCTP packet here: IPv4 and UDP. A packet has 1200 bytes on the wire in all.
 pub const HEADERS: usize = 28;
 pub const PACKET: usize = 1200 - HEADERS;
+/// What Ethernet carries.
+pub const ETHERNET: usize = 1500 - HEADERS;
 
 /// A bottleneck.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +25,8 @@ pub struct Path {
     pub reorder: f64,
     /// By how much what is reordered comes late.
     pub late: Duration,
+    /// The largest IP packet.
+    pub mtu: usize,
 }
 
 impl Path {
@@ -35,6 +39,7 @@ impl Path {
             loss,
             reorder: 0.0,
             late: Duration::ZERO,
+            mtu: 1500,
         }
     }
 
@@ -59,6 +64,7 @@ impl Path {
             loss: self.loss,
             reorder: self.reorder,
             reorder_delay: self.late,
+            mtu: self.mtu,
             ..back.clone()
         };
         (there, back)
@@ -84,6 +90,8 @@ pub struct World {
     out: TransmitBuf,
     rate: u64,
     base: Duration,
+    /// The largest packet that was sent.
+    pub largest: usize,
     /// Round trips above the path's own, once a millisecond or so: what waits in the queue.
     pub queue_delays: Vec<Duration>,
 }
@@ -92,18 +100,25 @@ impl World {
     pub fn new(seed: u64, path: Path) -> Self {
         let mut network = Network::new(seed);
         let hosts = [network.add_host(), network.add_host()];
-        let (there, back) = path.links();
-        network.set_link(hosts[0], hosts[1], there);
-        network.set_link(hosts[1], hosts[0], back);
-        Self {
+        let mut world = Self {
             network,
             hosts,
             flows: Vec::new(),
-            out: TransmitBuf::new(64 * PACKET, PACKET),
+            out: TransmitBuf::new(64 * ETHERNET, ETHERNET),
+            largest: 0,
             rate: path.bits_per_second,
             base: path.rtt,
             queue_delays: Vec::new(),
-        }
+        };
+        world.set_path(path);
+        world
+    }
+
+    /// Another path from now on. What is on its way arrives.
+    pub fn set_path(&mut self, path: Path) {
+        let (there, back) = path.links();
+        self.network.set_link(self.hosts[0], self.hosts[1], there);
+        self.network.set_link(self.hosts[1], self.hosts[0], back);
     }
 
     pub fn add(&mut self, congestion: Congestion, message: Option<usize>) -> usize {
@@ -172,7 +187,7 @@ impl World {
                 any = true;
                 let range = self.out.finish();
                 let bytes = self.out.bytes(range);
-                assert!(bytes.len() <= PACKET);
+                self.largest = self.largest.max(bytes.len());
                 self.network
                     .send(flow.sockets[end], flow.addresses[1 - end], Ecn::NotEct, bytes);
             }
@@ -263,6 +278,7 @@ pub fn alone(seed: u64, path: Path, congestion: Congestion, seconds: u64) -> (f6
     if std::env::var_os("THROUGHPUT_DEBUG").is_some() {
         eprintln!("{:?}\n{:?}", world.flows[0].ends[0].stats(), world.flows[0].ends[0]);
     }
+    assert_eq!(world.largest, PACKET, "1200 bytes on the wire");
     let goodput = world.flows[0].received as f64 * 8.0 / seconds as f64 / 1e6;
     (goodput, world.queue_delay(0.5), world.queue_delay(0.95))
 }
