@@ -313,6 +313,11 @@ impl<'a> Message<'a> {
         }
     }
 
+    /// Whether there is a FINGERPRINT, right or wrong.
+    pub fn has_fingerprint(&self) -> bool {
+        self.fingerprint != 0
+    }
+
     /// Checks FINGERPRINT (RFC 8489 §14.7).
     pub fn check_fingerprint(&self) -> Check {
         let Some(value) = self.value_at(self.fingerprint) else {

@@ -145,7 +145,8 @@ impl World {
     }
 
     fn nonce(&mut self, path: Path) -> Vec<u8> {
-        let answer = self.ask(path, Method::ALLOCATE, None, |_| {}).unwrap();
+        let ask = |builder: &mut MessageBuilder<'_>| _ = builder.requested_transport(17);
+        let answer = self.ask(path, Method::ALLOCATE, None, ask).unwrap();
         assert_eq!(answer.code(), 401);
         assert_eq!(answer.message().realm(), Some(REALM));
         answer.message().nonce().unwrap().to_vec()
@@ -568,8 +569,35 @@ fn v16_bytes_out_for_bytes_in_of_strangers() {
         let what = format!("{what}, FINGERPRINT");
         assert!(ratio(&what, from, Method::BINDING, &|b| _ = b.fingerprint()) <= 2.2);
     }
-    // A challenge needs realm, nonce and algorithms: bounded by the rate for each address.
-    assert!(ratio("Allocate", CLIENT, Method::ALLOCATE, &|b| _ = b.requested_transport(17)) <= 6.0);
+    // A challenge needs realm, nonce and algorithms: as short as they can be, and bounded by the rate for each address.
+    let transport = |b: &mut MessageBuilder<'_>| _ = b.requested_transport(17);
+    let stale = |b: &mut MessageBuilder<'_>| {
+        transport(b);
+        b.username("a").realm("r").nonce(b"n").integrity(&Key::short_term(""));
+    };
+    for (what, from) in [("IPv4", CLIENT), ("IPv6", v6)] {
+        assert!(ratio(&format!("Allocate, {what}"), from, Method::ALLOCATE, &transport) <= 3.2);
+        assert!(
+            ratio(
+                &format!("Allocate, stale nonce, {what}"),
+                from,
+                Method::ALLOCATE,
+                &stale
+            ) <= 1.2
+        );
+    }
+    let sealed = |b: &mut MessageBuilder<'_>| {
+        transport(b);
+        b.fingerprint();
+    };
+    assert!(ratio("Allocate, FINGERPRINT", CLIENT, Method::ALLOCATE, &sealed) <= 2.7);
+    // Whoever may not need a challenge gets none.
+    assert!(ratio("Allocate without a transport", CLIENT, Method::ALLOCATE, &|_| {}) <= 1.4);
+    assert!(ratio("Refresh", CLIENT, Method::REFRESH, &|_| {}) <= 1.4);
+    assert!(ratio("CreatePermission", CLIENT, Method::CREATE_PERMISSION, &|_| {}) <= 1.4);
+    assert!(ratio("ChannelBind", CLIENT, Method::CHANNEL_BIND, &|_| {}) <= 1.4);
+    let unknown = |b: &mut MessageBuilder<'_>| _ = b.put(A(0x7777), &[]);
+    assert!(ratio("Binding, an unknown attribute", CLIENT, Method::BINDING, &unknown) <= 2.2);
     assert!(ratio("an unknown method", CLIENT, Method::new(0x77), &|_| {}) <= 0.0);
 
     let mut config = config();
@@ -673,6 +701,16 @@ fn nat_behaviour_discovery() {
         420
     );
     world.server.set_behaviour_sockets(BehaviourSockets { sockets });
+    // What RFC 5780 §6.1 demands of every answer is the price of the service, for whoever opens it: beside V16's 2.2.
+    for (client, most) in [(CLIENT, 3.4), ("[2001:db8::7]:9", 4.6)] {
+        let answer = world.ask(udp(client), Method::BINDING, None, |_| {}).unwrap();
+        let ratio = answer.0.len() as f64 / 20.0;
+        println!(
+            "Binding of {client} with behaviour discovery: 20 bytes in, {} out, {ratio:.2}",
+            answer.0.len()
+        );
+        assert!(ratio <= most);
+    }
     for (here, flags, from) in [(0, 0, 0), (0, 2, 1), (0, 4, 2), (0, 6, 3), (3, 6, 0), (2, 4, 0)] {
         let mut buffer = [0; 100];
         let mut builder = MessageBuilder::new(&mut buffer, Class::Request, Method::BINDING, TransactionId([1; 12]));

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::Path;
-use antiphon_stun::{AddressFamily, AttributeType, Class, Message, Method, TransactionId};
+use antiphon_stun::{AddressFamily, AttributeType, Class, Message};
 
-use super::Server;
 use super::allocation::{Allocation, Relayed};
 use super::authentication::{BAD_REQUEST, Caller, Refusal};
 use super::config::{ServerAnswer, ServerRequest};
 use super::rate::source_key;
+use super::{Asked, Server};
 
 /// The UDP number of REQUESTED-TRANSPORT.
 const UDP: u8 = 17;
@@ -26,6 +26,7 @@ const MAX_PENDING: usize = 1024;
 /// The most ports that wait for their allocation.
 const MAX_RESERVATIONS: usize = 256;
 
+pub(super) const MISMATCH: Refusal = Refusal::new(437, "Allocation Mismatch");
 const CAPACITY: Refusal = Refusal::new(508, "Insufficient Capacity");
 const FAMILY: Refusal = Refusal::new(440, "Address Family not Supported");
 const QUOTA: Refusal = Refusal::new(486, "Allocation Quota Reached");
@@ -35,7 +36,7 @@ const QUOTA: Refusal = Refusal::new(486, "Allocation Quota Reached");
 pub(super) struct Pending {
     pub(super) client: Path,
     caller: Caller,
-    id: TransactionId,
+    asked: Asked,
     lifetime: Duration,
     pub(super) deadline: Instant,
     /// Requests to the driver without an answer yet.
@@ -69,14 +70,14 @@ impl Server {
         message: &Message<'_>,
         caller: &Caller,
     ) -> Result<(), Refusal> {
-        let id = message.transaction_id();
+        let asked = Asked::in_request(message);
         if let Some(allocation) = self.allocations.get(&client) {
             // Our answer was lost: the same again.
-            if allocation.made_by == id {
+            if allocation.made_by.id == asked.id {
                 self.allocated(now, client);
                 return Ok(());
             }
-            return Err(Refusal::new(437, "Allocation Mismatch"));
+            return Err(MISMATCH);
         }
         if self.pending.iter().any(|pending| pending.client == client) {
             return Ok(());
@@ -113,7 +114,7 @@ impl Server {
         let mut pending = Pending {
             client,
             caller: caller.clone(),
-            id,
+            asked,
             lifetime: self.lifetime(message),
             deadline: now + BIND_TIMEOUT,
             waiting: Vec::new(),
@@ -285,17 +286,9 @@ impl Server {
         if pending.relays.is_empty() {
             self.uncharge(client, &caller);
             let sign = Some((&caller.key, caller.sha256));
-            self.write(
-                client,
-                pending.id,
-                Method::ALLOCATE,
-                Class::Error,
-                sign,
-                true,
-                |builder| {
-                    builder.error_code(CAPACITY.code, CAPACITY.reason);
-                },
-            );
+            self.write(client, pending.asked, Class::Error, sign, |builder| {
+                builder.error_code(CAPACITY.code, CAPACITY.reason);
+            });
             return;
         }
         pending.relays.sort_by_key(|relay| relay.addr.is_ipv6());
@@ -304,7 +297,7 @@ impl Server {
             self.relayed.insert(relay.addr, relay.local);
         }
         let expires = now + pending.lifetime;
-        let mut allocation = Allocation::new(caller, pending.relays, expires, pending.id);
+        let mut allocation = Allocation::new(caller, pending.relays, expires, pending.asked);
         allocation.missing = pending.missing;
         allocation.token = pending.token;
         allocation.ends = self.config.max_age.map(|age| now + age);
@@ -321,10 +314,10 @@ impl Server {
             return;
         };
         let (caller, relays) = (allocation.caller.clone(), allocation.relays.clone());
-        let (id, token, missing) = (allocation.made_by, allocation.token, allocation.missing);
+        let (asked, token, missing) = (allocation.made_by, allocation.token, allocation.missing);
         let lifetime = allocation.expires.saturating_duration_since(now).as_secs() as u32;
         let sign = Some((&caller.key, caller.sha256));
-        self.write(client, id, Method::ALLOCATE, Class::Success, sign, true, |builder| {
+        self.write(client, asked, Class::Success, sign, |builder| {
             for relay in &relays {
                 builder.xor_address(AttributeType::XOR_RELAYED_ADDRESS, relay.addr);
             }
@@ -343,7 +336,7 @@ impl Server {
     /// Whether the caller has an allocation here, and it is the caller's.
     pub(super) fn own(&self, client: Path, caller: &Caller) -> Result<(), Refusal> {
         match self.allocations.get(&client) {
-            None => Err(Refusal::new(437, "Allocation Mismatch")),
+            None => Err(MISMATCH),
             Some(allocation) if allocation.caller.username != caller.username => {
                 Err(Refusal::new(441, "Wrong Credentials"))
             }

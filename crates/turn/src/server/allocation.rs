@@ -4,8 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::Local;
-use antiphon_stun::{AddressFamily, TransactionId};
+use antiphon_stun::AddressFamily;
 
+use super::Asked;
 use super::authentication::Caller;
 use crate::client::{MAX_CHANNELS, MAX_PERMISSIONS};
 
@@ -49,13 +50,13 @@ pub(super) struct Allocation {
     /// No refresh extends it beyond this.
     pub(super) ends: Option<Instant>,
     /// The request that made it: its repetition gets the same answer.
-    pub(super) made_by: TransactionId,
+    pub(super) made_by: Asked,
     permissions: Vec<Permission>,
     channels: Vec<Channel>,
 }
 
 impl Allocation {
-    pub(super) fn new(caller: Caller, relays: Vec<Relayed>, expires: Instant, made_by: TransactionId) -> Self {
+    pub(super) fn new(caller: Caller, relays: Vec<Relayed>, expires: Instant, made_by: Asked) -> Self {
         Self {
             caller,
             relays,

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use antiphon_crypto::hmac_sha1;
 use antiphon_sansio::Path;
-use antiphon_stun::{AttributeType, Check, Key, Message};
+use antiphon_stun::{AttributeType, Check, Key, Message, Method};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Server;
+use super::allocate::MISMATCH;
 
 /// PASSWORD-ALGORITHMS as we send it: SHA-256, then MD5 (RFC 8489 §18.5.1).
 pub(super) const OFFERED: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
@@ -94,6 +95,8 @@ impl Refusal {
     }
 }
 
+const UNAUTHORIZED: Refusal = Refusal::challenge(401, "Unauthorized");
+
 pub(super) const BAD_REQUEST: Refusal = Refusal::new(400, "Bad Request");
 
 impl Server {
@@ -107,13 +110,28 @@ impl Server {
         }
     }
 
+    /// What a request without credentials gets. A challenge is the longest answer that a forged source can have sent to its victim:
+    /// it is for who may need one (V16). The others hear what would be wrong with them next:
+    /// nothing but Allocate begins anything (RFC 8656 §5), and one without a transport is none (RFC 8656 §7.2).
+    fn refusal_of_stranger(&self, client: Path, message: &Message<'_>) -> Refusal {
+        if self.allocations.contains_key(&client) {
+            UNAUTHORIZED
+        } else if message.method() != Method::ALLOCATE {
+            MISMATCH
+        } else if message.get(AttributeType::REQUESTED_TRANSPORT).is_none() {
+            BAD_REQUEST
+        } else {
+            UNAUTHORIZED
+        }
+    }
+
     /// RFC 8489 §9.2.4. A nonce that is stale or not ours is answered before the password is looked at: whoever could
     /// guess passwords with a forged nonce, from forged addresses, would escape the limit on failures (V18).
     pub(super) fn authenticate(&mut self, now: Instant, client: Path, message: &Message<'_>) -> Result<Caller, Denial> {
-        const UNAUTHORIZED: Refusal = Refusal::challenge(401, "Unauthorized");
         if !message.has_integrity() {
             self.counters.unauthorized += 1;
-            return Err(self.deny_stranger(now, client, UNAUTHORIZED));
+            let refusal = self.refusal_of_stranger(client, message);
+            return Err(self.deny_stranger(now, client, refusal));
         }
         let username = match (message.username(), message.userhash()) {
             (Some(name), _) => Some(name.to_owned()),

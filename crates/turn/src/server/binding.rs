@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use antiphon_sansio::{Local, Path};
-use antiphon_stun::{AttributeType, Check, Class, Message};
+use antiphon_stun::{AttributeType, Class, Message};
 
-use super::Server;
 use super::authentication::{BAD_REQUEST, Refusal};
+use super::{Asked, Server};
 
 /// RFC 5780 §7.2.
 const CHANGE_IP: u32 = 4;
@@ -59,28 +59,18 @@ impl Server {
             to.local = origin.0;
             (origin.1, behaviour.sockets[index ^ 3].1)
         });
-        // FINGERPRINT for who sent one: without it the answer to the shortest request stays below 2.2 times its length (V16).
-        let fingerprint = message.check_fingerprint() != Check::Absent;
-        self.write(
-            to,
-            message.transaction_id(),
-            message.method(),
-            Class::Success,
-            None,
-            fingerprint,
-            |builder| {
-                builder.xor_mapped_address(client.remote);
-                if let Some((origin, other)) = discovery {
-                    builder
-                        .address(AttributeType::MAPPED_ADDRESS, client.remote)
-                        .address(AttributeType::RESPONSE_ORIGIN, origin)
-                        .address(AttributeType::OTHER_ADDRESS, other);
-                    if wishes.padding > 0 {
-                        builder.put(AttributeType::PADDING, &[0; MAX_PADDING][..wishes.padding]);
-                    }
+        self.write(to, Asked::in_request(message), Class::Success, None, |builder| {
+            builder.xor_mapped_address(client.remote);
+            if let Some((origin, other)) = discovery {
+                builder
+                    .address(AttributeType::MAPPED_ADDRESS, client.remote)
+                    .address(AttributeType::RESPONSE_ORIGIN, origin)
+                    .address(AttributeType::OTHER_ADDRESS, other);
+                if wishes.padding > 0 {
+                    builder.put(AttributeType::PADDING, &[0; MAX_PADDING][..wishes.padding]);
                 }
-            },
-        );
+            }
+        });
     }
 }
 

@@ -1,11 +1,19 @@
 //! Nonces that the server need not remember (RFC 8489 §9.2.4, V18): a time and a code over it and the client's address.
+//!
+//! ```text
+//! obMatJos2 | features (4) | Base64 of: time in seconds, its low 24 bits | code (64 bits)
+//! ```
+//!
+//! They are short because strangers get them: a forged source sends a victim more than it sends us (V16). A code is worth a limited
+//! number of guesses at a password from one forged address, which one of 64 bits is enough for.
 
-use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use antiphon_crypto::hmac_sha256;
 use antiphon_sansio::Rng;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::Zeroizing;
 
 use crate::login::{NONCE_COOKIE, PASSWORD_ALGORITHMS, USERNAME_ANONYMITY};
@@ -14,8 +22,12 @@ use crate::login::{NONCE_COOKIE, PASSWORD_ALGORITHMS, USERNAME_ANONYMITY};
 #[cfg(test)]
 const PREFIX_LEN: usize = NONCE_COOKIE.len() + 4;
 
-/// How many bytes of the code are kept.
-const CODE_LEN: usize = 12;
+/// How many bytes of the time are sent, and of the code.
+const TIME_LEN: usize = 3;
+const CODE_LEN: usize = 8;
+
+/// After this many seconds, 194 days, the time that is sent begins again; the time that the code covers does not.
+const WRAP: u64 = 1 << (8 * TIME_LEN);
 
 pub(crate) struct NonceSource {
     secret: Zeroizing<[u8; 32]>,
@@ -41,46 +53,38 @@ impl NonceSource {
         }
     }
 
-    fn code(&self, seconds: u32, client: SocketAddr) -> antiphon_crypto::Tag {
+    fn code(&self, seconds: u64, client: SocketAddr) -> antiphon_crypto::Tag {
         let address = client.to_string();
         hmac_sha256(&*self.secret, &[&seconds.to_be_bytes(), address.as_bytes()])
     }
 
     /// A nonce for this client.
     pub(crate) fn issue(&self, now: Instant, client: SocketAddr) -> String {
-        let seconds = now.saturating_duration_since(self.start).as_secs() as u32;
-        let mut nonce = format!("{}{seconds:08x}", self.prefix);
-        for byte in &self.code(seconds, client).as_bytes()[..CODE_LEN] {
-            let _ = write!(nonce, "{byte:02x}");
-        }
+        let seconds = now.saturating_duration_since(self.start).as_secs();
+        let mut bytes = [0; TIME_LEN + CODE_LEN];
+        bytes[..TIME_LEN].copy_from_slice(&seconds.to_be_bytes()[8 - TIME_LEN..]);
+        bytes[TIME_LEN..].copy_from_slice(&self.code(seconds, client).as_bytes()[..CODE_LEN]);
+        let mut nonce = self.prefix.clone();
+        STANDARD_NO_PAD.encode_string(bytes, &mut nonce);
         nonce
     }
 
     /// Whether we issued it to this client, and not too long ago.
     pub(crate) fn is_fresh(&self, now: Instant, client: SocketAddr, nonce: &[u8]) -> bool {
         // Changed features are a forgery: they bid the client down.
-        let Some(digits) = std::str::from_utf8(nonce)
-            .ok()
-            .and_then(|text| text.strip_prefix(self.prefix.as_str()))
-            .filter(|text| text.len() == 8 + 2 * CODE_LEN)
-        else {
+        let Some(encoded) = nonce.strip_prefix(self.prefix.as_bytes()) else {
             return false;
         };
-        if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let mut bytes = [0; TIME_LEN + CODE_LEN];
+        if STANDARD_NO_PAD.decode_slice(encoded, &mut bytes) != Ok(bytes.len()) {
             return false;
         }
-        let Ok(seconds) = u32::from_str_radix(&digits[..8], 16) else {
-            return false;
-        };
-        let mut code = [0; CODE_LEN];
-        for (n, byte) in code.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&digits[8 + 2 * n..10 + 2 * n], 16).unwrap_or(0);
-        }
-        let age = now
-            .saturating_duration_since(self.start)
-            .as_secs()
-            .saturating_sub(u64::from(seconds));
-        age <= self.lifetime.as_secs() && self.code(seconds, client).verify(&code)
+        let (time, code) = bytes.split_at(TIME_LEN);
+        let sent = time.iter().fold(0, |time, byte| time << 8 | u64::from(*byte));
+        // The latest such time that is not in the future: what is older than a wrap has a code over another time.
+        let seconds = now.saturating_duration_since(self.start).as_secs();
+        let age = seconds.wrapping_sub(sent) % WRAP;
+        age <= self.lifetime.as_secs() && age <= seconds && self.code(seconds - age, client).verify(code)
     }
 }
 
@@ -101,8 +105,21 @@ mod tests {
         assert!(!source.is_fresh(at + Duration::from_secs(62), a, nonce.as_bytes()));
         assert!(!source.is_fresh(at, b, nonce.as_bytes()));
         let mut forged = nonce.clone().into_bytes();
-        forged[PREFIX_LEN + 7] ^= 1;
-        assert!(!source.is_fresh(at, a, &forged));
+        for n in 0..forged.len() {
+            for other in [b'A', b'z', b'=', 0xff] {
+                let was = std::mem::replace(&mut forged[n], other);
+                assert_eq!(source.is_fresh(at, a, &forged), was == other, "{n}");
+                forged[n] = was;
+            }
+        }
+        for len in 0..nonce.len() {
+            assert!(!source.is_fresh(at, a, &nonce.as_bytes()[..len]));
+        }
+        assert!(!source.is_fresh(at, a, format!("{nonce}A").as_bytes()));
+        // The time that is sent has come round, and the one that the code covers has not; before the start there was none.
+        assert!(!source.is_fresh(at + Duration::from_secs(WRAP), a, nonce.as_bytes()));
+        assert!(!source.is_fresh(start, a, nonce.as_bytes()));
+        assert_eq!(nonce.len(), 28, "no padding in the attribute");
         let anonymous = NonceSource::new(start, Duration::from_secs(60), true, &mut Rng::from_u64(1));
         assert!(nonce.starts_with("obMatJos2gAAA") && anonymous.issue(at, a).starts_with("obMatJos2wAAA"));
         let bid_down = format!("obMatJos2AAAA{}", &nonce[PREFIX_LEN..]);
