@@ -402,6 +402,7 @@ impl Agent {
         if !self.is_closed() {
             self.mdns.handle_timeout(now);
             self.handle_probe_timeout(now);
+            self.ask_full_servers(now);
         }
         self.relays.handle_timeout(now);
         self.collect_relay_events(now);

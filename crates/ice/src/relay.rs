@@ -10,6 +10,7 @@ use antiphon_turn::{AllocationError, Client, ClientConfig, ClientEvent, is_chann
 use crate::agent::Agent;
 use crate::candidate::CandidateKind;
 use crate::config::ServerTransport;
+use crate::event::GatheringState;
 use crate::gather::{Base, NOT_REACHED};
 use crate::interfaces::Interface;
 use crate::io::IoRequest;
@@ -29,10 +30,19 @@ struct Relay {
     client: Client,
 }
 
+/// A server that had no room for us, and when it is asked again.
+#[derive(Debug)]
+struct Later {
+    at: Instant,
+    interface: Interface,
+    server: Server,
+}
+
 /// The agent's allocations.
 #[derive(Debug, Default)]
 pub(crate) struct Relays {
     list: Vec<Relay>,
+    later: Vec<Later>,
     next_id: u32,
 }
 
@@ -63,6 +73,15 @@ impl Relays {
                 && relay.server.addr == server.addr
                 && relay.server.url.transport == server.url.transport
                 && !relay.client.is_ended()
+        })
+    }
+
+    /// Whether this server, asked from this interface, had no room a moment ago.
+    pub(crate) fn waits_for(&self, ip: IpAddr, server: &Server) -> bool {
+        self.later.iter().any(|later| {
+            later.interface.ip == ip
+                && later.server.addr == server.addr
+                && later.server.url.transport == server.url.transport
         })
     }
 
@@ -124,10 +143,16 @@ impl Relays {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.list.iter().filter_map(|relay| relay.client.poll_timeout()).min()
+        let later = self.later.iter().map(|later| later.at);
+        self.list
+            .iter()
+            .filter_map(|relay| relay.client.poll_timeout())
+            .chain(later)
+            .min()
     }
 
     pub(crate) fn close(&mut self, now: Instant) {
+        self.later.clear();
         for relay in &mut self.list {
             relay.client.close(now);
         }
@@ -159,6 +184,7 @@ impl Relays {
 
     /// Forgets the allocations of this interface; names them, and the sockets through which they were reached.
     pub(crate) fn forget_interface(&mut self, ip: IpAddr) -> (Vec<u32>, Vec<Local>) {
+        self.later.retain(|later| later.interface.ip != ip);
         let (gone, kept): (Vec<Relay>, Vec<Relay>) = std::mem::take(&mut self.list)
             .into_iter()
             .partition(|relay| relay.base.interface.ip == ip);
@@ -174,7 +200,7 @@ impl Agent {
 
     fn allocate_after(&mut self, now: Instant, base: &Base, server: &Server, asked: Vec<SocketAddr>) {
         let known = |relay: &Relay| relay.base.local == base.local && relay.server.addr == server.addr;
-        if self.relays.list.iter().any(known) {
+        if self.relays.list.iter().any(known) || self.relays.waits_for(base.interface.ip, server) {
             return;
         }
         if self.relays.list.len() >= MAX_ALLOCATIONS {
@@ -256,11 +282,12 @@ impl Agent {
                 );
             }
             ClientEvent::Failed(error) => {
-                let (code, text) = match error {
-                    AllocationError::Refused { code, reason } => (code, reason),
+                let (code, text) = match &error {
+                    AllocationError::Refused { code, reason } => (*code, reason.clone()),
                     other => (NOT_REACHED, other.to_string()),
                 };
                 self.candidate_error(&server.url.to_string(), Some(base.addr), code, &text);
+                self.ask_elsewhere(now, base, server, &error);
             }
             ClientEvent::Redirected { server: to, domain } => self.redirected(now, index, to, domain),
             // The pair's checks will fail by themselves.
@@ -324,6 +351,48 @@ impl Agent {
             self.push_io(IoRequest::Close(base.local));
         }
         self.reach(base.interface, &server);
+    }
+
+    /// RFC 8656 §7.4: what one server has no room for, another may have; where there is no other, the same after a minute.
+    fn ask_elsewhere(&mut self, now: Instant, base: Base, server: Server, error: &AllocationError) {
+        let full = error.retry_after();
+        if self.is_closed() || (full.is_none() && *error != AllocationError::TimedOut) {
+            return;
+        }
+        if let Some(next) = server.next_address() {
+            self.resume_gathering();
+            if server.url.transport == ServerTransport::Udp {
+                self.allocate(now, &base, &next);
+            } else {
+                self.again(base, next);
+            }
+        } else if let Some(wait) = full
+            && self.config.continual_gathering
+            && server.hops < MAX_HOPS
+            && self.relays.later.len() < MAX_ALLOCATIONS
+        {
+            self.relays.later.push(Later {
+                at: now + wait,
+                interface: base.interface,
+                server: Server {
+                    hops: server.hops + 1,
+                    ..server
+                },
+            });
+        }
+    }
+
+    /// Asks the servers that had no room a minute ago.
+    pub(crate) fn ask_full_servers(&mut self, now: Instant) {
+        let due = |later: &Later| later.at <= now;
+        while let Some(index) = self.relays.later.iter().position(due) {
+            let Later { interface, server, .. } = self.relays.later.swap_remove(index);
+            // Before it gathers anew it asks nobody, and then everybody.
+            if self.gathering_state() != GatheringState::New && self.gatherer.interfaces.contains(&interface) {
+                self.resume_gathering();
+                self.reach(interface, &server);
+            }
+        }
     }
 
     /// The connection to a TURN server ended, and with it the allocation. One that worked is asked for again.

@@ -26,6 +26,9 @@ pub const MAX_PROBES: usize = 64;
 /// How often one allocation is tried again from another port (RFC 8656 §7.4), or at another server (RFC 8489 §10).
 pub(crate) const MAX_HOPS: u8 = 3;
 
+/// The most addresses of one name and family that are asked, one after another.
+const MAX_ADDRESSES: usize = 4;
+
 /// A STUN server has 9.5 s: longer would only hold up whoever waits for the end of gathering.
 const PROBE: Retransmission = Retransmission {
     rto: Duration::from_millis(500),
@@ -57,6 +60,8 @@ pub(crate) struct Server {
     pub(crate) index: usize,
     /// The name on its certificate, if it is not the URL's.
     pub(crate) domain: Option<String>,
+    /// Further addresses of the same name and family, for when this one has no room or does not answer.
+    pub(crate) others: Vec<SocketAddr>,
     /// How often this allocation was begun again.
     pub(crate) hops: u8,
 }
@@ -68,12 +73,24 @@ impl Server {
             addr,
             index,
             domain: None,
+            others: Vec::new(),
             hops: 0,
         }
     }
 
     fn is_stream(&self) -> bool {
         self.url.transport != ServerTransport::Udp
+    }
+
+    /// The next address of its name, unless it was begun again often enough.
+    pub(crate) fn next_address(&self) -> Option<Self> {
+        let (&addr, others) = self.others.split_first().filter(|_| self.hops < MAX_HOPS)?;
+        Some(Self {
+            addr,
+            others: others.to_vec(),
+            hops: self.hops + 1,
+            ..self.clone()
+        })
     }
 
     /// Whether it can be reached from there.
@@ -103,8 +120,9 @@ impl Agent {
             .collect();
         for (index, url) in urls {
             if url.kind == ServerKind::Stun && url.transport != ServerTransport::Udp {
-                // What a server sees of a connection to it is the mapping of that connection alone (RFC 6544 §5.2).
-                let text = "a STUN server over TLS sees no address that a candidate could have";
+                // RFC 7064 §3.2. What a server sees of a connection to it is the mapping of that connection alone, and of no
+                // use to others unless they connect through the very same one (RFC 6544 §5.2).
+                let text = "not asked: a STUN server over TLS sees the address of that connection, which no candidate could have";
                 self.candidate_error(&url.to_string(), None, NOT_REACHED, text);
             } else if let Ok(ip) = url.host.parse::<IpAddr>() {
                 let addr = SocketAddr::new(ip, url.port);
@@ -138,15 +156,20 @@ impl Agent {
             let text = "the host name has no address";
             self.candidate_error(&resolve.url.to_string(), None, NOT_REACHED, text);
         }
-        let v4 = addrs.iter().find(|ip| ip.is_ipv4());
-        let v6 = addrs.iter().find(|ip| ip.is_ipv6());
-        for ip in [v4, v6].into_iter().flatten() {
+        for v4 in [true, false] {
+            let family = addrs.iter().filter(|ip| ip.is_ipv4() == v4);
+            let mut family = family
+                .map(|ip| SocketAddr::new(*ip, resolve.url.port))
+                .take(MAX_ADDRESSES);
+            let Some(addr) = family.next() else { continue };
             if self.gatherer.servers.len() >= MAX_SERVERS {
                 self.counters.over_limit += 1;
                 return;
             }
-            let addr = SocketAddr::new(*ip, resolve.url.port);
-            let server = Server::new(resolve.url.clone(), addr, resolve.server);
+            let server = Server {
+                others: family.collect(),
+                ..Server::new(resolve.url.clone(), addr, resolve.server)
+            };
             self.gatherer.servers.push(server.clone());
             for base in self.gatherer.bases.clone() {
                 self.ask_server(now, &base, &server);
@@ -170,6 +193,11 @@ impl Agent {
         let bind = self.gatherer.relay_binds.swap_remove(index);
         let from = SocketAddr::new(bind.interface.ip, 0);
         self.candidate_error(&bind.server.url.to_string(), Some(from), NOT_REACHED, reason);
+        if bind.server.is_stream()
+            && let Some(next) = bind.server.next_address()
+        {
+            self.reach(bind.interface, &next);
+        }
         true
     }
 
@@ -219,7 +247,10 @@ impl Agent {
                 && bind.server.addr == server.addr
                 && bind.server.url.transport == server.url.transport
         };
-        if self.relays.is_known(ip, server) || self.gatherer.relay_binds.iter().any(waiting) {
+        if self.relays.is_known(ip, server)
+            || self.relays.waits_for(ip, server)
+            || self.gatherer.relay_binds.iter().any(waiting)
+        {
             return;
         }
         if self.gatherer.relay_binds.len() >= MAX_ALLOCATIONS {

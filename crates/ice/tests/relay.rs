@@ -9,7 +9,6 @@ use antiphon_ice::{
     ServerTransport, TcpCandidates, TransportPolicy,
 };
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
-use antiphon_stun::{AttributeType, Class, Message, MessageBuilder, Method};
 use antiphon_turn::{PeerPolicy, Server, ServerAnswer, ServerConfig, ServerRequest, StreamFramer};
 
 const SERVER: &str = "192.0.2.1:3478";
@@ -583,72 +582,6 @@ fn servers_that_cannot_be_connected_to_are_reported() {
     );
 }
 
-/// One agent and a server that says what a test wants; each answer is made from the request.
-fn scripted(
-    url: &str,
-    answer: &mut dyn FnMut(SocketAddr, SocketAddr, &Message<'_>, &mut MessageBuilder<'_>),
-) -> (Agent, Vec<Event>) {
-    let now = Instant::now();
-    let config = Config {
-        servers: vec![IceServer {
-            urls: vec![url.parse().unwrap()],
-            username: "alice".into(),
-            credential: "secret".into(),
-        }],
-        tcp: TcpCandidates::OFF,
-        ..Config::default()
-    };
-    let mut agent = Agent::new(config, now, Rng::from_u64(1));
-    let mut sockets: Vec<(Local, SocketAddr)> = Vec::new();
-    let mut events = Vec::new();
-    agent.gather(now);
-    for _ in 0..50 {
-        while let Some(request) = agent.poll_io() {
-            let count = sockets.len() as u16;
-            let answer = match request {
-                IoRequest::ListInterfaces { .. } => IoEvent::Interfaces(vec!["10.0.1.1".parse().unwrap()]),
-                IoRequest::BindUdp { request, addr, .. } => {
-                    let (local, addr) = (Local::Socket(count.into()), SocketAddr::new(addr.ip(), 5000 + count));
-                    sockets.push((local, addr));
-                    IoEvent::UdpBound { request, local, addr }
-                }
-                IoRequest::ConnectTcp { request, from, .. } => {
-                    let (local, addr) = (Local::Tcp(count.into()), SocketAddr::new(from, 5000 + count));
-                    sockets.push((local, addr));
-                    IoEvent::TcpConnected { request, local, addr }
-                }
-                IoRequest::Close(_) => continue,
-                other => unreachable!("{other:?}"),
-            };
-            agent.handle_io(now, answer);
-        }
-        let mut out = TransmitBuf::new(8192, 1300);
-        while let Some(transmit) = agent.poll_transmit(now, &mut out) {
-            let request = out.bytes(transmit.range.clone()).to_vec();
-            out.clear();
-            let request = Message::parse(&request).unwrap();
-            let from = sockets
-                .iter()
-                .find(|(local, _)| *local == transmit.path.local)
-                .unwrap()
-                .1;
-            let mut buffer = [0; 1000];
-            let id = request.transaction_id();
-            let mut builder = MessageBuilder::new(&mut buffer, Class::Error, request.method(), id);
-            answer(from, transmit.path.remote, &request, &mut builder);
-            let len = builder.finish().unwrap();
-            let datagram = Datagram {
-                path: transmit.path,
-                ecn: Ecn::NotEct,
-                data: BytesMut::from(&buffer[..len]),
-            };
-            agent.handle_datagram(now, datagram);
-        }
-        events.extend(std::iter::from_fn(|| agent.poll_event()));
-    }
-    (agent, events)
-}
-
 fn error_codes(events: &[Event]) -> Vec<u16> {
     events
         .iter()
@@ -657,69 +590,4 @@ fn error_codes(events: &[Event]) -> Vec<u16> {
             _ => None,
         })
         .collect()
-}
-
-#[test]
-fn another_server_is_asked_and_never_twice() {
-    for url in ["turn:192.0.2.1", "turn:192.0.2.1?transport=tcp", "turns:192.0.2.1"] {
-        // Each server names the next one, and the fourth the first.
-        let mut asked = Vec::new();
-        let (agent, events) = scripted(url, &mut |_, server, request, builder| {
-            assert_eq!(request.method(), Method::ALLOCATE);
-            asked.push(server.ip().to_string());
-            let n: u8 = server.ip().to_string()[8..].parse().unwrap();
-            let next = SocketAddr::from(([192, 0, 2, n % 4 + 1], server.port()));
-            builder
-                .error_code(300, "Try Alternate")
-                .address(AttributeType::ALTERNATE_SERVER, next);
-        });
-        assert_eq!(asked, ["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"], "{url}");
-        assert_eq!(error_codes(&events), [300]);
-        assert_eq!(agent.gathering_state(), GatheringState::Complete);
-    }
-    // Where it would be something else than a server.
-    for target in [
-        "127.0.0.1:3478",
-        "[2001:db8::1]:3478",
-        "0.0.0.0:3478",
-        "192.0.2.9:0",
-        "192.0.2.1:3478",
-    ] {
-        let (_, events) = scripted("turn:192.0.2.1", &mut |_, _, _, builder| {
-            builder
-                .error_code(300, "Try Alternate")
-                .address(AttributeType::ALTERNATE_SERVER, target.parse().unwrap());
-        });
-        assert_eq!(error_codes(&events), [300], "{target}");
-    }
-}
-
-#[test]
-fn a_mismatch_is_tried_again_from_other_ports() {
-    for url in ["turn:192.0.2.1", "turn:192.0.2.1?transport=tcp"] {
-        let mut ports = Vec::new();
-        let (agent, events) = scripted(url, &mut |from, _, _, builder| {
-            ports.push(from.port());
-            builder.error_code(437, "Allocation Mismatch");
-        });
-        assert_eq!(ports.len(), 4, "RFC 8656 §7.4: it ends at some time");
-        ports.sort_unstable();
-        ports.dedup();
-        assert_eq!(ports.len(), 4, "each from another port");
-        assert_eq!(error_codes(&events), [437]);
-        assert_eq!(agent.gathering_state(), GatheringState::Complete);
-    }
-    // Others are not: an allocation quota is not emptied by asking again.
-    for (code, reason) in [
-        (486, "Allocation Quota Reached"),
-        (508, "Insufficient Capacity"),
-        (403, "Forbidden"),
-    ] {
-        let mut requests = 0;
-        let (_, events) = scripted("turn:192.0.2.1", &mut |_, _, _, builder| {
-            requests += 1;
-            builder.error_code(code, reason);
-        });
-        assert_eq!((requests, error_codes(&events)), (1, vec![code]));
-    }
 }

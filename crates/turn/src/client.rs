@@ -17,7 +17,7 @@ use bytes::Buf;
 use zeroize::Zeroizing;
 
 use crate::channel_data::{CHANNEL_HEADER_LEN, channel_header, parse_channel_data};
-use crate::error::AllocationError;
+use crate::error::{AllocationError, reason_of};
 use crate::login::Login;
 
 /// The most peers' addresses with a permission.
@@ -439,7 +439,7 @@ impl Client {
         let may_retry = request.tries < MAX_AUTH_TRIES;
         let error = AllocationError::Refused {
             code,
-            reason: reason.to_owned(),
+            reason: if reason.is_empty() { reason_of(code) } else { reason }.to_owned(),
         };
         match code {
             // RFC 8489 §9.2.5: no credentials yet, or those of another realm; and a stale nonce.
