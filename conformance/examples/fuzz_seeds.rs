@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use antiphon_conformance::capture;
 use antiphon_conformance::fuzz::TARGETS;
 use antiphon_rtp::packet::is_rtcp;
+use antiphon_stun::{Class, Message};
 
 struct Seeds {
     root: PathBuf,
     seen: BTreeSet<(String, String)>,
+    /// Operations for `machine_turn_server`: one client's messages of each kind.
+    to_turn_server: Vec<u8>,
 }
 
 impl Seeds {
@@ -34,6 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut seeds = Seeds {
         root,
         seen: BTreeSet::new(),
+        to_turn_server: Vec::new(),
     };
     let mut sessions: Vec<_> = fs::read_dir(capture::fixtures().join("packets"))?
         .map(|entry| entry.map(|entry| entry.path()))
@@ -82,6 +86,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             seeds.add("machine_jsep", &name, &seed)?;
         }
     }
+    let captured = std::mem::take(&mut seeds.to_turn_server);
+    seeds.add("machine_turn_server", "captured", &captured)?;
     machines(&mut seeds)?;
     for (target, _) in TARGETS {
         let count = seeds.seen.iter().filter(|(known, _)| known == target).count();
@@ -91,12 +97,15 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn from_wire(seeds: &mut Seeds, session: &Path) -> Result<(), Box<dyn Error>> {
-    for datagram in capture::read(&session.join("session.pcap"))? {
+    // Where datagrams were lost on purpose each side has a view of its own.
+    let mut files = ["session.pcap", "session-view-A.pcap"]
+        .map(|name| session.join(name))
+        .into_iter();
+    let file = files.find(|file| file.exists()).ok_or("a session without a capture")?;
+    for datagram in capture::read(&file)? {
         let data = &datagram.payload[..];
         match data.first() {
-            Some(0..=3) if data.len() >= 20 => {
-                seeds.add("decode_stun", &format!("{:02x}{:02x}", data[0], data[1]), data)?;
-            }
+            Some(0..=3) if data.len() >= 20 => from_stun(seeds, data)?,
             Some(20..=63) if data.len() > 25 => {
                 let kind = format!("{:02x}-{:02x}", data[0], if data[0] == 22 { data[13] } else { 0 });
                 seeds.add("decode_dtls_record", &kind, data)?;
@@ -111,6 +120,43 @@ fn from_wire(seeds: &mut Seeds, session: &Path) -> Result<(), Box<dyn Error>> {
             }
             _ => {}
         }
+    }
+    Ok(())
+}
+
+/// One of each type and number of attributes.
+fn from_stun(seeds: &mut Seeds, data: &[u8]) -> Result<(), Box<dyn Error>> {
+    let Ok(message) = Message::parse(data) else {
+        return Ok(());
+    };
+    let attributes: Vec<_> = message.attributes().collect();
+    let named = format!("{:02x}{:02x}-{:02}", data[0], data[1], attributes.len());
+    if seeds.seen.contains(&("decode_stun".to_owned(), named.clone())) {
+        return Ok(());
+    }
+    seeds.add("decode_stun", &named, data)?;
+    // Method, class, transaction; then of each attribute its number and nine bytes.
+    let class = match message.class() {
+        Class::Request => 0,
+        Class::Indication => 1,
+        Class::Success => 2,
+        Class::Error => 3,
+    };
+    let [high, low] = message.method().number().to_be_bytes();
+    let mut seed = vec![high, low, class, data[19]];
+    for attribute in attributes {
+        let mut value = [0; 9];
+        let len = value.len().min(attribute.value.len());
+        value[..len].copy_from_slice(&attribute.value[..len]);
+        seed.extend(attribute.kind.0.to_be_bytes());
+        seed.extend(value);
+    }
+    seeds.add("roundtrip_stun", &named, &seed)?;
+    // Bytes as they are, from client 0: their length, they, and whose they are.
+    if let (0 | 1, Ok(len)) = (class, u8::try_from(data.len())) {
+        seeds.to_turn_server.extend([7, len]);
+        seeds.to_turn_server.extend(data);
+        seeds.to_turn_server.push(0);
     }
     Ok(())
 }
