@@ -32,3 +32,16 @@ pub enum WriteError {
     #[error("an attribute or the message is too long for its length field")]
     TooLong,
 }
+
+/// Why a name or password has no OpaqueString form. Never says which character: it may be a secret's.
+#[cfg(feature = "opaque-string")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum OpaqueStringError {
+    /// There is nothing.
+    #[error("it is empty")]
+    Empty,
+    /// A control character, one that cannot be seen, or one that Unicode does not have.
+    #[error("it has a character that names and passwords must not have")]
+    Disallowed,
+}

@@ -13,8 +13,8 @@ pub(crate) const SHA256_LEN: usize = 32;
 ///
 /// Making one hashes the key; checking and signing with it do not do so again. Clones share it.
 ///
-/// Passwords are taken as they are: the caller applies the OpaqueString profile (RFC 8265) to what people typed; ICE
-/// passwords and TURN REST credentials are ASCII and need none.
+/// Names and passwords are taken as they are: the caller applies the OpaqueString profile (`opaque_string`, with the feature
+/// `opaque-string`) to what people typed; ICE passwords and TURN REST credentials are ASCII and need none.
 #[derive(Clone)]
 pub struct Key {
     bytes: Zeroizing<Vec<u8>>,

@@ -6,11 +6,17 @@ mod builder;
 mod error;
 mod integrity;
 mod message;
+#[cfg(feature = "opaque-string")]
+mod opaque_string;
 mod transaction;
 
 pub use attribute::{AddressFamily, Attribute, AttributeType, ErrorCode};
 pub use builder::MessageBuilder;
+#[cfg(feature = "opaque-string")]
+pub use error::OpaqueStringError;
 pub use error::{ParseError, WriteError};
 pub use integrity::Key;
 pub use message::{Attributes, Check, Class, HEADER_LEN, MAGIC_COOKIE, Message, Method, TransactionId, is_stun};
+#[cfg(feature = "opaque-string")]
+pub use opaque_string::opaque_string;
 pub use transaction::{Retransmission, Step, Transaction};

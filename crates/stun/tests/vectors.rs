@@ -27,8 +27,15 @@ const LONG_TERM: &str = "000100602112a44278ad3433c6ad72c029da412e 00060012 e3839
     0015001c 662f2f3439396b3935346436 4f4c33346f4c394653547679 36347341 0014000b 6578616d706c652e6f726700 \
     00080014 f67024656dd64a3e02b8e0712e85c9a28ca89666";
 
-/// The request of RFC 8489 §B.1 without PASSWORD-ALGORITHM, so its key is made with MD5. The code printed in the RFC is wrong
-/// (erratum 6268); this one comes from an independent implementation.
+/// The request of RFC 8489 §B.1 as erratum 6268 has it: the code printed in the RFC is wrong, and PASSWORD-ALGORITHM is missing.
+const LONG_TERM_USERHASH: &str = "000100902112a44278ad3433c6ad72c029da412e \
+    001e0020 4a3cf38fef6992bda952c67804 17da0f2481941556 9e60b205c46e41407f1704 \
+    00150029 6f624d61744a6f7332414141 43662f2f3439396b39353464364f4c33346f4c3946535476793634734 1000000 \
+    0014000b 6578616d706c652e6f726700 001d0004 00020000 \
+    001c0020 b5c7bf005b6c52a2 1c51c5e892f81924 136296cb927c4314 9309278cc6518e65";
+
+/// The request of RFC 8489 §B.1 without PASSWORD-ALGORITHM, so its key is made with MD5. The code comes from an independent
+/// implementation.
 const LONG_TERM_SHA256: &str = "000100882112a44278ad3433c6ad72c029da412e \
     001e0020 4a3cf38fef6992bda952c67804 17da0f2481941556 9e60b205c46e41407f1704 \
     00150029 6f624d61744a6f7332414141 43662f2f3439396b39353464364f4c33346f4c3946535476793634734 1000000 \
@@ -116,6 +123,30 @@ fn request_with_integrity_sha256() {
         .put(AttributeType::USERHASH, &message.userhash().unwrap())
         .nonce(message.nonce().unwrap())
         .realm(REALM)
+        .integrity_sha256(&key);
+    let len = builder.finish().unwrap();
+    assert_eq!(buffer[..len], expected[..]);
+}
+
+#[test]
+fn request_with_userhash_and_a_key_of_sha_256() {
+    let expected = bytes(LONG_TERM_USERHASH);
+    let key = Key::long_term_sha256(USERNAME, REALM, "TheMatrIX");
+    let message = Message::parse(&expected).unwrap();
+    assert_eq!(message.get(AttributeType::PASSWORD_ALGORITHM), Some(&[0, 2, 0, 0][..]));
+    assert_eq!(message.check_integrity_sha256(&key), Check::Valid);
+    let md5 = Key::long_term(USERNAME, REALM, "TheMatrIX");
+    assert_eq!(message.check_integrity_sha256(&md5), Check::Invalid);
+    let userhash = antiphon_crypto::sha256(&[USERNAME.as_bytes(), b":", REALM.as_bytes()]);
+    assert_eq!(message.userhash(), Some(userhash));
+
+    let mut buffer = [0; 200];
+    let mut builder = MessageBuilder::new(&mut buffer, Class::Request, Method::BINDING, message.transaction_id());
+    builder
+        .put(AttributeType::USERHASH, &userhash)
+        .nonce(message.nonce().unwrap())
+        .realm(REALM)
+        .put(AttributeType::PASSWORD_ALGORITHM, &[0, 2, 0, 0])
         .integrity_sha256(&key);
     let len = builder.finish().unwrap();
     assert_eq!(buffer[..len], expected[..]);

@@ -1,6 +1,8 @@
 //! The client's long-term credentials (RFC 8489 §9.2): what the server challenged us with, and how requests are signed.
 
-use antiphon_stun::{AttributeType, Check, Key, Message, MessageBuilder};
+use std::borrow::Cow;
+
+use antiphon_stun::{AttributeType, Check, Key, Message, MessageBuilder, opaque_string};
 use zeroize::Zeroizing;
 
 use crate::error::AllocationError;
@@ -34,10 +36,10 @@ pub(crate) struct Login {
 }
 
 impl Login {
-    pub(crate) fn new(username: &str, password: &Zeroizing<String>) -> Self {
+    pub(crate) fn new(username: &str, password: &str) -> Self {
         Self {
-            username: username.to_owned(),
-            password: password.clone(),
+            username: prepared(username),
+            password: Zeroizing::new(prepared(password)),
             realm: String::new(),
             nonce: Vec::new(),
             offered: Vec::new(),
@@ -124,6 +126,12 @@ impl Login {
             None => message.check_integrity(key),
         })
     }
+}
+
+/// A name or password as both ends hash it (RFC 8489 §9.2.2). What the profile refuses goes as it is: a server that took it when
+/// it was chosen would otherwise be out of reach.
+pub(crate) fn prepared(text: &str) -> String {
+    opaque_string(text).map_or_else(|_| text.to_owned(), Cow::into_owned)
 }
 
 /// The best algorithm of a list that we know (RFC 8489 §14.11: number, length of parameters, parameters, padding).

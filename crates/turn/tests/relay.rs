@@ -314,6 +314,35 @@ fn wrong_credentials_are_refused() {
 }
 
 #[test]
+fn names_and_passwords_are_the_same_however_they_are_typed() {
+    for (chosen, typed) in [
+        (
+            ("caf\u{e9}", "p\u{e4}ss word"),
+            ("cafe\u{301}", "pa\u{308}ss\u{3000}word"),
+        ),
+        (
+            ("cafe\u{301}", "pa\u{308}ss\u{3000}word"),
+            ("caf\u{e9}", "p\u{e4}ss word"),
+        ),
+        // What the profile refuses is taken as it is.
+        (("tab\tbed", "\u{200b}"), ("tab\tbed", "\u{200b}")),
+    ] {
+        let mut world = World::new(config().user(chosen.0, chosen.1), ClientConfig::new(typed.0, typed.1));
+        world.settle();
+        assert!(
+            matches!(world.event(), Some(ClientEvent::Allocated { .. })),
+            "{typed:?}"
+        );
+    }
+    let mut world = World::new(
+        config().user("caf\u{e9}", "secret"),
+        ClientConfig::new("cafe", "secret"),
+    );
+    world.settle();
+    assert!(matches!(world.event(), Some(ClientEvent::Failed(_))));
+}
+
+#[test]
 fn quotas() {
     let mut config = config();
     config.max_allocations_per_user = 0;

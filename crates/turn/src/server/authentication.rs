@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Server;
 use super::allocate::MISMATCH;
+use crate::login::prepared;
 
 /// PASSWORD-ALGORITHMS as we send it: SHA-256, then MD5 (RFC 8489 §18.5.1).
 pub(super) const OFFERED: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
@@ -134,7 +135,7 @@ impl Server {
             return Err(self.deny_stranger(now, client, refusal));
         }
         let username = match (message.username(), message.userhash()) {
-            (Some(name), _) => Some(name.to_owned()),
+            (Some(name), _) => Some(prepared(name)),
             // RFC 8489 §14.4. A hash of nobody is treated as a name of nobody.
             (None, Some(hash)) => Some(self.userhashes.get(&hash).cloned().unwrap_or_default()),
             (None, None) => None,

@@ -25,6 +25,7 @@ pub use policy::PeerPolicy;
 pub use rate::Rate;
 
 use crate::channel_data::{CHANNEL_HEADER_LEN, parse_channel_data};
+use crate::login::prepared;
 use allocate::{Pending, Reservation};
 use allocation::Allocation;
 use authentication::{Caller, Denial, OFFERED, Refusal};
@@ -125,7 +126,10 @@ impl Server {
     /// A server without allocations.
     pub fn new(mut config: ServerConfig, now: Instant, rng: Rng) -> Self {
         let mut rng = rng;
-        let users: BTreeMap<_, _> = std::mem::take(&mut config.users).into_iter().collect();
+        let users: BTreeMap<_, _> = std::mem::take(&mut config.users)
+            .into_iter()
+            .map(|(name, password)| (prepared(&name), Zeroizing::new(prepared(&password))))
+            .collect();
         // Names that expire are not known beforehand, so their hashes are not either.
         let anonymity = config.time_limited.is_none();
         let userhashes = users

@@ -1,0 +1,80 @@
+//! Names and passwords that people type, in the one form that both ends hash.
+
+use std::borrow::Cow;
+
+use precis_profiles::OpaqueString;
+use precis_profiles::precis_core::profile::PrecisFastInvocation as _;
+
+use crate::error::OpaqueStringError;
+
+/// The OpaqueString profile (RFC 8265 §4.2), which RFC 8489 §9.2.2 wants for usernames and passwords: every space becomes
+/// U+0020, accents are composed (NFC), capitals stay, and what cannot be seen is refused. Nothing else: a full-width letter
+/// stays one. Visible ASCII comes back as it is, without a copy.
+///
+/// ```
+/// // How one keyboard says it, and how another does.
+/// assert_eq!(antiphon_stun::opaque_string("caf\u{e9}").unwrap(), antiphon_stun::opaque_string("cafe\u{301}").unwrap());
+/// assert!(antiphon_stun::opaque_string("tab\t").is_err());
+/// ```
+pub fn opaque_string(text: &str) -> Result<Cow<'_, str>, OpaqueStringError> {
+    if text.is_empty() {
+        return Err(OpaqueStringError::Empty);
+    }
+    if text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
+        return Ok(Cow::Borrowed(text));
+    }
+    OpaqueString::enforce(text).map_err(|_| OpaqueStringError::Disallowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_examples_of_the_rfc() {
+        // RFC 8265 §4.3, table 3 and table 4.
+        for (typed, form) in [
+            ("correct horse battery staple", "correct horse battery staple"),
+            ("Correct Horse Battery Staple", "Correct Horse Battery Staple"),
+            ("\u{3c0}\u{df}\u{e5}", "\u{3c0}\u{df}\u{e5}"),
+            ("Jack of \u{2666}s", "Jack of \u{2666}s"),
+            ("foo\u{1680}bar", "foo bar"),
+        ] {
+            assert_eq!(opaque_string(typed).as_deref(), Ok(form));
+        }
+        assert_eq!(opaque_string(""), Err(OpaqueStringError::Empty));
+        assert_eq!(opaque_string("my cat is a \u{9}by"), Err(OpaqueStringError::Disallowed));
+    }
+
+    #[test]
+    fn composed_and_nothing_else() {
+        assert_eq!(opaque_string("e\u{301}").as_deref(), Ok("\u{e9}"));
+        // The user of RFC 8489 §B.1. Its password before preparation, with a soft hyphen, is what SASLprep (RFC 4013) took out.
+        let name = "\u{30de}\u{30c8}\u{30ea}\u{30c3}\u{30af}\u{30b9}";
+        assert_eq!(opaque_string(name).as_deref(), Ok(name));
+        assert_eq!(
+            opaque_string("The\u{ad}M\u{aa}tr\u{2168}"),
+            Err(OpaqueStringError::Disallowed)
+        );
+        assert_eq!(opaque_string("M\u{aa}tr\u{2168}").as_deref(), Ok("M\u{aa}tr\u{2168}"));
+        for unseen in ["\u{0}", "\u{7f}", "\u{200b}", "\u{feff}", "\u{fffe}", "\u{1100}"] {
+            assert_eq!(opaque_string(unseen), Err(OpaqueStringError::Disallowed), "{unseen:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_form_of_a_form_is_itself(text in "\\PC{0,20}") {
+            if let Ok(once) = opaque_string(&text) {
+                prop_assert_eq!(opaque_string(&once), Ok(once.clone()));
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = opaque_string(&text);
+        }
+    }
+}
