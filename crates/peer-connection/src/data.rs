@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use antiphon_data_channel::{DataChannels, DtlsRole};
 use antiphon_jsep::DataPlan;
-use antiphon_sansio::BytesMut;
+use antiphon_sansio::{BytesMut, Ecn};
 
 use crate::states::RtcSctpTransportState;
 
@@ -18,6 +18,8 @@ pub(crate) struct Data {
     pub(crate) started: bool,
     plan: Option<DataPlan>,
     early: Vec<BytesMut>,
+    /// How the datagram was marked that is being handled.
+    pub(crate) ecn: Ecn,
 }
 
 impl Data {
@@ -27,6 +29,7 @@ impl Data {
             started: false,
             plan: None,
             early: Vec::new(),
+            ecn: Ecn::NotEct,
         }
     }
 
@@ -64,7 +67,7 @@ impl Data {
     /// Takes what DTLS decrypted.
     pub(crate) fn handle_packet(&mut self, now: Instant, packet: BytesMut) {
         if self.started {
-            self.channels.handle_packet(now, packet);
+            self.channels.handle_packet_with_ecn(now, self.ecn, packet);
         } else if self.early.len() < MAX_EARLY_SCTP_PACKETS {
             self.early.push(packet);
         }

@@ -80,6 +80,7 @@ impl PeerConnection {
     fn take_dtls(&mut self, now: Instant, datagram: Datagram) {
         // Law 5, and V1: a handshake begins, and goes on, only with whom ICE knows. The first ClientHello may be faster than
         // the check that will vouch for it, so it is held for a while.
+        self.data.ecn = datagram.ecn;
         if !self.transport.is_authenticated(&datagram.path) {
             self.transport.hold(datagram);
         } else if let Err(datagram) = self.transport.handle_dtls(now, datagram) {
@@ -284,7 +285,9 @@ impl PeerConnection {
             self.transport.counters.unprotected += 1;
             return None;
         }
-        Some(self.transport.finish(now, path, Dscp::default(), out))
+        let ecn = self.data.channels.ecn();
+        let transmit = self.transport.finish(now, path, Dscp::default(), out);
+        Some(Transmit { ecn, ..transmit })
     }
 
     /// `close`. Goodbyes are sent by the polls that follow; then these give nothing any more. As the W3C has it, no events

@@ -53,6 +53,13 @@ pub struct Config {
     pub scheduler: Scheduler,
     /// Whether to use I-DATA with a peer that knows it (RFC 8260): large messages do not hold up others.
     pub interleaving: bool,
+    /// Whether to offer ECN (RFC 9260 Appendix B), and to use it with a peer that offers it too. The layers below must then pass
+    /// on the marks of both directions: see [`ecn`](crate::Association::ecn) and
+    /// [`handle_packet_with_ecn`](crate::Association::handle_packet_with_ecn). Off by default: browsers do not know it, and some
+    /// old paths drop packets that could be marked.
+    pub ecn: bool,
+    /// Up to how many streams a peer may add to those that it sends on (RFC 6525 §5.2.5).
+    pub max_added_streams: u16,
     /// Whether packets without a checksum are taken, and sent to a peer that takes them (RFC 9653). Only over DTLS, which
     /// protects every byte better.
     pub zero_checksum: bool,
@@ -87,6 +94,8 @@ impl Default for Config {
             congestion: Congestion::default(),
             scheduler: Scheduler::default(),
             interleaving: true,
+            ecn: false,
+            max_added_streams: u16::MAX,
             zero_checksum: true,
         }
     }

@@ -47,6 +47,21 @@ pub enum Event {
         /// Whether the peer performed it.
         ok: bool,
     },
+    /// The peer has answered [`add_streams`](crate::Association::add_streams): how many streams we may send on now.
+    OutgoingStreams {
+        /// All of them.
+        streams: u16,
+        /// Whether the peer granted more.
+        ok: bool,
+    },
+    /// How many streams the peer may send on now: it has added some, or answered
+    /// [`request_streams`](crate::Association::request_streams).
+    IncomingStreams {
+        /// All of them.
+        streams: u16,
+        /// Whether there are more than before, or will be.
+        ok: bool,
+    },
     /// The association ended in an orderly way.
     Closed,
     /// The association ended otherwise.
@@ -122,6 +137,10 @@ pub struct Stats {
     pub path_probes: u64,
     /// How often packets of a size that had been confirmed stopped arriving.
     pub black_holes: u64,
+    /// DATA chunks that arrived in packets with a congestion mark.
+    pub marks_received: u64,
+    /// How often we slowed down because the peer told of marks.
+    pub marks_answered: u64,
     /// Our receive window.
     pub receive_window: usize,
     /// Whether messages travel in I-DATA chunks (RFC 8260); false until the handshake has settled it.

@@ -3,7 +3,7 @@ mod input;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_sansio::{Ecn, Rng, TransmitBuf};
 use antiphon_sctp::{Association, SendOptions};
 use bytes::{Bytes, BytesMut};
 
@@ -336,8 +336,18 @@ impl DataChannels {
 
     /// Takes one SCTP packet from DTLS.
     pub fn handle_packet(&mut self, now: Instant, packet: BytesMut) {
-        self.association.handle_packet(now, packet);
+        self.handle_packet_with_ecn(now, Ecn::NotEct, packet);
+    }
+
+    /// The same, of a datagram that arrived with this mark.
+    pub fn handle_packet_with_ecn(&mut self, now: Instant, ecn: Ecn, packet: BytesMut) {
+        self.association.handle_packet_with_ecn(now, ecn, packet);
         self.pump(now);
+    }
+
+    /// How the datagram is to be marked that holds the packet written last.
+    pub fn ecn(&self) -> Ecn {
+        self.association.ecn()
     }
 
     /// Runs what is due.

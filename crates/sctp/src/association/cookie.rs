@@ -7,7 +7,7 @@ use crate::chunk::Capabilities;
 
 /// Bytes of the MAC behind the cookie's fields.
 const MAC_LEN: usize = 32;
-const FIELDS_LEN: usize = 45;
+const FIELDS_LEN: usize = 48;
 
 /// What INIT ACK gives away and COOKIE ECHO brings back: everything that an association is made of, so that INIT alone
 /// costs nothing (RFC 9260 §5.1.3). Authenticated with a key that never leaves the association.
@@ -22,6 +22,8 @@ pub(super) struct Cookie {
     pub(super) peer_rwnd: u32,
     /// How many streams we may send on.
     pub(super) streams: u16,
+    /// How many streams the peer may send on.
+    pub(super) incoming: u16,
     pub(super) capabilities: Capabilities,
     /// The tags in use when INIT came; zero if none (RFC 9260 §5.2.2).
     pub(super) tie_local: u32,
@@ -58,10 +60,12 @@ impl Cookie {
             bytes.extend(field.to_be_bytes());
         }
         bytes.extend(self.streams.to_be_bytes());
+        bytes.extend(self.incoming.to_be_bytes());
         let flags = [
             self.capabilities.forward_tsn,
             self.capabilities.re_config,
             self.capabilities.interleaving,
+            self.capabilities.ecn,
         ];
         bytes.extend(flags.map(u8::from));
         debug_assert_eq!(bytes.len(), FIELDS_LEN);
@@ -103,8 +107,8 @@ impl Cookie {
         let mut word = || reader.u32().ok();
         let (local_tag, local_tsn, peer_tag, peer_tsn) = (word()?, word()?, word()?, word()?);
         let (peer_rwnd, tie_local, tie_peer, zero_checksum) = (word()?, word()?, word()?, word()?);
-        let streams = reader.u16().ok()?;
-        let [forward_tsn, re_config, interleaving] = reader.array::<3>().ok()?.map(|flag| flag != 0);
+        let (streams, incoming) = (reader.u16().ok()?, reader.u16().ok()?);
+        let [forward_tsn, re_config, interleaving, ecn] = reader.array::<4>().ok()?.map(|flag| flag != 0);
         Some(Self {
             created,
             local_tag,
@@ -113,10 +117,12 @@ impl Cookie {
             peer_tsn: Serial32::new(peer_tsn),
             peer_rwnd,
             streams,
+            incoming,
             capabilities: Capabilities {
                 forward_tsn,
                 re_config,
                 interleaving,
+                ecn,
                 zero_checksum: Some(zero_checksum).filter(|method| *method != 0),
             },
             tie_local,
@@ -141,10 +147,12 @@ mod tests {
             peer_tsn: Serial32::new(4),
             peer_rwnd: 5,
             streams: 6,
+            incoming: 9,
             capabilities: Capabilities {
                 forward_tsn: true,
                 re_config: true,
                 interleaving: false,
+                ecn: true,
                 zero_checksum: Some(1),
             },
             tie_local: 7,

@@ -53,6 +53,9 @@ impl Association {
             // RFC 8260 §2.2.1.
             extensions.extend([kind::I_DATA, kind::I_FORWARD_TSN]);
         }
+        if self.config.ecn {
+            put_parameter(&mut bytes, parameter_kind::ECN_CAPABLE, &[]);
+        }
         if self.config.zero_checksum {
             // RFC 9653 §4.
             put_parameter(
@@ -123,6 +126,7 @@ impl Association {
             peer_tsn: init.initial_tsn,
             peer_rwnd: init.a_rwnd,
             streams: self.config.streams.min(init.inbound_streams),
+            incoming: self.config.streams.min(init.outbound_streams),
             capabilities: init.capabilities(),
             tie_local: ties.0,
             tie_peer: ties.1,
@@ -147,7 +151,7 @@ impl Association {
     /// RFC 9260 §3.2.2: unknown parameters whose type asks for it are reported.
     fn report_unrecognized(&self, init: &Init<'_>, out: &mut Vec<u8>) {
         // IPv4, IPv6, cookie preservative, host name, supported addresses: known, and without meaning over DTLS.
-        const KNOWN: [u16; 5] = [5, 6, 9, 11, 12];
+        const KNOWN: [u16; 6] = [5, 6, 9, 11, 12, parameter_kind::ECN_CAPABLE];
         let mut reported = 0;
         for parameter in init.parameters.clone().flatten() {
             let ours = [
@@ -195,7 +199,7 @@ impl Association {
             init.initiate_tag,
             init.initial_tsn,
             init.a_rwnd,
-            self.config.streams.min(init.inbound_streams),
+            [init.inbound_streams, init.outbound_streams].map(|streams| self.config.streams.min(streams)),
             init.capabilities(),
         );
         self.state = State::CookieEchoed;
@@ -206,10 +210,11 @@ impl Association {
         self.timers.set(Timer::T1, now + self.rto.current());
     }
 
-    fn meet_peer(&mut self, tag: u32, tsn: Serial32, rwnd: u32, streams: u16, capabilities: Capabilities) {
+    fn meet_peer(&mut self, tag: u32, tsn: Serial32, rwnd: u32, streams: [u16; 2], capabilities: Capabilities) {
         self.peer = Some(Peer {
             tag,
-            streams,
+            streams: streams[0],
+            incoming: streams[1],
             capabilities,
         });
         let interleaved = self.config.interleaving && capabilities.interleaving;
@@ -266,7 +271,7 @@ impl Association {
                     cookie.peer_tag,
                     cookie.peer_tsn,
                     cookie.peer_rwnd,
-                    cookie.streams,
+                    [cookie.streams, cookie.incoming],
                     cookie.capabilities,
                 );
             }

@@ -145,6 +145,8 @@ impl Association {
             Chunk::Init(init) => self.handle_init(now, &init),
             Chunk::InitAck(init) => self.handle_init_ack(now, &init),
             Chunk::CookieAck => self.handle_cookie_ack(now),
+            Chunk::Ecne(tsn) => self.handle_ecne(now, tsn),
+            Chunk::Cwr(tsn) => self.handle_cwr(tsn),
             Chunk::Heartbeat(info) => {
                 let mut bytes = Vec::with_capacity(info.len() + 4);
                 Chunk::HeartbeatAck(info).write(&mut bytes);
@@ -250,11 +252,12 @@ impl Association {
             self.tracker.acknowledge_now();
             return Walk::On;
         }
+        self.note_mark(fragment.wire_tsn);
         self.tracker.record(fragment.tsn);
         if fragment.flags & Data::IMMEDIATE != 0 {
             self.tracker.acknowledge_now();
         }
-        if fragment.stream >= self.config.streams {
+        if fragment.stream >= self.granted_streams() {
             self.refuse_stream(fragment.stream);
             return Walk::On;
         }
@@ -291,7 +294,7 @@ impl Association {
         }
         let tsn = self.tracker.extend(forward.new_cumulative_tsn);
         if tsn > self.tracker.cumulative() {
-            let streams = self.config.streams;
+            let streams = self.granted_streams();
             self.reassembly
                 .forward(tsn, forward.skipped().filter(|skipped| skipped.stream < streams));
         }
@@ -306,7 +309,7 @@ impl Association {
         }
         let tsn = self.tracker.extend(forward.new_cumulative_tsn);
         if tsn > self.tracker.cumulative() {
-            let streams = self.config.streams;
+            let streams = self.granted_streams();
             self.reassembly
                 .forward_interleaved(forward.skipped().filter(|skipped| skipped.stream < streams));
         }

@@ -1,4 +1,5 @@
 mod cookie;
+mod ecn;
 mod handshake;
 mod input;
 mod output;
@@ -19,6 +20,7 @@ use crate::rx::{DataTracker, Reassembly, ReceiveWindow};
 use crate::tx::congestion::CongestionControl;
 use crate::tx::{Outstanding, Pacer, PathMtu, PathTime, Queued, Rto, SendQueue};
 use crate::{Config, Error, Event, INITIAL_WINDOW, MIN_PACKET, Message, SendError, SendOptions, State, Stats};
+use ecn::EcnState;
 use reset::StreamResets;
 
 /// Chunks that answer the peer and wait for a packet. The oldest goes when there are more.
@@ -64,6 +66,8 @@ struct Peer {
     tag: u32,
     /// How many streams we may send on.
     streams: u16,
+    /// How many it may send on.
+    incoming: u16,
     capabilities: Capabilities,
 }
 
@@ -144,6 +148,7 @@ pub struct Association {
     heartbeat_sent: Instant,
     heard_since_heartbeat: bool,
 
+    ecn: EcnState,
     resets: StreamResets,
     events: VecDeque<Event>,
     stats: Stats,
@@ -219,6 +224,7 @@ impl Association {
             heartbeat_due: false,
             heartbeat_sent: now,
             heard_since_heartbeat: false,
+            ecn: EcnState::default(),
             resets: StreamResets::new(local_tsn),
             events: VecDeque::new(),
             stats: Stats::default(),
@@ -396,6 +402,11 @@ impl Association {
     /// How many streams we may send on; known once the peer has answered.
     pub fn outgoing_streams(&self) -> Option<u16> {
         self.peer.map(|peer| peer.streams)
+    }
+
+    /// How many streams the peer may send on; known once it has answered.
+    pub fn incoming_streams(&self) -> Option<u16> {
+        self.peer.map(|peer| peer.incoming)
     }
 
     /// A round-trip time measured elsewhere (ICE), taken until the association has measured its own.

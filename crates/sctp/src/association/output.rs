@@ -6,7 +6,8 @@ use super::handshake::ERROR_DETECTION_DTLS;
 use super::{Association, Timer};
 use crate::State;
 use crate::chunk::{
-    Chunk, Data, Sack, kind, padded, parameter_kind, put_parameter, write_forward_tsn, write_i_forward_tsn, write_sack,
+    Chunk, Data, Sack, kind, padded, parameter_kind, put_cwr, put_ecne, put_parameter, write_forward_tsn,
+    write_i_forward_tsn, write_sack,
 };
 use crate::packet::{HEADER_LEN, seal_open_segment, write_header};
 use crate::rx::AckUrgency;
@@ -39,6 +40,7 @@ impl Association {
             return false;
         }
         self.clock = self.clock.max(now);
+        self.packet_carries_data(false);
         let (source, destination) = (self.config.local_port, self.config.remote_port);
         let peer_tag = self.peer.map_or(0, |peer| peer.tag);
         if alone {
@@ -90,6 +92,7 @@ impl Association {
             || self.send_shutdown_ack
             || self.heartbeat_due
             || self.forward_due
+            || self.ecn.to_answer.is_some()
             || self.resets.is_due(self.outstanding.cumulative_ack())
             || (self.peer.is_some() && !self.ended && self.tracker.urgency() == AckUrgency::Now)
     }
@@ -140,6 +143,12 @@ impl Association {
         {
             out.put_slice(&reply.bytes);
             self.replies.pop_front();
+        }
+        if let Some(tsn) = self.ecn.to_answer
+            && left(out) >= 8
+        {
+            self.ecn.to_answer = None;
+            put_cwr(out, tsn);
         }
         if self.tracks_peer_data() {
             let urgency = self.tracker.urgency();
@@ -201,9 +210,15 @@ impl Association {
     }
 
     fn write_sack(&mut self, out: &mut TransmitBuf, left: usize) {
+        // RFC 9260 Appendix B: the mark is told beside every SACK until CWR answers.
+        let mark = self.ecn.to_tell.filter(|_| left >= Sack::FIXED_LEN + 16);
+        let left = left - if mark.is_some() { 8 } else { 0 };
         let Some(blocks) = left.checked_sub(Sack::FIXED_LEN).map(|bytes| bytes / 4) else {
             return;
         };
+        if let Some(tsn) = mark {
+            put_ecne(out, tsn);
+        }
         let window = self.receive_window();
         let gaps = self.tracker.gap_blocks(blocks);
         let duplicates = self.tracker.duplicates();
@@ -305,6 +320,7 @@ impl Association {
             self.stats.chunks_sent += 1;
         }
         if wrote {
+            self.packet_carries_data(true);
             if out.body().len() > self.config.max_packet {
                 self.outstanding.packet_was_large();
             }

@@ -4,7 +4,7 @@ use std::time::Instant;
 use antiphon_sansio::Serial32;
 
 use super::{Association, Reply, Timer};
-use crate::chunk::{Put, ReConfig, Reset, ResetResult, StreamIds, put_outgoing_reset, put_response};
+use crate::chunk::{Put, ReConfig, Reset, ResetResult, StreamIds, put_add_streams, put_outgoing_reset, put_response};
 use crate::{Event, State};
 
 /// A request of ours that is not answered yet. There is one at a time (RFC 6525 §5.1.1).
@@ -12,12 +12,22 @@ use crate::{Event, State};
 struct Request {
     number: Serial32,
     last_tsn: u64,
-    streams: Vec<u16>,
+    what: What,
     due: bool,
     /// The peer is not ready; it will be asked again.
     in_progress: bool,
     /// Transmissions without an answer.
     tries: u32,
+}
+
+#[derive(Debug)]
+enum What {
+    Reset(Vec<u16>),
+    /// More streams (RFC 6525 §5.1.5, §5.1.6): of ours, or of the peer's.
+    Add {
+        count: u16,
+        outgoing: bool,
+    },
 }
 
 /// A request of the peer that waits for data sent before it (RFC 6525 §5.2.2).
@@ -42,6 +52,9 @@ impl Deferred {
 #[derive(Debug)]
 pub(super) struct StreamResets {
     wanted: BTreeSet<u16>,
+    /// How many more streams we want to send on, and the peer to send on.
+    wanted_outgoing: u16,
+    wanted_incoming: u16,
     request: Option<Request>,
     next_request: Serial32,
     /// The number of the peer's next request, and how the last one ended.
@@ -59,6 +72,8 @@ impl StreamResets {
     pub(super) fn new(local_tsn: Serial32) -> Self {
         Self {
             wanted: BTreeSet::new(),
+            wanted_outgoing: 0,
+            wanted_incoming: 0,
             request: None,
             next_request: local_tsn,
             expected: Serial32::new(0),
@@ -97,9 +112,21 @@ impl Association {
         self.resets.wanted.insert(stream);
     }
 
-    /// Makes a request of the resets that can be asked for now.
+    /// Asks the peer for so many more streams to send on (RFC 6525 §4.5). Answered by [`Event::OutgoingStreams`].
+    pub fn add_streams(&mut self, count: u16) {
+        self.resets.wanted_outgoing = self.resets.wanted_outgoing.saturating_add(count);
+    }
+
+    /// Asks the peer to send on so many more streams (RFC 6525 §4.6). Answered by [`Event::IncomingStreams`].
+    pub fn request_streams(&mut self, count: u16) {
+        self.resets.wanted_incoming = self.resets.wanted_incoming.saturating_add(count);
+    }
+
+    /// Makes a request of what can be asked for now.
     pub(super) fn prepare_reset(&mut self) {
-        if self.resets.wanted.is_empty() || self.resets.request.is_some() {
+        let resets = &self.resets;
+        let wants_streams = resets.wanted_outgoing > 0 || resets.wanted_incoming > 0;
+        if (resets.wanted.is_empty() && !wants_streams) || resets.request.is_some() {
             return;
         }
         let Some(peer) = self.peer else { return };
@@ -111,6 +138,24 @@ impl Association {
                 self.queue.end_reset(stream, false);
                 self.events.push_back(Event::OutgoingReset { stream, ok: false });
             }
+            for (count, outgoing) in [
+                (std::mem::take(&mut self.resets.wanted_outgoing), true),
+                (std::mem::take(&mut self.resets.wanted_incoming), false),
+            ] {
+                if count > 0 {
+                    self.streams_added(0, outgoing, false);
+                }
+            }
+            return;
+        }
+        if wants_streams {
+            let outgoing = self.resets.wanted_outgoing > 0;
+            let count = if outgoing {
+                std::mem::take(&mut self.resets.wanted_outgoing)
+            } else {
+                std::mem::take(&mut self.resets.wanted_incoming)
+            };
+            self.ask(What::Add { count, outgoing }, 0);
             return;
         }
         let most = (self.config.max_packet - 64) / 2;
@@ -123,12 +168,16 @@ impl Association {
         for stream in &streams {
             self.resets.wanted.remove(stream);
         }
+        self.ask(What::Reset(streams), self.outstanding.next_tsn() - 1);
+    }
+
+    fn ask(&mut self, what: What, last_tsn: u64) {
         let number = self.resets.next_request;
         self.resets.next_request = number.next();
         self.resets.request = Some(Request {
             number,
-            last_tsn: self.outstanding.next_tsn() - 1,
-            streams,
+            last_tsn,
+            what,
             due: true,
             in_progress: false,
             tries: 0,
@@ -141,13 +190,16 @@ impl Association {
             return;
         };
         request.due = false;
-        put_outgoing_reset(
-            out,
-            request.number,
-            response,
-            Serial32::new(request.last_tsn as u32),
-            request.streams.iter().copied(),
-        );
+        match &request.what {
+            What::Reset(streams) => put_outgoing_reset(
+                out,
+                request.number,
+                response,
+                Serial32::new(request.last_tsn as u32),
+                streams.iter().copied(),
+            ),
+            What::Add { count, outgoing } => put_add_streams(out, request.number, *count, *outgoing),
+        }
         // The request backs off on its own: losing it says nothing of the data's timer, and the other way round.
         let wait = self.rto.backed_off(request.tries);
         request.tries += 1;
@@ -156,10 +208,11 @@ impl Association {
 
     /// How many bytes the request takes.
     pub(super) fn reset_len(&self) -> usize {
-        self.resets
-            .request
-            .as_ref()
-            .map_or(0, |request| 24 + 2 * request.streams.len())
+        match self.resets.request.as_ref().map(|request| &request.what) {
+            Some(What::Reset(streams)) => 24 + 2 * streams.len(),
+            Some(What::Add { .. }) => 16,
+            None => 0,
+        }
     }
 
     pub(super) fn handle_re_config_timer(&mut self) {
@@ -183,6 +236,11 @@ impl Association {
                     ..
                 }) => self.handle_reset_request(request, last_tsn, streams),
                 Ok(Reset::Response { response, result }) => self.handle_reset_response(now, response, result),
+                Ok(Reset::AddStreams {
+                    request,
+                    count,
+                    outgoing,
+                }) => self.handle_add_streams(request, count, outgoing),
                 Ok(Reset::Incoming { request, .. } | Reset::Unsupported { request, .. }) => {
                     if request == self.resets.expected {
                         self.resets.expected = request.next();
@@ -196,6 +254,62 @@ impl Association {
                 }
             }
         }
+    }
+
+    /// More streams: of the peer's (RFC 6525 §5.2.5), or of ours at its wish (RFC 6525 §5.2.6).
+    fn handle_add_streams(&mut self, number: Serial32, count: u16, outgoing: bool) {
+        let Some(peer) = self.peer else { return };
+        if number != self.resets.expected {
+            let repeated = number == self.resets.expected.minus(1);
+            let result = if repeated {
+                self.resets.last_result
+            } else {
+                ResetResult::BadSequenceNumber
+            };
+            self.respond(number, result);
+            return;
+        }
+        self.resets.expected = number.next();
+        let most = self.config.max_added_streams;
+        let present = if outgoing {
+            peer.incoming
+        } else {
+            peer.streams.saturating_add(self.resets.wanted_outgoing)
+        };
+        let granted = present.checked_add(count).is_some_and(|sum| sum <= most);
+        let result = match (count, granted) {
+            (0, _) => ResetResult::NothingToDo,
+            (_, true) => ResetResult::Performed,
+            _ => ResetResult::Denied,
+        };
+        if result == ResetResult::Performed {
+            if outgoing {
+                self.streams_added(count, false, true);
+            } else {
+                self.add_streams(count);
+            }
+        }
+        self.resets.last_result = result;
+        self.respond(number, result);
+    }
+
+    /// There are more streams, or there will not be.
+    fn streams_added(&mut self, count: u16, outgoing: bool, ok: bool) {
+        let Some(peer) = &mut self.peer else { return };
+        if outgoing {
+            peer.streams = peer.streams.saturating_add(count);
+            let streams = peer.streams;
+            self.events.push_back(Event::OutgoingStreams { streams, ok });
+        } else {
+            peer.incoming = peer.incoming.saturating_add(count);
+            let streams = peer.incoming;
+            self.events.push_back(Event::IncomingStreams { streams, ok });
+        }
+    }
+
+    /// Streams from this one on do not exist for the peer.
+    pub(super) fn granted_streams(&self) -> u16 {
+        self.peer.map_or(0, |peer| peer.incoming).max(self.config.streams)
     }
 
     fn respond(&mut self, request: Serial32, result: ResetResult) {
@@ -301,9 +415,19 @@ impl Association {
             result => {
                 let ok = matches!(result, ResetResult::Performed | ResetResult::NothingToDo);
                 self.timers.stop(Timer::ReConfig);
-                for stream in request.streams {
-                    self.queue.end_reset(stream, ok);
-                    self.events.push_back(Event::OutgoingReset { stream, ok });
+                match request.what {
+                    What::Reset(streams) => {
+                        for stream in streams {
+                            self.queue.end_reset(stream, ok);
+                            self.events.push_back(Event::OutgoingReset { stream, ok });
+                        }
+                    }
+                    What::Add { count, outgoing: true } => {
+                        self.streams_added(if ok { count } else { 0 }, true, ok);
+                    }
+                    // If the peer agrees it asks for them itself, and that is told.
+                    What::Add { outgoing: false, .. } if ok => {}
+                    What::Add { outgoing: false, .. } => self.streams_added(0, false, false),
                 }
             }
         }

@@ -38,6 +38,8 @@ pub struct Capabilities {
     pub re_config: bool,
     /// I-DATA (RFC 8260 §2.2.1).
     pub interleaving: bool,
+    /// ECN (RFC 9260 Appendix B).
+    pub ecn: bool,
     /// The error detection method with which it accepts a zero checksum (RFC 9653 §3); 1 is DTLS.
     pub zero_checksum: Option<u32>,
 }
@@ -84,6 +86,7 @@ impl<'a> Init<'a> {
                     found.re_config |= p.value.contains(&kind::RE_CONFIG);
                     found.interleaving |= p.value.contains(&kind::I_DATA);
                 }
+                parameter::ECN_CAPABLE => found.ecn = true,
                 parameter::ZERO_CHECKSUM => {
                     found.zero_checksum = Reader::new(p.value).u32().ok();
                 }

@@ -6,6 +6,7 @@
 //! ```
 
 mod data;
+mod ecn;
 mod forward_tsn;
 mod i_data;
 mod i_forward_tsn;
@@ -19,13 +20,14 @@ mod tests;
 use antiphon_sansio::{Reader, Serial32, TransmitBuf};
 
 pub use data::Data;
+pub(crate) use ecn::{put_cwr, put_ecne};
 pub use forward_tsn::{ForwardTsn, SkippedStream, write_forward_tsn};
 pub use i_data::InterleavedData;
 pub use i_forward_tsn::{InterleavedForwardTsn, SkippedMessage, write_i_forward_tsn};
 pub use init::{Capabilities, Init};
 pub use parameter::{Parameter, Parameters, kind as parameter_kind, put_parameter};
 pub use re_config::{ReConfig, Reset, ResetResult, StreamIds};
-pub(crate) use re_config::{put_outgoing_reset, put_response};
+pub(crate) use re_config::{put_add_streams, put_outgoing_reset, put_response};
 pub use sack::{GapBlock, Sack, write_sack};
 
 use crate::packet::ParseError;
@@ -45,6 +47,8 @@ pub mod kind {
     pub const ERROR: u8 = 9;
     pub const COOKIE_ECHO: u8 = 10;
     pub const COOKIE_ACK: u8 = 11;
+    pub const ECNE: u8 = 12;
+    pub const CWR: u8 = 13;
     pub const SHUTDOWN_COMPLETE: u8 = 14;
     pub const I_DATA: u8 = 64;
     pub const RE_CONFIG: u8 = 130;
@@ -140,6 +144,10 @@ pub enum Chunk<'a> {
     CookieEcho(&'a [u8]),
     /// The association is up.
     CookieAck,
+    /// The path has marked what was sent up to this TSN (RFC 9260 Appendix B).
+    Ecne(Serial32),
+    /// The sender has slowed down because of the mark of this TSN.
+    Cwr(Serial32),
     /// Answers SHUTDOWN ACK.
     ShutdownComplete {
         /// The T bit.
@@ -195,6 +203,8 @@ impl<'a> Chunk<'a> {
             kind::ERROR => Self::Error(Parameters::new(value)),
             kind::COOKIE_ECHO => Self::CookieEcho(value),
             kind::COOKIE_ACK => Self::CookieAck,
+            kind::ECNE => Self::Ecne(Serial32::new(reader.u32()?)),
+            kind::CWR => Self::Cwr(Serial32::new(reader.u32()?)),
             kind::SHUTDOWN_COMPLETE => Self::ShutdownComplete {
                 reflected_tag: flags & 1 != 0,
             },
@@ -224,6 +234,8 @@ impl<'a> Chunk<'a> {
             Self::Error(causes) => put_chunk(out, kind::ERROR, 0, &[causes.as_bytes()]),
             Self::CookieEcho(cookie) => put_chunk(out, kind::COOKIE_ECHO, 0, &[cookie]),
             Self::CookieAck => put_chunk(out, kind::COOKIE_ACK, 0, &[]),
+            Self::Ecne(tsn) => put_ecne(out, *tsn),
+            Self::Cwr(tsn) => put_cwr(out, *tsn),
             Self::ShutdownComplete { reflected_tag } => {
                 put_chunk(out, kind::SHUTDOWN_COMPLETE, u8::from(*reflected_tag), &[]);
             }

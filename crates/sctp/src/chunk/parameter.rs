@@ -15,6 +15,7 @@ pub mod kind {
     pub const RE_CONFIG_RESPONSE: u16 = 16;
     pub const ADD_OUTGOING_STREAMS: u16 = 17;
     pub const ADD_INCOMING_STREAMS: u16 = 18;
+    pub const ECN_CAPABLE: u16 = 0x8000;
     pub const ZERO_CHECKSUM: u16 = 0x8001;
     pub const SUPPORTED_EXTENSIONS: u16 = 0x8008;
     pub const FORWARD_TSN_SUPPORTED: u16 = 0xc000;

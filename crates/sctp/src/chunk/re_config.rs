@@ -100,7 +100,16 @@ pub enum Reset<'a> {
         /// Its outcome.
         result: ResetResult,
     },
-    /// Another request (SSN/TSN reset, adding streams) that is answered by a denial.
+    /// The sender wants to send on more streams (RFC 6525 §4.5), or asks the receiver to do so (RFC 6525 §4.6).
+    AddStreams {
+        /// Counts requests.
+        request: Serial32,
+        /// How many more.
+        count: u16,
+        /// Those of the sender.
+        outgoing: bool,
+    },
+    /// Another request (SSN/TSN reset) that is answered by a denial.
     Unsupported {
         /// The parameter's type.
         kind: u16,
@@ -148,7 +157,12 @@ impl<'a> Reset<'a> {
                 response: Serial32::new(reader.u32()?),
                 result: reader.u32()?.into(),
             },
-            kind::SSN_TSN_RESET | kind::ADD_OUTGOING_STREAMS | kind::ADD_INCOMING_STREAMS => Self::Unsupported {
+            kind::ADD_OUTGOING_STREAMS | kind::ADD_INCOMING_STREAMS => Self::AddStreams {
+                request: Serial32::new(reader.u32()?),
+                count: reader.u16()?,
+                outgoing: parameter == kind::ADD_OUTGOING_STREAMS,
+            },
+            kind::SSN_TSN_RESET => Self::Unsupported {
                 kind: parameter,
                 request: Serial32::new(reader.u32()?),
             },
@@ -171,6 +185,19 @@ pub(crate) fn put_outgoing_reset(
     put_parameter(&mut value, kind::OUTGOING_RESET, &[fixed.as_flattened(), &ids]);
     // The chunk's length does not count the last parameter's padding (RFC 9260 §3.2).
     value.truncate(16 + ids.len());
+    put_chunk(out, super::kind::RE_CONFIG, 0, &[&value]);
+}
+
+/// Appends a RE-CONFIG chunk that asks for more streams.
+pub(crate) fn put_add_streams(out: &mut impl Put, request: Serial32, count: u16, outgoing: bool) {
+    let parameter = if outgoing {
+        kind::ADD_OUTGOING_STREAMS
+    } else {
+        kind::ADD_INCOMING_STREAMS
+    };
+    let mut value = Vec::with_capacity(12);
+    let pieces: [&[u8]; 3] = [&request.get().to_be_bytes(), &count.to_be_bytes(), &[0; 2]];
+    put_parameter(&mut value, parameter, &pieces);
     put_chunk(out, super::kind::RE_CONFIG, 0, &[&value]);
 }
 

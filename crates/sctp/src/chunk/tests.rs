@@ -146,7 +146,14 @@ proptest! {
         let Some(Ok(Reset::Outgoing { request: r, response: a, last_tsn: l, streams: s })) = re_config.resets().next()
         else { panic!("no request") };
         prop_assert_eq!((r, a, l), (request, response, last));
-        prop_assert_eq!(s.iter().collect::<Vec<_>>(), streams);
+        prop_assert_eq!(s.iter().collect::<Vec<_>>(), streams.clone());
+        for outgoing in [true, false] {
+            let mut bytes = Vec::new();
+            put_add_streams(&mut bytes, request, streams.len() as u16, outgoing);
+            let Chunk::ReConfig(re_config) = parse_whole(&bytes) else { panic!("no RE-CONFIG") };
+            let asked = Reset::AddStreams { request, count: streams.len() as u16, outgoing };
+            prop_assert_eq!(re_config.resets().collect::<Vec<_>>(), [Ok(asked)]);
+        }
         let mut bytes = Vec::new();
         put_response(&mut bytes, response, ResetResult::from(code));
         let Chunk::ReConfig(re_config) = parse_whole(&bytes) else { panic!("no RE-CONFIG") };
@@ -168,6 +175,8 @@ proptest! {
             Chunk::ShutdownAck,
             Chunk::CookieEcho(&bytes),
             Chunk::CookieAck,
+            Chunk::Ecne(Serial32::new(tsn)),
+            Chunk::Cwr(Serial32::new(tsn)),
             Chunk::ShutdownComplete { reflected_tag: t },
             Chunk::Pad(&bytes),
             Chunk::Unknown { kind: 0xc5, flags: 3, value: &bytes },

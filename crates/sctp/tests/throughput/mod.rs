@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use antiphon_netsim::{HostId, LinkConfig, Network, SocketId};
-use antiphon_sansio::{Ecn, Rng, TransmitBuf};
+use antiphon_sansio::{Rng, TransmitBuf};
 use antiphon_sctp::{Association, Config, Congestion, Event, SendOptions};
 use bytes::Bytes;
 
@@ -25,6 +25,8 @@ pub struct Path {
     pub reorder: f64,
     /// By how much what is reordered comes late.
     pub late: Duration,
+    /// What waits longer in the queue is marked, if it may be.
+    pub mark: Option<Duration>,
     /// The largest IP packet.
     pub mtu: usize,
 }
@@ -40,6 +42,7 @@ impl Path {
             reorder: 0.0,
             late: Duration::ZERO,
             mtu: 1500,
+            mark: None,
         }
     }
 
@@ -65,6 +68,7 @@ impl Path {
             reorder: self.reorder,
             reorder_delay: self.late,
             mtu: self.mtu,
+            ecn_threshold: self.mark,
             ..back.clone()
         };
         (there, back)
@@ -133,12 +137,19 @@ impl World {
     }
 
     pub fn add_with(&mut self, config: Config, message: Option<usize>) -> usize {
+        self.add_each([config.clone(), config], message)
+    }
+
+    /// The left end first.
+    pub fn add_each(&mut self, configs: [Config; 2], message: Option<usize>) -> usize {
         let number = self.flows.len();
         let now = self.network.now();
         let rng = Rng::from_u64(number as u64);
         let addresses: [SocketAddr; 2] = [1, 2].map(|host| format!("10.0.0.{host}:{}", 5000 + number).parse().unwrap());
         let bound = [0, 1].map(|end| self.network.bind(self.hosts[end], addresses[end]).unwrap());
-        let mut ends = ["left", "right"].map(|name| Association::new(config.clone(), now, rng.fork(name)));
+        let [left, right] = configs;
+        let mut ends =
+            [("left", left), ("right", right)].map(|(name, config)| Association::new(config, now, rng.fork(name)));
         ends[0].connect(now);
         self.flows.push(Flow {
             ends,
@@ -187,9 +198,10 @@ impl World {
                 any = true;
                 let range = self.out.finish();
                 let bytes = self.out.bytes(range);
+                let ecn = flow.ends[end].ecn();
                 self.largest = self.largest.max(bytes.len());
                 self.network
-                    .send(flow.sockets[end], flow.addresses[1 - end], Ecn::NotEct, bytes);
+                    .send(flow.sockets[end], flow.addresses[1 - end], ecn, bytes);
             }
             if !any {
                 break;
@@ -226,7 +238,8 @@ impl World {
                 .expect("a socket of ours");
             let flow = &mut self.flows[number];
             let side = usize::from(flow.sockets[1].local() == delivery.datagram.path.local);
-            flow.ends[side].handle_packet(now, delivery.datagram.data);
+            let datagram = delivery.datagram;
+            flow.ends[side].handle_packet_with_ecn(now, datagram.ecn, datagram.data);
             if self.flows.len() > 1 || side == 1 {
                 self.serve(number, side);
             }

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use antiphon_sansio::{Rng, Serial16, Serial32, TransmitBuf};
+use antiphon_sansio::{Ecn, Rng, Serial16, Serial32, TransmitBuf};
 use antiphon_sctp::chunk::{
     Chunk, Data, Init, InterleavedData, Parameters, Reset, ResetResult, kind, parameter_kind, put_parameter,
 };
@@ -19,6 +19,8 @@ pub struct Victim {
     pub now: Instant,
     pub tag: u32,
     pub tsn: u32,
+    /// How the packets to the victim are marked.
+    pub mark: Ecn,
     out: TransmitBuf,
 }
 
@@ -31,22 +33,33 @@ impl Victim {
             now,
             tag: 0,
             tsn: 0,
+            mark: Ecn::NotEct,
             out: TransmitBuf::new(2000, 1500),
         }
     }
 
     /// An association that is up, its handshake answered by hand.
     pub fn connected(config: Config) -> Self {
-        Self::connected_to(config, &[kind::RE_CONFIG, kind::FORWARD_TSN, 0, 0])
+        Self::connected_to(config, &[kind::RE_CONFIG, kind::FORWARD_TSN, 0, 0], false)
     }
 
     /// The same with a peer that knows I-DATA.
     pub fn interleaving(config: Config) -> Self {
         let extensions = [kind::RE_CONFIG, kind::FORWARD_TSN, kind::I_DATA, kind::I_FORWARD_TSN];
-        Self::connected_to(config, &extensions)
+        Self::connected_to(config, &extensions, false)
     }
 
-    fn connected_to(config: Config, extensions: &[u8]) -> Self {
+    /// The same with a peer that knows RFC 9260 and nothing more.
+    pub fn bare(config: Config) -> Self {
+        Self::connected_to(config, &[], false)
+    }
+
+    /// The same with a peer that knows ECN.
+    pub fn with_ecn(config: Config) -> Self {
+        Self::connected_to(config, &[kind::RE_CONFIG, kind::FORWARD_TSN, 0, 0], true)
+    }
+
+    fn connected_to(config: Config, extensions: &[u8], ecn: bool) -> Self {
         let mut victim = Self::new(config);
         victim.association.connect(victim.now);
         let packets = victim.packets();
@@ -58,6 +71,9 @@ impl Victim {
         let mut parameters = Vec::new();
         put_parameter(&mut parameters, parameter_kind::STATE_COOKIE, &[b"cookie"]);
         put_parameter(&mut parameters, parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
+        if ecn {
+            put_parameter(&mut parameters, parameter_kind::ECN_CAPABLE, &[]);
+        }
         put_parameter(&mut parameters, parameter_kind::SUPPORTED_EXTENSIONS, &[extensions]);
         victim.give(&[Chunk::InitAck(victim.init(&parameters))]);
         assert_eq!(victim.packets().len(), 1, "COOKIE ECHO");
@@ -95,7 +111,8 @@ impl Victim {
         write_header(&mut packet, 5000, 5000, tag);
         write(&mut packet);
         seal(&mut packet);
-        self.association.handle_packet(self.now, BytesMut::from(&packet[..]));
+        let packet = BytesMut::from(&packet[..]);
+        self.association.handle_packet_with_ecn(self.now, self.mark, packet);
     }
 
     pub fn give_raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
@@ -155,6 +172,18 @@ impl Victim {
             parameter_kind::OUTGOING_RESET,
             &[fixed.as_flattened(), &stream.to_be_bytes()],
         );
+        self.give(&[Chunk::Unknown {
+            kind: kind::RE_CONFIG,
+            flags: 0,
+            value: &value,
+        }]);
+    }
+
+    /// Any RE-CONFIG request that is a number, and what comes behind it.
+    pub fn ask(&mut self, parameter: u16, number: u32, rest: &[u8]) {
+        let mut value = Vec::new();
+        let number = PEER_TSN.wrapping_add(number).to_be_bytes();
+        put_parameter(&mut value, parameter, &[&number, rest]);
         self.give(&[Chunk::Unknown {
             kind: kind::RE_CONFIG,
             flags: 0,

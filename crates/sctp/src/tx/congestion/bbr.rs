@@ -288,11 +288,7 @@ impl Bbr {
             Phase::Refill | Phase::ProbeRtt => {}
             // And so is what a probe or Startup has lost and we hear of only now.
             Phase::Down | Phase::Cruise if lossy && self.rounds_since_probe >= AFTERMATH_ROUNDS => {
-                let reduced = |value: f64| value * BETA;
-                let bandwidth = self.bandwidth_lo.min(self.max_bandwidth());
-                self.bandwidth_lo = self.bandwidth_latest.max(reduced(bandwidth as f64) as u64);
-                let inflight = self.inflight_lo.min(self.window);
-                self.inflight_lo = self.delivered_latest.max(reduced(inflight as f64) as usize);
+                self.slow_down();
             }
             _ => {}
         }
@@ -300,6 +296,15 @@ impl Bbr {
         self.delivered_latest = ack.sample.map_or(0, |sample| sample.delivered);
         self.lost_in_round = 0;
         self.acked_in_round = 0;
+    }
+
+    /// The short-term bounds take note of a loss, or of a mark.
+    fn slow_down(&mut self) {
+        let reduced = |value: f64| value * BETA;
+        let bandwidth = self.bandwidth_lo.min(self.max_bandwidth());
+        self.bandwidth_lo = self.bandwidth_latest.max(reduced(bandwidth as f64) as u64);
+        let inflight = self.inflight_lo.min(self.window);
+        self.inflight_lo = self.delivered_latest.max(reduced(inflight as f64) as usize);
     }
 
     fn check_startup(&mut self, ack: &Ack, lossy: bool) {
@@ -517,6 +522,26 @@ impl CongestionControl for Bbr {
     fn on_loss(&mut self, _loss: &Loss) {
         self.lossy_startup = false;
         self.before_loss = Some((self.bandwidth_lo, self.inflight_lo, self.inflight_hi));
+    }
+
+    fn on_mark(&mut self, mark: &Loss) {
+        self.before_loss = None;
+        let target = (self.flight(self.max_bandwidth(), 1.0) as f64 * BETA) as usize;
+        match self.phase {
+            Phase::Startup => {
+                self.full = true;
+                self.lossy_startup = false;
+                self.probed_bandwidth = self.max_bandwidth();
+                self.inflight_hi = mark.in_flight.max(self.flight(self.max_bandwidth(), 1.0));
+                self.enter(mark.now, Phase::Drain);
+            }
+            Phase::Up => {
+                self.inflight_hi = mark.in_flight.max(target).max(self.floor());
+                self.end_probe(mark.now);
+            }
+            Phase::Down | Phase::Cruise if self.rounds_since_probe >= AFTERMATH_ROUNDS => self.slow_down(),
+            _ => {}
+        }
     }
 
     fn on_spurious_loss(&mut self, now: Instant) {

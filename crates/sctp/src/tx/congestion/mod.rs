@@ -80,6 +80,10 @@ pub trait CongestionControl: Debug + Send + Sync {
     fn on_ack(&mut self, ack: &Ack);
     /// A loss was detected, the first one of a window.
     fn on_loss(&mut self, loss: &Loss);
+    /// The path has marked packets instead of dropping them: the answer, once for a window, is that to a loss.
+    fn on_mark(&mut self, mark: &Loss) {
+        self.on_loss(mark);
+    }
     /// Everything that the last [`Self::on_loss`] or [`Self::on_timeout`] was called for has arrived after all.
     fn on_spurious_loss(&mut self, now: Instant);
     /// T3-rtx ran out.
