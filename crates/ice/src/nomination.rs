@@ -157,6 +157,7 @@ impl Agent {
     /// Uses this pair from now on (RFC 8445 §8.1.1, §8.1.2): the checks of the others stop, and the pair of before a restart
     /// is let go.
     pub(crate) fn select(&mut self, now: Instant, index: usize) {
+        let is_first = self.selected.is_none() && self.lost_since.is_none();
         self.previous = None;
         self.lost_since = None;
         self.weak = false;
@@ -192,6 +193,22 @@ impl Agent {
             self.push_event(event);
         }
         self.improve_at = self.next_improvement(now);
+        if is_first {
+            self.take_better(now, priority);
+        }
+    }
+
+    /// Controlling: a better pair than the first choice may have become valid while that was being nominated.
+    fn take_better(&mut self, now: Instant, priority: u64) {
+        if self.role != Role::Controlling || !self.may_renominate() {
+            return;
+        }
+        let best = (0..self.pairs.len())
+            .filter(|&index| self.pairs[index].is_valid() && self.pairs[index].priority > priority)
+            .max_by_key(|&index| self.pairs[index].priority);
+        if let Some(index) = best {
+            self.start_nomination(now, index);
+        }
     }
 
     /// When a better pair than the one in use may be tried again: the hiccup that made us leave it may be over.

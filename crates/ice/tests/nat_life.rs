@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use antiphon_ice::{CandidateKind, ConnectionState, IoEvent};
 use antiphon_netsim::{LinkConfig, Nat, Nat64, NatConfig, Network};
-use world::{Place, World};
+use world::{HostMachine, Impostor, Place, World};
 
 fn link() -> LinkConfig {
     LinkConfig {
@@ -172,5 +172,63 @@ fn ipv6_only_behind_nat64() {
             "seed {seed}: {local:?} to {remote:?}"
         );
         talk(&mut world);
+    }
+}
+
+/// Both peers are in 192.168.1.0/24, each behind a NAT of its own, and the first's network has another machine at the address and port
+/// that the second one tells as its host candidate. Once the two even have the same address, so that a check comes back to its sender.
+/// Never is the wrong machine the peer: all that it gets are checks, and the call goes through the NATs.
+#[test]
+fn v16_private_addresses_that_overlap() {
+    for (seed, last) in (0..10).flat_map(|seed| [(seed, [2, 3]), (seed, [2, 2])]) {
+        let link = LinkConfig {
+            jitter: Duration::from_millis(10),
+            ..link()
+        };
+        let place = |network: &mut Network, at: usize| Place {
+            address: IpAddr::from([192, 168, 1, last[at]]),
+            ..home(network, at, Duration::from_secs(300))
+        };
+        let mut world = World::new(seed, link, place, |_| {});
+        let impostor = (last[0] != last[1]).then(|| {
+            let network = &mut world.simulation.network;
+            let host = network.add_host();
+            network.place(host, world.homes[0]);
+            // The first port that the simulated systems give away, as the second peer gets it too.
+            network.bind(host, "192.168.1.3:49152".parse().unwrap()).unwrap();
+            // A LAN is faster than any way through NATs: its answers come first.
+            for (from, to) in [(host, world.hosts[0]), (world.hosts[0], host)] {
+                network.set_link(from, to, LinkConfig::loopback());
+            }
+            world.simulation.add(host, HostMachine::Impostor(Impostor::default()))
+        });
+        connected(&mut world);
+        for at in 0..2 {
+            let stats = world.agent(at).stats();
+            let pair = stats.pairs.iter().find(|pair| pair.selected).unwrap();
+            assert!(
+                pair.path.remote.to_string().starts_with("20.1.0."),
+                "seed {seed}: {:?}",
+                pair.path
+            );
+        }
+        talk(&mut world);
+        world.run(Duration::from_secs(60), |_| false);
+        talk(&mut world);
+        if let Some(impostor) = impostor {
+            let HostMachine::Impostor(machine) = world.simulation.peer(impostor) else {
+                unreachable!("the impostor")
+            };
+            assert!(!machine.heard.is_empty(), "the trap was set where checks go");
+            let is_check = |data: &Vec<u8>| antiphon_stun::is_stun(data);
+            assert!(
+                machine.heard.iter().all(is_check),
+                "seed {seed}: data went to a stranger"
+            );
+            assert!(
+                world.agent(0).stats().counters.bad_integrity > 0,
+                "its answers were refused"
+            );
+        }
     }
 }

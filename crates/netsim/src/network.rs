@@ -1,5 +1,5 @@
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -98,20 +98,22 @@ pub struct Network {
     nodes: Vec<Box<dyn Node>>,
     /// What each node is itself behind.
     behind: Vec<Option<NodeId>>,
+    /// What each node answers to [`Node::addresses`], asked once: routing looks at them for every packet.
+    outside: Vec<Vec<IpAddr>>,
     sockets: Vec<Socket>,
-    by_address: BTreeMap<SocketAddr, SocketId>,
+    by_address: BTreeMap<(HostId, SocketAddr), SocketId>,
     default_link: LinkConfig,
     links: BTreeMap<(HostId, Site), Link>,
     in_flight: BTreeMap<u64, InFlight>,
     arrivals: BinaryHeap<Reverse<(Instant, u64)>>,
     next_number: u64,
     pub(crate) stats: Stats,
-    pub(crate) listeners: BTreeMap<SocketAddr, HostId>,
+    pub(crate) listeners: BTreeSet<(HostId, SocketAddr)>,
     pub(crate) connections: Vec<Connection>,
     datagrams: VecDeque<Delivery>,
     tcp_events: VecDeque<(HostId, TcpEvent)>,
-    /// Which host has an address, for what is not a UDP socket.
-    homes: BTreeMap<IpAddr, HostId>,
+    /// Which host has an address, among those behind one node or in the open: private addresses are the same everywhere.
+    homes: BTreeMap<(Option<NodeId>, IpAddr), HostId>,
 }
 
 impl Network {
@@ -128,6 +130,7 @@ impl Network {
             hosts: Vec::new(),
             nodes: Vec::new(),
             behind: Vec::new(),
+            outside: Vec::new(),
             sockets: Vec::new(),
             by_address: BTreeMap::new(),
             default_link: LinkConfig::default(),
@@ -136,7 +139,7 @@ impl Network {
             arrivals: BinaryHeap::new(),
             next_number: 0,
             stats: Stats::default(),
-            listeners: BTreeMap::new(),
+            listeners: BTreeSet::new(),
             connections: Vec::new(),
             datagrams: VecDeque::new(),
             tcp_events: VecDeque::new(),
@@ -162,14 +165,24 @@ impl Network {
 
     /// Adds a node, behind which hosts may be placed.
     pub fn add_node(&mut self, node: Box<dyn Node>) -> NodeId {
+        self.outside.push(node.addresses());
         self.nodes.push(node);
         self.behind.push(None);
         NodeId(self.nodes.len() as u32 - 1)
     }
 
-    /// Places a host behind a node, or in the open.
+    /// Places a host behind a node, or in the open. It takes its addresses along, but for those that somebody has there.
     pub fn place(&mut self, host: HostId, behind: Option<NodeId>) {
-        self.hosts[host.0 as usize].behind = behind;
+        let before = std::mem::replace(&mut self.hosts[host.0 as usize].behind, behind);
+        if before == behind {
+            return;
+        }
+        let is_his = |&(&(level, _), owner): &(&(Option<NodeId>, IpAddr), &HostId)| level == before && *owner == host;
+        let his: Vec<IpAddr> = self.homes.iter().filter(is_his).map(|((_, ip), _)| *ip).collect();
+        for ip in his {
+            self.homes.remove(&(before, ip));
+            self.homes.entry((behind, ip)).or_insert(host);
+        }
     }
 
     /// Places a node behind another one: a NAT at home behind the provider's.
@@ -177,9 +190,24 @@ impl Network {
         self.behind[node.0 as usize] = behind;
     }
 
-    /// Gives a host an address, for TCP to find it by. Sockets that are bound do so by themselves.
+    /// Gives a host an address. Sockets that are bound do so by themselves; what only connects or listens over TCP needs this.
     pub fn add_address(&mut self, host: HostId, address: IpAddr) {
-        self.homes.insert(address, host);
+        let level = self.hosts[host.0 as usize].behind;
+        self.homes.insert((level, address), host);
+    }
+
+    /// Takes an address from a host, as when it leaves a network. Its sockets and connections there stay open but are dead, both ways
+    /// and for what is on its way too, and nobody is told; when the address comes back they live again.
+    pub fn remove_address(&mut self, host: HostId, address: IpAddr) {
+        if self.has(host, address) {
+            let level = self.hosts[host.0 as usize].behind;
+            self.homes.remove(&(level, address));
+        }
+    }
+
+    fn has(&self, host: HostId, address: IpAddr) -> bool {
+        let level = self.hosts[host.0 as usize].behind;
+        self.homes.get(&(level, address)) == Some(&host)
     }
 
     /// Cuts a host off: what it sends and what is sent to it vanishes until it is back.
@@ -187,17 +215,28 @@ impl Network {
         self.hosts[host.0 as usize].down = down;
     }
 
-    /// Binds a socket. Port 0 stands for a free one. `None` if the address is taken or unspecified.
+    /// Binds a socket. Port 0 stands for a free one. `None` if the address is taken or unspecified: hosts may have the same address if
+    /// they are behind different nodes.
     pub fn bind(&mut self, host: HostId, mut address: SocketAddr) -> Option<SocketId> {
         if address.ip().is_unspecified() {
             return None;
         }
+        let level = self.hosts[host.0 as usize].behind;
+        let is_anothers = |socket: &Socket| {
+            let same_place = self.hosts[socket.host.0 as usize].behind == level;
+            socket.open && socket.host != host && socket.address.ip() == address.ip() && same_place
+        };
+        if self.sockets.iter().any(is_anothers) {
+            return None;
+        }
         if address.port() == 0 {
-            let free = (FIRST_EPHEMERAL_PORT..=u16::MAX)
-                .find(|port| !self.by_address.contains_key(&SocketAddr::new(address.ip(), *port)))?;
+            let free = (FIRST_EPHEMERAL_PORT..=u16::MAX).find(|port| {
+                let candidate = (host, SocketAddr::new(address.ip(), *port));
+                !self.by_address.contains_key(&candidate)
+            })?;
             address.set_port(free);
         }
-        if self.by_address.contains_key(&address) {
+        if self.by_address.contains_key(&(host, address)) {
             return None;
         }
         let id = SocketId(self.sockets.len() as u32);
@@ -206,8 +245,8 @@ impl Network {
             address,
             open: true,
         });
-        self.by_address.insert(address, id);
-        self.homes.insert(address.ip(), host);
+        self.by_address.insert((host, address), id);
+        self.homes.insert((level, address.ip()), host);
         Some(id)
     }
 
@@ -225,7 +264,7 @@ impl Network {
     pub fn close(&mut self, socket: SocketId) {
         let socket = &mut self.sockets[socket.0 as usize];
         if std::mem::take(&mut socket.open) {
-            self.by_address.remove(&socket.address);
+            self.by_address.remove(&(socket.host, socket.address));
         }
     }
 
@@ -294,7 +333,8 @@ impl Network {
     }
 
     pub(crate) fn dispatch(&mut self, host: HostId, packet: Packet) {
-        if self.hosts[host.0 as usize].down || self.route(host, packet).is_none() {
+        let goes_out = !self.hosts[host.0 as usize].down && self.has(host, packet.source.ip());
+        if !goes_out || self.route(host, packet).is_none() {
             self.stats.unroutable += 1;
         }
     }
@@ -381,16 +421,11 @@ impl Network {
 
     /// Who has an address among those behind `level`, or in the open.
     fn site_at(&self, level: Option<NodeId>, address: SocketAddr) -> Option<Site> {
-        let is_here =
-            |node: &usize| self.behind[*node] == level && self.nodes[*node].addresses().contains(&address.ip());
+        let is_here = |node: &usize| self.behind[*node] == level && self.outside[*node].contains(&address.ip());
         if let Some(at) = (0..self.nodes.len()).find(is_here) {
             return Some(Site::Node(NodeId(at as u32)));
         }
-        let host = match self.by_address.get(&address) {
-            Some(socket) => self.sockets[socket.0 as usize].host,
-            None => *self.homes.get(&address.ip())?,
-        };
-        (self.hosts[host.0 as usize].behind == level).then_some(Site::Host(host))
+        self.homes.get(&(level, address.ip())).copied().map(Site::Host)
     }
 
     /// When the next datagram arrives.
@@ -453,7 +488,8 @@ impl Network {
                 }
             }
         };
-        if self.hosts[host.0 as usize].down {
+        // It may have moved, or lost the address, since this was sent.
+        if self.hosts[host.0 as usize].down || !self.has(host, packet.destination.ip()) {
             return None;
         }
         if let Transport::Tcp(segment) = packet.transport {
@@ -462,10 +498,7 @@ impl Network {
             }
             return Some(());
         }
-        let id = *self.by_address.get(&packet.destination)?;
-        if self.sockets[id.0 as usize].host != host {
-            return None;
-        }
+        let id = *self.by_address.get(&(host, packet.destination))?;
         let datagram = Datagram {
             path: Path {
                 local: id.local(),

@@ -40,7 +40,8 @@ impl Packet {
 
 /// Something between hosts and the rest of the network that sees every packet: a NAT, a firewall.
 pub trait Node: fmt::Debug {
-    /// Addresses that the rest of the network reaches this node by; packets to them come to [`Self::inbound`].
+    /// Addresses that the rest of the network reaches this node by; packets to them come to [`Self::inbound`]. Asked once, when the
+    /// node is added.
     fn addresses(&self) -> Vec<IpAddr>;
 
     /// A packet from a host behind this node. `None` drops it.

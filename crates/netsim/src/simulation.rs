@@ -17,6 +17,8 @@ struct Peer<M: Machine> {
     host: HostId,
     machine: Checked<M>,
     events: Vec<M::Event>,
+    /// What `poll_timeout` said after the last drain. It is pure (law 2), so it says that until the machine is called again.
+    due: Option<Instant>,
 }
 
 /// Machines on a network, driven by its clock. Every call is checked against the laws.
@@ -51,9 +53,11 @@ impl<M: Machine> Simulation<M> {
             self.peers.iter().all(|peer| peer.host != host),
             "the host has a machine already"
         );
+        let machine = Checked::new(machine);
         self.peers.push(Peer {
             host,
-            machine: Checked::new(machine),
+            due: machine.poll_timeout(),
+            machine,
             events: Vec::new(),
         });
         PeerId(self.peers.len() - 1)
@@ -120,11 +124,12 @@ impl<M: Machine> Simulation<M> {
             }
         }
         peer.machine.drained();
+        peer.due = peer.machine.poll_timeout();
     }
 
     /// When something happens next.
     pub fn next_event(&self) -> Option<Instant> {
-        let timers = self.peers.iter().filter_map(|peer| peer.machine.poll_timeout());
+        let timers = self.peers.iter().filter_map(|peer| peer.due);
         timers.chain(self.network.next_event()).min()
     }
 
@@ -155,7 +160,7 @@ impl<M: Machine> Simulation<M> {
             }
         }
         for at in 0..self.peers.len() {
-            if self.peers[at].machine.poll_timeout().is_some_and(|due| due <= now) {
+            if self.peers[at].due.is_some_and(|due| due <= now) {
                 self.peers[at].machine.handle_timeout(now);
                 self.drain(at);
             }

@@ -92,19 +92,15 @@ impl Network {
     /// Listens on an address. Port 0 stands for a free one. `None` if it is taken.
     pub fn listen_tcp(&mut self, host: HostId, mut addr: SocketAddr) -> Option<SocketAddr> {
         if addr.port() == 0 {
-            let free = |port: &u16| !self.listeners.contains_key(&SocketAddr::new(addr.ip(), *port));
+            let free = |port: &u16| !self.listeners.contains(&(host, SocketAddr::new(addr.ip(), *port)));
             addr.set_port((40_000..=u16::MAX).find(free)?);
         }
-        if self.listeners.contains_key(&addr) {
-            return None;
-        }
-        self.listeners.insert(addr, host);
-        Some(addr)
+        self.listeners.insert((host, addr)).then_some(addr)
     }
 
     /// Stops listening.
-    pub fn close_listener(&mut self, addr: SocketAddr) {
-        self.listeners.remove(&addr);
+    pub fn close_listener(&mut self, host: HostId, addr: SocketAddr) {
+        self.listeners.remove(&(host, addr));
     }
 
     /// Starts to connect; the host's machine hears of it in [`crate::Machine::handle_tcp`]. Where a node drops the first packet nothing
@@ -209,7 +205,7 @@ impl Network {
             SegmentKind::Syn => {
                 let addr = packet.destination;
                 let remote = packet.source;
-                if self.listeners.get(&addr) != Some(&host) {
+                if !self.listeners.contains(&(host, addr)) {
                     self.send_as(host, addr, remote, number, SegmentKind::Reset, Vec::new());
                     return None;
                 }

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 use crate::*;
 
+mod nat;
+
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }

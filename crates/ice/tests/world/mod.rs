@@ -11,6 +11,7 @@ use antiphon_ice::{
 };
 use antiphon_netsim::{HostId, LinkConfig, Machine, Network, NodeId, PeerId, Simulation, SocketId, TcpEvent, nat64};
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
+use antiphon_stun::{Class, Message, MessageBuilder, Method};
 use antiphon_turn::{Server, ServerAnswer, ServerConfig, ServerRequest, StreamFramer};
 
 /// UDP and TCP on 3478, TLS (a plain connection here: bytes are bytes) on 443.
@@ -72,10 +73,51 @@ pub struct ServerHost {
     streams: BTreeMap<Local, (SocketAddr, StreamFramer)>,
 }
 
+/// A machine that is not the peer but sits at an address that the peer has too. It answers every Binding request, as any STUN server
+/// would: with success, and without the key that only the peer knows.
+#[derive(Default)]
+pub struct Impostor {
+    pub heard: Vec<Vec<u8>>,
+    answers: VecDeque<(Path, Vec<u8>)>,
+}
+
+impl Impostor {
+    fn take(&mut self, datagram: &Datagram) {
+        self.heard.push(datagram.data.to_vec());
+        let Ok(request) = Message::parse(&datagram.data) else {
+            return;
+        };
+        if request.class() != Class::Request {
+            return;
+        }
+        let mut buffer = [0; 100];
+        let mut builder = MessageBuilder::new(&mut buffer, Class::Success, Method::BINDING, request.transaction_id());
+        builder.xor_mapped_address(datagram.path.remote).fingerprint();
+        let len = builder.finish().unwrap();
+        self.answers.push_back((datagram.path, buffer[..len].to_vec()));
+    }
+}
+
 /// Whatever a host runs.
 pub enum HostMachine {
     Agent(Box<AgentHost>),
     Server(Box<ServerHost>),
+    Impostor(Impostor),
+}
+
+/// One datagram of a queue.
+fn send_next(queue: &mut VecDeque<(Path, Vec<u8>)>, out: &mut TransmitBuf) -> Option<Transmit> {
+    let (path, data) = queue.pop_front()?;
+    out.set_path_room(0, 0);
+    assert!(out.begin(0, 0));
+    out.put_slice(&data);
+    Some(Transmit {
+        path,
+        range: out.finish(),
+        segment_size: None,
+        ecn: Ecn::NotEct,
+        dscp: Default::default(),
+    })
 }
 
 impl AgentHost {
@@ -116,7 +158,7 @@ impl AgentHost {
                 IoRequest::CloseListener { request } => {
                     self.listeners.retain(|(known, addr)| {
                         if *known == request {
-                            network.close_listener(*addr);
+                            network.close_listener(host, *addr);
                         }
                         *known != request
                     });
@@ -268,6 +310,7 @@ impl Machine for HostMachine {
         match self {
             Self::Agent(host) => host.take(now, datagram),
             Self::Server(host) => host.server.handle_datagram(now, datagram),
+            Self::Impostor(host) => host.take(&datagram),
         }
     }
 
@@ -275,6 +318,7 @@ impl Machine for HostMachine {
         match self {
             Self::Agent(host) => host.agent.handle_timeout(now),
             Self::Server(host) => host.server.handle_timeout(now),
+            Self::Impostor(_) => {}
         }
     }
 
@@ -282,6 +326,7 @@ impl Machine for HostMachine {
         match self {
             Self::Agent(host) => host.handle_tcp(now, event),
             Self::Server(host) => host.handle_tcp(now, event),
+            Self::Impostor(_) => {}
         }
     }
 
@@ -291,26 +336,17 @@ impl Machine for HostMachine {
                 if let Some(transmit) = host.agent.poll_transmit(now, out) {
                     return Some(transmit);
                 }
-                let (path, data) = host.outbox.pop_front()?;
-                out.set_path_room(0, 0);
-                assert!(out.begin(0, 0));
-                out.put_slice(&data);
-                Some(Transmit {
-                    path,
-                    range: out.finish(),
-                    segment_size: None,
-                    ecn: Ecn::NotEct,
-                    dscp: Default::default(),
-                })
+                send_next(&mut host.outbox, out)
             }
             Self::Server(host) => host.server.poll_transmit(now, out),
+            Self::Impostor(host) => send_next(&mut host.answers, out),
         }
     }
 
     fn poll_event(&mut self) -> Option<Event> {
         match self {
             Self::Agent(host) => host.agent.poll_event(),
-            Self::Server(_) => None,
+            Self::Server(_) | Self::Impostor(_) => None,
         }
     }
 
@@ -318,6 +354,7 @@ impl Machine for HostMachine {
         match self {
             Self::Agent(host) => host.agent.poll_timeout(),
             Self::Server(host) => host.server.poll_timeout(),
+            Self::Impostor(_) => None,
         }
     }
 
@@ -325,6 +362,7 @@ impl Machine for HostMachine {
         match self {
             Self::Agent(host) => host.agent.close(now),
             Self::Server(host) => host.server.close(now),
+            Self::Impostor(_) => {}
         }
     }
 
@@ -332,6 +370,7 @@ impl Machine for HostMachine {
         match self {
             Self::Agent(machine) => machine.serve(now, network, host),
             Self::Server(machine) => machine.serve(now, network, host),
+            Self::Impostor(_) => {}
         }
     }
 }
@@ -341,6 +380,9 @@ pub struct World {
     pub simulation: Simulation<HostMachine>,
     pub peers: [PeerId; 2],
     pub server: PeerId,
+    /// The agents' hosts, and what each was behind at the start.
+    pub hosts: [HostId; 2],
+    pub homes: [Option<NodeId>; 2],
     pub start: Instant,
     /// What both agents have reported.
     pub states: Vec<ConnectionState>,
@@ -375,8 +417,10 @@ impl World {
             let place = place(&mut network, at);
             network.place(host, place.behind);
             network.add_address(host, place.address);
-            (host, place.address)
+            (host, place)
         });
+        let hosts = [0, 1].map(|at| places[at].0);
+        let homes = [0, 1].map(|at| places[at].1.behind);
         let mut simulation = Simulation::with_max_datagram(network, 1300);
         let config = ServerConfig::new("example.org", vec![ip]).user("alice", "secret");
         let server = Server::new(config, now, Rng::from_u64(seed).fork("server"));
@@ -399,7 +443,7 @@ impl World {
             credential: "secret".into(),
         }];
         let mut at = 0;
-        let peers = places.map(|(host, address)| {
+        let peers = places.map(|(host, Place { address, .. })| {
             let role = if at == 0 { Role::Controlling } else { Role::Controlled };
             let mut config = Config {
                 role,
@@ -429,6 +473,8 @@ impl World {
             simulation,
             peers,
             server,
+            hosts,
+            homes,
             start: now,
             states: Vec::new(),
         }
@@ -437,14 +483,14 @@ impl World {
     pub fn agent(&self, at: usize) -> &Agent {
         match self.simulation.peer(self.peers[at]) {
             HostMachine::Agent(host) => &host.agent,
-            HostMachine::Server(_) => unreachable!("an agent"),
+            _ => unreachable!("an agent"),
         }
     }
 
     pub fn call<T>(&mut self, at: usize, call: impl FnOnce(&mut AgentHost, Instant) -> T) -> T {
         self.simulation.call(self.peers[at], |machine, now| match machine {
             HostMachine::Agent(host) => call(host, now),
-            HostMachine::Server(_) => unreachable!("an agent"),
+            _ => unreachable!("an agent"),
         })
     }
 
