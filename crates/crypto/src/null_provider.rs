@@ -84,8 +84,14 @@ impl AeadKey for NullAead {
         [0; TAG_LEN]
     }
 
-    fn open(&self, _nonce: &[u8; 12], _aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError> {
-        data_and_tag.len().checked_sub(TAG_LEN).ok_or(AuthError)
+    fn open_detached(
+        &self,
+        _nonce: &[u8; 12],
+        _aad: &[u8],
+        _data: &mut [u8],
+        _tag: &[u8; TAG_LEN],
+    ) -> Result<(), AuthError> {
+        Ok(())
     }
 }
 

@@ -73,7 +73,20 @@ pub trait AeadKey: Send + Sync {
     /// Checks and decrypts `data_and_tag` in place; the plaintext is its first bytes, as many as returned.
     ///
     /// After an error the contents of `data_and_tag` are unspecified: drop the packet.
-    fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError>;
+    fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError> {
+        let (data, tag) = data_and_tag.split_last_chunk_mut::<TAG_LEN>().ok_or(AuthError)?;
+        self.open_detached(nonce, aad, data, tag)?;
+        Ok(data.len())
+    }
+
+    /// [`Self::open`] with the tag apart: checks `tag` and decrypts `data` in place.
+    fn open_detached(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), AuthError>;
 }
 
 /// AES in counter mode with the key schedule kept.

@@ -94,10 +94,17 @@ impl AeadKey for RingAead {
         bytes
     }
 
-    fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError> {
+    fn open_detached(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), AuthError> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
         self.0
-            .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(aad), data_and_tag)
-            .map(|plain| plain.len())
+            .open_in_place_separate_tag(nonce, Aad::from(aad), aead::Tag::from(*tag), data, 0..)
+            .map(|_| ())
             .map_err(|_| AuthError)
     }
 }

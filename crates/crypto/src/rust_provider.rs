@@ -114,12 +114,16 @@ where
             .into()
     }
 
-    fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError> {
-        let (data, tag) = data_and_tag.split_last_chunk_mut::<TAG_LEN>().ok_or(AuthError)?;
+    fn open_detached(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        data: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), AuthError> {
         self.0
-            .decrypt_inout_detached(nonce.into(), aad, (&mut *data).into(), (&*tag).into())
-            .map_err(|_| AuthError)?;
-        Ok(data.len())
+            .decrypt_inout_detached(nonce.into(), aad, data.into(), tag.into())
+            .map_err(|_| AuthError)
     }
 }
 

@@ -99,8 +99,12 @@ enum Phase {
 pub struct Connection {
     layer: Layer,
     phase: Phase,
-    events: VecDeque<Event>,
-    queued_records: usize,
+    /// Comes before all data.
+    connected: Option<Box<Connected>>,
+    /// Data that waits to be polled for.
+    queued: VecDeque<BytesMut>,
+    /// Comes after all data.
+    ended: Option<Event>,
     queued_bytes: usize,
     held: VecDeque<BytesMut>,
     held_bytes: usize,
@@ -131,8 +135,9 @@ impl Connection {
         Self {
             layer: Layer::new(config, role, rng),
             phase: Phase::Handshaking(handshake),
-            events: VecDeque::new(),
-            queued_records: 0,
+            connected: None,
+            queued: VecDeque::new(),
+            ended: None,
             queued_bytes: 0,
             held: VecDeque::new(),
             held_bytes: 0,
@@ -171,10 +176,13 @@ impl Connection {
             match record::front(&datagram) {
                 // The last record, mostly the only one, keeps the buffer as it is.
                 Front::Record(header, end) if end == datagram.len() => {
-                    self.handle_record(now, &header, &mut datagram);
+                    self.open_record(now, &header, datagram);
+                    if self.layer.has_early() {
+                        self.open_early(now);
+                    }
                     return;
                 }
-                Front::Record(header, end) => self.handle_record(now, &header, &mut datagram.split_to(end)),
+                Front::Record(header, end) => self.open_one_of_several(now, &header, datagram.split_to(end)),
                 // RFC 6347 §4.1.2.7: what is of an unknown kind is dropped, and the rest of the datagram is good.
                 Front::Unknown(end) => {
                     datagram.advance(end);
@@ -192,28 +200,35 @@ impl Connection {
         self.deadline.get_or_insert(now + self.layer.config.handshake_timeout);
     }
 
-    #[inline]
-    fn handle_record(&mut self, now: Instant, header: &Header, bytes: &mut BytesMut) {
-        self.open_record(now, header, bytes);
+    /// What came before its keys, and can be opened now.
+    #[inline(never)]
+    fn open_early(&mut self, now: Instant) {
         while !matches!(self.phase, Phase::Over)
-            && let Some(mut early) = self.layer.take_early()
+            && let Some(early) = self.layer.take_early()
         {
-            self.open_record(now, &early.header, &mut early.bytes);
+            self.open_record(now, &early.header, early.bytes);
         }
     }
 
-    #[inline]
-    fn open_record(&mut self, now: Instant, header: &Header, bytes: &mut BytesMut) {
-        let opened = match self.layer.open(header, bytes) {
+    /// One function of its own, so that a datagram of one record, as all of SCTP's are, goes straight through.
+    #[inline(never)]
+    fn open_one_of_several(&mut self, now: Instant, header: &Header, bytes: BytesMut) {
+        self.open_record(now, header, bytes);
+        self.open_early(now);
+    }
+
+    #[inline(always)]
+    fn open_record(&mut self, now: Instant, header: &Header, mut bytes: BytesMut) {
+        let opened = match self.layer.open(header, &mut bytes) {
             Ok(opened) => opened,
             Err(Unopened::Dropped) => return,
             Err(Unopened::Exhausted) => return self.fail(Error::Exhausted),
         };
         // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
         if opened.content_type == ContentType::ApplicationData && opened.epoch != 0 && opened.epoch != HANDSHAKE_EPOCH {
-            self.handle_application_data(std::mem::take(bytes));
+            self.handle_application_data(bytes);
         } else {
-            self.handle_protocol(now, opened, bytes);
+            self.handle_protocol(now, opened, &bytes);
         }
     }
 
@@ -351,14 +366,14 @@ impl Connection {
             Err(error) => return self.fail(error),
         };
         tracing::debug!(version = %agreed.version, suite = agreed.suite.name(), group = ?agreed.group, "connected");
-        self.events.push_back(Event::Connected(Box::new(Connected {
+        self.connected = Some(Box::new(Connected {
             version: agreed.version,
             cipher_suite: agreed.suite,
             group: agreed.group,
             srtp,
             peer_certificate,
             peer_fingerprint,
-        })));
+        }));
         self.phase = Phase::Connected(agreed.exporter, agreed.traffic);
         self.held_bytes = 0;
         for data in std::mem::take(&mut self.held) {
@@ -369,14 +384,21 @@ impl Connection {
     #[inline]
     fn handle_application_data(&mut self, data: BytesMut) {
         if matches!(self.phase, Phase::Connected(..)) {
-            if self.queued_records == MAX_QUEUED_RECORDS || self.queued_bytes + data.len() > MAX_QUEUED_BYTES {
+            let queued_bytes = self.queued_bytes + data.len();
+            if self.queued.len() == MAX_QUEUED_RECORDS || queued_bytes > MAX_QUEUED_BYTES {
                 self.layer.stats.dropped_overflow += 1;
                 return;
             }
-            self.queued_records += 1;
-            self.queued_bytes += data.len();
-            self.events.push_back(Event::ApplicationData(data));
-        } else if self.held.len() == MAX_HELD_RECORDS || self.held_bytes + data.len() > MAX_HELD_BYTES {
+            self.queued_bytes = queued_bytes;
+            self.queued.push_back(data);
+            return;
+        }
+        self.hold(data);
+    }
+
+    #[inline(never)]
+    fn hold(&mut self, data: BytesMut) {
+        if self.held.len() == MAX_HELD_RECORDS || self.held_bytes + data.len() > MAX_HELD_BYTES {
             self.layer.stats.dropped_overflow += 1;
         } else {
             self.held_bytes += data.len();
@@ -435,7 +457,7 @@ impl Connection {
         self.held_bytes = 0;
         self.deadline = None;
         self.rumour = None;
-        self.events.push_back(event);
+        self.ended = Some(event);
     }
 
     /// Does what is due at `now`.
@@ -492,13 +514,16 @@ impl Connection {
     }
 
     /// The next event.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
-        if let Event::ApplicationData(data) = &event {
-            self.queued_records -= 1;
-            self.queued_bytes -= data.len();
+        if let Some(connected) = self.connected.take() {
+            return Some(Event::Connected(connected));
         }
-        Some(event)
+        let Some(data) = self.queued.pop_front() else {
+            return self.ended.take();
+        };
+        self.queued_bytes -= data.len();
+        Some(Event::ApplicationData(data))
     }
 
     /// Room that [`Self::seal`] needs in front of and behind the data, in bytes: exact once keys are agreed, and before

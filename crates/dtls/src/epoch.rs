@@ -145,7 +145,7 @@ fn limit(suite: CipherSuite) -> u64 {
 }
 
 /// The additional data of a record of DTLS 1.2 (RFC 5246 §6.2.3.3): record number, type, version, length of the plaintext.
-#[inline]
+#[inline(always)]
 fn additional_data(header: &PlainHeader, version: [u8; 2], plaintext_len: usize) -> [u8; HEADER_LEN] {
     let kind = u64::from(header.content_type.code()) << 32 | u64::from(u16::from_be_bytes(version)) << 16;
     let data = u128::from(header.record_number()) << 64 | u128::from(kind | plaintext_len as u64) << 24;
@@ -324,6 +324,17 @@ pub(crate) enum OpenError {
     Exhausted,
 }
 
+/// Takes the tag off the end of a record.
+///
+/// Before the record is opened, as the header is from its front: whoever moves a buffer that has just been changed waits for
+/// the change to reach memory, and while the record is decrypted there is time for that.
+#[inline(always)]
+fn take_tag(bytes: &mut BytesMut) -> Option<[u8; TAG_LEN]> {
+    let tag = *bytes.last_chunk::<TAG_LEN>()?;
+    bytes.truncate(bytes.len() - TAG_LEN);
+    Some(tag)
+}
+
 /// What the peer sends in one epoch.
 pub(crate) struct ReadEpoch {
     number: u16,
@@ -364,7 +375,7 @@ impl ReadEpoch {
     /// Opens a record of this epoch in place: of header and fragment in `bytes` only the plaintext is left. The replay window
     /// moves only after the tag was found right. Without protection there is no window either: a forger could make it drop the
     /// peer's records, and handshake messages have numbers of their own.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open(&mut self, header: &Header, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
         match header {
             Header::Plain(header) => self.open_plain(header, bytes),
@@ -372,7 +383,7 @@ impl ReadEpoch {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn open_plain(&mut self, header: &PlainHeader, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
         let opened = Opened {
             content_type: header.content_type,
@@ -390,22 +401,24 @@ impl ReadEpoch {
         if bytes.len() < front + TAG_LEN || bytes.len() - front - TAG_LEN > MAX_PLAINTEXT {
             return Err(OpenError::Malformed);
         }
-        let (head, sealed) = bytes.split_at_mut(front);
-        let aad = additional_data(header, [head[1], head[2]], sealed.len() - TAG_LEN);
-        let carried = head[HEADER_LEN..]
+        let plaintext_len = bytes.len() - front - TAG_LEN;
+        let aad = additional_data(header, [bytes[1], bytes[2]], plaintext_len);
+        let carried = bytes[HEADER_LEN..front]
             .first_chunk()
             .map_or(0, |carried| u64::from_be_bytes(*carried));
         let nonce = protection.nonce(header.record_number(), carried);
-        let Ok(len) = protection.key.open(&nonce, &aad, sealed) else {
-            return Err(self.count_forged());
-        };
-        self.replay.accept(header.sequence);
         bytes.advance(front);
-        bytes.truncate(len);
+        let Some(tag) = take_tag(bytes) else {
+            return Err(OpenError::Malformed);
+        };
+        if protection.key.open_detached(&nonce, &aad, bytes, &tag).is_err() {
+            return Err(self.count_forged());
+        }
+        self.replay.accept(header.sequence);
         Ok(opened)
     }
 
-    #[inline]
+    #[inline(always)]
     fn open_unified(&mut self, header: &UnifiedHeader, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
         let Some(protection) = &self.protection else {
             return Err(OpenError::Malformed);
@@ -413,28 +426,37 @@ impl ReadEpoch {
         if bytes.len() < header.len + SAMPLE_LEN || bytes.len() - header.len > MAX_PLAINTEXT + 256 {
             return Err(OpenError::Malformed);
         }
-        let (head, sealed) = bytes.split_at_mut(header.len);
-        let mask = protection.number_mask(sealed);
-        head[1] ^= mask[0];
-        let mut short = u64::from(head[1]);
+        let Some(front) = bytes.first_chunk::<8>() else {
+            return Err(OpenError::Malformed);
+        };
+        let mask = protection.number_mask(&bytes[header.len..]);
+        // The header as one number and not byte by byte in the buffer: who reads it for additional data reads words.
+        let mut head = u64::from_be_bytes(*front) ^ u64::from(mask[0]) << 48;
+        let mut short = head >> 48 & 0xff;
         if header.sequence_len == 2 {
-            head[2] ^= mask[1];
-            short = short << 8 | u64::from(head[2]);
+            head ^= u64::from(mask[1]) << 40;
+            short = head >> 40 & 0xffff;
         }
+        let aad = head.to_be_bytes();
         let sequence = complete_number(short, 8 * header.sequence_len as u32, self.replay.next());
         if !self.replay.check(sequence) {
             return Err(OpenError::Replayed);
         }
-        let Ok(len) = protection.key.open(&protection.nonce(sequence, 0), head, sealed) else {
-            return Err(self.count_forged());
-        };
-        self.replay.accept(sequence);
-        // The content type is the last byte that is not padding (RFC 8446 §5.4).
-        let Some(end) = sealed[..len].iter().rposition(|byte| *byte != 0) else {
+        let nonce = protection.nonce(sequence, 0);
+        bytes.advance(header.len);
+        let Some(tag) = take_tag(bytes) else {
             return Err(OpenError::Malformed);
         };
-        let content_type = ContentType::from_code(sealed[end]).ok_or(OpenError::Malformed)?;
-        bytes.advance(header.len);
+        let aad = &aad[..header.len];
+        if protection.key.open_detached(&nonce, aad, bytes, &tag).is_err() {
+            return Err(self.count_forged());
+        }
+        self.replay.accept(sequence);
+        // The content type is the last byte that is not padding (RFC 8446 §5.4).
+        let Some(end) = bytes.iter().rposition(|byte| *byte != 0) else {
+            return Err(OpenError::Malformed);
+        };
+        let content_type = ContentType::from_code(bytes[end]).ok_or(OpenError::Malformed)?;
         bytes.truncate(end);
         Ok(Opened {
             content_type,

@@ -310,7 +310,7 @@ impl Layer {
     // Receiving.
 
     /// Opens a record, or keeps it for when there are keys, or drops it and counts why.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn open(&mut self, header: &Header, bytes: &mut BytesMut) -> Result<Opened, Unopened> {
         // The newest first: the two bits of an epoch in a unified header fit every fourth.
         let Some(epoch) = self.read.iter_mut().rev().find(|epoch| epoch.fits(header)) else {
@@ -353,12 +353,14 @@ impl Layer {
         }
     }
 
-    /// A record that was kept and can be opened now.
+    /// Whether records are kept.
     #[inline]
+    pub(crate) fn has_early(&self) -> bool {
+        !self.early.is_empty()
+    }
+
+    /// A record that was kept and can be opened now.
     pub(crate) fn take_early(&mut self) -> Option<Record> {
-        if self.early.is_empty() {
-            return None;
-        }
         let ready = |record: &Record| self.read.iter().any(|epoch| epoch.fits(&record.header));
         let index = self.early.iter().position(ready)?;
         let record = self.early.remove(index)?;

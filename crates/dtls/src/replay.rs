@@ -30,12 +30,20 @@ impl ReplayWindow {
         if sequence >= self.next {
             let newest_block = self.next.saturating_sub(1) / 64;
             let blocks = (sequence / 64 - newest_block).min(WORDS as u64);
-            for step in 1..=blocks {
-                self.bits[((newest_block + step) % WORDS as u64) as usize] = 0;
+            if blocks > 0 {
+                self.forget(newest_block + 1, blocks);
             }
             self.next = sequence + 1;
         }
         self.bits[word(sequence)] |= bit(sequence);
+    }
+
+    /// The words from `block` on are for newer numbers now.
+    #[cold]
+    fn forget(&mut self, block: u64, blocks: u64) {
+        for step in 0..blocks {
+            self.bits[((block + step) % WORDS as u64) as usize] = 0;
+        }
     }
 
     /// One more than the newest number accepted: what a shortened number is completed around.

@@ -59,8 +59,8 @@ impl AeadKey for WatchedKey {
         self.key.seal(nonce, aad, data)
     }
 
-    fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError> {
-        self.key.open(nonce, aad, data_and_tag)
+    fn open_detached(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], tag: &[u8; 16]) -> Result<(), AuthError> {
+        self.key.open_detached(nonce, aad, data, tag)
     }
 }
 
