@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::Command;
 use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::live::antiphon;
@@ -30,31 +31,37 @@ pub(crate) fn run(report: &mut Report) {
         Err(why) => return report.fail("start antiphon turn", &why),
     };
     let (_service, addresses) = started;
-    println!("\n| turnutils_uclient | result |\n|---|---|");
+    // All at once: each of them mostly waits, and together they are many users of one server.
+    let mut ways = Vec::new();
     for (transport, flags) in [("UDP", &[][..]), ("TCP", &["-t"]), ("TLS", &["-t", "-S"])] {
         for (way, more) in [("channels", &[][..]), ("indications", &["-s"])] {
-            let what = format!("uclient over {transport}, {way}");
             let port = if transport == "TLS" {
                 addresses.tls
             } else {
                 addresses.udp
             };
-            let mut command = Command::new("turnutils_uclient");
-            command.args([
-                "-u", "alice", "-w", "secret", "-y", "-c", "-n", MESSAGES, "-m", CLIENTS, "-l", "300",
-            ]);
-            command
-                .args(flags)
-                .args(more)
-                .args(["-p", &port.to_string(), "127.0.0.1"]);
-            let started = Instant::now();
-            match run_within(PATIENCE, &what, &mut command).and_then(|output| no_loss(&output.text)) {
-                Ok(sum) => {
-                    println!("| {transport}, {way} | {sum} |");
-                    report.pass(&what, &sum, started.elapsed());
-                }
-                Err(why) => report.fail(&what, &why),
+            ways.push((format!("{transport}, {way}"), [flags, more].concat(), port));
+        }
+    }
+    let results: Vec<_> = thread::scope(|scope| {
+        let running: Vec<_> = ways
+            .iter()
+            .map(|(what, flags, port)| scope.spawn(move || uclient(what, flags, *port)))
+            .collect();
+        running
+            .into_iter()
+            .map(|run| run.join().expect("it does not panic"))
+            .collect()
+    });
+    println!("\n| turnutils_uclient | result |\n|---|---|");
+    for ((what, ..), (result, took)) in ways.iter().zip(results) {
+        let part = format!("uclient over {what}");
+        match result {
+            Ok(sum) => {
+                println!("| {what} | {sum} |");
+                report.pass(&part, &sum, took);
             }
+            Err(why) => report.fail(&part, &why),
         }
     }
     let port = addresses.udp.to_string();
@@ -73,6 +80,18 @@ pub(crate) fn run(report: &mut Report) {
         discovery.args([flag, "-p", &port, "127.0.0.1"]);
         says(report, what, &mut discovery, verdict);
     }
+}
+
+/// Clients that send to each other through relays of theirs.
+fn uclient(what: &str, flags: &[&str], port: u16) -> (Result<String, String>, Duration) {
+    let mut command = Command::new("turnutils_uclient");
+    command.args([
+        "-u", "alice", "-w", "secret", "-y", "-c", "-n", MESSAGES, "-m", CLIENTS, "-l", "300",
+    ]);
+    command.args(flags).args(["-p", &port.to_string(), "127.0.0.1"]);
+    let started = Instant::now();
+    let result = run_within(PATIENCE, what, &mut command).and_then(|output| no_loss(&output.text));
+    (result, started.elapsed())
 }
 
 fn says(report: &mut Report, what: &str, command: &mut Command, verdict: &str) {
