@@ -14,7 +14,7 @@ use ring::rand::SecureRandom;
 use tokio::sync::{broadcast, mpsc};
 
 use crate::Error;
-use crate::driver::{Command, Driver};
+use crate::driver::{Command, Driver, Word};
 use crate::handle::{PeerConnection, PeerHandle, Shared};
 use crate::hosted::Hosted;
 use crate::interfaces::InterfaceFilter;
@@ -138,13 +138,13 @@ impl ApiBuilder {
         let shared = match self.one_port {
             None => None,
             Some(port) => {
-                let (commands, dropped, mut driver) = channels(system.clone(), Some(port));
+                let (commands, words, mut driver) = channels(system.clone(), Some(port));
                 driver.bind_shared()?;
                 let addresses = driver.addresses();
                 tokio::spawn(driver.run());
                 Some(SharedDriver {
                     commands,
-                    dropped,
+                    words,
                     addresses,
                 })
             }
@@ -163,7 +163,7 @@ impl ApiBuilder {
 
 struct SharedDriver {
     commands: mpsc::Sender<Command>,
-    dropped: mpsc::UnboundedSender<PeerId>,
+    words: mpsc::UnboundedSender<Word>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -192,10 +192,10 @@ impl std::fmt::Debug for Api {
 fn channels(
     system: Arc<System>,
     one_port: Option<u16>,
-) -> (mpsc::Sender<Command>, mpsc::UnboundedSender<PeerId>, Driver) {
+) -> (mpsc::Sender<Command>, mpsc::UnboundedSender<Word>, Driver) {
     let (commands, received) = mpsc::channel(MAX_COMMANDS);
-    let (dropped, drops) = mpsc::unbounded_channel();
-    (commands, dropped, Driver::new(received, drops, system, one_port))
+    let (words, heard) = mpsc::unbounded_channel();
+    (commands, words, Driver::new(received, heard, system, one_port))
 }
 
 impl Api {
@@ -241,15 +241,15 @@ impl Api {
         let machine = core::PeerConnection::new(configuration, now, ClockAnchor::new(now, unix), Rng::from_seed(seed))?;
 
         let id = PeerId(self.inner.next.fetch_add(1, Ordering::Relaxed));
-        let (commands, dropped) = match &self.inner.shared {
-            Some(shared) => (shared.commands.clone(), shared.dropped.clone()),
+        let (commands, words) = match &self.inner.shared {
+            Some(shared) => (shared.commands.clone(), shared.words.clone()),
             None => {
-                let (commands, dropped, driver) = channels(self.inner.system.clone(), None);
+                let (commands, words, driver) = channels(self.inner.system.clone(), None);
                 tokio::spawn(driver.run());
-                (commands, dropped)
+                (commands, words)
             }
         };
-        let shared = Arc::new(Shared { id, commands, dropped });
+        let shared = Arc::new(Shared { id, commands, words });
         let (events, incoming) = mpsc::channel(MAX_EVENTS);
         let events_dropped = Arc::new(AtomicU64::new(0));
         let (media, incoming_media) = broadcast::channel(MAX_MEDIA_EVENTS);

@@ -1,77 +1,96 @@
-//! The async handle of a data channel.
+//! The async handles of a data channel.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
-use antiphon_data_channel::{ChannelId, ChannelState, Message};
+use antiphon_data_channel::{ChannelId, ChannelState, Message, MessageKind, SendError};
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use futures_util::Stream;
+use tokio::sync::watch;
 
-use crate::Error;
-use crate::driver::Ask;
+use crate::byte_stream::ByteStream;
+use crate::driver::Word;
 use crate::handle::PeerHandle;
+use crate::mailbox::{Mailbox, Refusal};
+use crate::{Error, TrySendError};
 
-/// Messages that wait in the handle; the rest stays in SCTP, whose window then closes towards the peer.
-pub(crate) const QUEUED_MESSAGES: usize = 16;
-
-/// The driver's end of a channel's queues.
+/// The driver's end of a channel.
 pub(crate) struct Queue {
-    pub(crate) messages: mpsc::Sender<Message>,
+    pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) state: watch::Sender<ChannelState>,
-    /// The driver found the queue full and left messages in SCTP; who takes one says so to the driver.
-    pub(crate) stalled: Arc<AtomicBool>,
+    /// To be closed in the machine once all that was taken has been handed over.
+    pub(crate) closing: bool,
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.mailbox.end();
+    }
 }
 
 /// A data channel (W3C `RTCDataChannel`).
 ///
-/// Messages come in order of arrival from [`Self::recv`]. Until they are taken they count against the receive window, so a
-/// slow reader slows the sender instead of filling memory. Dropping the handle closes nothing: call [`Self::close`].
+/// Messages come in order of arrival from [`Self::recv`], or from the [`Stream`] that the channel is. Those that nobody takes count
+/// against the receive window but for the first 256 KiB, so a slow reader slows the sender instead of filling memory. Dropping the
+/// handle closes nothing, but what comes then is dropped: call [`Self::close`].
+///
+/// ```no_run
+/// # async fn example(mut channel: antiphon::DataChannel) -> Result<(), antiphon::Error> {
+/// channel.opened().await?;
+/// channel.send_text("a question").await?;            // waits while 1 MiB is buffered
+/// while let Some(message) = channel.recv().await {
+///     println!("{} bytes", message.data.len());
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct DataChannel {
-    peer: PeerHandle,
-    id: ChannelId,
+    sender: DataChannelSender,
     label: String,
     protocol: String,
-    messages: mpsc::Receiver<Message>,
     state: watch::Receiver<ChannelState>,
-    stalled: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for DataChannel {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("DataChannel")
-            .field("id", &self.id)
+            .field("id", &self.sender.id)
             .field("label", &self.label)
             .finish_non_exhaustive()
     }
 }
 
+impl Drop for DataChannel {
+    fn drop(&mut self) {
+        if self.sender.mailbox.abandon() {
+            self.sender.say(Word::Drained);
+        }
+    }
+}
+
 impl DataChannel {
     pub(crate) fn new(peer: PeerHandle, id: ChannelId, label: String, protocol: String) -> (Self, Queue) {
-        let (messages, incoming) = mpsc::channel(QUEUED_MESSAGES);
         let (state, states) = watch::channel(ChannelState::Connecting);
-        let stalled = Arc::new(AtomicBool::new(false));
+        let mailbox = Arc::new(Mailbox::new());
         let queue = Queue {
-            messages,
+            mailbox: mailbox.clone(),
             state,
-            stalled: stalled.clone(),
+            closing: false,
         };
-        (
-            Self {
-                peer,
-                id,
-                label,
-                protocol,
-                messages: incoming,
-                state: states,
-                stalled,
-            },
-            queue,
-        )
+        let channel = Self {
+            sender: DataChannelSender { peer, id, mailbox },
+            label,
+            protocol,
+            state: states,
+        };
+        (channel, queue)
     }
 
     /// The number that other calls name this channel by.
     pub fn id(&self) -> ChannelId {
-        self.id
+        self.sender.id
     }
 
     /// The label.
@@ -103,79 +122,166 @@ impl DataChannel {
         }
     }
 
-    /// The next message; `None` when the channel is closed and everything received has been taken.
+    /// The next message; `None` when the channel is closed and everything received has been taken. Cancel safe.
     pub async fn recv(&mut self) -> Option<Message> {
-        let message = self.messages.recv().await;
-        if message.is_some() && self.stalled.swap(false, Ordering::AcqRel) {
-            let id = self.id;
-            self.peer.visit(move |hosted, _| hosted.pump(id)).await;
-        }
-        message
+        poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    /// Sends a text message; waits while more than the high-water mark is buffered.
+    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        let Some((message, drained)) = ready!(self.sender.mailbox.poll_recv(cx)) else {
+            return Poll::Ready(None);
+        };
+        if drained {
+            self.sender.say(Word::Drained);
+        }
+        Poll::Ready(Some(message))
+    }
+
+    /// Sends a text message; otherwise like [`Self::send`].
     ///
     /// # Errors
-    /// [`Error::Peer`] if the channel is not open or the message exceeds what the peer takes, [`Error::Closed`].
+    /// As [`Self::send`].
     pub async fn send_text(&self, text: impl Into<String>) -> Result<(), Error> {
         self.send(Message::text(text)).await
     }
 
-    /// Sends a binary message; otherwise like [`Self::send_text`].
+    /// Sends a binary message; otherwise like [`Self::send`].
     ///
     /// # Errors
-    /// As [`Self::send_text`].
+    /// As [`Self::send`].
     pub async fn send_binary(&self, data: impl Into<Bytes>) -> Result<(), Error> {
         self.send(Message::binary(data)).await
     }
 
-    /// Sends a message; otherwise like [`Self::send_text`].
+    /// Sends a message; waits while 1 MiB or more is buffered, until 256 KiB are left.
     ///
     /// # Errors
-    /// As [`Self::send_text`].
+    /// [`Error::Peer`] if the channel is not open, or the message is larger than the peer takes.
     pub async fn send(&self, message: Message) -> Result<(), Error> {
-        self.sender().send(message).await
+        self.sender.send(message).await
+    }
+
+    /// Sends a message if that can be done at once.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`], which gives the message back; [`TrySendError::Refused`] where [`Self::send`] fails.
+    pub fn try_send(&self, message: Message) -> Result<(), TrySendError> {
+        self.sender.try_send(message)
     }
 
     /// A handle that only sends, to be moved elsewhere.
     pub fn sender(&self) -> DataChannelSender {
-        DataChannelSender {
-            peer: self.peer.clone(),
-            id: self.id,
-        }
+        self.sender.clone()
     }
 
-    /// Bytes that are handed over and not yet sent (W3C `bufferedAmount`).
-    ///
-    /// # Errors
-    /// [`Error::Closed`] if the peer connection is gone.
-    pub async fn buffered_amount(&self) -> Result<usize, Error> {
-        let id = self.id;
-        self.peer.call(move |pc, _| pc.buffered_amount(id)).await
+    /// The channel as a stream of bytes, where messages have no bounds: `tokio::io::AsyncRead` and `AsyncWrite`.
+    pub fn into_byte_stream(self) -> ByteStream {
+        ByteStream::new(self)
     }
 
-    /// Starts closing; [`Self::recv`] still gives what has arrived.
-    pub async fn close(&self) {
-        let id = self.id;
-        self.peer
-            .visit(move |hosted, now| hosted.core.close_data_channel(now, id))
-            .await;
+    /// Bytes that were handed over and are not yet sent (W3C `bufferedAmount`).
+    pub fn buffered_amount(&self) -> usize {
+        self.sender.buffered_amount()
+    }
+
+    /// Starts closing: what was handed over is still sent, and [`Self::recv`] still gives what has arrived.
+    pub fn close(&self) {
+        self.sender.close();
+    }
+}
+
+impl Stream for DataChannel {
+    type Item = Message;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Message>> {
+        self.get_mut().poll_recv(cx)
     }
 }
 
 /// The sending half of a [`DataChannel`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DataChannelSender {
     peer: PeerHandle,
     id: ChannelId,
+    mailbox: Arc<Mailbox>,
+}
+
+impl std::fmt::Debug for DataChannelSender {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataChannelSender")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
 }
 
 impl DataChannelSender {
-    /// Sends a message; waits while more than the high-water mark is buffered.
+    /// Sends a message; waits while 1 MiB or more is buffered, until 256 KiB are left. Of several that wait any may be next.
+    /// Cancel safe: a message whose future was dropped before it was ready is not sent.
     ///
     /// # Errors
-    /// [`Error::Peer`] if the channel is not open or the message exceeds what the peer takes, [`Error::Closed`].
+    /// [`Error::Peer`] if the channel is not open, or the message is larger than the peer takes.
     pub async fn send(&self, message: Message) -> Result<(), Error> {
-        self.peer.ask_for(|answer| Ask::Message(self.id, message, answer)).await
+        let mut message = message;
+        loop {
+            match self.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Refused(error)) => return Err(error),
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            poll_fn(|cx| self.mailbox.poll_room(cx)).await;
+        }
     }
+
+    /// Sends a message if that can be done at once.
+    ///
+    /// # Errors
+    /// [`TrySendError::Full`], which gives the message back; [`TrySendError::Refused`] where [`Self::send`] fails.
+    pub fn try_send(&self, message: Message) -> Result<(), TrySendError> {
+        if message.kind == MessageKind::Text && std::str::from_utf8(&message.data).is_err() {
+            return Err(refused(SendError::NotUtf8));
+        }
+        match self.mailbox.try_send(message) {
+            Ok(true) => self.say(Word::Outgoing),
+            Ok(false) => {}
+            Err(Refusal::Full(message)) => return Err(TrySendError::Full(message)),
+            Err(Refusal::Never(error)) => return Err(refused(error)),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn poll_room(&self, cx: &Context<'_>) -> Poll<()> {
+        self.mailbox.poll_room(cx)
+    }
+
+    /// Waits until everything that was handed over was sent.
+    ///
+    /// # Errors
+    /// [`Error::Peer`] if the channel closes first.
+    pub async fn flush(&self) -> Result<(), Error> {
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    pub(crate) fn poll_flush(&self, cx: &Context<'_>) -> Poll<Result<(), Error>> {
+        self.mailbox.poll_sent(cx).map_err(|error| Error::Peer(error.into()))
+    }
+
+    /// Bytes that were handed over and are not yet sent (W3C `bufferedAmount`).
+    pub fn buffered_amount(&self) -> usize {
+        self.mailbox.buffered_amount()
+    }
+
+    /// Starts closing: what was handed over is still sent.
+    pub fn close(&self) {
+        if self.mailbox.refuse() {
+            self.say(Word::Close);
+        }
+    }
+
+    fn say(&self, word: impl FnOnce(crate::router::PeerId, ChannelId) -> Word) {
+        self.peer.say(|peer| word(peer, self.id));
+    }
+}
+
+fn refused(error: SendError) -> TrySendError {
+    TrySendError::Refused(Error::Peer(error.into()))
 }

@@ -25,3 +25,14 @@ pub enum Error {
     #[error("the operating system gave no randomness")]
     Randomness,
 }
+
+/// Why [`try_send`](crate::DataChannel::try_send) did not take a message.
+#[derive(Debug, thiserror::Error)]
+pub enum TrySendError {
+    /// Too much is buffered: here is the message again.
+    #[error("too much is buffered")]
+    Full(antiphon_data_channel::Message),
+    /// It cannot be sent at all.
+    #[error(transparent)]
+    Refused(#[from] Error),
+}

@@ -8,7 +8,7 @@ use antiphon_peer_connection as core;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use crate::Error;
-use crate::driver::{Answer, Ask, Command};
+use crate::driver::{Answer, Ask, Command, Word};
 use crate::event::{self, Event};
 use crate::hosted::Hosted;
 use crate::router::PeerId;
@@ -17,14 +17,14 @@ use crate::router::PeerId;
 pub(crate) struct Shared {
     pub(crate) id: PeerId,
     pub(crate) commands: mpsc::Sender<Command>,
-    /// Unbounded, because dropping cannot wait; each peer says this once, so that peers are its bound.
-    pub(crate) dropped: mpsc::UnboundedSender<PeerId>,
+    /// Unbounded, because who drops or polls cannot wait; see [`Word`] for what bounds it.
+    pub(crate) words: mpsc::UnboundedSender<Word>,
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         // The driver may be gone already; then so is the peer.
-        let _ = self.dropped.send(self.id);
+        let _ = self.words.send(Word::Dropped(self.id));
     }
 }
 
@@ -53,6 +53,11 @@ impl PeerHandle {
     /// Asks something of the peer unless too much waits already. Says whether it did.
     pub(crate) fn try_ask(&self, ask: Ask) -> bool {
         self.shared.commands.try_send(Command::Ask(self.shared.id, ask)).is_ok()
+    }
+
+    /// Says a word to the driver, who may be gone.
+    pub(crate) fn say(&self, word: impl FnOnce(PeerId) -> Word) {
+        let _ = self.shared.words.send(word(self.shared.id));
     }
 
     /// Asks something of the peer and waits for what became of it.

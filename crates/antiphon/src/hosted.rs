@@ -1,26 +1,19 @@
 //! One peer within the driver: the sans-I/O machine and the queues towards its handles.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use antiphon_data_channel::{ChannelId, ChannelState, Message};
+use antiphon_data_channel::{ChannelId, ChannelState};
 use antiphon_peer_connection as core;
 use antiphon_sansio::Local;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc};
 
-use crate::Error;
 use crate::channel::{DataChannel, Queue};
 use crate::event::{self, Event};
 use crate::handle::{PeerHandle, Shared};
-
-/// Above this a channel's senders wait.
-const HIGH_WATER: usize = 1024 * 1024;
-/// At this a channel's senders go on.
-const LOW_WATER: usize = 256 * 1024;
-
-type Waiting = (Message, oneshot::Sender<Result<(), Error>>);
+use crate::mailbox::Waiting;
 
 /// One peer.
 pub(crate) struct Hosted {
@@ -45,7 +38,8 @@ pub(crate) struct Hosted {
     events_dropped: Arc<AtomicU64>,
     media: broadcast::Sender<core::Event>,
     channels: BTreeMap<ChannelId, Queue>,
-    sending: BTreeMap<ChannelId, VecDeque<Waiting>>,
+    /// Channels with something to send, here or in the machine.
+    sending: Vec<ChannelId>,
     closed_at: Option<Instant>,
 }
 
@@ -71,7 +65,7 @@ impl Hosted {
             events_dropped,
             media,
             channels: BTreeMap::new(),
-            sending: BTreeMap::new(),
+            sending: Vec::new(),
             closed_at: None,
         }
     }
@@ -109,16 +103,15 @@ impl Hosted {
     pub(crate) fn open_channel(&mut self, peer: PeerHandle, id: ChannelId) -> Option<DataChannel> {
         let info = self.core.data_channel(id)?;
         let (channel, queue) = DataChannel::new(peer, id, info.label, info.protocol);
-        if info.state == ChannelState::Open {
-            queue.state.send_replace(ChannelState::Open);
-        }
-        self.core.set_buffered_amount_low_threshold(id, LOW_WATER);
         self.channels.insert(id, queue);
+        if info.state == ChannelState::Open {
+            self.set_state(id, ChannelState::Open);
+        }
         Some(channel)
     }
 
     /// Hands over everything that the machine reports.
-    pub(crate) fn dispatch(&mut self, now: Instant) {
+    pub(crate) fn dispatch(&mut self) {
         while let Some(event) = self.core.poll_event() {
             match event {
                 core::Event::DataChannel(id) => {
@@ -130,13 +123,13 @@ impl Hosted {
                 }
                 core::Event::DataChannelOpen(id) => self.set_state(id, ChannelState::Open),
                 core::Event::DataChannelReadable(id) => self.pump(id),
-                core::Event::DataChannelBufferedAmountLow(id) => self.resume_sending(now, id),
+                // The mailboxes are told after each round, whatever the amount.
+                core::Event::DataChannelBufferedAmountLow(_) => {}
                 core::Event::DataChannelClosing(id) => self.set_state(id, ChannelState::Closing),
                 core::Event::DataChannelClosed(id) => {
                     self.pump(id);
                     self.set_state(id, ChannelState::Closed);
                     self.channels.remove(&id);
-                    self.sending.remove(&id);
                     self.core.forget_data_channel(id);
                 }
                 // A reader who is behind loses the oldest, and is told how many.
@@ -159,59 +152,54 @@ impl Hosted {
     }
 
     fn set_state(&mut self, id: ChannelId, state: ChannelState) {
-        if let Some(queue) = self.channels.get(&id) {
-            queue.state.send_replace(state);
-        }
-    }
-
-    /// Moves messages from SCTP into the handle's queue while there is room.
-    pub(crate) fn pump(&mut self, id: ChannelId) {
         let Some(queue) = self.channels.get(&id) else { return };
-        loop {
-            let permit = match queue.messages.try_reserve() {
-                Ok(permit) => permit,
-                Err(mpsc::error::TrySendError::Closed(())) => {
-                    // Nobody will read: what comes is dropped, so that the peer is not held up for ever.
-                    while self.core.read(id).is_some() {}
-                    return;
-                }
-                Err(mpsc::error::TrySendError::Full(())) => {
-                    queue.stalled.store(true, Ordering::Release);
-                    // The reader may have emptied the queue before it could see the mark.
-                    match queue.messages.try_reserve() {
-                        Ok(permit) => permit,
-                        Err(_) => return,
-                    }
-                }
-            };
-            let Some(message) = self.core.read(id) else { return };
-            permit.send(message);
+        if state == ChannelState::Open {
+            queue.mailbox.open(self.core.max_message_size());
+        } else {
+            queue.mailbox.refuse();
+        }
+        queue.state.send_replace(state);
+    }
+
+    /// Moves messages from SCTP into the channel's mailbox while there is room.
+    pub(crate) fn pump(&mut self, id: ChannelId) {
+        if let Some(queue) = self.channels.get(&id) {
+            queue.mailbox.pump(|| self.core.read(id));
         }
     }
 
-    /// Sends now, or when the channel's buffer has drained.
-    pub(crate) fn send(
-        &mut self,
-        now: Instant,
-        id: ChannelId,
-        message: Message,
-        answer: oneshot::Sender<Result<(), Error>>,
-    ) {
-        let queued = self.sending.get(&id).is_some_and(|queue| !queue.is_empty());
-        if queued || self.core.buffered_amount(id) > HIGH_WATER {
-            self.sending.entry(id).or_default().push_back((message, answer));
-            return;
+    /// Moves messages from the channel's mailbox into SCTP while there is room.
+    pub(crate) fn hand_over(&mut self, now: Instant, id: ChannelId) {
+        if self.hand_over_one(now, id) && !self.sending.contains(&id) {
+            self.sending.push(id);
         }
-        let _ = answer.send(self.core.send(now, id, message).map_err(Error::from));
     }
 
-    fn resume_sending(&mut self, now: Instant, id: ChannelId) {
-        let Some(queue) = self.sending.get_mut(&id) else { return };
-        while self.core.buffered_amount(id) <= HIGH_WATER {
-            let Some((message, answer)) = queue.pop_front() else {
-                break;
-            };
-            let _ = answer.send(self.core.send(now, id, message).map_err(Error::from));
+    /// The same for all channels that had something to send.
+    pub(crate) fn hand_over_all(&mut self, now: Instant) {
+        let mut sending = std::mem::take(&mut self.sending);
+        sending.retain(|id| self.hand_over_one(now, *id));
+        self.sending = sending;
+    }
+
+    /// Whether something of this channel still waits.
+    fn hand_over_one(&mut self, now: Instant, id: ChannelId) -> bool {
+        let Some(queue) = self.channels.get_mut(&id) else {
+            return false;
+        };
+        let waiting = queue.mailbox.hand_over(now, id, &mut self.core);
+        if queue.closing && waiting != Waiting::Here {
+            queue.closing = false;
+            self.core.close_data_channel(now, id);
+        }
+        waiting != Waiting::Nowhere
+    }
+
+    /// Closes a channel behind what waits to be sent.
+    pub(crate) fn close_channel(&mut self, now: Instant, id: ChannelId) {
+        if let Some(queue) = self.channels.get_mut(&id) {
+            queue.closing = true;
+            self.hand_over(now, id);
         }
     }
 }

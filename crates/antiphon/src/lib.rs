@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+mod byte_stream;
 mod channel;
 mod driver;
 mod error;
@@ -9,6 +10,7 @@ mod event;
 mod handle;
 mod hosted;
 mod interfaces;
+mod mailbox;
 mod mdns;
 mod methods;
 mod resolve;
@@ -30,8 +32,9 @@ pub use antiphon_peer_connection::{
 };
 
 pub use api::{Api, ApiBuilder};
+pub use byte_stream::ByteStream;
 pub use channel::{DataChannel, DataChannelSender};
-pub use error::Error;
+pub use error::{Error, TrySendError};
 pub use event::Event;
 pub use handle::{PeerConnection, PeerHandle};
 pub use interfaces::InterfaceFilter;

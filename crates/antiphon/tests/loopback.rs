@@ -146,7 +146,7 @@ async fn exchange(api_a: &Api, api_b: &Api) {
         }
     }
 
-    channel.close().await;
+    channel.close();
     assert_eq!(within("the end of the channel", theirs.recv()).await, None);
     alice.close().await;
     bob.close().await;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use antiphon_data_channel::{ChannelId, Message};
+use antiphon_data_channel::ChannelId;
 use antiphon_ice::IoEvent;
 use antiphon_jsep::TransceiverId;
 use antiphon_media::{Frame, Packet};
@@ -28,11 +28,9 @@ pub(crate) enum Command {
     Ask(PeerId, Ask),
 }
 
-/// What a handle asks of one peer. Calls that come for every packet, frame or message have names of their own, so that they
+/// What a handle asks of one peer. Calls that come for every packet or frame have names of their own, so that they
 /// cost no boxed closure.
 pub(crate) enum Ask {
-    /// Send a message on a data channel.
-    Message(ChannelId, Message, Answer),
     /// Send a frame.
     Frame(TransceiverId, Frame, Answer),
     /// Forward a packet. Without an answer nobody learns what became of it.
@@ -44,7 +42,6 @@ pub(crate) enum Ask {
 impl Ask {
     pub(crate) fn run(self, peer: &mut Hosted, now: Instant) {
         match self {
-            Self::Message(channel, message, answer) => peer.send(now, channel, message, answer),
             Self::Frame(transceiver, frame, answer) => {
                 let sent = peer.core.send_frame(now, transceiver, frame);
                 let _ = answer.send(sent.map_err(Error::from));
@@ -56,6 +53,36 @@ impl Ask {
                 }
             }
             Self::Visit(visit) => visit(peer, now),
+        }
+    }
+}
+
+/// What handles say without waiting. Bounded by the handles themselves: a peer is dropped once, and a channel says nothing twice
+/// before it was heard.
+pub(crate) enum Word {
+    /// The last handle of the peer is gone.
+    Dropped(PeerId),
+    /// Messages wait in the channel's mailbox.
+    Outgoing(PeerId, ChannelId),
+    /// The channel's mailbox has room again.
+    Drained(PeerId, ChannelId),
+    /// The channel is to be closed.
+    Close(PeerId, ChannelId),
+}
+
+impl Word {
+    pub(crate) fn peer(&self) -> PeerId {
+        match self {
+            Self::Dropped(peer) | Self::Outgoing(peer, _) | Self::Drained(peer, _) | Self::Close(peer, _) => *peer,
+        }
+    }
+
+    pub(crate) fn run(self, peer: &mut Hosted, now: Instant) {
+        match self {
+            Self::Dropped(_) => peer.abandon(now),
+            Self::Outgoing(_, channel) => peer.hand_over(now, channel),
+            Self::Drained(_, channel) => peer.pump(channel),
+            Self::Close(_, channel) => peer.close_channel(now, channel),
         }
     }
 }

@@ -6,7 +6,7 @@ mod command;
 mod output;
 mod serve;
 
-pub(crate) use command::{Answer, Arrival, Ask, Command};
+pub(crate) use command::{Answer, Arrival, Ask, Command, Word};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::future::{Future, poll_fn};
@@ -46,7 +46,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(crate) struct Driver {
     system: Arc<System>,
     commands: mpsc::Receiver<Command>,
-    dropped: mpsc::UnboundedReceiver<PeerId>,
+    words: mpsc::UnboundedReceiver<Word>,
     arrivals: mpsc::Receiver<Arrival>,
     /// Given to the tasks.
     arriving: mpsc::Sender<Arrival>,
@@ -78,7 +78,7 @@ pub(crate) struct Driver {
 impl Driver {
     pub(crate) fn new(
         commands: mpsc::Receiver<Command>,
-        dropped: mpsc::UnboundedReceiver<PeerId>,
+        words: mpsc::UnboundedReceiver<Word>,
         system: Arc<System>,
         shared_port: Option<u16>,
     ) -> Self {
@@ -86,7 +86,7 @@ impl Driver {
         Self {
             system,
             commands,
-            dropped,
+            words,
             arrivals,
             arriving,
             shared_port,
@@ -114,12 +114,13 @@ impl Driver {
     /// Runs until the last handle is gone and every peer has said goodbye.
     pub(crate) async fn run(mut self) {
         let mut commands = Vec::with_capacity(MAX_COMMANDS);
+        let mut words = Vec::with_capacity(MAX_COMMANDS);
         let mut arrivals = Vec::with_capacity(MAX_COMMANDS);
         let mut busy = Vec::new();
         let mut open = true;
         while open || !self.peers.is_empty() {
             self.aim_sleep();
-            poll_fn(|cx| self.poll_work(cx, &mut commands, &mut arrivals, &mut open)).await;
+            poll_fn(|cx| self.poll_work(cx, &mut commands, &mut words, &mut arrivals, &mut open)).await;
             let now = Instant::now();
             for command in commands.drain(..) {
                 match command {
@@ -131,6 +132,13 @@ impl Driver {
                         }
                         continue;
                     }
+                }
+            }
+            for word in words.drain(..) {
+                let id = word.peer();
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    word.run(peer, now);
+                    mark(&mut self.busy, id, peer);
                 }
             }
             for arrival in arrivals.drain(..) {
@@ -159,6 +167,7 @@ impl Driver {
         &mut self,
         cx: &mut Context<'_>,
         commands: &mut Vec<Command>,
+        words: &mut Vec<Word>,
         arrivals: &mut Vec<Arrival>,
         open: &mut bool,
     ) -> Poll<()> {
@@ -174,14 +183,8 @@ impl Driver {
                 Poll::Pending => {}
             }
         }
-        let now = Instant::now();
-        while let Poll::Ready(Some(id)) = self.dropped.poll_recv(cx) {
-            ready = true;
-            if let Some(peer) = self.peers.get_mut(&id) {
-                peer.abandon(now);
-                mark(&mut self.busy, id, peer);
-            }
-        }
+        // Without handles nobody says anything: that is no work.
+        ready |= matches!(self.words.poll_recv_many(cx, words, MAX_COMMANDS), Poll::Ready(1..));
         ready |= self.arrivals.poll_recv_many(cx, arrivals, MAX_COMMANDS).is_ready();
         for socket in self.sockets.values() {
             ready |= socket.poll_ready(cx).is_ready();
@@ -250,6 +253,7 @@ impl Driver {
         if self.shared_port.is_some() {
             self.router.add_ufrag(peer.core.local_ufrag(), id);
         }
+        peer.hand_over_all(now);
         while let Some(request) = peer.core.poll_io() {
             self.serve(id, &mut peer, request, now);
         }
@@ -260,7 +264,7 @@ impl Driver {
                 break;
             }
         }
-        peer.dispatch(now);
+        peer.dispatch();
         // What dispatching read may open the peer's window: let it say so.
         if self.transmit(id, &mut peer, now) {
             more = true;

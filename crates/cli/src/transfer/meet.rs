@@ -131,7 +131,7 @@ impl Link {
 
     /// Says goodbye.
     pub async fn close(self) {
-        self.channel.close().await;
+        self.channel.close();
         self.handle.close().await;
         self.pump.abort();
     }

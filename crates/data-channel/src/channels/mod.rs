@@ -48,7 +48,8 @@ pub struct DataChannels {
     slots: BTreeMap<u16, Slot>,
     closed: VecDeque<ChannelId>,
     next_id: u64,
-    remote_max_message: usize,
+    max_message: usize,
+    send_buffer: usize,
     events: VecDeque<Event>,
     stats: Stats,
 }
@@ -57,6 +58,7 @@ impl DataChannels {
     /// Channels that can be opened; nothing is sent before [`Self::start`].
     pub fn new(config: Config, now: Instant, rng: Rng) -> Self {
         Self {
+            send_buffer: config.association.send_buffer,
             association: Association::new(config.association, now, rng),
             max_channels: config.max_channels,
             ids: None,
@@ -66,7 +68,7 @@ impl DataChannels {
             slots: BTreeMap::new(),
             closed: VecDeque::new(),
             next_id: 0,
-            remote_max_message: DEFAULT_MAX_MESSAGE,
+            max_message: DEFAULT_MAX_MESSAGE,
             events: VecDeque::new(),
             stats: Stats::default(),
         }
@@ -77,9 +79,10 @@ impl DataChannels {
     /// `remote_max_message_size` is the peer's `a=max-message-size`: 0 means no limit, 65536 if the attribute is absent
     /// (RFC 8841 §6.1). `remote_port` is its `a=sctp-port`. A second call changes the message size only.
     pub fn start(&mut self, now: Instant, role: DtlsRole, remote_max_message_size: usize, remote_port: u16) {
-        self.remote_max_message = match remote_max_message_size {
-            0 => usize::MAX,
-            limit => limit,
+        // W3C `maxMessageSize`: what the peer takes, and what fits our send buffer.
+        self.max_message = match remote_max_message_size {
+            0 => self.send_buffer,
+            limit => limit.min(self.send_buffer),
         };
         if self.ids.is_some() || self.ended {
             return;
@@ -192,10 +195,10 @@ impl DataChannels {
             _ => return Err(SendError::Closed),
         };
         let size = message.data.len();
-        if size > self.remote_max_message {
+        if size > self.max_message {
             return Err(SendError::TooLarge {
                 size,
-                limit: self.remote_max_message,
+                limit: self.max_message,
             });
         }
         if message.kind == MessageKind::Text && std::str::from_utf8(&message.data).is_err() {
@@ -423,9 +426,9 @@ impl DataChannels {
         self.association.outgoing_streams()
     }
 
-    /// The largest message in bytes that the peer takes; `usize::MAX` if it has no limit.
+    /// The largest message in bytes: what the peer takes, and what fits the send buffer.
     pub fn max_message_size(&self) -> usize {
-        self.remote_max_message
+        self.max_message
     }
 
     /// Figures.

@@ -1,0 +1,178 @@
+//! What data channels promise besides carrying messages: back-pressure both ways, and the streams that they can be.
+
+use std::time::Duration;
+
+use antiphon::{
+    Api, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit, TrySendError,
+};
+use futures_util::StreamExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::mpsc;
+
+/// Keeps a broken run finite; nothing is measured with it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
+}
+
+fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<DataChannel> {
+    let (channels, incoming) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(event) = pc.next_event().await {
+            match event {
+                Event::IceCandidate(candidate) => _ = other.add_ice_candidate(candidate).await,
+                Event::DataChannel(channel) => _ = channels.send(channel),
+                _ => {}
+            }
+        }
+    });
+    incoming
+}
+
+/// Two ends of one channel, and the handles that keep their connections.
+async fn pair() -> (DataChannel, DataChannel, [PeerHandle; 2]) {
+    let api = Api::builder().loopback(true).build().unwrap();
+    let a = api.peer_connection(RtcConfiguration::default()).await.unwrap();
+    let b = api.peer_connection(RtcConfiguration::default()).await.unwrap();
+    let (alice, bob) = (a.handle(), b.handle());
+    let mut near = alice
+        .create_data_channel("flow", RtcDataChannelInit::default())
+        .await
+        .unwrap();
+    assert!(matches!(
+        near.try_send(Message::text("too early")),
+        Err(TrySendError::Refused(antiphon::Error::Peer(error))) if error.name() == "InvalidStateError"
+    ));
+    let _none = carry(a, bob.clone());
+    let mut channels = carry(b, alice.clone());
+    alice.set_local_description(None).await.unwrap();
+    let offer = alice.local_description().await.unwrap().unwrap();
+    bob.set_remote_description(offer).await.unwrap();
+    bob.set_local_description(None).await.unwrap();
+    let answer = bob.local_description().await.unwrap().unwrap();
+    alice.set_remote_description(answer).await.unwrap();
+    within("open", near.opened()).await.unwrap();
+    let far = within("the other end", channels.recv()).await.unwrap();
+    (near, far, [alice, bob])
+}
+
+#[tokio::test]
+async fn a_slow_reader_stops_the_sender_and_loses_nothing() {
+    const SIZE: usize = 16 * 1024;
+    let (near, mut far, _handles) = pair().await;
+    let sender = near.sender();
+    let (done, mut counted) = mpsc::unbounded_channel();
+    // Far more than all windows and buffers of both ends hold.
+    const MESSAGES: u32 = 4_000;
+    let sending = tokio::spawn(async move {
+        for n in 0..MESSAGES {
+            let mut data = vec![0; SIZE];
+            data[..4].copy_from_slice(&n.to_be_bytes());
+            sender.send(Message::binary(data)).await.unwrap();
+            done.send(n).unwrap();
+        }
+    });
+    // Nobody reads. The sender comes to a stand: no message is taken for a second, long before the last.
+    let mut taken = 0;
+    while let Ok(Some(n)) = tokio::time::timeout(Duration::from_secs(1), counted.recv()).await {
+        taken = n;
+    }
+    assert!(
+        taken < MESSAGES - 1,
+        "{taken} messages of {SIZE} bytes were taken from a sender whose reader sleeps"
+    );
+    assert!(near.buffered_amount() >= 256 * 1024, "{}", near.buffered_amount());
+    let more = Message::binary(vec![0xff; SIZE]);
+    let mut extra = 0;
+    let back = loop {
+        match near.try_send(more.clone()) {
+            Ok(()) => extra += 1,
+            Err(TrySendError::Full(back)) => break back,
+            Err(error) => panic!("{error}"),
+        }
+    };
+    assert_eq!(back, more);
+    assert!(extra <= 1024 * 1024 / SIZE, "{extra} more until nothing was taken");
+
+    for n in 0..MESSAGES {
+        let mut message = within("a message", far.recv()).await.unwrap();
+        while message == more {
+            extra -= 1;
+            message = within("a message", far.recv()).await.unwrap();
+        }
+        assert_eq!(message.data.len(), SIZE);
+        assert_eq!(message.data[..4], n.to_be_bytes());
+    }
+    assert_eq!(extra, 0);
+    sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_handed_over_is_sent_before_the_end() {
+    let (near, mut far, _handles) = pair().await;
+    let mut sent = 0u32;
+    // Up to the high-water mark at once, then the end.
+    while near.try_send(Message::binary(vec![sent as u8; 5_000])).is_ok() {
+        sent += 1;
+    }
+    assert!(sent > 100);
+    near.close();
+    near.close();
+    assert!(matches!(
+        near.try_send(Message::text("too late")),
+        Err(TrySendError::Refused(_))
+    ));
+    let mut received = 0;
+    // The channel is a stream of messages, too.
+    while let Some(message) = within("a message", far.next()).await {
+        assert_eq!(message, Message::binary(vec![received as u8; 5_000]));
+        received += 1;
+    }
+    assert_eq!(received, sent);
+}
+
+#[tokio::test]
+async fn bytes_flow_through_both_ends_at_once() {
+    const LEN: usize = 3_000_000;
+    let (near, far, _handles) = pair().await;
+    let mut echo = far.into_byte_stream();
+    let echoing = tokio::spawn(async move {
+        let (mut reader, mut writer) = tokio::io::split(&mut echo);
+        tokio::io::copy(&mut reader, &mut writer).await.unwrap()
+    });
+    let (mut reader, mut writer) = tokio::io::split(near.into_byte_stream());
+    let bytes: Vec<u8> = (0..LEN).map(|n| (n * n / 7) as u8).collect();
+    let expected = bytes.clone();
+    let writing = tokio::spawn(async move {
+        writer.write_all(&bytes).await.unwrap();
+        writer.flush().await.unwrap();
+        writer
+    });
+    let mut back = vec![0; LEN];
+    within("all of it", reader.read_exact(&mut back)).await.unwrap();
+    assert!(back == expected);
+    let mut writer = writing.await.unwrap();
+    writer.shutdown().await.unwrap();
+    assert_eq!(within("the end", echoing).await.unwrap(), LEN as u64);
+    assert_eq!(within("the end", reader.read(&mut [0; 8])).await.unwrap(), 0);
+    assert!(writer.write_all(b"closed").await.is_err());
+}
+
+#[tokio::test]
+async fn messages_that_the_peer_does_not_take_are_refused() {
+    let (near, mut far, _handles) = pair().await;
+    let error = near.send_binary(vec![0; 400_000_000]).await.unwrap_err();
+    assert!(matches!(error, antiphon::Error::Peer(error) if error.name() == "TypeError"));
+    // Nobody waits for a reader that is gone.
+    near.send_text("still here").await.unwrap();
+    assert_eq!(within("a message", far.recv()).await, Some(Message::text("still here")));
+    drop(far);
+    for n in 0..2_000u32 {
+        within("a message", near.send_binary(vec![n as u8; 10_000]))
+            .await
+            .unwrap();
+    }
+}
