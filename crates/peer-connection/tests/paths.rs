@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    DataChannelId, DtlsVersions, Event, Frame, IoEvent, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
+    DataChannelId, DtlsVersions, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
     RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, RtcIceServer, RtcIceTransportPolicy,
     RtcPeerConnectionState, RtcStats, Settings, TransceiverId,
 };
@@ -298,10 +298,11 @@ fn damaged_datagrams() {
     }
 }
 
-/// The address changes twice under load: no message is lost or overtakes another, and nobody is told of a disconnection.
+/// The address goes away twice under load and another one comes, which the system notices at once or late: no message is lost or
+/// overtakes another, and nobody is told of a disconnection.
 #[test]
 fn an_address_that_changes_under_load() {
-    for mover in [0, 1] {
+    for (mover, noticed) in [(0, 0), (0, 400), (1, 0), (1, 400)] {
         let mut pair = Pair::new(70 + mover as u64);
         let (channel, _) = start(&mut pair, 0);
         let other = pair.open(0, channel);
@@ -316,7 +317,7 @@ fn an_address_that_changes_under_load() {
             }
             if n == 100 || n == 250 {
                 let address: IpAddr = [10, 0, 9, n as u8].into();
-                pair.call(mover, |pc, now| pc.handle_io(now, IoEvent::Interfaces(vec![address])));
+                pair.move_to(mover, address, Duration::from_millis(noticed));
             }
             pair.run_for(Duration::from_millis(20));
             for (at, channel) in channels.into_iter().enumerate() {
@@ -433,5 +434,64 @@ fn data_channels_find_out_what_the_path_carries() {
             pair.net.network.connect(hosts[0], hosts[1], link);
             bulk(&mut pair, channel, other);
         }
+    }
+}
+
+/// RFC 7675 §5.1, V15: a peer that disappears has everything stop within 30 seconds, data and media, whatever the application goes on
+/// to send; and ICE's own checks some time later.
+#[test]
+fn v15_nothing_is_sent_to_a_peer_that_disappears() {
+    for gone in [0, 1] {
+        let mut pair = Pair::new(90 + gone as u64);
+        let at = 1 - gone;
+        let videos = [0, 1].map(|at| {
+            let track = MediaStreamTrack {
+                kind: MediaKind::Video,
+                id: "v".into(),
+                stream_ids: vec![],
+            };
+            pair.call(at, |pc, _| pc.add_track(track)).unwrap()
+        });
+        let channel = pair
+            .call(0, |pc, now| {
+                pc.create_data_channel(now, "chat", RtcDataChannelInit::default())
+            })
+            .unwrap();
+        pair.negotiate(0);
+        pair.connect();
+        let channels = [channel, pair.open(0, channel)];
+        let payload_type = pair.pc(at).payload_type(videos[at], "VP8").unwrap();
+        let mut number = 0;
+        // A picture of 20 kB and a message each tenth of a second; what is refused is the application's affair.
+        let mut use_for = |pair: &mut Pair, seconds: u32| {
+            let before = pair.sent(at);
+            for _ in 0..10 * seconds {
+                number += 1;
+                let frame = picture(payload_type, number);
+                let _ = pair.call(at, |pc, now| pc.send_frame(now, videos[at], frame));
+                let message = Message::binary(vec![1; 1000]);
+                let _ = pair.call(at, |pc, now| pc.send(now, channels[at], message));
+                pair.run_for(Duration::from_millis(100));
+            }
+            let after = pair.sent(at);
+            let stun = after.stun_datagrams - before.stun_datagrams;
+            (
+                after.dtls_bytes - before.dtls_bytes,
+                after.srtp_bytes - before.srtp_bytes,
+                stun,
+            )
+        };
+        let (data, media, _) = use_for(&mut pair, 2);
+        assert!(data > 20_000 && media > 400_000, "before: {data} {media}");
+        let host = pair.net.host(pair.ids[gone]);
+        pair.net.network.set_down(host, true);
+        let (data, media, _) = use_for(&mut pair, 2);
+        assert!(data > 0 && media > 0, "nobody can know at once: {data} {media}");
+        use_for(&mut pair, 28);
+        let (data, media, _) = use_for(&mut pair, 60);
+        assert_eq!((data, media), (0, 0), "after consent has expired");
+        assert_eq!(pair.pc(at).connection_state(), RtcPeerConnectionState::Failed);
+        let (data, media, stun) = use_for(&mut pair, 60);
+        assert_eq!((data, media, stun), (0, 0, 0));
     }
 }

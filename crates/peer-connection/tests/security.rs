@@ -8,7 +8,8 @@ use antiphon_dtls::{Connection, Role};
 use antiphon_netsim::SocketId;
 use antiphon_peer_connection::{
     DataChannelId, Direction, Ecn, Error, Event, MediaKind, Message, Rng, RtcDataChannelInit, RtcDtlsTransportState,
-    RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, RtcStats, TransmitBuf,
+    RtcIceCandidateInit, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState,
+    RtcStats, TransmitBuf,
 };
 use support::Pair;
 
@@ -253,4 +254,49 @@ fn an_answer_slower_than_dtls() {
             assert!(!pair.told(0, |event| matches!(event, Event::DataChannelOpen(_))));
         }
     }
+}
+
+/// V15: a peer's signalling names thousands of candidates, in its description and after it. Neither the tables nor the pace at which
+/// strangers are sent checks grow with them, and the true candidate, told first, still serves.
+#[test]
+fn v15_candidate_floods_are_bounded() {
+    let (mut pair, channel) = with_data(0, 12);
+    pair.trickle = false;
+    pair.call(0, |pc, now| pc.set_local_description(now, None)).unwrap();
+    let offer = pair.pc(0).local_description().unwrap();
+    pair.call(1, |pc, now| pc.set_remote_description(now, offer)).unwrap();
+    pair.call(1, |pc, now| pc.set_local_description(now, None)).unwrap();
+    let mut answer = pair.pc(1).local_description().unwrap();
+    let candidate = |n: u32| {
+        let ip = format!("198.51.{}.{}", 100 + n / 250, n % 250 + 1);
+        format!("candidate:{n} 1 udp 2130706431 {ip} 6000 typ host")
+    };
+    let many: String = (0..2000).map(|n| format!("a={}\r\n", candidate(n))).collect();
+    let at = answer.sdp.find("a=end-of-candidates").unwrap();
+    answer.sdp.insert_str(at, &many);
+    pair.call(0, |pc, now| pc.set_remote_description(now, answer)).unwrap();
+    for n in 2000..4000 {
+        let init = RtcIceCandidateInit {
+            candidate: candidate(n),
+            sdp_mid: Some("0".into()),
+            ..RtcIceCandidateInit::default()
+        };
+        let _ = pair.call(0, |pc, now| pc.add_ice_candidate(now, Some(init)));
+    }
+    let begun = pair.sent(0).stun_datagrams;
+    pair.run_for(Duration::from_secs(10));
+    let sent = pair.sent(0).stun_datagrams - begun;
+    // One new transaction each 50 ms (RFC 8445 §14.2), the burst with which checks begin, and answers to the peer.
+    assert!(sent <= 10_000 / 50 + 40, "{sent}");
+    let report = pair.pc(0).get_stats(pair.net.now());
+    let count = |what: fn(&RtcStats) -> bool| report.entries.iter().filter(|entry| what(entry)).count();
+    let remote = count(|entry| matches!(entry, RtcStats::RemoteCandidate(_)));
+    let pairs = count(|entry| matches!(entry, RtcStats::CandidatePair(_)));
+    assert!(
+        (50..=100).contains(&remote) && (50..=100).contains(&pairs),
+        "{remote} {pairs}"
+    );
+    assert!(pair.is(RtcPeerConnectionState::Connected));
+    let other = pair.open(0, channel);
+    pair.exchange(1, other, channel, Message::text("here"));
 }

@@ -25,6 +25,29 @@ pub(crate) struct Peer {
     pub(crate) extension_tags: BTreeSet<[u8; 2]>,
     /// The largest datagram that it has sent.
     pub(crate) largest: usize,
+    /// What it has sent so far.
+    pub(crate) sent: Sent,
+}
+
+/// Datagrams of ICE, and the bytes of all others: data (in DTLS) and media (in SRTP).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    pub(crate) stun_datagrams: u64,
+    pub(crate) dtls_bytes: u64,
+    pub(crate) srtp_bytes: u64,
+}
+
+impl Sent {
+    /// RFC 7983 §7.
+    fn count(&mut self, datagram: &[u8]) {
+        let len = datagram.len() as u64;
+        match datagram.first() {
+            Some(0..=3) => self.stun_datagrams += 1,
+            Some(20..=63) => self.dtls_bytes += len,
+            Some(128..=191) => self.srtp_bytes += len,
+            other => panic!("what is {other:?}?"),
+        }
+    }
 }
 
 impl Peer {
@@ -35,6 +58,10 @@ impl Peer {
         self.largest = self.largest.max(transmit.segment_size.unwrap_or(bytes.len()));
         for packet in bytes.chunks(transmit.segment_size.unwrap_or(bytes.len()).max(1)) {
             self.extension_tags.extend(extension_tag(packet));
+            // What goes to a TURN server is framed; here everything is told by its first byte.
+            if !is_channel_data(packet) {
+                self.sent.count(packet);
+            }
         }
         Some(transmit)
     }
@@ -70,6 +97,11 @@ impl Peer {
             }
         }
     }
+}
+
+/// RFC 8656 §12.4.
+fn is_channel_data(packet: &[u8]) -> bool {
+    matches!(packet.first(), Some(64..=79))
 }
 
 /// "Defined by profile" of an RTP packet with a header extension (RFC 3550 §5.3.1, RFC 5761 §4).
@@ -223,6 +255,7 @@ impl Pair {
                 sent_to: BTreeSet::new(),
                 extension_tags: BTreeSet::new(),
                 largest: 0,
+                sent: Sent::default(),
             };
             net.add(hosts[at], Host::Peer(Box::new(peer)))
         });
@@ -268,6 +301,25 @@ impl Pair {
     /// The largest datagram that `at` has sent.
     pub(crate) fn largest(&self, at: usize) -> usize {
         self.peer(at).largest
+    }
+
+    /// What `at` has sent so far.
+    pub(crate) fn sent(&self, at: usize) -> Sent {
+        self.peer(at).sent
+    }
+
+    /// Takes the address of `at` away, and gives it another one; `noticed` is how long its system takes to say so.
+    pub(crate) fn move_to(&mut self, at: usize, address: IpAddr, noticed: Duration) {
+        let host = self.net.host(self.ids[at]);
+        let before = self.peer(at).address;
+        self.net.network.remove_address(host, before);
+        self.net.network.add_address(host, address);
+        self.net.call(self.ids[at], |host, _| match host {
+            Host::Peer(peer) => peer.address = address,
+            Host::Turn(_) => unreachable!("the first two are peers"),
+        });
+        self.run_for(noticed);
+        self.call(at, |pc, now| pc.handle_io(now, IoEvent::Interfaces(vec![address])));
     }
 
     /// What tags the header extensions had that `at` has sent.
