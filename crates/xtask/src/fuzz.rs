@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::report::Report;
-use crate::shell::{Output, cargo, root, run, tail, watch, work_dir};
+use crate::shell::{Output, PATIENCE, cargo, root, run, side_by_side, tail, watch, work_dir};
 
 /// What `cargo xtask test` spends on each target.
 const SHORT_RUNS: u64 = 10_000;
@@ -109,19 +109,18 @@ pub(crate) fn part(report: &mut Report) {
         Ok(targets) => targets,
         Err(why) => return report.fail("build the fuzz runner", &why),
     };
-    for target in targets {
-        match fuzz_stable(&target, SHORT_RUNS) {
-            Ok(row) => match row.verdict {
-                Ok(()) => report.pass(
-                    &target,
-                    &format!("{} runs", row.runs),
-                    Duration::from_secs_f64(row.seconds),
-                ),
-                Err(why) => report.fail(&target, &why),
-            },
-            Err(why) => report.fail(&target, &why),
-        }
-    }
+    side_by_side(
+        &targets,
+        |target| {
+            let mut command = stable_run(target, SHORT_RUNS);
+            watch(PATIENCE, &format!("fuzz {target}"), &mut command, |_| {})
+        },
+        |target, outcome| match outcome {
+            Ok(output) if output.success => report.pass(target, &format!("{SHORT_RUNS} runs"), output.took),
+            Ok(output) => report.fail(target, &tail(&output.text, 40)),
+            Err(why) => report.fail(target, &why),
+        },
+    );
 }
 
 fn has_cargo_fuzz() -> bool {
@@ -215,10 +214,18 @@ fn build_stable() -> Result<(), String> {
     }
 }
 
-fn fuzz_stable(target: &str, runs: u64) -> Result<Row, String> {
+fn stable_run(target: &str, runs: u64) -> Command {
     let mut command = cargo(&["run", "--quiet"]);
     command.args(RUNNER).args(["--", target, &runs.to_string()]);
-    Ok(row(target, runs, &with_bar(target, runs, &mut command)?))
+    command
+}
+
+fn fuzz_stable(target: &str, runs: u64) -> Result<Row, String> {
+    Ok(row(
+        target,
+        runs,
+        &with_bar(target, runs, &mut stable_run(target, runs))?,
+    ))
 }
 
 #[cfg(test)]

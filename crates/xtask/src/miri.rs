@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::report::Report;
-use crate::shell::{run, run_within, tail};
+use crate::shell::{run, side_by_side, tail, watch};
 
 /// One crate takes this long at most: an interpreter is hundreds of times slower than the machine.
 const LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -65,24 +65,29 @@ pub(crate) fn run_all(report: &mut Report) {
     if let Err(why) = component() {
         return report.unavailable("Miri", &why);
     }
-    for (package, what) in CODECS {
-        let mut command = Command::new("cargo");
-        command
-            .args(["+nightly", "miri", "test", "--package", package])
-            .args(what)
-            // Proptest looks for its regressions file; and what a machine does in a second takes an interpreter minutes.
-            .env("MIRIFLAGS", "-Zmiri-disable-isolation")
-            .env("PROPTEST_CASES", "4")
-            .env_remove("RUSTUP_TOOLCHAIN")
-            .env_remove("CARGO");
-        match run_within(LIMIT, &format!("miri {package}"), &mut command) {
+    // An interpreter keeps one processor busy.
+    side_by_side(
+        &CODECS,
+        |(package, what)| {
+            let mut command = Command::new("cargo");
+            command
+                .args(["+nightly", "miri", "test", "--package", package])
+                .args(*what)
+                // Proptest looks for its regressions file; and what a machine does in a second takes an interpreter minutes.
+                .env("MIRIFLAGS", "-Zmiri-disable-isolation")
+                .env("PROPTEST_CASES", "4")
+                .env_remove("RUSTUP_TOOLCHAIN")
+                .env_remove("CARGO");
+            watch(LIMIT, &format!("miri {package}"), &mut command, |_| {})
+        },
+        |(package, _), outcome| match outcome {
             Ok(output) if output.success => {
                 report.pass(package, &crate::checks::count_tests(&output.text), output.took)
             }
             Ok(output) => report.fail(package, &tail(&output.text, 60)),
             Err(why) => report.fail(package, &why),
-        }
-    }
+        },
+    );
 }
 
 /// Miri of a nightly toolchain, installed if that can be done.

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -47,6 +49,27 @@ pub(crate) fn run_within(limit: Duration, what: &str, command: &mut Command) -> 
     let output = watch(limit, what, command, |_| spinner.tick());
     spinner.finish_and_clear();
     output
+}
+
+/// Runs `work` on all items, on as many threads as there are processors, and `done` here on each outcome as it comes.
+pub(crate) fn side_by_side<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync, mut done: impl FnMut(&T, R)) {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let next = AtomicUsize::new(0);
+    let (outcomes, incoming) = mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..processors.min(items.len()) {
+            let (outcomes, next, work) = (outcomes.clone(), &next, &work);
+            scope.spawn(move || {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let _ = outcomes.send((item, work(item)));
+                }
+            });
+        }
+        drop(outcomes);
+        for (item, outcome) in incoming {
+            done(item, outcome);
+        }
+    });
 }
 
 /// Runs `command`; `tick` sees the log file a few times a second.
