@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use antiphon_netsim::Machine;
-use antiphon_sansio::{Bytes, Datagram, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{Bytes, Datagram, Ecn, Rng, Transmit, TransmitBuf};
 use antiphon_sctp::chunk::Chunk;
 use antiphon_sctp::packet::{self, Packet};
 use antiphon_sctp::{Association, Config, Event, SendOptions};
@@ -39,6 +39,10 @@ pub(super) fn seal(_to: usize, packet: &mut Vec<u8>) {
 pub(super) fn config() -> Config {
     Config {
         max_packet: 600,
+        probe_up_to: 900,
+        probe_after: 0,
+        ecn: true,
+        max_added_streams: 30,
         receive_buffer: 16 * 1024,
         send_buffer: 64 * 1024,
         max_receive_message: 8 * 1024,
@@ -50,8 +54,14 @@ pub(super) fn config() -> Config {
 pub(super) fn machine(data: &[u8]) {
     let now = Instant::now();
     let rng = Rng::from_u64(1);
+    // Chunks of both kinds, and packets with and without checksums.
+    let config = Config {
+        interleaving: data.len().is_multiple_of(2),
+        zero_checksum: data.len().is_multiple_of(3),
+        ..config()
+    };
     let mut ends = ["first", "second"].map(|name| Sctp {
-        association: Association::new(config(), now, rng.fork(name)),
+        association: Association::new(config.clone(), now, rng.fork(name)),
     });
     ends[0].association.connect(now);
     pair::run(now, ends, &seal, data);
@@ -66,7 +76,13 @@ impl Machine for Sctp {
     type Event = Event;
 
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        self.association.handle_packet(now, datagram.data);
+        // Now and then the path marks a packet.
+        let ecn = if datagram.data.len().is_multiple_of(3) {
+            Ecn::Ce
+        } else {
+            datagram.ecn
+        };
+        self.association.handle_packet_with_ecn(now, ecn, datagram.data);
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -74,9 +90,10 @@ impl Machine for Sctp {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        self.association
-            .poll_transmit(now, out)
-            .then(|| pair::whole(out.finish()))
+        self.association.poll_transmit(now, out).then(|| Transmit {
+            ecn: self.association.ecn(),
+            ..pair::whole(out.finish())
+        })
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -104,7 +121,7 @@ impl End for Sctp {
                     max_retransmits: (argument & 0x40 != 0).then_some(u16::from(action % 3)),
                     lifetime: (argument & 0x80 != 0).then_some(Duration::from_millis(100)),
                 };
-                let len = [0, 1, 500, 700, 9_000][usize::from(action % 5)];
+                let len = [0, 1, 500, 2_000, 9_000][usize::from(action % 5)];
                 let _ = association.send(now, stream, 51, Bytes::from(vec![argument; len]), options);
             }
             5 => while association.read(stream).is_some() {},
@@ -114,7 +131,10 @@ impl End for Sctp {
             9 => association.set_rtt(Duration::from_millis(u64::from(argument))),
             10 => association.close(now),
             _ if argument > 250 => association.abort(now),
-            _ => {}
+            _ if argument > 200 => association.path_changed(),
+            _ if argument > 150 => association.set_probe_up_to(4 * usize::from(argument)),
+            _ if argument > 100 => association.add_streams(u16::from(argument % 7)),
+            _ => association.request_streams(u16::from(argument % 7)),
         }
         None
     }

@@ -1,5 +1,5 @@
 //! Goodput of each congestion controller over simulated bottlenecks: `cargo run --release -p antiphon-sctp --example throughput`.
-//! Arguments choose rows by the words in their names.
+//! Arguments choose rows by the words in their names; `SEED=n` other dice.
 
 #[path = "../tests/throughput/mod.rs"]
 mod throughput;
@@ -38,6 +38,7 @@ fn rows() -> Vec<(String, Path)> {
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
+    let seed = std::env::var("SEED").map_or(1, |seed| seed.parse().expect("SEED is a number"));
     let wanted = |name: &str| words.iter().all(|word| name.contains(word.as_str()));
     println!(
         "| path (queue: one bandwidth-delay product) | {} |",
@@ -46,7 +47,7 @@ fn main() {
     println!("|---|---|---|---|");
     for (name, path) in rows().into_iter().filter(|(name, _)| wanted(name)) {
         let cells = CONTROLLERS.map(|(_, congestion)| {
-            let (goodput, median, most) = alone(1, path, congestion, 20);
+            let (goodput, median, most) = alone(seed, path, congestion, 20);
             format!(
                 "{goodput:.1} ({:.0}/{:.0} ms)",
                 median.as_secs_f64() * 1e3,

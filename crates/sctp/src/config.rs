@@ -14,10 +14,12 @@ pub struct Config {
     /// [`MIN_PACKET`]; values are rounded down to a multiple of four.
     pub max_packet: usize,
     /// The largest SCTP packet that path MTU discovery tries (RFC 8899); at most `max_packet`: it is off, and nothing larger than
-    /// `max_packet` is ever sent. It begins once there is data worth it. For the layers below a probe is a packet like any
+    /// `max_packet` is ever sent. For the layers below a probe is a packet like any
     /// other; fragmentation must be off there (DF), or it finds nothing out. No chunk is larger than `max_packet` allows, so
     /// that what has been sent already still fits when the path shrinks.
     pub probe_up_to: usize,
+    /// The search begins when so many bytes of user data were handed over: a few small messages gain nothing from it.
+    pub probe_after: u64,
     /// Bytes that wait for the application before the peer is told to pause: the largest a_rwnd. The window begins at
     /// [`INITIAL_WINDOW`] and grows up to here as the application keeps reading what the path brings.
     pub receive_buffer: usize,
@@ -78,6 +80,7 @@ impl Default for Config {
             remote_port: 5000,
             max_packet: 1188,
             probe_up_to: 0,
+            probe_after: 64 * 1024,
             receive_buffer: 16 * 1024 * 1024,
             send_buffer: 16 * 1024 * 1024,
             max_receive_message: 256 * 1024,

@@ -144,7 +144,9 @@ fn partial_reliability_over_bad_networks() {
         );
         assert!(arrived > sent / 2, "seed {seed}: {arrived} of {sent}");
         assert_eq!(pair.ends[0].stats().in_flight, 0, "seed {seed}");
-        assert_eq!(pair.ends[1].stats().receive_window, INITIAL_WINDOW, "seed {seed}");
+        // Nothing holds it any more, however wide it has become.
+        let window = pair.ends[1].stats().receive_window;
+        assert!(window.is_multiple_of(INITIAL_WINDOW), "seed {seed}: {window}");
     }
 }
 

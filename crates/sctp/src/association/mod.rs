@@ -366,10 +366,11 @@ impl Association {
         self.window.size().saturating_sub(self.reassembly.held())
     }
 
-    /// Large messages that alternate may fill the window before any is whole: then reading cannot widen it.
+    /// What waits behind a hole, or for the rest of its message, may fill the window before any of it can be read: then reading
+    /// cannot widen it, and it is not the application that is slow.
     #[inline]
     fn grow_window_for_unfinished(&mut self) {
-        if self.reassembly.unfinished() > self.window.size() / 2 {
+        if self.reassembly.unfinished() > self.window.size() / 4 {
             self.window.widen();
         }
     }

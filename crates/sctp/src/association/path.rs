@@ -13,8 +13,6 @@ use crate::tx::Next;
 const MIN_PROBE_TIMER: Duration = Duration::from_secs(1);
 /// PMTU_RAISE_TIMER (RFC 8899 §5.1.1).
 const RAISE_TIMER: Duration = Duration::from_secs(600);
-/// The search begins when so many bytes of user data were queued: a few small messages gain nothing from it.
-const WORTHWHILE: u64 = 64 * 1024;
 
 impl Association {
     /// Changes [`Config::max_packet`](crate::Config::max_packet). Chunks already sent keep their size.
@@ -69,7 +67,7 @@ impl Association {
     /// Data has been acknowledged: the path works, and may be worth a search.
     #[inline]
     pub(super) fn consider_search(&mut self) {
-        if self.path_mtu.is_idle() && self.stats.bytes_sent >= WORTHWHILE {
+        if self.path_mtu.is_idle() && self.stats.bytes_sent >= self.config.probe_after {
             self.path_mtu.start();
         }
     }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use crate::INITIAL_WINDOW;
 
-/// The receive window's size, which follows the bandwidth-delay product: it doubles when the application reads half of it
+/// The receive window's size, which follows the bandwidth-delay product: it doubles when the application reads a quarter of it
 /// within a round trip, up to a cap. A slow reader keeps it small.
 #[derive(Debug)]
 pub(crate) struct ReceiveWindow {
@@ -38,7 +38,7 @@ impl ReceiveWindow {
             self.consumed = 0;
         }
         self.consumed += bytes;
-        if self.consumed < self.size / 2 {
+        if self.consumed < self.size / 4 {
             return false;
         }
         self.consumed = 0;
@@ -62,8 +62,8 @@ mod tests {
         let now = Instant::now();
         let rtt = Duration::from_millis(10);
         let mut window = ReceiveWindow::new(now, 10 * INITIAL_WINDOW);
-        assert!(!window.consumed(now, INITIAL_WINDOW / 2 - 1, rtt));
-        assert!(!window.consumed(now + rtt * 2, INITIAL_WINDOW / 2 - 1, rtt), "too slow");
+        assert!(!window.consumed(now, INITIAL_WINDOW / 4 - 1, rtt));
+        assert!(!window.consumed(now + rtt * 2, INITIAL_WINDOW / 4 - 1, rtt), "too slow");
         assert!(window.consumed(now + rtt * 2, 1, rtt));
         assert_eq!(window.size(), 2 * INITIAL_WINDOW);
         for _ in 0..10 {

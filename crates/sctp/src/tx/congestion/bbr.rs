@@ -13,6 +13,9 @@ const GENTLE_UP_GAIN: f64 = 1.07;
 const PACING_MARGIN: f64 = 0.99;
 const WINDOW_GAIN: f64 = 2.0;
 const PROBE_RTT_GAIN: f64 = 0.5;
+/// Half a flight evenly spread: if the window alone held packets back, they would leave in bursts, and a small message would wait
+/// half a round trip for the next one.
+const PROBE_RTT_PACE: f64 = 0.45;
 /// More than this part of a flight lost is too much, if it is at least so many packets: one packet of a small flight says
 /// nothing.
 const LOSS_THRESHOLD: f64 = 0.02;
@@ -461,7 +464,8 @@ impl Bbr {
             Phase::Drain => DRAIN_GAIN,
             Phase::Down => DOWN_GAIN,
             Phase::Up => self.up_gain,
-            Phase::Cruise | Phase::Refill | Phase::ProbeRtt => 1.0,
+            Phase::ProbeRtt => PROBE_RTT_PACE,
+            Phase::Cruise | Phase::Refill => 1.0,
         }
     }
 
@@ -491,6 +495,8 @@ impl Bbr {
             Phase::Startup | Phase::Drain => usize::MAX,
             Phase::Down | Phase::Cruise => (self.inflight_hi as f64 * HEADROOM) as usize,
             Phase::Refill | Phase::Up => self.inflight_hi,
+            // For a round the pace brings the flight down, without a pause.
+            Phase::ProbeRtt if self.probe_rtt_until.is_none() && self.rounds_in_phase == 0 => usize::MAX,
             Phase::ProbeRtt => self.probe_rtt_window(),
         };
         self.window = self.window.min(bound).min(self.inflight_lo);
