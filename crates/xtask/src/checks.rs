@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::report::Report;
 use crate::setup::apt;
-use crate::shell::{cargo, root, run, tail};
+use crate::shell::{cargo, example, root, run, tail};
 
 /// A file longer than this is not read in one sitting.
 const MAX_FILE_LINES: usize = 800;
@@ -206,41 +206,24 @@ fn crate_names(folder: &Path) -> Result<Vec<String>, String> {
 /// Examples that a newcomer runs first.
 pub(crate) fn examples(report: &mut Report) {
     println!("examples");
-    let example = [
-        "run",
-        "--release",
-        "--quiet",
-        "--package",
-        "antiphon",
-        "--example",
-        "data_channel",
-    ];
-    match run("example data_channel", &mut cargo(&example)) {
+    const TITLE: &str = "example data_channel";
+    match example("data_channel").and_then(|program| run(TITLE, &mut Command::new(program))) {
         Ok(output) if output.success && output.text.contains("Cookies 4 life") => {
             report.pass(
-                "example data_channel",
+                TITLE,
                 "two peers, a message each way, and it ends by itself",
                 output.took,
             );
         }
-        Ok(output) => report.fail("example data_channel", &tail(&output.text, 40)),
-        Err(why) => report.fail("example data_channel", &why),
+        Ok(output) => report.fail(TITLE, &tail(&output.text, 40)),
+        Err(why) => report.fail(TITLE, &why),
     }
 }
 
 /// The long run of connect and close.
 pub(crate) fn cycles(report: &mut Report) {
     println!("10 000 connect/close cycles");
-    let args = [
-        "test",
-        "--release",
-        "--package",
-        "antiphon",
-        "--test",
-        "cycles",
-        "--",
-        "--nocapture",
-    ];
+    let args = ["test", "--workspace", "--test", "cycles", "--", "--nocapture"];
     step(
         report,
         "10 000 cycles",
@@ -258,27 +241,20 @@ pub(crate) fn cycles(report: &mut Report) {
 /// OpenSSL as client and as server.
 pub(crate) fn openssl(report: &mut Report) {
     println!("OpenSSL");
+    const TITLE: &str = "DTLS 1.2 with OpenSSL";
     if let Err(why) = apt(&[("openssl", "openssl")]) {
         return report.fail("install openssl", &why);
     }
-    let example = [
-        "run",
-        "--quiet",
-        "--package",
-        "antiphon-dtls",
-        "--example",
-        "openssl_peer",
-    ];
-    match run("DTLS 1.2 with OpenSSL", &mut cargo(&example)) {
+    match example("openssl_peer").and_then(|program| run(TITLE, &mut Command::new(program))) {
         Ok(output) => {
             let table: Vec<&str> = output.text.lines().filter(|line| line.starts_with('|')).collect();
             println!("\n{}\n", table.join("\n"));
             let sum = output.text.lines().find(|line| line.ends_with("cases passed"));
             match sum {
-                Some(sum) if output.success => report.pass("DTLS 1.2 with OpenSSL", sum, output.took),
-                _ => report.fail("DTLS 1.2 with OpenSSL", &tail(&output.text, 40)),
+                Some(sum) if output.success => report.pass(TITLE, sum, output.took),
+                _ => report.fail(TITLE, &tail(&output.text, 40)),
             }
         }
-        Err(why) => report.fail("DTLS 1.2 with OpenSSL", &why),
+        Err(why) => report.fail(TITLE, &why),
     }
 }

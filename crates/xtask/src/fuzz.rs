@@ -8,7 +8,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::report::Report;
-use crate::shell::{Output, PATIENCE, cargo, root, run, side_by_side, tail, watch, work_dir};
+use crate::shell::{Output, PATIENCE, example, root, run, side_by_side, tail, watch, work_dir};
 
 /// What `cargo xtask test` spends on each target.
 const SHORT_RUNS: u64 = 10_000;
@@ -63,18 +63,18 @@ pub(crate) fn run_targets(args: &FuzzArgs) -> Result<(), String> {
         return Err(format!("no target {:?}; known: {}", args.target, known.join(", ")));
     };
     let guided = !args.stable && has_cargo_fuzz();
-    if guided {
+    let runner = if guided {
         println!("cargo-fuzz, coverage-guided");
+        None
     } else {
         println!("the stable runner: changed corpus files and noise (no cargo-fuzz on a nightly compiler)");
-        build_stable()?;
-    }
+        Some(example(RUNNER)?)
+    };
     let mut rows = Vec::new();
     for target in chosen {
-        let row = if guided {
-            fuzz_guided(&target, args.runs)?
-        } else {
-            fuzz_stable(&target, args.runs)?
+        let row = match &runner {
+            None => fuzz_guided(&target, args.runs)?,
+            Some(runner) => fuzz_stable(runner, &target, args.runs)?,
         };
         if let Err(why) = &row.verdict {
             println!("{target}:\n{why}");
@@ -105,14 +105,15 @@ pub(crate) fn run_targets(args: &FuzzArgs) -> Result<(), String> {
 /// The short run inside `cargo xtask test`.
 pub(crate) fn part(report: &mut Report) {
     println!("fuzz, {SHORT_RUNS} runs each");
-    let targets = match build_stable().and_then(|()| targets()) {
-        Ok(targets) => targets,
+    let (runner, targets) = match example(RUNNER).and_then(|runner| Ok((runner, targets()?))) {
+        Ok(ready) => ready,
         Err(why) => return report.fail("build the fuzz runner", &why),
     };
     side_by_side(
         &targets,
         |target| {
-            let mut command = stable_run(target, SHORT_RUNS);
+            let mut command = Command::new(&runner);
+            command.arg(target).arg(SHORT_RUNS.to_string());
             watch(PATIENCE, &format!("fuzz {target}"), &mut command, |_| {})
         },
         |target, outcome| match outcome {
@@ -203,29 +204,13 @@ fn fuzz_guided(target: &str, runs: u64) -> Result<Row, String> {
     Ok(row(target, runs, &with_bar(target, runs, &mut command)?))
 }
 
-const RUNNER: [&str; 4] = ["--package", "antiphon-conformance", "--example", "fuzz_random"];
+/// The example of `conformance` that runs targets on the stable compiler.
+const RUNNER: &str = "fuzz_random";
 
-fn build_stable() -> Result<(), String> {
-    let built = run("build the fuzz runner", cargo(&["build", "--quiet"]).args(RUNNER))?;
-    if built.success {
-        Ok(())
-    } else {
-        Err(tail(&built.text, 40))
-    }
-}
-
-fn stable_run(target: &str, runs: u64) -> Command {
-    let mut command = cargo(&["run", "--quiet"]);
-    command.args(RUNNER).args(["--", target, &runs.to_string()]);
-    command
-}
-
-fn fuzz_stable(target: &str, runs: u64) -> Result<Row, String> {
-    Ok(row(
-        target,
-        runs,
-        &with_bar(target, runs, &mut stable_run(target, runs))?,
-    ))
+fn fuzz_stable(runner: &Path, target: &str, runs: u64) -> Result<Row, String> {
+    let mut command = Command::new(runner);
+    command.arg(target).arg(runs.to_string());
+    Ok(row(target, runs, &with_bar(target, runs, &mut command)?))
 }
 
 #[cfg(test)]

@@ -208,3 +208,15 @@ pub(crate) fn tail(text: &str, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
+
+/// Builds an example of any crate, and says where it is. The whole workspace is selected, as when `cargo test --workspace` built its
+/// libraries: for one crate alone cargo would choose other features, and build everything below it once more.
+pub(crate) fn example(name: &str) -> Result<PathBuf, String> {
+    let args = ["build", "--quiet", "--workspace", "--example", name];
+    let built = run(&format!("build {name}"), &mut cargo(&args))?;
+    if !built.success {
+        return Err(tail(&built.text, 40));
+    }
+    let target = work_dir().parent().expect("inside target").to_owned();
+    Ok(target.join("debug/examples").join(name))
+}

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::report::Report;
 use crate::setup::{apt, apt_files};
-use crate::shell::{cargo, root, run, tail, work_dir};
+use crate::shell::{example, root, run, tail, work_dir};
 
 const TITLE: &str = "SCTP with usrsctp";
 
@@ -14,16 +14,8 @@ const TITLE: &str = "SCTP with usrsctp";
 pub(crate) fn run_all(report: &mut Report) {
     println!("{TITLE}");
     let output = compile().and_then(|peer| {
-        let example = [
-            "run",
-            "--quiet",
-            "--package",
-            "antiphon-sctp",
-            "--example",
-            "usrsctp_peer",
-            "--",
-        ];
-        run(TITLE, cargo(&example).arg(peer))
+        let ours = example("usrsctp_peer")?;
+        run(TITLE, Command::new(ours).arg(peer))
     });
     let output = match output {
         Ok(output) => output,
