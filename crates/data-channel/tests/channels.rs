@@ -1,114 +1,16 @@
 //! Two sets of channels over a virtual network.
 
-use std::collections::VecDeque;
+mod pair;
+
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{
-    ChannelId, ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Event, Message, OpenError, Priority,
-    SendError,
+    ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Event, Message, OpenError, Priority, SendError,
 };
 use antiphon_sansio::{Rng, TransmitBuf};
 use antiphon_sctp::{Association, SendOptions};
 use bytes::BytesMut;
-
-struct Pair {
-    now: Instant,
-    ends: [DataChannels; 2],
-    events: [Vec<Event>; 2],
-    loss: f64,
-    rng: Rng,
-    wire: VecDeque<(Instant, usize, Vec<u8>)>,
-    out: TransmitBuf,
-}
-
-const DELAY: Duration = Duration::from_millis(5);
-
-impl Pair {
-    fn new(seed: u64, config: Config) -> Self {
-        #[allow(clippy::disallowed_methods)]
-        let now = Instant::now();
-        let rng = Rng::from_u64(seed);
-        Self {
-            now,
-            ends: ["a", "b"].map(|label| DataChannels::new(config.clone(), now, rng.fork(label))),
-            events: [Vec::new(), Vec::new()],
-            loss: 0.0,
-            rng: rng.fork("network"),
-            wire: VecDeque::new(),
-            out: TransmitBuf::new(2000, 1500),
-        }
-    }
-
-    fn connected(seed: u64) -> Self {
-        let mut pair = Self::new(seed, Config::default());
-        pair.start();
-        pair.run(Duration::from_secs(1));
-        assert!(pair.events.iter().all(|events| events.contains(&Event::Connected)));
-        pair
-    }
-
-    fn start(&mut self) {
-        self.ends[0].start(self.now, DtlsRole::Client, 262_144, 5000);
-        self.ends[1].start(self.now, DtlsRole::Server, 262_144, 5000);
-    }
-
-    fn drain(&mut self) {
-        for end in 0..2 {
-            loop {
-                self.out.clear();
-                if !self.ends[end].poll_transmit(self.now, &mut self.out) {
-                    break;
-                }
-                let range = self.out.finish();
-                if self.rng.unit() >= self.loss {
-                    let bytes = self.out.bytes(range).to_vec();
-                    self.wire.push_back((self.now + DELAY, 1 - end, bytes));
-                }
-            }
-            self.events[end].extend(std::iter::from_fn(|| self.ends[end].poll_event()));
-        }
-    }
-
-    /// Runs for `time`, or until nothing is left to happen.
-    fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        loop {
-            self.drain();
-            let arrival = self.wire.front().map(|(at, ..)| *at);
-            let timeout = self.ends.iter().filter_map(DataChannels::poll_timeout).min();
-            let Some(next) = arrival.into_iter().chain(timeout).min().filter(|at| *at <= end) else {
-                self.now = end;
-                return;
-            };
-            self.now = self.now.max(next);
-            while self.wire.front().is_some_and(|(at, ..)| *at <= self.now) {
-                let (_, to, bytes) = self.wire.pop_front().unwrap();
-                self.ends[to].handle_packet(self.now, BytesMut::from(&bytes[..]));
-            }
-            self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
-        }
-    }
-
-    fn open(&mut self, end: usize, init: ChannelInit) -> ChannelId {
-        self.ends[end].open(self.now, init).unwrap()
-    }
-
-    fn send(&mut self, end: usize, id: ChannelId, message: Message) {
-        self.ends[end].send(self.now, id, message).unwrap();
-    }
-
-    fn incoming(&self, end: usize) -> Vec<ChannelId> {
-        let ids = self.events[end].iter().filter_map(|event| match event {
-            Event::Incoming(id) => Some(*id),
-            _ => None,
-        });
-        ids.collect()
-    }
-
-    fn clear(&mut self) {
-        self.events.iter_mut().for_each(Vec::clear);
-    }
-}
+use pair::Pair;
 
 #[test]
 fn opened_before_start_and_after() {
@@ -485,6 +387,28 @@ fn opens_that_break_the_rules_are_refused_by_a_reset() {
 }
 
 #[test]
+fn a_second_reset_of_a_stream_that_was_used_calls_for_no_third() {
+    let mut rogue = Rogue::new(Config::default());
+    rogue.give(1, 50, OPEN);
+    let reset = |rogue: &mut Rogue, stream| {
+        let now = rogue.now;
+        rogue.rogue.reset_stream(now, stream);
+        rogue.exchange();
+        rogue.resets_seen()
+    };
+    assert_eq!(reset(&mut rogue, 1), [1], "closed at both ends");
+    assert_eq!(reset(&mut rogue, 1), [0u16; 0]);
+    rogue.give(1, 50, OPEN);
+    assert!(rogue.resets_seen().is_empty());
+    rogue.give(1, 51, b"the next channel lives");
+    let id = rogue.victim.channels().last().unwrap();
+    assert_eq!(rogue.victim.read(id), Some(Message::text("the next channel lives")));
+    // A stream that nobody ever had: its owner shall not wait for ever.
+    assert_eq!(reset(&mut rogue, 77), [77]);
+    assert_eq!(rogue.victim.channels().count(), 2);
+}
+
+#[test]
 fn broken_messages_are_dropped_counted_and_hold_nothing() {
     let mut rogue = Rogue::new(Config::default());
     rogue.give(1, 50, OPEN);
@@ -556,17 +480,11 @@ fn every_id_can_be_a_channel_and_be_used_again() {
     }
     let id = pair.open(0, ChannelInit::new("again"));
     assert_eq!(pair.ends[0].info(id).unwrap().id, Some(0));
-    pair.send_when_open(0, id, Message::text("on a used id"));
+    pair.run(Duration::from_secs(1));
+    pair.send(0, id, Message::text("on a used id"));
+    pair.run(Duration::from_secs(1));
     let last = *pair.incoming(1).last().unwrap();
     assert_eq!(pair.ends[1].read(last), Some(Message::text("on a used id")));
-}
-
-impl Pair {
-    fn send_when_open(&mut self, end: usize, id: ChannelId, message: Message) {
-        self.run(Duration::from_secs(1));
-        self.send(end, id, message);
-        self.run(Duration::from_secs(1));
-    }
 }
 
 #[test]

@@ -125,7 +125,7 @@ impl DataChannels {
         let too_many = self.live_channels() >= self.max_channels || self.events.len() >= MAX_EVENTS;
         if wrong_parity || too_many || stream >= self.stream_limit() {
             self.stats.messages_invalid += 1;
-            self.slots.insert(stream, Slot::default());
+            self.occupy(stream, Slot::default());
             self.reset_our_side(now, stream);
             return;
         }
@@ -138,7 +138,7 @@ impl DataChannels {
             channel: Some(id),
             ..Slot::default()
         };
-        self.slots.insert(stream, slot);
+        self.occupy(stream, slot);
         // The send buffer may be full: then the ACK is missing, and the peer keeps sending in order, which does no harm.
         let ack = Dcep::Ack.write();
         let _ = self
@@ -150,6 +150,11 @@ impl DataChannels {
 
     fn handle_incoming_reset(&mut self, now: Instant, stream: u16) {
         self.drain(now, stream);
+        // The peer closes a negotiated channel that we never opened. Without our reset its end would stay closing for ever. (A
+        // stream that was somebody's is another matter: a peer that resets twice must not lose its next channel.)
+        if !self.used.contains(&stream) && !self.slots.contains_key(&stream) {
+            self.slots.insert(stream, Slot::default());
+        }
         let Some(slot) = self.slots.get_mut(&stream) else {
             return;
         };

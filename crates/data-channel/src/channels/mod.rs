@@ -1,6 +1,6 @@
 mod input;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Ecn, Rng, TransmitBuf};
@@ -46,6 +46,8 @@ pub struct DataChannels {
     ended: bool,
     channels: BTreeMap<ChannelId, Channel>,
     slots: BTreeMap<u16, Slot>,
+    /// Streams that have ever been somebody's.
+    used: BTreeSet<u16>,
     closed: VecDeque<ChannelId>,
     next_id: u64,
     max_message: usize,
@@ -66,6 +68,7 @@ impl DataChannels {
             ended: false,
             channels: BTreeMap::new(),
             slots: BTreeMap::new(),
+            used: BTreeSet::new(),
             closed: VecDeque::new(),
             next_id: 0,
             max_message: DEFAULT_MAX_MESSAGE,
@@ -182,8 +185,13 @@ impl DataChannels {
             channel: Some(id),
             ..Slot::default()
         };
-        self.slots.insert(stream, slot);
+        self.occupy(stream, slot);
         Ok(())
+    }
+
+    fn occupy(&mut self, stream: u16, slot: Slot) {
+        self.slots.insert(stream, slot);
+        self.used.insert(stream);
     }
 
     /// Queues a message.
