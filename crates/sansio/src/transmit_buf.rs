@@ -59,7 +59,7 @@ impl TransmitBuf {
         self.max_segment
     }
 
-    /// Changes the largest datagram for the segments that follow. At most the buffer's size is used.
+    /// Changes the largest datagram for the segments that follow; one that is open keeps its own. At most the buffer's size is used.
     pub fn set_max_segment(&mut self, bytes: usize) {
         self.max_segment = bytes.min(self.max_bytes);
     }
@@ -187,9 +187,8 @@ impl TransmitBuf {
     /// If no segment is open, or the datagram would exceed its largest size.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) {
-        let end = self.open().segment + self.max_segment;
         assert!(
-            self.data.len() + bytes.len() <= end,
+            self.data.len() + bytes.len() <= self.open().limit,
             "segment exceeds the path's largest datagram"
         );
         self.data.extend_from_slice(bytes);
@@ -266,6 +265,22 @@ mod tests {
         }
         assert_eq!(ranges, [0..7, 7..14, 14..21]);
         assert_eq!(out.bytes(7..14), [0xaa, 1, 1, 1, 1, 0xbb, 0xbb]);
+    }
+
+    #[test]
+    fn an_open_segment_keeps_its_largest_size() {
+        let mut out = TransmitBuf::new(40, 10);
+        out.set_max_segment(20);
+        out.set_path_room(2, 4);
+        assert!(out.begin(0, 0));
+        out.put_slice(&[1; 14]);
+        // For those that follow, while this one is wrapped.
+        out.set_max_segment(10);
+        out.append(&[2; 4]);
+        out.prepend(2).fill(3);
+        assert_eq!(out.finish(), 0..20);
+        assert!(out.begin(0, 0));
+        assert_eq!(out.remaining(), 4);
     }
 
     #[test]
