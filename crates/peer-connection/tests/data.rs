@@ -1,12 +1,10 @@
 //! Data channels between whole peers.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{Event, Message, RtcDataChannelInit, RtcPeerConnectionState, RtcSctpTransportState};
-use support::Pair;
 
 #[test]
 fn a_message_each_way() {

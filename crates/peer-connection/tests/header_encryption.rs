@@ -1,18 +1,16 @@
 //! Header extensions and CSRCs on the wire (RFC 9335), by `rtpHeaderEncryptionPolicy`.
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::support::Pair;
 use antiphon_jsep::JsepError;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
     Bytes, Error, Event, Frame, MediaKind, MediaStreamTrack, RtcConfiguration, RtcRtpHeaderEncryptionPolicy,
     RtcSessionDescription, TransceiverId,
 };
-use support::Pair;
 
 use RtcRtpHeaderEncryptionPolicy::{Disable, Negotiate, Require};
 

@@ -1,16 +1,14 @@
 //! Sound and pictures through whole peers.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
     Bytes, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message, Output, RtcDataChannelInit,
     RtcRtpTransceiverInit, TransceiverId,
 };
-use support::Pair;
 
 /// Something that looks like VP8 (RFC 6386 §9.1): the frame tag, and for key frames start code and size. The rest tells
 /// frames apart.

@@ -1,17 +1,15 @@
 //! Whole peers over other paths than the plain one: relays, lite agents, IPv6, an address that goes away.
 
-mod support;
-
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
     DataChannelId, DtlsVersions, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
     RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, RtcIceServer, RtcIceTransportPolicy,
     RtcPeerConnectionState, RtcStats, Settings, TransceiverId,
 };
-use support::Pair;
 
 fn addresses() -> [IpAddr; 2] {
     ["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()]

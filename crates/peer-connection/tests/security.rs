@@ -1,9 +1,8 @@
 //! What strangers may not do, and what a peer may not get away with.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
+use crate::support::Pair;
 use antiphon_dtls::{Connection, Role};
 use antiphon_netsim::SocketId;
 use antiphon_peer_connection::{
@@ -11,7 +10,6 @@ use antiphon_peer_connection::{
     RtcIceCandidateInit, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState,
     RtcStats, TransmitBuf,
 };
-use support::Pair;
 
 fn with_data(offerer: usize, seed: u64) -> (Pair, DataChannelId) {
     let mut pair = Pair::new(seed);

@@ -1,16 +1,14 @@
 //! How long it takes whole peers at a round trip of 50 ms until a pair is valid and one is nominated, DTLS has connected them and a
 //! data channel is open; each end counts from the moment at which it had applied the answer.
 
-mod support;
-
 use std::fmt::Write;
 use std::time::Duration;
 
+use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
     DtlsVersions, Event, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, Settings,
 };
-use support::Pair;
 
 const RTT: Duration = Duration::from_millis(50);
 

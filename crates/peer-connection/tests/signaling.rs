@@ -1,16 +1,14 @@
 //! Offer and answer through whole peers: states, renegotiation, rollback, ICE restart, close.
 
-mod support;
-
 use std::time::Duration;
 
+use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
     Direction, Error, Event, MediaKind, MediaStreamTrack, Message, RtcDataChannelInit, RtcIceCandidateInit,
     RtcIceGatheringState, RtcOfferOptions, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription,
     RtcSignalingState, SdpType,
 };
-use support::Pair;
 
 fn track(kind: MediaKind, id: &str) -> MediaStreamTrack {
     MediaStreamTrack {

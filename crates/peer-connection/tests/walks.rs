@@ -1,18 +1,16 @@
 //! Random walks: whatever two applications do, and whenever, the connection comes to rest in working order. And the same
 //! walk gives the same bytes.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
     Certificate, CertificateParams, DataChannelId, Direction, Event, Frame, MediaKind, MediaStreamTrack, Message, Rng,
     RtcConfiguration, RtcDataChannelInit, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSignalingState, Settings,
     TransceiverId,
 };
-use support::Pair;
 
 fn kind(rng: &mut Rng) -> MediaKind {
     [MediaKind::Audio, MediaKind::Video][rng.below(2) as usize]
