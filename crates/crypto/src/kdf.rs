@@ -55,22 +55,26 @@ pub fn hkdf_expand_with(mac: &dyn Mac, hash: HashAlgorithm, info: &[&[u8]], out:
 ///
 /// `seed` is the concatenation of its parts. TLS 1.2 names the hash by the cipher suite: SHA-256 or SHA-384.
 pub fn tls12_prf(provider: Provider, hash: HashAlgorithm, secret: &[u8], label: &[u8], seed: &[&[u8]], out: &mut [u8]) {
-    let mac: Box<dyn Mac> = provider.mac(hash, secret);
-    let mut parts: Vec<&[u8]> = Vec::with_capacity(seed.len() + 2);
-    parts.push(&[]);
-    parts.push(label);
-    parts.extend_from_slice(seed);
-    // A(1) = HMAC(secret, label + seed); the first, empty part is where A(i) goes below.
-    let mut a = mac.sign(&parts);
+    tls12_prf_with(&*provider.mac(hash, secret), hash, label, seed, out);
+}
+
+/// [`tls12_prf`] with a secret that is used for several outputs: `mac` is HMAC by `hash` with it as the key.
+pub fn tls12_prf_with(mac: &dyn Mac, hash: HashAlgorithm, label: &[u8], seed: &[&[u8]], out: &mut [u8]) {
+    let mut labelled = Vec::with_capacity(label.len() + seed.iter().map(|part| part.len()).sum::<usize>());
+    labelled.extend_from_slice(label);
+    seed.iter().for_each(|part| labelled.extend_from_slice(part));
+    // A(1) = HMAC(secret, label + seed), A(i) = HMAC(secret, A(i-1)).
+    let mut a: Option<Tag> = None;
     for chunk in out.chunks_mut(hash.output_len()) {
-        let mut with_a: Vec<&[u8]> = parts.clone();
-        with_a[0] = a.as_bytes();
-        let mut block = mac.sign(&with_a);
+        let next = mac.sign(&[a.as_ref().map_or(&labelled[..], Tag::as_bytes)]);
+        let mut block = mac.sign(&[next.as_bytes(), &labelled]);
         chunk.copy_from_slice(&block.as_bytes()[..chunk.len()]);
         block.wipe();
-        let next = mac.sign(&[a.as_bytes()]);
-        a.wipe();
-        a = next;
+        if let Some(mut old) = a.replace(next) {
+            old.wipe();
+        }
     }
-    a.wipe();
+    if let Some(mut last) = a {
+        last.wipe();
+    }
 }

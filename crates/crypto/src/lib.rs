@@ -24,7 +24,7 @@ mod tag;
 
 pub use algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
 pub use error::{AuthError, CryptoError};
-pub use kdf::{hkdf_expand, hkdf_expand_with, hkdf_extract, tls12_prf};
+pub use kdf::{hkdf_expand, hkdf_expand_with, hkdf_extract, tls12_prf, tls12_prf_with};
 #[cfg(feature = "null")]
 pub use null_provider::null_provider;
 pub use number_mask::NumberMask;

@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use antiphon_crypto::{HashAlgorithm, SignatureScheme, SigningKey, constant_time_eq, digest};
 use bytes::Bytes;
-use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::config::ProtocolVersion;
 use crate::error::Error;
 use crate::private_key;
+use crate::x509;
 
 /// What kind of key a generated certificate has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -266,11 +266,23 @@ impl Fingerprint {
     /// Whether one of `fingerprints` is that of `der`. Only those made with the strongest hash function present count,
     /// so that a weaker one cannot be slipped in beside them (RFC 8122 §5).
     pub fn any_matches(fingerprints: &[Self], der: &[u8]) -> bool {
-        let strongest = fingerprints.iter().map(|f| f.value.len()).max();
+        Self::find_match(fingerprints, der).is_some()
+    }
+
+    /// The one by which [`Self::any_matches`].
+    pub(crate) fn find_match<'a>(fingerprints: &'a [Self], der: &[u8]) -> Option<&'a Self> {
+        let strongest = fingerprints.iter().max_by_key(|f| f.value.len())?;
+        let hash = digest(strongest.algorithm, &[der]);
         fingerprints
             .iter()
-            .filter(|f| Some(f.value.len()) == strongest)
-            .fold(false, |found, f| found | f.matches(der))
+            .filter(|f| f.algorithm == strongest.algorithm)
+            .fold(None, |found, f| {
+                if constant_time_eq(hash.as_bytes(), &f.value) {
+                    Some(f)
+                } else {
+                    found
+                }
+            })
     }
 }
 
@@ -353,20 +365,17 @@ impl PeerKey {
     /// Reads the key. Nothing else of the certificate is looked at: not the dates, not the names and not the signature,
     /// which a certificate by RFC 9925 does not even have. The fingerprint alone says whose it is.
     pub(crate) fn from_certificate(der: &[u8]) -> Option<Self> {
-        let (rest, certificate) = X509Certificate::from_der(der).ok()?;
-        if !rest.is_empty() {
-            return None;
-        }
-        let spki = certificate.public_key();
-        let kind = match spki.algorithm.algorithm.to_id_string().as_str() {
-            "1.2.840.10045.2.1" => PublicKeyKind::Ecdsa,
-            "1.3.101.112" => PublicKeyKind::Ed25519,
-            "1.2.840.113549.1.1.1" => PublicKeyKind::Rsa,
+        let (algorithm, key) = x509::public_key(der)?;
+        let kind = match algorithm {
+            // 1.2.840.10045.2.1, 1.3.101.112, 1.2.840.113549.1.1.1
+            [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01] => PublicKeyKind::Ecdsa,
+            [0x2b, 0x65, 0x70] => PublicKeyKind::Ed25519,
+            [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01] => PublicKeyKind::Rsa,
             _ => return None,
         };
         Some(Self {
             kind,
-            key: spki.subject_public_key.data.to_vec(),
+            key: key.to_vec(),
         })
     }
 }

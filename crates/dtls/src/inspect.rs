@@ -386,7 +386,8 @@ impl Inspector {
     fn install_12(&mut self, suite: CipherSuite, server_random: &[u8; RANDOM_LEN]) -> Result<(), InspectError> {
         let master = self.secret("CLIENT_RANDOM")?;
         let client_random = self.client_random.ok_or(InspectError::NoSecret)?;
-        let (client, server) = v12::key_block(self.provider, suite, &master, &client_random, server_random)
+        let mac = self.provider.mac(suite.hash(), master.as_bytes());
+        let (client, server) = v12::key_block(self.provider, suite, &*mac, &client_random, server_random)
             .map_err(|_| InspectError::NoSecret)?;
         self.client.epochs.push(ReadEpoch::new(v12::EPOCH, Some(client)));
         self.server.epochs.push(ReadEpoch::new(v12::EPOCH, Some(server)));
@@ -438,7 +439,8 @@ impl Inspector {
         match version {
             ProtocolVersion::Dtls12 => {
                 let master = self.secret("CLIENT_RANDOM")?;
-                let expected = v12::verify_data(self.provider, suite, &master, &hash, sender);
+                let mac = self.provider.mac(suite.hash(), master.as_bytes());
+                let expected = v12::verify_data(suite, &*mac, &hash, sender);
                 Ok(constant_time_eq(&expected, body))
             }
             ProtocolVersion::Dtls13 => {

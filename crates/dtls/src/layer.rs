@@ -107,6 +107,8 @@ pub(crate) struct Layer {
     pub(crate) address_validated: bool,
     fingerprints: Option<Vec<Fingerprint>>,
     peer_certificate: Option<Bytes>,
+    /// Which of the fingerprints the peer's certificate has.
+    identity: Option<Fingerprint>,
 }
 
 impl Layer {
@@ -134,6 +136,7 @@ impl Layer {
             address_validated,
             fingerprints: None,
             peer_certificate: None,
+            identity: None,
         }
     }
 
@@ -466,6 +469,7 @@ impl Layer {
 
     pub(crate) fn set_fingerprints(&mut self, fingerprints: Vec<Fingerprint>) {
         self.fingerprints = Some(fingerprints);
+        self.identity = None;
     }
 
     /// Takes the peer's chain of certificates and gives the key that its signatures are checked with.
@@ -473,25 +477,26 @@ impl Layer {
         let first = chain.first().ok_or(Error::BadCertificate)?;
         let key = PeerKey::from_certificate(first).ok_or(Error::BadCertificate)?;
         self.peer_certificate = Some(first.clone());
+        self.identity = None;
         self.check_identity()?;
         Ok(key)
     }
 
     /// Whether the peer's certificate has a signalled fingerprint; no while either is not known yet.
-    pub(crate) fn check_identity(&self) -> Result<bool, Error> {
-        match (&self.fingerprints, &self.peer_certificate) {
-            (Some(fingerprints), Some(der)) if Fingerprint::any_matches(fingerprints, der) => Ok(true),
-            (Some(_), Some(_)) => Err(Error::FingerprintMismatch),
-            _ => Ok(false),
+    pub(crate) fn check_identity(&mut self) -> Result<bool, Error> {
+        let (Some(fingerprints), Some(der)) = (&self.fingerprints, &self.peer_certificate) else {
+            return Ok(false);
+        };
+        if self.identity.is_none() {
+            let matching = Fingerprint::find_match(fingerprints, der).ok_or(Error::FingerprintMismatch)?;
+            self.identity = Some(matching.clone());
         }
+        Ok(true)
     }
 
-    /// The peer's certificate, and its fingerprint by the hash function that signalling used.
+    /// The peer's certificate, and its fingerprint by the hash function that signalling used; once it has been checked.
     pub(crate) fn peer(&self) -> Option<(Bytes, Fingerprint)> {
-        let der = self.peer_certificate.clone()?;
-        let known = self.fingerprints.iter().flatten().find(|f| f.matches(&der)).cloned();
-        let fingerprint = known.unwrap_or_else(|| Fingerprint::of(antiphon_crypto::HashAlgorithm::Sha256, &der));
-        Some((der, fingerprint))
+        Some((self.peer_certificate.clone()?, self.identity.clone()?))
     }
 
     // The end.

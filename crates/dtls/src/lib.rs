@@ -25,6 +25,7 @@ mod stats;
 mod transcript;
 mod v12;
 mod v13;
+mod x509;
 
 pub use alert::AlertDescription;
 pub use antiphon_crypto::{HashAlgorithm, NamedGroup};

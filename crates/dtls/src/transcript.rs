@@ -4,13 +4,14 @@ use crate::handshake::{self, FragmentHeader, MessageType};
 
 /// The messages of a handshake so far, as both ends hash and sign them.
 ///
-/// Until the ServerHello the version is open and with it the form, and so is the hash function. DTLS 1.2 goes on keeping
-/// the messages: its signatures may use another hash function than the suite does (RFC 5246 §7.4.8). DTLS 1.3 keeps a
-/// running hash. The reassembly bounds each message, and each is taken once.
+/// Until the ServerHello the version is open and with it the form, and so is the hash function. From then on there is a
+/// running hash. DTLS 1.2 goes on keeping the messages beside it: its signatures may use another hash function than the suite
+/// does (RFC 5246 §7.4.8). The reassembly bounds each message, and each is taken once.
 #[derive(Default)]
 pub(crate) struct Transcript {
     bytes: Vec<u8>,
     running: Option<(HashAlgorithm, Box<dyn Hash>)>,
+    is_13: bool,
 }
 
 impl Transcript {
@@ -18,21 +19,31 @@ impl Transcript {
     /// (RFC 9147 §5.2).
     pub(crate) fn add(&mut self, msg_type: MessageType, message_seq: u16, body: &[u8]) {
         let header = FragmentHeader::whole(msg_type, message_seq, body.len()).bytes();
-        match &mut self.running {
-            None => {
-                self.bytes.extend_from_slice(&header);
-                self.bytes.extend_from_slice(body);
-            }
-            Some((_, hash)) => {
+        if self.is_13 {
+            if let Some((_, hash)) = &mut self.running {
                 hash.update(&header[..4]);
                 hash.update(body);
             }
+            return;
         }
+        if let Some((_, hash)) = &mut self.running {
+            hash.update(&header);
+            hash.update(body);
+        }
+        self.bytes.extend_from_slice(&header);
+        self.bytes.extend_from_slice(body);
+    }
+
+    /// Goes on as DTLS 1.2 has it, with the hash function of the suite that was chosen.
+    pub(crate) fn start_running_12(&mut self, provider: Provider, algorithm: HashAlgorithm) {
+        let mut hash = provider.hash(algorithm);
+        hash.update(&self.bytes);
+        self.running = Some((algorithm, hash));
     }
 
     /// Goes on as DTLS 1.3 has it, with the hash function of the suite that the server chose.
     pub(crate) fn start_running(&mut self, provider: Provider, algorithm: HashAlgorithm) {
-        if self.running.is_some() {
+        if self.is_13 {
             return;
         }
         let mut hash = provider.hash(algorithm);
@@ -45,6 +56,7 @@ impl Transcript {
             hash.update(body);
             rest = after;
         }
+        self.is_13 = true;
         self.running = Some((algorithm, hash));
     }
 
@@ -60,6 +72,7 @@ impl Transcript {
     /// Forgets everything: after HelloVerifyRequest the handshake begins anew (RFC 6347 §4.2.1).
     pub(crate) fn clear(&mut self) {
         self.bytes.clear();
+        self.running = None;
     }
 
     /// Everything so far, in DTLS 1.2.
@@ -70,8 +83,8 @@ impl Transcript {
     /// The hash of everything so far.
     pub(crate) fn hash(&self, provider: Provider, algorithm: HashAlgorithm) -> Digest {
         match &self.running {
-            Some((_, hash)) => hash.fork().finish(),
-            None => {
+            Some((running, hash)) if *running == algorithm => hash.fork().finish(),
+            _ => {
                 let mut hash = provider.hash(algorithm);
                 hash.update(&self.bytes);
                 hash.finish()

@@ -89,6 +89,8 @@ impl Client {
             ),
             Some(_) => return Err(Error::Protocol("several SRTP profiles, or a key identifier").into()),
         };
+        let provider = layer.config.provider;
+        layer.transcript.start_running_12(provider, suite.hash());
         layer
             .transcript
             .add(message.msg_type, message.message_seq, &message.body);

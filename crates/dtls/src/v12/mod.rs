@@ -3,7 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod server;
 
-use antiphon_crypto::{Digest, NamedGroup, Provider, Secret, SignatureScheme, tls12_prf};
+use antiphon_crypto::{Digest, Mac, NamedGroup, Provider, Secret, SignatureScheme, tls12_prf, tls12_prf_with};
 
 use crate::certificate::{PeerKey, PublicKeyKind};
 use crate::config::{CipherSuite, ProtocolVersion, Role, SrtpProfile};
@@ -33,6 +33,8 @@ pub(crate) struct Session {
     params: Params,
     group: NamedGroup,
     master: Secret,
+    /// HMAC with the master secret: made once for all that comes from it.
+    mac: Box<dyn Mac>,
 }
 
 impl Session {
@@ -54,7 +56,13 @@ impl Session {
         if let Some(key_log) = &layer.config.key_log {
             key_log.write("CLIENT_RANDOM", &params.client_random, master.as_bytes());
         }
-        Self { params, group, master }
+        let mac = provider.mac(params.suite.hash(), master.as_bytes());
+        Self {
+            params,
+            group,
+            master,
+            mac,
+        }
     }
 
     /// The keys of both directions: ours, and the peer's.
@@ -65,7 +73,7 @@ impl Session {
             server_random,
             ..
         } = &self.params;
-        let (client, server) = key_block(provider, *suite, &self.master, client_random, server_random)?;
+        let (client, server) = key_block(provider, *suite, &*self.mac, client_random, server_random)?;
         Ok(match role {
             Role::Client => (client, server),
             Role::Server => (server, client),
@@ -76,7 +84,7 @@ impl Session {
     fn verify_data(&self, layer: &Layer, sender: Role) -> [u8; VERIFY_DATA_LEN] {
         let provider = layer.config.provider;
         let hash: Digest = layer.transcript.hash(provider, self.params.suite.hash());
-        verify_data(provider, self.params.suite, &self.master, &hash, sender)
+        verify_data(self.params.suite, &*self.mac, &hash, sender)
     }
 
     fn agreed(self) -> Agreed {
@@ -96,26 +104,18 @@ impl Session {
     }
 }
 
-/// The keys of both directions (RFC 5246 §6.3): the client's, and the server's.
+/// The keys of both directions (RFC 5246 §6.3): the client's, and the server's. `mac` is HMAC with the master secret.
 pub(crate) fn key_block(
     provider: Provider,
     suite: CipherSuite,
-    master: &Secret,
+    mac: &dyn Mac,
     client_random: &[u8; RANDOM_LEN],
     server_random: &[u8; RANDOM_LEN],
 ) -> Result<(Protection, Protection), Error> {
     let (key_len, iv_len) = (suite.aead().key_len(), Protection::iv_len(suite));
     let mut block = Secret::zeros(2 * (key_len + iv_len));
     let seed: &[&[u8]] = &[server_random, client_random];
-    let hash = suite.hash();
-    tls12_prf(
-        provider,
-        hash,
-        master.as_bytes(),
-        b"key expansion",
-        seed,
-        block.as_bytes_mut(),
-    );
+    tls12_prf_with(mac, suite.hash(), b"key expansion", seed, block.as_bytes_mut());
     let (keys, ivs) = block.as_bytes().split_at(2 * key_len);
     let (client_key, server_key) = keys.split_at(key_len);
     let (client_iv, server_iv) = ivs.split_at(iv_len);
@@ -124,11 +124,10 @@ pub(crate) fn key_block(
     Ok((client, server))
 }
 
-/// What Finished of `sender` says about a transcript (RFC 5246 §7.4.9).
+/// What Finished of `sender` says about a transcript (RFC 5246 §7.4.9). `mac` is HMAC with the master secret.
 pub(crate) fn verify_data(
-    provider: Provider,
     suite: CipherSuite,
-    master: &Secret,
+    mac: &dyn Mac,
     transcript: &Digest,
     sender: Role,
 ) -> [u8; VERIFY_DATA_LEN] {
@@ -138,7 +137,7 @@ pub(crate) fn verify_data(
     };
     let mut out = [0; VERIFY_DATA_LEN];
     let seed: &[&[u8]] = &[transcript.as_bytes()];
-    tls12_prf(provider, suite.hash(), master.as_bytes(), label, seed, &mut out);
+    tls12_prf_with(mac, suite.hash(), label, seed, &mut out);
     out
 }
 

@@ -75,6 +75,8 @@ impl Server {
             .copied()
             .find(|profile| offered.contains(&profile.code()));
 
+        let provider = layer.config.provider;
+        layer.transcript.start_running_12(provider, suite.hash());
         layer
             .transcript
             .add(message.msg_type, message.message_seq, &message.body);
