@@ -1,8 +1,13 @@
-//! Two handles over loopback by the less travelled ways: TCP candidates, and addresses hidden behind multicast names.
+//! Two handles over loopback by the less travelled ways: TCP candidates, TURN servers, and addresses hidden behind multicast
+//! names.
 
 use std::time::Duration;
 
-use antiphon::{Api, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit};
+use antiphon::turn_server::{PeerPolicy, TurnServer, TurnServerConfig};
+use antiphon::{
+    Api, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit,
+    RtcIceTransportPolicy,
+};
 use tokio::sync::mpsc;
 
 /// Keeps a broken run finite; nothing is measured with it.
@@ -154,6 +159,37 @@ async fn with_hidden_addresses() {
                 "{address} is in {told:?}"
             );
         }
+    }
+}
+
+/// Each packet grows on its way: ChannelData is padded over a stream, whatever size the path was found to carry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_a_turn_server_over_udp_and_tcp() {
+    let mut config = TurnServerConfig::new("example.org").user("alice", "secret");
+    config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.server.policy = PeerPolicy {
+        allow_loopback: true,
+        ..PeerPolicy::default()
+    };
+    let server = TurnServer::start(config).await.unwrap();
+    let api = Api::builder().loopback(true).build().unwrap();
+    for (transport, at) in [("udp", server.udp_addrs()[0]), ("tcp", server.tcp_addrs()[0])] {
+        let mut configuration = RtcConfiguration {
+            ice_transport_policy: RtcIceTransportPolicy::Relay,
+            ..RtcConfiguration::default()
+        };
+        configuration.ice_servers.push(antiphon::RtcIceServer {
+            urls: vec![format!("turn:{at}?transport={transport}")],
+            username: "alice".into(),
+            credential: "secret".into(),
+        });
+        let seen = connect(&api, &api, configuration).await;
+        assert!(
+            seen.candidates.iter().all(|c| c.contains(" relay ")),
+            "{:?}",
+            seen.candidates
+        );
+        assert_eq!(seen.pair.matches(" relay").count(), 2, "{}", seen.pair);
     }
 }
 
