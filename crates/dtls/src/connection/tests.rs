@@ -201,3 +201,89 @@ fn unified_headers_of_every_form() {
     }
     assert_eq!(UnifiedHeader::bytes(3, 0x1234, 0x100), [0x2f, 0x12, 0x34, 1, 0]);
 }
+
+impl Pair {
+    /// What an end has to send is lost; says how many datagrams that were.
+    fn lose(&mut self, from: usize) -> usize {
+        let mut out = TransmitBuf::new(2048, 2048);
+        let mut lost = 0;
+        while self.ends[from].poll_transmit(self.now, &mut out) {
+            out.finish();
+            out.clear();
+            lost += 1;
+        }
+        lost
+    }
+}
+
+/// RFC 6347 §4.2.7: nobody acknowledges an alert, but who goes on has not got it.
+#[test]
+fn a_lost_close_notify_is_repeated_to_a_peer_that_goes_on() {
+    for versions in [Versions::Dtls12, Versions::Dtls13] {
+        let mut pair = Pair::connected(versions);
+        let (now, rto) = (pair.now, pair.ends[CLIENT].layer.flight.base_rto());
+        pair.ends[CLIENT].close(now);
+        assert_eq!(pair.lose(CLIENT), 1);
+        // The first may have been under way, and forgeries say nothing.
+        let record = pair.seal(SERVER, b"under way").unwrap();
+        pair.ends[CLIENT].handle_datagram(now, record);
+        let mut forged = pair.seal(SERVER, b"somebody else").unwrap();
+        let last = forged.len() - 1;
+        forged[last] ^= 1;
+        pair.ends[CLIENT].handle_datagram(now + 2 * rto, forged);
+        assert_eq!(pair.lose(CLIENT), 0);
+        let mut repeated = 0;
+        for step in 1..100 {
+            pair.now = now + step * rto / 2;
+            let record = pair.seal(SERVER, b"and on").unwrap();
+            pair.ends[CLIENT].handle_datagram(pair.now, record);
+            repeated += pair.lose(CLIENT);
+            assert!(
+                repeated <= usize::try_from(step / 2).unwrap(),
+                "not at once in each timeout"
+            );
+        }
+        assert_eq!(repeated, usize::from(MAX_LAST_WORDS));
+
+        let mut pair = Pair::connected(versions);
+        pair.ends[CLIENT].close(now);
+        assert_eq!(pair.lose(CLIENT), 1);
+        for step in 0..2 {
+            let record = pair.seal(SERVER, b"and on").unwrap();
+            pair.now = now + step * rto;
+            pair.ends[CLIENT].handle_datagram(pair.now, record);
+        }
+        // Both are over now: neither answers the other's alert for ever.
+        pair.run();
+        assert!(
+            matches!(pair.events[SERVER].as_slice(), [Event::Closed]),
+            "{:?}",
+            pair.events
+        );
+    }
+}
+
+#[test]
+fn a_lost_fatal_alert_is_repeated_when_the_peer_repeats_its_flight() {
+    let mut pair = Pair::new(Versions::Dtls12);
+    pair.ends[SERVER].layer.config.versions = Versions::Dtls13;
+    let mut out = TransmitBuf::new(2048, 2048);
+    assert!(pair.ends[CLIENT].poll_transmit(pair.now, &mut out));
+    let range = out.finish();
+    pair.ends[SERVER].handle_datagram(pair.now, BytesMut::from(out.bytes(range)));
+    assert_eq!(pair.lose(SERVER), 1);
+    let began = pair.now;
+    while pair.events[CLIENT].is_empty() {
+        pair.now = pair.ends[CLIENT].poll_timeout().unwrap();
+        pair.ends[CLIENT].handle_timeout(pair.now);
+        pair.run();
+    }
+    assert!(matches!(
+        pair.events[CLIENT].as_slice(),
+        [Event::Failed(Error::PeerAlert(AlertDescription::PROTOCOL_VERSION))]
+    ));
+    assert!(
+        pair.now - began < Duration::from_secs(8),
+        "long before the handshake's time is over"
+    );
+}
