@@ -19,10 +19,34 @@ PEER = "aiortc"
 WATCH_SECONDS = 6
 MESSAGE_BYTES = 32 * 1024
 MESSAGES = 32
+# As in kinds.mjs; aiortc takes and announces messages of at most 64 KiB.
+SIZES = (1, 1200, 16384, 65535)
+KINDS = {
+    "reliable": {},
+    "unordered": {"ordered": False},
+    "maxRetransmits": {"ordered": False, "maxRetransmits": 5},
+    "maxPacketLifeTime": {"maxPacketLifeTime": 20_000},
+}
 
 
 def cell(role, feature, value, ok):
     print(json.dumps({"peer": PEER, "role": role, "feature": feature, "value": value, "ok": bool(ok)}), flush=True)
+
+
+async def kinds(pc, role):
+    for kind, init in KINDS.items():
+        channel = pc.createDataChannel(kind, **init)
+        opened, echoed = asyncio.Event(), asyncio.Queue()
+        channel.on("open", opened.set)
+        channel.on("message", echoed.put_nowait)
+        await asyncio.wait_for(opened.wait(), 20)
+        equal = True
+        for size in SIZES:
+            sent = os.urandom(size)
+            channel.send(sent)
+            equal &= await asyncio.wait_for(echoed.get(), 20) == sent
+        channel.close()
+        cell(role, kind, f"1 B to 64 KiB {'equal' if equal else 'UNEQUAL'}", equal)
 
 
 class Seen:
@@ -147,6 +171,8 @@ async def session(url, role, active_offers, relay):
             security(role, active_offers, report)
         # The media is measured once.
         if not active_offers and not relay:
+            await kinds(pc, role)
+            cell(role, "chunks", report["sctp"], report["sctp"] == "DATA")
             frames, energy = seen.frames, seen.energy
             await asyncio.sleep(WATCH_SECONDS)
             frames, energy = seen.frames - frames, seen.energy - energy

@@ -51,14 +51,19 @@ export class Signalling {
     this.send({ type, sdp: type === 'offer' ? this.edit(sdp) : sdp });
   }
 
-  /** The server's report once the DTLS handshake is in it. */
-  async secured() {
+  /** The server's report once this figure is in it. */
+  async until(figure) {
     const started = Date.now();
-    while (!this.stats?.group) {
-      if (Date.now() - started > 30_000) throw new Error(`no report of a handshake: ${JSON.stringify(this.stats)}`);
+    while (!this.stats?.[figure]) {
+      if (Date.now() - started > 30_000) throw new Error(`no report with ${figure}: ${JSON.stringify(this.stats)}`);
       await new Promise((soon) => setTimeout(soon, 100));
     }
     return this.stats;
+  }
+
+  /** The server's report once the DTLS handshake is in it. */
+  secured() {
+    return this.until('group');
   }
 
   async offer() {

@@ -3,6 +3,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import wrtc from '@roamhq/wrtc';
 import { cell, sleep, within } from './browser.mjs';
+import { KINDS, SIZES, ceiling } from './kinds.mjs';
 import { Signalling } from './signalling.mjs';
 
 const PEER = 'libwebrtc (node)';
@@ -55,6 +56,31 @@ async function echoes(channel) {
   return { bytes: MESSAGES * MESSAGE_BYTES, equal: hashes(sent) === hashes(received) };
 }
 
+/** The largest message that it takes and announces. */
+const MOST = 262144;
+
+/** Every kind of channel, messages of every size that it takes. */
+async function kinds(pc, signalling, role) {
+  const sizes = SIZES.filter((size) => size <= MOST);
+  for (const [kind, init] of Object.entries(KINDS)) {
+    const channel = pc.createDataChannel(kind, init);
+    channel.binaryType = 'arraybuffer';
+    // On a running association a channel may be open at once.
+    if (channel.readyState !== 'open') await within(20_000, `${kind} open`, new Promise((open) => { channel.onopen = open; }));
+    let equal = true;
+    for (const size of sizes) {
+      const sent = randomBytes(size);
+      const echoed = new Promise((done) => { channel.onmessage = ({ data }) => done(Buffer.from(data)); });
+      channel.send(sent);
+      equal &&= sent.equals(await within(20_000, `${kind}, ${size} bytes`, echoed));
+    }
+    channel.close();
+    cell(PEER, role, kind, `1 B to ${ceiling(sizes)} ${equal ? 'equal' : 'UNEQUAL'}`, equal);
+  }
+  await signalling.until('sctp');
+  cell(PEER, role, 'chunks', signalling.stats.sctp, signalling.stats.sctp === 'DATA');
+}
+
 /** What was negotiated, by our statistics and by its own. */
 async function security(pc, signalling, role, activeOffers) {
   const client = (role === 'answers') !== activeOffers;
@@ -91,6 +117,7 @@ async function session(url, role, activeOffers) {
     signalling.close();
     return;
   }
+  await kinds(pc, signalling, role);
   const [framesBefore, energyBefore] = [seen.frames, seen.energy];
   await sleep(WATCH_MS);
   const frames = seen.frames - framesBefore;

@@ -150,6 +150,9 @@ pub struct ServeArgs {
     /// Sessions at a time; more are refused.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_sessions: usize,
+    /// The largest data channel message that is taken, in bytes. A session may use three times as much memory.
+    #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(1024..=64 * 1024 * 1024))]
+    pub max_message: u32,
     /// Serve over HTTPS, with a certificate that is made now (browsers warn) unless --tls-cert names one.
     #[arg(long)]
     pub tls: bool,

@@ -82,6 +82,41 @@ const FILES: Table = Table {
     columns: &["files"],
 };
 
+/// Data channels of every kind with messages of every size that the peer takes; "chunks" is what our association says.
+const CHANNELS: Table = Table {
+    title: "data channels",
+    rows: &[
+        ("chromium", "offers"),
+        ("chromium", "answers"),
+        ("chromium (I-DATA)", "offers"),
+        ("firefox", "offers"),
+        ("firefox", "answers"),
+        ("aiortc", "offers"),
+        ("aiortc", "answers"),
+        ("libwebrtc (node)", "offers"),
+        ("libwebrtc (node)", "answers"),
+    ],
+    columns: &["chunks", "reliable", "unordered", "maxRetransmits", "maxPacketLifeTime"],
+};
+
+const MANY: Table = Table {
+    title: "many data channels",
+    rows: &[
+        ("chromium", "offers"),
+        ("chromium", "answers"),
+        ("firefox", "offers"),
+        ("firefox", "answers"),
+    ],
+    columns: &["1000 channels, 10 times"],
+};
+
+/// A figure to read, not to pass: the browser shares the machine with us.
+const RATES: Table = Table {
+    title: "rates, 64 KiB messages",
+    rows: &[("chromium", "offers"), ("chromium (I-DATA)", "offers")],
+    columns: &["MB/s"],
+};
+
 const EXAMPLE: Table = Table {
     title: "the example get_started",
     rows: &[("chromium", "offers"), ("firefox", "offers")],
@@ -101,7 +136,7 @@ const PATHS: Table = Table {
 
 /// A running `antiphon serve`, ended when dropped.
 pub(crate) struct Server {
-    _service: Service,
+    service: Service,
     /// `http://127.0.0.1:PORT`
     pub(crate) url: String,
 }
@@ -143,7 +178,7 @@ impl Server {
             }
         })?;
         match address.recv_timeout(START_PATIENCE) {
-            Ok(url) => Ok(Self { _service: service, url }),
+            Ok(url) => Ok(Self { service, url }),
             Err(_) => Err(format!("{what} did not print its address")),
         }
     }
@@ -157,7 +192,7 @@ pub(crate) fn antiphon() -> Result<Command, String> {
 }
 
 /// Where the release build of `antiphon` is, up to date.
-fn program() -> Result<PathBuf, String> {
+pub(crate) fn program() -> Result<PathBuf, String> {
     let built = run_command(
         "build antiphon",
         &mut cargo(&["build", "--release", "--package", "antiphon-cli"]),
@@ -175,7 +210,7 @@ pub(crate) fn run(report: &mut Report) {
         let program = program()?.display().to_string();
         Ok((
             peers()?,
-            Server::start("", &[])?,
+            Server::start("", &["--max-message", "16777216"])?,
             Server::start("over TLS", &["--tls"])?,
             get_started()?,
             program,
@@ -186,7 +221,9 @@ pub(crate) fn run(report: &mut Report) {
         Err(why) => return report.fail("set up the live tests", &why),
     };
     let mut cells: Cells = BTreeMap::new();
-    let scripts: [(&str, Command); 15] = [
+    let id = server.service.id().to_string();
+    let channels = |peer: &str| node(&peers, "channels.mjs", &[peer, &server.url, &id]);
+    let scripts: [(&str, Command); 18] = [
         (
             "chromium on the page",
             node(&peers, "page.mjs", &["chromium", &server.url]),
@@ -207,6 +244,9 @@ pub(crate) fn run(report: &mut Report) {
             "firefox with DTLS 1.2",
             node(&peers, "security.mjs", &["firefox-dtls12", &server.url]),
         ),
+        ("chromium's channels", channels("chromium")),
+        ("chromium's channels with I-DATA", channels("chromium-idata")),
+        ("firefox's channels", channels("firefox")),
         (
             "chromium on other ways",
             node(&peers, "paths.mjs", &["chromium", &server.url, &secure.url]),
@@ -246,7 +286,7 @@ pub(crate) fn run(report: &mut Report) {
             Err(why) => report.fail(what, &why),
         }
     }
-    for table in [MEDIA, SECURITY, FILES, PATHS, EXAMPLE] {
+    for table in [MEDIA, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE] {
         table.finish(report, &cells);
     }
 }

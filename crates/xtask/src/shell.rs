@@ -188,6 +188,11 @@ impl Service {
         });
         Ok(Self { child })
     }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
 }
 
 impl Drop for Service {

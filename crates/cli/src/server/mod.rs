@@ -147,6 +147,9 @@ impl Server {
     }
 }
 
+/// Room in a session's buffers beside the largest message.
+const ROOM_BESIDE_MESSAGE: usize = 4 * 1024 * 1024;
+
 /// The servers and the policy that the flags name.
 fn configuration(args: &ServeArgs) -> RtcConfiguration {
     let server = |url: &String| RtcIceServer {
@@ -165,6 +168,12 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
         ..RtcConfiguration::default()
     };
     args.reach.configure(&mut configuration);
+    let association = &mut configuration.settings.data.association;
+    association.max_receive_message = args.max_message as usize;
+    // A whole message, what is under way behind it, and the same on its way back.
+    let buffer = association.max_receive_message + ROOM_BESIDE_MESSAGE;
+    association.receive_buffer = association.receive_buffer.max(buffer);
+    association.send_buffer = association.send_buffer.max(buffer);
     configuration
 }
 

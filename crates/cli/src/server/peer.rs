@@ -28,7 +28,7 @@ const FIRST_TARGET: u64 = 2_000_000;
 /// Packets that may wait on their way back in an echo; more are dropped.
 const ECHO_QUEUE: usize = 256;
 /// Data channels of one session that are served.
-const MAX_CHANNELS: usize = 64;
+const MAX_CHANNELS: usize = 1_100;
 /// The labels of the channels that we make when we offer.
 const LABELS: [&str; 3] = ["chat", "file", "echo"];
 
