@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use antiphon_crypto::{HashAlgorithm, SignatureScheme, SigningKey, constant_time_eq, digest};
 use bytes::Bytes;
+use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use crate::config::ProtocolVersion;
 use crate::error::Error;
 use crate::private_key;
-use crate::x509;
 
 /// What kind of key a generated certificate has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -365,8 +365,12 @@ impl PeerKey {
     /// Reads the key. Nothing else of the certificate is looked at: not the dates, not the names and not the signature,
     /// which a certificate by RFC 9925 does not even have. The fingerprint alone says whose it is.
     pub(crate) fn from_certificate(der: &[u8]) -> Option<Self> {
-        let (algorithm, key) = x509::public_key(der)?;
-        let kind = match algorithm {
+        let (rest, certificate) = X509Certificate::from_der(der).ok()?;
+        if !rest.is_empty() {
+            return None;
+        }
+        let info = certificate.public_key();
+        let kind = match info.algorithm.algorithm.as_bytes() {
             // 1.2.840.10045.2.1, 1.3.101.112, 1.2.840.113549.1.1.1
             [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01] => PublicKeyKind::Ecdsa,
             [0x2b, 0x65, 0x70] => PublicKeyKind::Ed25519,
@@ -375,7 +379,7 @@ impl PeerKey {
         };
         Some(Self {
             kind,
-            key: key.to_vec(),
+            key: info.subject_public_key.data.to_vec(),
         })
     }
 }

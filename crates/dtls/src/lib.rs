@@ -25,7 +25,6 @@ mod stats;
 mod transcript;
 mod v12;
 mod v13;
-mod x509;
 
 pub use alert::AlertDescription;
 pub use antiphon_crypto::{HashAlgorithm, NamedGroup};
