@@ -1,5 +1,4 @@
 // Starts the Debian browsers headless, with fake camera and microphone.
-import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -27,9 +26,9 @@ const FIREFOX_PREFERENCES = {
 /**
  * Starts `name` ('chromium' or 'firefox').
  * Options: `mdns` keeps .local candidates; `insecure` takes any certificate, of pages and of TURN servers; `prefs` adds Firefox
- * preferences, `flags` Chromium's; `authority` is a PEM file that Firefox trusts (it lets no flag decide for TURN servers).
+ * preferences, `flags` Chromium's.
  */
-export async function launch(name, { mdns = false, insecure = false, prefs = {}, flags = [], authority } = {}) {
+export async function launch(name, { mdns = false, insecure = false, prefs = {}, flags = [] } = {}) {
   const profile = await mkdtemp(join(tmpdir(), `antiphon-${name}-`));
   let browser;
   if (name === 'chromium') {
@@ -44,11 +43,6 @@ export async function launch(name, { mdns = false, insecure = false, prefs = {},
       args: [...args, ...flags, ...(insecure ? ['--ignore-certificate-errors'] : []), `--user-data-dir=${profile}`, '--remote-debugging-port=0', 'about:blank'],
     });
   } else if (name === 'firefox') {
-    if (authority) {
-      const database = ['-d', `sql:${profile}`];
-      execFileSync('certutil', ['-N', '--empty-password', ...database]);
-      execFileSync('certutil', ['-A', '-n', 'test authority', '-t', 'C,,', '-i', authority, ...database]);
-    }
     browser = await puppeteer.launch({
       browser: 'firefox',
       executablePath: '/usr/bin/firefox-esr',

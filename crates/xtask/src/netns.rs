@@ -10,6 +10,7 @@
 //! The namespaces have no way out of this machine. The address range between the routers is public in form only, because our
 //! server relays to no private or reserved address. Signalling goes through the peers' standard input and output.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use crate::live;
+use crate::lossy;
 use crate::report::Report;
 use crate::setup;
 use crate::shell::{Service, cargo, end_with_children, root, run, tail};
@@ -92,34 +95,56 @@ const SCENARIOS: [Scenario; 4] = [
 ];
 
 pub(crate) fn part(report: &mut Report) {
-    let (server, peer) = match prepare() {
+    let (program, peer) = match prepare() {
         Ok(programs) => programs,
         Err(why) => return report.fail("network namespaces", &why),
     };
-    for scenario in SCENARIOS {
-        let started = Instant::now();
-        match play(&scenario, &server, &peer) {
-            Ok(detail) => report.pass(scenario.name, &detail, started.elapsed()),
-            Err(why) => report.fail(scenario.name, &why),
+    // They mostly wait, for timers that are as long as the standards want them: so all wait at the same time.
+    let outcomes = std::thread::scope(|scope| {
+        let timed = |play: &dyn Fn() -> Result<String, String>| {
+            let started = Instant::now();
+            (play(), started.elapsed())
+        };
+        let (program, peer) = (&program, &peer);
+        let mut playing = Vec::new();
+        for (tag, scenario) in SCENARIOS.iter().enumerate() {
+            let play = move || timed(&|| play(tag, scenario, program, peer));
+            playing.push((scenario.name, scope.spawn(play)));
+        }
+        let play = move || timed(&|| lossy::play(program));
+        playing.push((
+            "send and recv over a link that loses 20 % and is cut half-way",
+            scope.spawn(play),
+        ));
+        let ended = playing.into_iter().map(|(name, thread)| (name, thread.join()));
+        ended.collect::<Vec<_>>()
+    });
+    for (name, outcome) in outcomes {
+        match outcome {
+            Ok((Ok(detail), took)) => report.pass(name, &detail, took),
+            Ok((Err(why), _)) => report.fail(name, &why),
+            Err(_) => report.fail(name, "it panicked"),
         }
     }
 }
 
-/// Installs what is missing, and builds the server and the peer.
+/// Installs what is missing, and builds the program and the peer.
 fn prepare() -> Result<(PathBuf, PathBuf), String> {
-    setup::apt(&[("ip", "iproute2"), ("nft", "nftables"), ("sysctl", "procps")])?;
+    setup::apt(&[
+        ("ip", "iproute2"),
+        ("nft", "nftables"),
+        ("sysctl", "procps"),
+        ("python3", "python3"),
+    ])?;
     sweep();
-    for args in [
-        ["build", "--quiet", "-p", "antiphon-cli", "--bin", "antiphon"],
-        ["build", "--quiet", "-p", "antiphon", "--example", "pipe_peer"],
-    ] {
-        let output = run(&args.join(" "), &mut cargo(&args))?;
-        if !output.success {
-            return Err(tail(&output.text, 40));
-        }
+    let program = live::program()?;
+    let args = ["build", "--quiet", "-p", "antiphon", "--example", "pipe_peer"];
+    let output = run("build pipe_peer", &mut cargo(&args))?;
+    if !output.success {
+        return Err(tail(&output.text, 40));
     }
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok((target.join("debug/antiphon"), target.join("debug/examples/pipe_peer")))
+    Ok((program, target.join("debug/examples/pipe_peer")))
 }
 
 /// Removes the namespaces of runs that are no more.
@@ -137,108 +162,115 @@ fn sweep() {
     }
 }
 
-/// Namespaces that go when this goes.
+/// A namespace that goes when this goes.
+pub(crate) struct Room(String);
+
+impl Room {
+    /// One with loopback; names are of this process, so that what a killed run left behind is found.
+    pub(crate) fn make(name: &str) -> Result<Self, String> {
+        let name = format!("{PREFIX}-{}-{name}", std::process::id());
+        must(Command::new("ip").args(["netns", "add", &name]), "")?;
+        let room = Self(name);
+        room.inside("ip link set lo up")?;
+        Ok(room)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.0
+    }
+
+    /// Its name less our prefix and process id: logs of the last run are overwritten by those of the next.
+    fn tag(&self) -> &str {
+        self.0.splitn(3, '-').nth(2).unwrap_or(&self.0)
+    }
+
+    /// A program that runs in it; arguments may follow.
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.0]).arg(program);
+        command
+    }
+
+    pub(crate) fn inside(&self, command: &str) -> Result<(), String> {
+        let (program, words) = command.split_once(' ').unwrap_or((command, ""));
+        must(self.command(program).args(words.split(' ')), "")
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+    }
+}
+
+/// The rooms of one scenario.
 struct Net {
-    made: Vec<String>,
+    server: Room,
+    left: Room,
+    right: Room,
+    /// They have nothing to do but be there.
+    _routers: [Room; 3],
 }
 
 impl Net {
-    fn name(room: &str) -> String {
-        format!("{PREFIX}-{}-{room}", std::process::id())
-    }
-
-    /// The rooms, wired and routed.
-    fn build(nat: Nat) -> Result<Self, String> {
-        let mut net = Self { made: Vec::new() };
-        for room in ["server", "left", "right", "left-nat", "right-nat", "away-nat"] {
-            let name = Self::name(room);
-            must(Command::new("ip").args(["netns", "add", &name]), "")?;
-            net.made.push(name);
-            net.inside(room, "ip link set lo up")?;
-        }
-        net.inside("server", "ip link add br0 type bridge")?;
-        net.inside("server", &format!("ip addr add {SERVER}/24 dev br0"))?;
-        net.inside("server", "ip link set br0 up")?;
+    /// The rooms, wired and routed. `tag` tells the scenarios apart, which run at the same time.
+    fn build(tag: usize, nat: Nat) -> Result<Self, String> {
+        let make = |room: &str| Room::make(&format!("{tag}-{room}"));
+        let (server, left, right) = (make("server")?, make("left")?, make("right")?);
+        let routers = [make("left-nat")?, make("right-nat")?, make("away-nat")?];
+        server.inside("ip link add br0 type bridge")?;
+        server.inside(&format!("ip addr add {SERVER}/24 dev br0"))?;
+        server.inside("ip link set br0 up")?;
         // As on the internet, what has no destination vanishes on its way: no send fails at once.
-        net.inside("server", "ip route add default via 45.90.7.1")?;
-        for (n, router, peer, inner) in [
-            (1, "left-nat", "left", "eth0"),
-            (2, "right-nat", "right", "eth0"),
-            (3, "away-nat", "left", "wlan0"),
-        ] {
-            net.wire(router, "wan", "server", &format!("port{n}"))?;
-            net.inside("server", &format!("ip link set port{n} master br0"))?;
-            net.inside("server", &format!("ip link set port{n} up"))?;
-            net.inside(router, &format!("ip addr add 45.90.7.{}/24 dev wan", 20 + n))?;
-            net.inside(router, "ip link set wan up")?;
-            net.wire(router, "lan", peer, inner)?;
-            net.inside(router, &format!("ip addr add 10.0.{n}.1/24 dev lan"))?;
-            net.inside(router, "ip link set lan up")?;
-            net.inside(router, "sysctl -qw net.ipv4.ip_forward=1")?;
-            must(
-                Command::new("ip").args(["netns", "exec", &Self::name(router), "nft", "-f", "-"]),
-                &rules(nat),
-            )?;
+        server.inside("ip route add default via 45.90.7.1")?;
+        let inner = [(&left, "eth0"), (&right, "eth0"), (&left, "wlan0")];
+        for ((n, router), (peer, interface)) in (1..).zip(&routers).zip(inner) {
+            wire(router, "wan", &server, &format!("port{n}"))?;
+            server.inside(&format!("ip link set port{n} master br0"))?;
+            server.inside(&format!("ip link set port{n} up"))?;
+            router.inside(&format!("ip addr add 45.90.7.{}/24 dev wan", 20 + n))?;
+            router.inside("ip link set wan up")?;
+            wire(router, "lan", peer, interface)?;
+            router.inside(&format!("ip addr add 10.0.{n}.1/24 dev lan"))?;
+            router.inside("ip link set lan up")?;
+            router.inside("sysctl -qw net.ipv4.ip_forward=1")?;
+            must(router.command("nft").args(["-f", "-"]), &rules(nat))?;
         }
-        for (n, peer) in [(1, "left"), (2, "right")] {
-            net.inside(peer, &format!("ip addr add 10.0.{n}.2/24 dev eth0"))?;
-            net.inside(peer, "ip link set eth0 up")?;
-            net.inside(peer, &format!("ip route add default via 10.0.{n}.1"))?;
+        for (n, peer) in [(1, &left), (2, &right)] {
+            peer.inside(&format!("ip addr add 10.0.{n}.2/24 dev eth0"))?;
+            peer.inside("ip link set eth0 up")?;
+            peer.inside(&format!("ip route add default via 10.0.{n}.1"))?;
         }
-        Ok(net)
-    }
-
-    fn wire(&self, room: &str, interface: &str, other: &str, other_interface: &str) -> Result<(), String> {
-        let (here, there) = (Self::name(room), Self::name(other));
-        must(
-            Command::new("ip").args([
-                "link",
-                "add",
-                "name",
-                interface,
-                "netns",
-                &here,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                other_interface,
-                "netns",
-                &there,
-            ]),
-            "",
-        )
-    }
-
-    fn inside(&self, room: &str, command: &str) -> Result<(), String> {
-        let mut ip = Command::new("ip");
-        ip.args(["netns", "exec", &Self::name(room)]).args(command.split(' '));
-        must(&mut ip, "")
+        Ok(Self {
+            server,
+            left,
+            right,
+            _routers: routers,
+        })
     }
 
     fn change(&self, change: Change) -> Result<(), String> {
-        self.inside("left", "ip addr flush dev eth0")?;
+        self.left.inside("ip addr flush dev eth0")?;
         match change {
             Change::Address => {
-                self.inside("left", "ip addr add 10.0.1.77/24 dev eth0")?;
-                self.inside("left", "ip route add default via 10.0.1.1")
+                self.left.inside("ip addr add 10.0.1.77/24 dev eth0")?;
+                self.left.inside("ip route add default via 10.0.1.1")
             }
             Change::Interface => {
-                self.inside("left", "ip link set eth0 down")?;
-                self.inside("left", "ip addr add 10.0.3.2/24 dev wlan0")?;
-                self.inside("left", "ip link set wlan0 up")?;
-                self.inside("left", "ip route add default via 10.0.3.1")
+                self.left.inside("ip link set eth0 down")?;
+                self.left.inside("ip addr add 10.0.3.2/24 dev wlan0")?;
+                self.left.inside("ip link set wlan0 up")?;
+                self.left.inside("ip route add default via 10.0.3.1")
             }
         }
     }
 }
 
-impl Drop for Net {
-    fn drop(&mut self) {
-        for name in &self.made {
-            let _ = Command::new("ip").args(["netns", "del", name]).status();
-        }
-    }
+fn wire(room: &Room, interface: &str, other: &Room, other_interface: &str) -> Result<(), String> {
+    let mut add = Command::new("ip");
+    add.args(["link", "add", "name", interface, "netns", room.name(), "type", "veth"]);
+    add.args(["peer", "name", other_interface, "netns", other.name()]);
+    must(&mut add, "")
 }
 
 /// A router's rules. What comes unasked is dropped, as every router at home does; an answer of its own, or a connection that it
@@ -304,22 +336,19 @@ struct Peer {
 impl Peer {
     fn start(
         side: Side,
-        role: &str,
+        room: &Room,
         program: &Path,
         scenario: &Scenario,
         said: mpsc::Sender<Said>,
     ) -> Result<Self, String> {
-        let room = match side {
-            Side::Left => "left",
-            Side::Right => "right",
+        let role = match side {
+            Side::Left => "offer",
+            Side::Right => "answer",
         };
-        let mut command = Command::new("ip");
-        command
-            .args(["netns", "exec", &Net::name(room)])
-            .arg(program)
-            .args([role, "--ice-server", scenario.server]);
+        let mut command = room.command(program);
+        command.args([role, "--ice-server", scenario.server]);
         command.args(["--turn-user", USER, "--turn-password", PASSWORD]);
-        let log = crate::shell::log_file(&format!("netns {room}"))?;
+        let log = crate::shell::log_file(&format!("netns {}", room.tag()))?;
         let log = fs::File::create(log).map_err(|e| e.to_string())?;
         let mut child = command
             .env("RUST_LOG", "debug")
@@ -327,7 +356,7 @@ impl Peer {
             .stdout(Stdio::piped())
             .stderr(log)
             .spawn()
-            .map_err(|e| format!("cannot start the {room} peer: {e}"))?;
+            .map_err(|e| format!("cannot start the {side:?} peer: {e}"))?;
         let stdin = child.stdin.take().expect("it is piped");
         let stdout = child.stdout.take().expect("it is piped");
         std::thread::spawn(move || {
@@ -369,10 +398,10 @@ struct Call {
 }
 
 impl Call {
-    fn start(scenario: &Scenario, program: &Path) -> Result<Self, String> {
+    fn start(net: &Net, scenario: &Scenario, program: &Path) -> Result<Self, String> {
         let (saying, said) = mpsc::channel();
-        let right = Peer::start(Side::Right, "answer", program, scenario, saying.clone())?;
-        let left = Peer::start(Side::Left, "offer", program, scenario, saying)?;
+        let right = Peer::start(Side::Right, &net.right, program, scenario, saying.clone())?;
+        let left = Peer::start(Side::Left, &net.left, program, scenario, saying)?;
         Ok(Self {
             left,
             right,
@@ -422,16 +451,14 @@ impl Call {
     }
 }
 
-fn play(scenario: &Scenario, server: &Path, peer: &Path) -> Result<String, String> {
-    let net = Net::build(scenario.nat)?;
+fn play(tag: usize, scenario: &Scenario, program: &Path, peer: &Path) -> Result<String, String> {
+    let net = Net::build(tag, scenario.nat)?;
     let (ready, lines) = mpsc::channel();
-    let mut command = Command::new("ip");
+    let mut command = net.server.command(program);
     command
-        .args(["netns", "exec", &Net::name("server")])
-        .arg(server)
         .args(["turn", "--listen", &format!("{SERVER}:3478"), "--realm", "netns"])
         .args(["--user", &format!("{USER}:{PASSWORD}")]);
-    let _server = Service::start("netns server", &mut command, move |line| {
+    let _server = Service::start(&format!("netns {}", net.server.tag()), &mut command, move |line| {
         let _ = ready.send(line.to_owned());
     })?;
     while lines
@@ -440,7 +467,7 @@ fn play(scenario: &Scenario, server: &Path, peer: &Path) -> Result<String, Strin
         != "ready"
     {}
 
-    let mut call = Call::start(scenario, peer)?;
+    let mut call = Call::start(&net, scenario, peer)?;
     call.until("connect", |left, right| left.got >= MESSAGES && right.got >= MESSAGES)?;
     check_pair(scenario, &call)?;
     let before = (call.left.got, call.right.got, call.left.pair.clone());

@@ -1,0 +1,210 @@
+//! `antiphon send` to `antiphon recv` over a bad link between two network namespaces: 20 % of the datagrams lost, 20 % late and out
+//! of order. Half-way nothing comes through any more, until both ends have given the connection up; then the transfer goes on.
+//!
+//! ```text
+//!  sender, and the server where the two meet ---- conformance/live/lossy_link.py ---- receiver
+//!  10.9.0.1                                                                           10.9.0.2
+//! ```
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use crate::live::Server;
+use crate::netns::Room;
+use crate::shell::{end_with_children, log_file, root, run};
+
+/// How many MiB are sent, where the environment names no other number.
+const MIB: u64 = 16;
+const MIB_VARIABLE: &str = "ANTIPHON_TRANSFER_MIB";
+const LOSS_PERCENT: &str = "20";
+const LATE_PERCENT: &str = "20";
+/// Keeps a broken run finite: so long, and for each MiB beside; nothing is measured with it.
+const PATIENCE: Duration = Duration::from_secs(150);
+const PATIENCE_PER_MIB: Duration = Duration::from_secs(8);
+
+/// A program with a voice.
+struct Voice {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+}
+
+impl Voice {
+    fn start(what: &str, command: &mut Command) -> Result<Self, String> {
+        let log = fs::File::create(log_file(what)?).map_err(|e| e.to_string())?;
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .map_err(|e| format!("cannot start {what}: {e}"))?;
+        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("it is piped"));
+        let (say, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+                if say.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { child, stdin, lines })
+    }
+
+    fn line(&self, what: &str, patience: Duration) -> Result<String, String> {
+        self.lines
+            .recv_timeout(patience)
+            .map_err(|_| format!("{what}: no line within {} s", patience.as_secs()))
+    }
+
+    fn tell(&mut self, word: &str) -> Result<(), String> {
+        let stdin = self.stdin.as_mut().ok_or("no standard input")?;
+        writeln!(stdin, "{word}").map_err(|e| e.to_string())
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        end_with_children(&mut self.child);
+    }
+}
+
+/// The file, and its hash as the system's own tool says it.
+fn noise(folder: &Path, mib: u64) -> Result<(PathBuf, String), String> {
+    let file = folder.join("noise.bin");
+    let mut dd = Command::new("dd");
+    dd.args(["if=/dev/urandom", "bs=1M", "status=none"])
+        .arg(format!("count={mib}"))
+        .arg(format!("of={}", file.display()));
+    if !run("dd", &mut dd)?.success {
+        return Err("dd failed".to_owned());
+    }
+    let hash = hash_of(&file)?;
+    Ok((file, hash))
+}
+
+fn hash_of(file: &Path) -> Result<String, String> {
+    let sum = run("sha256sum", Command::new("sha256sum").arg(file))?;
+    let hash = sum.text.split_whitespace().next().filter(|hash| hash.len() == 64);
+    Ok(hash.ok_or_else(|| format!("no hash: {}", sum.text))?.to_owned())
+}
+
+/// Bytes of what has arrived so far.
+fn arrived(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
+}
+
+/// The number at that place of the link's report.
+fn figure(report: &str, place: usize) -> u64 {
+    report
+        .split(' ')
+        .nth(place)
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(0)
+}
+
+/// Runs it; what came of it in one line. `program` is the release build of `antiphon`.
+pub(crate) fn play(program: &Path) -> Result<String, String> {
+    let mib = match std::env::var(MIB_VARIABLE) {
+        Ok(text) => text
+            .parse()
+            .map_err(|_| format!("{MIB_VARIABLE} is no number: {text}"))?,
+        Err(_) => MIB,
+    };
+    let size = mib << 20;
+    let patience = PATIENCE + PATIENCE_PER_MIB * u32::try_from(mib).unwrap_or(u32::MAX);
+    let folder = std::env::temp_dir().join(format!("antiphon-lossy-{}", std::process::id()));
+    fs::create_dir_all(folder.join("in")).map_err(|e| e.to_string())?;
+    let outcome = transfer(program, &folder, size, patience);
+    let _ = fs::remove_dir_all(&folder);
+    outcome
+}
+
+fn transfer(program: &Path, folder: &Path, size: u64, patience: Duration) -> Result<String, String> {
+    let (file, hash) = noise(folder, size >> 20)?;
+    let (here, there) = (Room::make("lossy-sender")?, Room::make("lossy-receiver")?);
+    let mut python = Command::new("python3");
+    python.arg(root().join("conformance/live/lossy_link.py")).args([
+        here.name(),
+        there.name(),
+        LOSS_PERCENT,
+        LATE_PERCENT,
+    ]);
+    let mut link = Voice::start("lossy link", &mut python)?;
+    link.line("the link", Duration::from_secs(20))?;
+    for (room, address) in [(&here, "10.9.0.1"), (&there, "10.9.0.2")] {
+        room.inside(&format!("ip addr add {address}/24 dev link"))?;
+        room.inside("ip link set dev link txqueuelen 2000 up")?;
+        room.inside("ip route add default dev link")?;
+    }
+    let mut serve = here.command(program);
+    serve.args(["serve", "--listen", "10.9.0.1:0"]);
+    let server = Server::of("lossy meeting place", &mut serve)?;
+    let meet = ["--signal", server.url.as_str(), "--code", "over-a-bad-link"];
+    let into = folder.join("in");
+    let mut receiver = there.command(program);
+    receiver.args(["recv", "--yes", "--into"]).arg(&into).args(meet);
+    let mut sender = here.command(program);
+    sender.arg("send").arg(&file).args(meet);
+    let receiver = Voice::start("lossy receiver", &mut receiver)?;
+    let sender = Voice::start("lossy sender", &mut sender)?;
+
+    let began = Instant::now();
+    let wait = |what: &str, done: &dyn Fn() -> bool| {
+        while !done() {
+            if began.elapsed() > patience {
+                return Err(format!("{what}: not within {} s", patience.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    };
+    wait("the first byte", &|| arrived(&into) > 0)?;
+    let first = Instant::now();
+    wait("half of it", &|| arrived(&into) >= size / 2)?;
+    link.tell("cut")?;
+    let (at, before) = (Instant::now(), first.elapsed());
+    let kept = arrived(&into);
+    let gave_up = |what: &str| {
+        let log = log_file(what).map(fs::read_to_string);
+        matches!(log, Ok(Ok(text)) if text.contains("trying again"))
+    };
+    wait("both give up", &|| gave_up("lossy sender") && gave_up("lossy receiver"))?;
+    let silence = at.elapsed();
+    link.tell("mend")?;
+    let mended = Instant::now();
+    let sent = sender.line("the sender's hash", patience)?;
+    let received = receiver.line("the receiver's hash", patience)?;
+    let after = mended.elapsed();
+    for (what, line) in [("sender", &sent), ("receiver", &received)] {
+        if !line.starts_with(&hash) {
+            return Err(format!("the {what} says {line:?}, the file's hash is {hash}"));
+        }
+    }
+    if hash_of(&into.join("noise.bin"))? != hash {
+        return Err("the file that arrived has another hash".to_owned());
+    }
+    link.tell("count")?;
+    let count = link.line("the link's count", Duration::from_secs(20))?;
+    // What came through before the cut was not sent again: headers and acknowledgements alone are beyond the file.
+    let through = figure(&count, 2);
+    if through > size + size * 2 / 5 {
+        return Err(format!(
+            "{through} bytes came through for a file of {size}: it was sent anew; {count}"
+        ));
+    }
+    let rate = |bytes: u64, time: Duration| bytes as f64 / 1e6 / time.as_secs_f64();
+    Ok(format!(
+        "{} MiB, equal SHA-256 {}...; {:.1} MB/s up to the cut at {} %, given up by both after {:.0} s, {:.1} MB/s to meet again and finish; {count}",
+        size >> 20,
+        &hash[..12],
+        rate(kept, before),
+        kept * 100 / size,
+        silence.as_secs_f64(),
+        rate(size - kept, after),
+    ))
+}
