@@ -63,10 +63,11 @@ def main():
         wait = max(waiting[0][0] - now, 0) * 1000 if waiting else None
         for fd, _ in poll.poll(wait):
             if fd == 0:
-                words = os.read(0, 1024).decode().split()
-                if not words:
+                heard = os.read(0, 1024)
+                if not heard:
                     return
-                for word in words:
+                # A word and the end of its line may come one after the other.
+                for word in heard.decode().split():
                     if word == "count":
                         print(f"passed {passed} {passed_bytes} lost {lost} late {delayed}", flush=True)
                     else:
