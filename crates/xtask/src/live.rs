@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::report::Report;
 use crate::setup::{Peers, peers};
-use crate::shell::{Output, Service, cargo, root, run as run_command, run_within, tail, work_dir};
+use crate::shell::{Output, Service, cargo, example, root, run as run_command, run_within, tail, work_dir};
 
 /// How long a server may take to say its address, and a script to end: bounds for a busy machine.
 pub(crate) const START_PATIENCE: Duration = Duration::from_secs(60);
@@ -143,20 +143,8 @@ pub(crate) struct Server {
 
 /// `get_started`, as a newcomer starts it.
 fn get_started() -> Result<Server, String> {
-    let example = [
-        "--release",
-        "--quiet",
-        "--package",
-        "antiphon-cli",
-        "--example",
-        "get_started",
-    ];
-    let built = run_command("build get_started", cargo(&["build"]).args(example))?;
-    if !built.success {
-        return Err(tail(&built.text, 40));
-    }
-    let mut run = cargo(&["run"]);
-    run.args(example).args(["--", "127.0.0.1:0"]).current_dir(root());
+    let mut run = Command::new(example("get_started")?);
+    run.arg("127.0.0.1:0").current_dir(root());
     Server::of("get_started", &mut run)
 }
 

@@ -22,7 +22,7 @@ use crate::live;
 use crate::lossy;
 use crate::report::Report;
 use crate::setup;
-use crate::shell::{Service, cargo, end_with_children, root, run, tail};
+use crate::shell::{Service, end_with_children, example};
 
 /// Keeps a broken run finite; nothing is measured with it.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -137,14 +137,7 @@ fn prepare() -> Result<(PathBuf, PathBuf), String> {
         ("python3", "python3"),
     ])?;
     sweep();
-    let program = live::program()?;
-    let args = ["build", "--quiet", "-p", "antiphon", "--example", "pipe_peer"];
-    let output = run("build pipe_peer", &mut cargo(&args))?;
-    if !output.success {
-        return Err(tail(&output.text, 40));
-    }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok((program, target.join("debug/examples/pipe_peer")))
+    Ok((live::program()?, example("pipe_peer")?))
 }
 
 /// Removes the namespaces of runs that are no more.
