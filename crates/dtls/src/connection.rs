@@ -39,18 +39,6 @@ const MAX_RUMOUR: Duration = Duration::from_secs(3);
 /// How often our flight is sent in that time.
 const RUMOUR_PROBES: u32 = 10;
 
-/// How often the alert that ended the connection is sent again.
-const MAX_LAST_WORDS: u8 = 8;
-
-/// The alert that we have ended the connection with. Alerts are neither acknowledged nor answered; but a peer that goes on has
-/// not got it, and is told again (RFC 6347 §4.2.7).
-struct LastWords {
-    alert: Alert,
-    left: u8,
-    /// What comes before may have been under way when the alert was sent. Runs from the first datagram that came after it.
-    not_before: Option<Instant>,
-}
-
 /// A fatal alert that came unprotected. Anybody who can write the peer's address into a datagram can send one.
 ///
 /// It is put to the test: our flight goes out again, several times, and a peer that has not given up answers it or repeats
@@ -123,7 +111,6 @@ pub struct Connection {
     /// When the handshake is given up. Runs from the first datagram, either way.
     deadline: Option<Instant>,
     rumour: Option<Rumour>,
-    last_words: Option<LastWords>,
 }
 
 impl fmt::Debug for Connection {
@@ -156,7 +143,6 @@ impl Connection {
             held_bytes: 0,
             deadline: None,
             rumour: None,
-            last_words: None,
         }
     }
 
@@ -186,9 +172,6 @@ impl Connection {
         if matches!(self.phase, Phase::Handshaking(_)) {
             self.start_clock(now);
         }
-        if self.last_words.is_some() {
-            return self.repeat_last_words(now, datagram);
-        }
         while !datagram.is_empty() && !matches!(self.phase, Phase::Over) {
             match record::front(&datagram) {
                 // The last record, mostly the only one, keeps the buffer as it is.
@@ -215,27 +198,6 @@ impl Connection {
 
     fn start_clock(&mut self, now: Instant) {
         self.deadline.get_or_insert(now + self.layer.config.handshake_timeout);
-    }
-
-    /// We are over and the peer is not: whatever it sends but an alert of its own is answered by ours, at most once in the
-    /// base of the retransmission timer.
-    #[cold]
-    fn repeat_last_words(&mut self, now: Instant, mut datagram: BytesMut) {
-        let Front::Record(header, end) = record::front(&datagram) else {
-            return;
-        };
-        let opened = self.layer.open(&header, &mut datagram.split_to(end));
-        let goes_on = opened.is_ok_and(|opened| opened.content_type != ContentType::Alert);
-        let Some(words) = self.last_words.as_mut().filter(|words| goes_on && words.left > 0) else {
-            return;
-        };
-        if words.not_before.is_some_and(|at| at <= now) {
-            words.left -= 1;
-            self.layer.alert(words.alert);
-        } else if words.not_before.is_some() {
-            return;
-        }
-        words.not_before = Some(now + self.layer.flight.base_rto());
     }
 
     /// What came before its keys, and can be opened now.
@@ -482,18 +444,9 @@ impl Connection {
     fn fail(&mut self, error: Error) {
         tracing::debug!(%error, "failed");
         if let Some(description) = error.alert() {
-            self.say_last(Alert::fatal(description));
+            self.layer.alert(Alert::fatal(description));
         }
         self.end(Event::Failed(error));
-    }
-
-    fn say_last(&mut self, alert: Alert) {
-        self.layer.alert(alert);
-        self.last_words = Some(LastWords {
-            alert,
-            left: MAX_LAST_WORDS,
-            not_before: None,
-        });
     }
 
     /// Ends everything but the alerts that wait to be sent.
@@ -643,7 +596,7 @@ impl Connection {
     /// Ends the connection with close_notify, which the next [`Self::poll_transmit`] writes. Nothing is delivered after.
     pub fn close(&mut self, _now: Instant) {
         if !matches!(self.phase, Phase::Over) {
-            self.say_last(Alert::close_notify());
+            self.layer.alert(Alert::close_notify());
             self.end(Event::Closed);
         }
     }
