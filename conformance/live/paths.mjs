@@ -67,8 +67,8 @@ async function hidden(offerer) {
   }
 }
 
-// A Firefox that knows no candidate of ours gives up after five seconds, and now and then it does so although all its names were
-// answered for at once; why is not known. Three tries, each of which is told.
+// A Firefox that offers and is told no candidate at all now and then answers none of the checks that reach its address, though all
+// its names were answered for, and gives up after five seconds. Nobody but this test does that to it. Three tries, each of which is told.
 const TRIES = { https: 1, mDNS: 3 };
 
 for (const [what, step] of [['https', https], ['mDNS', hidden]]) {
