@@ -1,6 +1,6 @@
 //! One peer within the driver: the sans-I/O machine and the queues towards its handles.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ pub(crate) struct Hosted {
     media: broadcast::Sender<core::Event>,
     channels: BTreeMap<ChannelId, Queue>,
     /// Channels with something to send, here or in the machine.
-    sending: Vec<ChannelId>,
+    sending: BTreeSet<ChannelId>,
     closed_at: Option<Instant>,
 }
 
@@ -65,7 +65,7 @@ impl Hosted {
             events_dropped,
             media,
             channels: BTreeMap::new(),
-            sending: Vec::new(),
+            sending: BTreeSet::new(),
             closed_at: None,
         }
     }
@@ -170,8 +170,8 @@ impl Hosted {
 
     /// Moves messages from the channel's mailbox into SCTP while there is room.
     pub(crate) fn hand_over(&mut self, now: Instant, id: ChannelId) {
-        if self.hand_over_one(now, id) && !self.sending.contains(&id) {
-            self.sending.push(id);
+        if self.hand_over_one(now, id) {
+            self.sending.insert(id);
         }
     }
 

@@ -68,8 +68,10 @@ impl Outgoing {
     }
 
     fn wait(&mut self, until: usize, cx: &Context<'_>) {
-        if !self.waiting.iter().any(|(_, waker)| waker.will_wake(cx.waker())) {
-            self.waiting.push((until, cx.waker().clone()));
+        // A task that gave up waiting for one amount may wait for another: the earlier wakes it, and it looks again.
+        match self.waiting.iter_mut().find(|(_, waker)| waker.will_wake(cx.waker())) {
+            Some((earlier, _)) => *earlier = until.max(*earlier),
+            None => self.waiting.push((until, cx.waker().clone())),
         }
     }
 }
