@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use crate::shell::tail;
+
 /// Collects outcomes; prints each as it comes, and the sum at the end.
 #[derive(Default)]
 pub(crate) struct Report {
     passed: usize,
-    failed: Vec<String>,
+    failed: Vec<(String, String)>,
     unavailable: Vec<String>,
     parts: Vec<(String, Instant)>,
 }
@@ -34,12 +36,12 @@ impl Report {
         for line in why.lines() {
             println!("        {line}");
         }
-        self.failed.push(what.to_owned());
+        self.failed.push((what.to_owned(), tail(why, 12)));
     }
 
     /// A measurement that should be there is not; printed at the end only, so that a table stays whole.
     pub(crate) fn missing(&mut self, what: &str) {
-        self.failed.push(format!("{what} (missing)"));
+        self.failed.push((format!("{what} (missing)"), String::new()));
     }
 
     /// A step could not be tried, and nobody promised that it can be everywhere.
@@ -63,7 +65,12 @@ impl Report {
         if self.failed.is_empty() {
             Ok(())
         } else {
-            Err(format!("failed: {}", self.failed.join(", ")))
+            // Once more and short, for whoever sees only the end of a long log.
+            for (what, why) in &self.failed {
+                println!("\nFAIL  {what}\n{why}");
+            }
+            let names: Vec<&str> = self.failed.iter().map(|(what, _)| what.as_str()).collect();
+            Err(format!("failed: {}", names.join(", ")))
         }
     }
 }

@@ -88,6 +88,8 @@ pub(crate) fn watch(
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(second)
+        // A panic's message and place say more than its stack, which pushes them out of a log's last lines.
+        .env("RUST_BACKTRACE", "0")
         .spawn()
         .map_err(|e| format!("{what}: cannot start {:?}: {e}", command.get_program()))?;
     let status = loop {
