@@ -1,0 +1,166 @@
+//! What whole peers allocate for bulk data, sockets and driver included: nothing for a packet.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use antiphon::{Api, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit};
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+struct Counting;
+
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to the system allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// Keeps a broken run finite; nothing is measured with it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
+}
+
+fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<DataChannel> {
+    let (channels, incoming) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(event) = pc.next_event().await {
+            match event {
+                Event::IceCandidate(candidate) => _ = other.add_ice_candidate(candidate).await,
+                Event::DataChannel(channel) => _ = channels.send(channel),
+                _ => {}
+            }
+        }
+    });
+    incoming
+}
+
+/// Two ends of one channel, and the handles that keep their connections.
+async fn pair() -> (DataChannel, DataChannel, [PeerHandle; 2]) {
+    let api = Api::builder().loopback(true).build().unwrap();
+    let mut configuration = RtcConfiguration::default();
+    // Which messages take one datagram must not depend on how far path MTU discovery has come.
+    configuration.settings.mtu = 1200;
+    configuration.settings.max_mtu = 1200;
+    let a = api.peer_connection(configuration.clone()).await.unwrap();
+    let b = api.peer_connection(configuration).await.unwrap();
+    let (alice, bob) = (a.handle(), b.handle());
+    let init = RtcDataChannelInit::default();
+    let mut near = alice.create_data_channel("bulk", init).await.unwrap();
+    let _none = carry(a, bob.clone());
+    let mut channels = carry(b, alice.clone());
+    alice.set_local_description(None).await.unwrap();
+    let offer = alice.local_description().await.unwrap().unwrap();
+    bob.set_remote_description(offer).await.unwrap();
+    bob.set_local_description(None).await.unwrap();
+    let answer = bob.local_description().await.unwrap().unwrap();
+    alice.set_remote_description(answer).await.unwrap();
+    within("open", near.opened()).await.unwrap();
+    let far = within("the other end", channels.recv()).await.unwrap();
+    (near, far, [alice, bob])
+}
+
+/// Sends so many messages, each a clone of one, and takes them all.
+async fn carry_messages(near: &DataChannel, far: &mut DataChannel, message: &Bytes, messages: usize) {
+    let sending = async {
+        for _ in 0..messages {
+            near.send(Message::binary(message.clone())).await.unwrap();
+        }
+    };
+    let receiving = async {
+        for _ in 0..messages {
+            assert_eq!(far.recv().await.unwrap().data.len(), message.len());
+        }
+    };
+    within("the messages", async { tokio::join!(sending, receiving) }).await;
+}
+
+/// Datagrams that both ends have sent.
+async fn packets(handles: &[PeerHandle; 2]) -> u64 {
+    let mut sent = 0;
+    for handle in handles {
+        sent += handle.get_stats().await.unwrap().transport().unwrap().packets_sent;
+    }
+    sent
+}
+
+/// What a message of `size` bytes costs, in allocations of both ends and the application, and in datagrams: the difference that twice as many messages make, so
+/// that what is allocated once, or now and then by the clock, does not count.
+async fn steady(size: usize, messages: usize) -> (f64, f64) {
+    let (near, mut far, handles) = pair().await;
+    let message = Bytes::from(vec![7; size]);
+    // Containers grow once, the congestion window opens, and path MTU discovery comes to its end.
+    carry_messages(&near, &mut far, &message, 2 * messages).await;
+    let mut spent = Vec::new();
+    for part in [messages, 2 * messages] {
+        let sent = packets(&handles).await;
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        carry_messages(&near, &mut far, &message, part).await;
+        let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        spent.push((allocated as f64, (packets(&handles).await - sent) as f64));
+    }
+    let [(few, few_packets), (many, many_packets)] = spent[..] else {
+        unreachable!()
+    };
+    let [allocated, packets] = [many - few, many_packets - few_packets].map(|n| n / messages as f64);
+    (allocated, packets)
+}
+
+/// What is sent, and the allocations of a message that are its own: it is copied out of the datagram where it is small, so that it
+/// pins nothing, and put together in one buffer where it takes several chunks. One that fills a chunk is cut from the datagram.
+const CASES: [(usize, usize, f64); 4] = [
+    (64, 40_000, 1.0),
+    (1000, 20_000, 0.0),
+    (1200, 20_000, 1.0),
+    (65_536, 400, 1.0),
+];
+
+/// What is left for each datagram, messages' own apart, must be below `limit`.
+async fn table(threads: &str, limit: f64) {
+    println!("\n   bytes messages  datagrams  allocations      besides   ({threads})");
+    println!("                  a message    a message   a datagram");
+    for (size, messages, own) in CASES {
+        let (allocated, packets) = steady(size, messages).await;
+        let besides = (allocated - own) / packets;
+        println!("{size:8} {messages:8} {packets:10.3} {allocated:12.4} {besides:12.5}");
+        assert!(packets > 0.01, "messages took datagrams");
+        assert!(
+            besides < limit,
+            "{size} bytes, {threads}: {besides} allocations a datagram"
+        );
+    }
+}
+
+#[test]
+fn a_packet_costs_no_allocation() {
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 1, "the allocator counts");
+    // One allocation for twenty datagrams would be: the driver's memory for 32 KiB of them, if it could not be used again.
+    let mut one = tokio::runtime::Builder::new_current_thread();
+    one.enable_all().build().unwrap().block_on(table("one thread", 0.05));
+    // Here a reader may be behind and hold that memory, which costs two allocations for each 27 datagrams that it is behind.
+    let mut two = tokio::runtime::Builder::new_multi_thread();
+    let two = two.worker_threads(2).enable_all().build().unwrap();
+    two.block_on(async { tokio::spawn(table("two threads", 0.1)).await.unwrap() });
+}
