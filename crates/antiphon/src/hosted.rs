@@ -110,8 +110,9 @@ impl Hosted {
         Some(channel)
     }
 
-    /// Hands over everything that the machine reports.
-    pub(crate) fn dispatch(&mut self) {
+    /// Hands over everything that the machine reports. Whether a channel's reader waited for it.
+    pub(crate) fn dispatch(&mut self) -> bool {
+        let mut woken = false;
         while let Some(event) = self.core.poll_event() {
             match event {
                 core::Event::DataChannel(id) => {
@@ -122,7 +123,7 @@ impl Hosted {
                     }
                 }
                 core::Event::DataChannelOpen(id) => self.set_state(id, ChannelState::Open),
-                core::Event::DataChannelReadable(id) => self.pump(id),
+                core::Event::DataChannelReadable(id) => woken |= self.pump(id),
                 // The mailboxes are told after each round, whatever the amount.
                 core::Event::DataChannelBufferedAmountLow(_) => {}
                 core::Event::DataChannelClosing(id) => self.set_state(id, ChannelState::Closing),
@@ -141,6 +142,7 @@ impl Hosted {
                 }
             }
         }
+        woken
     }
 
     fn report(&mut self, event: Event) {
@@ -161,11 +163,10 @@ impl Hosted {
         queue.state.send_replace(state);
     }
 
-    /// Moves messages from SCTP into the channel's mailbox while there is room.
-    pub(crate) fn pump(&mut self, id: ChannelId) {
-        if let Some(queue) = self.channels.get(&id) {
-            queue.mailbox.pump(|| self.core.read(id));
-        }
+    /// Moves messages from SCTP into the channel's mailbox while there is room. Whether a reader waited for them.
+    pub(crate) fn pump(&mut self, id: ChannelId) -> bool {
+        let queue = self.channels.get(&id);
+        queue.is_some_and(|queue| queue.mailbox.pump(|| self.core.read(id)))
     }
 
     /// Moves messages from the channel's mailbox into SCTP while there is room.

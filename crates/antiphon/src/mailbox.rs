@@ -207,13 +207,13 @@ impl Mailbox {
         outgoing.limit = limit;
     }
 
-    /// Moves messages that have come from the machine while there is room.
-    pub(crate) fn pump(&self, mut read: impl FnMut() -> Option<Message>) {
+    /// Moves messages that have come from the machine while there is room. Whether a reader waited for them.
+    pub(crate) fn pump(&self, mut read: impl FnMut() -> Option<Message>) -> bool {
         let mut incoming = lock(&self.incoming);
         if incoming.abandoned {
             // What comes is dropped, so that the peer is not held up for ever.
             while read().is_some() {}
-            return;
+            return false;
         }
         let before = incoming.messages.len();
         loop {
@@ -225,11 +225,10 @@ impl Mailbox {
             incoming.bytes += message.data.len();
             incoming.messages.push_back(message);
         }
-        if incoming.messages.len() > before
-            && let Some(reader) = incoming.reader.take()
-        {
-            reader.wake();
-        }
+        let came = incoming.messages.len() > before;
+        let reader = incoming.reader.take_if(|_| came);
+        drop(incoming);
+        reader.map(Waker::wake).is_some()
     }
 
     /// Hands over to the machine what it has room for. Whether something waits still, here or there.

@@ -19,6 +19,9 @@ const MAX_BACKLOG: usize = 16;
 /// What one allocation for received datagrams holds. It is used again as soon as nobody holds a part of it.
 const ARENA_BYTES: usize = 32 * 1024;
 
+/// Whether the kernel gives a batch as large as it can: fewer than asked for are all.
+const RECEIVES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
 /// Where the kernel writes, and where its batches are copied to at once; shared by all sockets of a driver.
 ///
 /// The copy is what safe code costs: memory that the kernel may write to must be initialised, and initialising 64 KiB for each
@@ -99,23 +102,31 @@ impl Socket {
         }
     }
 
-    /// Takes one batch of datagrams. `Ok(0)` when none waits.
+    /// Takes one batch of datagrams. Whether more may wait.
     pub(crate) fn receive(
         &self,
         scratch: &mut Scratch,
         mut each: impl FnMut(SocketAddr, Ecn, BytesMut),
-    ) -> io::Result<usize> {
+    ) -> io::Result<bool> {
         let mut metas = [RecvMeta::default(); BATCH_SIZE];
         let Scratch { kernel, arena } = scratch;
         let mut chunks = kernel.chunks_mut(BATCH_BYTES);
         let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-        let taken = self.io.try_io(tokio::io::Interest::READABLE, || {
-            self.state.recv((&self.io).into(), &mut buffers, &mut metas)
+        let mut taken = 0;
+        let tried = self.io.try_io(tokio::io::Interest::READABLE, || {
+            taken = self.state.recv((&self.io).into(), &mut buffers, &mut metas)?;
+            // That nothing is left tokio hears at once, instead of by one more call that finds nothing.
+            let all = RECEIVES_ALL && taken < BATCH_SIZE;
+            if all {
+                Err(io::ErrorKind::WouldBlock.into())
+            } else {
+                Ok(())
+            }
         });
-        let taken = match taken {
-            Ok(taken) => taken,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+        let more = match tried {
+            Ok(()) => true,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => return Err(error),
         };
         let total: usize = metas[..taken].iter().map(|meta| meta.len).sum();
@@ -134,7 +145,7 @@ impl Socket {
                 each(meta.addr, ecn, datagram);
             }
         }
-        Ok(taken)
+        Ok(more)
     }
 
     /// The most datagrams that one [`Self::send`] may carry.

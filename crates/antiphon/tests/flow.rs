@@ -176,3 +176,32 @@ async fn messages_that_the_peer_does_not_take_are_refused() {
             .unwrap();
     }
 }
+
+#[tokio::test]
+async fn an_answer_leaves_with_its_acknowledgement() {
+    const PINGS: u64 = 500;
+    let (mut near, mut far, handles) = pair().await;
+    let echo = tokio::spawn(async move {
+        while let Some(message) = far.recv().await {
+            far.send(message).await.unwrap();
+        }
+    });
+    let packets = async || {
+        let mut sent = 0;
+        for handle in &handles {
+            sent += handle.get_stats().await.unwrap().transport().unwrap().packets_sent;
+        }
+        sent
+    };
+    let before = packets().await;
+    for _ in 0..PINGS {
+        near.send_binary(vec![7; 64]).await.unwrap();
+        within("the answer", near.recv()).await.unwrap();
+    }
+    let sent = packets().await - before;
+    println!("{sent} datagrams for {PINGS} questions and answers");
+    // A question and its answer take a datagram each; acknowledgements of their own would double that.
+    assert!(sent < 3 * PINGS, "{sent} datagrams");
+    near.close();
+    echo.await.unwrap();
+}

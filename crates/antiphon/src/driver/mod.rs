@@ -118,6 +118,8 @@ impl Driver {
         let mut arrivals = Vec::with_capacity(MAX_COMMANDS);
         let mut busy = Vec::new();
         let mut open = true;
+        // Whether readers have just had their turn.
+        let mut yielded = false;
         while open || !self.peers.is_empty() {
             self.aim_sleep();
             poll_fn(|cx| self.poll_work(cx, &mut commands, &mut words, &mut arrivals, &mut open)).await;
@@ -147,8 +149,19 @@ impl Driver {
             self.receive(now);
             self.expire(now);
             std::mem::swap(&mut busy, &mut self.busy);
+            let mut woken = false;
             for id in busy.drain(..) {
-                self.drain(id, Instant::now());
+                // A reader that waited runs first, once: what it answers leaves with the acknowledgement, in one datagram.
+                if !yielded && self.peers.get_mut(&id).is_some_and(|peer| peer.dispatch()) {
+                    self.busy.push(id);
+                    woken = true;
+                } else {
+                    self.drain(id, Instant::now());
+                }
+            }
+            yielded = woken;
+            if woken {
+                tokio::task::yield_now().await;
             }
         }
     }
@@ -159,7 +172,10 @@ impl Driver {
             .deadlines
             .first()
             .map_or_else(|| Instant::now() + Duration::from_secs(3600), |(at, _)| *at);
-        self.sleep.as_mut().reset(at.into());
+        // Deadlines mostly move away, packet by packet: waking once too early costs less than setting the timer each time.
+        if self.sleep.is_elapsed() || at < self.sleep.deadline().into_std() {
+            self.sleep.as_mut().reset(at.into());
+        }
     }
 
     /// Ready when there is anything to do. Registers every source that has nothing.
@@ -220,8 +236,8 @@ impl Driver {
                     deliver(router, peers, owner, (*id, remote), ecn, data, now, busy);
                 });
                 match taken {
-                    Ok(0) => break,
-                    Ok(_) => {}
+                    Ok(true) => {}
+                    Ok(false) => break,
                     Err(error) => {
                         // ICMP errors of earlier sends surface here; consent decides about the path, not one of these.
                         tracing::debug!(local = %socket.addr(), %error, "receive");
@@ -257,6 +273,8 @@ impl Driver {
         while let Some(request) = peer.core.poll_io() {
             self.serve(id, &mut peer, request, now);
         }
+        // What this reads opens the window towards the peer: the acknowledgement then says so.
+        peer.dispatch();
         let mut more = false;
         for _ in 0..MAX_ROUNDS {
             more = self.transmit(id, &mut peer, now);
@@ -265,10 +283,6 @@ impl Driver {
             }
         }
         peer.dispatch();
-        // What dispatching read may open the peer's window: let it say so.
-        if self.transmit(id, &mut peer, now) {
-            more = true;
-        }
         if peer.is_finished(now, FAREWELL) {
             self.forget(id, &mut peer);
             return;
