@@ -33,6 +33,12 @@ fn rows() -> Vec<(String, Path)> {
         };
         rows.push((format!("100 Mbit/s 20 ms, 5 % reordered by {late} ms"), path));
     }
+    for megabits in [10, 100, 1000] {
+        rows.push((
+            format!("{megabits} Mbit/s 10 ms, 20 % loss, 20 % late"),
+            Path::awful(megabits),
+        ));
+    }
     rows
 }
 
@@ -57,9 +63,18 @@ fn main() {
         println!("| {name} | {} |", cells.join(" | "));
     }
     if wanted("beside Reno") {
-        for (name, congestion) in CONTROLLERS {
-            let [own, reno] = beside(1, Path::first(0.0), [congestion, Congestion::NewReno], 60);
-            println!("| {name} beside Reno, 100 Mbit/s 20 ms 250 kB | {own:.1} and {reno:.1} |");
+        for queue in [250_000, 60_000] {
+            let path = Path {
+                queue,
+                ..Path::first(0.0)
+            };
+            for (name, congestion) in CONTROLLERS {
+                let [own, reno] = beside(1, path, [congestion, Congestion::NewReno], 60);
+                println!(
+                    "| {name} beside Reno, 100 Mbit/s 20 ms {} kB | {own:.1} and {reno:.1} |",
+                    queue / 1000
+                );
+            }
         }
     }
 }

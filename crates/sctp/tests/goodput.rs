@@ -22,6 +22,28 @@ fn the_default_controller_fills_a_lossy_path() {
     }
 }
 
+/// 20 % lost and 20 % late, both ways: what arrives of a full path is 80 % of it.
+#[test]
+fn the_default_controller_holds_out_on_an_awful_path() {
+    for (megabits, late, least, seconds) in [
+        (10, 0.2, 4.0, 5),
+        (100, 0.2, 58.0, 5),
+        (100, 0.0, 50.0, 5),
+        (1000, 0.2, 250.0, 1),
+    ] {
+        let path = Path {
+            reorder: late,
+            ..Path::awful(megabits)
+        };
+        let (goodput, median, most) = alone(1, path, DEFAULT(), seconds);
+        println!(
+            "{megabits} Mbit/s 10 ms, 20 % loss, {} % late: {goodput:.1} Mbit/s, queue {median:?}/{most:?}",
+            late * 100.0
+        );
+        assert!(goodput >= least, "{goodput} of {least} Mbit/s");
+    }
+}
+
 /// A queue of one bandwidth-delay product: within 15 % of what the first table's rows get of their 100 Mbit/s.
 #[test]
 fn the_default_controller_fills_long_slow_and_fast_paths() {

@@ -29,6 +29,8 @@ pub struct Path {
     pub mark: Option<Duration>,
     /// The largest IP packet.
     pub mtu: usize,
+    /// What goes back is lost and late as what goes there.
+    pub both_ways: bool,
 }
 
 impl Path {
@@ -43,6 +45,17 @@ impl Path {
             late: Duration::ZERO,
             mtu: 1500,
             mark: None,
+            both_ways: false,
+        }
+    }
+
+    /// 20 % lost and 20 % late by up to 10 ms, both ways, on a path of 10 ms.
+    pub fn awful(megabits: u64) -> Self {
+        Self {
+            reorder: 0.2,
+            late: Duration::from_millis(10),
+            both_ways: true,
+            ..Self::with(megabits, 10, 0.2)
         }
     }
 
@@ -57,7 +70,7 @@ impl Path {
     }
 
     fn links(&self) -> (LinkConfig, LinkConfig) {
-        let back = LinkConfig {
+        let mut back = LinkConfig {
             delay: self.rtt / 2,
             ..LinkConfig::default()
         };
@@ -71,6 +84,9 @@ impl Path {
             ecn_threshold: self.mark,
             ..back.clone()
         };
+        if self.both_ways {
+            (back.loss, back.reorder, back.reorder_delay) = (self.loss, self.reorder, self.late);
+        }
         (there, back)
     }
 }

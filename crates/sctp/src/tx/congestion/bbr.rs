@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use super::base_loss::{BaseLoss, Round};
 use super::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
 
 /// 2 / ln 2, twice: doubles the rate each round trip.
@@ -16,8 +17,8 @@ const PROBE_RTT_GAIN: f64 = 0.5;
 /// Half a flight evenly spread: if the window alone held packets back, they would leave in bursts, and a small message would wait
 /// half a round trip for the next one.
 const PROBE_RTT_PACE: f64 = 0.45;
-/// More than this part of a flight lost is too much, if it is at least so many packets: one packet of a small flight says
-/// nothing.
+/// More than this part of a flight lost, beside what the path loses in any case, is too much, if it is at least so many packets:
+/// one packet of a small flight says nothing.
 const LOSS_THRESHOLD: f64 = 0.02;
 const MIN_LOST_PACKETS: f64 = 3.0;
 /// Startup's first flights are small, and leaving it early costs much.
@@ -42,6 +43,10 @@ const MAX_PROBE_ROUNDS: u32 = 63;
 /// A flight may be larger by what leaves in this time: end hosts wake late, and acknowledge in batches.
 const QUANTUM: Duration = Duration::from_millis(1);
 
+/// So far below what arrived when too much began to be lost, for so many rounds, nothing that is lost is lost by our doing.
+const LOW_PART: f64 = 0.6;
+const LOW_ROUNDS: u32 = 2;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Startup,
@@ -60,7 +65,8 @@ enum Phase {
 
 /// A controller that keeps a model of the path, in the manner of BBRv3 (draft-ietf-ccwg-bbr): the largest delivery rate of
 /// the last probes, the smallest round-trip time, and bounds on the flight that losses taught. It sends at the rate of the
-/// model and not by the count of losses, so that random loss below two per cent does not slow it down.
+/// model and not by the count of losses, so that random loss does not slow it down: neither below two per cent, nor above as far
+/// as the path loses as much at half the rate.
 #[derive(Clone, Debug)]
 pub struct Bbr {
     max_packet: usize,
@@ -79,6 +85,10 @@ pub struct Bbr {
     delivered_latest: usize,
     lost_in_round: usize,
     acked_in_round: usize,
+    base_loss: BaseLoss,
+    /// What arrived in a second when the short-term bounds first came down.
+    lossy_bandwidth: u64,
+    low_rounds: u32,
     min_rtt: Option<Duration>,
     min_rtt_at: Option<Instant>,
     /// Startup's plateau.
@@ -159,6 +169,9 @@ impl Bbr {
             delivered_latest: 0,
             lost_in_round: 0,
             acked_in_round: 0,
+            base_loss: BaseLoss::default(),
+            lossy_bandwidth: 0,
+            low_rounds: 0,
             min_rtt: None,
             min_rtt_at: None,
             full_bandwidth: 0,
@@ -205,7 +218,7 @@ impl Bbr {
     /// Bytes in flight that fill the path, times `gain`.
     fn flight(&self, bandwidth: u64, gain: f64) -> usize {
         let rtt = self.min_rtt.unwrap_or_default().as_secs_f64();
-        (bandwidth as f64 * rtt * gain) as usize
+        (bandwidth as f64 * rtt * gain * self.base_loss.carried()) as usize
     }
 
     fn quantum(&self) -> usize {
@@ -235,6 +248,7 @@ impl Bbr {
     }
 
     fn forget_short_term(&mut self) {
+        self.lossy_bandwidth = 0;
         self.bandwidth_lo = u64::MAX;
         self.inflight_lo = usize::MAX;
     }
@@ -267,7 +281,8 @@ impl Bbr {
     /// above what the threshold lets expect.
     fn too_many(&self, lost: usize, flight: usize) -> bool {
         let packet = self.max_packet.max(1) as f64;
-        let (lost, expected) = (lost as f64 / packet, flight as f64 * LOSS_THRESHOLD / packet);
+        let threshold = LOSS_THRESHOLD + self.base_loss.rate();
+        let (lost, expected) = (lost as f64 / packet, flight as f64 * threshold / packet);
         lost >= MIN_LOST_PACKETS && lost > expected + 2.0 * expected.sqrt()
     }
 
@@ -276,6 +291,7 @@ impl Bbr {
         self.rounds_since_probe += 1;
         let flight = self.lost_in_round + self.acked_in_round;
         let lossy = self.too_many(self.lost_in_round, flight);
+        self.learn_base_loss(lossy, flight);
         match self.phase {
             Phase::Startup => self.check_startup(ack, lossy),
             // What is lost while we probe for more is judged there.
@@ -301,8 +317,33 @@ impl Bbr {
         self.acked_in_round = 0;
     }
 
+    fn learn_base_loss(&mut self, lossy: bool, flight: usize) {
+        let low = match self.phase {
+            Phase::ProbeRtt => self.probe_rtt_until.is_some(),
+            _ => self.bandwidth_lo as f64 <= self.lossy_bandwidth as f64 * LOW_PART,
+        };
+        self.low_rounds = if low { self.low_rounds + 1 } else { 0 };
+        let round = match self.phase {
+            Phase::Startup if lossy || !self.grows() => return,
+            Phase::Startup => Round::Growing,
+            _ if self.low_rounds >= LOW_ROUNDS => Round::Low,
+            _ => Round::Normal,
+        };
+        let packet = self.max_packet.max(1);
+        self.base_loss
+            .end_of_round(round, self.lost_in_round.div_ceil(packet), flight.div_ceil(packet));
+    }
+
+    /// Startup's last round has brought a quarter more.
+    fn grows(&self) -> bool {
+        self.max_bandwidth() as f64 >= self.full_bandwidth as f64 * FULL_GROWTH
+    }
+
     /// The short-term bounds take note of a loss, or of a mark.
     fn slow_down(&mut self) {
+        if self.bandwidth_lo == u64::MAX {
+            self.lossy_bandwidth = self.bandwidth_latest;
+        }
         let reduced = |value: f64| value * BETA;
         let bandwidth = self.bandwidth_lo.min(self.max_bandwidth());
         self.bandwidth_lo = self.bandwidth_latest.max(reduced(bandwidth as f64) as u64);
@@ -312,7 +353,7 @@ impl Bbr {
 
     fn check_startup(&mut self, ack: &Ack, lossy: bool) {
         let lossy = lossy && self.lost_in_round >= MIN_LOST_IN_STARTUP * self.max_packet;
-        if self.max_bandwidth() as f64 >= self.full_bandwidth as f64 * FULL_GROWTH {
+        if self.grows() {
             self.full_bandwidth = self.max_bandwidth();
             self.full_rounds = 0;
         } else if ack.sample.is_some_and(|sample| !sample.app_limited) {
@@ -391,7 +432,8 @@ impl Bbr {
     fn step_up(&mut self, ack: &Ack, in_phase: Duration, min_rtt: Duration) {
         let bandwidth = self.max_bandwidth();
         if let Some(sample) = &ack.sample
-            && self.too_many(sample.lost, sample.in_flight)
+            // A late packet measures more than its own flight.
+            && self.too_many(sample.lost, sample.in_flight.max(sample.delivered + sample.lost))
         {
             let target = (self.flight(bandwidth, 1.0) as f64 * BETA) as usize;
             self.inflight_hi = sample.in_flight.max(target).max(self.floor());
@@ -402,6 +444,12 @@ impl Bbr {
         if self.inflight_hi != usize::MAX && ack.window_limited {
             let step = (self.max_packet << self.rounds_in_phase.min(10)) * ack.bytes / self.window.max(1);
             self.inflight_hi = self.inflight_hi.saturating_add(step.min(ack.bytes));
+            // As long as the bound holds the flight back, a rate that does not grow shows nothing. Where nothing is lost at random
+            // the bound was taught by a full queue, and a longer probe would take it from others.
+            if self.base_loss.rate() > LOSS_THRESHOLD && ack.in_flight + ack.bytes + self.max_packet >= self.inflight_hi
+            {
+                (self.flat_rounds, self.flat_bandwidth) = (0, bandwidth);
+            }
         }
         let full = ack.in_flight >= self.flight(bandwidth, self.up_gain);
         // As long as the bandwidth grows the probe goes on, and when it does not, until the queue or two rounds show it.
@@ -471,7 +519,7 @@ impl Bbr {
 
     fn set_outputs(&mut self, ack: &Ack) {
         let estimate = self.estimate();
-        let pacing = (estimate as f64 * self.pacing_gain() * PACING_MARGIN) as u64;
+        let pacing = (estimate as f64 * self.pacing_gain() * PACING_MARGIN * self.base_loss.surplus()) as u64;
         if self.full || pacing > self.pacing {
             self.pacing = pacing;
         }

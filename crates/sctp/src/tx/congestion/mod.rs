@@ -1,5 +1,6 @@
 //! How much may be on its way, and how fast it may leave.
 
+mod base_loss;
 mod bbr;
 mod cubic;
 mod hystart;

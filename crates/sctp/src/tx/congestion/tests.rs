@@ -119,8 +119,8 @@ fn hystart_ends_slow_start_when_the_delay_grows() {
     assert!(slow[7] - slow[6] < slow[6] / 20, "and then it is over: {slow:?}");
 }
 
-/// A path of `bandwidth` bytes a second and 20 ms, loss as given: one round at a time.
-fn path(bbr: &mut Bbr, now: &mut Instant, bandwidth: u64, count: usize, loss: f64) {
+/// A path of `bandwidth` bytes a second and 20 ms, loss by the pace as given: one round at a time.
+fn path(bbr: &mut Bbr, now: &mut Instant, bandwidth: u64, count: usize, loss: impl Fn(u64) -> f64) {
     let base = Duration::from_millis(20);
     for _ in 0..count {
         let window = bbr.window();
@@ -130,7 +130,7 @@ fn path(bbr: &mut Bbr, now: &mut Instant, bandwidth: u64, count: usize, loss: f6
             .min((bbr.pacing_rate(Some(base)).unwrap() / 50) as usize + bdp / 4);
         let rtt = base.max(Duration::from_secs_f64(flight as f64 / bandwidth as f64));
         *now += rtt;
-        let lost = (flight as f64 * loss) as usize;
+        let lost = (flight as f64 * loss(bbr.pacing_rate(Some(base)).unwrap())) as usize;
         let rate = ((flight - lost) as f64 / rtt.as_secs_f64()) as u64;
         for n in 0..10 {
             bbr.on_ack(&Ack {
@@ -156,18 +156,30 @@ fn path(bbr: &mut Bbr, now: &mut Instant, bandwidth: u64, count: usize, loss: f6
 fn bbr_finds_the_bandwidth_and_holds_it_through_random_loss() {
     let mut now = any_instant();
     let mut bbr = Bbr::new(1000);
-    path(&mut bbr, &mut now, 10_000_000, 40, 0.0);
+    path(&mut bbr, &mut now, 10_000_000, 40, |_| 0.0);
     let pace = bbr.pacing_rate(None).unwrap();
     assert!((8_500_000..=13_000_000).contains(&pace), "{pace}");
-    path(&mut bbr, &mut now, 10_000_000, 500, 0.01);
+    path(&mut bbr, &mut now, 10_000_000, 500, |_| 0.01);
     let pace = bbr.pacing_rate(None).unwrap();
     assert!((8_000_000..=13_000_000).contains(&pace), "{pace} at one per cent loss");
-    path(&mut bbr, &mut now, 10_000_000, 500, 0.3);
+    // Nothing above four megabytes a second comes through any more.
+    path(&mut bbr, &mut now, 10_000_000, 500, |pace| {
+        1.0 - 4e6 / (pace as f64).max(4e6)
+    });
     let pace = bbr.pacing_rate(None).unwrap();
-    assert!(pace < 7_000_000, "{pace}: heavy loss is no chance");
-    path(&mut bbr, &mut now, 10_000_000, 1500, 0.0);
+    assert!(
+        (3_000_000..6_000_000).contains(&pace),
+        "{pace}: loss that sending less ends is no chance"
+    );
+    path(&mut bbr, &mut now, 10_000_000, 1500, |_| 0.0);
     let pace = bbr.pacing_rate(None).unwrap();
     assert!((8_000_000..=13_000_000).contains(&pace), "{pace}: and it comes back");
+    path(&mut bbr, &mut now, 10_000_000, 1500, |_| 0.2);
+    let pace = bbr.pacing_rate(None).unwrap();
+    assert!(
+        (8_000_000..=16_000_000).contains(&pace),
+        "{pace}: loss whatever we send"
+    );
 }
 
 #[test]
