@@ -623,6 +623,10 @@ impl Client {
         match kind {
             Kind::Allocate => {
                 builder.requested_transport(UDP);
+                // A server that answers strangers with little more than they sent has room then to offer SHA-256.
+                if !self.login.is_challenged() {
+                    builder.software("antiphon");
+                }
                 if let Some(family) = self.config.family {
                     builder.requested_address_family(family);
                 } else if self.config.additional_ipv6 {

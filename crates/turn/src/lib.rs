@@ -14,7 +14,7 @@ pub use channel_data::{
 pub use client::{Client, ClientConfig, ClientEvent, MAX_CHANNELS, MAX_PERMISSIONS};
 pub use error::AllocationError;
 pub use server::{
-    BehaviourSockets, MAX_QUEUE, MAX_QUEUE_BYTES, MAX_RELAYED, PeerPolicy, Rate, Server, ServerAnswer, ServerConfig,
-    ServerCounters, ServerRequest, TimeLimited,
+    BehaviourSockets, MAX_GAIN_TENTHS, MAX_QUEUE, MAX_QUEUE_BYTES, MAX_RELAYED, PeerPolicy, Rate, Server, ServerAnswer,
+    ServerConfig, ServerCounters, ServerRequest, TimeLimited,
 };
 pub use stream::{MAX_FRAME, StreamFramer};

@@ -150,7 +150,7 @@ fn choose(offered: &[u8]) -> Option<u16> {
 }
 
 /// The 24 bits of Base64 after the cookie; none without a cookie (RFC 8489 §9.2).
-fn security_features(nonce: &[u8]) -> u32 {
+pub(crate) fn security_features(nonce: &[u8]) -> u32 {
     let Some(encoded) = nonce
         .strip_prefix(NONCE_COOKIE)
         .and_then(|rest| rest.first_chunk::<4>())

@@ -53,9 +53,14 @@ pub struct TurnArgs {
     #[arg(long, value_name = "SECRET", env = "ANTIPHON_TURN_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
     /// A second address and port for NAT behaviour discovery (RFC 5780); both must differ from the first --listen, and neither
-    /// address may be a wildcard.
+    /// address may be a wildcard. Answers stay within 2.2 times the length of their request, so short requests do not hear every
+    /// address that RFC 5780 speaks of: over IPv4 OTHER-ADDRESS always, RESPONSE-ORIGIN from 28 bytes on; over IPv6 from 32 and 44.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub alternate_listen: Option<SocketAddr>,
+    /// Every answer has all of RFC 5780's attributes, however short the request: up to 3.4 times its length, over IPv6 5.8. Whoever
+    /// forges source addresses then sends others that many times what it sends here.
+    #[arg(long, requires = "alternate_listen")]
+    pub whole_discovery: bool,
     /// This machine's address on which relayed sockets are opened, one of each family. Default: what --listen says, or the
     /// address of the default route.
     #[arg(long = "relay-ip", value_name = "ADDRESS")]

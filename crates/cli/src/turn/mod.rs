@@ -96,6 +96,7 @@ fn config(args: &TurnArgs) -> io::Result<TurnServerConfig> {
         burst: args.stranger_rate.saturating_mul(2),
     };
     config.alternate = args.alternate_listen;
+    config.server.whole_discovery = args.whole_discovery;
     if let Some(secret) = &args.secret {
         config = config.shared_secret(secret);
     }
@@ -166,6 +167,9 @@ mod tests {
             "10.0.0.0/8",
             "--deny-peer",
             "2001:db8::1",
+            "--alternate-listen",
+            "127.0.0.2:3479",
+            "--whole-discovery",
         ]);
         let config = config(&args).unwrap();
         assert_eq!(config.listen, ["127.0.0.1:0".parse().unwrap()]);
@@ -181,6 +185,7 @@ mod tests {
         );
         assert_eq!(config.server.users.len(), 1);
         assert!(config.server.time_limited.is_some());
+        assert!(config.server.whole_discovery && !self::config(&parsed(&[])).unwrap().server.whole_discovery);
         assert_eq!(
             (
                 config.server.stranger_rate.per_second,
@@ -198,6 +203,7 @@ mod tests {
             &["--relay-ports", "x"],
             &["--deny-peer", "10.0.0.0/33"],
             &["--tls-listen", "127.0.0.1:0"],
+            &["--whole-discovery"],
         ] {
             let all = ["antiphon", "turn"].iter().chain(flags);
             assert!(Args::try_parse_from(all).is_err(), "{flags:?}");

@@ -4,13 +4,12 @@ use std::time::Instant;
 
 use antiphon_crypto::hmac_sha1;
 use antiphon_sansio::Path;
-use antiphon_stun::{AttributeType, Check, Key, Message, Method};
+use antiphon_stun::{AttributeType, Check, Key, Message};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Server;
-use super::allocate::MISMATCH;
-use crate::login::prepared;
+use crate::login::{PASSWORD_ALGORITHMS, prepared, security_features};
 
 /// PASSWORD-ALGORITHMS as we send it: SHA-256, then MD5 (RFC 8489 §18.5.1).
 pub(super) const OFFERED: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
@@ -28,7 +27,7 @@ pub(super) struct Caller {
     pub(super) username: String,
     pub(super) algorithm: Algorithm,
     pub(super) key: Key,
-    /// The request carries MESSAGE-INTEGRITY-SHA256, so its answer does.
+    /// The request names a password algorithm, so its answer carries MESSAGE-INTEGRITY-SHA256 (RFC 8489 §9.2.4).
     pub(super) sha256: bool,
 }
 
@@ -56,13 +55,23 @@ impl From<Refusal> for Denial {
     }
 }
 
+/// With which attributes an error response asks for credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Challenge {
+    /// None.
+    No,
+    /// REALM and NONCE, and PASSWORD-ALGORITHMS where there is room for them (RFC 8489 §9.2.4: the server can list them).
+    First,
+    /// REALM, NONCE and PASSWORD-ALGORITHMS: who gave credentials must hear of all three.
+    Again,
+}
+
 /// An error response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal {
     pub(super) code: u16,
     pub(super) reason: &'static str,
-    /// With REALM, NONCE and PASSWORD-ALGORITHMS.
-    pub(super) challenge: bool,
+    pub(super) challenge: Challenge,
     /// An attribute that we know and do not serve here, for UNKNOWN-ATTRIBUTES.
     pub(super) unserved: Option<AttributeType>,
 }
@@ -72,16 +81,16 @@ impl Refusal {
         Self {
             code,
             reason,
-            challenge: false,
+            challenge: Challenge::No,
             unserved: None,
         }
     }
 
-    const fn challenge(code: u16, reason: &'static str) -> Self {
+    const fn challenge(code: u16, reason: &'static str, challenge: Challenge) -> Self {
         Self {
             code,
             reason,
-            challenge: true,
+            challenge,
             unserved: None,
         }
     }
@@ -90,13 +99,15 @@ impl Refusal {
         Self {
             code: 420,
             reason: "Unknown Attribute",
-            challenge: false,
+            challenge: Challenge::No,
             unserved: Some(kind),
         }
     }
 }
 
-const UNAUTHORIZED: Refusal = Refusal::challenge(401, "Unauthorized");
+const NO_CREDENTIALS: Refusal = Refusal::challenge(401, "Unauthenticated", Challenge::First);
+const WRONG_CREDENTIALS: Refusal = Refusal::challenge(401, "Unauthenticated", Challenge::Again);
+const STALE_NONCE: Refusal = Refusal::challenge(438, "Stale Nonce", Challenge::Again);
 
 pub(super) const BAD_REQUEST: Refusal = Refusal::new(400, "Bad Request");
 
@@ -111,28 +122,16 @@ impl Server {
         }
     }
 
-    /// What a request without credentials gets. A challenge is the longest answer that a forged source can have sent to its victim:
-    /// it is for who may need one (V16). The others hear what would be wrong with them next:
-    /// nothing but Allocate begins anything (RFC 8656 §5), and one without a transport is none (RFC 8656 §7.2).
-    fn refusal_of_stranger(&self, client: Path, message: &Message<'_>) -> Refusal {
-        if self.allocations.contains_key(&client) {
-            UNAUTHORIZED
-        } else if message.method() != Method::ALLOCATE {
-            MISMATCH
-        } else if message.get(AttributeType::REQUESTED_TRANSPORT).is_none() {
-            BAD_REQUEST
-        } else {
-            UNAUTHORIZED
-        }
-    }
-
-    /// RFC 8489 §9.2.4. A nonce that is stale or not ours is answered before the password is looked at: whoever could
-    /// guess passwords with a forged nonce, from forged addresses, would escape the limit on failures (V18).
+    /// RFC 8489 §9.2.4: these checks, in this order, before anything else of the request counts (RFC 8656 §5).
+    ///
+    /// A nonce that is stale or not ours comes last, as there. But whoever could try any number of passwords with forged nonces,
+    /// or use up the failures of somebody else's address with them, would escape the limit on failures or turn it against others
+    /// (V18). So such requests have a limit of their own, and beyond it they all hear that the nonce is stale: for the right
+    /// password that is the answer anyway.
     pub(super) fn authenticate(&mut self, now: Instant, client: Path, message: &Message<'_>) -> Result<Caller, Denial> {
         if !message.has_integrity() {
             self.counters.unauthorized += 1;
-            let refusal = self.refusal_of_stranger(client, message);
-            return Err(self.deny_stranger(now, client, refusal));
+            return Err(self.deny_stranger(now, client, NO_CREDENTIALS));
         }
         let username = match (message.username(), message.userhash()) {
             (Some(name), _) => Some(prepared(name)),
@@ -143,41 +142,49 @@ impl Server {
         let (Some(username), Some(realm), Some(nonce)) = (username, message.realm(), message.nonce()) else {
             return Err(self.deny_stranger(now, client, BAD_REQUEST));
         };
-        if !self.nonces.is_fresh(now, client.remote, nonce) {
-            self.counters.stale_nonces += 1;
-            return Err(self.deny_stranger(now, client, Refusal::challenge(438, "Stale Nonce")));
-        }
-        let algorithm = match (
+        let announced = security_features(nonce) & PASSWORD_ALGORITHMS != 0;
+        let named = (
             message.get(AttributeType::PASSWORD_ALGORITHM),
             message.get(AttributeType::PASSWORD_ALGORITHMS),
-        ) {
-            // Clients of RFC 5389, browsers among them.
-            (None, None) => Algorithm::Md5,
+        );
+        let (algorithm, sha256) = match named {
+            // Clients of RFC 5389, browsers among them, and those that were offered nothing else.
+            (None, None) => (Algorithm::Md5, false),
+            _ if !announced => (Algorithm::Md5, false),
             // The list must come back as we sent it: nobody on the way took the stronger one out.
-            (Some([0, 1, 0, 0]), Some(list)) if list == OFFERED => Algorithm::Md5,
-            (Some([0, 2, 0, 0]), Some(list)) if list == OFFERED => Algorithm::Sha256,
+            (Some([0, 1, 0, 0]), Some(list)) if list == OFFERED => (Algorithm::Md5, true),
+            (Some([0, 2, 0, 0]), Some(list)) if list == OFFERED => (Algorithm::Sha256, true),
             _ => return Err(self.deny_stranger(now, client, BAD_REQUEST)),
         };
+        let fresh = self.nonces.is_fresh(now, client.remote, nonce);
         let known = self.allocations.get(&client);
         let known = known.filter(|a| a.caller.username == username && a.caller.algorithm == algorithm);
+        // Its credentials were good when it was made.
+        let known = known.map(|allocation| allocation.caller.key.clone());
         let key = match known {
-            // Its credentials were good when it was made.
-            Some(allocation) => Some(allocation.caller.key.clone()),
-            None if !self.failures.has_room(now, client.remote.ip()) => {
-                self.counters.throttled += 1;
-                return Err(Denial::Silence);
+            Some(key) => Some(key),
+            None if !self.may_guess(now, client, fresh) => {
+                if fresh {
+                    self.counters.throttled += 1;
+                    return Err(Denial::Silence);
+                }
+                self.counters.stale_nonces += 1;
+                return Err(self.deny_stranger(now, client, STALE_NONCE));
             }
             None if realm != self.config.realm => None,
             None => self.key_of(now, &username, algorithm),
         };
-        let (sha256, valid) = match &key {
-            None => (false, false),
-            Some(key) => match message.check_integrity_sha256(key) {
-                Check::Absent => (false, message.check_integrity(key).is_valid()),
-                check => (true, check.is_valid()),
-            },
-        };
+        let valid = key
+            .as_ref()
+            .is_some_and(|key| match message.check_integrity_sha256(key) {
+                Check::Absent => message.check_integrity(key).is_valid(),
+                check => check.is_valid(),
+            });
         match key {
+            Some(_) if valid && !fresh => {
+                self.counters.stale_nonces += 1;
+                Err(self.deny_stranger(now, client, STALE_NONCE))
+            }
             Some(key) if valid => Ok(Caller {
                 username,
                 algorithm,
@@ -186,11 +193,17 @@ impl Server {
             }),
             _ => {
                 self.counters.unauthorized += 1;
-                // Only here can a guess be told from the truth; the nonce proves that the source is no forgery.
-                self.failures.take(now, client.remote.ip());
-                Err(self.deny_stranger(now, client, UNAUTHORIZED))
+                // Only here can a guess be told from the truth. A fresh nonce proves that the source is no forgery.
+                let failures = if fresh { &mut self.failures } else { &mut self.unproven };
+                failures.take(now, client.remote.ip());
+                Err(self.deny_stranger(now, client, WRONG_CREDENTIALS))
             }
         }
+    }
+
+    fn may_guess(&mut self, now: Instant, client: Path, fresh: bool) -> bool {
+        let failures = if fresh { &mut self.failures } else { &mut self.unproven };
+        failures.has_room(now, client.remote.ip())
     }
 
     fn key_of(&self, now: Instant, username: &str, algorithm: Algorithm) -> Option<Key> {

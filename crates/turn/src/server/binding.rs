@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use antiphon_sansio::{Local, Path};
-use antiphon_stun::{AttributeType, Class, Message};
+use antiphon_stun::{AttributeType, Class, HEADER_LEN, Message};
 
 use super::authentication::{BAD_REQUEST, Refusal};
 use super::{Asked, Server};
@@ -59,19 +59,39 @@ impl Server {
             to.local = origin.0;
             (origin.1, behaviour.sockets[index ^ 3].1)
         });
+        let room = match self.config.whole_discovery {
+            true => usize::MAX,
+            false => self.room_for_answer(client, message.as_bytes().len()),
+        };
+        let fingerprint = if message.has_fingerprint() { 8 } else { 0 };
+        let mut room = room.saturating_sub(HEADER_LEN + fingerprint + attribute_len(client.remote));
         self.write(to, Asked::in_request(message), Class::Success, None, |builder| {
             builder.xor_mapped_address(client.remote);
-            if let Some((origin, other)) = discovery {
-                builder
-                    .address(AttributeType::MAPPED_ADDRESS, client.remote)
-                    .address(AttributeType::RESPONSE_ORIGIN, origin)
-                    .address(AttributeType::OTHER_ADDRESS, other);
-                if wishes.padding > 0 {
-                    builder.put(AttributeType::PADDING, &[0; MAX_PADDING][..wishes.padding]);
+            let Some((origin, other)) = discovery else { return };
+            // What a client needs most comes first: where the other address is, which of them answered, and last what is for
+            // clients of RFC 3489 (RFC 5780 §6.1).
+            for (kind, addr) in [
+                (AttributeType::OTHER_ADDRESS, other),
+                (AttributeType::RESPONSE_ORIGIN, origin),
+                (AttributeType::MAPPED_ADDRESS, client.remote),
+            ] {
+                if let Some(left) = room.checked_sub(attribute_len(addr)) {
+                    builder.address(kind, addr);
+                    room = left;
                 }
+            }
+            // RFC 5780 §7.6: as much as came, and the request is longer than that.
+            let padding = wishes.padding.min(room.saturating_sub(4) / 4 * 4);
+            if padding > 0 {
+                builder.put(AttributeType::PADDING, &[0; MAX_PADDING][..padding]);
             }
         });
     }
+}
+
+/// The length of an attribute that holds this address.
+fn attribute_len(addr: SocketAddr) -> usize {
+    if addr.is_ipv4() { 12 } else { 24 }
 }
 
 /// RFC 5780 §6.1. Without a second address, what asks for one is not understood.

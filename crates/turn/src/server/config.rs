@@ -52,6 +52,11 @@ pub struct ServerConfig {
     pub max_lifetime: Duration,
     /// How long an allocation may live in all, however often it is refreshed.
     pub max_age: Option<Duration>,
+    /// With behaviour sockets: every answer to Binding has every attribute that RFC 5780 §6.1 asks for, though it then is up to
+    /// 3.4 times as long as its request, over IPv6 5.8 times. Otherwise they are added as far as an answer of 2.2 times the length
+    /// goes ([`MAX_GAIN_TENTHS`](super::MAX_GAIN_TENTHS)): over IPv4 OTHER-ADDRESS always, RESPONSE-ORIGIN for requests of
+    /// 28 bytes (CHANGE-REQUEST makes them that long), over IPv6 OTHER-ADDRESS for requests of 32.
+    pub whole_discovery: bool,
     /// Answers to strangers, for each address: Binding, challenges, errors.
     pub stranger_rate: Rate,
     /// Failed logins, for each address; beyond it nobody there can log in for a while.
@@ -75,6 +80,7 @@ impl ServerConfig {
             nonce_lifetime: Duration::from_secs(3600),
             max_lifetime: Duration::from_secs(3600),
             max_age: None,
+            whole_discovery: false,
             stranger_rate: Rate {
                 per_second: 200,
                 burst: 400,

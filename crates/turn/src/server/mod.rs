@@ -16,7 +16,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use antiphon_sansio::{Bytes, Datagram, Dscp, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
-use antiphon_stun::{AttributeType, Check, Class, Key, Message, MessageBuilder, Method, TransactionId, is_stun};
+use antiphon_stun::{
+    AttributeType, Check, Class, HEADER_LEN, Key, Message, MessageBuilder, Method, TransactionId, is_stun,
+};
 use zeroize::Zeroizing;
 
 pub use binding::BehaviourSockets;
@@ -28,8 +30,8 @@ use crate::channel_data::{CHANNEL_HEADER_LEN, parse_channel_data};
 use crate::login::prepared;
 use allocate::{Pending, Reservation};
 use allocation::Allocation;
-use authentication::{Caller, Denial, OFFERED, Refusal};
-use nonce::NonceSource;
+use authentication::{Caller, Challenge, Denial, OFFERED, Refusal};
+use nonce::{ANNOUNCING_LEN, NonceSource};
 use rate::RateLimit;
 
 /// The most datagrams that wait to be sent; later ones are dropped, as a network would drop them.
@@ -37,6 +39,10 @@ pub const MAX_QUEUE: usize = 4096;
 
 /// The most bytes that wait to be sent.
 pub const MAX_QUEUE_BYTES: usize = 8 * 1024 * 1024;
+
+/// An answer to a source that may be forged has at most this many tenths of its request's length, wherever the RFCs leave a choice
+/// (V16): XOR-MAPPED-ADDRESS of an IPv6 client alone makes it that much.
+pub const MAX_GAIN_TENTHS: usize = 22;
 
 /// The longest datagram that is relayed, in bytes.
 pub const MAX_RELAYED: usize = 1500;
@@ -75,6 +81,8 @@ pub struct Server {
     nonces: NonceSource,
     strangers: RateLimit,
     failures: RateLimit,
+    /// Failed logins with a nonce that proves nothing about their source.
+    unproven: RateLimit,
     allocations: BTreeMap<Path, Allocation>,
     /// Whose a relayed socket is.
     relays: BTreeMap<Local, Path>,
@@ -144,6 +152,7 @@ impl Server {
             nonces: NonceSource::new(now, config.nonce_lifetime, anonymity, &mut rng),
             strangers: RateLimit::new(config.stranger_rate, now, &mut rng),
             failures: RateLimit::new(config.failure_rate, now, &mut rng),
+            unproven: RateLimit::new(config.failure_rate, now, &mut rng),
             config,
             users,
             userhashes,
@@ -267,8 +276,13 @@ impl Server {
         refusal: &Refusal,
         caller: Option<&Caller>,
     ) {
-        let nonce = refusal.challenge.then(|| self.nonces.issue(now, client.remote));
         let realm = self.config.realm.clone();
+        let algorithms = match refusal.challenge {
+            Challenge::No => false,
+            Challenge::First => self.has_room_for_algorithms(client, message),
+            Challenge::Again => true,
+        };
+        let nonce = (refusal.challenge != Challenge::No).then(|| self.nonces.issue(now, client.remote, algorithms));
         let unknown: Vec<AttributeType> = match refusal.unserved {
             Some(kind) => vec![kind],
             None => message.unknown_required().take(8).collect(),
@@ -277,15 +291,34 @@ impl Server {
             // Words for who logged in: what anybody can have sent to anybody is short (V16).
             builder.error_code(refusal.code, if caller.is_some() { refusal.reason } else { "" });
             if let Some(nonce) = &nonce {
-                builder
-                    .realm(&realm)
-                    .nonce(nonce.as_bytes())
-                    .put(AttributeType::PASSWORD_ALGORITHMS, &OFFERED);
+                builder.realm(&realm).nonce(nonce.as_bytes());
+            }
+            if algorithms {
+                builder.put(AttributeType::PASSWORD_ALGORITHMS, &OFFERED);
             }
             if refusal.code == 420 {
                 builder.unknown_attributes(&unknown);
             }
         });
+    }
+
+    /// How long an answer to this client may be, so that nobody gains much by forging its address.
+    fn room_for_answer(&self, client: Path, request_len: usize) -> usize {
+        // Who finished a TCP handshake, or logged in, is there.
+        if matches!(client.local, Local::Tcp(_)) || self.allocations.contains_key(&client) {
+            usize::MAX
+        } else {
+            request_len * MAX_GAIN_TENTHS / 10
+        }
+    }
+
+    /// Whether a challenge with PASSWORD-ALGORITHMS, and the nonce that announces them, is not too long for this request.
+    fn has_room_for_algorithms(&self, client: Path, message: &Message<'_>) -> bool {
+        let attribute = |len: usize| 4 + len.next_multiple_of(4);
+        let fingerprint = if message.has_fingerprint() { attribute(4) } else { 0 };
+        let challenge = attribute(4) + attribute(self.config.realm.len()) + attribute(ANNOUNCING_LEN);
+        let len = HEADER_LEN + challenge + attribute(OFFERED.len()) + fingerprint;
+        len <= self.room_for_answer(client, message.as_bytes().len())
     }
 
     fn respond(
@@ -316,7 +349,7 @@ impl Server {
             Some((key, false)) => _ = builder.integrity(key),
             None => {}
         }
-        // For who sent one: without it the answer to a stranger's shortest Binding request stays below 2.2 times its length (V16).
+        // For who sent one: it is part of what makes an answer longer than its request (V16).
         if asked.fingerprint {
             builder.fingerprint();
         }

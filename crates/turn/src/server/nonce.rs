@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! obMatJos2 | features (4) | Base64 of: time in seconds, its low 24 bits | code (64 bits)
+//!                            Base64 of: time in seconds, its low 24 bits | code (48 bits)
 //! ```
 //!
 //! They are short because strangers get them: a forged source sends a victim more than it sends us (V16). A code is worth a limited
-//! number of guesses at a password from one forged address, which one of 64 bits is enough for.
+//! number of guesses at a password from one forged address, which one of 48 bits is enough for. The second form announces
+//! nothing, and stands in challenges without PASSWORD-ALGORITHMS, for requests too short for more; neither form can be made of the
+//! other.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -25,6 +28,10 @@ const PREFIX_LEN: usize = NONCE_COOKIE.len() + 4;
 /// How many bytes of the time are sent, and of the code.
 const TIME_LEN: usize = 3;
 const CODE_LEN: usize = 8;
+const PLAIN_CODE_LEN: usize = 6;
+
+/// How long a nonce is that announces features.
+pub(crate) const ANNOUNCING_LEN: usize = NONCE_COOKIE.len() + 4 + 15;
 
 /// After this many seconds, 194 days, the time that is sent begins again; the time that the code covers does not.
 const WRAP: u64 = 1 << (8 * TIME_LEN);
@@ -53,30 +60,38 @@ impl NonceSource {
         }
     }
 
-    fn code(&self, seconds: u64, client: SocketAddr) -> antiphon_crypto::Tag {
+    fn code(&self, seconds: u64, client: SocketAddr, announces: bool) -> antiphon_crypto::Tag {
         let address = client.to_string();
-        hmac_sha256(&*self.secret, &[&seconds.to_be_bytes(), address.as_bytes()])
+        let form = [u8::from(announces)];
+        hmac_sha256(&*self.secret, &[&form, &seconds.to_be_bytes(), address.as_bytes()])
     }
 
-    /// A nonce for this client.
-    pub(crate) fn issue(&self, now: Instant, client: SocketAddr) -> String {
+    /// A nonce for this client. `announces`: with the security features.
+    pub(crate) fn issue(&self, now: Instant, client: SocketAddr, announces: bool) -> String {
         let seconds = now.saturating_duration_since(self.start).as_secs();
         let mut bytes = [0; TIME_LEN + CODE_LEN];
         bytes[..TIME_LEN].copy_from_slice(&seconds.to_be_bytes()[8 - TIME_LEN..]);
-        bytes[TIME_LEN..].copy_from_slice(&self.code(seconds, client).as_bytes()[..CODE_LEN]);
-        let mut nonce = self.prefix.clone();
-        STANDARD_NO_PAD.encode_string(bytes, &mut nonce);
+        bytes[TIME_LEN..].copy_from_slice(&self.code(seconds, client, announces).as_bytes()[..CODE_LEN]);
+        let (mut nonce, len) = match announces {
+            true => (self.prefix.clone(), bytes.len()),
+            false => (String::new(), TIME_LEN + PLAIN_CODE_LEN),
+        };
+        STANDARD_NO_PAD.encode_string(&bytes[..len], &mut nonce);
         nonce
     }
 
     /// Whether we issued it to this client, and not too long ago.
     pub(crate) fn is_fresh(&self, now: Instant, client: SocketAddr, nonce: &[u8]) -> bool {
         // Changed features are a forgery: they bid the client down.
-        let Some(encoded) = nonce.strip_prefix(self.prefix.as_bytes()) else {
-            return false;
+        let (encoded, announces, len) = match nonce.strip_prefix(self.prefix.as_bytes()) {
+            Some(encoded) => (encoded, true, TIME_LEN + CODE_LEN),
+            None => (nonce, false, TIME_LEN + PLAIN_CODE_LEN),
         };
         let mut bytes = [0; TIME_LEN + CODE_LEN];
-        if STANDARD_NO_PAD.decode_slice(encoded, &mut bytes) != Ok(bytes.len()) {
+        let Some(bytes) = bytes.get_mut(..len) else {
+            return false;
+        };
+        if STANDARD_NO_PAD.decode_slice(encoded, bytes) != Ok(len) {
             return false;
         }
         let (time, code) = bytes.split_at(TIME_LEN);
@@ -84,7 +99,7 @@ impl NonceSource {
         // The latest such time that is not in the future: what is older than a wrap has a code over another time.
         let seconds = now.saturating_duration_since(self.start).as_secs();
         let age = seconds.wrapping_sub(sent) % WRAP;
-        age <= self.lifetime.as_secs() && age <= seconds && self.code(seconds - age, client).verify(code)
+        age <= self.lifetime.as_secs() && age <= seconds && self.code(seconds - age, client, announces).verify(code)
     }
 }
 
@@ -99,32 +114,43 @@ mod tests {
         let source = NonceSource::new(start, Duration::from_secs(60), false, &mut Rng::from_u64(1));
         let (a, b): (SocketAddr, SocketAddr) = ("10.0.0.1:1".parse().unwrap(), "10.0.0.1:2".parse().unwrap());
         let at = start + Duration::from_secs(30);
-        let nonce = source.issue(at, a);
-        assert!(source.is_fresh(at, a, nonce.as_bytes()));
-        assert!(source.is_fresh(at + Duration::from_secs(60), a, nonce.as_bytes()));
-        assert!(!source.is_fresh(at + Duration::from_secs(62), a, nonce.as_bytes()));
-        assert!(!source.is_fresh(at, b, nonce.as_bytes()));
-        let mut forged = nonce.clone().into_bytes();
-        for n in 0..forged.len() {
-            for other in [b'A', b'z', b'=', 0xff] {
-                let was = std::mem::replace(&mut forged[n], other);
-                assert_eq!(source.is_fresh(at, a, &forged), was == other, "{n}");
-                forged[n] = was;
+        for announces in [true, false] {
+            let nonce = source.issue(at, a, announces);
+            assert!(source.is_fresh(at, a, nonce.as_bytes()));
+            assert!(source.is_fresh(at + Duration::from_secs(60), a, nonce.as_bytes()));
+            assert!(!source.is_fresh(at + Duration::from_secs(62), a, nonce.as_bytes()));
+            assert!(!source.is_fresh(at, b, nonce.as_bytes()));
+            let mut forged = nonce.clone().into_bytes();
+            for n in 0..forged.len() {
+                for other in [b'A', b'z', b'=', 0xff] {
+                    let was = std::mem::replace(&mut forged[n], other);
+                    assert_eq!(source.is_fresh(at, a, &forged), was == other, "{n}");
+                    forged[n] = was;
+                }
             }
+            for len in 0..nonce.len() {
+                assert!(!source.is_fresh(at, a, &nonce.as_bytes()[..len]));
+            }
+            assert!(!source.is_fresh(at, a, format!("{nonce}A").as_bytes()));
+            // The time that is sent has come round, and the one that the code covers has not; before the start there was none.
+            assert!(!source.is_fresh(at + Duration::from_secs(WRAP), a, nonce.as_bytes()));
+            assert!(!source.is_fresh(start, a, nonce.as_bytes()));
         }
-        for len in 0..nonce.len() {
-            assert!(!source.is_fresh(at, a, &nonce.as_bytes()[..len]));
-        }
-        assert!(!source.is_fresh(at, a, format!("{nonce}A").as_bytes()));
-        // The time that is sent has come round, and the one that the code covers has not; before the start there was none.
-        assert!(!source.is_fresh(at + Duration::from_secs(WRAP), a, nonce.as_bytes()));
-        assert!(!source.is_fresh(start, a, nonce.as_bytes()));
-        assert_eq!(nonce.len(), 28, "no padding in the attribute");
+        let (nonce, plain) = (source.issue(at, a, true), source.issue(at, a, false));
+        assert_eq!(
+            (nonce.len(), plain.len()),
+            (ANNOUNCING_LEN, 12),
+            "no padding in the attribute"
+        );
+        // Neither without its announcement, nor with one that was put before it.
+        assert!(!source.is_fresh(at, a, &nonce.as_bytes()[PREFIX_LEN..][..12]));
+        assert!(!source.is_fresh(at, a, &nonce.as_bytes()[PREFIX_LEN..]));
+        assert!(!source.is_fresh(at, a, format!("{}{plain}", &nonce[..PREFIX_LEN]).as_bytes()));
         let anonymous = NonceSource::new(start, Duration::from_secs(60), true, &mut Rng::from_u64(1));
-        assert!(nonce.starts_with("obMatJos2gAAA") && anonymous.issue(at, a).starts_with("obMatJos2wAAA"));
+        assert!(nonce.starts_with("obMatJos2gAAA") && anonymous.issue(at, a, true).starts_with("obMatJos2wAAA"));
         let bid_down = format!("obMatJos2AAAA{}", &nonce[PREFIX_LEN..]);
         assert!(!source.is_fresh(at, a, bid_down.as_bytes()));
-        for junk in [&b""[..], b"zz", &[0xff; 32], "é".repeat(16).as_bytes()] {
+        for junk in [&b""[..], b"zz", b"AAAAAAAAAAAA", &[0xff; 32], "é".repeat(16).as_bytes()] {
             assert!(!source.is_fresh(at, a, junk));
         }
     }
