@@ -2,6 +2,7 @@
 
 mod pair;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use antiphon_data_channel::{ChannelId, ChannelInit, ChannelState, Config, Event, Message, OpenError, SendError};
@@ -259,5 +260,43 @@ fn both_ends_open_and_close_at_every_offset() {
             [0; 2],
             "offset {offset}"
         );
+    }
+}
+
+/// RFC 8831 §6.7: who closes resets its side, and the other end answers with a reset of the same stream.
+#[test]
+fn a_thousand_closed_in_one_go_owe_few_resets_at_a_time() {
+    const COUNT: usize = 1000;
+    // What libwebrtc can put into one request, and would put into one.
+    const MOST: usize = 578;
+    for seed in 0..12 {
+        let (loss, closers) = ([0.0, 0.1, 0.3][seed % 3], 1 + seed % 2);
+        let mut pair = Pair::connected(seed as u64);
+        let ids: Vec<ChannelId> = (0..COUNT).map(|_| pair.open(0, ChannelInit::new("many"))).collect();
+        pair.run(A_WHILE);
+        let there = pair.incoming(1);
+        assert_eq!(there.len(), COUNT);
+        pair.loss = loss;
+        for (end, ids) in [&ids, &there].into_iter().enumerate().take(closers) {
+            for id in ids {
+                pair.close(end, *id);
+            }
+        }
+        pair.run(A_WHILE);
+        for (end, ids) in [(0, &ids), (1, &there)] {
+            for id in ids {
+                assert_eq!(pair.count(end, &Event::Closed(*id)), 1, "seed {seed}, end {end}");
+            }
+        }
+        let mut done: [BTreeSet<u16>; 2] = Default::default();
+        for (from, streams) in &pair.resets {
+            done[*from].extend(streams);
+            let owed = done[*from].difference(&done[1 - *from]).count();
+            assert!(owed <= MOST, "seed {seed}: {owed} owed to end {from}");
+        }
+        assert_eq!(done.map(|streams| streams.len()), [COUNT; 2]);
+        // Identifiers are free again.
+        let again = pair.open(0, ChannelInit::new("again"));
+        assert_eq!(pair.stream(0, again), Some(0), "seed {seed}");
     }
 }

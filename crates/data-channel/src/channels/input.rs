@@ -22,6 +22,9 @@ impl DataChannels {
                         slot.outgoing_reset = true;
                         // A peer that cannot reset streams, or denies it, will not reset its side either.
                         slot.incoming_reset |= !ok;
+                        if !ok {
+                            self.awaited.remove(&stream);
+                        }
                     }
                     self.free_if_reset(now, stream);
                 }
@@ -30,6 +33,7 @@ impl DataChannels {
                 _ => {}
             }
         }
+        self.close_held(now);
     }
 
     fn handle_connected(&mut self) {
@@ -163,6 +167,7 @@ impl DataChannels {
             return;
         }
         slot.incoming_reset = true;
+        self.awaited.remove(&stream);
         let owner = slot.channel;
         if let Some(id) = owner
             && let Some(channel) = self.channels.get_mut(&id)
@@ -208,6 +213,8 @@ impl DataChannels {
             }
         }
         self.slots.clear();
+        self.awaited.clear();
+        self.held.clear();
         let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in ids {
             if self.channels.contains_key(&id) {

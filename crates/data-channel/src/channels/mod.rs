@@ -19,6 +19,9 @@ use crate::{
 const MAX_CLOSED: usize = 256;
 /// Events that wait. Beyond that the peer's new channels are refused.
 const MAX_EVENTS: usize = 4096;
+/// Channels that we close at a time: the peer has still to reset its side of so many streams. libwebrtc puts all that it has to
+/// reset into one request; one of more than 578 streams exceeds its largest packet, is never sent, and no channel closes any more.
+const MAX_AWAITED_RESETS: usize = 512;
 /// The peer's limit on messages until it is known: what an absent `a=max-message-size` means (RFC 8841 §6.1).
 const DEFAULT_MAX_MESSAGE: usize = 65_536;
 
@@ -49,6 +52,10 @@ pub struct DataChannels {
     /// Streams that have ever been somebody's.
     used: BTreeSet<u16>,
     closed: VecDeque<ChannelId>,
+    /// Streams that we reset first, and the peer has still to reset.
+    awaited: BTreeSet<u16>,
+    /// Channels that we are to close when there are fewer of those.
+    held: VecDeque<ChannelId>,
     next_id: u64,
     max_message: usize,
     send_buffer: usize,
@@ -70,6 +77,8 @@ impl DataChannels {
             slots: BTreeMap::new(),
             used: BTreeSet::new(),
             closed: VecDeque::new(),
+            awaited: BTreeSet::new(),
+            held: VecDeque::new(),
             next_id: 0,
             max_message: DEFAULT_MAX_MESSAGE,
             events: VecDeque::new(),
@@ -246,15 +255,35 @@ impl DataChannels {
             return;
         }
         match found.stream {
-            Some(stream) if !self.ended && self.ids.is_some() => {
+            Some(_) if !self.ended && self.ids.is_some() => {
                 found.state = ChannelState::Closing;
-                self.reset_our_side(now, stream);
+                self.held.push_back(channel);
+                self.close_held(now);
             }
             stream => {
                 if let Some(stream) = stream {
                     self.slots.remove(&stream);
                 }
                 self.set_closed(channel);
+            }
+        }
+    }
+
+    /// Closes channels whose turn has come.
+    fn close_held(&mut self, now: Instant) {
+        while self.awaited.len() < MAX_AWAITED_RESETS
+            && let Some(id) = self.held.pop_front()
+        {
+            let stream = self.channels.get(&id).and_then(|channel| channel.stream);
+            // The peer may have closed it meanwhile, and the stream be another's.
+            let Some(stream) =
+                stream.filter(|stream| self.slots.get(stream).is_some_and(|slot| slot.channel == Some(id)))
+            else {
+                continue;
+            };
+            if !self.slots[&stream].closing {
+                self.awaited.insert(stream);
+                self.reset_our_side(now, stream);
             }
         }
     }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{ChannelId, ChannelInit, Config, DataChannels, DtlsRole, Event, Message};
 use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_sctp::chunk::{Chunk, Reset};
+use antiphon_sctp::packet::Packet;
 use bytes::BytesMut;
 
 pub struct Pair {
@@ -13,6 +15,8 @@ pub struct Pair {
     pub ends: [DataChannels; 2],
     pub events: [Vec<Event>; 2],
     pub loss: f64,
+    /// Who asked for the reset of which streams, in order of arrival.
+    pub resets: Vec<(usize, Vec<u16>)>,
     rng: Rng,
     wire: VecDeque<(Instant, usize, Vec<u8>)>,
     out: TransmitBuf,
@@ -30,6 +34,7 @@ impl Pair {
             ends: ["a", "b"].map(|label| DataChannels::new(config.clone(), now, rng.fork(label))),
             events: [Vec::new(), Vec::new()],
             loss: 0.0,
+            resets: Vec::new(),
             rng: rng.fork("network"),
             wire: VecDeque::new(),
             out: TransmitBuf::new(2000, 1500),
@@ -80,9 +85,23 @@ impl Pair {
             self.now = self.now.max(next);
             while self.wire.front().is_some_and(|(at, ..)| *at <= self.now) {
                 let (_, to, bytes) = self.wire.pop_front().unwrap();
+                self.note_resets(1 - to, &bytes);
                 self.ends[to].handle_packet(self.now, BytesMut::from(&bytes[..]));
             }
             self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
+        }
+    }
+
+    fn note_resets(&mut self, from: usize, packet: &[u8]) {
+        for chunk in Packet::parse(packet).unwrap().chunks() {
+            let Ok(Chunk::ReConfig(re_config)) = chunk else {
+                continue;
+            };
+            for reset in re_config.resets() {
+                if let Ok(Reset::Outgoing { streams, .. }) = reset {
+                    self.resets.push((from, streams.iter().collect()));
+                }
+            }
         }
     }
 
