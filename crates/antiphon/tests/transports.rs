@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use antiphon::turn_server::{PeerPolicy, TurnServer, TurnServerConfig};
+use antiphon::turn_server::{PeerPolicy, TlsIdentity, TurnServer, TurnServerConfig};
 use antiphon::{
     Api, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit,
     RtcIceTransportPolicy,
@@ -193,6 +193,69 @@ async fn through_a_turn_server_over_udp_and_tcp() {
     }
 }
 
+/// `stuns:` asks from the very ports that listen, over TLS, and closes when the pair is there. On loopback the answer is an address that
+/// is known already: that it came is what the server counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stun_server_over_tls_is_asked_from_the_ports_that_listen() {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).unwrap();
+    let mut config = TurnServerConfig::new("example.org");
+    config.listen = vec!["127.0.0.1:0".parse().unwrap()];
+    config.tls_listen = config.listen.clone();
+    config.identity = Some(TlsIdentity::from_pem(made.cert.pem(), made.signing_key.serialize_pem()));
+    let server = TurnServer::start(config).await.unwrap();
+    let mut configuration = over_tcp();
+    configuration.settings.ice.tcp.simultaneous_open = true;
+    configuration.ice_servers.push(antiphon::RtcIceServer {
+        urls: vec![format!("stuns:{}", server.tls_addrs()[0])],
+        ..antiphon::RtcIceServer::default()
+    });
+    let api = Api::builder()
+        .loopback(true)
+        .trusted_certificates_pem(made.cert.pem().as_bytes())
+        .unwrap()
+        .build()
+        .unwrap();
+    let seen = connect(&api, &api, configuration.clone()).await;
+    assert!(seen.pair.contains(" tcp "), "{}", seen.pair);
+    let done = async {
+        loop {
+            let stats = server.stats().await.unwrap();
+            // Two ports of each end.
+            if stats.counters.bindings == 4 && stats.connections == 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, done)
+        .await
+        .expect("asked, answered, closed");
+    // Whoever does not trust the certificate asks nothing, and is told why.
+    let wary = Api::builder().loopback(true).build().unwrap();
+    let url = configuration.ice_servers[0].urls[0].clone();
+    let (told, code, text) = first_error(&wary, configuration).await;
+    assert_eq!((told, code), (url, 701));
+    assert!(text.contains("certificate"), "{text}");
+    assert_eq!(server.stats().await.unwrap().counters.bindings, 4);
+}
+
+/// The first error while a peer gathers.
+async fn first_error(api: &Api, configuration: RtcConfiguration) -> (String, u16, String) {
+    let mut pc = api.peer_connection(configuration).await.unwrap();
+    pc.create_data_channel("test", RtcDataChannelInit::default())
+        .await
+        .unwrap();
+    pc.set_local_description(None).await.unwrap();
+    let error = async {
+        loop {
+            if let Event::IceCandidateError { url, code, text, .. } = pc.next_event().await.unwrap() {
+                return (url, code, text);
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, error).await.expect("an error")
+}
+
 #[tokio::test]
 async fn a_server_that_is_not_there_is_named() {
     let api = Api::builder().loopback(true).build().unwrap();
@@ -206,19 +269,7 @@ async fn a_server_that_is_not_there_is_named() {
         username: "user".into(),
         credential: "password".into(),
     });
-    let mut pc = api.peer_connection(configuration).await.unwrap();
-    pc.create_data_channel("test", RtcDataChannelInit::default())
-        .await
-        .unwrap();
-    pc.set_local_description(None).await.unwrap();
-    let error = async {
-        loop {
-            if let Event::IceCandidateError { url, code, text, .. } = pc.next_event().await.unwrap() {
-                return (url, code, text);
-            }
-        }
-    };
-    let (url, code, text) = tokio::time::timeout(PATIENCE, error).await.expect("an error");
+    let (url, code, text) = first_error(&api, configuration).await;
     assert_eq!((url, code), (format!("turn:{closed}?transport=tcp"), 701));
     assert!(text.contains("refused"), "{text}");
 }

@@ -361,6 +361,12 @@ impl Agent {
                 data,
             };
         }
+        if matches!(datagram.path.local, Local::Tcp(_))
+            && self.handle_tls_stun_message(now, datagram.path, &datagram.data)
+        {
+            self.advance(now);
+            return None;
+        }
         if !is_stun(&datagram.data) {
             self.count_received(now, datagram.path, datagram.data.len());
             return Some(datagram);
@@ -402,6 +408,7 @@ impl Agent {
         if !self.is_closed() {
             self.mdns.handle_timeout(now);
             self.handle_probe_timeout(now);
+            self.handle_tls_stun_timeout(now);
             self.ask_full_servers(now);
         }
         self.relays.handle_timeout(now);
@@ -422,6 +429,7 @@ impl Agent {
             self.mdns.poll_timeout(),
             self.tcp_timeout(),
             self.probe_timeout(),
+            self.tls_stun_timeout(),
             self.check_timeout(),
             self.consent_timeout(),
         ]

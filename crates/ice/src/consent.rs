@@ -36,6 +36,7 @@ impl Agent {
         self.improve(now);
         self.run_checks(now);
         self.sweep_connections(now);
+        self.sweep_stun_connections();
         self.finish_gathering();
         self.update_state(now);
     }

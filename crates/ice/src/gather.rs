@@ -11,6 +11,7 @@ use crate::event::{Event, GatheringState};
 use crate::interfaces::{Bind, Interface};
 use crate::io::{IoEvent, IoRequest};
 use crate::servers::{Probe, RelayBind, Resolve, Server};
+use crate::tls_stun::StunConnection;
 
 /// The most interface addresses that become sockets.
 pub const MAX_INTERFACES: usize = 16;
@@ -44,6 +45,7 @@ pub(crate) struct Gatherer {
     pub(crate) bases: Vec<Base>,
     pub(crate) servers: Vec<Server>,
     pub(crate) probes: Vec<Probe>,
+    pub(crate) stun_connections: Vec<StunConnection>,
     /// Position = foundation (RFC 8445 §5.1.1.3).
     foundations: Vec<Foundation>,
 }
@@ -61,6 +63,7 @@ impl Default for Gatherer {
             bases: Vec::new(),
             servers: Vec::new(),
             probes: Vec::new(),
+            stun_connections: Vec::new(),
             foundations: Vec::new(),
         }
     }
@@ -103,12 +106,14 @@ impl Gatherer {
         self.relay_sockets.clear();
         self.bases.clear();
         self.probes.clear();
+        self.stun_connections.clear();
     }
 
     /// Every socket in use, each once.
     pub(crate) fn sockets(&self) -> Vec<Local> {
         let mut sockets: Vec<Local> = self.bases.iter().map(|base| base.local).collect();
         sockets.extend(&self.relay_sockets);
+        sockets.extend(self.stun_connections.iter().filter_map(StunConnection::local));
         sockets.sort_unstable();
         sockets.dedup();
         sockets
@@ -155,6 +160,8 @@ impl Agent {
             for interface in self.gatherer.interfaces.clone() {
                 self.ask_stream_servers(interface);
             }
+            let servers = self.gatherer.servers.clone();
+            self.ask_tls_stun_servers(now, &servers);
         }
         self.advance(now);
     }
@@ -181,7 +188,7 @@ impl Agent {
             IoEvent::Interfaces(addrs) => self.interfaces_listed(now, addrs),
             IoEvent::UdpBound { request, local, addr } => self.socket_bound(now, request, local, addr),
             IoEvent::TcpConnected { request, local, addr } => {
-                if !self.relay_end_ready(now, request, local, addr) {
+                if !self.relay_end_ready(now, request, local, addr) && !self.stun_connected(now, request, local) {
                     self.connected(now, request, local, addr);
                 }
             }
@@ -204,7 +211,11 @@ impl Agent {
     }
 
     fn request_failed(&mut self, now: Instant, request: u32, reason: &str) {
-        if self.mdns_failed(request) || self.tcp_failed(request) || self.server_failed(request, reason) {
+        if self.mdns_failed(request)
+            || self.tcp_failed(request)
+            || self.server_failed(request, reason)
+            || self.stun_connection_failed(request, reason)
+        {
             return;
         }
         if let Some(index) = self.gatherer.binds.iter().position(|bind| bind.request == request) {
@@ -232,6 +243,7 @@ impl Agent {
             && gatherer.resolves.is_empty()
             && gatherer.relay_binds.is_empty()
             && gatherer.probes.is_empty()
+            && !self.is_waiting_for_tls_stun()
             && self.relays.is_settled()
             && !self.tcp.is_waiting_for_listeners()
             && !self.mdns.is_publishing()

@@ -124,6 +124,10 @@ impl Agent {
         gatherer.binds.retain(|bind| bind.interface.ip != ip);
         gatherer.relay_binds.retain(|bind| bind.interface.ip != ip);
         gatherer.probes.retain(|probe| probe.base.interface.ip != ip);
+        let asking = gatherer
+            .stun_connections
+            .extract_if(.., |connection| connection.is_on(ip));
+        let asking: Vec<Local> = asking.filter_map(|connection| connection.local()).collect();
         let (gone, kept): (Vec<Base>, Vec<Base>) = std::mem::take(&mut gatherer.bases)
             .into_iter()
             .partition(|base| base.interface.ip == ip);
@@ -134,6 +138,7 @@ impl Agent {
         let (relays, sockets) = self.relays.forget_interface(ip);
         self.gatherer.relay_sockets.retain(|socket| !sockets.contains(socket));
         ends.extend(sockets);
+        ends.extend(asking);
         ends.extend(self.connections_of(ip));
         ends.sort_unstable();
         ends.dedup();

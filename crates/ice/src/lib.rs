@@ -24,6 +24,7 @@ mod remote;
 mod servers;
 mod stats;
 mod tcp;
+mod tls_stun;
 mod view;
 
 pub use agent::{
@@ -45,3 +46,4 @@ pub use relay::MAX_ALLOCATIONS;
 pub use servers::{MAX_PROBES, MAX_SERVERS};
 pub use stats::{CandidateStats, Counters, PairState, PairStats, Stats, Traffic};
 pub use tcp::{FIRST_RESERVED_CONNECTION, MAX_CONNECTIONS};
+pub use tls_stun::MAX_STUN_CONNECTIONS;

@@ -251,7 +251,7 @@ impl Agent {
     /// A socket or connection, or an allocation, is gone.
     pub(crate) fn end_closed(&mut self, now: Instant, local: Local) {
         if let Local::Tcp(_) = local
-            && self.connection_closed(now, local)
+            && (self.connection_closed(now, local) || self.stun_connection_closed(local))
         {
             return;
         }

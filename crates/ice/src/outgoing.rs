@@ -76,7 +76,9 @@ impl Agent {
         }
         while let Some(&outgoing) = self.outgoing.front() {
             let path = outgoing.path();
-            let (front, back) = self.path_room(&path);
+            // What goes to a STUN server over TLS has no frame of RFC 4571 around it (RFC 8489 §6.2.2).
+            let framed = !matches!(outgoing, Outgoing::Probe { .. });
+            let (front, back) = if framed { self.path_room(&path) } else { (0, 0) };
             if !out.begin(front, back) {
                 return None;
             }
@@ -90,7 +92,7 @@ impl Agent {
                     continue;
                 }
             }
-            let path = self.frame(path, out);
+            let path = if framed { self.frame(path, out) } else { path };
             if matches!(path.local, Local::Relay(_)) || is_placeholder(path.local) {
                 // The allocation or connection is gone.
                 out.rollback();

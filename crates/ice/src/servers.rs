@@ -94,7 +94,7 @@ impl Server {
     }
 
     /// Whether it can be reached from there.
-    fn fits(&self, ip: IpAddr) -> bool {
+    pub(crate) fn fits(&self, ip: IpAddr) -> bool {
         ip.is_ipv4() == self.addr.is_ipv4() && ip.is_loopback() == self.addr.ip().is_loopback()
     }
 }
@@ -119,10 +119,8 @@ impl Agent {
             .take(MAX_SERVERS)
             .collect();
         for (index, url) in urls {
-            if url.kind == ServerKind::Stun && url.transport != ServerTransport::Udp {
-                // RFC 7064 §3.2. What a server sees of a connection to it is the mapping of that connection alone, and of no
-                // use to others unless they connect through the very same one (RFC 6544 §5.2).
-                let text = "not asked: a STUN server over TLS sees the address of that connection, which no candidate could have";
+            if url.kind == ServerKind::Stun && url.transport != ServerTransport::Udp && !self.has_tcp() {
+                let text = "not asked: a STUN server over TLS tells of TCP candidates, and none are gathered";
                 self.candidate_error(&url.to_string(), None, NOT_REACHED, text);
             } else if let Ok(ip) = url.host.parse::<IpAddr>() {
                 let addr = SocketAddr::new(ip, url.port);
@@ -177,6 +175,7 @@ impl Agent {
             for interface in self.gatherer.interfaces.clone() {
                 self.ask_stream_server(interface, &server);
             }
+            self.ask_tls_stun_servers(now, std::slice::from_ref(&server));
         }
     }
 

@@ -101,6 +101,8 @@ impl Agent {
             now,
             NewLocal::host(end, interface.ip, base, interface.local_preference, tcp_type),
         );
+        let servers = self.gatherer.servers.clone();
+        self.ask_tls_stun(now, end, &servers);
     }
 
     pub(crate) fn listen(&mut self, interface: Interface, tcp_type: TcpType, port: PortTry) {
@@ -130,6 +132,8 @@ impl Agent {
         let (end, interface, tcp_type) = (listener.end, listener.interface, listener.tcp_type);
         let new = NewLocal::host(end, interface.ip, addr, interface.local_preference, Some(tcp_type));
         self.insert_host(now, new);
+        let servers = self.gatherer.servers.clone();
+        self.ask_tls_stun(now, end, &servers);
     }
 
     /// Opens the connection of a pair whose turn has come (RFC 6544 §7.1).

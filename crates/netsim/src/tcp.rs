@@ -83,6 +83,8 @@ pub(crate) struct End {
 pub(crate) struct Connection {
     pub(crate) ends: [Option<End>; 2],
     pub(crate) established: bool,
+    /// Both ends opened at once: the other end's attempt, which is the same connection (RFC 9293 §3.5).
+    pub(crate) crossed: Option<u32>,
 }
 
 /// TCP's own way to mend losses, as much as matters: what is lost is there so much later.
@@ -120,6 +122,7 @@ impl Network {
         self.connections.push(Connection {
             ends: [Some(end), None],
             established: false,
+            crossed: None,
         });
         self.send_segment(number, 0, SegmentKind::Syn, Vec::new());
         (Local::Tcp(2 * number), from)
@@ -192,9 +195,54 @@ impl Network {
         self.dispatch(host, packet);
     }
 
+    /// Our own attempt to open what the SYN of another opens: between the same two addresses, and not answered yet.
+    fn crossing(&self, host: HostId, number: u32, packet: &Packet) -> Option<u32> {
+        let same = |end: &End| end.host == host && end.addr == packet.destination && end.remote == packet.source;
+        let index = self.connections.iter().position(|connection| {
+            let ours = connection.ends[0].as_ref().is_some_and(|end| end.open && same(end));
+            let free = connection.ends[1].is_none() && connection.crossed.is_none_or(|crossed| crossed == number);
+            ours && free
+        });
+        index.map(|index| index as u32).filter(|index| *index != number)
+    }
+
+    /// What comes over a connection that both ends opened is for our own attempt.
+    fn take_crossed(&mut self, ours: u32, kind: SegmentKind, packet: &Packet) -> Option<TcpEvent> {
+        let connection = &mut self.connections[ours as usize];
+        let local = Local::Tcp(2 * ours);
+        let end = connection.ends[0].as_mut().filter(|end| end.open)?;
+        match kind {
+            SegmentKind::Syn | SegmentKind::SynAck => {
+                let first = !std::mem::replace(&mut connection.established, true);
+                first.then_some(TcpEvent::Connected { connection: local })
+            }
+            SegmentKind::Data => Some(TcpEvent::Data {
+                connection: local,
+                remote: end.remote,
+                bytes: BytesMut::from(&packet.data[..]),
+            }),
+            SegmentKind::Fin | SegmentKind::Reset => {
+                end.open = false;
+                Some(TcpEvent::Closed { connection: local })
+            }
+        }
+    }
+
     /// A segment has come to `host`.
     pub(crate) fn take_segment(&mut self, host: HostId, segment: Segment, packet: Packet) -> Option<TcpEvent> {
         let number = segment.connection;
+        if segment.kind == SegmentKind::Syn
+            && let Some(ours) = self.crossing(host, number, &packet)
+        {
+            for (one, other) in [(ours, number), (number, ours)] {
+                self.connections[one as usize].crossed = Some(other);
+            }
+            self.send_segment(ours, 0, SegmentKind::SynAck, Vec::new());
+            return self.take_crossed(ours, segment.kind, &packet);
+        }
+        if let Some(ours) = self.connections.get(number as usize)?.crossed {
+            return self.take_crossed(ours, segment.kind, &packet);
+        }
         let connection = self.connections.get_mut(number as usize)?;
         let from_opener = connection.ends[1]
             .as_ref()

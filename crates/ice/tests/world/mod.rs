@@ -487,6 +487,14 @@ impl World {
         }
     }
 
+    /// How many TCP connections the server has.
+    pub fn server_connections(&self) -> usize {
+        match self.simulation.peer(self.server) {
+            HostMachine::Server(host) => host.streams.len(),
+            _ => unreachable!("the server"),
+        }
+    }
+
     pub fn call<T>(&mut self, at: usize, call: impl FnOnce(&mut AgentHost, Instant) -> T) -> T {
         self.simulation.call(self.peers[at], |machine, now| match machine {
             HostMachine::Agent(host) => call(host, now),
