@@ -2,7 +2,7 @@
 //! of order. Half-way nothing comes through any more, until both ends have given the connection up; then the transfer goes on.
 //!
 //! ```text
-//!  sender, and the server where the two meet ---- conformance/live/lossy_link.py ---- receiver
+//!  sender, and the server where the two meet ---- conformance/live/lossy_link.c ----- receiver
 //!  10.9.0.1                                                                           10.9.0.2
 //! ```
 
@@ -15,16 +15,17 @@ use std::time::{Duration, Instant};
 
 use crate::live::Server;
 use crate::netns::Room;
-use crate::shell::{end_with_children, log_file, root, run};
+use crate::setup::c_program;
+use crate::shell::{end_with_children, log_file, run};
 
 /// How many MiB are sent, where the environment names no other number.
-const MIB: u64 = 16;
+const MIB: u64 = 256;
 const MIB_VARIABLE: &str = "ANTIPHON_TRANSFER_MIB";
 const LOSS_PERCENT: &str = "20";
 const LATE_PERCENT: &str = "20";
 /// Keeps a broken run finite: so long, and for each MiB beside; nothing is measured with it.
 const PATIENCE: Duration = Duration::from_secs(150);
-const PATIENCE_PER_MIB: Duration = Duration::from_secs(8);
+const PATIENCE_PER_MIB: Duration = Duration::from_secs(1);
 
 /// A program with a voice.
 struct Voice {
@@ -127,14 +128,9 @@ pub(crate) fn play(program: &Path) -> Result<String, String> {
 fn transfer(program: &Path, folder: &Path, size: u64, patience: Duration) -> Result<String, String> {
     let (file, hash) = noise(folder, size >> 20)?;
     let (here, there) = (Room::make("lossy-sender")?, Room::make("lossy-receiver")?);
-    let mut python = Command::new("python3");
-    python.arg(root().join("conformance/live/lossy_link.py")).args([
-        here.name(),
-        there.name(),
-        LOSS_PERCENT,
-        LATE_PERCENT,
-    ]);
-    let mut link = Voice::start("lossy link", &mut python)?;
+    let mut link = Command::new(c_program("lossy_link", &[])?);
+    link.args([here.name(), there.name(), LOSS_PERCENT, LATE_PERCENT]);
+    let mut link = Voice::start("lossy link", &mut link)?;
     link.line("the link", Duration::from_secs(20))?;
     for (room, address) in [(&here, "10.9.0.1"), (&there, "10.9.0.2")] {
         room.inside(&format!("ip addr add {address}/24 dev link"))?;

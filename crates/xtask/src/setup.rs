@@ -111,3 +111,18 @@ pub(crate) fn peers() -> Result<Peers, String> {
     )?;
     Ok(Peers { node, python })
 }
+
+/// The program of `conformance/live/NAME.c`, compiled.
+pub(crate) fn c_program(name: &str, libraries: &[&str]) -> Result<PathBuf, String> {
+    apt(&[("cc", "gcc")])?;
+    apt_files(&[(Path::new("/usr/include/stdio.h"), "libc6-dev")])?;
+    fs::create_dir_all(work_dir()).map_err(|e| e.to_string())?;
+    let program = work_dir().join(name);
+    let mut cc = Command::new("cc");
+    cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-o"])
+        .arg(&program)
+        .arg(root().join(format!("conformance/live/{name}.c")))
+        .args(libraries);
+    must(&format!("cc {name}.c"), &mut cc)?;
+    Ok(program)
+}

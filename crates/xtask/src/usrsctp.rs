@@ -1,12 +1,11 @@
 //! Associations with usrsctp: our `crates/sctp/examples/usrsctp_peer.rs` and `conformance/live/usrsctp_peer.c` over UDP.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::report::Report;
-use crate::setup::{apt, apt_files};
-use crate::shell::{example, root, run, tail, work_dir};
+use crate::setup::{apt_files, c_program};
+use crate::shell::{example, run, tail};
 
 const TITLE: &str = "SCTP with usrsctp";
 
@@ -31,22 +30,6 @@ pub(crate) fn run_all(report: &mut Report) {
 
 /// The foreign end, from Debian's library and our source.
 fn compile() -> Result<PathBuf, String> {
-    apt(&[("cc", "gcc")])?;
-    apt_files(&[
-        (Path::new("/usr/include/usrsctp.h"), "libusrsctp-dev"),
-        (Path::new("/usr/include/stdio.h"), "libc6-dev"),
-    ])?;
-    fs::create_dir_all(work_dir()).map_err(|e| e.to_string())?;
-    let program = work_dir().join("usrsctp_peer");
-    let mut cc = Command::new("cc");
-    cc.args(["-O1", "-Wall", "-Wextra", "-Werror", "-o"])
-        .arg(&program)
-        .arg(root().join("conformance/live/usrsctp_peer.c"))
-        .args(["-lusrsctp", "-lpthread"]);
-    let output = run("cc usrsctp_peer.c", &mut cc)?;
-    if output.success {
-        Ok(program)
-    } else {
-        Err(tail(&output.text, 30))
-    }
+    apt_files(&[(Path::new("/usr/include/usrsctp.h"), "libusrsctp-dev")])?;
+    c_program("usrsctp_peer", &["-lusrsctp", "-lpthread"])
 }
