@@ -16,7 +16,7 @@ use crate::exporter::Exporter;
 use crate::handshake::{FragmentHeader, MessageType};
 use crate::layer::{Agreed, Fault, Layer, Unopened};
 use crate::negotiation::Handshake;
-use crate::record::{self, ContentType, Front, Header};
+use crate::record::{self, ContentType, Front, Header, PlainHeader, UnifiedHeader};
 use crate::stats::Stats;
 use crate::v13::HANDSHAKE_EPOCH;
 use crate::v13::traffic::Traffic;
@@ -101,12 +101,12 @@ pub struct Connection {
     phase: Phase,
     /// Comes before all data.
     connected: Option<Box<Connected>>,
-    /// Data that waits to be polled for.
-    queued: VecDeque<BytesMut>,
+    /// Data that waits to be polled for: the first bytes of a buffer, and how many.
+    queued: VecDeque<(BytesMut, usize)>,
     /// Comes after all data.
     ended: Option<Event>,
     queued_bytes: usize,
-    held: VecDeque<BytesMut>,
+    held: VecDeque<(BytesMut, usize)>,
     held_bytes: usize,
     /// When the handshake is given up. Runs from the first datagram, either way.
     deadline: Option<Instant>,
@@ -169,6 +169,23 @@ impl Connection {
     pub fn handle_datagram(&mut self, now: Instant, mut datagram: BytesMut) {
         self.layer.stats.datagrams_received += 1;
         self.layer.stats.bytes_received += datagram.len() as u64;
+        // What there is most of, with all that is known of it known to the compiler.
+        let len = if !matches!(self.phase, Phase::Connected(..)) {
+            return self.split_datagram(now, datagram);
+        } else if let Some(header) = UnifiedHeader::usual(&datagram) {
+            self.open_record(now, &Header::Unified(header), &mut datagram)
+        } else if let Some(header) = PlainHeader::usual(&datagram) {
+            self.open_record(now, &Header::Plain(header), &mut datagram)
+        } else {
+            return self.split_datagram(now, datagram);
+        };
+        if let Some(len) = len {
+            self.queue(datagram, len);
+        }
+    }
+
+    #[inline(never)]
+    fn split_datagram(&mut self, now: Instant, mut datagram: BytesMut) {
         if matches!(self.phase, Phase::Handshaking(_)) {
             self.start_clock(now);
         }
@@ -176,13 +193,13 @@ impl Connection {
             match record::front(&datagram) {
                 // The last record, mostly the only one, keeps the buffer as it is.
                 Front::Record(header, end) if end == datagram.len() => {
-                    self.open_record(now, &header, datagram);
-                    if self.layer.has_early() {
-                        self.open_early(now);
-                    }
-                    return;
+                    self.open_any_record(now, &header, datagram);
+                    return self.open_early(now);
                 }
-                Front::Record(header, end) => self.open_one_of_several(now, &header, datagram.split_to(end)),
+                Front::Record(header, end) => {
+                    self.open_any_record(now, &header, datagram.split_to(end));
+                    self.open_early(now);
+                }
                 // RFC 6347 §4.1.2.7: what is of an unknown kind is dropped, and the rest of the datagram is good.
                 Front::Unknown(end) => {
                     datagram.advance(end);
@@ -201,35 +218,39 @@ impl Connection {
     }
 
     /// What came before its keys, and can be opened now.
-    #[inline(never)]
     fn open_early(&mut self, now: Instant) {
         while !matches!(self.phase, Phase::Over)
             && let Some(early) = self.layer.take_early()
         {
-            self.open_record(now, &early.header, early.bytes);
+            self.open_any_record(now, &early.header, early.bytes);
         }
     }
 
-    /// One function of its own, so that a datagram of one record, as all of SCTP's are, goes straight through.
     #[inline(never)]
-    fn open_one_of_several(&mut self, now: Instant, header: &Header, bytes: BytesMut) {
-        self.open_record(now, header, bytes);
-        self.open_early(now);
+    fn open_any_record(&mut self, now: Instant, header: &Header, mut bytes: BytesMut) {
+        if let Some(len) = self.open_record(now, header, &mut bytes) {
+            self.handle_application_data(bytes, len);
+        }
     }
 
+    /// Opens a record, and handles what is in it, unless that is application data: these are then the first bytes of `bytes`,
+    /// as many as returned.
     #[inline(always)]
-    fn open_record(&mut self, now: Instant, header: &Header, mut bytes: BytesMut) {
-        let opened = match self.layer.open(header, &mut bytes) {
-            Ok(opened) => opened,
-            Err(Unopened::Dropped) => return,
-            Err(Unopened::Exhausted) => return self.fail(Error::Exhausted),
-        };
-        // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
-        if opened.content_type == ContentType::ApplicationData && opened.epoch != 0 && opened.epoch != HANDSHAKE_EPOCH {
-            self.handle_application_data(bytes);
-        } else {
-            self.handle_protocol(now, opened, &bytes);
+    fn open_record(&mut self, now: Instant, header: &Header, bytes: &mut BytesMut) -> Option<usize> {
+        match self.layer.open(header, bytes) {
+            // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
+            Ok(opened)
+                if opened.content_type == ContentType::ApplicationData
+                    && opened.epoch != 0
+                    && opened.epoch != HANDSHAKE_EPOCH =>
+            {
+                return Some(opened.len);
+            }
+            Ok(opened) => self.handle_protocol(now, opened, &bytes[..opened.len]),
+            Err(Unopened::Dropped) => {}
+            Err(Unopened::Exhausted) => self.fail(Error::Exhausted),
         }
+        None
     }
 
     #[inline(never)]
@@ -376,34 +397,32 @@ impl Connection {
         }));
         self.phase = Phase::Connected(agreed.exporter, agreed.traffic);
         self.held_bytes = 0;
-        for data in std::mem::take(&mut self.held) {
-            self.handle_application_data(data);
+        for (data, len) in std::mem::take(&mut self.held) {
+            self.handle_application_data(data, len);
         }
-    }
-
-    #[inline]
-    fn handle_application_data(&mut self, data: BytesMut) {
-        if matches!(self.phase, Phase::Connected(..)) {
-            let queued_bytes = self.queued_bytes + data.len();
-            if self.queued.len() == MAX_QUEUED_RECORDS || queued_bytes > MAX_QUEUED_BYTES {
-                self.layer.stats.dropped_overflow += 1;
-                return;
-            }
-            self.queued_bytes = queued_bytes;
-            self.queued.push_back(data);
-            return;
-        }
-        self.hold(data);
     }
 
     #[inline(never)]
-    fn hold(&mut self, data: BytesMut) {
-        if self.held.len() == MAX_HELD_RECORDS || self.held_bytes + data.len() > MAX_HELD_BYTES {
+    fn handle_application_data(&mut self, data: BytesMut, len: usize) {
+        if matches!(self.phase, Phase::Connected(..)) {
+            self.queue(data, len);
+        } else if self.held.len() == MAX_HELD_RECORDS || self.held_bytes + len > MAX_HELD_BYTES {
             self.layer.stats.dropped_overflow += 1;
         } else {
-            self.held_bytes += data.len();
-            self.held.push_back(data);
+            self.held_bytes += len;
+            self.held.push_back((data, len));
         }
+    }
+
+    #[inline(always)]
+    fn queue(&mut self, data: BytesMut, len: usize) {
+        let queued_bytes = self.queued_bytes + len;
+        if self.queued.len() == MAX_QUEUED_RECORDS || queued_bytes > MAX_QUEUED_BYTES {
+            self.layer.stats.dropped_overflow += 1;
+            return;
+        }
+        self.queued_bytes = queued_bytes;
+        self.queued.push_back((data, len));
     }
 
     fn handle_alert(&mut self, now: Instant, epoch: u16, body: &[u8]) {
@@ -516,14 +535,20 @@ impl Connection {
     /// The next event.
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if let Some(connected) = self.connected.take() {
-            return Some(Event::Connected(connected));
+        if self.connected.is_none()
+            && let Some((mut data, len)) = self.queued.pop_front()
+        {
+            self.queued_bytes -= len;
+            data.truncate(len);
+            return Some(Event::ApplicationData(data));
         }
-        let Some(data) = self.queued.pop_front() else {
-            return self.ended.take();
-        };
-        self.queued_bytes -= data.len();
-        Some(Event::ApplicationData(data))
+        self.poll_rare_event()
+    }
+
+    #[inline(never)]
+    fn poll_rare_event(&mut self) -> Option<Event> {
+        let connected = self.connected.take().map(Event::Connected);
+        connected.or_else(|| self.ended.take())
     }
 
     /// Room that [`Self::seal`] needs in front of and behind the data, in bytes: exact once keys are agreed, and before

@@ -303,12 +303,14 @@ impl WriteEpoch {
     }
 }
 
-/// What an opened record is; its plaintext stands where its ciphertext stood.
+/// What an opened record is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     pub(crate) content_type: ContentType,
     pub(crate) epoch: u16,
     pub(crate) sequence: u64,
+    /// Length of the plaintext.
+    pub(crate) len: usize,
 }
 
 /// Why a record was not opened.
@@ -322,17 +324,6 @@ pub(crate) enum OpenError {
     Malformed,
     /// So many forgeries that the key is worn out.
     Exhausted,
-}
-
-/// Takes the tag off the end of a record.
-///
-/// Before the record is opened, as the header is from its front: whoever moves a buffer that has just been changed waits for
-/// the change to reach memory, and while the record is decrypted there is time for that.
-#[inline(always)]
-fn take_tag(bytes: &mut BytesMut) -> Option<[u8; TAG_LEN]> {
-    let tag = *bytes.last_chunk::<TAG_LEN>()?;
-    bytes.truncate(bytes.len() - TAG_LEN);
-    Some(tag)
 }
 
 /// What the peer sends in one epoch.
@@ -372,11 +363,21 @@ impl ReadEpoch {
         }
     }
 
-    /// Opens a record of this epoch in place: of header and fragment in `bytes` only the plaintext is left. The replay window
-    /// moves only after the tag was found right. Without protection there is no window either: a forger could make it drop the
-    /// peer's records, and handshake messages have numbers of their own.
-    #[inline(always)]
+    /// Opens a record of this epoch in place: of header and fragment in `bytes` only the plaintext is left.
     pub(crate) fn open(&mut self, header: &Header, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
+        let opened = self.open_uncut(header, bytes)?;
+        bytes.truncate(opened.len);
+        Ok(opened)
+    }
+
+    /// Opens a record of this epoch in place: then `bytes` begin with the plaintext, and what is behind it means nothing. The
+    /// replay window moves only after the tag was found right. Without protection there is no window either: a forger could
+    /// make it drop the peer's records, and handshake messages have numbers of their own.
+    ///
+    /// The buffer is left longer than the plaintext because to move it waits for changes of it to reach memory, which they do
+    /// only when decryption is complete.
+    #[inline(always)]
+    pub(crate) fn open_uncut(&mut self, header: &Header, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
         match header {
             Header::Plain(header) => self.open_plain(header, bytes),
             Header::Unified(header) => self.open_unified(header, bytes),
@@ -385,14 +386,15 @@ impl ReadEpoch {
 
     #[inline(always)]
     fn open_plain(&mut self, header: &PlainHeader, bytes: &mut BytesMut) -> Result<Opened, OpenError> {
-        let opened = Opened {
+        let opened = |len| Opened {
             content_type: header.content_type,
             epoch: header.epoch,
             sequence: header.sequence,
+            len,
         };
         let Some(protection) = &self.protection else {
             bytes.advance(HEADER_LEN);
-            return Ok(opened);
+            return Ok(opened(bytes.len()));
         };
         if !self.replay.check(header.sequence) {
             return Err(OpenError::Replayed);
@@ -408,14 +410,11 @@ impl ReadEpoch {
             .map_or(0, |carried| u64::from_be_bytes(*carried));
         let nonce = protection.nonce(header.record_number(), carried);
         bytes.advance(front);
-        let Some(tag) = take_tag(bytes) else {
-            return Err(OpenError::Malformed);
-        };
-        if protection.key.open_detached(&nonce, &aad, bytes, &tag).is_err() {
+        if protection.key.open(&nonce, &aad, bytes).is_err() {
             return Err(self.count_forged());
         }
         self.replay.accept(header.sequence);
-        Ok(opened)
+        Ok(opened(plaintext_len))
     }
 
     #[inline(always)]
@@ -431,38 +430,55 @@ impl ReadEpoch {
         };
         let mask = protection.number_mask(&bytes[header.len..]);
         // The header as one number and not byte by byte in the buffer: who reads it for additional data reads words.
-        let mut head = u64::from_be_bytes(*front) ^ u64::from(mask[0]) << 48;
-        let mut short = head >> 48 & 0xff;
-        if header.sequence_len == 2 {
-            head ^= u64::from(mask[1]) << 40;
-            short = head >> 40 & 0xffff;
-        }
+        let (number_bits, shift) = if header.sequence_len == 2 {
+            (0xffff, 40)
+        } else {
+            (0xff, 48)
+        };
+        let hidden = u64::from_be_bytes(*front);
+        let short = (hidden ^ u64::from(u16::from_be_bytes(mask)) << 40) >> shift & number_bits;
+        let next = self.replay.next();
+        // Mostly it is the record that follows the newest one. The processor foresees that, and since the number is then not
+        // computed from the mask, it begins to decrypt while the mask is still on its way.
+        let sequence = if short == next & number_bits {
+            next
+        } else {
+            self.another_number(short, 8 * header.sequence_len as u32)?
+        };
+        let head = hidden & !(number_bits << shift) | (sequence & number_bits) << shift;
         let aad = head.to_be_bytes();
-        let sequence = complete_number(short, 8 * header.sequence_len as u32, self.replay.next());
-        if !self.replay.check(sequence) {
-            return Err(OpenError::Replayed);
-        }
         let nonce = protection.nonce(sequence, 0);
         bytes.advance(header.len);
-        let Some(tag) = take_tag(bytes) else {
+        let aad = &aad[..header.len];
+        let Some((inner, tag)) = bytes.split_last_chunk_mut::<TAG_LEN>() else {
             return Err(OpenError::Malformed);
         };
-        let aad = &aad[..header.len];
-        if protection.key.open_detached(&nonce, aad, bytes, &tag).is_err() {
+        if protection.key.open_detached(&nonce, aad, inner, tag).is_err() {
             return Err(self.count_forged());
         }
         self.replay.accept(sequence);
         // The content type is the last byte that is not padding (RFC 8446 §5.4).
-        let Some(end) = bytes.iter().rposition(|byte| *byte != 0) else {
+        let Some(len) = inner.iter().rposition(|byte| *byte != 0) else {
             return Err(OpenError::Malformed);
         };
-        let content_type = ContentType::from_code(bytes[end]).ok_or(OpenError::Malformed)?;
-        bytes.truncate(end);
+        let content_type = ContentType::from_code(inner[len]).ok_or(OpenError::Malformed)?;
         Ok(Opened {
             content_type,
             epoch: self.number,
             sequence,
+            len,
         })
+    }
+
+    /// The number of a record that does not follow the newest one: some were lost, or it was overtaken, or it is a repetition.
+    #[inline(never)]
+    fn another_number(&self, short: u64, bits: u32) -> Result<u64, OpenError> {
+        let sequence = complete_number(short, bits, self.replay.next());
+        if self.replay.check(sequence) {
+            Ok(sequence)
+        } else {
+            Err(OpenError::Replayed)
+        }
     }
 
     #[cold]
@@ -599,6 +615,42 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// RFC 8446 §5.4. Nothing but padding is no record.
+    #[test]
+    fn padding_is_taken_off() {
+        let protection = protection_13(CipherSuite::Aes128GcmSha256);
+        let mut read = ReadEpoch::new(3, Some(protection_13(CipherSuite::Aes128GcmSha256)));
+        let padded = |sequence: u64, inner: &[u8]| {
+            let header = UnifiedHeader::bytes(3, sequence, inner.len() + TAG_LEN);
+            let mut record = [&header[..], inner].concat();
+            let nonce = protection.nonce(sequence, 0);
+            let tag = protection.key.seal(&nonce, &header, &mut record[UNIFIED_LEN..]);
+            record.extend_from_slice(&tag);
+            let mask = protection.number_mask(&record[UNIFIED_LEN..]);
+            record[1] ^= mask[0];
+            record[2] ^= mask[1];
+            BytesMut::from(&record[..])
+        };
+        for (sequence, data, padding) in [(0, &b"data"[..], 0), (1, b"data\0\0", 1), (2, b"", 1000), (3, b"x", 37)] {
+            let inner = [data, &[23], &vec![0; padding]].concat();
+            let (opened, body) = open(&mut read, padded(sequence, &inner)).unwrap();
+            assert_eq!(
+                (opened.content_type, opened.len),
+                (ContentType::ApplicationData, data.len())
+            );
+            assert_eq!(body, data);
+        }
+        assert_eq!(open(&mut read, padded(4, &[0; 20])).unwrap_err(), OpenError::Malformed);
+        assert_eq!(
+            open(&mut read, padded(4, b"data\x17")).unwrap_err(),
+            OpenError::Replayed
+        );
+        assert_eq!(
+            open(&mut read, padded(5, b"data\x63")).unwrap_err(),
+            OpenError::Malformed
+        );
     }
 
     #[test]

@@ -266,6 +266,7 @@ impl Inspector {
             content_type,
             epoch,
             sequence,
+            ..
         } = opened;
         let content = match content_type {
             ContentType::ChangeCipherSpec => Content::ChangeCipherSpec,

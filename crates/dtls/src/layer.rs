@@ -16,7 +16,7 @@ use crate::exporter::Exporter;
 use crate::flight::Flight;
 use crate::handshake::{DecodeError, FragmentHeader, MessageType};
 use crate::reassembly::{Push, Reassembly};
-use crate::record::{ContentType, Header, Record};
+use crate::record::{self, ContentType, Front, Header, Record};
 use crate::stats::Stats;
 use crate::transcript::Transcript;
 use crate::v13::HANDSHAKE_EPOCH;
@@ -312,15 +312,15 @@ impl Layer {
 
     // Receiving.
 
-    /// Opens a record, or keeps it for when there are keys, or drops it and counts why.
+    /// Opens a record, see [`ReadEpoch::open_uncut`], or keeps it for when there are keys, or drops it and counts why.
     #[inline(always)]
     pub(crate) fn open(&mut self, header: &Header, bytes: &mut BytesMut) -> Result<Opened, Unopened> {
         // The newest first: the two bits of an epoch in a unified header fit every fourth.
         let Some(epoch) = self.read.iter_mut().rev().find(|epoch| epoch.fits(header)) else {
-            self.keep_early(header, bytes);
+            self.keep_early(bytes);
             return Err(Unopened::Dropped);
         };
-        match epoch.open(header, bytes) {
+        match epoch.open_uncut(header, bytes) {
             Ok(opened) => {
                 // Only who got our flight can have these keys.
                 self.peer_has_keys |= epoch.is_protected();
@@ -335,10 +335,14 @@ impl Layer {
         Err(Unopened::Dropped)
     }
 
+    /// Reads the header again: to hand it over would mean to have it in memory, also where nothing is kept.
     #[cold]
-    fn keep_early(&mut self, header: &Header, bytes: &[u8]) {
+    fn keep_early(&mut self, bytes: &[u8]) {
+        let Front::Record(header, _) = record::front(bytes) else {
+            return;
+        };
         let newest = self.read.last().map_or(0, ReadEpoch::number);
-        let to_come = match header {
+        let to_come = match &header {
             Header::Plain(header) => header.epoch > newest && header.epoch == 1,
             Header::Unified(_) => true,
         };
@@ -350,16 +354,10 @@ impl Layer {
             self.early_bytes += bytes.len();
             // A copy: the record must not pin the batch that it came in.
             self.early.push_back(Record {
-                header: *header,
+                header,
                 bytes: BytesMut::from(bytes),
             });
         }
-    }
-
-    /// Whether records are kept.
-    #[inline]
-    pub(crate) fn has_early(&self) -> bool {
-        !self.early.is_empty()
     }
 
     /// A record that was kept and can be opened now.

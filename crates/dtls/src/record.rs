@@ -23,7 +23,12 @@ pub(crate) enum ContentType {
 }
 
 impl ContentType {
+    #[inline(always)]
     pub(crate) fn from_code(code: u8) -> Option<Self> {
+        // Mostly it is this.
+        if code == Self::ApplicationData.code() {
+            return Some(Self::ApplicationData);
+        }
         Some(match code {
             20 => Self::ChangeCipherSpec,
             21 => Self::Alert,
@@ -63,6 +68,29 @@ pub(crate) struct PlainHeader {
 }
 
 impl PlainHeader {
+    /// The header of a datagram that is one record of application data.
+    #[inline(always)]
+    pub(crate) fn usual(datagram: &[u8]) -> Option<Self> {
+        let header = datagram.first_chunk::<HEADER_LEN>()?;
+        let [kind, major, _, number @ .., length_high, length_low] = *header;
+        let length = u16::from_be_bytes([length_high, length_low]);
+        let content_type = ContentType::ApplicationData;
+        let whole = HEADER_LEN + usize::from(length) == datagram.len();
+        (whole && kind == content_type.code() && major == VERSION[0])
+            .then(|| Self::numbered(content_type, u64::from_be_bytes(number), length))
+    }
+
+    /// `number` is epoch and sequence number.
+    #[inline(always)]
+    fn numbered(content_type: ContentType, number: u64, length: u16) -> Self {
+        Self {
+            content_type,
+            epoch: (number >> 48) as u16,
+            sequence: number & MAX_SEQUENCE,
+            length,
+        }
+    }
+
     /// Writes the header. The version is 1.2's in every record that we send; RFC 6347 §4.2.1 lets servers ignore it in a
     /// ClientHello, and no server that takes part in WebRTC minds.
     pub(crate) fn bytes(&self) -> [u8; HEADER_LEN] {
@@ -112,6 +140,18 @@ impl UnifiedHeader {
         out[1..3].copy_from_slice(&(sequence as u16).to_be_bytes());
         out[3..].copy_from_slice(&(length as u16).to_be_bytes());
         out
+    }
+
+    /// The header of a datagram that is one record, in the form that we write and that all browsers write.
+    #[inline(always)]
+    pub(crate) fn usual(datagram: &[u8]) -> Option<Self> {
+        let [first, _, _, length @ ..] = datagram.first_chunk::<UNIFIED_LEN>()?;
+        let whole = UNIFIED_LEN + usize::from(u16::from_be_bytes(*length)) == datagram.len();
+        (whole && first & !0b11 == UNIFIED_16_WITH_LENGTH).then_some(Self {
+            epoch_bits: first & 0b11,
+            sequence_len: 2,
+            len: UNIFIED_LEN,
+        })
     }
 
     /// Reads the header at the front of `datagram`, and how long the record is.
@@ -207,13 +247,7 @@ pub(crate) fn front(datagram: &[u8]) -> Front {
     let Some(content_type) = ContentType::from_code(header[0]) else {
         return Front::Unknown(end);
     };
-    let header = PlainHeader {
-        content_type,
-        epoch: (number >> 48) as u16,
-        sequence: number & MAX_SEQUENCE,
-        length,
-    };
-    Front::Record(Header::Plain(header), end)
+    Front::Record(Header::Plain(PlainHeader::numbered(content_type, number, length)), end)
 }
 
 /// Cuts the first record off a datagram that is not empty.
@@ -285,6 +319,29 @@ mod tests {
                     prop_assert_eq!(datagram.len(), if length { tail.len() } else { 0 });
                 }
                 other => prop_assert!(false, "{other:?}"),
+            }
+        }
+
+        /// What is taken for the usual header is read no differently from any other, and our own is taken for it.
+        #[test]
+        fn the_short_way_agrees_with_the_long_one(
+            epoch: u16, sequence in 0..=MAX_SEQUENCE, body: Vec<u8>, changed in prop::option::of((0usize..20, any::<u8>())),
+        ) {
+            let unified = UnifiedHeader::bytes(epoch, sequence, body.len()).to_vec();
+            let content_type = ContentType::ApplicationData;
+            let plain = PlainHeader { content_type, epoch, sequence, length: body.len() as u16 }.bytes().to_vec();
+            for header in [unified, plain] {
+                let mut datagram = [header, body.clone()].concat();
+                let end = datagram.len();
+                if let Some((at, value)) = changed {
+                    datagram[at % end] = value;
+                }
+                let unified = UnifiedHeader::usual(&datagram).map(Header::Unified);
+                let usual = unified.or(PlainHeader::usual(&datagram).map(Header::Plain));
+                match (usual, front(&datagram)) {
+                    (Some(usual), Front::Record(header, length)) => prop_assert_eq!((usual, end), (header, length)),
+                    (usual, front) => prop_assert!(usual.is_none() && changed.is_some(), "{:?} {:?}", usual, front),
+                }
             }
         }
 

@@ -25,7 +25,7 @@ impl ReplayWindow {
     }
 
     /// Remembers an authenticated record's number.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn accept(&mut self, sequence: u64) {
         if sequence >= self.next {
             let newest_block = self.next.saturating_sub(1) / 64;
