@@ -1,4 +1,5 @@
 // Starts the Debian browsers headless, with fake camera and microphone.
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -25,10 +26,11 @@ const FIREFOX_PREFERENCES = {
 
 /**
  * Starts `name` ('chromium' or 'firefox').
- * Options: `mdns` keeps .local candidates; `insecure` takes any certificate, of pages and of TURN servers; `prefs` adds Firefox
- * preferences, `flags` Chromium's.
+ * Options: `mdns` keeps .local candidates; `insecure` takes any certificate of pages, and Chromium any of TURN servers; Firefox trusts
+ * the certificates of `authority`, a PEM file, TURN servers' too if they are reached by a name; `prefs` adds Firefox preferences,
+ * `flags` Chromium's.
  */
-export async function launch(name, { mdns = false, insecure = false, prefs = {}, flags = [] } = {}) {
+export async function launch(name, { mdns = false, insecure = false, authority, prefs = {}, flags = [] } = {}) {
   const profile = await mkdtemp(join(tmpdir(), `antiphon-${name}-`));
   let browser;
   if (name === 'chromium') {
@@ -43,6 +45,11 @@ export async function launch(name, { mdns = false, insecure = false, prefs = {},
       args: [...args, ...flags, ...(insecure ? ['--ignore-certificate-errors'] : []), `--user-data-dir=${profile}`, '--remote-debugging-port=0', 'about:blank'],
     });
   } else if (name === 'firefox') {
+    if (authority) {
+      const certutil = (...args) => execFileSync('certutil', [...args, '-d', `sql:${profile}`]);
+      certutil('-N', '--empty-password');
+      certutil('-A', '-n', 'antiphon test authority', '-t', 'C,,', '-i', authority);
+    }
     browser = await puppeteer.launch({
       browser: 'firefox',
       executablePath: '/usr/bin/firefox-esr',

@@ -1,13 +1,13 @@
-// A browser that reaches us through TURN servers: node relay.mjs chromium|firefox '[{"label","url","ours","configuration"}, ...]'
+// A browser that reaches us through TURN servers: node relay.mjs chromium|firefox '[{"label","url","ours","configuration"}, ...]' [CA.pem]
 // Each case is a server's page in both roles. With `configuration` the browser's RTCPeerConnection takes it (its own relay);
 // `ours` says that the relay is on our side. `url` may be a page over HTTPS with a certificate that nobody knows.
 import { cell, launch, sleep, within } from './browser.mjs';
 
-const [name, list] = process.argv.slice(2);
+const [name, list, authority] = process.argv.slice(2);
 const MESSAGES = 32;
 const MESSAGE_BYTES = 16384;
 
-const { browser, close } = await launch(name, { insecure: true });
+const { browser, close } = await launch(name, { insecure: true, authority });
 
 /** The pair in use, as the browser sees it. */
 const selected = (page) => page.evaluate(async () => {
