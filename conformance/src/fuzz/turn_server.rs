@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
 use antiphon_stun::{AttributeType as A, Class, Key, Message, MessageBuilder, Method, TransactionId};
-use antiphon_turn::{BehaviourSockets, Server, ServerAnswer, ServerConfig, ServerCounters, ServerRequest};
+use antiphon_turn::{
+    BehaviourSockets, MAX_GAIN_TENTHS, Server, ServerAnswer, ServerConfig, ServerCounters, ServerRequest,
+};
 
 const MAX_ALLOCATIONS: usize = 4;
 const MAX_STEPS: usize = 300;
@@ -30,6 +32,8 @@ struct World {
     now: Instant,
     server: Server,
     nonces: [Vec<u8>; 4],
+    /// The length of the Binding request that a stranger has just sent over UDP.
+    stranger: Option<usize>,
     /// Sockets that the server asked for and did not close.
     open: BTreeSet<Local>,
     next: u16,
@@ -61,6 +65,9 @@ fn peer(n: u8) -> SocketAddr {
 
 impl World {
     fn deliver(&mut self, path: Path, data: &[u8]) {
+        let binding = Message::parse(data).is_ok_and(|message| message.method() == Method::BINDING);
+        let stranger = matches!(path.local, Local::Socket(_)) && !self.server.has_allocation(&path);
+        self.stranger = (binding && stranger).then_some(data.len());
         let data = BytesMut::from(data);
         let ecn = Ecn::NotEct;
         self.server.handle_datagram(self.now, Datagram { path, ecn, data });
@@ -215,6 +222,13 @@ impl World {
                 Local::Tcp(_) => assert!(data.len().is_multiple_of(4), "everything on a stream is padded"),
                 Local::Socket(_) => {}
             }
+            if let Some(len) = self.stranger.take() {
+                assert!(
+                    data.len() * 10 <= len * MAX_GAIN_TENTHS,
+                    "{} for {len} (V16)",
+                    data.len()
+                );
+            }
             let n = (0..4).find(|n| client(*n) == transmit.path);
             if let (Some(n), Ok(message)) = (n, Message::parse(&data))
                 && let Some(nonce) = message.nonce()
@@ -253,6 +267,7 @@ fn play(data: &[u8]) -> ServerCounters {
         now,
         server,
         nonces: Default::default(),
+        stranger: None,
         open: BTreeSet::new(),
         next: 0,
     };
@@ -301,6 +316,6 @@ mod tests {
         );
         assert!(seed("dual").allocated > 0 && seed("even").allocated > 0);
         let captured = seed("captured");
-        assert!(captured.bindings > 0 && captured.stale_nonces > 0, "{captured:?}");
+        assert!(captured.bindings > 0 && captured.unauthorized > 0, "{captured:?}");
     }
 }
