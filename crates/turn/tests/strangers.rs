@@ -6,9 +6,9 @@ mod world;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use antiphon_sansio::{Local, Path};
+use antiphon_sansio::{BytesMut, Local, Path, Rng, TransmitBuf};
 use antiphon_stun::{AttributeType as A, Class, Key, Message, MessageBuilder, Method, TransactionId};
-use antiphon_turn::{BehaviourSockets, MAX_GAIN_TENTHS, Rate};
+use antiphon_turn::{BehaviourSockets, Client, ClientConfig, MAX_GAIN_TENTHS, Rate, ServerConfig};
 use world::{Answer, CLIENT, OFFERED, REALM, World, addr, config, udp};
 
 /// RFC 8489 §9.2.4, check by check: each request fails one, and would fail every later one too.
@@ -346,6 +346,51 @@ fn v16_bytes_out_for_bytes_in_of_strangers() {
         world.ask(udp("203.0.113.9:1"), Method::BINDING, None, |_| {}).is_some(),
         "others are served"
     );
+}
+
+/// What a first request is short of costs it SHA-256; ours is long enough for realms of up to 20 characters, and over TCP for all.
+#[test]
+fn our_client_and_server_settle_on_sha_256() {
+    for (realm_len, tcp, sha256) in [
+        (1, false, true),
+        (20, false, true),
+        (21, false, false),
+        (21, true, true),
+        (99, true, true),
+    ] {
+        let realm = "r".repeat(realm_len);
+        let config = ServerConfig::new(realm, vec!["8.8.4.4".parse().unwrap()]).user("alice", "secret");
+        let mut world = World::new(config);
+        let mut user = ClientConfig::new("alice", "secret");
+        let mut path = udp(CLIENT);
+        if tcp {
+            (user, path.local) = (user.over_stream(), Local::Tcp(1));
+        }
+        let mut client = Client::new(user, world.now, Rng::from_u64(3));
+        let mut named = Vec::new();
+        let mut out = TransmitBuf::new(4096, 2048);
+        while client.poll_transmit(world.now, &mut out) {
+            let range = out.finish();
+            let request = out.bytes(range).to_vec();
+            out.clear();
+            let message = Message::parse(&request).unwrap();
+            named.push((
+                message.get(A::PASSWORD_ALGORITHM).map(<[u8]>::to_vec),
+                message.userhash().is_some(),
+            ));
+            world.deliver(path, &request);
+            for (_, answer) in world.sent() {
+                client.handle_message(world.now, BytesMut::from(&answer[..]));
+            }
+        }
+        assert_eq!(world.server.allocations(), 1);
+        let signed = if sha256 {
+            (Some(vec![0, 2, 0, 0]), true)
+        } else {
+            (None, false)
+        };
+        assert_eq!(named, [(None, false), signed], "realm of {realm_len}, TCP {tcp}");
+    }
 }
 
 /// Four sockets of this family.
