@@ -14,7 +14,10 @@ pub(super) fn machine(data: &[u8]) {
     let rng = Rng::from_u64(1);
     let ends = [("client", DtlsRole::Client), ("server", DtlsRole::Server)].map(|(name, role)| {
         let config = Config {
-            association: sctp::config(),
+            association: antiphon_data_channel::sctp::Config {
+                partial_delivery: data.len().is_multiple_of(5),
+                ..sctp::config()
+            },
             max_channels: 8,
         };
         let mut channels = DataChannels::new(config, now, rng.fork(name));
@@ -94,7 +97,8 @@ impl End for Channels {
                 };
                 let _ = self.channels.send(now, channel, message);
             }
-            (6 | 7, Some(channel)) => while self.channels.read(channel).is_some() {},
+            (6, Some(channel)) => while self.channels.read(channel).is_some() {},
+            (7, Some(channel)) => while self.channels.read_piece(channel).is_some() {},
             (8, Some(channel)) => self.channels.close_channel(now, channel),
             (9, Some(channel)) => {
                 let state = self.channels.state(channel);

@@ -54,10 +54,11 @@ pub(super) fn config() -> Config {
 pub(super) fn machine(data: &[u8]) {
     let now = Instant::now();
     let rng = Rng::from_u64(1);
-    // Chunks of both kinds, and packets with and without checksums.
+    // Chunks of both kinds, packets with and without checksums, messages whole and in pieces.
     let config = Config {
         interleaving: data.len().is_multiple_of(2),
         zero_checksum: data.len().is_multiple_of(3),
+        partial_delivery: data.len().is_multiple_of(5),
         ..config()
     };
     let mut ends = ["first", "second"].map(|name| Sctp {

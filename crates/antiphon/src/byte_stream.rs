@@ -4,7 +4,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use antiphon_data_channel::Message;
+use antiphon_data_channel::{Ending, Message};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -16,7 +16,8 @@ use crate::{Error, TrySendError};
 const MAX_WRITE: usize = 16 * 1024;
 
 /// A data channel as `tokio::io::AsyncRead` and `AsyncWrite`: what is written goes out as binary messages of at most 16 KiB, and what
-/// comes, in messages of any size and kind, is read as one stream. The channel should be reliable and ordered.
+/// comes, in messages of any size and kind, is read as one stream; with `partial_delivery` in the association's settings a message need
+/// not even be whole before it is read. The channel should be reliable and ordered.
 ///
 /// Flushing waits until everything was sent; shutting down does, and then closes the channel. The end of the stream is the peer's
 /// closing of the channel.
@@ -59,8 +60,11 @@ impl AsyncRead for ByteStream {
         let this = self.get_mut();
         while this.unread.is_empty() {
             // An empty message would look like the end.
-            match ready!(this.channel.poll_recv(cx)) {
-                Some(message) => this.unread = message.data,
+            match ready!(this.channel.poll_recv_piece(cx)) {
+                Some(piece) if piece.ending == Ending::GivenUp => {
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Some(piece) => this.unread = piece.data,
                 None => return Poll::Ready(Ok(())),
             }
         }

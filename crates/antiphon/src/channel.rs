@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use antiphon_data_channel::{ChannelId, ChannelState, Message, MessageKind, SendError};
+use antiphon_data_channel::{ChannelId, ChannelState, Ending, Message, MessageKind, Piece, SendError};
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::sync::watch;
@@ -51,6 +51,8 @@ pub struct DataChannel {
     label: String,
     protocol: String,
     state: watch::Receiver<ChannelState>,
+    /// A message came in pieces, to a reader of whole ones.
+    refuses: bool,
 }
 
 impl std::fmt::Debug for DataChannel {
@@ -84,6 +86,7 @@ impl DataChannel {
             label,
             protocol,
             state: states,
+            refuses: false,
         };
         (channel, queue)
     }
@@ -123,18 +126,48 @@ impl DataChannel {
     }
 
     /// The next message; `None` when the channel is closed and everything received has been taken. Cancel safe.
+    ///
+    /// A message that comes in pieces is refused and closes the channel: see [`Self::recv_piece`].
     pub async fn recv(&mut self) -> Option<Message> {
         poll_fn(|cx| self.poll_recv(cx)).await
     }
 
-    pub(crate) fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
-        let Some((message, drained)) = ready!(self.sender.mailbox.poll_recv(cx)) else {
+    fn poll_recv(&mut self, cx: &Context<'_>) -> Poll<Option<Message>> {
+        while let Some(Piece {
+            kind,
+            data,
+            begins,
+            ending,
+        }) = ready!(self.poll_recv_piece(cx))
+        {
+            if begins && ending == Ending::End && !self.refuses {
+                return Poll::Ready(Some(Message { kind, data }));
+            }
+            if !std::mem::replace(&mut self.refuses, true) {
+                tracing::warn!(label = %self.label, "a message comes in pieces, which nobody reads: the channel closes");
+                self.close();
+            }
+        }
+        Poll::Ready(None)
+    }
+
+    /// The next message, or what has come of one that is too large to wait for; `None` when the channel is closed and everything
+    /// received has been taken. So messages of any size pass, and memory holds no more of them than the receive buffer. Cancel safe.
+    ///
+    /// Only ordered messages beyond `max_receive_message` come in pieces, and only with `partial_delivery` in the settings of the
+    /// association (`configuration.settings.data.association`), which also tells the peer that any size is welcome.
+    pub async fn recv_piece(&mut self) -> Option<Piece> {
+        poll_fn(|cx| self.poll_recv_piece(cx)).await
+    }
+
+    pub(crate) fn poll_recv_piece(&mut self, cx: &Context<'_>) -> Poll<Option<Piece>> {
+        let Some((piece, drained)) = ready!(self.sender.mailbox.poll_recv(cx)) else {
             return Poll::Ready(None);
         };
         if drained {
             self.sender.say(Word::Drained);
         }
-        Poll::Ready(Some(message))
+        Poll::Ready(Some(piece))
     }
 
     /// Sends a text message; otherwise like [`Self::send`].

@@ -128,7 +128,7 @@ impl Hosted {
                 core::Event::DataChannelBufferedAmountLow(_) => {}
                 core::Event::DataChannelClosing(id) => self.set_state(id, ChannelState::Closing),
                 core::Event::DataChannelClosed(id) => {
-                    self.pump(id);
+                    self.pump_or_all(id, true);
                     self.set_state(id, ChannelState::Closed);
                     self.channels.remove(&id);
                     self.core.forget_data_channel(id);
@@ -165,8 +165,12 @@ impl Hosted {
 
     /// Moves messages from SCTP into the channel's mailbox while there is room. Whether a reader waited for them.
     pub(crate) fn pump(&mut self, id: ChannelId) -> bool {
+        self.pump_or_all(id, false)
+    }
+
+    fn pump_or_all(&mut self, id: ChannelId, all: bool) -> bool {
         let queue = self.channels.get(&id);
-        queue.is_some_and(|queue| queue.mailbox.pump(|| self.core.read(id)))
+        queue.is_some_and(|queue| queue.mailbox.pump(all, || self.core.read_piece(id)))
     }
 
     /// Moves messages from the channel's mailbox into SCTP while there is room.

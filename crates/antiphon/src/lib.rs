@@ -24,8 +24,8 @@ pub use antiphon_ice::{AddressRange, CandidateKind, NatMapping, NetworkTypes, Tc
 pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
     Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability, DataChannelId, Direction,
-    ExtensionCapability, Frame, MediaCapabilities, MediaKind, MediaStreamTrack, Message, MessageKind, Output, Packet,
-    RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
+    Ending, ExtensionCapability, Frame, MediaCapabilities, MediaKind, MediaStreamTrack, Message, MessageKind, Output,
+    Packet, Piece, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
     RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions,
     RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState,
     RtcStats, RtcStatsReport, SdpType, Settings, Transceiver, TransceiverId, stats,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use antiphon_data_channel::{ChannelId, Message, SendError};
+use antiphon_data_channel::{ChannelId, Message, Piece, SendError};
 use antiphon_peer_connection as core;
 
 /// Bytes of one channel that wait to be sent, in the handle and in SCTP, from which on its senders wait.
@@ -21,7 +21,8 @@ const MAX_OUTGOING: usize = 4096;
 
 #[derive(Default)]
 struct Incoming {
-    messages: VecDeque<Message>,
+    /// Whole ones, but for those that are read in pieces.
+    messages: VecDeque<Piece>,
     bytes: usize,
     /// The driver left messages in SCTP.
     stalled: bool,
@@ -114,7 +115,7 @@ impl Mailbox {
     // --- the handles' side
 
     /// The next message, and whether the driver must hear that there is room again.
-    pub(crate) fn poll_recv(&self, cx: &Context<'_>) -> Poll<Option<(Message, bool)>> {
+    pub(crate) fn poll_recv(&self, cx: &Context<'_>) -> Poll<Option<(Piece, bool)>> {
         let mut incoming = lock(&self.incoming);
         let Some(message) = incoming.messages.pop_front() else {
             if incoming.ended {
@@ -207,8 +208,9 @@ impl Mailbox {
         outgoing.limit = limit;
     }
 
-    /// Moves messages that have come from the machine while there is room. Whether a reader waited for them.
-    pub(crate) fn pump(&self, mut read: impl FnMut() -> Option<Message>) -> bool {
+    /// Moves messages that have come from the machine while there is room, or `all` of them: the receive buffer bounds them, and a
+    /// channel that is closed is about to be forgotten there. Whether a reader waited for them.
+    pub(crate) fn pump(&self, all: bool, mut read: impl FnMut() -> Option<Piece>) -> bool {
         let mut incoming = lock(&self.incoming);
         if incoming.abandoned {
             // What comes is dropped, so that the peer is not held up for ever.
@@ -217,7 +219,8 @@ impl Mailbox {
         }
         let before = incoming.messages.len();
         loop {
-            if incoming.bytes >= RECEIVE_HIGH_WATER || incoming.messages.len() >= MAX_WAITING {
+            let full = incoming.bytes >= RECEIVE_HIGH_WATER || incoming.messages.len() >= MAX_WAITING;
+            if full && !all {
                 incoming.stalled = true;
                 break;
             }

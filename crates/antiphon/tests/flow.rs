@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use antiphon::{
-    Api, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit, TrySendError,
+    Api, ChannelState, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit,
+    TrySendError,
 };
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
@@ -34,9 +36,13 @@ fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<D
 
 /// Two ends of one channel, and the handles that keep their connections.
 async fn pair() -> (DataChannel, DataChannel, [PeerHandle; 2]) {
+    pair_with(RtcConfiguration::default()).await
+}
+
+async fn pair_with(configuration: RtcConfiguration) -> (DataChannel, DataChannel, [PeerHandle; 2]) {
     let api = Api::builder().loopback(true).build().unwrap();
-    let a = api.peer_connection(RtcConfiguration::default()).await.unwrap();
-    let b = api.peer_connection(RtcConfiguration::default()).await.unwrap();
+    let a = api.peer_connection(configuration.clone()).await.unwrap();
+    let b = api.peer_connection(configuration).await.unwrap();
     let (alice, bob) = (a.handle(), b.handle());
     let mut near = alice
         .create_data_channel("flow", RtcDataChannelInit::default())
@@ -204,4 +210,62 @@ async fn an_answer_leaves_with_its_acknowledgement() {
     assert!(sent < 3 * PINGS, "{sent} datagrams");
     near.close();
     echo.await.unwrap();
+}
+
+#[tokio::test]
+async fn what_has_arrived_can_be_read_after_the_channel_is_closed() {
+    let (near, mut far, _handles) = pair().await;
+    // More than a handle holds, and less than the receive window.
+    for n in 0..40u8 {
+        let message = Message::binary(vec![n; 16 * 1024]);
+        within("room", near.send(message)).await.unwrap();
+    }
+    near.close();
+    while far.ready_state() != ChannelState::Closed {
+        within("the end", tokio::time::sleep(Duration::from_millis(5))).await;
+    }
+    for n in 0..40u8 {
+        let message = within("more", far.recv()).await.expect("all of it");
+        assert_eq!((message.data.len(), message.data[0]), (16 * 1024, n));
+    }
+    assert_eq!(far.recv().await, None);
+}
+
+/// One message of 64 MiB, through a receive buffer of one.
+async fn large() -> (DataChannel, DataChannel, [PeerHandle; 2], Bytes) {
+    let mut configuration = RtcConfiguration::default();
+    let association = &mut configuration.settings.data.association;
+    association.partial_delivery = true;
+    association.receive_buffer = 1 << 20;
+    association.send_buffer = 65 << 20;
+    let (near, far, handles) = pair_with(configuration).await;
+    let message: Bytes = (0..64 << 20).map(|n: u32| (n % 253) as u8).collect();
+    within("room", near.send_binary(message.clone())).await.unwrap();
+    (near, far, handles, message)
+}
+
+#[tokio::test]
+async fn a_message_of_any_size_is_read_as_it_comes() {
+    let (near, far, _handles, message) = large().await;
+    near.close();
+    let mut stream = far.into_byte_stream();
+    let mut buffer = vec![0; 300_000];
+    let mut at = 0;
+    loop {
+        let len = within("more", stream.read(&mut buffer)).await.unwrap();
+        if len == 0 {
+            break;
+        }
+        assert!(buffer[..len] == message[at..at + len], "the bytes at {at}");
+        at += len;
+    }
+    assert_eq!(at, message.len());
+}
+
+#[tokio::test]
+async fn a_reader_of_whole_messages_refuses_what_comes_in_pieces() {
+    let (near, mut far, _handles, _message) = large().await;
+    assert_eq!(within("the end", far.recv()).await, None);
+    assert_eq!(far.ready_state(), ChannelState::Closed);
+    drop(near);
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use antiphon_sctp::SendOptions;
 
-use crate::Message;
+use crate::Piece;
 
 /// Names a channel for as long as the [`DataChannels`](crate::DataChannels) live; unlike a stream id it is never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -133,7 +133,11 @@ pub(crate) struct Channel {
     pub(crate) opened: bool,
     pub(crate) threshold: usize,
     /// Messages to read, and what each holds of the receive window.
-    pub(crate) inbox: VecDeque<(Message, usize)>,
+    pub(crate) inbox: VecDeque<(Piece, usize)>,
+    /// The last one in the inbox, or that was in it, goes on.
+    pub(crate) in_pieces: bool,
+    /// A message was refused: nothing more is taken.
+    pub(crate) refuses: bool,
     /// A `Readable` event waits in the queue.
     pub(crate) announced: bool,
     pub(crate) messages_sent: u64,
@@ -152,6 +156,8 @@ impl Channel {
             opened: false,
             threshold: 0,
             inbox: VecDeque::new(),
+            in_pieces: false,
+            refuses: false,
             announced: false,
             messages_sent: 0,
             bytes_sent: 0,

@@ -11,7 +11,8 @@ pub enum DtlsRole {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The association underneath. Its `max_receive_message` is what the local description announces as
-    /// `a=max-message-size`, 262144 by default.
+    /// `a=max-message-size`, 262144 by default; with `partial_delivery` that is 0, any size. Its `partial_delivery` wants a reader
+    /// that takes pieces: see [`read_piece`](crate::DataChannels::read_piece).
     pub association: antiphon_sctp::Config,
     /// How many channels may exist at once, closing ones included. At most 65535.
     pub max_channels: usize,

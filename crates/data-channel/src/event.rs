@@ -1,3 +1,4 @@
+use antiphon_sctp::Ending;
 use bytes::Bytes;
 
 use crate::ChannelId;
@@ -38,6 +39,27 @@ impl Message {
     }
 }
 
+/// A message, or a piece of one that is not whole yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Text or bytes, the same for all pieces of a message. Text that comes in several pieces has not been checked to be UTF-8, and a
+    /// character may lie across two of them.
+    pub kind: MessageKind,
+    /// The content of this piece; empty only in an empty message and where the rest was given up.
+    pub data: Bytes,
+    /// Whether the message begins here.
+    pub begins: bool,
+    /// Whether it ends here.
+    pub ending: Ending,
+}
+
+impl Piece {
+    /// Whether this is a whole message.
+    pub fn is_whole(&self) -> bool {
+        self.begins && self.ending == Ending::End
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -71,6 +93,8 @@ pub struct Stats {
     pub channels_closed: u64,
     /// Messages and control messages from the peer that broke a rule and were dropped.
     pub messages_invalid: u64,
+    /// Messages that came in pieces and were refused by [`read`](crate::DataChannels::read); each has closed its channel.
+    pub messages_refused: u64,
     /// The association's figures.
     pub association: antiphon_sctp::Stats,
 }

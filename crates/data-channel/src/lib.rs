@@ -10,8 +10,9 @@ mod event;
 mod ids;
 
 pub use antiphon_sctp as sctp;
+pub use antiphon_sctp::Ending;
 pub use channel::{ChannelId, ChannelInfo, ChannelInit, ChannelState, Priority};
 pub use channels::DataChannels;
 pub use config::{Config, DtlsRole};
 pub use error::{OpenError, SendError};
-pub use event::{Event, Message, MessageKind, Stats};
+pub use event::{Event, Message, MessageKind, Piece, Stats};

@@ -5,11 +5,12 @@ mod pair;
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{
-    ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Event, Message, OpenError, Priority, SendError,
+    ChannelId, ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Ending, Event, Message, MessageKind,
+    OpenError, Piece, Priority, SendError,
 };
 use antiphon_sansio::{Rng, TransmitBuf};
 use antiphon_sctp::{Association, SendOptions};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use pair::Pair;
 
 #[test]
@@ -511,4 +512,71 @@ fn priorities_share_the_bandwidth() {
     let sent = [0, 1].map(|n| (2_000_000 - waiting(&pair, n)) as f64);
     let ratio = sent[0] / sent[1];
     assert!((3.5..4.5).contains(&ratio), "{sent:?}");
+}
+
+fn unlimited() -> Config {
+    let mut config = Config::default();
+    config.association.partial_delivery = true;
+    config.association.receive_buffer = 1 << 20;
+    config.association.send_buffer = 16 << 20;
+    config
+}
+
+/// A pair whose left end has sent a large message on its channel, and that channel at the right end.
+fn large(init: ChannelInit) -> (Pair, ChannelId, ChannelId, Bytes) {
+    let mut pair = Pair::new(3, unlimited());
+    pair.ends[0].start(pair.now, DtlsRole::Client, 0, 5000);
+    pair.ends[1].start(pair.now, DtlsRole::Server, 0, 5000);
+    let near = pair.ends[0].open(pair.now, init).unwrap();
+    pair.run(Duration::from_secs(1));
+    let far = pair.ends[1].channels().next().unwrap();
+    let data: Bytes = (0..8_000_000u32).map(|n| (n % 249) as u8).collect();
+    pair.ends[0]
+        .send(pair.now, near, Message::binary(data.clone()))
+        .unwrap();
+    pair.ends[0].send(pair.now, near, Message::text("after it")).unwrap();
+    (pair, near, far, data)
+}
+
+#[test]
+fn a_large_message_is_read_in_pieces() {
+    let (mut pair, _, far, data) = large(ChannelInit::new("large"));
+    let mut pieces = Vec::new();
+    while pieces
+        .last()
+        .is_none_or(|piece: &Piece| piece.kind == MessageKind::Binary)
+    {
+        pair.run(Duration::from_millis(1));
+        pieces.extend(std::iter::from_fn(|| pair.ends[1].read_piece(far)));
+    }
+    let last = pieces.pop().unwrap();
+    assert!(last.is_whole() && last.data == "after it");
+    assert!(pieces.len() >= 8, "{}", pieces.len());
+    for (at, piece) in pieces.iter().enumerate() {
+        assert_eq!(piece.begins, at == 0);
+        assert_eq!(piece.ending == Ending::End, at + 1 == pieces.len());
+    }
+    let joined: Vec<u8> = pieces.iter().flat_map(|piece| piece.data.iter().copied()).collect();
+    assert!(joined == data);
+    assert_eq!(pair.ends[1].info(far).unwrap().messages_received, 2);
+}
+
+#[test]
+fn a_reader_of_whole_messages_closes_the_channel() {
+    let (mut pair, near, far, _) = large(ChannelInit::new("large"));
+    for _ in 0..50 {
+        pair.run(Duration::from_millis(100));
+        assert_eq!(pair.ends[1].read(far), None);
+    }
+    assert!(pair.events[0].contains(&Event::Closed(near)), "{:?}", pair.events[0]);
+    assert!(pair.events[1].contains(&Event::Closed(far)));
+    assert_eq!(pair.ends[1].stats().messages_refused, 1);
+    let window = pair.ends[1].stats().association.receive_window;
+    assert!(window >= 1 << 19, "what was dropped was given back: {window}");
+    // The others go on.
+    let other = pair.ends[0].open(pair.now, ChannelInit::new("other")).unwrap();
+    pair.ends[0].send(pair.now, other, Message::text("still here")).unwrap();
+    pair.run(Duration::from_secs(1));
+    let last = pair.ends[1].channels().last().unwrap();
+    assert_eq!(pair.ends[1].read(last), Some(Message::text("still here")));
 }

@@ -144,7 +144,11 @@ impl PeerConnection {
         dtls.provider = settings.provider;
         let jsep = antiphon_jsep::Config {
             capabilities: settings.capabilities,
-            max_message_size: settings.data.association.max_receive_message as u64,
+            // Read in pieces, messages may have any size (RFC 8841 §6.1).
+            max_message_size: match settings.data.association.partial_delivery {
+                true => 0,
+                false => settings.data.association.max_receive_message as u64,
+            },
             sctp_port: settings.data.association.local_port,
             cname: String::new(),
             bundle_only: bundle_policy == RtcBundlePolicy::MaxBundle,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelInit, Message};
+use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelInit, Message, Piece};
 
 use crate::api::PeerConnection;
 use crate::error::Error;
@@ -54,6 +54,12 @@ impl PeerConnection {
     /// The channel's next message. Until it is read it counts against the peer's send window.
     pub fn read(&mut self, channel: ChannelId) -> Option<Message> {
         self.data.channels.read(channel)
+    }
+
+    /// The channel's next message, or the next piece of one that is too large to wait for: with `partial_delivery` in the settings
+    /// of the association. [`Self::read`] would refuse that and close the channel.
+    pub fn read_piece(&mut self, channel: ChannelId) -> Option<Piece> {
+        self.data.channels.read_piece(channel)
     }
 
     /// `bufferedAmount`, in bytes.

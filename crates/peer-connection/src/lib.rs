@@ -18,7 +18,7 @@ mod transport;
 mod types;
 
 pub use antiphon_data_channel::{
-    ChannelId as DataChannelId, ChannelInfo, ChannelState, Message, MessageKind, Priority,
+    ChannelId as DataChannelId, ChannelInfo, ChannelState, Ending, Message, MessageKind, Piece, Priority,
 };
 pub use antiphon_dtls::{Certificate, CertificateParams, KeyLog, SrtpProfile, Versions as DtlsVersions};
 pub use antiphon_ice::{Framing as IceFraming, IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};

@@ -27,6 +27,11 @@ pub struct Config {
     pub send_buffer: usize,
     /// The largest message in bytes that is taken from the peer. A larger one ends the association.
     pub max_receive_message: usize,
+    /// Whether an ordered message that grows beyond a certain size is handed out in pieces as it arrives, instead of being held
+    /// until it is whole (RFC 9260 §6.9, the partial delivery of RFC 6458 §6.1.7). That size is `max_receive_message`, at most a quarter
+    /// of `receive_buffer`; smaller messages still come whole. Ordered messages then have no largest size, and memory holds no
+    /// more of them than the receive buffer. Off by default.
+    pub partial_delivery: bool,
     /// How many streams we ask for, and grant, in each direction.
     pub streams: u16,
     /// RTO.Initial (RFC 9260 §16).
@@ -84,6 +89,7 @@ impl Default for Config {
             receive_buffer: 16 * 1024 * 1024,
             send_buffer: 16 * 1024 * 1024,
             max_receive_message: 256 * 1024,
+            partial_delivery: false,
             streams: u16::MAX,
             rto_initial: Duration::from_millis(500),
             rto_min: Duration::from_millis(200),

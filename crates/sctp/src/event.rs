@@ -4,17 +4,31 @@ use bytes::Bytes;
 
 use crate::Error;
 
-/// A message from or to the peer.
+/// Whether a message ends with what was handed out of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It does; most messages come whole.
+    #[default]
+    End,
+    /// The next one of the stream is its continuation ([`Config::partial_delivery`](crate::Config::partial_delivery)).
+    More,
+    /// The peer has given the rest up (RFC 3758). No data comes with this.
+    GivenUp,
+}
+
+/// A message from or to the peer, or a piece of one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The stream that carries it.
     pub stream: u16,
     /// The payload protocol identifier.
     pub ppid: u32,
-    /// Never empty. A message that came in one chunk is a slice of the packet that was handed in (small ones are copied).
+    /// Never empty, but for [`Ending::GivenUp`]. A message that came in one chunk is a slice of the packet that was handed in (small ones are copied).
     pub data: Bytes,
     /// Whether the message was sent unordered.
     pub unordered: bool,
+    /// Whether this is all that is left of the message.
+    pub ending: Ending,
 }
 
 /// How a message is sent.
@@ -112,7 +126,7 @@ pub struct Stats {
     pub messages_abandoned: u64,
     /// User bytes handed to [`send`](crate::Association::send).
     pub bytes_sent: u64,
-    /// User bytes of whole messages received.
+    /// User bytes received of messages, or pieces of them, that could be handed out.
     pub bytes_received: u64,
     /// Expiries of T3-rtx.
     pub timeouts: u64,

@@ -57,7 +57,7 @@ impl Default for Direction {
     fn default() -> Self {
         Self {
             tracker: None,
-            reassembly: Reassembly::new(MAX_MESSAGE),
+            reassembly: Reassembly::new(MAX_MESSAGE, None),
             resets: Vec::new(),
             had_data: false,
             duplicates: 0,

@@ -1,12 +1,12 @@
 use std::time::Instant;
 
-use antiphon_sctp::SendOptions;
+use antiphon_sctp::{Ending, SendOptions};
 use bytes::Bytes;
 
 use super::{DataChannels, MAX_EVENTS, Slot};
 use crate::channel::Channel;
 use crate::dcep::{Dcep, ppid};
-use crate::{ChannelId, ChannelInit, ChannelState, Event, Message, MessageKind};
+use crate::{ChannelId, ChannelInit, ChannelState, Event, MessageKind, Piece};
 
 impl DataChannels {
     /// Takes what the association has to tell.
@@ -74,17 +74,18 @@ impl DataChannels {
                 return;
             };
             let held = message.data.len();
-            if message.ppid == ppid::DCEP {
+            if message.ppid == ppid::DCEP && message.ending == Ending::End {
                 self.association.release(held);
                 self.handle_dcep(now, stream, &message.data);
-            } else if !self.deliver(stream, message.ppid, message.data) {
+            } else if !self.deliver(stream, message) {
                 self.association.release(held);
                 self.stats.messages_invalid += 1;
             }
         }
     }
 
-    fn deliver(&mut self, stream: u16, ppid: u32, data: Bytes) -> bool {
+    fn deliver(&mut self, stream: u16, message: antiphon_sctp::Message) -> bool {
+        let antiphon_sctp::Message { ppid, data, ending, .. } = message;
         let held = data.len();
         let Some(id) = self.slots.get(&stream).and_then(|slot| slot.channel) else {
             return false;
@@ -92,16 +93,27 @@ impl DataChannels {
         let Some(channel) = self.channels.get_mut(&id) else {
             return false;
         };
+        if channel.refuses {
+            return false;
+        }
+        let begins = !std::mem::replace(&mut channel.in_pieces, ending == Ending::More);
+        let whole = begins && ending == Ending::End;
         let (kind, data) = match ppid {
-            ppid::STRING if std::str::from_utf8(&data).is_ok() => (MessageKind::Text, data),
+            ppid::STRING if !whole || std::str::from_utf8(&data).is_ok() => (MessageKind::Text, data),
             ppid::BINARY => (MessageKind::Binary, data),
             ppid::STRING_EMPTY => (MessageKind::Text, Bytes::new()),
             ppid::BINARY_EMPTY => (MessageKind::Binary, Bytes::new()),
             _ => return false,
         };
-        channel.messages_received += 1;
+        channel.messages_received += u64::from(ending == Ending::End);
         channel.bytes_received += data.len() as u64;
-        channel.inbox.push_back((Message { kind, data }, held));
+        let piece = Piece {
+            kind,
+            data,
+            begins,
+            ending,
+        };
+        channel.inbox.push_back((piece, held));
         if !channel.announced {
             channel.announced = true;
             self.events.push_back(Event::Readable(id));
@@ -209,7 +221,7 @@ impl DataChannels {
         let streams: Vec<u16> = self.slots.keys().copied().collect();
         for stream in streams {
             while let Some(message) = self.association.take(stream) {
-                self.deliver(stream, message.ppid, message.data);
+                self.deliver(stream, message);
             }
         }
         self.slots.clear();

@@ -11,7 +11,7 @@ use crate::channel::Channel;
 use crate::dcep::{Dcep, ppid};
 use crate::ids::IdPool;
 use crate::{
-    ChannelId, ChannelInfo, ChannelInit, ChannelState, Config, DtlsRole, Event, Message, MessageKind, OpenError,
+    ChannelId, ChannelInfo, ChannelInit, ChannelState, Config, DtlsRole, Event, Message, MessageKind, OpenError, Piece,
     SendError, Stats,
 };
 
@@ -60,6 +60,8 @@ pub struct DataChannels {
     max_message: usize,
     send_buffer: usize,
     events: VecDeque<Event>,
+    /// The latest time that we were told.
+    clock: Instant,
     stats: Stats,
 }
 
@@ -82,6 +84,7 @@ impl DataChannels {
             next_id: 0,
             max_message: DEFAULT_MAX_MESSAGE,
             events: VecDeque::new(),
+            clock: now,
             stats: Stats::default(),
         }
     }
@@ -240,10 +243,39 @@ impl DataChannels {
     }
 
     /// Takes the channel's next message and gives its bytes back to the receive window.
+    ///
+    /// A message that comes in pieces (`partial_delivery` of the association's configuration) is refused: the channel is closed, and
+    /// what has come of it and after it is dropped. [`Self::read_piece`] takes it.
     pub fn read(&mut self, channel: ChannelId) -> Option<Message> {
-        let (message, held) = self.channels.get_mut(&channel)?.inbox.pop_front()?;
+        let found = self.channels.get_mut(&channel)?;
+        if found.inbox.front().is_some_and(|(piece, _)| !piece.is_whole()) {
+            self.refuse(channel);
+            return None;
+        }
+        let piece = self.read_piece(channel)?;
+        Some(Message {
+            kind: piece.kind,
+            data: piece.data,
+        })
+    }
+
+    /// Takes the channel's next message, or what has come of one that is too large to wait for, and gives its bytes back to the
+    /// receive window: so messages of any size pass, and never more of one is held than the receive buffer has room for. Only
+    /// ordered messages beyond `max_receive_message` come in pieces, and only with `partial_delivery`.
+    pub fn read_piece(&mut self, channel: ChannelId) -> Option<Piece> {
+        let (piece, held) = self.channels.get_mut(&channel)?.inbox.pop_front()?;
         self.association.release(held);
-        Some(message)
+        Some(piece)
+    }
+
+    fn refuse(&mut self, id: ChannelId) {
+        let found = self.channels.get_mut(&id).expect("the caller has it");
+        found.refuses = true;
+        for (_, held) in std::mem::take(&mut found.inbox) {
+            self.association.release(held);
+        }
+        self.stats.messages_refused += 1;
+        self.close_channel(self.clock, id);
     }
 
     /// Closes the channel (W3C `close()`): what is queued is sent first, then the streams are reset. Ends with `Closed`.
@@ -381,6 +413,7 @@ impl DataChannels {
 
     /// The same, of a datagram that arrived with this mark.
     pub fn handle_packet_with_ecn(&mut self, now: Instant, ecn: Ecn, packet: BytesMut) {
+        self.clock = self.clock.max(now);
         self.association.handle_packet_with_ecn(now, ecn, packet);
         self.pump(now);
     }

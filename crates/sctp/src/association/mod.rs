@@ -197,7 +197,7 @@ impl Association {
             init_tries: 0,
             errors: 0,
             tracker: DataTracker::new(Serial32::new(0)),
-            reassembly: Reassembly::new(config.max_receive_message),
+            reassembly: Reassembly::new(config.max_receive_message, partial_delivery_point(&config)),
             advertised: config.receive_buffer.min(INITIAL_WINDOW),
             window: ReceiveWindow::new(now, config.receive_buffer),
             path_rtt: None,
@@ -334,7 +334,7 @@ impl Association {
         Ok(())
     }
 
-    /// Takes the stream's next message and gives its bytes back to the receive window.
+    /// Takes the stream's next message, or the next piece of one ([`Config::partial_delivery`]), and gives its bytes back to the receive window.
     pub fn read(&mut self, stream: u16) -> Option<Message> {
         let message = self.take(stream)?;
         self.release(message.data.len());
@@ -559,6 +559,12 @@ impl Association {
         self.timers
             .set(Timer::Heartbeat, now + self.rto.backed_off(self.errors));
     }
+}
+
+/// From how many bytes on what has come of a message is handed out.
+fn partial_delivery_point(config: &Config) -> Option<usize> {
+    let point = config.max_receive_message.min(config.receive_buffer / 4).max(1);
+    config.partial_delivery.then_some(point)
 }
 
 /// A multiple of four, and not absurd.

@@ -2,6 +2,7 @@
 
 mod data_tracker;
 mod partial;
+mod pieces;
 mod reassembly;
 mod window;
 

@@ -4,8 +4,8 @@ use antiphon_sansio::Serial32;
 use bytes::{Bytes, BytesMut};
 
 use super::reassembly::{Fragment, MAX_RESERVED, Number, OVERHEAD, Reassembly, TooLarge};
-use crate::Message;
 use crate::chunk::Data;
+use crate::{Ending, Message};
 
 /// What an unfinished message costs against the receive window besides its bytes.
 const PARTIAL_OVERHEAD: usize = 256;
@@ -14,13 +14,13 @@ const PARTIAL_OVERHEAD: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Partial {
     /// What is here from the first fragment on without a hole.
-    assembled: BytesMut,
+    pub(super) assembled: BytesMut,
     /// The next fragment's number.
     next: u32,
     /// Fragments above a hole.
     pieces: BTreeMap<u32, Bytes>,
     pieces_bytes: usize,
-    ppid: u32,
+    pub(super) ppid: u32,
     /// The last fragment's number.
     last: Option<u32>,
 }
@@ -100,10 +100,14 @@ impl Reassembly {
         let saved = before - before.min(partial.cost());
         self.held = self.held + added - saved;
         self.unfinished = self.unfinished + added - saved;
-        if partial.len() > self.max_message {
+        let (len, whole) = (partial.len(), partial.is_whole());
+        if len > self.max_message && !self.is_partial(unordered) {
             return Err(TooLarge);
         }
-        if !partial.is_whole() {
+        if !whole {
+            if !unordered {
+                self.hand_out_partial(fragment.stream, id);
+            }
             return Ok(());
         }
         let partial = self.partials.remove(&key).expect("just seen");
@@ -111,12 +115,13 @@ impl Reassembly {
         self.unfinished -= partial.cost();
         let data = partial.assembled.freeze();
         self.held += data.len() + OVERHEAD;
-        self.expected_len = data.len();
+        self.expect_len(data.len());
         let message = Message {
             stream: fragment.stream,
             ppid: partial.ppid,
             data,
             unordered,
+            ending: Ending::End,
         };
         self.deliver(message, Number::Mid(id));
         Ok(())

@@ -4,8 +4,8 @@ use antiphon_sansio::{Serial16, Serial32};
 use bytes::{Bytes, BytesMut};
 
 use super::partial::Partial;
-use crate::Message;
 use crate::chunk::{Data, InterleavedData, SkippedMessage, SkippedStream};
+use crate::{Ending, Message};
 
 /// What a message or a fragment out of order costs against the receive window besides its bytes: our bookkeeping. Without it
 /// a peer could fill memory with messages of one byte.
@@ -43,7 +43,7 @@ pub(crate) enum Number {
 impl Number {
     /// How far it is ahead of the extended number `next`.
     #[inline]
-    fn distance_from(self, next: u64) -> i64 {
+    pub(super) fn distance_from(self, next: u64) -> i64 {
         match self {
             Self::Ssn(ssn) => i64::from(ssn.distance_from(Serial16::new(next as u16))),
             Self::Mid(mid) => i64::from(mid.distance_from(Serial32::new(next as u32))),
@@ -105,21 +105,21 @@ pub(crate) struct TooLarge;
 
 /// Fragments with consecutive TSNs of one message (RFC 9260 §6.9: a message's TSNs are consecutive).
 #[derive(Debug)]
-struct Run {
+pub(super) struct Run {
     /// The TSN after the last one.
     next: u64,
-    begin: bool,
-    end: bool,
-    stream: u16,
-    number: Number,
-    ppid: u32,
-    unordered: bool,
-    bytes: usize,
-    content: Content,
+    pub(super) begin: bool,
+    pub(super) end: bool,
+    pub(super) stream: u16,
+    pub(super) number: Number,
+    pub(super) ppid: u32,
+    pub(super) unordered: bool,
+    pub(super) bytes: usize,
+    pub(super) content: Content,
 }
 
 #[derive(Debug)]
-enum Content {
+pub(super) enum Content {
     /// The run has its beginning: its bytes are where they will be handed out from. The one copy.
     Assembled(BytesMut),
     /// The run waits for what comes before it.
@@ -195,12 +195,16 @@ impl Run {
 }
 
 #[derive(Debug, Default)]
-struct Stream {
+pub(super) struct Stream {
     /// The next sequence number to hand out, extended.
-    next_ssn: u64,
+    pub(super) next_ssn: u64,
+    /// The PPID of that message, if a part of it was handed out already.
+    pub(super) begun: Option<u32>,
     /// Whole messages that wait for earlier ones.
     waiting: BTreeMap<u64, Message>,
-    ready: VecDeque<Message>,
+    pub(super) ready: VecDeque<Message>,
+    /// Unordered messages that wait for the end of one that was handed out in part.
+    pub(super) held_back: VecDeque<Message>,
     /// A `Readable` event waits in the queue.
     announced: bool,
 }
@@ -208,10 +212,12 @@ struct Stream {
 /// Puts messages together and holds them until they are read.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
-    streams: BTreeMap<u16, Stream>,
+    pub(super) streams: BTreeMap<u16, Stream>,
     /// Incomplete messages by the TSN of their first fragment that is here.
-    runs: BTreeMap<u64, Run>,
+    pub(super) runs: BTreeMap<u64, Run>,
     pub(super) max_message: usize,
+    /// What has come of an ordered message is handed out from so many bytes on.
+    pub(super) point: Option<usize>,
     /// Everything that counts against the receive window.
     pub(super) held: usize,
     /// Whole messages that wait for earlier ones, in all streams.
@@ -224,16 +230,17 @@ pub(crate) struct Reassembly {
     pub(super) expected_len: usize,
     /// Streams that gained messages and are not announced yet.
     newly_readable: VecDeque<u16>,
-    bytes_received: u64,
+    pub(super) bytes_received: u64,
     pub(super) dropped: u64,
 }
 
 impl Reassembly {
-    pub(crate) fn new(max_message: usize) -> Self {
+    pub(crate) fn new(max_message: usize, point: Option<usize>) -> Self {
         Self {
             streams: BTreeMap::new(),
             runs: BTreeMap::new(),
             max_message,
+            point,
             held: 0,
             waiting: 0,
             unfinished: 0,
@@ -286,6 +293,7 @@ impl Reassembly {
                 ppid: fragment.ppid,
                 data: fragment.bytes(),
                 unordered: fragment.has(Data::UNORDERED),
+                ending: Ending::End,
             };
             self.held += message.data.len() + OVERHEAD;
             self.deliver(message, fragment.number);
@@ -330,14 +338,14 @@ impl Reassembly {
             self.unfinished = self.unfinished - before + left.cost();
         }
         let run = &self.runs[&first];
-        if run.bytes > self.max_message {
+        if run.bytes > self.max_message && !self.is_partial(run.unordered) {
             return Err(TooLarge);
         }
         if run.begin && run.end {
             let run = self.runs.remove(&first).expect("just seen");
             self.held = self.held - run.cost() + run.bytes + OVERHEAD;
             self.unfinished -= run.cost();
-            self.expected_len = run.bytes;
+            self.expect_len(run.bytes);
             let Content::Assembled(assembled) = run.content else {
                 unreachable!("a run with a beginning is assembled");
             };
@@ -346,8 +354,11 @@ impl Reassembly {
                 ppid: run.ppid,
                 data: assembled.freeze(),
                 unordered: run.unordered,
+                ending: Ending::End,
             };
             self.deliver(message, run.number);
+        } else {
+            self.hand_out_run(first);
         }
         Ok(())
     }
@@ -373,6 +384,10 @@ impl Reassembly {
         let stream = self.streams.entry(id).or_default();
         if message.unordered {
             self.bytes_received += message.data.len() as u64;
+            if stream.begun.is_some() {
+                stream.held_back.push_back(message);
+                return;
+            }
             stream.ready.push_back(message);
         } else {
             let distance = number.distance_from(stream.next_ssn);
@@ -401,12 +416,14 @@ impl Reassembly {
             self.bytes_received += message.data.len() as u64;
             stream.ready.push_back(message);
             stream.next_ssn += 1;
+            stream.end_partial();
             stream.release_waiting(&mut self.waiting, &mut self.unfinished, &mut self.bytes_received);
+            self.hand_out_next(id);
         }
         self.announce(id);
     }
 
-    fn announce(&mut self, id: u16) {
+    pub(super) fn announce(&mut self, id: u16) {
         if let Some(stream) = self.streams.get_mut(&id)
             && !stream.announced
             && !stream.ready.is_empty()
@@ -475,6 +492,7 @@ impl Reassembly {
             return;
         }
         let next = stream.next_ssn + distance as u64 + 1;
+        self.held += stream.give_up(id);
         // What has arrived whole below the skipped number is still good.
         while let Some(entry) = stream.waiting.first_entry()
             && *entry.key() < next
@@ -487,20 +505,27 @@ impl Reassembly {
         }
         stream.next_ssn = next;
         stream.release_waiting(&mut self.waiting, &mut self.unfinished, &mut self.bytes_received);
+        self.hand_out_next(id);
         self.announce(id);
     }
 
     /// The peer starts the stream's numbers anew (RFC 6525 §5.2.2).
     pub(crate) fn reset(&mut self, id: u16) {
         self.drop_partials(id, None);
+        let mut given_up = 0;
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.next_ssn = 0;
+            given_up = stream.give_up(id);
+            self.held += given_up;
             for (_, message) in std::mem::take(&mut stream.waiting) {
                 self.waiting -= 1;
                 self.unfinished -= message.data.len() + OVERHEAD;
                 self.held -= message.data.len() + OVERHEAD;
                 self.dropped += 1;
             }
+        }
+        if given_up > 0 {
+            self.announce(id);
         }
     }
 

@@ -1,0 +1,106 @@
+use antiphon_sansio::Serial32;
+use bytes::{Bytes, BytesMut};
+
+use super::reassembly::{Content, OVERHEAD, Reassembly, Stream};
+use crate::{Ending, Message};
+
+/// The handing out of what has come of a message that is not whole yet (RFC 6458 §6.1.7): of each stream that whose turn it is.
+impl Reassembly {
+    /// Whether messages of this kind are handed out in pieces, and so may be of any size.
+    pub(super) fn is_partial(&self, unordered: bool) -> bool {
+        self.point.is_some() && !unordered
+    }
+
+    /// The last message had so many bytes, or what was left of it.
+    pub(super) fn expect_len(&mut self, bytes: usize) {
+        self.expected_len = bytes.min(self.max_message);
+    }
+
+    /// Hands out what this run of DATA has from its message's beginning on, if that is enough.
+    pub(super) fn hand_out_run(&mut self, first: u64) {
+        let (Some(point), Some(run)) = (self.point, self.runs.get_mut(&first)) else {
+            return;
+        };
+        if run.unordered || !run.begin || run.end || run.bytes < point {
+            return;
+        }
+        let (id, ppid) = (run.stream, run.ppid);
+        let stream = self.streams.entry(id).or_default();
+        let Content::Assembled(assembled) = &mut run.content else {
+            return;
+        };
+        if run.number.distance_from(stream.next_ssn) == 0 {
+            run.bytes = 0;
+            let data = std::mem::take(assembled);
+            self.hand_out(id, ppid, data);
+        }
+    }
+
+    /// The same of I-DATA.
+    pub(super) fn hand_out_partial(&mut self, id: u16, message: Serial32) {
+        let (Some(point), Some(partial)) = (self.point, self.partials.get_mut(&(id, false, message.get()))) else {
+            return;
+        };
+        let stream = self.streams.entry(id).or_default();
+        if partial.assembled.len() >= point && message == Serial32::new(stream.next_ssn as u32) {
+            let (ppid, data) = (partial.ppid, std::mem::take(&mut partial.assembled));
+            self.hand_out(id, ppid, data);
+        }
+    }
+
+    /// The stream's next message may have begun to arrive before its turn.
+    pub(super) fn hand_out_next(&mut self, id: u16) {
+        if self.point.is_none() {
+            return;
+        }
+        let next = self.streams.get(&id).map_or(0, |stream| stream.next_ssn);
+        let is_next = |run: &super::reassembly::Run| {
+            run.begin && run.stream == id && !run.unordered && run.number.distance_from(next) == 0
+        };
+        let first = self.runs.iter().find(|(_, run)| is_next(run)).map(|(first, _)| *first);
+        match first {
+            Some(first) => self.hand_out_run(first),
+            None => self.hand_out_partial(id, Serial32::new(next as u32)),
+        }
+    }
+
+    fn hand_out(&mut self, id: u16, ppid: u32, data: BytesMut) {
+        // The bytes go on counting until they are released, and a piece counts as a message does.
+        self.unfinished -= data.len();
+        self.held += OVERHEAD;
+        self.bytes_received += data.len() as u64;
+        let stream = self.streams.entry(id).or_default();
+        stream.begun = Some(ppid);
+        stream.ready.push_back(Message {
+            stream: id,
+            ppid,
+            data: data.freeze(),
+            unordered: false,
+            ending: Ending::More,
+        });
+        self.announce(id);
+    }
+}
+
+impl Stream {
+    /// The message that was handed out in part, if there was one, has ended.
+    pub(super) fn end_partial(&mut self) {
+        if self.begun.take().is_some() {
+            self.ready.append(&mut self.held_back);
+        }
+    }
+
+    /// The rest of a message that was handed out in part does not come. What that holds of the receive window.
+    pub(super) fn give_up(&mut self, id: u16) -> usize {
+        let Some(ppid) = self.begun else { return 0 };
+        self.ready.push_back(Message {
+            stream: id,
+            ppid,
+            data: Bytes::new(),
+            unordered: false,
+            ending: Ending::GivenUp,
+        });
+        self.end_partial();
+        OVERHEAD
+    }
+}
