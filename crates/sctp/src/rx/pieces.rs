@@ -17,10 +17,10 @@ impl Reassembly {
     }
 
     /// Hands out what this run of DATA has from its message's beginning on, if that is enough.
+    #[inline]
     pub(super) fn hand_out_run(&mut self, first: u64) {
-        let (Some(point), Some(run)) = (self.point, self.runs.get_mut(&first)) else {
-            return;
-        };
+        let Some(point) = self.point else { return };
+        let Some(run) = self.runs.get_mut(&first) else { return };
         if run.unordered || !run.begin || run.end || run.bytes < point {
             return;
         }
@@ -37,8 +37,10 @@ impl Reassembly {
     }
 
     /// The same of I-DATA.
+    #[inline]
     pub(super) fn hand_out_partial(&mut self, id: u16, message: Serial32) {
-        let (Some(point), Some(partial)) = (self.point, self.partials.get_mut(&(id, false, message.get()))) else {
+        let Some(point) = self.point else { return };
+        let Some(partial) = self.partials.get_mut(&(id, false, message.get())) else {
             return;
         };
         let stream = self.streams.entry(id).or_default();
