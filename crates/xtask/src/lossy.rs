@@ -19,7 +19,7 @@ use crate::setup::c_program;
 use crate::shell::{end_with_children, log_file, run};
 
 /// How many MiB are sent, where the environment names no other number.
-const MIB: u64 = 256;
+const MIB: u64 = 1024;
 const MIB_VARIABLE: &str = "ANTIPHON_TRANSFER_MIB";
 const LOSS_PERCENT: &str = "20";
 const LATE_PERCENT: &str = "20";

@@ -75,7 +75,7 @@ pub(crate) enum Part {
     /// coturn's own tools (from apt) against `antiphon turn`: UDP, TCP, TLS, channels, indications, behaviour discovery.
     Turn,
     /// Two peers behind two real NATs in network namespaces, through our own server; their addresses change in mid-call.
-    /// And files over a link that loses, reorders and is cut: 16 MiB, or as many as ANTIPHON_TRANSFER_MIB says.
+    /// And files over a link that loses, reorders and is cut: 1 GiB, or as many MiB as ANTIPHON_TRANSFER_MIB says.
     Netns,
     /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
     Live,
