@@ -546,6 +546,7 @@ impl Association {
         ) {
             return;
         }
+        self.reassembly.drop_spares();
         if self.heartbeat.take().is_some() && !self.count_error() {
             return;
         }

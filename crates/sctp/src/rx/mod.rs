@@ -4,6 +4,7 @@ mod data_tracker;
 mod partial;
 mod pieces;
 mod reassembly;
+mod spares;
 mod window;
 
 pub(crate) use data_tracker::{AckUrgency, Arrival, DataTracker};

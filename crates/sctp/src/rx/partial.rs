@@ -88,7 +88,7 @@ impl Reassembly {
             self.held += PARTIAL_OVERHEAD;
             self.unfinished += PARTIAL_OVERHEAD;
             Partial {
-                assembled: BytesMut::with_capacity(expected),
+                assembled: self.spares.take(expected),
                 ..Partial::default()
             }
         });
@@ -113,7 +113,7 @@ impl Reassembly {
         let partial = self.partials.remove(&key).expect("just seen");
         self.held -= partial.cost();
         self.unfinished -= partial.cost();
-        let data = partial.assembled.freeze();
+        let data = self.spares.hand_out(partial.assembled);
         self.held += data.len() + OVERHEAD;
         self.expect_len(data.len());
         let message = Message {

@@ -4,6 +4,7 @@ use antiphon_sansio::{Serial16, Serial32};
 use bytes::{Bytes, BytesMut};
 
 use super::partial::Partial;
+use super::spares::Spares;
 use crate::chunk::{Data, InterleavedData, SkippedMessage, SkippedStream};
 use crate::{Ending, Message};
 
@@ -127,10 +128,10 @@ pub(super) enum Content {
 }
 
 impl Run {
-    fn new(fragment: &Fragment<'_>, expected_len: usize) -> Self {
+    fn new(fragment: &Fragment<'_>, expected_len: usize, spares: &mut Spares) -> Self {
         let begin = fragment.has(Data::BEGIN);
         let content = if begin {
-            let mut assembled = BytesMut::with_capacity(expected_len.max(fragment.payload.len()));
+            let mut assembled = spares.take(expected_len.max(fragment.payload.len()));
             assembled.extend_from_slice(fragment.payload);
             Content::Assembled(assembled)
         } else {
@@ -228,6 +229,7 @@ pub(crate) struct Reassembly {
     pub(super) partials: BTreeMap<(u16, bool, u32), Partial>,
     /// The last fragmented message's size: the next one's buffer is made for it.
     pub(super) expected_len: usize,
+    pub(super) spares: Spares,
     /// Streams that gained messages and are not announced yet.
     newly_readable: VecDeque<u16>,
     pub(super) bytes_received: u64,
@@ -246,10 +248,16 @@ impl Reassembly {
             unfinished: 0,
             partials: BTreeMap::new(),
             expected_len: 0,
+            spares: Spares::default(),
             newly_readable: VecDeque::new(),
             bytes_received: 0,
             dropped: 0,
         }
+    }
+
+    /// Gives back memory that waits for more messages. Now and then, so that it is not held long after they have ceased.
+    pub(crate) fn drop_spares(&mut self) {
+        self.spares.clear();
     }
 
     /// Bytes that count against the receive window.
@@ -321,7 +329,7 @@ impl Reassembly {
                 } else {
                     0
                 };
-                let run = Run::new(fragment, expected);
+                let run = Run::new(fragment, expected, &mut self.spares);
                 self.held += run.cost();
                 self.unfinished += run.cost();
                 self.runs.insert(tsn, run);
@@ -352,7 +360,7 @@ impl Reassembly {
             let message = Message {
                 stream: run.stream,
                 ppid: run.ppid,
-                data: assembled.freeze(),
+                data: self.spares.hand_out(assembled),
                 unordered: run.unordered,
                 ending: Ending::End,
             };
