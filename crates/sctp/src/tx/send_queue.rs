@@ -167,8 +167,9 @@ impl SendQueue {
         let left = message.data.len();
         let whole = left <= room.min(cut.whole);
         let room = room.min(cut.piece);
-        // A message that would fit the next packet whole is not cut, and nobody wants crumbs.
-        if !whole && (left <= cut.whole || room < cut.piece / 2) {
+        // A message that would fit the next packet whole is not cut, and nobody wants crumbs. Otherwise packets are filled: one that is
+        // shorter than those before it ends their run, and what follows takes another system call.
+        if !whole && (left <= cut.whole || room < cut.piece / 4) {
             return None;
         }
         if left.min(room & !3) > allowed {

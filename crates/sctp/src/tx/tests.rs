@@ -117,7 +117,7 @@ fn the_queue_waits_for_room_and_window() {
     );
     queue.push(1, message(500, None));
     assert_eq!(queue.next_chunk(now, 100, CUT, 90).unwrap().payload.len(), 90);
-    assert!(queue.next_chunk(now, 40, CUT, 1000).is_none(), "no crumbs");
+    assert!(queue.next_chunk(now, 24, CUT, 1000).is_none(), "no crumbs");
     let cut = queue.next_chunk(now, 71, CUT, 1000).unwrap();
     assert_eq!(cut.payload.len(), 68, "a multiple of four, so that nothing is padded");
 }
