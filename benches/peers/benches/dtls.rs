@@ -1,10 +1,12 @@
-//! DTLS: whole handshakes, both ends and every signature counted; each end checks the other's certificate.
+//! DTLS: whole handshakes, both ends and every signature counted; each end checks the other's certificate. Then records beside the
+//! bare AEAD of the same provider, copied into the segment and cut from a batch in the same way.
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_bench_peers::{Contender, compare};
+use antiphon_crypto::{AeadAlgorithm, AeadKey, ring_provider};
 use antiphon_dtls::{
     Certificate, CertificateParams, CipherSuite, Config, Connection, Event, Fingerprint, HashAlgorithm, NamedGroup,
     Role, Versions,
@@ -14,14 +16,18 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use dimpl::{Dtls, DtlsCertificate, Output};
 
 const ROUNDS: usize = 301;
+const SIZE: usize = 1200;
+const BATCH: usize = 128;
+const RECORD_ROUNDS: usize = 601;
 
+/// Both ends of a connection, client first, when each says that it is connected.
 fn ours(
     identity: &(Arc<Certificate>, Fingerprint),
     versions: Versions,
     group: NamedGroup,
     suite: CipherSuite,
     out: &mut TransmitBuf,
-) {
+) -> [Connection; 2] {
     let now = Instant::now();
     let end = |role, seed| {
         let mut config = Config::new(identity.0.clone());
@@ -51,7 +57,7 @@ fn ours(
             }
         }
     }
-    black_box(ends);
+    ends
 }
 
 fn theirs(config: &Arc<dimpl::Config>, certificate: &DtlsCertificate, thirteen: bool, buffer: &mut [u8]) {
@@ -122,7 +128,7 @@ fn handshakes(c: &mut Criterion) {
     ] {
         let mut out = TransmitBuf::new(1500, 1500);
         rows.push(Contender::timed(name, move || {
-            ours(identity, versions, group, suite, &mut out)
+            black_box(ours(identity, versions, group, suite, &mut out));
         }));
     }
     for (name, thirteen) in [
@@ -137,5 +143,127 @@ fn handshakes(c: &mut Criterion) {
     compare(c, "dtls/handshake, both ends", 1, 0, ROUNDS, rows);
 }
 
-criterion_group!(benches, handshakes);
+/// Datagrams as a driver has them: cut from one batch, whose memory is taken again when all of them have been dropped.
+fn datagrams(batch: &mut BytesMut, records: &[Vec<u8>]) -> Vec<BytesMut> {
+    batch.reserve(records.iter().map(Vec::len).sum());
+    for record in records {
+        batch.extend_from_slice(record);
+    }
+    records.iter().map(|record| batch.split_to(record.len())).collect()
+}
+
+/// The work of one round: 1200 bytes into a segment, made a record by `seal`, `BATCH` times.
+fn sealing(room: (usize, usize), len: usize, mut seal: impl FnMut(&mut TransmitBuf)) -> impl FnMut() {
+    let payload = vec![7; len];
+    let mut out = TransmitBuf::new(1500, 1500);
+    move || {
+        for _ in 0..BATCH {
+            out.clear();
+            out.begin(room.0, room.1);
+            out.put_slice(&payload);
+            seal(&mut out);
+            black_box(out.finish());
+        }
+    }
+}
+
+/// One round: `open` takes each of the datagrams, and its outcome is kept, as a queue would keep it.
+fn opening<T>(datagrams: Vec<BytesMut>, mut open: impl FnMut(BytesMut) -> T) -> Duration {
+    let mut opened = Vec::with_capacity(datagrams.len());
+    let start = Instant::now();
+    for datagram in datagrams {
+        opened.push(open(datagram));
+    }
+    let took = start.elapsed();
+    black_box(opened);
+    took
+}
+
+/// What a record adds to the AEAD. One of DTLS 1.3 encrypts its content type with the data, so the AEAD beside it has one byte more;
+/// the plaintexts begin where the record's do, so that the same bytes lie across the same cache lines.
+fn records(c: &mut Criterion) {
+    let certificate = Arc::new(Certificate::generate(&CertificateParams::default()).unwrap());
+    let fingerprint = certificate.fingerprint(HashAlgorithm::Sha256);
+    let identity = &(certificate, fingerprint);
+    let key: &dyn AeadKey = &*ring_provider().aead(AeadAlgorithm::Aes128Gcm, &[1; 16]).unwrap();
+    let (nonce, aad) = (&[2; 12], &[3; 13]);
+    for (version, versions, suite, front, len, aad) in [
+        (
+            "1.2",
+            Versions::Dtls12,
+            CipherSuite::EcdheEcdsaAes128GcmSha256,
+            21,
+            SIZE,
+            &aad[..],
+        ),
+        (
+            "1.3",
+            Versions::Dtls13,
+            CipherSuite::Aes128GcmSha256,
+            5,
+            SIZE + 1,
+            &aad[..5],
+        ),
+    ] {
+        let mut out = TransmitBuf::new(1500, 1500);
+        let connected = |out: &mut TransmitBuf| ours(identity, versions, NamedGroup::X25519, suite, out);
+        let [mut client, _server] = connected(&mut out);
+        let rows = vec![
+            Contender::timed(
+                "the bare AEAD",
+                sealing((front, 16), len, |out| {
+                    let tag = key.seal(nonce, aad, out.body_mut());
+                    out.append(&tag);
+                }),
+            ),
+            Contender::timed(
+                "antiphon-dtls",
+                sealing(client.overhead(), SIZE, |out| client.seal(out).unwrap()),
+            ),
+        ];
+        let group = format!("dtls/{version} record sealed");
+        compare(c, &group, BATCH as u64, SIZE as u64, RECORD_ROUNDS, rows);
+
+        let [mut client, mut server] = connected(&mut out);
+        let (mut bare_batch, mut batch) = (BytesMut::new(), BytesMut::new());
+        let mut sealed = vec![7; front + len];
+        let tag = key.seal(nonce, aad, &mut sealed[front..]);
+        sealed.extend_from_slice(&tag);
+        let sealed = vec![sealed; BATCH];
+        let rows = vec![
+            Contender::new("the bare AEAD", move || {
+                opening(datagrams(&mut bare_batch, &sealed), |mut data| {
+                    let plain = key.open(nonce, aad, &mut data[front..]).unwrap();
+                    data.truncate(front + plain);
+                    data
+                })
+            }),
+            Contender::new("antiphon-dtls", move || {
+                let now = Instant::now();
+                let records: Vec<Vec<u8>> = (0..BATCH)
+                    .map(|_| {
+                        let room = client.overhead();
+                        out.clear();
+                        out.begin(room.0, room.1);
+                        out.put_slice(&[7; SIZE]);
+                        client.seal(&mut out).unwrap();
+                        let range = out.finish();
+                        out.bytes(range).to_vec()
+                    })
+                    .collect();
+                opening(datagrams(&mut batch, &records), |datagram| {
+                    server.handle_datagram(now, datagram);
+                    match server.poll_event() {
+                        Some(Event::ApplicationData(data)) if data.len() == SIZE => data,
+                        other => panic!("{other:?}"),
+                    }
+                })
+            }),
+        ];
+        let group = format!("dtls/{version} record opened");
+        compare(c, &group, BATCH as u64, SIZE as u64, RECORD_ROUNDS, rows);
+    }
+}
+
+criterion_group!(benches, handshakes, records);
 criterion_main!(benches);
