@@ -110,7 +110,7 @@ impl Hosted {
         Some(channel)
     }
 
-    /// Hands over everything that the machine reports. Whether a channel's reader waited for it.
+    /// Hands over everything that the machine reports. Whether a channel's reader waited for one message.
     pub(crate) fn dispatch(&mut self) -> bool {
         let mut woken = false;
         while let Some(event) = self.core.poll_event() {
@@ -163,7 +163,7 @@ impl Hosted {
         queue.state.send_replace(state);
     }
 
-    /// Moves messages from SCTP into the channel's mailbox while there is room. Whether a reader waited for them.
+    /// Moves messages from SCTP into the channel's mailbox while there is room. Whether a reader waited for this one.
     pub(crate) fn pump(&mut self, id: ChannelId) -> bool {
         self.pump_or_all(id, false)
     }

@@ -209,7 +209,8 @@ impl Mailbox {
     }
 
     /// Moves messages that have come from the machine while there is room, or `all` of them: the receive buffer bounds them, and a
-    /// channel that is closed is about to be forgotten there. Whether a reader waited for them.
+    /// channel that is closed is about to be forgotten there. Whether a reader waited and got one: several are a stream, which
+    /// nobody answers one by one.
     pub(crate) fn pump(&self, all: bool, mut read: impl FnMut() -> Option<Piece>) -> bool {
         let mut incoming = lock(&self.incoming);
         if incoming.abandoned {
@@ -228,10 +229,10 @@ impl Mailbox {
             incoming.bytes += message.data.len();
             incoming.messages.push_back(message);
         }
-        let came = incoming.messages.len() > before;
-        let reader = incoming.reader.take_if(|_| came);
+        let came = incoming.messages.len() - before;
+        let reader = incoming.reader.take_if(|_| came > 0);
         drop(incoming);
-        reader.map(Waker::wake).is_some()
+        reader.map(Waker::wake).is_some() && came == 1
     }
 
     /// Hands over to the machine what it has room for. Whether something waits still, here or there.
