@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::live::Server;
 use crate::netns::Room;
 use crate::setup::c_program;
-use crate::shell::{end_with_children, log_file, run};
+use crate::shell::{end_with_children, log_file, run, work_dir};
 
 /// How many MiB are sent, where the environment names no other number.
 const MIB: u64 = 1024;
@@ -118,7 +118,8 @@ pub(crate) fn play(program: &Path) -> Result<String, String> {
     };
     let size = mib << 20;
     let patience = PATIENCE + PATIENCE_PER_MIB * u32::try_from(mib).unwrap_or(u32::MAX);
-    let folder = std::env::temp_dir().join(format!("antiphon-lossy-{}", std::process::id()));
+    // Twice the file: more than some machines have where temporary files go.
+    let folder = work_dir().join(format!("lossy-{}", std::process::id()));
     fs::create_dir_all(folder.join("in")).map_err(|e| e.to_string())?;
     let outcome = transfer(program, &folder, size, patience);
     let _ = fs::remove_dir_all(&folder);
