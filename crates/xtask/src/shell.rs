@@ -207,6 +207,14 @@ impl Drop for Service {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args);
+    // What cargo says about this package to its program must not reach the builds: ring's depends on it, so ring and all above it
+    // would be built anew after each plain `cargo build`.
+    for (name, _) in std::env::vars_os() {
+        let about_us = ["CARGO_MANIFEST_", "CARGO_PKG_"];
+        if about_us.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
