@@ -1,12 +1,14 @@
 //! What whole peers allocate for bulk data, sockets and driver included: nothing for a packet.
 
+mod pair;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use antiphon::{Api, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit};
+use antiphon::{DataChannel, Message, PeerHandle, RtcConfiguration};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+
+use pair::{connected, within};
 
 struct Counting;
 
@@ -32,52 +34,13 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Keeps a broken run finite; nothing is measured with it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
-}
-
-fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<DataChannel> {
-    let (channels, incoming) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(event) = pc.next_event().await {
-            match event {
-                Event::IceCandidate(candidate) => _ = other.add_ice_candidate(candidate).await,
-                Event::DataChannel(channel) => _ = channels.send(channel),
-                _ => {}
-            }
-        }
-    });
-    incoming
-}
-
 /// Two ends of one channel, and the handles that keep their connections.
 async fn pair() -> (DataChannel, DataChannel, [PeerHandle; 2]) {
-    let api = Api::builder().loopback(true).build().unwrap();
     let mut configuration = RtcConfiguration::default();
     // Which messages take one datagram must not depend on how far path MTU discovery has come.
     configuration.settings.mtu = 1200;
     configuration.settings.max_mtu = 1200;
-    let a = api.peer_connection(configuration.clone()).await.unwrap();
-    let b = api.peer_connection(configuration).await.unwrap();
-    let (alice, bob) = (a.handle(), b.handle());
-    let init = RtcDataChannelInit::default();
-    let mut near = alice.create_data_channel("bulk", init).await.unwrap();
-    let _none = carry(a, bob.clone());
-    let mut channels = carry(b, alice.clone());
-    alice.set_local_description(None).await.unwrap();
-    let offer = alice.local_description().await.unwrap().unwrap();
-    bob.set_remote_description(offer).await.unwrap();
-    bob.set_local_description(None).await.unwrap();
-    let answer = bob.local_description().await.unwrap().unwrap();
-    alice.set_remote_description(answer).await.unwrap();
-    within("open", near.opened()).await.unwrap();
-    let far = within("the other end", channels.recv()).await.unwrap();
-    (near, far, [alice, bob])
+    connected(configuration).await
 }
 
 /// Sends so many messages, each a clone of one, and takes them all.

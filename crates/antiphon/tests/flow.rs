@@ -1,68 +1,34 @@
 //! What data channels promise besides carrying messages: back-pressure both ways, and the streams that they can be.
 
+mod pair;
+
 use std::time::Duration;
 
 use antiphon::{
-    Api, ChannelState, DataChannel, Event, Message, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit,
-    TrySendError,
+    Api, ChannelState, DataChannel, Message, PeerHandle, RtcConfiguration, RtcDataChannelInit, TrySendError,
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::mpsc;
 
-/// Keeps a broken run finite; nothing is measured with it.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, future)
-        .await
-        .unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
-}
-
-fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<DataChannel> {
-    let (channels, incoming) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(event) = pc.next_event().await {
-            match event {
-                Event::IceCandidate(candidate) => _ = other.add_ice_candidate(candidate).await,
-                Event::DataChannel(channel) => _ = channels.send(channel),
-                _ => {}
-            }
-        }
-    });
-    incoming
-}
+use pair::{connected, within};
 
 /// Two ends of one channel, and the handles that keep their connections.
 async fn pair() -> (DataChannel, DataChannel, [PeerHandle; 2]) {
-    pair_with(RtcConfiguration::default()).await
+    connected(RtcConfiguration::default()).await
 }
 
-async fn pair_with(configuration: RtcConfiguration) -> (DataChannel, DataChannel, [PeerHandle; 2]) {
+#[tokio::test]
+async fn nothing_is_sent_before_the_channel_is_open() {
     let api = Api::builder().loopback(true).build().unwrap();
-    let a = api.peer_connection(configuration.clone()).await.unwrap();
-    let b = api.peer_connection(configuration).await.unwrap();
-    let (alice, bob) = (a.handle(), b.handle());
-    let mut near = alice
-        .create_data_channel("flow", RtcDataChannelInit::default())
-        .await
-        .unwrap();
+    let peer = api.peer_connection(RtcConfiguration::default()).await.unwrap();
+    let init = RtcDataChannelInit::default();
+    let channel = peer.create_data_channel("flow", init).await.unwrap();
     assert!(matches!(
-        near.try_send(Message::text("too early")),
+        channel.try_send(Message::text("too early")),
         Err(TrySendError::Refused(antiphon::Error::Peer(error))) if error.name() == "InvalidStateError"
     ));
-    let _none = carry(a, bob.clone());
-    let mut channels = carry(b, alice.clone());
-    alice.set_local_description(None).await.unwrap();
-    let offer = alice.local_description().await.unwrap().unwrap();
-    bob.set_remote_description(offer).await.unwrap();
-    bob.set_local_description(None).await.unwrap();
-    let answer = bob.local_description().await.unwrap().unwrap();
-    alice.set_remote_description(answer).await.unwrap();
-    within("open", near.opened()).await.unwrap();
-    let far = within("the other end", channels.recv()).await.unwrap();
-    (near, far, [alice, bob])
 }
 
 #[tokio::test]
@@ -238,7 +204,7 @@ async fn large() -> (DataChannel, DataChannel, [PeerHandle; 2], Bytes) {
     association.partial_delivery = true;
     association.receive_buffer = 1 << 20;
     association.send_buffer = 65 << 20;
-    let (near, far, handles) = pair_with(configuration).await;
+    let (near, far, handles) = connected(configuration).await;
     let message: Bytes = (0..64 << 20).map(|n: u32| (n % 253) as u8).collect();
     within("room", near.send_binary(message.clone())).await.unwrap();
     (near, far, handles, message)
