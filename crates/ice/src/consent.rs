@@ -193,7 +193,7 @@ impl Agent {
         }
         self.lost_since.get_or_insert(now);
         self.improve_at = None;
-        self.look_for_another_pair();
+        self.look_for_another_pair(self.selected);
     }
 
     fn update_weakness(&mut self, now: Instant) {
@@ -209,7 +209,7 @@ impl Agent {
             {
                 consent.doubted = false;
             }
-            self.look_for_another_pair();
+            self.look_for_another_pair(self.in_use());
             self.run_checks(now);
         }
     }
@@ -230,7 +230,7 @@ impl Agent {
         let lost = state == ConnectionState::Disconnected && self.state != state;
         self.set_state(state);
         if lost {
-            self.look_for_another_pair();
+            self.look_for_another_pair(self.in_use());
             self.run_checks(now);
         }
     }
@@ -284,10 +284,15 @@ impl Agent {
         }
     }
 
-    /// The pair in use is silent: every other path is tried again, so that there is somewhere to go when one answers.
-    fn look_for_another_pair(&mut self) {
+    /// The pair that is sent on, nominated or not.
+    fn in_use(&self) -> Option<u64> {
+        self.active().map(|index| self.pairs[index].id)
+    }
+
+    /// The pair in use is silent, or gone: every path but `kept` is tried again, so that there is somewhere to go when one answers.
+    fn look_for_another_pair(&mut self, kept: Option<u64>) {
         let mut others: Vec<usize> = (0..self.pairs.len())
-            .filter(|&index| Some(self.pairs[index].id) != self.selected)
+            .filter(|&index| Some(self.pairs[index].id) != kept)
             .collect();
         // Which answered last will most likely answer now.
         others.sort_by_key(|&index| {
