@@ -425,6 +425,7 @@ impl DataChannels {
 
     /// Runs what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.clock = self.clock.max(now);
         self.association.handle_timeout(now);
         self.pump(now);
     }
