@@ -1,6 +1,7 @@
 //! `antiphon serve`: the page, the WebSocket, WHEP and WHIP, and the peers behind them.
 
 mod channels;
+mod endpoints;
 mod figures;
 mod meet;
 mod page;
@@ -182,7 +183,7 @@ fn router(room: Arc<Room>) -> Router {
         .merge(page::routes())
         .merge(ws::routes())
         .merge(meet::routes())
-        .merge(wish::routes())
+        .merge(endpoints::routes())
         .layer(DefaultBodyLimit::max(MAX_SIGNAL))
         .with_state(room)
 }
