@@ -7,9 +7,10 @@ use antiphon_sdp::{Direction, ExtMap, MediaDescription, RidDirection, Section, S
 use crate::describe::{self, Common, WrittenCodec, WrittenExtension, WrittenMedia};
 use crate::format::{Format, answer_parameters};
 use crate::negotiator::{Config, Created};
-use crate::offer::{can_take_layers, preferred};
+use crate::offer::can_take_layers;
 use crate::parameters::{extmaps, layers};
 use crate::plan::SimulcastLayer;
+use crate::preference::choices;
 use crate::state::{Described, State};
 use crate::survey::{self, Content};
 use crate::transceiver::{Sender, Transceiver};
@@ -153,14 +154,12 @@ fn codecs(
     offered: &MediaDescription,
 ) -> Vec<WrittenCodec> {
     let formats = Format::of(offered);
-    let ours = preferred(config.capabilities.codecs(kind), &transceiver.codec_preferences);
+    let ours = choices(config.capabilities.codecs(kind), &transceiver.codec_preferences);
     let mut written: Vec<(usize, WrittenCodec)> = Vec::new();
     for format in &formats {
-        let found = ours
-            .iter()
-            .enumerate()
-            .find(|(_, capability)| Format::of_capability(capability).matches(format));
-        let Some((rank, capability)) = found else { continue };
+        let found = ours.iter().enumerate().find(|(_, choice)| choice.takes(format));
+        let Some((rank, choice)) = found else { continue };
+        let capability = &*choice.capability;
         let rtx = formats
             .iter()
             .find(|other| other.apt() == Some(format.payload_type))

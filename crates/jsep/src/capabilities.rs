@@ -1,3 +1,4 @@
+use crate::plan::Codec;
 use crate::types::MediaKind;
 
 /// A codec that we can send or receive, or forward.
@@ -17,6 +18,39 @@ pub struct CodecCapability {
     pub feedback: Vec<String>,
     /// The payload type of its retransmission format in our offers, if we do that for this codec.
     pub rtx_payload_type: Option<u8>,
+    /// Which configurations (profile, packetization mode) of it are taken when the peer offers them.
+    pub accepts: Accepts,
+}
+
+/// Which of the offered configurations of a codec are taken: its H.264 profile and packetization mode, its VP9, AV1 or H.265
+/// profile. Codecs without such parameters have one configuration, and it makes no difference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Accepts {
+    /// The same as ours, by the rules of the payload format (RFC 6184 §8.2.2): for an end that encodes or decodes. The level
+    /// may be another one.
+    #[default]
+    Same,
+    /// Every one, and the answer repeats its parameters: for who forwards or records what comes.
+    Any,
+    /// Every one with which the peer decodes a stream of ours that was made elsewhere, as
+    /// [`CodecCapability::parameters`] describe it; the answer repeats the offered parameters. A stream of Constrained High
+    /// goes to who offers High. For who forwards to a watcher.
+    Decoders,
+}
+
+impl CodecCapability {
+    /// The capability to send on a stream that came in as `stream`, to whoever decodes it ([`Accepts::Decoders`]), with
+    /// the feedback and the numbers of `like`.
+    pub fn forwarding(stream: &Codec, like: &Self) -> Self {
+        Self {
+            name: stream.name.clone(),
+            clock_rate: stream.clock_rate,
+            channels: stream.channels,
+            parameters: stream.parameters.clone(),
+            accepts: Accepts::Decoders,
+            ..like.clone()
+        }
+    }
 }
 
 /// A header extension that we know.
@@ -28,7 +62,8 @@ pub struct ExtensionCapability {
     pub uri: String,
 }
 
-/// What we can do, in the order that we prefer. The default is what the browsers of 2026 share with us.
+/// What we can do, in the order that we prefer. The default is what the browsers of 2026 share with us, and no header
+/// extension that nobody here reads or writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaCapabilities {
     /// Audio codecs.
@@ -42,6 +77,29 @@ pub struct MediaCapabilities {
 }
 
 impl MediaCapabilities {
+    /// What a forwarder or recorder can take: all that the default has and H.265, in every configuration
+    /// ([`Accepts::Any`]), and the header extensions that speak to whoever shows the video: its orientation, and the wished
+    /// bounds of the playout delay. They are to be handed on with the packets.
+    pub fn forwarding() -> Self {
+        let mut all = Self::default();
+        if let Some(last) = all.video.last() {
+            all.video.push(CodecCapability {
+                payload_type: 118,
+                name: "H265".into(),
+                parameters: "level-id=93;tx-mode=SRST".into(),
+                rtx_payload_type: Some(119),
+                ..last.clone()
+            });
+        }
+        for codec in all.audio.iter_mut().chain(&mut all.video) {
+            codec.accepts = Accepts::Any;
+        }
+        for (id, uri) in [(13, VIDEO_ORIENTATION), (5, PLAYOUT_DELAY)] {
+            all.video_extensions.push(ExtensionCapability { id, uri: uri.into() });
+        }
+        all
+    }
+
     /// The codecs of one kind.
     pub fn codecs(&self, kind: MediaKind) -> &[CodecCapability] {
         match kind {
@@ -65,7 +123,6 @@ pub(crate) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
 pub(crate) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 pub(crate) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
-const TOFFSET: &str = "urn:ietf:params:rtp-hdrext:toffset";
 const VIDEO_ORIENTATION: &str = "urn:3gpp:video-orientation";
 const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 
@@ -80,6 +137,7 @@ impl Default for MediaCapabilities {
                 parameters: parameters.into(),
                 feedback: feedback.iter().map(|&value| value.into()).collect(),
                 rtx_payload_type: None,
+                accepts: Accepts::Same,
             };
         let video = |payload_type, rtx, name: &str, parameters: &str| CodecCapability {
             payload_type,
@@ -91,6 +149,7 @@ impl Default for MediaCapabilities {
                 .map(String::from)
                 .to_vec(),
             rtx_payload_type: Some(rtx),
+            accepts: Accepts::Same,
         };
         let h264 = |payload_type, mode, profile| {
             let parameters = format!("level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile}");
@@ -127,15 +186,13 @@ impl Default for MediaCapabilities {
                 h264(108, 0, "42001f"),
                 h264(112, 1, "4d001f"),
                 h264(114, 1, "64001f"),
+                h264(116, 1, "640c1f"),
                 video(45, 46, "AV1", "level-idx=5;profile=0;tier=0"),
             ],
             audio_extensions: extensions(&[(1, AUDIO_LEVEL), (2, ABS_SEND_TIME), (3, TRANSPORT_WIDE_CC), (4, MID)]),
             video_extensions: extensions(&[
-                (14, TOFFSET),
                 (2, ABS_SEND_TIME),
-                (13, VIDEO_ORIENTATION),
                 (3, TRANSPORT_WIDE_CC),
-                (5, PLAYOUT_DELAY),
                 (4, MID),
                 (10, RID),
                 (11, REPAIRED_RID),

@@ -1,6 +1,6 @@
 use thiserror::Error;
 
-use crate::types::{DtlsRole, SdpType, SignalingState};
+use crate::types::{DtlsRole, MediaKind, SdpType, SignalingState};
 
 /// Why a description, candidate or call is refused. Nothing has changed then.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -140,6 +140,14 @@ pub enum JsepError {
     /// There is no such transceiver, or it is stopped.
     #[error("no such transceiver, or it is stopped")]
     NoTransceiver,
+    /// A codec preference names no codec of ours, or none of this kind (W3C InvalidModificationError).
+    #[error("{preference:?} names no {kind} codec that we have")]
+    UnknownCodec {
+        /// The preference, cut to 128 characters.
+        preference: String,
+        /// The kind of the transceiver.
+        kind: MediaKind,
+    },
     /// A candidate came before the description it belongs to (W3C InvalidStateError).
     #[error("a candidate needs a remote description first")]
     NoRemoteDescription,

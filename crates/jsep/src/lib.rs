@@ -13,6 +13,8 @@ mod negotiator;
 mod offer;
 mod parameters;
 mod plan;
+mod preference;
+mod profile;
 mod state;
 mod survey;
 mod transceiver;
@@ -20,7 +22,7 @@ mod transition;
 mod types;
 
 pub use antiphon_sdp as sdp;
-pub use capabilities::{CodecCapability, ExtensionCapability, MediaCapabilities};
+pub use capabilities::{Accepts, CodecCapability, ExtensionCapability, MediaCapabilities};
 pub use error::JsepError;
 pub use negotiator::{Config, Negotiator};
 pub use plan::{

@@ -12,7 +12,7 @@ use crate::types::{
     HeaderEncryptionPolicy, IceCandidate, LocalTransport, MediaKind, OfferOptions, RemoteCandidate, SdpType,
     SignalingState, TransceiverId,
 };
-use crate::{answer, difference, negotiation_needed, offer};
+use crate::{answer, difference, negotiation_needed, offer, preference};
 
 /// What a [`Negotiator`] is told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,12 +156,16 @@ impl Negotiator {
         Ok(())
     }
 
-    /// Names the codecs to negotiate, best first, by encoding name (`VP8`) or name and parameters
-    /// (`H264 packetization-mode=1;profile-level-id=42e01f`); empty means all that we have.
+    /// Names the codecs to negotiate, best first, by encoding name (`VP8`, or `video/VP8` as the W3C has it) or name and
+    /// parameters (`H264 packetization-mode=1;profile-level-id=42e01f`); empty means all that we have. Letters may be of
+    /// either case. `video/rtx` may stand in the list: retransmission goes with every codec that has it.
     ///
     /// # Errors
-    /// [`JsepError::NoTransceiver`].
+    /// [`JsepError::NoTransceiver`]; [`JsepError::UnknownCodec`] for a preference that names nothing we have, and for a
+    /// list of nothing but `rtx`. Nothing has changed then.
     pub fn set_codec_preferences(&mut self, id: TransceiverId, preferences: Vec<String>) -> Result<(), JsepError> {
+        let kind = self.live(id)?.kind;
+        preference::check(&self.config.capabilities, kind, &preferences)?;
         self.live(id)?.codec_preferences = preferences;
         Ok(())
     }

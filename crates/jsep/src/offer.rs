@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use antiphon_sdp::{MediaDescription, SessionDescription, Setup};
 
-use crate::capabilities::{self, CodecCapability};
+use crate::capabilities::{self, Accepts, CodecCapability};
 use crate::describe::{self, Common, WrittenCodec, WrittenExtension, WrittenMedia};
-use crate::format::{Format, is_preferred};
+use crate::format::Format;
 use crate::negotiator::{Config, Created};
+use crate::preference::choices;
+use crate::profile::{self, Configuration};
 use crate::state::State;
 use crate::survey::Content;
 use crate::transceiver::Transceiver;
@@ -219,39 +221,61 @@ fn codecs(
     let kind = transceiver.kind;
     let known: Vec<Vec<Format<'_>>> = negotiated.iter().map(|media| Format::of(media)).collect();
     let mut written: Vec<(usize, WrittenCodec)> = Vec::new();
-    for capability in preferred(config.capabilities.codecs(kind), &transceiver.codec_preferences) {
-        let own = Format::of_capability(capability);
-        let before = known.iter().enumerate().find_map(|(list, formats)| {
-            let place = formats.iter().position(|format| own.matches(format))?;
-            Some((list * 1000 + place, formats[place].payload_type, formats))
-        });
-        let (rank, payload_type, rtx) = match before {
-            Some((rank, payload_type, formats)) => {
-                let rtx = formats
-                    .iter()
-                    .find(|format| format.apt() == Some(payload_type))
-                    .map(|format| format.payload_type);
-                (rank, Some(payload_type), rtx)
+    for choice in choices(config.capabilities.codecs(kind), &transceiver.codec_preferences) {
+        let capability = &*choice.capability;
+        let same = capability.accepts == Accepts::Same;
+        let codec = |payload_type, parameters, rtx: Option<u8>| WrittenCodec {
+            payload_type,
+            name: capability.name.clone(),
+            clock_rate: capability.clock_rate,
+            channels: capability.channels,
+            parameters,
+            feedback: capability.feedback.clone(),
+            rtx: rtx.filter(|_| capability.rtx_payload_type.is_some()),
+        };
+        let mut found = false;
+        for (list, formats) in known.iter().enumerate() {
+            for (place, format) in formats.iter().enumerate().filter(|(_, format)| choice.takes(format)) {
+                let number = format.payload_type;
+                if same && found || written.iter().any(|(_, own)| own.payload_type == number) {
+                    continue;
+                }
+                found = true;
+                let rtx = formats.iter().find(|other| other.apt() == Some(number));
+                let rtx = match (rtx, capability.rtx_payload_type) {
+                    (Some(rtx), _) => Some(rtx.payload_type),
+                    (None, Some(wish)) => numbers.rtx(wish, number),
+                    (None, None) => None,
+                };
+                let parameters = if same {
+                    capability.parameters.clone()
+                } else {
+                    // What we said last of this number, else what the peer said.
+                    let ours = known
+                        .last()
+                        .and_then(|ours| ours.iter().find(|own| own.payload_type == number));
+                    profile::repeated(&ours.unwrap_or(format).parameters)
+                };
+                written.push((list * 1000 + place, codec(number, parameters, rtx)));
             }
-            None => (usize::MAX, numbers.payload_type(kind, capability), None),
+        }
+        // Of several capabilities that take every configuration the first has claimed those of all.
+        let own = Format::of_capability(capability);
+        let claimed = || {
+            let configuration = own.configuration();
+            written.iter().any(|(_, codec)| {
+                codec.name.eq_ignore_ascii_case(own.name)
+                    && (own.clock_rate, own.channels) == (codec.clock_rate, codec.channels)
+                    && Configuration::of(&codec.name, &codec.parameters) == configuration
+            })
         };
-        let Some(payload_type) = payload_type else { continue };
-        let rtx = match capability.rtx_payload_type {
-            Some(wish) => rtx.or_else(|| numbers.rtx(kind, wish, payload_type)),
-            None => None,
-        };
-        written.push((
-            rank,
-            WrittenCodec {
-                payload_type,
-                name: capability.name.clone(),
-                clock_rate: capability.clock_rate,
-                channels: capability.channels,
-                parameters: capability.parameters.clone(),
-                feedback: capability.feedback.clone(),
-                rtx,
-            },
-        ));
+        if found || (!same && claimed()) {
+            continue;
+        }
+        if let Some(number) = numbers.payload_type(kind, capability) {
+            let rtx = capability.rtx_payload_type.and_then(|wish| numbers.rtx(wish, number));
+            written.push((usize::MAX, codec(number, capability.parameters.clone(), rtx)));
+        }
     }
     if transceiver.codec_preferences.is_empty() {
         written.sort_by_key(|(rank, _)| *rank);
@@ -262,24 +286,6 @@ fn codecs(
         .map(|(_, codec)| codec)
         .filter(|codec| seen.insert(codec.payload_type))
         .collect()
-}
-
-/// The capabilities in the order of the preferences; all of them if there are none.
-pub(crate) fn preferred<'a>(all: &'a [CodecCapability], preferences: &[String]) -> Vec<&'a CodecCapability> {
-    if preferences.is_empty() {
-        return all.iter().collect();
-    }
-    let mut taken = vec![false; all.len()];
-    let mut chosen = Vec::new();
-    for preference in preferences {
-        for (capability, taken) in all.iter().zip(&mut taken) {
-            if !*taken && is_preferred(preference, &Format::of_capability(capability)) {
-                *taken = true;
-                chosen.push(capability);
-            }
-        }
-    }
-    chosen
 }
 
 /// What a payload type stands for in the bundle: a number has one meaning there (RFC 9143 §9.1.1).
@@ -350,8 +356,7 @@ impl Numbers {
         self.take(capability.payload_type, meaning)
     }
 
-    fn rtx(&mut self, kind: MediaKind, wish: u8, of: u8) -> Option<u8> {
-        debug_assert_eq!(kind, MediaKind::Video, "only video has retransmission here");
+    fn rtx(&mut self, wish: u8, of: u8) -> Option<u8> {
         let same = self.payload_types.iter().find(|(_, own)| **own == Meaning::Rtx(of));
         if let Some((&number, _)) = same {
             return Some(number);

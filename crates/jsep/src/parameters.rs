@@ -45,8 +45,13 @@ impl<'a> Pair<'a> {
         let (mut send, mut receive): (Vec<Codec>, Vec<Codec>) = (Vec::new(), Vec::new());
         for their in theirs.iter().filter(|format| !format.is_rtx()) {
             let same = |our: &&Format<'_>| our.matches(their);
-            let same_number = |our: &&Format<'_>| our.payload_type == their.payload_type && same(our);
-            let Some(our) = ours.iter().find(same_number).or_else(|| ours.iter().find(same)) else {
+            let numbered = |our: &&Format<'_>| our.payload_type == their.payload_type;
+            let same_number = |our: &&Format<'_>| numbered(our) && same(our);
+            // The number says what is meant (RFC 3264 §6.1), though an answerer may describe its configuration of the codec
+            // with words of its own.
+            let same_encoding = |our: &&Format<'_>| numbered(our) && our.is_same_encoding(their);
+            let found = ours.iter().find(same_number).or_else(|| ours.iter().find(same));
+            let Some(our) = found.or_else(|| ours.iter().find(same_encoding)) else {
                 continue;
             };
             if receive.iter().any(|codec| codec.payload_type == our.payload_type) {
@@ -65,7 +70,7 @@ impl<'a> Pair<'a> {
                 name: our.name.to_owned(),
                 clock_rate: our.clock_rate,
                 channels: our.channels,
-                parameters: format.parameters.to_owned(),
+                parameters: format.parameters.clone().into_owned(),
                 feedback: feedback.clone(),
                 rtx: rtx.filter(|_| both),
             };

@@ -2,6 +2,7 @@ use std::fmt;
 
 use antiphon_sdp::Direction;
 
+use crate::profile::Configuration;
 use crate::types::{DtlsRole, Fingerprint, MediaKind, RemoteCandidate, SignalingState, TransceiverId};
 
 /// What changes with a description: everything that a peer connection has to do, without reading SDP itself.
@@ -165,6 +166,19 @@ impl Codec {
     /// Whether both sides named this feedback.
     pub fn has_feedback(&self, value: &str) -> bool {
         self.feedback.iter().any(|own| own == value)
+    }
+
+    /// Whether who describes this codec decodes a stream that is described as `stream`: the same encoding, and a profile and
+    /// packetization mode of its own or one contained in it. Levels are not compared: they are wishes about size and speed.
+    ///
+    /// With this codec from the `send` parameters of one connection, and `stream` from the `receive` parameters of another,
+    /// it says under which payload type the stream may be forwarded.
+    pub fn decodes(&self, stream: &Self) -> bool {
+        self.name.eq_ignore_ascii_case(&stream.name)
+            && self.clock_rate == stream.clock_rate
+            && self.channels.unwrap_or(1) == stream.channels.unwrap_or(1)
+            && Configuration::of(&self.name, &self.parameters)
+                .decodes(&Configuration::of(&stream.name, &stream.parameters))
     }
 }
 

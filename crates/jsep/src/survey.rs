@@ -109,10 +109,9 @@ pub(crate) fn is_acceptable(config: &Config, media: &MediaDescription) -> bool {
         Content::Media(kind) => {
             let ours = config.capabilities.codecs(kind);
             muxes_rtcp(media)
-                && Format::of(media).iter().any(|offered| {
-                    ours.iter()
-                        .any(|capability| Format::of_capability(capability).matches(offered))
-                })
+                && Format::of(media)
+                    .iter()
+                    .any(|offered| ours.iter().any(|capability| capability.takes(offered)))
         }
     }
 }

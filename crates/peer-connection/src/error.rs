@@ -101,7 +101,7 @@ fn signaling_name(error: &JsepError) -> &'static str {
         JsepError::InvalidState { .. } | JsepError::NoRemoteDescription | JsepError::NoTransceiver => {
             "InvalidStateError"
         }
-        JsepError::Modified { .. } => "InvalidModificationError",
+        JsepError::Modified { .. } | JsepError::UnknownCodec { .. } => "InvalidModificationError",
         // W3C setRemoteDescription: an RTCError with errorDetail "sdp-syntax-error".
         JsepError::Syntax(_) | JsepError::TooManySections { .. } => "RTCError",
         JsepError::LocalTransport { .. }

@@ -23,7 +23,7 @@ pub use antiphon_data_channel::{
 pub use antiphon_dtls::{Certificate, CertificateParams, KeyLog, SrtpProfile, Versions as DtlsVersions};
 pub use antiphon_ice::{Framing as IceFraming, IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
 pub use antiphon_jsep::{
-    Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind,
+    Accepts, Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind,
     OfferOptions as RtcOfferOptions, SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
 pub use antiphon_media::{Frame, Output, Packet};

@@ -72,7 +72,7 @@ impl<'a> Fmtp<'a> {
     }
 
     /// `name=value` pairs, in order; a parameter without `=` comes with an empty value.
-    pub fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+    pub fn pairs(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.parameters.split(';').filter_map(|pair| {
             let pair = pair.trim();
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -1,0 +1,288 @@
+//! Codecs: which configurations are taken, by whom, and what preferences name.
+
+mod common;
+
+use antiphon_jsep::{
+    Accepts, CodecCapability, Config, Direction, JsepError, MediaCapabilities, MediaKind, SdpType, SessionDescription,
+};
+use common::{Peer, exchange, wire};
+
+fn offer_of_h264(parameters: &[&str]) -> SessionDescription {
+    let mut text = String::from(
+        "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=video 9 UDP/TLS/RTP/SAVPF",
+    );
+    for number in 0..parameters.len() {
+        text += &format!(" {}", 96 + number);
+    }
+    text += "\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:Xfra\r\na=ice-pwd:0123456789012345678901\r\n";
+    text += &format!("a=fingerprint:sha-256 {}\r\n", ["AB"; 32].join(":"));
+    text += "a=setup:actpass\r\na=mid:0\r\na=sendonly\r\na=rtcp-mux\r\n";
+    for (number, parameters) in parameters.iter().enumerate() {
+        text += &format!("a=rtpmap:{0} H264/90000\r\na=fmtp:{0} {parameters}\r\n", 96 + number);
+    }
+    SessionDescription::parse(&text).expect("SDP")
+}
+
+fn forwarder(name: char) -> Peer {
+    Peer::with(
+        name,
+        Config {
+            capabilities: MediaCapabilities::forwarding(),
+            ..Config::default()
+        },
+    )
+}
+
+fn answer(peer: &mut Peer, offer: &SessionDescription) -> SessionDescription {
+    peer.negotiator.set_remote(SdpType::Offer, offer).expect("set");
+    let answer = peer.answer();
+    peer.negotiator.set_local(SdpType::Answer, &answer).expect("set");
+    wire(&answer)
+}
+
+fn parameters(answer: &SessionDescription) -> Vec<String> {
+    let lines = answer.media[0].section.fmtps().filter(|fmtp| fmtp.get("apt").is_none());
+    lines.map(|fmtp| fmtp.to_string()).collect()
+}
+
+const PROFILES: [&str; 9] = [
+    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e014",
+    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=420014",
+    "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640c1f",
+    "packetization-mode=1;profile-level-id=640028",
+    "packetization-mode=0;profile-level-id=4d0034",
+    "packetization-mode=1;profile-level-id=f4001f",
+    "packetization-mode=1;profile-level-id=6e0028",
+    "packetization-mode=0;profile-level-id=58001e",
+    "profile-level-id=7a1033",
+];
+
+#[test]
+fn mend05_a_forwarder_takes_every_h264_profile_level_and_mode() {
+    for offered in PROFILES {
+        let mut peer = forwarder('b');
+        let answered = answer(&mut peer, &offer_of_h264(&[offered]));
+        assert_eq!(
+            parameters(&answered),
+            [format!("96 {offered}")],
+            "the answer repeats the offer"
+        );
+        let transceiver = peer.negotiator.transceivers().next().expect("one");
+        assert_eq!(transceiver.receive().expect("receives").codecs[0].parameters, offered);
+    }
+    // All at once, in the offerer's order.
+    let answered = answer(&mut forwarder('b'), &offer_of_h264(&PROFILES));
+    assert_eq!(
+        answered.media[0].line.payload_types().collect::<Vec<_>>(),
+        (96..105).collect::<Vec<_>>()
+    );
+    // A format without any parameters is Baseline, level 1, and as good as another.
+    let answered = answer(&mut forwarder('b'), &offer_of_h264(&[""]));
+    assert!(!answered.media[0].is_rejected());
+    // The publisher's parameter sets are not ours.
+    let sets =
+        "packetization-mode=1;sprop-parameter-sets=Z0LAHtkDxWhAAAADAEAAAAwDxYuS,aMuMsg==;profile-level-id=42c01e";
+    let answered = answer(&mut forwarder('b'), &offer_of_h264(&[sets]));
+    assert_eq!(
+        parameters(&answered),
+        ["96 packetization-mode=1;profile-level-id=42c01e"]
+    );
+}
+
+#[test]
+fn mend05_an_end_that_decodes_takes_the_profiles_that_it_has_at_every_level() {
+    for (offered, taken) in [
+        ("packetization-mode=1;profile-level-id=42e014", true),
+        ("packetization-mode=1;profile-level-id=420014", true),
+        ("packetization-mode=1;profile-level-id=640c1f", true),
+        ("packetization-mode=1;profile-level-id=640034", true),
+        ("packetization-mode=1;profile-level-id=f4001f", false),
+        ("packetization-mode=1;profile-level-id=58001e", false),
+    ] {
+        let answered = answer(&mut Peer::new('b'), &offer_of_h264(&[offered]));
+        assert_eq!(!answered.media[0].is_rejected(), taken, "{offered}");
+    }
+}
+
+#[test]
+fn mend05_a_watcher_gets_the_stream_under_each_profile_that_decodes_it() {
+    let mut publisher = forwarder('p');
+    answer(
+        &mut publisher,
+        &offer_of_h264(&["packetization-mode=1;profile-level-id=640c1f"]),
+    );
+    let stream = publisher.negotiator.transceivers().next().expect("one");
+    let stream = stream.receive().expect("receives").codecs[0].clone();
+
+    let mut capabilities = MediaCapabilities::forwarding();
+    let like = capabilities
+        .video
+        .iter()
+        .find(|codec| codec.name == "H264")
+        .expect("there");
+    capabilities.video = vec![CodecCapability::forwarding(&stream, like)];
+    assert_eq!(capabilities.video[0].accepts, Accepts::Decoders);
+    let watcher = || {
+        let mut peer = Peer::with(
+            'w',
+            Config {
+                capabilities: capabilities.clone(),
+                ..Config::default()
+            },
+        );
+        peer.add_track(MediaKind::Video);
+        peer
+    };
+    let offered = [
+        "packetization-mode=1;profile-level-id=42e01f",
+        "packetization-mode=1;profile-level-id=64001f",
+        "packetization-mode=0;profile-level-id=640c1f",
+        "packetization-mode=1;profile-level-id=640c34",
+    ];
+    let receiving = |parameters: &[&str]| {
+        SessionDescription::parse(&offer_of_h264(parameters).to_text().replace("sendonly", "recvonly")).expect("SDP")
+    };
+    let mut peer = watcher();
+    let answered = answer(&mut peer, &receiving(&offered));
+    assert_eq!(
+        parameters(&answered),
+        [format!("97 {}", offered[1]), format!("99 {}", offered[3])]
+    );
+    let transceiver = peer.negotiator.transceivers().next().expect("one");
+    for codec in &transceiver.send().expect("sends").codecs {
+        assert!(codec.decodes(&stream));
+    }
+    // Nothing in common is a refused section.
+    assert!(answer(&mut watcher(), &receiving(&offered[..1])).media[0].is_rejected());
+}
+
+#[test]
+fn mend05_what_was_taken_stays_in_later_offers_of_ours() {
+    let mut peer = forwarder('b');
+    answer(&mut peer, &offer_of_h264(&PROFILES[1..3]));
+    let again = peer.offer();
+    let section = &again.media[0].section;
+    for (number, offered) in [(96, PROFILES[1]), (97, PROFILES[2])] {
+        let own = section.fmtps().find(|fmtp| fmtp.payload_type == number).expect("kept");
+        assert_eq!(own.parameters, offered);
+    }
+    // In front, each with its retransmissions, and what else we can do behind them, each once.
+    let numbers: Vec<u8> = again.media[0].line.payload_types().collect();
+    assert_eq!((numbers[0], numbers[2]), (96, 97));
+    let texts: Vec<String> = section.fmtps().map(|fmtp| fmtp.parameters.to_owned()).collect();
+    let mut once = texts.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), texts.len(), "{texts:?}");
+}
+
+#[test]
+fn an_answer_may_describe_its_configuration_with_words_of_its_own() {
+    let mut peer = Peer::new('a');
+    let video = peer.add_track(MediaKind::Video);
+    let preference = "H264 packetization-mode=1;profile-level-id=42e01f".to_owned();
+    peer.negotiator
+        .set_codec_preferences(video, vec![preference])
+        .expect("known");
+    let offer = peer.offer();
+    peer.negotiator.set_local(SdpType::Offer, &offer).expect("set");
+    let mut other = Peer::new('b');
+    other.negotiator.set_remote(SdpType::Offer, &wire(&offer)).expect("set");
+    let answer = other
+        .answer()
+        .to_text()
+        .replace("profile-level-id=42e01f", "profile-level-id=42001f");
+    let answer = SessionDescription::parse(&answer).expect("SDP");
+    peer.negotiator.set_remote(SdpType::Answer, &answer).expect("set");
+    let codecs = &peer
+        .negotiator
+        .transceiver(video)
+        .expect("there")
+        .send()
+        .expect("sends")
+        .codecs;
+    assert_eq!((codecs.len(), codecs[0].payload_type), (1, 102));
+    assert!(codecs[0].parameters.ends_with("42001f"), "what the receiver says");
+}
+
+#[test]
+fn mend13_preferences_are_understood_as_the_w3c_writes_them() {
+    let names = |list: &[&str]| list.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    for (list, first) in [
+        (&["video/VP8"][..], "VP8"),
+        (&["VIDEO/vp9", "video/rtx", "vp8"][..], "VP9"),
+        (&["video/H264 packetization-mode=1;profile-level-id=640C1F"][..], "H264"),
+    ] {
+        let mut peer = Peer::new('a');
+        let video = peer.add_track(MediaKind::Video);
+        peer.negotiator
+            .set_codec_preferences(video, names(list))
+            .expect("known");
+        let done = exchange(&mut peer, &mut Peer::new('b'));
+        let number = done.answer.media[0].line.payload_types().next().expect("a codec");
+        assert_eq!(done.answer.media[0].rtpmap(number).expect("named").encoding, first);
+    }
+    for list in [
+        &["VP7"][..],
+        &["video/VP8", "video/nonsense"][..],
+        &["audio/opus"][..],
+        &["opus"][..],
+        &["audio/VP8"][..],
+        &["video/rtx"][..],
+        &["H264 profile-level-id=f4001f"][..],
+        &[""][..],
+    ] {
+        let mut peer = Peer::new('a');
+        let video = peer.add_track(MediaKind::Video);
+        peer.negotiator
+            .set_codec_preferences(video, names(&["VP9"]))
+            .expect("known");
+        let error = peer.negotiator.set_codec_preferences(video, names(list)).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                JsepError::UnknownCodec {
+                    kind: MediaKind::Video,
+                    ..
+                }
+            ),
+            "{list:?}: {error}"
+        );
+        let offer = peer.offer();
+        let number = offer.media[0].line.payload_types().next().expect("a codec");
+        assert_eq!(
+            offer.media[0].rtpmap(number).expect("named").encoding,
+            "VP9",
+            "nothing changed"
+        );
+    }
+    // A forwarder takes every configuration, so it may prefer one that it does not write by itself.
+    let mut peer = forwarder('a');
+    let video = peer.add_track(MediaKind::Video);
+    let list = names(&["H264 profile-level-id=f4001f;packetization-mode=1"]);
+    peer.negotiator.set_codec_preferences(video, list).expect("known");
+    let offer = peer.offer();
+    assert!(parameters(&offer).iter().all(|line| line.contains("f4001f")), "{offer}");
+}
+
+#[test]
+fn mend13_header_extensions_that_nobody_reads_are_neither_offered_nor_accepted() {
+    const ORIENTATION: &str = "urn:3gpp:video-orientation";
+    let has = |description: &SessionDescription| {
+        let mut maps = description.media.iter().flat_map(|media| media.section.extmaps());
+        maps.any(|map| map.uri == ORIENTATION)
+    };
+    let mut peer = Peer::new('a');
+    peer.add_track(MediaKind::Video);
+    let mut other = forwarder('b');
+    other.add_track(MediaKind::Video);
+    let offer = other.offer();
+    assert!(has(&offer), "a forwarder hands it on");
+    other.negotiator.set_local(SdpType::Offer, &offer).expect("set");
+    peer.negotiator.set_remote(SdpType::Offer, &wire(&offer)).expect("set");
+    assert!(!has(&peer.answer()));
+
+    let mut peer = Peer::new('a');
+    peer.add(MediaKind::Video, Direction::SendRecv);
+    assert!(!has(&peer.offer()));
+}
