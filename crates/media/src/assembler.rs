@@ -2,7 +2,6 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::extension::AudioLevel;
-use antiphon_rtp::payload::Format;
 use bytes::{Bytes, BytesMut};
 
 /// Most sequence numbers between the next one wanted and the newest held.
@@ -18,7 +17,6 @@ pub(crate) const SMALL: usize = 256;
 #[derive(Clone, Debug)]
 pub(crate) struct Part {
     pub(crate) payload_type: u8,
-    pub(crate) format: Format,
     pub(crate) timestamp: u32,
     pub(crate) marker: bool,
     /// The frame's bytes only; empty for padding.
@@ -29,6 +27,23 @@ pub(crate) struct Part {
     pub(crate) key_frame: bool,
     pub(crate) audio_level: Option<AudioLevel>,
     pub(crate) received: Instant,
+}
+
+impl Part {
+    /// What takes a number and belongs to no frame.
+    pub(crate) fn padding(received: Instant) -> Self {
+        Self {
+            payload_type: 0,
+            timestamp: 0,
+            marker: false,
+            data: Bytes::new(),
+            padding: true,
+            start: false,
+            key_frame: false,
+            audio_level: None,
+            received,
+        }
+    }
 }
 
 /// A frame that is whole.
@@ -46,6 +61,8 @@ pub(crate) struct Assembled {
 /// goes on at the next key frame, sound at the next packet.
 #[derive(Debug)]
 pub(crate) struct Assembler {
+    /// Of pictures, which need those before them; sound does not.
+    video: bool,
     /// `parts[0]` has this number.
     next: u64,
     parts: VecDeque<Option<Part>>,
@@ -68,6 +85,7 @@ impl Assembler {
     /// `video`: decoding starts at a key frame.
     pub(crate) fn new(video: bool) -> Self {
         Self {
+            video,
             next: 0,
             parts: VecDeque::new(),
             started: false,
@@ -85,6 +103,11 @@ impl Assembler {
     /// Until when the first gap is waited for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Whether any packet came.
+    pub(crate) fn is_started(&self) -> bool {
+        self.started
     }
 
     /// The number before which nothing is of use any more.
@@ -123,22 +146,22 @@ impl Assembler {
             self.parts.clear();
             self.key_start = None;
             self.next = sequence;
-            self.lose(part.format);
+            self.lose();
         }
         let index = (sequence - self.next) as usize;
         if index >= self.parts.len() {
             self.parts.resize(index + 1, None);
         }
-        if part.key_frame && is_video(part.format) {
+        if part.key_frame && self.video {
             self.key_start = Some(self.key_start.map_or(sequence, |start| start.max(sequence)));
         }
         self.parts[index] = Some(part);
     }
 
     /// Something that cannot be recovered is missing.
-    fn lose(&mut self, format: Format) {
+    fn lose(&mut self) {
         self.discontinuity = true;
-        if is_video(format) {
+        if self.video {
             self.need_key = true;
             self.wants_key_frame = true;
         }
@@ -160,7 +183,7 @@ impl Assembler {
             Some(None) => return Err(Gap::At(index)),
             None => return Err(Gap::End),
         };
-        if !is_video(first.format) || first.marker {
+        if !self.video || first.marker {
             return Ok(1);
         }
         for (offset, part) in self.parts.range(index + 1..).enumerate() {
@@ -183,20 +206,19 @@ impl Assembler {
                 return None;
             }
             if let Some(Some(front)) = self.parts.front() {
-                let (padding, video, start, key_frame) =
-                    (front.padding, is_video(front.format), front.start, front.key_frame);
+                let (padding, video, start, key_frame) = (front.padding, self.video, front.start, front.key_frame);
                 if padding {
                     self.skip_to(self.next + 1);
                     continue;
                 }
                 if video && !start {
                     // The rest of a frame whose beginning is gone, or, at the very first, comes late.
-                    let (format, until) = (front.format, front.received + patience.min(START_GRACE));
+                    let until = front.received + patience.min(START_GRACE);
                     if !self.delivered && self.key_start.is_none() && until > now {
                         self.deadline = Some(until);
                         return None;
                     }
-                    self.lose(format);
+                    self.lose();
                     self.skip_to(self.next + 1);
                     continue;
                 }
@@ -227,14 +249,12 @@ impl Assembler {
             };
             let after = self.parts.range(gap..).position(Option::is_some)?;
             let after = gap + after;
-            let (deadline, format) = self.parts[after]
-                .as_ref()
-                .map(|part| (part.received + patience, part.format))?;
+            let deadline = self.parts[after].as_ref().map(|part| part.received + patience)?;
             if deadline > now {
                 self.deadline = Some(deadline);
                 return None;
             }
-            self.lose(format);
+            self.lose();
             self.skip_to(self.next + after as u64);
         }
     }
@@ -278,10 +298,6 @@ enum Gap {
     End,
 }
 
-fn is_video(format: Format) -> bool {
-    !matches!(format, Format::Opus | Format::Pcmu | Format::Pcma | Format::Raw)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,7 +322,6 @@ mod tests {
         fn put(&mut self, sequence: u64, kind: char, marker: bool) {
             let part = Part {
                 payload_type: 96,
-                format: if kind == 'A' { Format::Opus } else { Format::Vp8 },
                 timestamp: sequence as u32 / 2,
                 marker,
                 data: Bytes::from(format!("{kind}{sequence} ")),

@@ -2,6 +2,10 @@ use std::time::Duration;
 
 use antiphon_rtp::extension::Map;
 
+/// An RTP packet of this size, in bytes before SRTP, passes everywhere: with SRTP, UDP and IPv6 around it, it is just below 1280
+/// (RFC 8200 §5).
+pub const SAFE_PACKET: usize = 1212;
+
 /// Settings of a whole [`Session`](crate::Session).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -9,8 +13,9 @@ pub struct Config {
     pub cname: String,
     /// The largest RTP packet in bytes, before SRTP and everything below.
     pub max_packet_size: usize,
-    /// The largest RTP packet that is forwarded, bytes before SRTP. Foreign senders fill 1200 bytes and ours repeats them with
-    /// its own headers, so this is a little more: with SRTP, UDP and IPv6 around it just below 1280 (RFC 8200 §5).
+    /// The largest RTP packet that is forwarded, bytes before SRTP. Foreign senders choose sizes of their own, and what came
+    /// over a path of that size should go out again: what Ethernet carries, less SRTP, UDP and IP. Where the peer's feedback
+    /// shows that nothing larger than [`SAFE_PACKET`] arrives, that is the limit.
     pub max_forward_size: usize,
     /// Whether feedback may travel without a report in front (`a=rtcp-rsize`, RFC 5506).
     pub reduced_size: bool,
@@ -31,7 +36,7 @@ impl Default for Config {
         Self {
             cname: String::new(),
             max_packet_size: 1150,
-            max_forward_size: 1212,
+            max_forward_size: 1456,
             reduced_size: true,
             receiver_rtt: false,
             start_bitrate: 1_000_000,

@@ -21,6 +21,15 @@ pub enum Error {
     /// The frame is empty, or needs more packets than a stream may keep.
     #[error("the frame is empty or too large")]
     FrameSize,
+    /// A packet that is forwarded is larger, with our headers, than the path carries. It was dropped, and counted in
+    /// [`OutboundRtp::packets_too_large`](crate::OutboundRtp::packets_too_large).
+    #[error("a packet of {bytes} bytes is larger than the {limit} that the path carries")]
+    PacketTooLarge {
+        /// Its size with our headers, before SRTP.
+        bytes: usize,
+        /// The most that is sent.
+        limit: usize,
+    },
     /// The session was closed.
     #[error("the session is closed")]
     Closed,

@@ -1,6 +1,7 @@
+use std::sync::Arc;
 use std::time::Instant;
 
-use antiphon_rtp::extension::AudioLevel;
+use antiphon_rtp::extension::{AudioLevel, Carried};
 use bytes::Bytes;
 
 /// Names one sender of a [`Session`](crate::Session). Never used again after removal.
@@ -45,10 +46,48 @@ pub struct Packet {
     pub payload: Bytes,
     /// Whether a frame that can be decoded alone starts here.
     pub key_frame: bool,
-    /// Loudness (RFC 6464).
-    pub audio_level: Option<AudioLevel>,
+    /// The header extensions that go on with it.
+    pub extensions: Carried,
+    /// Who was mixed into it; `None` of most packets.
+    pub contributors: Option<Arc<Contributors>>,
     /// When it came.
     pub received: Instant,
+}
+
+/// Most contributing sources of a packet: the header has four bits for their number (RFC 3550 §5.1).
+const MAX_CONTRIBUTORS: usize = 15;
+
+/// The contributing sources of a packet that a mixer made (RFC 3550 §5.1), and how loud each is (RFC 6465).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contributors {
+    csrcs: [u32; MAX_CONTRIBUTORS],
+    levels: [u8; MAX_CONTRIBUTORS],
+    counts: [u8; 2],
+}
+
+impl Contributors {
+    /// The first 15 of each.
+    pub fn new(csrcs: impl Iterator<Item = u32>, levels: &[u8]) -> Self {
+        let mut own = Self::default();
+        for (place, csrc) in own.csrcs.iter_mut().zip(csrcs) {
+            *place = csrc;
+            own.counts[0] += 1;
+        }
+        let count = levels.len().min(MAX_CONTRIBUTORS);
+        own.levels[..count].copy_from_slice(&levels[..count]);
+        own.counts[1] = count as u8;
+        own
+    }
+
+    /// The sources.
+    pub fn csrcs(&self) -> &[u32] {
+        &self.csrcs[..usize::from(self.counts[0])]
+    }
+
+    /// Their levels, in the same order, as RFC 6465 §2 has them; empty if the packet had none.
+    pub fn levels(&self) -> &[u8] {
+        &self.levels[..usize::from(self.counts[1])]
+    }
 }
 
 /// What [`Session::poll_event`](crate::Session::poll_event) hands over.
@@ -91,6 +130,16 @@ pub enum Event {
     TargetBitrate {
         /// Bits a second, payload and RTP headers.
         bps: u64,
+    },
+    /// A packet that is forwarded was refused because it is larger than the path carries: the first since the path, or what it
+    /// carries, has changed. All of them are counted in the statistics.
+    PacketTooLarge {
+        /// Whose.
+        sender: SenderId,
+        /// The packet's size with our headers, before SRTP.
+        bytes: usize,
+        /// The most that is sent.
+        limit: usize,
     },
     /// The source has left (RTCP BYE).
     Bye {

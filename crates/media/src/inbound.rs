@@ -28,6 +28,10 @@ pub(crate) struct Inbound {
     pub(crate) announced: bool,
     pub(crate) codec: Option<Codec>,
     pub(crate) format: Format,
+    /// Whether the section negotiated NACK, for whichever of its codecs: all of them share one row of numbers.
+    pub(crate) nacks: bool,
+    /// The timestamp of the newest key frame: its packets may all say that they begin one.
+    pub(crate) key_timestamp: Option<u32>,
     pub(crate) reception: Reception,
     pub(crate) nack: NackGenerator,
     pub(crate) assembler: Assembler,
@@ -73,6 +77,8 @@ impl Inbound {
             announced: false,
             codec: None,
             format: Format::Raw,
+            nacks: false,
+            key_timestamp: None,
             reception: Reception::default(),
             nack: NackGenerator::default(),
             assembler: Assembler::new(kind == Kind::Video),
@@ -90,10 +96,6 @@ impl Inbound {
 
     pub(crate) fn clock_rate(&self) -> u32 {
         self.codec.as_ref().map_or(90_000, |codec| codec.clock_rate.max(1))
-    }
-
-    pub(crate) fn wants_nack(&self) -> bool {
-        self.codec.as_ref().is_some_and(|codec| codec.feedback.nack)
     }
 
     /// Whether a key frame can be asked for at all.
@@ -119,7 +121,7 @@ impl Inbound {
 
     /// How long a gap is waited for: without NACK only disorder fills it.
     pub(crate) fn patience(&self, latency: Duration) -> Duration {
-        if self.wants_nack() {
+        if self.nacks {
             latency
         } else {
             latency.min(Duration::from_millis(60))

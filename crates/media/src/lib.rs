@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod history;
 mod inbound;
+mod large;
 mod nack;
 mod outbound;
 mod pacer;
@@ -19,8 +20,8 @@ mod session;
 mod stats;
 
 pub use antiphon_rtp::extension;
-pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SenderConfig};
+pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SAFE_PACKET, SenderConfig};
 pub use error::Error;
-pub use event::{Event, Frame, Packet, PacketKind, ReceiverId, SenderId};
+pub use event::{Contributors, Event, Frame, Packet, PacketKind, ReceiverId, SenderId};
 pub use session::Session;
 pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Stats};

@@ -1,13 +1,14 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use antiphon_rtp::extension::{Kind as ExtensionKind, Values};
+use antiphon_rtp::extension::{Carried, Kind as ExtensionKind, Values};
 use antiphon_rtp::packet::{HEADER_LEN, Header};
 use antiphon_rtp::payload::Format;
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
 use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
 
 use crate::config::{Codec, Kind, SenderConfig};
+use crate::event::Contributors;
 use crate::history::History;
 use crate::ring::{Ring, Slot};
 use crate::stats::RemoteInboundRtp;
@@ -22,8 +23,8 @@ const MAX_RESEND: usize = 512;
 const MAX_RESENDS: u8 = 12;
 /// MIDs and RIDs longer than this are not repeated in every packet.
 const MAX_ID: usize = 32;
-/// Largest header written here.
-const MAX_HEADER: usize = 200;
+/// Largest header written here: with 15 CSRCs and every extension in its longer form.
+const MAX_HEADER: usize = 256;
 /// Retransmissions may burst this many bytes ...
 const RESEND_BURST: f64 = 96_000.0;
 /// ... and otherwise take this part of the estimate.
@@ -60,6 +61,10 @@ pub(crate) struct Outbound {
     /// When a pending request may reach the application.
     pub(crate) key_frame_due: Option<Instant>,
     pub(crate) fir_sequence: Option<u8>,
+    /// The timestamp of the newest key frame forwarded: its packets may all say that they begin one.
+    pub(crate) key_timestamp: Option<u32>,
+    /// The application was told that packets are too large for the path.
+    pub(crate) told_too_large: bool,
     /// Bytes that may be sent again now.
     budget: f64,
     budget_at: Instant,
@@ -86,6 +91,8 @@ pub(crate) struct Count {
     pub(crate) frames: u64,
     pub(crate) key_frames: u64,
     pub(crate) frames_refused: u64,
+    /// Forwarded packets that were larger than the path carries.
+    pub(crate) too_large: u64,
     pub(crate) nacks: u32,
     pub(crate) plis: u32,
     pub(crate) firs: u32,
@@ -116,6 +123,8 @@ impl Outbound {
             key_frame_asked: None,
             key_frame_due: None,
             fir_sequence: None,
+            key_timestamp: None,
+            told_too_large: false,
             budget: RESEND_BURST,
             budget_at: now,
             count: Count::default(),
@@ -157,19 +166,22 @@ impl Outbound {
     }
 
     /// Bytes that header, extensions and the retransmission's number take at most.
-    pub(crate) fn overhead(&self) -> usize {
-        let values = Values {
+    pub(crate) fn overhead(&self, extensions: &Carried, contributors: Option<&Contributors>) -> usize {
+        let mut values = Values {
             transport_sequence: Some(0),
             abs_send_time: Some(0),
-            audio_level: Some(Default::default()),
-            repaired_rid: None,
+            csrc_audio_levels: contributors.map(Contributors::levels),
             ..self.values()
         };
+        extensions.put(&mut values);
+        let csrcs = contributors.map_or(&[][..], Contributors::csrcs);
         let mut buffer = [0; MAX_HEADER];
         let mut out = Writer::new(&mut buffer);
-        let written = Header::default().write(&[], &values, &self.config.extensions, &mut out);
+        let written = Header::default().write(csrcs, &values, &self.config.extensions, &mut out);
+        let number = if self.config.rtx_ssrc.is_some() { 2 } else { 0 };
         // "repaired-rtp-stream-id" replaces "rtp-stream-id", under an identifier that may need the longer form.
-        written.map_or(MAX_HEADER, |()| out.len()).max(HEADER_LEN) + 2 + 4
+        let longer = if self.config.rid.is_some() { 4 } else { 0 };
+        written.map_or(MAX_HEADER, |()| out.len()).max(HEADER_LEN) + number + longer
     }
 
     /// Whether something waits for the pacer.
@@ -262,9 +274,11 @@ impl Outbound {
         let mut values = Values {
             transport_sequence: Some(transport_sequence),
             abs_send_time: Some(abs_send_time),
-            audio_level: slot.audio_level,
+            csrc_audio_levels: slot.contributors.as_deref().map(Contributors::levels),
             ..self.values()
         };
+        slot.extensions.put(&mut values);
+        let csrcs = slot.contributors.as_deref().map_or(&[][..], Contributors::csrcs);
         let mut header = Header {
             marker: slot.marker,
             payload_type: slot.payload_type,
@@ -283,9 +297,11 @@ impl Outbound {
         }
         let mut buffer = [0; MAX_HEADER];
         let mut head = Writer::new(&mut buffer);
-        header.write(&[], &values, &self.config.extensions, &mut head).ok()?;
+        header.write(csrcs, &values, &self.config.extensions, &mut head).ok()?;
         let header_len = head.len() + original.map_or(0, |_| 2);
         if header_len + slot.len() > out.remaining() {
+            // The path carries less than when it was queued.
+            self.count.too_large += 1;
             return None;
         }
         out.put_slice(head.finish());
@@ -392,7 +408,8 @@ impl Outbound {
             prefix: Default::default(),
             prefix_len: 0,
             payload: Default::default(),
-            audio_level: None,
+            extensions: Carried::default(),
+            contributors: None,
             queued: now,
             sent: None,
             transport_sequence: 0,

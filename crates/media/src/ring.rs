@@ -1,8 +1,11 @@
+use std::sync::Arc;
 use std::time::Instant;
 
-use antiphon_rtp::extension::AudioLevel;
+use antiphon_rtp::extension::Carried;
 use antiphon_rtp::payload::vp8::MAX_DESCRIPTOR;
 use bytes::Bytes;
+
+use crate::event::Contributors;
 
 /// One packet of an outgoing stream, before its header is written.
 #[derive(Clone, Debug)]
@@ -16,7 +19,8 @@ pub(crate) struct Slot {
     pub(crate) prefix: [u8; MAX_DESCRIPTOR],
     pub(crate) prefix_len: u8,
     pub(crate) payload: Bytes,
-    pub(crate) audio_level: Option<AudioLevel>,
+    pub(crate) extensions: Carried,
+    pub(crate) contributors: Option<Arc<Contributors>>,
     pub(crate) queued: Instant,
     /// When it was sent last.
     pub(crate) sent: Option<Instant>,

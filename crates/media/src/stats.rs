@@ -149,6 +149,8 @@ pub struct OutboundRtp {
     pub key_frames_sent: u64,
     /// Frames refused because the send queue was full.
     pub frames_refused: u64,
+    /// Forwarded packets refused because they are larger than the path carries.
+    pub packets_too_large: u64,
     /// `nackCount`: NACK messages received.
     pub nack_count: u32,
     /// `pliCount`: PLIs received.

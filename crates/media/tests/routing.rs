@@ -202,6 +202,102 @@ fn padding_alone_is_no_frame_and_no_error() {
 }
 
 #[test]
+fn mend13_a_probe_before_the_first_packet_of_a_layer_is_routed() {
+    let mut bench = Bench::new();
+    let mut config = receiver("v", Kind::Video, vp8(true, true), vec![]);
+    config.rids = vec!["h".into(), "l".into()];
+    let id = bench.receiver(config);
+    bench.receiver(receiver("w", Kind::Video, vp8(true, true), vec![]));
+    let repair = |rid| Values {
+        mid: Some("v"),
+        repaired_rid: Some(rid),
+        ..Values::default()
+    };
+    // Padding alone, under the retransmission source of each layer; later without the extensions, as Chromium has it.
+    bench.packet(11, 97, 500, repair("h"), &[]);
+    bench.packet(21, 97, 500, repair("l"), &[]);
+    bench.packet(21, 97, 501, Values::default(), &[]);
+    assert_eq!(bench.session.stats(bench.now).dropped, Default::default());
+    let layer = |rid| Values {
+        mid: Some("v"),
+        rid: Some(rid),
+        ..Values::default()
+    };
+    bench.packet(20, 96, 100, layer("l"), VP8);
+    bench.packet(20, 96, 102, layer("l"), VP8);
+    // What the probe said of its source holds: a repair that says nothing finds its layer.
+    bench.packet(21, 97, 502, Values::default(), &[&[0, 101], VP8].concat());
+    let l = || Some("l".to_string());
+    assert_eq!(
+        bench.packets(),
+        [(id, 20, l(), 100), (id, 20, l(), 102), (id, 20, l(), 101)]
+    );
+    assert_eq!(bench.session.stats(bench.now).dropped, Default::default());
+    // A repair of what never came cannot be placed, and counts.
+    bench.packet(11, 97, 501, repair("h"), &[&[0, 7], VP8].concat());
+    assert_eq!(bench.session.stats(bench.now).dropped.unrouted, 1);
+    // However many there are, few are remembered.
+    for ssrc in 100..1000 {
+        bench.packet(ssrc, 97, 1, repair("h"), &[]);
+    }
+    assert!(bench.packets().is_empty());
+}
+
+#[test]
+fn mend13_events_and_noise_between_sounds_leave_no_hole() {
+    let mut bench = Bench::new();
+    let beside = |payload_type, name: &str, nack| {
+        let mut codec = opus();
+        codec.payload_type = payload_type;
+        codec.name = name.into();
+        codec.feedback.nack = nack;
+        codec
+    };
+    let mut config = receiver("a", Kind::Audio, beside(111, "opus", true), vec![]);
+    config.codecs.push(beside(110, "telephone-event", false));
+    config.codecs.push(beside(13, "CN", false));
+    let id = bench.receiver(config);
+    bench.session.set_output(id, Output::Frames).unwrap();
+    // Events before the first sound have nothing to do with it.
+    bench.packet(10, 110, 4, mid("a"), &[1, 0, 0, 160]);
+    let mut frames = Vec::new();
+    for sequence in 5..40u16 {
+        let payload_type = match sequence {
+            10..20 => 110,
+            25 => 13,
+            _ => 111,
+        };
+        bench.packet(10, payload_type, sequence, mid("a"), &[0xfc, 1, 2]);
+        let events = std::iter::from_fn(|| bench.session.poll_event());
+        let here = events.filter(|event| {
+            matches!(
+                event,
+                Event::Frame {
+                    discontinuity: false,
+                    ..
+                }
+            )
+        });
+        frames.push((sequence, here.count()));
+    }
+    // Each sound is handed out when it comes, without a gap; nobody waits for the numbers between.
+    for (sequence, count) in frames {
+        let sound = !(10..20).contains(&sequence) && sequence != 25;
+        assert_eq!(count, usize::from(sound), "{sequence}");
+    }
+    let inbound = &bench.session.stats(bench.now).inbound[0];
+    assert_eq!((inbound.packets_discarded, inbound.nack_count), (0, 0));
+    // What came under another payload type is not asked for again.
+    bench.now += Duration::from_secs(1);
+    bench.session.handle_timeout(bench.now);
+    let mut out = antiphon_sansio::TransmitBuf::new(64 * 1024, 1300);
+    while bench.session.poll_transmit(bench.now, &mut out).is_some() {
+        out.finish();
+    }
+    assert_eq!(bench.session.stats(bench.now).inbound[0].nack_count, 0);
+}
+
+#[test]
 fn a_restarted_sender_is_followed() {
     let mut bench = Bench::new();
     let id = bench.receiver(receiver("v", Kind::Video, vp8(true, true), vec![]));

@@ -246,6 +246,7 @@ impl PeerConnection {
                 retransmitted_bytes_sent: from.retransmitted_bytes_sent,
                 frames_sent: from.frames_sent,
                 key_frames_sent: from.key_frames_sent,
+                packets_too_large: from.packets_too_large,
                 nack_count: from.nack_count,
                 pli_count: from.pli_count,
                 fir_count: from.fir_count,

@@ -237,13 +237,14 @@ impl PeerConnection {
         transmit
     }
 
-    /// Forwarded packets were cut to 1200 bytes by somebody else, and carry our headers besides: they may fill what IPv6
-    /// carries everywhere (RFC 8200 §5: 1280, less 48 of IPv6 and UDP), unless the application asked for less than usual.
+    /// Forwarded packets were cut by somebody else, and carry our headers besides: they may fill what the path carries as far as
+    /// anybody knows, and in any case what IPv6 carries everywhere (RFC 8200 §5: 1280, less 48 of IPv6 and UDP), unless the
+    /// application asked for less than usual.
     fn max_media_datagram(&self) -> usize {
         if self.mtu < DEFAULT_MTU {
             self.mtu
         } else {
-            self.mtu.max(1280 - 48)
+            self.max_data_datagram().max(1280 - 48)
         }
     }
 
@@ -526,8 +527,13 @@ impl PeerConnection {
             .as_ref()
             .map_or(16, |srtp| srtp.sender.overhead_rtp().max(srtp.sender.overhead_rtcp()));
         self.media.set_max_packet_size(self.mtu - room - overhead);
+        // A packet that is forwarded leaves at once, on the path that is in use.
+        let (front, back) = self
+            .transport
+            .path()
+            .map_or((0, 0), |path| self.transport.agent.path_room(&path));
         self.media
-            .set_max_forward_size(self.max_media_datagram() - room - overhead);
+            .set_max_forward_size(self.max_media_datagram() - front - back - overhead);
         let [max_packet, probe_up_to] = self.sctp_packets();
         self.data.channels.set_max_packet(max_packet);
         self.data.channels.set_probe_up_to(probe_up_to);
@@ -593,6 +599,11 @@ impl PeerConnection {
                 ssrc,
             },
             MediaEvent::KeyFrameRequested { sender } => Event::KeyFrameRequested(self.transceiver_of_sender(sender)?),
+            MediaEvent::PacketTooLarge { sender, bytes, limit } => Event::PacketTooLarge {
+                transceiver: self.transceiver_of_sender(sender)?,
+                bytes,
+                limit,
+            },
             MediaEvent::TargetBitrate { bps } => Event::TargetBitrate(bps),
             _ => return None,
         })

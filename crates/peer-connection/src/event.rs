@@ -103,6 +103,16 @@ pub enum Event {
         /// The packet.
         packet: Packet,
     },
+    /// A packet that is forwarded was refused because it is larger than the path carries: the first on this path. All of them are
+    /// counted in the statistics.
+    PacketTooLarge {
+        /// The transceiver.
+        transceiver: TransceiverId,
+        /// The packet's size with our headers, in bytes before SRTP.
+        bytes: usize,
+        /// The most that is sent.
+        limit: usize,
+    },
     /// The peer cannot decode without a key frame from this transceiver.
     KeyFrameRequested(TransceiverId),
     /// The bandwidth estimate for all that we send, in bits a second, has changed noticeably.

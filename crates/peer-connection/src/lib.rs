@@ -26,7 +26,7 @@ pub use antiphon_jsep::{
     Accepts, Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind,
     OfferOptions as RtcOfferOptions, SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
-pub use antiphon_media::{Frame, Output, Packet};
+pub use antiphon_media::{Contributors, Frame, Output, Packet, extension};
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Dscp, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 pub use api::{MAX_EARLY_CANDIDATES, MAX_EVENTS, PeerConnection};
 pub use data::MAX_EARLY_SCTP_PACKETS;

@@ -326,6 +326,8 @@ dictionary! {
         frames_sent: u64 = "framesSent",
         /// Key frames.
         key_frames_sent: u64 = "keyFramesEncoded",
+        /// Forwarded packets that were refused because they are larger than the path carries.
+        packets_too_large: u64 = "packetsTooLarge",
         /// NACKs received.
         nack_count: u32 = "nackCount",
         /// PLIs received.

@@ -112,8 +112,9 @@ pub struct Settings {
     pub receive_output: antiphon_media::Output,
     /// The largest UDP payload, in bytes.
     pub mtu: usize,
-    /// The largest UDP payload over IPv4, in bytes, that path MTU discovery tries for data channels (RFC 8899); over IPv6 20
-    /// less. Sockets must not fragment (DF). At most `mtu` turns it off, and so does an `mtu` below [`DEFAULT_MTU`].
+    /// The largest UDP payload over IPv4, in bytes, that path MTU discovery tries for data channels (RFC 8899), and that forwarded
+    /// RTP may have; over IPv6 20 less. Sockets must not fragment (DF). At most `mtu` turns it off, and so does an `mtu` below
+    /// [`DEFAULT_MTU`].
     pub max_mtu: usize,
     /// Mark media with differentiated services code points (RFC 8837).
     pub dscp: bool,

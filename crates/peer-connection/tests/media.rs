@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    Bytes, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message, Output, RtcDataChannelInit,
+    Bytes, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message, Output, Packet, RtcDataChannelInit,
     RtcRtpTransceiverInit, TransceiverId,
 };
 
@@ -331,4 +331,66 @@ fn statistics_tell_what_happened() {
     // Reports went both ways.
     assert!(sender.get(video.remote_id.as_deref().unwrap()).is_some());
     assert!(receiver.get(inbound.remote_id.as_deref().unwrap()).is_some());
+}
+
+#[test]
+fn mend04_large_packets_are_forwarded_from_end_to_end() {
+    let mut call = Call::new(6, LinkConfig::default(), 0, 0);
+    let there = call.pair.log[1].iter().find_map(|event| match event {
+        Event::Track {
+            transceiver,
+            kind: MediaKind::Video,
+            ..
+        } => Some(*transceiver),
+        _ => None,
+    });
+    let there = there.unwrap();
+    call.pair
+        .call(1, |pc, _| pc.set_receive_output(there, Output::Packets))
+        .unwrap();
+    let video = call.video;
+    let payload_type = call.pair.pc(0).payload_type(video, "VP8").unwrap();
+    let now = call.pair.net.now();
+    let packet = |number: u64, len: usize| {
+        let mut payload = vec![number as u8; len];
+        payload[0] = 0x10;
+        Packet {
+            ssrc: 7,
+            rid: None,
+            payload_type,
+            sequence: number,
+            timestamp: number as u32 * 3000,
+            marker: true,
+            payload: payload.into(),
+            key_frame: false,
+            extensions: Default::default(),
+            contributors: None,
+            received: now,
+        }
+    };
+    // GStreamer's 1400 bytes, and the most that is left of Ethernet's 1500: 1472 less 40.
+    for (number, size) in [(1, 1400), (2, 1472 - 40), (3, 1200)] {
+        let packet = packet(number, size - 12);
+        call.pair.call(0, |pc, now| pc.send_rtp(now, video, &packet)).unwrap();
+    }
+    let refused = packet(4, 1472);
+    let refused = call.pair.call(0, |pc, now| pc.send_rtp(now, video, &refused));
+    assert!(refused.is_err(), "larger than any path of ours carries");
+    call.pair.run_for(Duration::from_millis(500));
+    let came: Vec<usize> = call.pair.log[1]
+        .iter()
+        .filter_map(|event| match event {
+            Event::Packet { packet, .. } => Some(packet.payload.len()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(came, [1388, 1420, 1188]);
+    assert!(
+        call.pair
+            .told(0, |event| matches!(event, Event::PacketTooLarge { limit: 1452, .. }))
+    );
+    let now = call.pair.net.now();
+    let sent = call.pair.pc(0).get_stats(now);
+    let sent = sent.outbound_rtp().find(|own| own.kind == "video").unwrap();
+    assert_eq!(sent.packets_too_large, 1);
 }

@@ -224,6 +224,46 @@ pub struct Values<'a> {
     pub abs_capture_time: Option<AbsCaptureTime>,
 }
 
+/// The extensions of a packet that speak of its media, not of the hop that it came by: what a forwarder carries on, under the
+/// identifiers of the next hop. Identification (MID, RID), numbering and send times are each hop's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// [`Kind::AudioLevel`]
+    pub audio_level: Option<AudioLevel>,
+    /// [`Kind::VideoOrientation`]
+    pub video_orientation: Option<VideoOrientation>,
+    /// [`Kind::PlayoutDelay`]
+    pub playout_delay: Option<PlayoutDelay>,
+    /// [`Kind::AbsCaptureTime`], the capture time alone: the clock offset beside it is that of the sender before us to the
+    /// capturer, which says nothing of ours.
+    pub capture_time: Option<u64>,
+}
+
+impl Carried {
+    /// What of `values` goes on.
+    #[inline]
+    pub fn of(values: &Values<'_>) -> Self {
+        Self {
+            audio_level: values.audio_level,
+            video_orientation: values.video_orientation,
+            playout_delay: values.playout_delay,
+            capture_time: values.abs_capture_time.map(|time| time.capture),
+        }
+    }
+
+    /// Sets these in `values`.
+    #[inline]
+    pub fn put(&self, values: &mut Values<'_>) {
+        values.audio_level = self.audio_level;
+        values.video_orientation = self.video_orientation;
+        values.playout_delay = self.playout_delay;
+        values.abs_capture_time = self.capture_time.map(|capture| AbsCaptureTime {
+            capture,
+            clock_offset: None,
+        });
+    }
+}
+
 /// Longest value written here; longer ones are left out (the two-byte form could carry 255).
 const MAX_VALUE: usize = 255;
 

@@ -63,6 +63,16 @@ impl Session {
                 }
                 rtcp::Packet::TransportFeedback(feedback) => {
                     self.history.feedback(&feedback, &mut self.scratch.results);
+                    let mut narrow = false;
+                    for result in &self.scratch.results {
+                        narrow |= self.large.take(result);
+                    }
+                    if narrow {
+                        // What is refused from now on shall be heard of.
+                        for sender in self.senders.values_mut() {
+                            sender.told_too_large = false;
+                        }
+                    }
                     let rtt = self.rtt();
                     self.estimator.feedback(now, rtt, self.scratch.results.iter().copied());
                     self.retarget(now);

@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::event::{Event, ReceiverId, SenderId};
 use crate::history::History;
 use crate::inbound::Inbound;
+use crate::large::LargePackets;
 use crate::outbound::Outbound;
 use crate::pacer::Pacer;
 use crate::remb::ReceiveSide;
@@ -29,6 +30,8 @@ const MAX_EVENTS: usize = 2048;
 const MAX_UNSIGNALLED: usize = 16;
 /// Most sources, and most retransmission sources, of one session.
 const MAX_SOURCES: usize = 512;
+/// Most retransmission sources that came before their media.
+const MAX_EARLY_RTX: usize = 16;
 /// The round trip that is assumed until one is measured.
 const DEFAULT_RTT: Duration = Duration::from_millis(100);
 /// Largest RTCP packet written.
@@ -52,6 +55,8 @@ pub struct Session {
     sources: BTreeMap<u32, Inbound>,
     /// Retransmission source to media source.
     rtx: BTreeMap<u32, u32>,
+    /// Retransmission sources whose media source has sent nothing yet.
+    early_rtx: Vec<EarlyRtx>,
     /// What the identifiers of incoming extensions mean: within a BUNDLE group the same everywhere (RFC 9143 §7.1.2).
     extensions: Map,
     /// Whether any receiver negotiated transport-wide feedback.
@@ -59,6 +64,7 @@ pub struct Session {
     arrivals: Arrivals,
     receive_side: ReceiveSide,
     history: History,
+    large: LargePackets,
     estimator: Estimator,
     pacer: Pacer,
     /// The sender that had its turn last.
@@ -74,6 +80,15 @@ pub struct Session {
     dropped: Dropped,
     closed: bool,
     scratch: Scratch,
+}
+
+/// A retransmission source that came before the source that it repairs: Chromium probes the path with padding there.
+#[derive(Debug)]
+struct EarlyRtx {
+    ssrc: u32,
+    receiver: ReceiverId,
+    /// The layer, where there are several.
+    rid: Option<Box<str>>,
 }
 
 /// Memory that is used again and again.
@@ -103,11 +118,13 @@ impl Session {
             receivers: BTreeMap::new(),
             sources: BTreeMap::new(),
             rtx: BTreeMap::new(),
+            early_rtx: Vec::new(),
             extensions: Map::default(),
             feeds_back: false,
             arrivals: Arrivals::new(now),
             receive_side: ReceiveSide::new(now, &config),
             history: History::new(now),
+            large: LargePackets::default(),
             estimator: Estimator::new(config.start_bitrate, config.min_bitrate, config.max_bitrate),
             pacer: Pacer::new(now),
             turn: None,
@@ -278,6 +295,7 @@ impl Session {
         self.receivers.remove(&id).ok_or(Error::UnknownId)?;
         self.sources.retain(|_, source| source.receiver != id);
         self.rtx.retain(|_, media| self.sources.contains_key(media));
+        self.early_rtx.retain(|early| early.receiver != id);
         self.negotiated();
         Ok(())
     }
@@ -287,9 +305,13 @@ impl Session {
         self.config.max_packet_size = bytes;
     }
 
-    /// Changes the largest RTP packet (bytes before SRTP) that is forwarded.
+    /// The path has changed: sets the largest RTP packet (bytes before SRTP) that is forwarded on it.
     pub fn set_max_forward_size(&mut self, bytes: usize) {
         self.config.max_forward_size = bytes;
+        self.large = LargePackets::default();
+        for sender in self.senders.values_mut() {
+            sender.told_too_large = false;
+        }
     }
 
     /// Whether feedback may be reduced-size (`a=rtcp-rsize`).
@@ -424,6 +446,7 @@ impl Session {
         self.receivers.clear();
         self.sources.clear();
         self.rtx.clear();
+        self.early_rtx.clear();
         self.report_at = None;
     }
 }

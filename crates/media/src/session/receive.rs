@@ -1,15 +1,16 @@
+use std::sync::Arc;
 use std::time::Instant;
 
-use antiphon_rtp::extension::Values;
+use antiphon_rtp::extension::{Carried, Values};
 use antiphon_rtp::packet;
 use antiphon_rtp::payload::Format;
 use antiphon_sansio::Ecn;
 use bytes::{Bytes, BytesMut};
 
-use super::{MAX_SOURCES, MAX_UNSIGNALLED, Session};
+use super::{EarlyRtx, MAX_EARLY_RTX, MAX_SOURCES, MAX_UNSIGNALLED, Session};
 use crate::assembler::{Part, SMALL};
 use crate::config::{Kind, Output};
-use crate::event::{Event, Frame, Packet, ReceiverId};
+use crate::event::{Contributors, Event, Frame, Packet, ReceiverId};
 use crate::inbound::Inbound;
 use crate::reception::Arrival;
 
@@ -20,6 +21,8 @@ enum Route {
     Media(u32),
     /// It repairs this source.
     Rtx(u32),
+    /// It repairs a source that has sent nothing yet.
+    Early,
 }
 
 /// What of a packet matters once it is routed.
@@ -30,7 +33,8 @@ struct Routed {
     marker: bool,
     payload: Bytes,
     header_bytes: usize,
-    audio_level: Option<antiphon_rtp::extension::AudioLevel>,
+    extensions: Carried,
+    contributors: Option<Arc<Contributors>>,
     /// Not brought back by a retransmission.
     original: bool,
 }
@@ -66,9 +70,14 @@ impl Session {
             marker: header.marker,
             payload: data.slice(packet.payload_range()),
             header_bytes: packet.header_len() + packet.padding_len(),
-            audio_level: values.audio_level,
+            extensions: Carried::of(&values),
+            contributors: None,
             original: true,
         };
+        if packet.csrcs().len() > 0 {
+            let levels = values.csrc_audio_levels.unwrap_or_default();
+            routed.contributors = Some(Arc::new(Contributors::new(packet.csrcs(), levels)));
+        }
         match route {
             Route::Media(ssrc) => {
                 if let (Some(rid), Some(source)) = (values.rid, self.sources.get_mut(&ssrc))
@@ -78,6 +87,8 @@ impl Session {
                 }
                 self.receive(now, ssrc, routed);
             }
+            // Padding alone has done its work by arriving. A repair of what never came cannot be placed.
+            Route::Early => self.dropped.unrouted += u64::from(routed.payload.len() > 2),
             Route::Rtx(ssrc) => {
                 // RFC 4588 §4: the original's number, then its payload. Chromium probes with padding alone: nothing to undo.
                 let Some((number, _)) = routed.payload.split_first_chunk::<2>() else {
@@ -128,6 +139,9 @@ impl Session {
                 self.sources.remove(&media);
                 self.rtx.retain(|_, of| *of != media);
             }
+        }
+        if values.mid.is_none() && self.early_rtx.iter().any(|early| early.ssrc == ssrc) {
+            return Some(Route::Early);
         }
         let receiver = match values.mid {
             Some(mid) => self
@@ -182,7 +196,19 @@ impl Session {
                         first.filter(|_| free.next().is_none())
                     }
                 }
-            }?;
+            };
+            let Some(media) = media else {
+                let waits = self.early_rtx.iter().any(|early| early.ssrc == ssrc);
+                if !waits && self.early_rtx.len() < MAX_EARLY_RTX {
+                    self.early_rtx.push(EarlyRtx {
+                        ssrc,
+                        receiver: id,
+                        rid: values.repaired_rid.map(Into::into),
+                    });
+                }
+                return Some(Route::Early);
+            };
+            self.early_rtx.retain(|early| early.ssrc != ssrc);
             if values.mid.is_some() && self.rtx.len() < MAX_SOURCES {
                 self.rtx.retain(|_, of| *of != media);
                 self.rtx.insert(ssrc, media);
@@ -225,6 +251,15 @@ impl Session {
         }
         let mut source = Inbound::new(ssrc, id, kind, false);
         source.rid = values.rid.map(Into::into);
+        let layer = source.rid.as_deref();
+        let repairs = |early: &EarlyRtx| early.receiver == id && early.rid.as_deref() == layer;
+        if let Some(at) = self.early_rtx.iter().position(repairs) {
+            let early = self.early_rtx.remove(at);
+            if self.rtx.len() < MAX_SOURCES {
+                source.rtx_ssrc = Some(early.ssrc);
+                self.rtx.insert(early.ssrc, ssrc);
+            }
+        }
         self.sources.insert(ssrc, source);
         Some(Route::Media(ssrc))
     }
@@ -248,6 +283,7 @@ impl Session {
             };
             source.format = Format::from_name(&codec.name);
             source.codec = Some(codec.clone());
+            source.nacks = receiver.codecs.iter().any(|codec| codec.feedback.nack);
         }
         let video = source.kind == Kind::Video;
         let sequence = match source.reception.arrive(packet.sequence, packet.original) {
@@ -273,16 +309,16 @@ impl Session {
         source.count.bytes += packet.payload.len() as u64;
         source.count.header_bytes += packet.header_bytes as u64;
         source.count.repaired += u64::from(!packet.original);
-        if let Some(level) = packet.audio_level {
+        if let Some(level) = packet.extensions.audio_level {
             source.count.audio_level = Some(level.below_overload);
         }
         let padding = packet.payload.is_empty();
-        if packet.original && !padding {
+        if packet.original && !padding && source.format != Format::TelephoneEvent {
             let clock_rate = source.clock_rate();
             let arrival = now.saturating_duration_since(self.epoch);
             source.reception.time(packet.timestamp, arrival, clock_rate);
         }
-        if source.wants_nack() && !source.nack.arrive(now, sequence) {
+        if source.nacks && !source.nack.arrive(now, sequence) {
             source.key_frame_wanted |= video;
         }
         let announce = !std::mem::replace(&mut source.announced, true);
@@ -313,6 +349,7 @@ impl Session {
         };
         let piece = match piece {
             Some(Err(_)) => {
+                // A hole where it would have been: a picture without it must not pass for whole.
                 self.dropped.malformed_payload += 1;
                 return;
             }
@@ -328,14 +365,13 @@ impl Session {
                 sequence,
                 Part {
                     payload_type: packet.payload_type,
-                    format,
                     timestamp: packet.timestamp,
                     marker: packet.marker,
                     data: packet.payload.slice(piece.map_or(0, |piece| piece.prefix)..),
                     padding,
                     start: piece.is_some_and(|piece| piece.start),
                     key_frame,
-                    audio_level: packet.audio_level,
+                    audio_level: packet.extensions.audio_level,
                     received: now,
                 },
             );
@@ -346,8 +382,14 @@ impl Session {
         if packet.marker || source.kind == Kind::Audio {
             source.count.frames += u64::from(!padding);
         }
-        source.count.key_frames += u64::from(key_frame && source.kind == Kind::Video);
-        if receiver.output == Output::Discard {
+        if key_frame
+            && source.kind == Kind::Video
+            && source.key_timestamp.replace(packet.timestamp) != Some(packet.timestamp)
+        {
+            source.count.key_frames += 1;
+        }
+        let output = receiver.output;
+        if output == Output::Discard {
             return;
         }
         let payload = if packet.payload.len() < SMALL {
@@ -366,11 +408,27 @@ impl Session {
                 marker: packet.marker,
                 payload,
                 key_frame,
-                audio_level: packet.audio_level,
+                extensions: packet.extensions,
+                contributors: packet.contributors,
                 received: now,
             },
         };
         self.push_event(event);
+        if output == Output::Frames {
+            self.take_number(now, ssrc, sequence);
+        }
+    }
+
+    /// A packet that is part of no frame (an event between sounds, comfort noise, another codec) has come all the same: nobody need
+    /// wait for its number.
+    fn take_number(&mut self, now: Instant, ssrc: u32, sequence: u64) {
+        let Some(source) = self.sources.get_mut(&ssrc) else {
+            return;
+        };
+        if source.assembler.is_started() && sequence >= source.assembler.next() {
+            source.assembler.insert(sequence, Part::padding(now));
+            self.deliver_frames(now, ssrc);
+        }
     }
 
     /// Hands over the frames of a source that are whole.

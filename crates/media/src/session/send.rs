@@ -1,14 +1,14 @@
 use std::ops::Bound;
 use std::time::Instant;
 
-use antiphon_rtp::extension::Kind as ExtensionKind;
+use antiphon_rtp::extension::{Carried, Kind as ExtensionKind};
 use antiphon_rtp::payload::{Format, slices, vp8};
 use antiphon_sansio::TransmitBuf;
 
 use super::Session;
 use crate::config::Kind;
 use crate::error::Error;
-use crate::event::{Frame, Packet, PacketKind, SenderId};
+use crate::event::{Event, Frame, Packet, PacketKind, SenderId};
 use crate::outbound::{Forward, Outbound};
 
 /// A forwarded source whose numbers jump further than this has restarted.
@@ -26,10 +26,14 @@ impl Session {
             return Err(Error::Inactive);
         }
         let format = sender.format(frame.payload_type).ok_or(Error::UnknownPayloadType)?;
-        if matches!(format, Format::Vp9 | Format::H264 | Format::Av1) {
+        if matches!(format, Format::Vp9 | Format::H264 | Format::H265 | Format::Av1) {
             return Err(Error::UnknownPayloadType);
         }
-        let room = max_packet.saturating_sub(sender.overhead());
+        let extensions = Carried {
+            audio_level: frame.audio_level,
+            ..Carried::default()
+        };
+        let room = max_packet.saturating_sub(sender.overhead(&extensions, None));
         let room = if format == Format::Vp8 {
             room.saturating_sub(vp8::MAX_DESCRIPTOR)
         } else {
@@ -64,7 +68,7 @@ impl Session {
                 slot.marker = index == last;
             }
             slot.payload = frame.data.slice(piece);
-            slot.audio_level = frame.audio_level;
+            slot.extensions = extensions;
             sender.ring.push(slot);
         }
         sender.picture_id = (sender.picture_id + 1) & 0x7fff;
@@ -77,21 +81,32 @@ impl Session {
     }
 
     /// Forwards one packet of another session (or receiver): SSRC, sequence number and timestamp are rewritten so that the
-    /// outgoing stream stays continuous when the source changes. `packet.payload_type` must be one of the sender's.
-    /// One that is larger than [`Config::max_forward_size`](crate::Config::max_forward_size) with our headers is refused.
+    /// outgoing stream stays continuous when the source changes. `packet.payload_type` must be one of the sender's. Marker, CSRCs
+    /// and those header extensions that speak of the media go on, under the identifiers that were negotiated here.
+    /// One that is larger than [`Config::max_forward_size`](crate::Config::max_forward_size) with our headers is refused, counted,
+    /// and told by [`Event::PacketTooLarge`].
     /// A packet that comes too late to be placed is left out; that is no error.
     pub fn send_rtp(&mut self, now: Instant, id: SenderId, packet: &Packet) -> Result<(), Error> {
         if self.closed {
             return Err(Error::Closed);
         }
-        let max_packet = self.config.max_forward_size;
+        let limit = self.large.limit(self.config.max_forward_size);
         let sender = self.senders.get_mut(&id).ok_or(Error::UnknownId)?;
         if !sender.active {
             return Err(Error::Inactive);
         }
         sender.format(packet.payload_type).ok_or(Error::UnknownPayloadType)?;
-        if packet.payload.len() + sender.overhead() > max_packet {
-            return Err(Error::FrameSize);
+        let bytes = packet.payload.len() + sender.overhead(&packet.extensions, packet.contributors.as_deref());
+        if bytes > limit {
+            sender.count.too_large += 1;
+            if !std::mem::replace(&mut sender.told_too_large, true) {
+                self.push_event(Event::PacketTooLarge {
+                    sender: id,
+                    bytes,
+                    limit,
+                });
+            }
+            return Err(Error::PacketTooLarge { bytes, limit });
         }
         sender.note_codec(packet.payload_type);
         let forward = follow(sender, now, packet);
@@ -107,7 +122,8 @@ impl Session {
         slot.sequence = sequence;
         slot.marker = packet.marker;
         slot.payload = packet.payload.clone();
-        slot.audio_level = packet.audio_level;
+        slot.extensions = packet.extensions;
+        slot.contributors = packet.contributors.clone();
         let next = sender.ring.next();
         if sequence >= next {
             if (sequence - next) as usize >= sender.ring.room() {
@@ -122,7 +138,12 @@ impl Session {
                 sender.newest_timestamp = Some((timestamp, now));
             }
             sender.count.frames += u64::from(packet.marker);
-            sender.count.key_frames += u64::from(packet.key_frame && sender.config.kind == Kind::Video);
+            if packet.key_frame
+                && sender.config.kind == Kind::Video
+                && sender.key_timestamp.replace(timestamp) != Some(timestamp)
+            {
+                sender.count.key_frames += 1;
+            }
         } else if sender.ring.fill(slot) && sender.ring.is_sent(sequence) {
             sender.send_late(sequence);
         }

@@ -77,6 +77,7 @@ impl Session {
                 frames_sent: sender.count.frames,
                 key_frames_sent: sender.count.key_frames,
                 frames_refused: sender.count.frames_refused,
+                packets_too_large: sender.count.too_large,
                 nack_count: sender.count.nacks,
                 pli_count: sender.count.plis,
                 fir_count: sender.count.firs,

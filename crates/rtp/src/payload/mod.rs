@@ -31,8 +31,12 @@ pub enum Format {
     Vp9,
     /// RFC 6184: key frames are recognised, frames are not assembled.
     H264,
+    /// RFC 7798: key frames are recognised, frames are not assembled.
+    H265,
     /// AV1: key frames are recognised, frames are not assembled.
     Av1,
+    /// RFC 4733: keys pressed, beside the sound. Its timestamps say when an event began, not when a packet left.
+    TelephoneEvent,
     /// Anything else: the payload is opaque.
     Raw,
 }
@@ -40,14 +44,16 @@ pub enum Format {
 impl Format {
     /// The format of an encoding name in `a=rtpmap`, compared without case.
     pub fn from_name(name: &str) -> Self {
-        const NAMES: [(&str, Format); 7] = [
+        const NAMES: [(&str, Format); 9] = [
             ("VP8", Format::Vp8),
             ("opus", Format::Opus),
             ("PCMU", Format::Pcmu),
             ("PCMA", Format::Pcma),
             ("VP9", Format::Vp9),
             ("H264", Format::H264),
+            ("H265", Format::H265),
             ("AV1", Format::Av1),
+            ("telephone-event", Format::TelephoneEvent),
         ];
         let known = NAMES.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         known.map_or(Self::Raw, |(_, format)| format)
@@ -78,8 +84,9 @@ impl Format {
             }),
             Self::Vp9 => Ok(Piece::opaque(keyframe::vp9(payload))),
             Self::H264 => Ok(Piece::opaque(keyframe::h264(payload))),
+            Self::H265 => Ok(Piece::opaque(keyframe::h265(payload))),
             Self::Av1 => Ok(Piece::opaque(keyframe::av1(payload))),
-            Self::Raw => Ok(Piece::opaque(false)),
+            Self::TelephoneEvent | Self::Raw => Ok(Piece::opaque(false)),
         }
     }
 }
