@@ -48,7 +48,7 @@ function view(page, endpoint, ms) {
 const one = await launch('chromium');
 let two;
 try {
-  const options = await fetch(`${url}/whep`, { method: 'OPTIONS', headers: { origin, 'access-control-request-method': 'POST' } });
+  const options = await fetch(`${url}/whep`, { method: 'OPTIONS', headers: { origin: new URL(origin).origin, 'access-control-request-method': 'POST' } });
   const wrongType = await fetch(`${url}/whep`, { method: 'POST', body: 'v=0', headers: { 'content-type': 'text/plain' } });
   const wrongSdp = await fetch(`${url}/whep`, { method: 'POST', body: 'hello', headers: { 'content-type': 'application/sdp' } });
   const http = `OPTIONS ${options.status}, wrong type ${wrongType.status}, no SDP ${wrongSdp.status}`;

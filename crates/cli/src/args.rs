@@ -39,9 +39,10 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         antiphon serve\n  \
         antiphon serve --listen [::1]:9000\n  \
-        antiphon serve --udp-port 0 --max-sessions 500\n\n\
-        Publish with a WHIP client to http://ADDRESS/whip; every WHEP player at http://ADDRESS/whep then sees it\n\
-        (?source=pattern or ?source=whip to choose).")]
+        antiphon serve --udp-port 0 --max-sessions 500\n  \
+        antiphon serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --allow-host media.example.org\n\n\
+        Publish with a WHIP client to http://ADDRESS/whip; every WHEP player at http://ADDRESS/whep then sees it. Streams can have\n\
+        names: /whip/NAME and /whep/NAME. On a server that strangers reach, ANTIPHON_WHIP_TOKEN decides who publishes.")]
     Serve(ServeArgs),
     /// Send files and folders to another machine, from peer to peer.
     ///
@@ -150,9 +151,28 @@ pub struct ServeArgs {
     /// Sessions at a time; more are refused.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_sessions: usize,
+    /// Sessions at a time from one IPv4 address, or one IPv6 network of 64 bits. Without it a quarter of --max-sessions, and all of
+    /// them from loopback addresses, where a proxy in front of this server has them all. WebSockets are bounded likewise.
+    #[arg(long, value_name = "N")]
+    pub max_per_address: Option<usize>,
     /// The largest data channel message that is taken, in bytes. A session may use three times as much memory.
     #[arg(long, value_name = "BYTES", default_value_t = 256 * 1024, value_parser = clap::value_parser!(u32).range(1024..=64 * 1024 * 1024))]
     pub max_message: u32,
+    /// A name under which this server is reached, besides localhost and addresses; * for any. Repeatable. Requests to other names are
+    /// refused, for any web page can let a name of its own resolve to this machine.
+    #[arg(long = "allow-host", value_name = "NAME", help_heading = WHO)]
+    pub allow_hosts: Vec<String>,
+    /// A web page elsewhere that may use this server, by its origin (https://studio.example.org); * for any. Repeatable. The server's
+    /// own page and pages of the same machine always may.
+    #[arg(long = "allow-origin", value_name = "ORIGIN", help_heading = WHO)]
+    pub allow_origins: Vec<String>,
+    /// The bearer token that publishers at /whip must show; better in the environment than on the command line. Without it everybody
+    /// who reaches the server may publish.
+    #[arg(long, value_name = "TOKEN", env = "ANTIPHON_WHIP_TOKEN", hide_env_values = true, value_parser = token, help_heading = WHO)]
+    pub whip_token: Option<String>,
+    /// The bearer token that players at /whep must show.
+    #[arg(long, value_name = "TOKEN", env = "ANTIPHON_WHEP_TOKEN", hide_env_values = true, value_parser = token, help_heading = WHO)]
+    pub whep_token: Option<String>,
     /// Serve over HTTPS, with a certificate that is made now (browsers warn) unless --tls-cert names one.
     #[arg(long)]
     pub tls: bool,
@@ -164,6 +184,19 @@ pub struct ServeArgs {
     pub tls_key: Option<PathBuf>,
 }
 
+/// The heading of the flags that say who may use the server.
+const WHO: &str = "Who may use the server";
+
+/// RFC 6750 §2.1: what a bearer token consists of.
+fn token(text: &str) -> Result<String, String> {
+    let bare = text.trim_end_matches('=');
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    if bare.is_empty() || !bare.bytes().all(known) {
+        return Err("a token has letters, digits and -._~+/, and may end in =".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -173,6 +206,19 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn mend16_a_token_that_is_none_is_an_error() {
+        for wrong in ["", "=", "two words", "ä", "a=b"] {
+            assert!(
+                Args::try_parse_from(["antiphon", "--whip-token", wrong]).is_err(),
+                "{wrong}"
+            );
+        }
+        let args = Args::parse_from(["antiphon", "--whep-token", "c2VjcmV0-._~+/=="]).serve;
+        assert_eq!(args.whep_token.as_deref(), Some("c2VjcmV0-._~+/=="));
+        assert_eq!(args.whip_token, None);
     }
 
     #[test]

@@ -6,5 +6,6 @@ pub mod files;
 pub mod reach;
 pub mod server;
 pub mod sources;
+mod stop;
 pub mod transfer;
 pub mod turn;

@@ -9,8 +9,7 @@ use antiphon_cli::{server, transfer, turn};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     let args = Args::parse();
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("warn,antiphon_cli=info,antiphon::turn_server=info"));
@@ -19,18 +18,31 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_target(false)
         .init();
-    let result: Result<(), Box<dyn Error>> = match args.command {
-        Some(Command::Serve(serve)) => server::run(serve).await.map_err(Into::into),
-        Some(Command::Turn(turn)) => turn::run(*turn).await.map_err(Into::into),
-        None => server::run(args.serve).await.map_err(Into::into),
-        Some(Command::Send(send)) => transfer::send(send).await.map_err(Into::into),
-        Some(Command::Recv(recv)) => transfer::receive(recv).await.map_err(Into::into),
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("antiphon: {error}");
+            return ExitCode::FAILURE;
+        }
     };
+    let result = runtime.block_on(run(args));
+    // A read from the terminal that nobody answers any more must not hold the program.
+    runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("antiphon: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    match args.command {
+        Some(Command::Serve(serve)) => server::run(serve).await.map_err(Into::into),
+        Some(Command::Turn(turn)) => turn::run(*turn).await.map_err(Into::into),
+        None => server::run(args.serve).await.map_err(Into::into),
+        Some(Command::Send(send)) => transfer::send(send).await.map_err(Into::into),
+        Some(Command::Recv(recv)) => transfer::receive(recv).await.map_err(Into::into),
     }
 }

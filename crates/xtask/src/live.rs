@@ -156,6 +156,11 @@ impl Server {
         Self::of(&format!("antiphon serve {what}"), &mut command)
     }
 
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.service.id()
+    }
+
     /// Any program that prints the address at which it serves a page.
     pub(crate) fn of(what: &str, command: &mut Command) -> Result<Self, String> {
         let (found, address) = mpsc::channel();
@@ -209,7 +214,7 @@ pub(crate) fn run(report: &mut Report) {
         Err(why) => return report.fail("set up the live tests", &why),
     };
     let mut cells: Cells = BTreeMap::new();
-    let id = server.service.id().to_string();
+    let id = server.id().to_string();
     let channels = |peer: &str| node(&peers, "channels.mjs", &[peer, &server.url, &id]);
     let scripts: [(&str, Command); 18] = [
         (

@@ -12,6 +12,7 @@ mod report;
 mod rfc;
 mod setup;
 mod shell;
+mod siege;
 mod turn;
 mod usrsctp;
 
@@ -79,6 +80,8 @@ pub(crate) enum Part {
     Netns,
     /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
     Live,
+    /// Strangers besiege `antiphon serve` with connections, handshakes and WebSockets that come to nothing, while a guest wants the page.
+    Siege,
     /// Through TURN servers: our side through coturn, and browsers through ours.
     Relay,
 }
@@ -98,6 +101,7 @@ impl Part {
             Self::Turn => turn::run(report),
             Self::Netns => netns::part(report),
             Self::Live => live::run(report),
+            Self::Siege => siege::run(report),
             Self::Relay => relay::run_all(report),
         }
     }

@@ -6,13 +6,11 @@ use antiphon::{DataChannel, Error, Message, MessageKind};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::file_space::{MAX_EACH, Space};
 use super::room::{ChatLine, Room};
 
-/// The largest file that is kept.
-const MAX_FILE: u64 = 64 * 1024 * 1024;
 /// The longest stretch of noise that can be fetched.
 const MAX_NOISE: u64 = 1024 * 1024 * 1024;
 const MAX_CHAT_CHARACTERS: usize = 2_000;
@@ -123,7 +121,7 @@ struct Stored {
     sha256: String,
     chunks: Vec<Bytes>,
     /// Gives the room back when the file goes.
-    _space: OwnedSemaphorePermit,
+    _space: Space,
 }
 
 struct Incoming {
@@ -132,7 +130,7 @@ struct Incoming {
     received: u64,
     hash: Sha256,
     chunks: Vec<Bytes>,
-    space: OwnedSemaphorePermit,
+    space: Space,
 }
 
 /// The `file` channel of one session.
@@ -184,12 +182,9 @@ impl Files {
         self.incoming = None;
         // The old file goes first: its room may be what the new one needs.
         self.file = None;
-        if size > MAX_FILE {
+        if size > MAX_EACH {
             return Err("files of more than 64 MiB are not kept");
         }
-        let kib = size.div_ceil(1024) as u32;
-        let space = self.room.file_space.clone().try_acquire_many_owned(kib);
-        let space = space.map_err(|_| "no room for the file now: others keep theirs here")?;
         let name = name.chars().take(MAX_NAME_CHARACTERS).collect();
         self.incoming = Some(Incoming {
             name,
@@ -197,7 +192,7 @@ impl Files {
             received: 0,
             hash: Sha256::new(),
             chunks: Vec::new(),
-            space,
+            space: self.room.files.open(self.session),
         });
         Ok(())
     }
@@ -210,6 +205,10 @@ impl Files {
         if incoming.received > incoming.size {
             self.incoming = None;
             return Err("more bytes came than were announced");
+        }
+        if let Err(full) = incoming.space.grow(data.len() as u64) {
+            self.incoming = None;
+            return Err(full);
         }
         incoming.hash.update(&data);
         // Small pieces are joined, or a file in messages of one byte would cost far more than its size.

@@ -1,13 +1,15 @@
 //! The HTTP of WHIP and WHEP: which requests are for a session, and how they are answered. The sessions are in `wish`.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, Request, State};
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, RETRY_AFTER,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, ORIGIN, RETRY_AFTER, VARY,
+    WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -15,9 +17,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, options};
 use serde::Deserialize;
 
+use super::door::{Bearer, bearer};
 use super::room::Room;
-use super::sdpfrag;
-use super::wish::{Endpoint, Refusal, candidates, close, open};
+use super::streams::{DEFAULT_STREAM, is_name};
+use super::wish::{self, Endpoint, Purpose, Refusal, candidates, close, open};
+use super::{MAX_SIGNAL, sdpfrag};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -25,32 +29,41 @@ const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 pub(super) fn routes() -> Router<Arc<Room>> {
     let endpoint = |endpoint: Endpoint| -> MethodRouter<Arc<Room>> {
         options(|| preflight("POST, OPTIONS", Some(("accept-post", SDP))))
-            .post(move |room, query, headers, body| create(endpoint, room, query, headers, body))
+            .post(move |room, from, name, query, headers, body| {
+                create(endpoint, room, from, name, query, headers, body)
+            })
             .fallback(|| not_allowed("POST, OPTIONS"))
     };
     let resource = |endpoint: Endpoint| -> MethodRouter<Arc<Room>> {
         options(|| preflight("PATCH, DELETE, OPTIONS", Some(("accept-patch", FRAGMENT))))
-            .patch(move |room, id, headers, body| trickle(endpoint, room, id, headers, body))
-            .delete(move |room, id| remove(endpoint, room, id))
+            .patch(move |room, path, headers, body| trickle(endpoint, room, path, headers, body))
+            .delete(move |room, path, headers| remove(endpoint, room, path, headers))
             .fallback(|| not_allowed("PATCH, DELETE, OPTIONS"))
     };
-    Router::new()
-        .route("/whip", endpoint(Endpoint::Whip))
-        .route("/whip/{id}", resource(Endpoint::Whip))
-        .route("/whep", endpoint(Endpoint::Whep))
-        .route("/whep/{id}", resource(Endpoint::Whep))
-        .layer(from_fn(cross_origin))
+    let mut router = Router::new();
+    for side in [Endpoint::Whip, Endpoint::Whep] {
+        let path = side.path();
+        router = router
+            .route(path, endpoint(side))
+            .route(&format!("{path}/{{name}}"), endpoint(side))
+            .route(&format!("{path}/{{name}}/{{id}}"), resource(side));
+    }
+    router.layer(from_fn(cross_origin))
 }
 
-/// RFC 9725 §4.1: pages of other origins publish and play here.
+/// RFC 9725 §4.1: pages of other origins publish and play here, as far as the door lets them in.
 async fn cross_origin(request: Request, next: Next) -> Response {
+    let origin = request.headers().get(ORIGIN).cloned();
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(
-        ACCESS_CONTROL_EXPOSE_HEADERS,
-        HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After"),
-    );
+    headers.append(VARY, HeaderValue::from_static("Origin"));
+    if let Some(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        headers.insert(
+            ACCESS_CONTROL_EXPOSE_HEADERS,
+            HeaderValue::from_static("Location, ETag, Link, Accept-Patch, Accept-Post, Retry-After, WWW-Authenticate"),
+        );
+    }
     response
 }
 
@@ -81,13 +94,34 @@ struct Choice {
     source: Option<String>,
 }
 
+/// RFC 9725 §4.7: who may publish or play shows a bearer token, in every request but OPTIONS.
+fn authorised(room: &Room, endpoint: Endpoint, headers: &HeaderMap) -> Result<(), Refusal> {
+    let token = match endpoint {
+        Endpoint::Whip => &room.door.whip,
+        Endpoint::Whep => &room.door.whep,
+    };
+    match bearer(token.as_ref(), headers) {
+        Bearer::Right => Ok(()),
+        Bearer::Missing => Err(Refusal::unauthorised("Bearer", "a bearer token is needed")),
+        // RFC 6750 §3.1.
+        Bearer::Wrong => Err(Refusal::unauthorised(
+            "Bearer error=\"invalid_token\"",
+            "the token is wrong",
+        )),
+    }
+}
+
 async fn create(
     endpoint: Endpoint,
     State(room): State<Arc<Room>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    name: Option<Path<String>>,
     Query(choice): Query<Choice>,
     headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+    body: Body,
+) -> Result<Response, Refusal> {
+    authorised(&room, endpoint, &headers)?;
+    let refuse = |status, reason: &'static str| Err(Refusal::new(status, reason));
     if !is_type(&headers, SDP) {
         return refuse(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -97,77 +131,112 @@ async fn create(
     if !accepts_sdp(&headers) {
         return refuse(StatusCode::NOT_ACCEPTABLE, "the answer is application/sdp");
     }
-    let Ok(offer) = String::from_utf8(body.to_vec()) else {
-        return refuse(StatusCode::BAD_REQUEST, "SDP is UTF-8");
-    };
+    let name = name.map(|Path(name)| name);
+    if !name.as_deref().is_none_or(is_name) {
+        return refuse(
+            StatusCode::NOT_FOUND,
+            "the name of a stream has 1 to 64 letters, digits, dashes, dots and underscores",
+        );
+    }
+    let offer =
+        String::from_utf8(whole(body).await?).map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "SDP is UTF-8"))?;
     if !offer.starts_with("v=0") {
         return refuse(StatusCode::BAD_REQUEST, "the body is no SDP");
     }
-    let source = match (endpoint, choice.source.as_deref()) {
-        (Endpoint::Whip, _) | (Endpoint::Whep, Some("pattern")) => None,
-        (Endpoint::Whep, Some("whip")) => match room.newest_publisher() {
-            Some(publisher) => Some(publisher),
-            None => return refuse(StatusCode::NOT_FOUND, "nobody publishes now"),
+    let stream = name.as_deref().unwrap_or(DEFAULT_STREAM);
+    let purpose = match endpoint {
+        Endpoint::Whip => match room.streams.claim(stream) {
+            Some(claim) => Purpose::Publish(claim),
+            None => return refuse(StatusCode::CONFLICT, "somebody publishes under this name"),
         },
-        (Endpoint::Whep, None) => room.newest_publisher(),
-        (Endpoint::Whep, Some(_)) => return refuse(StatusCode::NOT_FOUND, "source is pattern or whip"),
+        Endpoint::Whep => match (choice.source.as_deref(), room.streams.publisher(stream)) {
+            (Some("pattern"), _) => Purpose::Pattern,
+            (None | Some("whip"), Some(publisher)) => Purpose::Watch(publisher),
+            (None, None) if name.is_none() => Purpose::Pattern,
+            (None | Some("whip"), None) => {
+                return refuse(StatusCode::NOT_FOUND, "nobody publishes under this name now");
+            }
+            (Some(_), _) => return refuse(StatusCode::NOT_FOUND, "source is pattern or whip"),
+        },
     };
-    let opened = match open(room, endpoint, source, offer).await {
-        Ok(opened) => opened,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let location = format!("{}/{}", endpoint.path(), opened.id);
+    let opened = open(room.clone(), from.ip(), purpose, offer).await?;
+    let location = format!("{}/{stream}/{}", endpoint.path(), opened.id);
     let headers = [(CONTENT_TYPE, SDP), (LOCATION, &location), (ETAG, &opened.etag)];
     let mut response = (StatusCode::CREATED, headers, opened.answer).into_response();
     response
         .headers_mut()
         .insert("accept-patch", HeaderValue::from_static(FRAGMENT));
-    response
+    Ok(response)
 }
 
 async fn trickle(
     endpoint: Endpoint,
     State(room): State<Arc<Room>>,
-    Path(id): Path<String>,
+    Path((_, id)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    authorised(&room, endpoint, &headers)?;
     if !is_type(&headers, FRAGMENT) {
-        return refuse(
+        return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "PATCH takes application/trickle-ice-sdpfrag",
-        );
+        ));
     }
-    let fragment = match std::str::from_utf8(&body).ok().and_then(sdpfrag::parse) {
-        Some(fragment) => fragment,
-        None => return refuse(StatusCode::BAD_REQUEST, "the body is no SDP fragment"),
-    };
+    let body = whole(body).await?;
+    let fragment = std::str::from_utf8(&body).ok().and_then(sdpfrag::parse);
+    let fragment = fragment.ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "the body is no SDP fragment"))?;
     let tag = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
-    match candidates(&room, endpoint, &id, tag, fragment).await {
-        Ok(()) => StatusCode::NO_CONTENT.into_response(),
-        Err(refusal) => refusal.into_response(),
-    }
+    candidates(&room, endpoint, &id, tag, fragment).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
-async fn remove(endpoint: Endpoint, State(room): State<Arc<Room>>, Path(id): Path<String>) -> Response {
-    match close(&room, endpoint, &id).await {
-        Ok(()) => StatusCode::OK.into_response(),
-        Err(refusal) => refusal.into_response(),
+async fn remove(
+    endpoint: Endpoint,
+    State(room): State<Arc<Room>>,
+    Path((_, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    authorised(&room, endpoint, &headers)?;
+    close(&room, endpoint, &id).await?;
+    Ok(StatusCode::OK)
+}
+
+/// Reads a body, which nobody need take in before it is known that it may come.
+async fn whole(body: Body) -> Result<Vec<u8>, Refusal> {
+    let body = to_bytes(body, MAX_SIGNAL).await;
+    let body = body.map_err(|_| Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "at most 256 KiB"))?;
+    Ok(body.into())
+}
+
+/// What there is no room for now.
+pub(super) fn unavailable(reason: &str) -> impl IntoResponse + use<> {
+    let headers = [(RETRY_AFTER, HeaderValue::from(wish::RETRY_AFTER))];
+    (StatusCode::SERVICE_UNAVAILABLE, headers, format!("{reason}\n"))
+}
+
+impl Refusal {
+    fn unauthorised(challenge: &'static str, reason: &'static str) -> Self {
+        Self {
+            challenge: Some(challenge),
+            ..Self::new(StatusCode::UNAUTHORIZED, reason)
+        }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let mut response = refuse(self.status, self.reason);
+        let kind = [(CONTENT_TYPE, "text/plain; charset=utf-8")];
+        let mut response = (self.status, kind, self.reason.into_owned()).into_response();
+        let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }
-}
-
-fn refuse(status: StatusCode, reason: impl Into<String>) -> Response {
-    (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], reason.into()).into_response()
 }
 
 fn is_type(headers: &HeaderMap, wanted: &str) -> bool {

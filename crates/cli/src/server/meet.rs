@@ -3,22 +3,28 @@
 //! The server reads nothing of what they say. It knows a code only while somebody waits there.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{ConnectInfo, Path, Query, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::MAX_SIGNAL;
+use super::endpoints::unavailable;
+use super::places::Place;
+use super::pulse::{Beat, Pulse};
 use super::room::Room;
-use super::ws::{SEND_LIMIT, same_origin};
+use super::ws::SEND_LIMIT;
 use crate::transfer::is_code;
 
 /// Messages that wait for an end that is slow.
@@ -47,7 +53,7 @@ struct Parameters {
     role: Side,
 }
 
-/// Who waits where. Bounded by the room's sessions: each end holds a place there.
+/// Who waits where. Bounded by the room's sockets: each end holds a place there.
 #[derive(Debug, Default)]
 pub(super) struct Meetings(Mutex<HashMap<String, [Option<mpsc::Sender<Utf8Bytes>>; 2]>>);
 
@@ -102,29 +108,30 @@ async fn upgrade(
     State(room): State<Arc<Room>>,
     Path(code): Path<String>,
     Query(parameters): Query<Parameters>,
-    headers: HeaderMap,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     ws: WebSocketUpgrade,
 ) -> Response {
-    if !same_origin(&headers) {
-        return (StatusCode::FORBIDDEN, "this socket is for pages of this server").into_response();
-    }
     if !is_code(&code) {
         return (StatusCode::BAD_REQUEST, "a code has 4 to 64 letters, digits and dashes").into_response();
     }
+    let place = match room.sockets.enter(from.ip()) {
+        Ok(place) => place,
+        Err(full) => return unavailable(&full.to_string()).into_response(),
+    };
     ws.max_message_size(MAX_SIGNAL)
         .max_frame_size(MAX_SIGNAL)
-        .on_upgrade(move |socket| serve(room, code, parameters.role, socket))
+        .on_upgrade(move |socket| serve(room, code, parameters.role, place, socket))
 }
 
-async fn serve(room: Arc<Room>, code: String, side: Side, mut socket: WebSocket) {
-    let Some((session, _place)) = room.enter() else {
-        return refuse(socket, "too many sessions: try again later").await;
-    };
+async fn serve(room: Arc<Room>, code: String, side: Side, _place: Place, mut socket: WebSocket) {
+    let session = room.number();
     let Some(mut heard) = room.meetings.enter(&code, side) else {
         return refuse(socket, "somebody is there with this code already").await;
     };
     tracing::debug!(session, ?side, "waits at a meeting");
     let mut said = 0;
+    let mut pulse = Pulse::new(room.patience.ping);
+    let mut idle = pin!(sleep(IDLE));
     loop {
         tokio::select! {
             () = room.stopping() => break,
@@ -134,15 +141,25 @@ async fn serve(room: Arc<Room>, code: String, side: Side, mut socket: WebSocket)
                 if !matches!(sent, Ok(Ok(()))) {
                     break;
                 }
+                idle.as_mut().reset(Instant::now() + IDLE);
             }
-            message = timeout(IDLE, socket.recv()) => match message {
-                Ok(Some(Ok(Message::Text(text)))) => {
+            beat = pulse.beat() => {
+                let ping = socket.send(Message::Ping(Bytes::new()));
+                if beat == Beat::Dead || !matches!(timeout(SEND_LIMIT, ping).await, Ok(Ok(()))) {
+                    break;
+                }
+            }
+            () = &mut idle => break,
+            message = socket.recv() => match message {
+                Some(Ok(Message::Text(text))) => {
+                    pulse.heard();
+                    idle.as_mut().reset(Instant::now() + IDLE);
                     said += 1;
                     if said > MAX_MESSAGES || !room.meetings.pass(&code, side, text) {
                         break;
                     }
                 }
-                Ok(Some(Ok(Message::Ping(_) | Message::Pong(_)))) => {}
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => pulse.heard(),
                 _ => break,
             },
         }

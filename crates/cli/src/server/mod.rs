@@ -1,16 +1,25 @@
 //! `antiphon serve`: the page, the WebSocket, WHEP and WHIP, and the peers behind them.
 
 mod channels;
+mod complaint;
+mod door;
 mod endpoints;
 mod figures;
+mod file_space;
+mod gate;
 mod meet;
 mod page;
+mod patience;
 mod peer;
+mod places;
 mod player;
+mod pulse;
 mod room;
 mod sdpfrag;
 mod signal;
+mod streams;
 mod tls;
+mod web;
 mod wish;
 mod ws;
 
@@ -20,15 +29,21 @@ use std::sync::Arc;
 
 use antiphon::{Api, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::args::ServeArgs;
+use crate::stop::Stop;
+use door::Door;
+use gate::Gate;
+pub use patience::Patience;
+use places::{Limits, Places};
 use room::Room;
 use rustls::ServerConfig;
 pub(crate) use signal::Candidate as CandidateJson;
-use tls::{Identity, TlsListener};
+use tls::Identity;
+use web::Web;
 
 /// The largest body or WebSocket message, in bytes.
 const MAX_SIGNAL: usize = 256 * 1024;
@@ -64,7 +79,8 @@ pub enum ServeError {
 pub struct Server {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
-    room: Arc<Room>,
+    gate: Arc<Gate>,
+    room: Room,
     stop: watch::Sender<bool>,
 }
 
@@ -81,7 +97,9 @@ impl Server {
         let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
         let identity = match (&args.tls_cert, &args.tls_key) {
             (Some(chain), Some(key)) => Some(Identity::Files(chain, key)),
-            _ => args.tls.then(|| Identity::SelfSigned(args.listen.ip())),
+            _ => args
+                .tls
+                .then(|| Identity::SelfSigned(args.listen.ip(), &args.allow_hosts)),
         };
         let tls = identity
             .as_ref()
@@ -97,13 +115,33 @@ impl Server {
             builder = builder.one_port(port);
         }
         let (stop, stopped) = watch::channel(false);
-        let room = Room::new(builder.build()?, configuration(args), args.max_sessions, stopped);
+        let connections = connections(args);
+        let room = Room::new(
+            builder.build()?,
+            configuration(args),
+            Door::new(args),
+            Places::new(Limits::new(args.max_sessions, args.max_per_address)),
+            // Whatever they are for, WebSockets leave the page its half of the connections.
+            Places::new(Limits::new(connections / 2, args.max_per_address)),
+            stopped,
+        );
         Ok(Self {
             listener,
             tls,
-            room: Arc::new(room),
+            gate: Gate::new(Limits::new(
+                connections,
+                args.max_per_address.map(|n| n.saturating_mul(2)),
+            )),
+            room,
             stop,
         })
+    }
+
+    /// Waits for strangers as long as this, instead of the default.
+    #[must_use]
+    pub fn patience(mut self, patience: Patience) -> Self {
+        self.room.patience = patience;
+        self
     }
 
     /// The TCP address.
@@ -119,33 +157,76 @@ impl Server {
         if self.tls.is_some() { "https" } else { "http" }
     }
 
-    /// Serves until `shutdown` completes; then says goodbye to every peer.
+    /// Serves until `shutdown` completes; then says goodbye to every peer, for as long as [`Patience::stop`] at most.
     ///
     /// # Errors
     /// [`ServeError::Web`].
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
-        let room = self.room.clone();
-        let stop = self.stop;
-        let graceful = async move {
-            shutdown.await;
-            // Open WebSockets would hold the web server: they end with this.
-            stop.send_replace(true);
+        let room = Arc::new(self.room);
+        let web = Web {
+            listener: self.listener,
+            tls: self.tls,
+            gate: self.gate,
+            patience: room.patience,
+            stop: room.stopped.clone(),
         };
-        let router = router(room.clone());
-        match self.tls {
-            None => {
-                axum::serve(self.listener, router)
-                    .with_graceful_shutdown(graceful)
-                    .await?
-            }
-            Some(config) => {
-                let listener = TlsListener::new(self.listener, config)?;
-                axum::serve(listener, router).with_graceful_shutdown(graceful).await?;
+        let mut web = tokio::spawn(web.serve(router(room.clone())));
+        tokio::select! {
+            ended = &mut web => return ended.map_err(|e| ServeError::Web(io::Error::other(e))),
+            () = shutdown => {}
+        }
+        self.stop.send_replace(true);
+        let ended = tokio::time::timeout(room.patience.stop, async {
+            let ended = web.await;
+            room.emptied().await;
+            ended
+        });
+        match ended.await {
+            Ok(ended) => ended.map_err(|e| ServeError::Web(io::Error::other(e))),
+            Err(_) => {
+                tracing::warn!(sessions = room.occupied(), "stopped before every peer had said goodbye");
+                Ok(())
             }
         }
-        room.emptied().await;
-        Ok(())
     }
+}
+
+/// Connections beside those of sessions: pages, their parts, and who has not said yet what it wants.
+const CONNECTIONS_BESIDE: usize = 256;
+/// Connections for each session.
+const CONNECTIONS_EACH: usize = 4;
+/// Descriptors for each session: UDP sockets on some interfaces of both families, TCP, one for a relay.
+const DESCRIPTORS_EACH: usize = 8;
+/// Descriptors for everything else.
+const DESCRIPTORS_BESIDE: usize = 64;
+
+/// How many TCP connections there may be, so that descriptors are left for the media of the sessions.
+fn connections(args: &ServeArgs) -> usize {
+    let sessions = args.max_sessions;
+    let wanted = sessions
+        .saturating_mul(CONNECTIONS_EACH)
+        .saturating_add(CONNECTIONS_BESIDE);
+    let descriptors = descriptors();
+    let media = sessions
+        .saturating_mul(DESCRIPTORS_EACH)
+        .saturating_add(DESCRIPTORS_BESIDE);
+    let left = descriptors.saturating_sub(media).max(descriptors / 4).max(1);
+    if left < wanted {
+        tracing::debug!(descriptors, connections = left, "few descriptors: see ulimit -n");
+    }
+    wanted.min(left)
+}
+
+/// How many descriptors this process may have.
+#[cfg(unix)]
+fn descriptors() -> usize {
+    let limit = rlimit::Resource::NOFILE.get_soft();
+    limit.ok().and_then(|n| usize::try_from(n).ok()).unwrap_or(1024)
+}
+
+#[cfg(not(unix))]
+fn descriptors() -> usize {
+    usize::MAX
 }
 
 /// Room in a session's buffers beside the largest message.
@@ -180,19 +261,26 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
 
 fn router(room: Arc<Room>) -> Router {
     Router::new()
-        .merge(page::routes())
         .merge(ws::routes())
         .merge(meet::routes())
         .merge(endpoints::routes())
-        .layer(DefaultBodyLimit::max(MAX_SIGNAL))
+        .layer(from_fn_with_state(room.clone(), door::known_page))
+        .merge(page::routes())
+        .layer(from_fn_with_state(room.clone(), door::known_host))
         .with_state(room)
 }
 
-/// Runs `antiphon serve` until Ctrl-C.
+/// Runs `antiphon serve` until SIGINT or SIGTERM.
 ///
 /// # Errors
 /// Any [`ServeError`].
 pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
+    let stop = Stop::new()?;
+    // As many descriptors as the system grants: the soft limit is often 1024, for programs that use select(2).
+    #[cfg(unix)]
+    if let Err(error) = rlimit::increase_nofile_limit(MAX_DESCRIPTORS) {
+        tracing::debug!(%error, "the limit of descriptors stays as it was");
+    }
     let server = Server::bind(&args).await?;
     let addr = server.local_addr()?;
     println!(
@@ -203,12 +291,10 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
         println!("  media of all sessions: UDP {addr}");
     }
     server
-        .serve(async {
-            // Without a handler for Ctrl-C the system ends the program the hard way, which is right then.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            println!();
-        })
+        .serve(async { stop.asked("stopping: saying goodbye to everybody").await })
         .await
 }
+
+/// More than this is no use, and some systems say that there is no limit.
+#[cfg(unix)]
+const MAX_DESCRIPTORS: u64 = 65_536;

@@ -32,6 +32,10 @@ const MAX_CHANNELS: usize = 1_100;
 /// The labels of the channels that we make when we offer.
 const LABELS: [&str; 3] = ["chat", "file", "echo"];
 
+/// Why a session without a candidate of ours ends.
+pub(super) const NO_WAY: &str =
+    "nothing can reach this server: it could open no socket (ulimit -n, --ports), or no relay answers (--relay-only)";
+
 /// What a peer's media is for.
 #[derive(Clone, Debug)]
 pub(super) enum Role {
@@ -231,6 +235,12 @@ impl Peer {
             .await?
             .map(|description| description.sdp)
             .unwrap_or_default())
+    }
+
+    /// Whether there is a candidate of ours that others can send to. Active TCP candidates (RFC 6544 §4.1) name no socket.
+    pub(super) async fn has_way(&self) -> bool {
+        let reachable = |line: &str| line.starts_with("a=candidate:") && !line.contains(" tcptype active");
+        self.local_sdp().await.is_ok_and(|sdp| sdp.lines().any(reachable))
     }
 
     /// Starts and stops players to fit what was negotiated.

@@ -1,18 +1,23 @@
 //! What all sessions share: the network, the studio, the chat, the publishers, and the limits.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use antiphon::{Api, MediaKind, Packet, RtcConfiguration};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
+use super::complaint::Complaint;
+use super::door::Door;
+use super::file_space::FileSpace;
 use super::meet::Meetings;
+use super::patience::Patience;
+use super::places::{Full, Place, Places};
+use super::streams::Streams;
 use super::wish::Resource;
 use crate::sources::Studio;
 
-/// All files that are kept for their senders, together, in KiB.
-const MAX_FILES_KIB: usize = 256 * 1024;
 /// Lines that a slow session may lag in the chat.
 const CHAT_QUEUE: usize = 64;
 /// Packets that a slow watcher of a publisher may lag: about a second of video.
@@ -80,14 +85,18 @@ pub(super) struct Room {
     pub(super) studio: Studio,
     pub(super) meetings: Meetings,
     pub(super) chat: broadcast::Sender<ChatLine>,
-    /// In KiB.
-    pub(super) file_space: Arc<Semaphore>,
+    pub(super) files: FileSpace,
+    pub(super) streams: Streams,
+    /// Who may come in.
+    pub(super) door: Door,
+    pub(super) patience: Patience,
+    /// WebSockets, whether a session comes of them or not.
+    pub(super) sockets: Places,
     /// Turns true when the server stops.
     pub(super) stopped: watch::Receiver<bool>,
-    sessions: Arc<Semaphore>,
-    max_sessions: usize,
+    sessions: Places,
+    full: Complaint,
     next: AtomicU64,
-    publishers: Mutex<Vec<Arc<Publisher>>>,
     resources: Mutex<BTreeMap<String, Resource>>,
 }
 
@@ -95,60 +104,59 @@ impl Room {
     pub(super) fn new(
         api: Api,
         configuration: RtcConfiguration,
-        max_sessions: usize,
+        door: Door,
+        sessions: Places,
+        sockets: Places,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        let max_sessions = max_sessions.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             api,
             configuration,
             studio: Studio::new(),
             meetings: Meetings::default(),
             chat: broadcast::Sender::new(CHAT_QUEUE),
-            file_space: Arc::new(Semaphore::new(MAX_FILES_KIB)),
+            files: FileSpace::default(),
+            streams: Streams::default(),
+            door,
+            patience: Patience::default(),
+            sockets,
             stopped,
-            sessions: Arc::new(Semaphore::new(max_sessions)),
-            max_sessions,
+            sessions,
+            full: Complaint::default(),
             next: AtomicU64::new(1),
-            publishers: Mutex::default(),
             resources: Mutex::default(),
         }
     }
 
-    /// A place for one more session and its number; `None` when the room is full.
-    pub(super) fn enter(&self) -> Option<(u64, OwnedSemaphorePermit)> {
-        let place = self.sessions.clone().try_acquire_owned().ok()?;
-        Some((self.next.fetch_add(1, Ordering::Relaxed), place))
+    /// The number of one more session.
+    pub(super) fn number(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A place for one more session of somebody at this address.
+    pub(super) fn enter(&self, from: IpAddr) -> Result<Place, Full> {
+        self.sessions.enter(from).inspect_err(|full| {
+            if let Some(times) = self.full.say() {
+                tracing::warn!(%from, times, "a session was refused: {full}");
+            }
+        })
     }
 
     /// How many are here.
     pub(super) fn occupied(&self) -> usize {
-        self.max_sessions - self.sessions.available_permits()
+        self.sessions.taken()
     }
 
-    /// Waits until every session has ended.
+    /// Waits until every session and every WebSocket has ended.
     pub(super) async fn emptied(&self) {
-        // Fails only for a closed semaphore, and nobody closes it.
-        _ = self.sessions.acquire_many(self.max_sessions as u32).await;
+        self.sockets.emptied().await;
+        self.sessions.emptied().await;
     }
 
     /// Waits until the server is told to stop.
     pub(super) async fn stopping(&self) {
         // An error means that the server is gone, which is the same.
         _ = self.stopped.clone().wait_for(|stopped| *stopped).await;
-    }
-
-    pub(super) fn publish(&self, publisher: Arc<Publisher>) {
-        lock(&self.publishers).push(publisher);
-    }
-
-    pub(super) fn unpublish(&self, session: u64) {
-        lock(&self.publishers).retain(|publisher| publisher.session != session);
-    }
-
-    /// The publisher that came last.
-    pub(super) fn newest_publisher(&self) -> Option<Arc<Publisher>> {
-        lock(&self.publishers).last().cloned()
     }
 
     pub(super) fn resources(&self) -> MutexGuard<'_, BTreeMap<String, Resource>> {

@@ -124,6 +124,11 @@ impl Reply {
         }
     }
 
+    /// Whether there is no place for the session.
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(self, Self::Error { code: "limit", .. })
+    }
+
     pub(super) fn to_json(&self) -> String {
         // Strings, numbers and options always serialise.
         serde_json::to_string(self).unwrap_or_default()

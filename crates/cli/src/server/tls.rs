@@ -1,31 +1,21 @@
 //! The page over HTTPS: browsers give cameras to pages of other machines only then.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-
-/// Handshakes under way at a time: strangers cannot make more.
-const MAX_HANDSHAKES: usize = 64;
-/// How long one may take.
-const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where the certificate comes from.
 #[derive(Clone, Debug)]
 pub(super) enum Identity<'a> {
     /// PEM files: the chain, and its key.
     Files(&'a Path, &'a Path),
-    /// One made now, for the address that is listened on; browsers warn about it.
-    SelfSigned(IpAddr),
+    /// One made now, for the address that is listened on and these names; browsers warn about it.
+    SelfSigned(IpAddr, &'a [String]),
 }
 
 /// What TLS needs to know of `identity`.
@@ -37,11 +27,12 @@ pub(super) fn config(identity: &Identity<'_>) -> io::Result<Arc<ServerConfig>> {
                 .map_err(|e| named(chain, e))?;
             (chain, PrivateKeyDer::from_pem_file(key).map_err(|e| named(key, e))?)
         }
-        Identity::SelfSigned(ip) => {
+        Identity::SelfSigned(ip, ours) => {
             let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
             if !ip.is_unspecified() && !ip.is_loopback() {
                 names.push(ip.to_string());
             }
+            names.extend(ours.iter().filter(|name| *name != super::door::ANY).cloned());
             let made = rcgen::generate_simple_self_signed(names).map_err(io::Error::other)?;
             let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).map_err(io::Error::other)?;
             (vec![made.cert.der().clone()], key)
@@ -59,83 +50,26 @@ pub(super) fn named(file: &Path, error: impl std::fmt::Display) -> io::Error {
     io::Error::other(format!("{}: {error}", file.display()))
 }
 
-/// Accepts TCP connections and hands out those whose handshake is done. Handshakes run beside each other, so that a slow
-/// stranger holds nobody up.
-pub(super) struct TlsListener {
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    addr: SocketAddr,
-}
-
-impl TlsListener {
-    pub(super) fn new(listener: TcpListener, config: Arc<ServerConfig>) -> io::Result<Self> {
-        let addr = listener.local_addr()?;
-        let acceptor = TlsAcceptor::from(config);
-        let (done, ready) = mpsc::channel(MAX_HANDSHAKES);
-        tokio::spawn(async move {
-            let slots = Arc::new(Semaphore::new(MAX_HANDSHAKES));
-            loop {
-                let Ok(slot) = slots.clone().acquire_owned().await else {
-                    return;
-                };
-                let (stream, from) = tokio::select! {
-                    accepted = listener.accept() => match accepted {
-                        Ok(accepted) => accepted,
-                        Err(error) => {
-                            // Out of file descriptors, for instance: others may end soon.
-                            tracing::warn!(%error, "accept");
-                            tokio::time::sleep(Duration::from_millis(100)).await;
-                            continue;
-                        }
-                    },
-                    // The web server has ended.
-                    () = done.closed() => return,
-                };
-                let (acceptor, done) = (acceptor.clone(), done.clone());
-                tokio::spawn(async move {
-                    let _slot = slot;
-                    match tokio::time::timeout(HANDSHAKE_PATIENCE, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => _ = done.send((stream, from)).await,
-                        Ok(Err(error)) => tracing::debug!(%from, %error, "TLS handshake"),
-                        Err(_) => tracing::debug!(%from, "TLS handshake takes too long"),
-                    }
-                });
-            }
-        });
-        Ok(Self { ready, addr })
-    }
-}
-
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
-        match self.ready.recv().await {
-            Some(accepted) => accepted,
-            // The accepting task ends only after this listener.
-            None => std::future::pending().await,
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<Self::Addr> {
-        Ok(self.addr)
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use clap::Parser;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, RootCertStore};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio_rustls::TlsConnector;
 
     use super::*;
     use crate::args::Args;
-    use crate::server::Server;
+    use crate::server::{Patience, Server};
+
+    /// As many half handshakes as there were places for, when each had one until its time was over.
+    const HALF: usize = 64;
 
     #[tokio::test]
-    async fn the_page_comes_over_tls_while_a_stranger_says_nothing() {
+    async fn mend15_the_page_comes_over_tls_while_strangers_say_half() {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let [chain, key] = ["chain.pem", "key.pem"].map(|name| folder.path().join(name));
@@ -144,12 +78,22 @@ mod tests {
         let mut args = Args::parse_from(["antiphon", "--listen", "127.0.0.1:0"]).serve;
         args.tls_cert = Some(chain);
         args.tls_key = Some(key);
-        let server = Server::bind(&args).await.unwrap();
+        let patience = Patience {
+            handshake: Duration::from_secs(3600),
+            ..Patience::default()
+        };
+        let server = Server::bind(&args).await.unwrap().patience(patience);
         assert_eq!(server.scheme(), "https");
         let addr = server.local_addr().unwrap();
         let serving = tokio::spawn(server.serve(std::future::pending()));
 
-        let _silent = TcpStream::connect(addr).await.unwrap();
+        let mut strangers = Vec::new();
+        for _ in 0..HALF {
+            let mut stranger = TcpStream::connect(addr).await.unwrap();
+            // The header of a record, and nothing behind it.
+            stranger.write_all(b"\x16\x03\x01\x02\x00").await.unwrap();
+            strangers.push(stranger);
+        }
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
         let config = ClientConfig::builder()
@@ -173,7 +117,13 @@ mod tests {
 
     #[test]
     fn an_identity_can_be_made_and_a_missing_file_is_named() {
-        assert!(config(&Identity::SelfSigned("192.0.2.7".parse().unwrap())).is_ok());
+        assert!(
+            config(&Identity::SelfSigned(
+                "192.0.2.7".parse().unwrap(),
+                &["media.example.org".to_owned()]
+            ))
+            .is_ok()
+        );
         let missing = Path::new("no-such-file.pem");
         let error = config(&Identity::Files(missing, missing)).unwrap_err();
         assert!(error.to_string().contains("no-such-file.pem"), "{error}");

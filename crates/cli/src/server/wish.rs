@@ -1,6 +1,7 @@
 //! The sessions of WHIP (RFC 9725) and WHEP (draft-ietf-wish-whep): an offer comes in a POST, the answer goes into its response.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,18 +10,20 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::peer::{Outcome, Peer, Role};
+use super::peer::{NO_WAY, Outcome, Peer, Role};
+use super::places::Place;
 use super::room::{Publisher, Room};
 use super::sdpfrag::Fragment;
 use super::signal::Sound;
+use super::streams::Claim;
 
 /// Gathering on the machine itself takes milliseconds; a STUN server that does not answer shall not hold up the answer.
 const GATHER_LIMIT: Duration = Duration::from_secs(2);
-/// A session that never connects ends.
-const CONNECT_LIMIT: Duration = Duration::from_secs(60);
+/// When to try again, in seconds.
+pub(super) const RETRY_AFTER: u16 = 5;
 /// Requests that may wait for one session.
 const MAX_REQUESTS: usize = 16;
 
@@ -47,14 +50,25 @@ pub(super) struct Refusal {
     pub(super) reason: Cow<'static, str>,
     /// In seconds, for what will be better soon.
     pub(super) retry_after: Option<u16>,
+    /// For `WWW-Authenticate`, where a token is needed.
+    pub(super) challenge: Option<&'static str>,
 }
 
 impl Refusal {
-    fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
             status,
             reason: reason.into(),
             retry_after: None,
+            challenge: None,
+        }
+    }
+
+    /// For what will be better soon.
+    fn for_now(reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            retry_after: Some(RETRY_AFTER),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
         }
     }
 }
@@ -84,25 +98,28 @@ enum Order {
     Close(oneshot::Sender<()>),
 }
 
-/// Makes a session from an offer: a publisher's, or a watcher's of `source` (the pattern, if there is none).
-pub(super) async fn open(
-    room: Arc<Room>,
-    endpoint: Endpoint,
-    source: Option<Arc<Publisher>>,
-    offer: String,
-) -> Result<Opened, Refusal> {
-    let Some((session, place)) = room.enter() else {
-        let mut full = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too many sessions");
-        full.retry_after = Some(5);
-        return Err(full);
-    };
-    let (role, key_frames) = match (endpoint, source) {
-        (Endpoint::Whip, _) => {
+/// What a session is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// Publishing under the name that was claimed.
+    Publish(Claim),
+    /// Watching a publisher.
+    Watch(Arc<Publisher>),
+    /// Watching the pattern.
+    Pattern,
+}
+
+/// Makes a session from an offer of somebody at `from`.
+pub(super) async fn open(room: Arc<Room>, from: IpAddr, purpose: Purpose, offer: String) -> Result<Opened, Refusal> {
+    let place = room.enter(from).map_err(|full| Refusal::for_now(full.to_string()))?;
+    let session = room.number();
+    let (endpoint, role, key_frames, claim) = match purpose {
+        Purpose::Publish(claim) => {
             let (publisher, key_frames) = Publisher::new(session);
-            (Role::Publish(publisher), Some(key_frames))
+            (Endpoint::Whip, Role::Publish(publisher), Some(key_frames), Some(claim))
         }
-        (Endpoint::Whep, Some(publisher)) => (Role::Watch(publisher), None),
-        (Endpoint::Whep, None) => (Role::Pattern, None),
+        Purpose::Watch(publisher) => (Endpoint::Whep, Role::Watch(publisher), None, None),
+        Purpose::Pattern => (Endpoint::Whep, Role::Pattern, None, None),
     };
     let ufrag = ufrag_of(&offer);
     let broken = |error: antiphon::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
@@ -118,6 +135,9 @@ pub(super) async fn open(
         while !matches!(peer.next().await, Outcome::Gathered | Outcome::Closed) {}
     })
     .await;
+    if !peer.has_way().await {
+        return Err(Refusal::for_now(NO_WAY));
+    }
     let answer = peer.local_sdp().await.map_err(broken)?;
     let id = secret_name().ok_or_else(|| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "no randomness"))?;
     let etag = format!("\"{}\"", ufrag_of(&answer).unwrap_or_default());
@@ -131,14 +151,15 @@ pub(super) async fn open(
             requests,
         },
     );
-    if let Role::Publish(publisher) = role {
-        room.publish(publisher);
+    if let (Role::Publish(publisher), Some(claim)) = (role, &claim) {
+        claim.publish(publisher);
     }
     tracing::info!(session, endpoint = endpoint.path(), "session");
     let traces = Session {
         room,
         id: id.clone(),
         session,
+        claim,
         _place: place,
     };
     tokio::spawn(attend(traces, peer, orders));
@@ -150,20 +171,21 @@ struct Session {
     room: Arc<Room>,
     id: String,
     session: u64,
-    _place: OwnedSemaphorePermit,
+    /// The name of the stream, for a publisher.
+    claim: Option<Claim>,
+    _place: Place,
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.room.resources().remove(&self.id);
-        self.room.unpublish(self.session);
         tracing::info!(session = self.session, "session ended");
     }
 }
 
 /// Runs a session until it is deleted, fails, or the server stops.
-async fn attend(session: Session, mut peer: Peer, mut orders: mpsc::Receiver<Order>) {
-    let connect = tokio::time::sleep(CONNECT_LIMIT);
+async fn attend(mut session: Session, mut peer: Peer, mut orders: mpsc::Receiver<Order>) {
+    let connect = tokio::time::sleep(session.room.patience.connect);
     tokio::pin!(connect);
     let mut farewell = None;
     loop {
@@ -192,7 +214,7 @@ async fn attend(session: Session, mut peer: Peer, mut orders: mpsc::Receiver<Ord
     }
     // Watchers and new requests must not find a session that is saying goodbye.
     session.room.resources().remove(&session.id);
-    session.room.unpublish(session.session);
+    session.claim = None;
     peer.close().await;
     if let Some(done) = farewell {
         _ = done.send(());

@@ -1,19 +1,22 @@
 //! The WebSocket at `/ws`: one socket, one session.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::body::Bytes;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade, close_code};
-use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::MAX_SIGNAL;
-use super::peer::{Outcome, Peer};
+use super::endpoints::unavailable;
+use super::peer::{NO_WAY, Outcome, Peer};
+use super::places::Place;
+use super::pulse::{Beat, Pulse};
 use super::room::Room;
 use super::signal::{self, Mode, Offerer, Reply, Request, Sound};
 
@@ -27,44 +30,34 @@ pub(super) fn routes() -> Router<Arc<Room>> {
     Router::new().route("/ws", get(upgrade))
 }
 
-async fn upgrade(State(room): State<Arc<Room>>, headers: HeaderMap, ws: WebSocketUpgrade) -> Response {
-    if !same_origin(&headers) {
-        return (StatusCode::FORBIDDEN, "this socket is for pages of this server").into_response();
-    }
+async fn upgrade(
+    State(room): State<Arc<Room>>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
+    ws: WebSocketUpgrade,
+) -> Response {
+    let place = match room.sockets.enter(from.ip()) {
+        Ok(place) => place,
+        Err(full) => return unavailable(&full.to_string()).into_response(),
+    };
     ws.max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
-        .on_upgrade(|socket| serve(room, socket))
+        .on_upgrade(move |socket| serve(room, from.ip(), place, socket))
 }
 
-/// Browsers let any page open a WebSocket to anywhere and say in `Origin` which page it was. Other clients send none.
-pub(super) fn same_origin(headers: &HeaderMap) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let (Ok(origin), Some(Ok(host))) = (origin.to_str(), headers.get(HOST).map(|host| host.to_str())) else {
-        return false;
-    };
-    origin
-        .split_once("://")
-        .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
-}
-
-async fn serve(room: Arc<Room>, mut socket: WebSocket) {
-    let Some((session, _place)) = room.enter() else {
-        let reply = Reply::error("limit", "too many sessions: try again later").to_json();
-        _ = socket.send(Message::Text(reply.into())).await;
-        return close(socket, close_code::AGAIN, "full").await;
-    };
+async fn serve(room: Arc<Room>, from: IpAddr, _place: Place, socket: WebSocket) {
+    let session = room.number();
     let connection = Connection {
         room: room.clone(),
+        from,
         socket,
         session,
         mode: Mode::default(),
         peer: None,
+        place: None,
+        farewell: (close_code::NORMAL, "bye"),
     };
-    tokio::select! {
-        // Dropping the connection drops the peer, whose driver then says goodbye.
-        () = connection.run() => {}
-        () = room.stopping() => {}
-    }
+    // Dropping the connection drops the peer, whose driver then says goodbye.
+    connection.run().await;
     tracing::info!(session, "signalling ended");
 }
 
@@ -79,10 +72,15 @@ async fn close(mut socket: WebSocket, code: u16, reason: &'static str) {
 
 struct Connection {
     room: Arc<Room>,
+    from: IpAddr,
     socket: WebSocket,
     session: u64,
     mode: Mode,
     peer: Option<Peer>,
+    /// Taken with the peer: a socket that says nothing takes it from nobody.
+    place: Option<Place>,
+    /// The code and the reason that close the socket.
+    farewell: (u16, &'static str),
 }
 
 /// The socket is gone.
@@ -102,13 +100,33 @@ impl Connection {
             return;
         }
         let room = self.room.clone();
+        let opened = Instant::now();
+        let mut pulse = Pulse::new(room.patience.ping);
         loop {
+            // When what this socket is for must have happened.
+            let due = match &self.peer {
+                None => Some(opened + room.patience.start),
+                Some(peer) if !peer.has_connected() => Some(opened + room.patience.start + room.patience.connect),
+                Some(_) => None,
+            };
             let step = tokio::select! {
                 () = room.stopping() => break,
                 message = self.socket.recv() => match message {
-                    Some(Ok(message)) => self.take(message).await,
+                    Some(Ok(message)) => {
+                        pulse.heard();
+                        self.take(message).await
+                    }
                     _ => break,
                 },
+                beat = pulse.beat() => match beat {
+                    Beat::Ping => self.send_raw(Message::Ping(Bytes::new())).await,
+                    Beat::Dead => break,
+                },
+                () = until(due) => {
+                    let reply = Reply::error("idle", "nothing has come of this socket: open it again when you need it");
+                    _ = self.send(reply).await;
+                    break;
+                }
                 outcome = next(&mut self.peer) => match outcome {
                     Outcome::Closed => break,
                     outcome => self.signal(outcome).await,
@@ -122,11 +140,16 @@ impl Connection {
         if let Some(peer) = self.peer.take() {
             peer.close().await;
         }
-        close(self.socket, close_code::NORMAL, "bye").await;
+        let (code, reason) = self.farewell;
+        close(self.socket, code, reason).await;
     }
 
     async fn send(&mut self, reply: Reply) -> Result<(), Gone> {
-        let sent = tokio::time::timeout(SEND_LIMIT, self.socket.send(Message::Text(reply.to_json().into()))).await;
+        self.send_raw(Message::Text(reply.to_json().into())).await
+    }
+
+    async fn send_raw(&mut self, message: Message) -> Result<(), Gone> {
+        let sent = tokio::time::timeout(SEND_LIMIT, self.socket.send(message)).await;
         if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Gone) }
     }
 
@@ -155,6 +178,12 @@ impl Connection {
             Err(reply) => return self.send(reply).await,
         };
         match self.perform(request).await {
+            // Without a place there is nothing that this socket can do.
+            Err(reply) if reply.is_limit() => {
+                self.farewell = (close_code::AGAIN, "full");
+                _ = self.send(reply).await;
+                Err(Gone)
+            }
             Ok(Some(reply)) | Err(reply) => self.send(reply).await,
             Ok(None) => Ok(()),
         }
@@ -221,6 +250,10 @@ impl Connection {
     /// The peer, made on first use.
     async fn start(&mut self, sound: Sound) -> Result<&mut Peer, Reply> {
         if self.peer.is_none() {
+            if self.place.is_none() {
+                let place = self.room.enter(self.from);
+                self.place = Some(place.map_err(|full| Reply::error("limit", full.to_string()))?);
+            }
             let peer = Peer::new(self.room.clone(), self.session, self.mode.into(), sound, None).await;
             self.peer = Some(peer.map_err(|e| Reply::error("state", e.to_string()))?);
         }
@@ -249,7 +282,14 @@ impl Connection {
                     }
                 }
             }
-            Outcome::Gathered | Outcome::Closed => Ok(()),
+            Outcome::Gathered => match &self.peer {
+                Some(peer) if !peer.has_way().await => {
+                    _ = self.send(Reply::error("sockets", NO_WAY)).await;
+                    Err(Gone)
+                }
+                _ => Ok(()),
+            },
+            Outcome::Closed => Ok(()),
         }
     }
 
@@ -260,6 +300,13 @@ impl Connection {
         };
         stats.mode = self.mode.as_str();
         self.send(Reply::Stats { stats: Box::new(stats) }).await
+    }
+}
+
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -26,6 +26,7 @@ use antiphon::{Api, RtcConfiguration, RtcIceServer};
 use tokio::time::Instant;
 
 use crate::args::{MeetArgs, RecvArgs, SendArgs};
+use crate::stop::Stop;
 
 /// How long the two may fail to meet again before a broken transfer is given up.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -67,6 +68,9 @@ pub enum TransferError {
     /// No peer connection can be made here.
     #[error(transparent)]
     Peer(#[from] antiphon::Error),
+    /// The person wants no more of it.
+    #[error("interrupted")]
+    Interrupted,
     /// There is nothing to send.
     #[error("there is nothing to send")]
     Nothing,
@@ -96,6 +100,7 @@ fn connections(args: &MeetArgs) -> Result<(Api, RtcConfiguration), TransferError
 /// # Errors
 /// Any [`TransferError`].
 pub async fn send(args: SendArgs) -> Result<(), TransferError> {
+    let mut stop = std::pin::pin!(interrupted()?);
     let mut outbox = Outbox::gather(&args.paths)?;
     for skipped in outbox.skipped() {
         eprintln!("left out (neither file nor folder): {skipped}");
@@ -113,8 +118,14 @@ pub async fn send(args: SendArgs) -> Result<(), TransferError> {
     let mut lost = None;
     loop {
         let attempt = async {
-            let mut link = meeting.link(&api, configuration.clone()).await?;
-            let sent = outbox.run(&mut link).await;
+            let mut link = tokio::select! {
+                link = meeting.link(&api, configuration.clone()) => link?,
+                () = &mut stop => return Err(TransferError::Interrupted),
+            };
+            let sent = tokio::select! {
+                sent = outbox.run(&mut link) => sent,
+                () = &mut stop => Err(TransferError::Interrupted),
+            };
             link.close().await;
             sent
         };
@@ -141,6 +152,7 @@ pub async fn send(args: SendArgs) -> Result<(), TransferError> {
 /// # Errors
 /// Any [`TransferError`].
 pub async fn receive(args: RecvArgs) -> Result<(), TransferError> {
+    let mut stop = std::pin::pin!(interrupted()?);
     let mut inbox =
         Inbox::new(&args.into, args.overwrite, args.yes).map_err(TransferError::file(args.into.display()))?;
     let (api, configuration) = connections(&args.meet)?;
@@ -151,8 +163,14 @@ pub async fn receive(args: RecvArgs) -> Result<(), TransferError> {
     let mut lost = None;
     loop {
         let attempt = async {
-            let mut link = meeting.link(&api, configuration.clone()).await?;
-            let received = inbox.run(&mut link).await;
+            let mut link = tokio::select! {
+                link = meeting.link(&api, configuration.clone()) => link?,
+                () = &mut stop => return Err(TransferError::Interrupted),
+            };
+            let received = tokio::select! {
+                received = inbox.run(&mut link) => received,
+                () = &mut stop => Err(TransferError::Interrupted),
+            };
             link.close().await;
             received
         };
@@ -172,6 +190,12 @@ pub async fn receive(args: RecvArgs) -> Result<(), TransferError> {
             Err(error) => go_on(error, &mut lost).await?,
         }
     }
+}
+
+/// Completes when the person interrupts the program: the other end then hears that we leave, and what has arrived is kept.
+fn interrupted() -> Result<impl Future<Output = ()>, TransferError> {
+    let stop = Stop::new().map_err(TransferError::file("signals"))?;
+    Ok(async move { stop.asked("stopping: telling the other end").await })
 }
 
 /// Whether it is worth meeting again; waits a moment if so.

@@ -12,8 +12,11 @@ use antiphon::turn_server::{PeerPolicy, Rate, RelayAddress, TlsIdentity, TurnSer
 pub(crate) use args::EXAMPLES;
 pub use args::TurnArgs;
 
+use crate::stop::Stop;
+
 /// Serves until SIGINT or SIGTERM; then lets calls finish for `--drain` seconds, or until the next signal.
 pub async fn run(args: TurnArgs) -> io::Result<()> {
+    let stop = Stop::new()?;
     let config = config(&args)?;
     let nobody = args.users.is_empty() && args.secret.is_none();
     let server = TurnServer::start(config).await.map_err(io::Error::other)?;
@@ -25,37 +28,19 @@ pub async fn run(args: TurnArgs) -> io::Result<()> {
         println!("STUN only: without --user or --secret nobody may relay");
     }
     println!("ready");
-    signal().await?;
-    tracing::info!(
-        seconds = args.drain,
-        "stopping: no new allocations; again to stop at once"
-    );
-    tokio::select! {
-        () = server.stop() => Ok(()),
-        second = signal() => second,
-    }
+    stop.asked(&format!(
+        "stopping: no new allocations, {} seconds for the others",
+        args.drain
+    ))
+    .await;
+    server.stop().await;
+    Ok(())
 }
 
 fn print_addresses(transport: &str, addrs: &[SocketAddr]) {
     for addr in addrs {
         println!("{transport} {addr}");
     }
-}
-
-#[cfg(unix)]
-async fn signal() -> io::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-async fn signal() -> io::Result<()> {
-    tokio::signal::ctrl_c().await
 }
 
 fn wrong(flag: &str, why: impl fmt::Display) -> io::Error {

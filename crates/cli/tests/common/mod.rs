@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use antiphon::{Api, Event, PeerConnection, RtcConfiguration, RtcIceCandidateInit, RtcSessionDescription};
 use antiphon_cli::args::{Args, Command};
-use antiphon_cli::server::Server;
+use antiphon_cli::server::{Patience, Server};
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::tungstenite::Message;
@@ -34,13 +34,17 @@ pub struct Running {
 
 impl Running {
     pub async fn start(flags: &[&str]) -> Self {
+        Self::with(flags, Patience::default()).await
+    }
+
+    pub async fn with(flags: &[&str], patience: Patience) -> Self {
         let args = ["antiphon", "serve", "--listen", "127.0.0.1:0"]
             .into_iter()
             .chain(flags.iter().copied());
         let Some(Command::Serve(args)) = Args::parse_from(args).command else {
             panic!("serve")
         };
-        let server = Server::bind(&args).await.unwrap();
+        let server = Server::bind(&args).await.unwrap().patience(patience);
         let addr = server.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
@@ -56,12 +60,32 @@ impl Running {
     }
 
     pub async fn http(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut stream = TcpStream::connect(self.addr).await.unwrap();
+        self.http_from("127.0.0.1", method, path, headers, body).await
+    }
+
+    /// A connection from this loopback address.
+    pub async fn connect_from(&self, local: &str) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::new(local.parse().unwrap(), 0)).unwrap();
+        socket.connect(self.addr).await.unwrap()
+    }
+
+    pub async fn http_from(
+        &self,
+        local: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Answer {
+        let mut stream = self.connect_from(local).await;
         let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {}\r\n",
-            self.addr,
+            "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
             body.len()
         );
+        if !headers.iter().any(|(name, _)| *name == "Host") {
+            request.push_str(&format!("Host: {}\r\n", self.addr));
+        }
         for (name, value) in headers {
             request.push_str(&format!("{name}: {value}\r\n"));
         }
