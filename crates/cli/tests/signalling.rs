@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::Running;
+use antiphon::{Event, RtcPeerConnectionState};
+use common::{Running, client, drive};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
@@ -52,6 +53,36 @@ async fn bad_messages_get_an_error_and_the_session_lives() {
     assert_eq!(fresh.expect("error").await["code"], "state");
     fresh.send(json!({ "type": "offer", "sdp": sdp })).await;
     assert_eq!(fresh.expect("error").await["code"], "state", "offers crossed");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restart_has_the_server_offer_new_credentials() {
+    let server = Running::start(&[]).await;
+    let mut socket = server.socket().await;
+    socket.send(json!({ "type": "restart" })).await;
+    assert_eq!(
+        socket.expect("error").await["code"],
+        "state",
+        "there is nothing to restart"
+    );
+    let mut pc = client().await;
+    socket
+        .send(json!({ "type": "start", "mode": "data", "offerer": "server" }))
+        .await;
+    drive(&mut pc, &mut socket, async |event| {
+        matches!(event, Event::ConnectionStateChange(RtcPeerConnectionState::Connected))
+    })
+    .await;
+    let password = |sdp: &str| {
+        let line = sdp.lines().find(|line| line.starts_with("a=ice-pwd:"));
+        line.expect("credentials").to_owned()
+    };
+    let before = password(&pc.remote_description().await.unwrap().unwrap().sdp);
+    socket.send(json!({ "type": "restart" })).await;
+    let offer = socket.expect("offer").await;
+    assert_ne!(password(offer["sdp"].as_str().unwrap()), before);
+    pc.close().await;
     server.stop().await;
 }
 

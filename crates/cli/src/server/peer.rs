@@ -222,6 +222,11 @@ impl Peer {
         Ok(self.pc.signaling_state().await? == RtcSignalingState::HaveLocalOffer)
     }
 
+    /// The next offer, which will be needed now, has new ICE credentials.
+    pub(super) async fn restart_ice(&self) -> Result<(), Error> {
+        self.pc.restart_ice().await
+    }
+
     /// A candidate of the far end; `None`: no more.
     pub(super) async fn add_candidate(&mut self, candidate: Option<RtcIceCandidateInit>) -> Result<(), Error> {
         self.pc.add_ice_candidate(candidate).await

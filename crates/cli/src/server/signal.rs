@@ -68,6 +68,8 @@ pub(super) enum Request {
     Candidate {
         candidate: Option<Candidate>,
     },
+    /// Restart ICE: we offer new credentials.
+    Restart,
     Bye,
 }
 
@@ -135,7 +137,7 @@ impl Reply {
     }
 }
 
-const TYPES: [&str; 5] = ["start", "offer", "answer", "candidate", "bye"];
+const TYPES: [&str; 6] = ["start", "offer", "answer", "candidate", "restart", "bye"];
 
 /// Reads one message.
 ///

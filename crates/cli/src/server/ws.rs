@@ -243,6 +243,16 @@ impl Connection {
                     .map_err(|e| Reply::error("candidate", e.to_string()))?;
                 Ok(None)
             }
+            Request::Restart => {
+                let Some(peer) = &self.peer else {
+                    return Err(Reply::error("state", "nothing to restart"));
+                };
+                // The offer follows when the connection says that it is needed.
+                peer.restart_ice()
+                    .await
+                    .map_err(|e| Reply::error("state", e.to_string()))?;
+                Ok(None)
+            }
             Request::Bye => Ok(None),
         }
     }
