@@ -7,6 +7,7 @@ mod live;
 mod lossy;
 mod miri;
 mod netns;
+mod peers;
 mod relay;
 mod report;
 mod rfc;
@@ -84,6 +85,9 @@ pub(crate) enum Part {
     Siege,
     /// Through TURN servers: our side through coturn, and browsers through ours.
     Relay,
+    /// werift, libdatachannel, Pion and GStreamer in all that they can do; OBS-like, ffmpeg, GStreamer and browser publishers (WHIP),
+    /// each watched by Chromium, Firefox and werift (WHEP). In a network namespace.
+    Peers,
 }
 
 impl Part {
@@ -103,6 +107,7 @@ impl Part {
             Self::Live => live::run(report),
             Self::Siege => siege::run(report),
             Self::Relay => relay::run_all(report),
+            Self::Peers => peers::part(report),
         }
     }
 }

@@ -72,7 +72,7 @@ fn browsers_through_ours(
 ) -> Result<(), String> {
     // Firefox has no use for relays or servers on loopback, and a machine's own address may be one that the server never relays
     // to: so all of it happens in a namespace with a private address.
-    let namespace = Namespace::make()?;
+    let namespace = Namespace::make("relay")?;
     let (certificate, key) = (
         identity.certificate.display().to_string(),
         identity.key.display().to_string(),
@@ -269,14 +269,15 @@ const INSIDE: &str = "10.77.0.1";
 const NAME: &str = "turn.antiphon.test";
 
 /// A network namespace with loopback and one private address, which has a name, gone when dropped. Nothing leaves it.
-struct Namespace {
+pub(crate) struct Namespace {
     name: String,
 }
 
 impl Namespace {
-    fn make() -> Result<Self, String> {
+    /// `what` tells the parts apart that have one.
+    pub(crate) fn make(what: &str) -> Result<Self, String> {
         apt(&[("ip", "iproute2"), ("certutil", "libnss3-tools")])?;
-        let name = format!("antiphon-relay-{}", std::process::id());
+        let name = format!("antiphon-{what}-{}", std::process::id());
         ip(&["netns", "add", &name])?;
         let made = Self { name };
         let address = format!("{INSIDE}/24");
@@ -305,7 +306,7 @@ impl Namespace {
     }
 
     /// The same command, in the namespace.
-    fn inside(&self, command: &Command) -> Command {
+    pub(crate) fn inside(&self, command: &Command) -> Command {
         let mut inside = Command::new("ip");
         inside
             .args(["netns", "exec", &self.name])

@@ -14,7 +14,7 @@ pub(crate) struct Peers {
     pub(crate) python: PathBuf,
 }
 
-fn must(what: &str, command: &mut Command) -> Result<(), String> {
+pub(crate) fn must(what: &str, command: &mut Command) -> Result<(), String> {
     let output = run(what, command)?;
     if output.success {
         Ok(())
