@@ -244,6 +244,10 @@ async fn whip_reaches_whep() {
         server.http("PATCH", &resource, &[FRAGMENT], candidate).await.status,
         204
     );
+    // RFC 8839 §5.1: one of a transport that nobody here knows is discarded, and refuses no other.
+    let unknown = "a=mid:0\r\na=candidate:1 1 ssltcp 2105524479 203.0.113.9 443 typ host\r\n\
+        a=candidate:2 1 udp 2122260223 127.0.0.1 9 typ host\r\n";
+    assert_eq!(server.http("PATCH", &resource, &[FRAGMENT], unknown).await.status, 204);
     assert_eq!(
         server
             .http("PATCH", &resource, &[FRAGMENT, ("If-Match", "\"other\"")], candidate)

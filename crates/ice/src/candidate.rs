@@ -243,6 +243,7 @@ impl FromStr for Candidate {
         let text = text.trim_ascii();
         let text = text.strip_prefix("a=").unwrap_or(text);
         let text = text.strip_prefix("candidate:").unwrap_or(text);
+        let one_of = |word: &str, known: &[&str]| known.iter().position(|own| own.eq_ignore_ascii_case(word));
         let mut words = text.split_ascii_whitespace();
         let mut next = |what| words.next().ok_or(CandidateError::Missing(what));
 
@@ -252,27 +253,26 @@ impl FromStr for Candidate {
             return Err(CandidateError::Invalid("foundation"));
         }
         let component = number(next("component")?, "component")?;
-        let protocol = next("transport")?;
-        let protocol = if protocol.eq_ignore_ascii_case("udp") {
-            Protocol::Udp
-        } else if protocol.eq_ignore_ascii_case("tcp") {
-            Protocol::Tcp
-        } else {
-            return Err(CandidateError::Invalid("transport"));
+        let protocol = match one_of(next("transport")?, &["udp", "tcp"]) {
+            Some(0) => Ok(Protocol::Udp),
+            Some(_) => Ok(Protocol::Tcp),
+            // Said only once the rest has turned out to be a candidate.
+            None => Err(CandidateError::Unknown("transport")),
         };
         let priority = number(next("priority")?, "priority")?;
         let address = address(next("address")?)?;
         let port = number(next("port")?, "port")?;
-        if next("typ")? != "typ" {
+        if !next("typ")?.eq_ignore_ascii_case("typ") {
             return Err(CandidateError::Missing("typ"));
         }
-        let kind = match next("type")? {
-            "host" => CandidateKind::Host,
-            "srflx" => CandidateKind::ServerReflexive,
-            "prflx" => CandidateKind::PeerReflexive,
-            "relay" => CandidateKind::Relayed,
-            _ => return Err(CandidateError::Invalid("type")),
+        let kind = match one_of(next("type")?, &["host", "srflx", "prflx", "relay"]) {
+            Some(0) => CandidateKind::Host,
+            Some(1) => CandidateKind::ServerReflexive,
+            Some(2) => CandidateKind::PeerReflexive,
+            Some(_) => CandidateKind::Relayed,
+            None => return Err(CandidateError::Unknown("type")),
         };
+        let protocol = protocol?;
 
         let mut candidate = Self {
             foundation: foundation.to_owned(),
@@ -299,7 +299,7 @@ impl FromStr for Candidate {
                         "active" => TcpType::Active,
                         "passive" => TcpType::Passive,
                         "so" => TcpType::SimultaneousOpen,
-                        _ => return Err(CandidateError::Invalid("tcptype")),
+                        _ => return Err(CandidateError::Unknown("tcptype")),
                     });
                 }
                 "ufrag" => candidate.ufrag = Some(value.to_owned()),
@@ -381,6 +381,30 @@ mod tests {
             assert!(text.parse::<Candidate>().is_err(), "{text:?}");
         }
         assert_eq!("x".repeat(2000).parse::<Candidate>(), Err(CandidateError::TooLong));
+    }
+
+    #[test]
+    fn mend07_what_is_unknown_is_told_from_what_is_malformed() {
+        for (text, what) in [
+            ("candidate:1 1 ssltcp 2105524479 203.0.113.9 443 typ host", "transport"),
+            ("candidate:1 1 sctp 1 10.0.0.1 9 typ host", "transport"),
+            ("candidate:1 1 udp 1 10.0.0.1 9 typ guess", "type"),
+            ("candidate:1 1 tcp 1 10.0.0.1 9 typ host tcptype sideways", "tcptype"),
+        ] {
+            assert_eq!(
+                text.parse::<Candidate>(),
+                Err(CandidateError::Unknown(what)),
+                "{text:?}"
+            );
+        }
+        assert_eq!(
+            "candidate:1 1 ssltcp x 10.0.0.1 9 typ host".parse::<Candidate>(),
+            Err(CandidateError::Invalid("priority"))
+        );
+        // Older peers shout; extensions that nobody knows, a lone word and blanks are forgiven.
+        let loud = "a=candidate:1  1 UDP 1 10.0.0.1 9 TYP HOST weather fine lone \r\n";
+        let parsed: Candidate = loud.parse().unwrap();
+        assert_eq!((parsed.kind, parsed.extensions.len()), (CandidateKind::Host, 1));
     }
 
     fn kinds() -> impl Strategy<Value = CandidateKind> {

@@ -76,7 +76,9 @@ impl FromStr for ServerUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let (scheme, rest) = text.split_once(':').ok_or(UrlError::Scheme)?;
+        // Blanks around it, and one behind the colon, are a habit of people who type: nothing else can be meant.
+        let (scheme, rest) = text.trim().split_once(':').ok_or(UrlError::Scheme)?;
+        let rest = rest.trim_start();
         let (kind, secure) = match scheme.to_ascii_lowercase().as_str() {
             "stun" => (ServerKind::Stun, false),
             "stuns" => (ServerKind::Stun, true),

@@ -13,6 +13,10 @@ pub enum CandidateError {
     /// This field is not what the grammar allows.
     #[error("candidate has a malformed {0}")]
     Invalid(&'static str),
+    /// This field names something that the grammar leaves room for and nobody here knows: another transport, type or
+    /// `tcptype`. RFC 8839 §5.1 says to ignore such a candidate.
+    #[error("candidate has an unknown {0}")]
+    Unknown(&'static str),
 }
 
 /// Why a text is not the URL of a STUN or TURN server.
@@ -22,8 +26,8 @@ pub enum UrlError {
     /// The scheme is none of `stun`, `stuns`, `turn`, `turns`.
     #[error("the scheme is not stun, stuns, turn or turns")]
     Scheme,
-    /// There is no host, or it has characters that no host has.
-    #[error("the host is missing or malformed")]
+    /// There is no host, or it has characters that no host has, slashes for instance.
+    #[error("the host is missing or malformed; it is written turn:host:port, without slashes or blanks")]
     Host,
     /// The port is not a number from 1 to 65535.
     #[error("the port is not a number from 1 to 65535")]

@@ -40,6 +40,12 @@ impl Agent {
         self.advance(now);
     }
 
+    /// A candidate of the peer was not handed in, for nobody here knows its kind ([`CandidateError::Unknown`](crate::CandidateError)):
+    /// it is counted.
+    pub fn ignore_remote_candidate(&mut self) {
+        self.counters.ignored_candidates += 1;
+    }
+
     /// The peer has no more candidates in this generation (RFC 8838 §13).
     pub fn end_of_remote_candidates(&mut self, now: Instant) {
         self.end_of_remote = true;

@@ -28,7 +28,12 @@ pub(crate) fn create(
         config,
         transport,
         setup: setup(state, offer),
-        cryptex: survey::takes_cryptex(config, text, &offer.members),
+        cryptex: state
+            .session
+            .transport
+            .remote
+            .as_ref()
+            .is_some_and(|remote| remote.header_encryption),
     };
     let ids = bundle_ids(text, &offer.members);
     let sections: Vec<Option<MediaDescription>> = (0..text.media.len())
@@ -54,6 +59,7 @@ pub(crate) fn create(
         description.media.push(section.unwrap_or_else(|| {
             let formats: Vec<&str> = offered.line.formats().take(128).collect();
             describe::rejected(
+                &common,
                 offered.line.media(),
                 offered.line.protocol(),
                 &formats,
@@ -91,7 +97,7 @@ fn setup(state: &State, offer: &Described) -> Setup {
 fn bundle_ids<'a>(offer: &'a SessionDescription, members: &[usize]) -> BTreeMap<u16, &'a str> {
     let mut ids = BTreeMap::new();
     for &index in members {
-        for map in extmaps(&offer.media[index]) {
+        for map in extmaps(offer, index) {
             ids.entry(map.id).or_insert(map.uri);
         }
     }
@@ -123,7 +129,7 @@ fn section(
             let direction = transceiver
                 .direction()
                 .intersect(offer.direction_of(offered).reversed());
-            let extensions = extensions(common.config, kind, offer, offered, ids);
+            let extensions = extensions(common.config, kind, offer, index, ids);
             let receive_layers = receive_layers(offered, &codecs, &extensions, direction);
             Some(describe::media(
                 common,
@@ -191,13 +197,13 @@ fn extensions(
     config: &Config,
     kind: MediaKind,
     offer: &SessionDescription,
-    offered: &MediaDescription,
+    index: usize,
     ids: &BTreeMap<u16, &str>,
 ) -> Vec<WrittenExtension> {
     let known = config.capabilities.extensions(kind);
-    let mixed = offer.session.extmap_allow_mixed() || offered.section.extmap_allow_mixed();
+    let mixed = offer.session.extmap_allow_mixed() || offer.media[index].section.extmap_allow_mixed();
     let mut written: Vec<WrittenExtension> = Vec::new();
-    for map in extmaps(offered) {
+    for map in extmaps(offer, index) {
         let usable = ids.get(&map.id) == Some(&map.uri)
             && (map.id < 15 || (mixed && map.id > 15))
             && map.direction != Some(Direction::Inactive)
@@ -277,9 +283,6 @@ pub(crate) fn offer_restarts_ice(state: &State) -> bool {
 
 /// RFC 9429 §5.8: whether two sections say the same of the sender's streams.
 pub(crate) fn says_msids(section: &Section, sender: &Sender) -> bool {
-    let written: Vec<(&str, &str)> = section
-        .msids()
-        .map(|msid| (msid.stream, msid.track.unwrap_or("-")))
-        .collect();
+    let written: Vec<(&str, Option<&str>)> = section.msids().map(|msid| (msid.stream, msid.track)).collect();
     describe::msids(sender).eq(written)
 }

@@ -64,8 +64,8 @@ pub(crate) struct WrittenMedia<'a> {
 pub(crate) fn session(session_id: u64, lite: bool, bundle: &[String]) -> SessionDescription {
     let mut description = SessionDescription::new(&Origin {
         username: "-",
-        session_id,
-        session_version: 0,
+        session_id: &session_id.to_string(),
+        session_version: "0",
         network_type: "IN",
         address_type: "IP4",
         address: "127.0.0.1",
@@ -84,17 +84,14 @@ pub(crate) fn session(session_id: u64, lite: bool, bundle: &[String]) -> Session
 
 /// Gives the description its version.
 pub(crate) fn settle_version(state: &State, description: &mut SessionDescription) {
-    let Some(origin) = description
-        .origin()
-        .map(|origin| (origin.session_id, origin.session_version))
-    else {
+    let Some(session_id) = description.origin().map(|origin| origin.session_id.to_owned()) else {
         return;
     };
-    let set_version = |description: &mut SessionDescription, version| {
+    let set_version = |description: &mut SessionDescription, version: u64| {
         description.set_origin(&Origin {
             username: "-",
-            session_id: origin.0,
-            session_version: version,
+            session_id: &session_id,
+            session_version: &version.to_string(),
             network_type: "IN",
             address_type: "IP4",
             address: "127.0.0.1",
@@ -102,7 +99,7 @@ pub(crate) fn settle_version(state: &State, description: &mut SessionDescription
     };
     if let Some(last) = state.local() {
         let mut last = (*last.text).clone();
-        let version = last.origin().map_or(0, |origin| origin.session_version);
+        let version = last.origin().and_then(|origin| origin.version()).unwrap_or(0);
         set_version(description, version);
         let mut this = description.clone();
         for text in [&mut last, &mut this] {
@@ -180,13 +177,24 @@ fn write_transport(section: &mut Section, common: &Common<'_>, mid: Option<&str>
 }
 
 /// A refused section, in the shape of what it refuses (RFC 9429 §5.3.1).
-pub(crate) fn rejected(media: &str, protocol: &str, formats: &[&str], mid: Option<&str>) -> MediaDescription {
+///
+/// It has the transport's attributes like the others, as Chromium writes it: nobody needs them, but GStreamer's webrtcbin looks
+/// for a fingerprint, `a=setup` and ICE credentials in every section, and refuses the whole description without.
+pub(crate) fn rejected(
+    common: &Common<'_>,
+    media: &str,
+    protocol: &str,
+    formats: &[&str],
+    mid: Option<&str>,
+) -> MediaDescription {
     let formats = if formats.is_empty() { &["0"] } else { formats };
     let mut description = MediaDescription::new(MediaLine::new(media, 0, protocol, formats.iter().copied()));
     description.section.push(connection());
-    if let Some(mid) = mid {
-        description.section.add(&Attribute::Mid(mid));
-    }
+    let refused = Common {
+        cryptex: false,
+        ..*common
+    };
+    write_transport(&mut description.section, &refused, mid, false);
     description.section.add(&Attribute::Direction(Direction::Inactive));
     description
 }
@@ -234,10 +242,7 @@ pub(crate) fn media(common: &Common<'_>, written: &WrittenMedia<'_>) -> MediaDes
     section.add(&Attribute::Direction(written.direction));
     if written.direction.sends() {
         for (stream, track) in msids(written.sender) {
-            section.add(&Attribute::Msid(Msid {
-                stream,
-                track: Some(track),
-            }));
+            section.add(&Attribute::Msid(Msid { stream, track }));
         }
     }
     section.add_flag("rtcp-mux");
@@ -254,9 +259,10 @@ pub(crate) fn media(common: &Common<'_>, written: &WrittenMedia<'_>) -> MediaDes
     description
 }
 
-/// The streams and the track of a sender as `a=msid` has them; "-" is no stream (RFC 8830 §2).
-pub(crate) fn msids(sender: &Sender) -> impl Iterator<Item = (&str, &str)> {
-    let track = sender.track.as_deref().filter(|track| !track.is_empty()).unwrap_or("-");
+/// The streams and the track of a sender as `a=msid` has them; "-" is no stream (RFC 8830 §2). RFC 9429 §5.2.1 leaves the
+/// track away; browsers write it, and older peers look for it: it stands there if there is one.
+pub(crate) fn msids(sender: &Sender) -> impl Iterator<Item = (&str, Option<&str>)> {
+    let track = sender.track.as_deref().filter(|track| !track.is_empty());
     let none = sender.streams.is_empty().then_some(("-", track));
     sender
         .streams
@@ -350,7 +356,7 @@ fn write_sources(section: &mut Section, written: &WrittenMedia<'_>, cname: &str)
             attribute: "cname",
             value: Some(cname),
         }));
-        if let Some((stream, track)) = msids(written.sender).next() {
+        if let Some((stream, Some(track))) = msids(written.sender).next() {
             section.add(&Attribute::Ssrc(Ssrc {
                 ssrc,
                 attribute: "msid",

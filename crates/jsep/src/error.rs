@@ -74,8 +74,8 @@ pub enum JsepError {
         /// The section's mid, or its index.
         mid: String,
     },
-    /// The section would carry media without DTLS.
-    #[error("section {mid}: {protocol} carries no DTLS; only DTLS-SRTP is spoken")]
+    /// The section would carry media without DTLS: neither its protocol nor a fingerprint names DTLS (RFC 9429 §5.1.2).
+    #[error("section {mid}: {protocol} without a fingerprint carries no DTLS; only DTLS-SRTP is spoken")]
     InsecureProtocol {
         /// The section's mid, or its index.
         mid: String,
@@ -154,7 +154,7 @@ pub enum JsepError {
     /// A candidate names neither a section nor the whole session (W3C TypeError), or one that is not there.
     #[error("the candidate names no section of the remote description")]
     CandidateSection,
-    /// A candidate belongs to a generation that the remote description does not have.
+    /// A candidate belongs to a generation that no remote description has, or has yet.
     #[error("the candidate belongs to another ICE generation")]
     CandidateGeneration,
     /// The text of a candidate does not follow RFC 8839 §5.1.

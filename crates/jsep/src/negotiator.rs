@@ -28,7 +28,7 @@ pub struct Config {
     /// Mark all sections but the first `a=bundle-only` with port 0 when first offered (`bundlePolicy: max-bundle`).
     /// Either way everything runs on one transport.
     pub bundle_only: bool,
-    /// Whether `a=cryptex` is offered, accepted, or required (RFC 9335 §4).
+    /// Whether `a=cryptex` is offered, accepted, or required (RFC 9335 §4); by default only accepted.
     pub header_encryption: HeaderEncryptionPolicy,
 }
 
@@ -84,7 +84,10 @@ impl Negotiator {
             config,
             // RFC 9429 §5.2.1: 63 random bits, so that the number fits a signed integer of 64.
             session_id: rng.u64() >> 1,
-            state: State::default(),
+            state: State {
+                default_stream: rng.ice_chars(24),
+                ..State::default()
+            },
             created: None,
         }
     }
@@ -321,7 +324,8 @@ impl Negotiator {
     }
 
     /// Judges a trickled candidate and enters it into the remote description (W3C `addIceCandidate`). `Ok(None)`: it is
-    /// meant for a section that is rejected or not on the transport, and is passed over.
+    /// meant for a section that is rejected or not on the transport, and is passed over. An error leaves no trace; after
+    /// [`JsepError::CandidateGeneration`] it may be offered again when the next remote description is set.
     ///
     /// # Errors
     /// [`JsepError::NoRemoteDescription`], [`JsepError::CandidateSection`], [`JsepError::CandidateGeneration`],

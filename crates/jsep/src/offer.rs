@@ -40,7 +40,7 @@ pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport:
         transport,
         // RFC 8842 §5.2: always, in later offers too.
         setup: Setup::ActPass,
-        cryptex: config.header_encryption != HeaderEncryptionPolicy::Disable,
+        cryptex: offers_cryptex(state, config),
     };
     let bundle: Vec<String> = slots
         .iter()
@@ -66,9 +66,9 @@ pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport:
             Slot::Data { mid } => describe::data(&common, DATA_PROTOCOL, Some(mid), bundle_only),
             Slot::Media { id, mid } => match state.transceivers.iter().find(|transceiver| transceiver.id == *id) {
                 Some(transceiver) => media(state, &common, &mut numbers, index, transceiver, mid, bundle_only),
-                None => rejected(state, index),
+                None => rejected(state, &common, index),
             },
-            Slot::Rejected(_) => rejected(state, index),
+            Slot::Rejected(_) => rejected(state, &common, index),
         };
         description.media.push(media);
     }
@@ -87,6 +87,19 @@ pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport:
         kind: SdpType::Offer,
         description,
         slots,
+    }
+}
+
+/// Whether an offer says `a=cryptex`: if that was asked for, and where it is in force already.
+fn offers_cryptex(state: &State, config: &Config) -> bool {
+    let in_force = || {
+        let remote = state.session.transport.remote.as_ref();
+        remote.is_some_and(|remote| remote.header_encryption)
+    };
+    match config.header_encryption {
+        HeaderEncryptionPolicy::Disable => false,
+        HeaderEncryptionPolicy::Accept => in_force(),
+        HeaderEncryptionPolicy::Negotiate | HeaderEncryptionPolicy::Require => true,
     }
 }
 
@@ -113,7 +126,7 @@ fn layout(state: &State) -> Vec<Slot> {
     let mut has_data = false;
     let mut slots: Vec<Slot> = Vec::new();
     for (index, media) in sections.iter().enumerate() {
-        let mid = media.section.mid().map(str::to_owned);
+        let mid = base(state).and_then(|description| state.mid_of(description, index));
         let slot = match (state.transceiver_at(index), Content::of(media)) {
             (Some(transceiver), _) if transceiver.stopping => Slot::Rejected(Some(transceiver.id)),
             (Some(transceiver), _) => Slot::Media {
@@ -161,12 +174,13 @@ fn layout(state: &State) -> Vec<Slot> {
     slots
 }
 
-fn rejected(state: &State, index: usize) -> MediaDescription {
+fn rejected(state: &State, common: &Common<'_>, index: usize) -> MediaDescription {
     let Some(old) = base(state).and_then(|description| description.media.get(index)) else {
-        return describe::rejected("audio", PROTOCOL, &[], None);
+        return describe::rejected(common, "audio", PROTOCOL, &[], None);
     };
     let formats: Vec<&str> = old.line.formats().take(128).collect();
-    describe::rejected(old.line.media(), old.line.protocol(), &formats, old.section.mid())
+    let (media, protocol) = (old.line.media(), old.line.protocol());
+    describe::rejected(common, media, protocol, &formats, old.section.mid())
 }
 
 fn media(

@@ -1,11 +1,15 @@
 //! What an offer and its answer come to, section by section: how to send, how to receive.
 
+use std::collections::BTreeSet;
+
 use antiphon_sdp::{Direction, ExtMap, MediaDescription, RidDirection, Section, SessionDescription};
 
 use crate::format::Format;
 use crate::plan::{Codec, DataPlan, Extension, ReceiveParameters, ReceiveStream, Rtx, SendParameters, SimulcastLayer};
-use crate::survey::label;
+use crate::survey;
 
+/// How many header extensions of the session level are looked at.
+const MAX_SESSION_EXTMAPS: usize = 256;
 /// How many announced SSRCs of one section are kept.
 const MAX_STREAMS: usize = 64;
 /// How many RIDs of one section are kept.
@@ -30,10 +34,13 @@ impl<'a> Pair<'a> {
         &self.remote.media[self.index]
     }
 
+    /// Whether both say it, and the peer for itself: what it has copied from us it need not understand.
     fn both(&self, says: impl Fn(&Section) -> bool) -> bool {
-        [(self.local, self.local_media()), (self.remote, self.remote_media())]
-            .into_iter()
-            .all(|(description, media)| says(&media.section) || says(&description.session))
+        let copied = survey::copies(self.local, self.remote, self.index);
+        !copied
+            && [(self.local, self.local_media()), (self.remote, self.remote_media())]
+                .into_iter()
+                .all(|(description, media)| says(&media.section) || says(&description.session))
     }
 
     /// The codecs to send with and to receive with, in the peer's order.
@@ -90,8 +97,8 @@ impl<'a> Pair<'a> {
                 direction.receives()
             }
         };
-        let ours = extmaps(self.local_media());
-        extmaps(self.remote_media())
+        let ours = extmaps(self.local, self.index);
+        extmaps(self.remote, self.index)
             .into_iter()
             .filter(|theirs| {
                 allows(theirs, false)
@@ -139,16 +146,16 @@ impl<'a> Pair<'a> {
         ReceiveParameters {
             codecs: self.codecs().1,
             extensions: self.extensions(false),
-            streams: streams(remote),
+            streams: streams(remote, &self.local_media().section),
             simulcast,
             reduced_size_rtcp: self.both(Section::rtcp_reduced_size),
         }
     }
 
-    pub(crate) fn data(&self, active: bool) -> DataPlan {
+    pub(crate) fn data(&self, mid: String, active: bool) -> DataPlan {
         let remote = &self.remote_media().section;
         DataPlan {
-            mid: label(self.local, self.index),
+            mid,
             active,
             local_port: self.local_media().section.sctp_port().unwrap_or(5000),
             remote_port: remote.sctp_port().unwrap_or(5000),
@@ -171,12 +178,18 @@ fn rtx_of(formats: &[Format<'_>], of: &Format<'_>) -> Option<Rtx> {
     })
 }
 
-/// The `a=extmap` lines that can be used: id from 1 to 255, each id once, the first meaning kept.
-pub(crate) fn extmaps(media: &MediaDescription) -> Vec<ExtMap<'_>> {
+/// The `a=extmap` lines that can be used in a section: id from 1 to 255, each id once, the first meaning kept. Those of the
+/// session hold for every section (RFC 8285 §8), unless the section says something else of the same id or extension.
+pub(crate) fn extmaps(description: &SessionDescription, index: usize) -> Vec<ExtMap<'_>> {
+    let own = &description.media[index].section;
+    let mut of_session = description.session.extmaps().take(MAX_SESSION_EXTMAPS).peekable();
+    let mut uris = BTreeSet::new();
+    if of_session.peek().is_some() {
+        uris.extend(own.extmaps().map(|map| map.uri));
+    }
     let mut seen = [false; 256];
-    media
-        .section
-        .extmaps()
+    own.extmaps()
+        .chain(of_session.filter(|map| !uris.contains(map.uri)))
         .filter(|map| {
             let fresh = map.id >= 1 && seen.get(usize::from(map.id)) == Some(&false);
             if fresh {
@@ -230,10 +243,12 @@ fn max_bitrate(section: &Section) -> Option<u64> {
     value("TIAS").or_else(|| value("AS").and_then(|kilobits| kilobits.checked_mul(1000)))
 }
 
-fn streams(section: &Section) -> Vec<ReceiveStream> {
+/// What the peer says of its SSRCs. Ours, copied from our description, are not its.
+fn streams(section: &Section, ours: &Section) -> Vec<ReceiveStream> {
+    let own: BTreeSet<u32> = ours.ssrcs().map(|line| line.ssrc).collect();
     let mut streams: Vec<ReceiveStream> = Vec::new();
     let mut known = std::collections::BTreeMap::new();
-    for line in section.ssrcs() {
+    for line in section.ssrcs().filter(|line| !own.contains(&line.ssrc)) {
         let place = match known.get(&line.ssrc) {
             Some(&place) => place,
             None if streams.len() < MAX_STREAMS => {

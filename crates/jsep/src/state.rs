@@ -69,6 +69,10 @@ pub(crate) struct State {
     pub(crate) next_id: u32,
     /// The smallest number that was never a mid of ours or of the peer's.
     pub(crate) next_mid: u32,
+    /// The mids of sections that the peer gave none (RFC 9429 §5.10), by index.
+    pub(crate) generated_mids: BTreeMap<usize, String>,
+    /// The stream of all tracks that the peer says no stream of (RFC 8830 §4.1): random.
+    pub(crate) default_stream: String,
     /// The highest `o=` version that was set locally. A rollback does not lower it.
     pub(crate) version: u64,
     /// What each header extension id has ever meant, refused sections included: Firefox will not have an id mean anything
@@ -145,9 +149,29 @@ impl State {
     /// Notes the meaning of every header extension id of a finished exchange.
     pub(crate) fn note_extension_ids(&mut self) {
         for described in [&self.current_remote, &self.current_local].into_iter().flatten() {
-            for map in described.text.media.iter().flat_map(extmaps) {
+            let text = &described.text;
+            for map in (0..text.media.len()).flat_map(|index| extmaps(text, index)) {
                 let id = self.extension_ids.entry(map.id as u8);
                 id.or_insert_with(|| map.uri.chars().take(MAX_URI).collect());
+            }
+        }
+    }
+
+    /// The mid of a section, generated if the peer gave none.
+    pub(crate) fn mid_of(&self, description: &SessionDescription, index: usize) -> Option<String> {
+        let own = description.media.get(index).and_then(|media| media.section.mid());
+        own.or_else(|| self.generated_mids.get(&index).map(String::as_str))
+            .map(str::to_owned)
+    }
+
+    /// Gives a mid to each section of the peer's offer that has none (RFC 9429 §5.10).
+    pub(crate) fn generate_mids(&mut self, description: &SessionDescription) {
+        for (index, media) in description.media.iter().enumerate() {
+            if media.section.mid().is_some() {
+                self.generated_mids.remove(&index);
+            } else if !media.is_rejected() && !self.generated_mids.contains_key(&index) {
+                self.generated_mids.insert(index, self.next_mid.to_string());
+                self.next_mid += 1;
             }
         }
     }

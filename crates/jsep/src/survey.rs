@@ -1,5 +1,6 @@
 //! Reading a description's sections: what they are, which of them we can take, and what they say of the transport.
 
+use std::cell::LazyCell;
 use std::collections::BTreeSet;
 
 use antiphon_sdp::{MediaDescription, Section, SessionDescription, Setup};
@@ -8,7 +9,7 @@ use crate::error::JsepError;
 use crate::format::Format;
 use crate::negotiator::Config;
 use crate::plan::{IceParameters, RemoteTransport};
-use crate::types::{Fingerprint, HeaderEncryptionPolicy, MediaKind};
+use crate::types::{Fingerprint, HeaderEncryptionPolicy, MediaKind, SdpType};
 
 /// The most m-sections that are handled in one description.
 pub(crate) const MAX_SECTIONS: usize = 512;
@@ -66,6 +67,7 @@ pub(crate) fn check(description: &SessionDescription) -> Result<(), JsepError> {
         return Err(JsepError::TooLong { bytes, max: MAX_BYTES });
     }
     let mut mids = BTreeSet::new();
+    let with_dtls = LazyCell::new(|| bundled_with_fingerprint(description));
     for (index, media) in description.media.iter().enumerate() {
         if let Some(mid) = media.section.mid()
             && !mids.insert(mid)
@@ -74,9 +76,15 @@ pub(crate) fn check(description: &SessionDescription) -> Result<(), JsepError> {
                 mid: label(description, index),
             });
         }
-        // V14: media without DTLS is refused loudly, not answered with port 0 and forgotten.
+        // V14: media without DTLS is refused loudly, not answered with port 0 and forgotten. RFC 9429 §5.1.2: older profiles
+        // are as good, if a fingerprint says that DTLS is meant.
         let protocol = media.line.protocol();
         if matches!(Content::of(media), Content::Media(_)) && !media.is_rejected() && !is_dtls_srtp(protocol) {
+            let dtls = !fingerprints(description, index).is_empty()
+                || media.section.mid().is_some_and(|mid| with_dtls.contains(mid));
+            if dtls && matches!(protocol, "RTP/AVP" | "RTP/AVPF" | "RTP/SAVP" | "RTP/SAVPF") {
+                continue;
+            }
             return Err(JsepError::InsecureProtocol {
                 mid: label(description, index),
                 protocol: protocol.chars().take(64).collect(),
@@ -84,6 +92,21 @@ pub(crate) fn check(description: &SessionDescription) -> Result<(), JsepError> {
         }
     }
     Ok(())
+}
+
+/// The mids of the groups in which some section has a fingerprint: it is that of the whole group (RFC 9143 §7.1).
+fn bundled_with_fingerprint(description: &SessionDescription) -> BTreeSet<&str> {
+    let has = |media: &MediaDescription| media.section.fingerprints().next().is_some();
+    let with: BTreeSet<&str> = description
+        .media
+        .iter()
+        .filter(|media| has(media))
+        .filter_map(|media| media.section.mid())
+        .collect();
+    bundles(description)
+        .filter(|group| !group.is_disjoint(&with))
+        .flatten()
+        .collect()
 }
 
 /// RFC 5764 §8, RFC 7850 §3.3: the profiles that name DTLS.
@@ -282,37 +305,55 @@ fn without_cryptex<'a>(description: &'a SessionDescription, members: &'a [usize]
     })
 }
 
-/// Whether the peer takes encrypted header extensions on our transport and we have not disabled them (RFC 9335 §4).
-pub(crate) fn takes_cryptex(config: &Config, description: &SessionDescription, members: &[usize]) -> bool {
+/// Whether the peer takes encrypted header extensions on our transport (RFC 9335 §4): it says so, we have not disabled it, and
+/// where it answers, we asked. `ours` is what it knows of us: our offer, or what was in force before its own.
+///
+/// # Errors
+/// [`JsepError::NoHeaderEncryption`], if the media would go with header extensions in the clear and must not.
+pub(crate) fn header_encryption(
+    config: &Config,
+    kind: SdpType,
+    description: &SessionDescription,
+    ours: Option<&SessionDescription>,
+    members: &[usize],
+) -> Result<bool, JsepError> {
     let media = |index: &usize| matches!(Content::of(&description.media[*index]), Content::Media(_));
-    config.header_encryption != HeaderEncryptionPolicy::Disable
-        && members.iter().any(media)
-        && without_cryptex(description, members).next().is_none()
+    let asked = kind == SdpType::Offer
+        || ours.is_some_and(|ours| {
+            let mut sections = ours.media.iter().map(|media| &media.section);
+            ours.session.cryptex() || sections.any(Section::cryptex)
+        });
+    let copied = || ours.is_some_and(|ours| (0..description.media.len()).any(|index| copies(ours, description, index)));
+    let clear = without_cryptex(description, members).next();
+    match config.header_encryption {
+        HeaderEncryptionPolicy::Disable => Ok(false),
+        HeaderEncryptionPolicy::Require => match clear.or_else(|| members.iter().copied().find(|_| copied())) {
+            Some(index) => Err(JsepError::NoHeaderEncryption {
+                mid: label(description, index),
+            }),
+            None => Ok(members.iter().any(media)),
+        },
+        HeaderEncryptionPolicy::Accept | HeaderEncryptionPolicy::Negotiate => {
+            Ok(asked && members.iter().any(media) && clear.is_none() && !copied())
+        }
+    }
 }
 
-/// Refuses a description whose media would go with their header extensions in the clear, if that must not be.
-pub(crate) fn check_cryptex(
-    config: &Config,
-    description: &SessionDescription,
-    members: &[usize],
-) -> Result<(), JsepError> {
-    if config.header_encryption != HeaderEncryptionPolicy::Require {
-        return Ok(());
-    }
-    match without_cryptex(description, members).next() {
-        Some(index) => Err(JsepError::NoHeaderEncryption {
-            mid: label(description, index),
-        }),
-        None => Ok(()),
-    }
+/// Whether the peer has copied lines of ours into its section instead of saying what it does itself. Our SSRCs are
+/// drawn at random: nobody has them by chance.
+pub(crate) fn copies(ours: &SessionDescription, theirs: &SessionDescription, index: usize) -> bool {
+    let (Some(ours), Some(theirs)) = (ours.media.get(index), theirs.media.get(index)) else {
+        return false;
+    };
+    let own: BTreeSet<u32> = ours.section.ssrcs().map(|line| line.ssrc).collect();
+    !own.is_empty() && theirs.section.ssrcs().any(|line| own.contains(&line.ssrc))
 }
 
 /// What the peer says of its transport in the tagged section.
 pub(crate) fn remote_transport(
-    config: &Config,
     description: &SessionDescription,
-    members: &[usize],
     tagged: usize,
+    header_encryption: bool,
 ) -> Result<RemoteTransport, JsepError> {
     let mid = || label(description, tagged);
     // RFC 8839 §5.4: 4 to 256 characters, and 22 to 256.
@@ -336,6 +377,6 @@ pub(crate) fn remote_transport(
         ice_options,
         fingerprints,
         tls_id: inherited(description, tagged, Section::tls_id).map(str::to_owned),
-        header_encryption: takes_cryptex(config, description, members),
+        header_encryption,
     })
 }

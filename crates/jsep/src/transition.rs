@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use antiphon_sdp::{Direction, MediaDescription, SessionDescription, Setup};
+use antiphon_sdp::{Direction, MediaDescription, Msid, SessionDescription, Setup};
 
 use crate::error::JsepError;
 use crate::negotiator::{Config, Created};
@@ -53,7 +53,7 @@ impl State {
         }
         self.note_mids(description);
         if let Some(origin) = description.origin() {
-            self.version = self.version.max(origin.session_version);
+            self.version = self.version.max(origin.version().unwrap_or(0));
         }
         if kind == SdpType::Offer {
             for (index, id) in created.slots.iter().enumerate() {
@@ -102,9 +102,14 @@ impl State {
             SdpType::Offer => survey::offered_members(config, description, &self.session.transport.bundle),
             _ => survey::answered_members(description)?,
         };
-        survey::check_cryptex(config, description, &members)?;
+        let ours = match kind {
+            SdpType::Offer => &self.current_local,
+            _ => &self.pending_local,
+        };
+        let ours = ours.as_ref().map(|described| &*described.text);
+        let header_encryption = survey::header_encryption(config, kind, description, ours, &members)?;
         let remote = match tagged {
-            Some(tagged) => Some(survey::remote_transport(config, description, &members, tagged)?),
+            Some(tagged) => Some(survey::remote_transport(description, tagged, header_encryption)?),
             None => None,
         };
         self.leave_stable();
@@ -114,6 +119,9 @@ impl State {
             self.session.transport.remote = Some(remote);
         }
         self.note_mids(description);
+        if kind == SdpType::Offer {
+            self.generate_mids(description);
+        }
         let described = Described {
             kind,
             text: Arc::new(description.clone()),
@@ -129,6 +137,12 @@ impl State {
         }
         self.choose_ice_role(IceRole::Controlling);
         self.answer(false, described)
+    }
+
+    /// A section's mid, generated if the peer gave none; its index if it has none at all.
+    fn name_of(&self, description: &SessionDescription, index: usize) -> String {
+        self.mid_of(description, index)
+            .unwrap_or_else(|| label(description, index))
     }
 
     fn by_id(&mut self, id: TransceiverId) -> Option<&mut Transceiver> {
@@ -283,7 +297,7 @@ impl State {
             let Content::Media(kind) = Content::of(media) else {
                 continue;
             };
-            let mid = media.section.mid();
+            let mid = self.mid_of(&description, index);
             let usable = described.members.contains(&index);
             let known = self
                 .transceiver_at(index)
@@ -309,10 +323,16 @@ impl State {
                     }
                 }
             };
+            let default_stream = self.default_stream.clone();
             let Some(transceiver) = self.by_id(id) else { continue };
             transceiver.state.m_line_index = Some(index);
-            transceiver.state.mid = mid.map(str::to_owned);
-            note_track(&mut transceiver.state, media, usable && offered.sends());
+            transceiver.state.mid = mid;
+            note_track(
+                &mut transceiver.state,
+                media,
+                usable && offered.sends(),
+                &default_stream,
+            );
         }
     }
 
@@ -362,7 +382,7 @@ impl State {
                 Content::Data => {
                     let active = data.as_ref().is_some_and(|own: &crate::plan::DataPlan| own.active);
                     if !active {
-                        data = Some(pair.data(accepted));
+                        data = Some(pair.data(self.name_of(ours, index), accepted));
                     }
                 }
                 Content::Media(_) => {
@@ -372,8 +392,9 @@ impl State {
                     } else {
                         answered_direction.reversed()
                     };
+                    let default_stream = self.default_stream.clone();
                     if let Some(transceiver) = self.transceiver_at_mut(index) {
-                        agree(transceiver, &pair, accepted.then_some(direction));
+                        agree(transceiver, &pair, accepted.then_some(direction), &default_stream);
                     }
                 }
                 Content::Unknown => {}
@@ -383,7 +404,7 @@ impl State {
         self.session.transport.bundle = described
             .members
             .iter()
-            .map(|&index| label(&described.text, index))
+            .map(|&index| self.name_of(ours, index))
             .collect();
         let finished = described.kind == SdpType::Answer;
         if finished {
@@ -414,29 +435,41 @@ impl State {
 }
 
 /// Notes what the peer says of its track (RFC 9429 §5.10; W3C "process remote tracks").
-fn note_track(state: &mut Negotiated, remote: &MediaDescription, receiving: bool) {
+fn note_track(state: &mut Negotiated, remote: &MediaDescription, receiving: bool, default_stream: &str) {
     state.receiving = receiving;
     if !receiving {
         state.remote_streams.clear();
         return;
     }
+    let mut msids: Vec<Msid<'_>> = remote.section.msids().take(MAX_MSIDS).collect();
+    if msids.is_empty() {
+        // Peers from before `a=msid` say it of their SSRCs.
+        let of_sources = remote.section.ssrcs().filter(|line| line.attribute == "msid");
+        msids = of_sources
+            .take(MAX_MSIDS)
+            .filter_map(|line| Msid::parse(line.value?))
+            .collect();
+    }
     let mut streams: Vec<String> = Vec::new();
-    for msid in remote.section.msids().take(MAX_MSIDS) {
+    if msids.is_empty() {
+        // RFC 8830 §4.1: tracks of which nothing is said are together in one stream.
+        streams.push(default_stream.to_owned());
+    }
+    for msid in &msids {
         // RFC 8830 §2: "-" is a track without a stream.
         if msid.stream != "-" && !streams.iter().any(|own| own == msid.stream) {
             streams.push(msid.stream.to_owned());
         }
     }
-    state.remote_track = remote
-        .section
-        .msids()
+    state.remote_track = msids
+        .iter()
         .find_map(|msid| msid.track)
         .map(|track| track.chars().take(256).collect());
     state.remote_streams = streams;
 }
 
 /// Brings one media section into force; `direction` is ours, `None` for a refused section.
-fn agree(transceiver: &mut Transceiver, pair: &Pair<'_>, direction: Option<Direction>) {
+fn agree(transceiver: &mut Transceiver, pair: &Pair<'_>, direction: Option<Direction>, default_stream: &str) {
     let state = &mut transceiver.state;
     let Some(direction) = direction else {
         // W3C: a refused section stops its transceiver.
@@ -451,13 +484,16 @@ fn agree(transceiver: &mut Transceiver, pair: &Pair<'_>, direction: Option<Direc
     state.current_direction = Some(direction);
     state.send = direction.sends().then(|| pair.send());
     state.receive = direction.receives().then(|| pair.receive());
-    note_track(state, &pair.remote.media[pair.index], direction.receives());
+    let remote = &pair.remote.media[pair.index];
+    note_track(state, remote, direction.receives(), default_stream);
 }
 
 fn check_same(index: usize, old: &MediaDescription, new: &MediaDescription) -> Result<(), JsepError> {
     let reason = if old.line.media() != new.line.media() {
         "another kind of media"
-    } else if old.section.mid() != new.section.mid() && new.section.mid().is_some() {
+    } else if let (Some(old), Some(new)) = (old.section.mid(), new.section.mid())
+        && old != new
+    {
         "another mid"
     } else {
         return Ok(());

@@ -129,8 +129,11 @@ pub enum DtlsRole {
 pub enum HeaderEncryptionPolicy {
     /// Neither offered nor accepted.
     Disable,
-    /// Offered, and used with a peer that has it too.
+    /// Not offered, but used with a peer that offers it. This is the default, and not the W3C's `negotiate`: some peers copy
+    /// the lines of an offer into their answer and then cannot read what they have asked for.
     #[default]
+    Accept,
+    /// Offered, and used with a peer that has it too, unless its answer shows that it copies our offer.
     Negotiate,
     /// A description of a peer that does not have it is refused.
     Require,

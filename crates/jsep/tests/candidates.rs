@@ -130,6 +130,88 @@ fn trickled_candidates_are_judged() {
 }
 
 #[test]
+fn mend07_every_way_to_write_a_candidate_names_the_same() {
+    let written = [
+        HOST.to_owned(),
+        HOST.trim_start_matches("candidate:").to_owned(),
+        format!("a={HOST}\r\n"),
+        format!("  {HOST} \n"),
+        format!("a={}", HOST.replace("candidate:", "candidate: ")),
+        HOST.replace(' ', "  "),
+        HOST.replace(" typ host", " TYP host"),
+    ];
+    let (_, mut b) = pair();
+    for text in &written {
+        // Every candidate of Pion has an empty mid beside its index.
+        for (mid, index, ufrag) in [
+            (Some(""), Some(0), None),
+            (None, Some(0), Some("")),
+            (Some("0"), None, Some("afrag0")),
+        ] {
+            let taken = b.negotiator.add_remote_candidate(&trickled(text, mid, index, ufrag));
+            let taken = taken.expect("judged").expect("for our transport");
+            assert!(
+                taken.candidate.starts_with("1 1 udp 2122260223 192.0.2.1 5000 "),
+                "{taken:?}"
+            );
+            assert_eq!((taken.mid.as_deref(), taken.m_line_index), (Some("0"), 0));
+        }
+    }
+    let (_, remote) = b.negotiator.remote_description().expect("described");
+    let kept: Vec<&str> = remote.media[0].section.values("candidate").collect();
+    assert!(
+        kept.len() <= 2 && kept.iter().all(|value| value.starts_with("1 1 udp")),
+        "{kept:?}"
+    );
+    // The end, in every way too.
+    for end in ["", " ", "candidate:", "a=candidate:\r\n"] {
+        let taken = b
+            .negotiator
+            .add_remote_candidate(&trickled(end, Some(""), Some(0), None));
+        assert_eq!(taken.expect("judged").expect("ours").candidate, "");
+    }
+}
+
+#[test]
+fn mend07_a_refused_candidate_leaves_no_trace() {
+    let (_, mut b) = pair();
+    let before = b.negotiator.remote_description().map(|(_, text)| text.to_text());
+    for candidate in [
+        trickled("candidate:nonsense", Some("0"), None, None),
+        trickled(&format!("{HOST}\r\na=ice-lite"), Some("0"), None, None),
+        trickled(HOST, Some("7"), Some(0), None),
+        trickled(HOST, None, Some(7), None),
+        trickled(HOST, Some(""), None, None),
+        trickled(HOST, Some("0"), None, Some("later")),
+    ] {
+        let error = b.negotiator.add_remote_candidate(&candidate).unwrap_err();
+        assert_eq!(
+            b.negotiator.remote_description().map(|(_, text)| text.to_text()),
+            before,
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn mend07_a_section_of_the_bundle_needs_no_credentials_of_its_own() {
+    let mut a = Peer::new('a');
+    a.add_track(MediaKind::Audio);
+    a.negotiator.want_data();
+    let mut offer = a.offer();
+    offer.media[1].section.retain(|line| !line.value().starts_with("ice-"));
+    let mut b = Peer::new('b');
+    b.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+    for ufrag in [Some("afrag0"), None] {
+        let taken = b
+            .negotiator
+            .add_remote_candidate(&trickled(HOST, Some("1"), None, ufrag));
+        let taken = taken.expect("judged").expect("ours");
+        assert_eq!(taken.username_fragment.as_deref(), Some("afrag0"));
+    }
+}
+
+#[test]
 fn candidates_of_sections_without_our_transport_are_passed_over() {
     // Two transports are offered (balanced, before the bundle is agreed): only the tagged one's candidates are used.
     let mut a = Peer::new('a');
@@ -186,9 +268,9 @@ fn local_candidates_enter_the_local_description() {
     assert!(SessionDescription::parse(&local.to_text()).is_ok());
 
     // They do not make a new version, and the peer sees them in the next offer only if the transport says them.
-    let version = local.origin().map(|origin| origin.session_version);
+    let version = local.origin().and_then(|origin| origin.version());
     let again = a.offer();
-    assert_eq!(again.origin().map(|origin| origin.session_version), version);
+    assert_eq!(again.origin().and_then(|origin| origin.version()), version);
 
     // A new generation has candidates of its own.
     a.generation += 1;

@@ -130,7 +130,7 @@ fn renegotiation_adds_and_removes() {
     assert_eq!(changed, [MediaKind::Video], "the audio section did not change");
     assert!(second.answerer_local.data.as_ref().is_some_and(|data| data.active));
     let version =
-        |description: &antiphon_jsep::SessionDescription| description.origin().map(|origin| origin.session_version);
+        |description: &antiphon_jsep::SessionDescription| description.origin().and_then(|origin| origin.version());
     assert_eq!(version(&second.offer), version(&first.offer).map(|version| version + 1));
 
     // The audio track goes (remove_track), and comes back.

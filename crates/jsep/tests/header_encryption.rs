@@ -7,7 +7,7 @@ use antiphon_jsep::{
 };
 use common::{Peer, wire};
 
-use HeaderEncryptionPolicy::{Disable, Negotiate, Require};
+use HeaderEncryptionPolicy::{Accept, Disable, Negotiate, Require};
 
 fn peer(name: char, header_encryption: HeaderEncryptionPolicy) -> Peer {
     Peer::with(
@@ -42,10 +42,10 @@ fn says(description: &SessionDescription) -> usize {
 
 #[test]
 fn each_pair_of_policies() {
-    for ours in [Disable, Negotiate, Require] {
-        for theirs in [Disable, Negotiate, Require] {
+    for ours in [Disable, Accept, Negotiate, Require] {
+        for theirs in [Disable, Accept, Negotiate, Require] {
             let (mut a, offer) = offer(ours);
-            let offered = ours != Disable;
+            let offered = matches!(ours, Negotiate | Require);
             // RFC 9335 §4: in every section of the bundle, or in none.
             assert_eq!(says(&offer), if offered { 3 } else { 0 });
             let mut b = peer('b', theirs);
@@ -109,6 +109,103 @@ fn an_answer_to_what_was_not_offered_changes_nothing() {
     );
     let plan = a.negotiator.set_remote(SdpType::Answer, &answer).unwrap();
     assert!(!plan.transport.remote.unwrap().header_encryption);
+}
+
+#[test]
+fn mend03_header_encryption_is_offered_only_if_asked_to() {
+    assert_eq!(Config::default().header_encryption, Accept);
+    let (_, offer) = offer(Accept);
+    assert_eq!(says(&offer), 0);
+    // Who offers it gets it, and in later offers of ours it stays.
+    let (mut a, offer) = self::offer(Negotiate);
+    let mut b = peer('b', Accept);
+    b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+    let answer = b.answer();
+    assert_eq!(says(&answer), 3);
+    b.negotiator.set_local(SdpType::Answer, &answer).unwrap();
+    a.negotiator.set_remote(SdpType::Answer, &wire(&answer)).unwrap();
+    assert_eq!(says(&b.offer()), 3);
+}
+
+/// What libdatachannel does: every line that it does not know, and `a=ssrc` and `a=msid`, come back in its answer.
+fn copied(offer: &SessionDescription, answer: &SessionDescription) -> SessionDescription {
+    let mut answer = answer.clone();
+    for (offered, answered) in offer.media.iter().zip(&mut answer.media) {
+        for line in offered.section.lines() {
+            let (name, _) = line.name_and_value().unwrap_or_default();
+            if matches!(
+                name,
+                "cryptex" | "ssrc" | "ssrc-group" | "msid" | "extmap-allow-mixed" | "rtcp-rsize"
+            ) {
+                answered.section.retain(|own| own != line);
+                answered.section.push(line.clone());
+            }
+        }
+    }
+    wire(&answer)
+}
+
+#[test]
+fn mend03_who_copies_our_lines_is_not_believed() {
+    for policy in [Accept, Negotiate, Require] {
+        let (mut a, offer) = offer(policy);
+        let mut b = peer('b', Disable);
+        b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+        let answer = copied(&offer, &b.answer());
+        assert_eq!(says(&answer), if policy == Accept { 0 } else { 3 });
+        let set = a.negotiator.set_remote(SdpType::Answer, &answer);
+        if policy == Require {
+            assert!(matches!(set.unwrap_err(), JsepError::NoHeaderEncryption { .. }));
+            continue;
+        }
+        let plan = set.unwrap();
+        assert!(!plan.transport.remote.unwrap().header_encryption);
+        // It answers recvonly: our own msid makes no track of it, and our SSRCs are not its.
+        for transceiver in a.negotiator.transceivers() {
+            assert_eq!(transceiver.current_direction(), Some(Direction::SendOnly));
+            assert!(transceiver.remote_streams().is_empty() && transceiver.receive().is_none());
+            let send = transceiver.send().unwrap();
+            assert!(
+                !send.reduced_size_rtcp && !send.extmap_allow_mixed,
+                "copied is not understood"
+            );
+        }
+    }
+}
+
+#[test]
+fn mend03_copied_sources_are_not_the_peers() {
+    let (mut a, offer) = offer(Negotiate);
+    let mut b = peer('b', Disable);
+    b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        b.add_track(kind);
+    }
+    let ids: Vec<_> = b
+        .negotiator
+        .transceivers()
+        .filter(|own| own.mid().is_some())
+        .map(|own| own.id())
+        .collect();
+    for id in ids {
+        b.negotiator.set_direction(id, Direction::SendRecv).unwrap();
+    }
+    let answer = copied(&offer, &b.answer());
+    a.negotiator.set_remote(SdpType::Answer, &answer).unwrap();
+    let ours: Vec<u32> = offer
+        .media
+        .iter()
+        .flat_map(|media| media.section.ssrcs())
+        .map(|line| line.ssrc)
+        .collect();
+    assert!(!ours.is_empty());
+    for transceiver in a.negotiator.transceivers() {
+        let receive = transceiver.receive().expect("the peer sends");
+        assert!(
+            receive.streams.iter().all(|stream| !ours.contains(&stream.ssrc)),
+            "{receive:?}"
+        );
+    }
 }
 
 #[test]

@@ -8,9 +8,12 @@ pub enum Error {
     /// Another sender of this session has the SSRC already.
     #[error("the SSRC is in use")]
     SsrcInUse,
-    /// The payload type is none of the sender's codecs, or its format cannot be packetised here.
+    /// The payload type is none of the sender's codecs.
     #[error("the payload type was not negotiated for sending")]
     UnknownPayloadType,
+    /// The codec was negotiated, but its frames cannot be packetised here: send packets (`send_rtp`).
+    #[error("frames of this codec cannot be packetised here; send its packets instead")]
+    NotPacketised,
     /// The sender is inactive: the negotiated direction does not let it send.
     #[error("the sender is inactive")]
     Inactive,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_data_channel::DataChannels;
 use antiphon_dtls::{Certificate, CertificateParams, HashAlgorithm};
-use antiphon_ice::{Agent, Credentials};
+use antiphon_ice::{Agent, CandidateError, Credentials};
 use antiphon_jsep::{
     JsepError, LocalTransport, Negotiator, OfferOptions, RemoteTransport, SdpType, SessionDescription, SignalingState,
     TransceiverId,
@@ -239,7 +239,7 @@ impl PeerConnection {
     }
 
     /// Whether RTP header extensions and CSRCs are sent encrypted (`rtpHeaderEncryptionNegotiated`): for all transceivers or for
-    /// none, for they share the transport.
+    /// none, for they share the transport. It ends, unless it is required, if the peer sends no report of what goes out so.
     pub fn rtp_header_encryption_negotiated(&self) -> bool {
         self.transport.header_encryption_negotiated()
     }
@@ -298,15 +298,9 @@ impl PeerConnection {
     /// `canTrickleIceCandidates`: whether the peer said that it takes candidates later. `None` before its description.
     pub fn can_trickle_ice_candidates(&self) -> Option<bool> {
         let (_, description) = self.negotiator.remote_description()?;
-        let said = |options: Option<&str>| {
-            options.is_some_and(|options| options.split_ascii_whitespace().any(|word| word == "trickle"))
-        };
-        let session = said(description.session.value("ice-options"));
-        let sections = description
-            .media
-            .iter()
-            .any(|media| said(media.section.value("ice-options")));
-        Some(session || sections)
+        let mut sections = description.media.iter().map(|media| &media.section);
+        let said = |section: &antiphon_jsep::sdp::Section| section.ice_options().any(|word| word == "trickle");
+        Some(said(&description.session) || sections.any(said))
     }
 
     /// What a description made now says of our end.
@@ -420,43 +414,67 @@ impl PeerConnection {
         self.apply(now, plan);
         for candidate in std::mem::take(&mut self.early_candidates) {
             // Judged only now; what does not fit is passed over, for the call that brought it has long returned.
-            let _ = self.judge_candidate(now, &candidate);
+            if self.judge_candidate(now, candidate).is_err() {
+                self.transport.agent.ignore_remote_candidate();
+            }
         }
         self.pump(now);
         Ok(())
     }
 
-    /// `addIceCandidate`. `None`, or an empty candidate: the peer has no more. What comes before the remote description is
-    /// kept for it, up to [`MAX_EARLY_CANDIDATES`].
+    /// `addIceCandidate`. `None`, or an empty candidate: the peer has no more. What comes before the description that it
+    /// belongs to, be it the first or one that restarts ICE, is kept for it, up to [`MAX_EARLY_CANDIDATES`]. A candidate of a
+    /// transport or type that nobody here knows is counted and ignored (RFC 8839 §5.1).
     ///
     /// # Errors
-    /// `TypeError` or `OperationError` for a candidate that cannot be read or placed.
+    /// `TypeError` or `OperationError` for a candidate that cannot be read or placed. It leaves no trace then.
     pub fn add_ice_candidate(&mut self, now: Instant, candidate: Option<RtcIceCandidateInit>) -> Result<(), Error> {
         self.open()?;
         let candidate = antiphon_jsep::IceCandidate::from(candidate.unwrap_or_default());
+        // Read as ICE reads it, before any description has it.
+        match candidate.candidate.parse::<antiphon_ice::Candidate>() {
+            Err(CandidateError::Unknown(_)) => {
+                self.transport.agent.ignore_remote_candidate();
+                return Ok(());
+            }
+            Err(_) if !candidate.is_end() => return Err(Error::Signaling(JsepError::CandidateSyntax)),
+            _ => {}
+        }
+        let candidate = candidate.normalized()?;
         let unplaced = candidate.sdp_mid.is_none() && candidate.sdp_m_line_index.is_none();
-        if unplaced && !candidate.candidate.is_empty() {
+        if unplaced && !candidate.is_end() {
             return Err(Error::CandidateWithoutSection);
         }
         if self.negotiator.remote_description().is_none() {
             if self.early_candidates.len() >= MAX_EARLY_CANDIDATES {
                 return Err(Error::TooManyCandidates);
             }
-            candidate.check_syntax()?;
             self.early_candidates.push(candidate);
             return Ok(());
         }
-        self.judge_candidate(now, &candidate)?;
+        self.judge_candidate(now, candidate)?;
         self.pump(now);
         Ok(())
     }
 
-    fn judge_candidate(&mut self, now: Instant, candidate: &antiphon_jsep::IceCandidate) -> Result<(), Error> {
-        if let Some(remote) = self.negotiator.add_remote_candidate(candidate)? {
-            self.add_remote_candidate(now, &remote)
-                .map_err(|_| Error::Signaling(JsepError::CandidateSyntax))?;
+    fn judge_candidate(&mut self, now: Instant, candidate: antiphon_jsep::IceCandidate) -> Result<(), Error> {
+        match self.negotiator.add_remote_candidate(&candidate) {
+            Ok(Some(remote)) => self
+                .add_remote_candidate(now, &remote)
+                .map_err(|_| Error::Signaling(JsepError::CandidateSyntax)),
+            Ok(None) => Ok(()),
+            // Faster than the offer that restarts ICE (RFC 8838 §11). Nobody knows whether that will come: of too many the
+            // oldest go.
+            Err(JsepError::CandidateGeneration) => {
+                if self.early_candidates.len() >= MAX_EARLY_CANDIDATES {
+                    self.early_candidates.remove(0);
+                    self.transport.agent.ignore_remote_candidate();
+                }
+                self.early_candidates.push(candidate);
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
-        Ok(())
     }
 
     /// `restartIce`: the next offer has new ICE credentials. DTLS and everything above live on.

@@ -253,6 +253,10 @@ impl PeerConnection {
         loop {
             out.set_path_room(front, back);
             let kind = self.media.poll_transmit(now, out)?;
+            if kind == PacketKind::Rtp {
+                self.transport
+                    .doubt_header_encryption(now, self.media.reports_received());
+            }
             let srtp = self.transport.srtp.as_mut()?;
             let protected = match kind {
                 PacketKind::Rtp => srtp.sender.protect_rtp(out),

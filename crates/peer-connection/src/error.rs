@@ -20,9 +20,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: antiphon_ice::UrlError,
     },
-    /// A server has no URL, or a TURN server has no user name or password.
-    #[error("an ICE server needs a URL, and a TURN server a user name and a password")]
-    ServerCredential,
+    /// A server has no URL.
+    #[error("an ICE server needs a URL")]
+    ServerWithoutUrl,
     /// There is more than one certificate, or ours could not be made or read.
     #[error("certificate: {0}")]
     Certificate(antiphon_dtls::Error),
@@ -74,7 +74,7 @@ impl Error {
             Self::Closed | Self::NoTransceiver | Self::NotSending | Self::NotReceiving => "InvalidStateError",
             Self::Signaling(error) => signaling_name(error),
             Self::ServerUrl { .. } => "SyntaxError",
-            Self::ServerCredential | Self::TrackInUse => "InvalidAccessError",
+            Self::ServerWithoutUrl | Self::TrackInUse => "InvalidAccessError",
             Self::Certificate(_) | Self::TooManyCertificates => "InvalidAccessError",
             Self::Setting(_) | Self::CandidateWithoutSection | Self::ChannelWithoutId => "TypeError",
             Self::TooManyCandidates | Self::TooMany(_) => "OperationError",

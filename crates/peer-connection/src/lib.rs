@@ -10,6 +10,7 @@ mod demux;
 mod drive;
 mod error;
 mod event;
+mod header_encryption;
 mod states;
 pub mod stats;
 mod tracks;

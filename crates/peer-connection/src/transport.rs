@@ -8,8 +8,7 @@ use antiphon_ice::Agent;
 use antiphon_jsep::HeaderEncryptionPolicy;
 use antiphon_sansio::{BytesMut, Datagram, Dscp, Ecn, Path, Rng, Transmit, TransmitBuf};
 
-use antiphon_srtp::Cryptex;
-
+use crate::header_encryption::HeaderEncryption;
 use crate::states::RtcDtlsTransportState;
 
 /// How many datagrams are held that came before they could be taken: DTLS from a path that is not authenticated yet, and
@@ -52,9 +51,7 @@ pub(crate) struct Transport {
     pub(crate) counters: Counters,
     role: Option<Role>,
     config: antiphon_dtls::Config,
-    header_encryption: HeaderEncryptionPolicy,
-    /// Whether the peer takes encrypted header extensions.
-    remote_cryptex: bool,
+    header_encryption: HeaderEncryption,
     rng: Rng,
     fingerprints: Vec<Fingerprint>,
     held: VecDeque<Datagram>,
@@ -81,8 +78,7 @@ impl Transport {
             counters: Counters::default(),
             role: None,
             config,
-            header_encryption,
-            remote_cryptex: false,
+            header_encryption: HeaderEncryption::new(header_encryption),
             rng,
             fingerprints: Vec::new(),
             held: VecDeque::new(),
@@ -252,14 +248,9 @@ impl Transport {
             // A peer without RTX asks for the same packet again (RFC 4585 §6.2.1), and media repeats it byte for byte.
             let mut sender = sender.ok()?;
             sender.allow_repeats(true);
-            sender.set_cryptex(self.remote_cryptex);
+            sender.set_cryptex(self.header_encryption.sending());
             let mut receiver = receiver.ok()?;
-            // Our description says that we take it: the peer may begin before its own arrives.
-            receiver.set_cryptex(match self.header_encryption {
-                HeaderEncryptionPolicy::Disable => Cryptex::Off,
-                HeaderEncryptionPolicy::Negotiate => Cryptex::Accept,
-                HeaderEncryptionPolicy::Require => Cryptex::Require,
-            });
+            receiver.set_cryptex(self.header_encryption.receiving());
             Some(Srtp { sender, receiver })
         });
         self.connected = Some(connected);
@@ -277,14 +268,26 @@ impl Transport {
 
     /// RFC 9335 §4: whether the peer takes encrypted header extensions, which from now on are sent so, or are not any more.
     pub(crate) fn set_header_encryption(&mut self, negotiated: bool) {
-        self.remote_cryptex = negotiated;
+        self.header_encryption.set_negotiated(negotiated);
         if let Some(srtp) = &mut self.srtp {
-            srtp.sender.set_cryptex(negotiated);
+            srtp.sender.set_cryptex(self.header_encryption.sending());
+        }
+    }
+
+    /// An RTP packet is about to be protected, and `reports` of what we send have come.
+    pub(crate) fn doubt_header_encryption(&mut self, now: Instant, reports: u64) {
+        if self.header_encryption.gives_up(now, reports)
+            && let Some(srtp) = &mut self.srtp
+        {
+            srtp.sender.set_cryptex(false);
+            tracing::warn!(
+                "the peer says a=cryptex but reports nothing of what is sent so; header extensions go in the clear"
+            );
         }
     }
 
     pub(crate) fn header_encryption_negotiated(&self) -> bool {
-        self.remote_cryptex
+        self.header_encryption.sending()
     }
 
     /// Undoes SRTP in place. `false`: dropped, and counted by the receiver.

@@ -13,7 +13,7 @@ use crate::error::Error;
 pub struct RtcIceServer {
     /// `stun:host:port`, `turn:host:port?transport=udp`, ...
     pub urls: Vec<String>,
-    /// The TURN user name.
+    /// The TURN user name. It may be empty, as the password may: some servers ask for none.
     pub username: String,
     /// The TURN password.
     pub credential: String,
@@ -40,9 +40,8 @@ impl RtcIceServer {
                     })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let turn = urls.iter().any(|url| url.kind == antiphon_ice::ServerKind::Turn);
-        if urls.is_empty() || (turn && (self.username.is_empty() || self.credential.is_empty())) {
-            return Err(Error::ServerCredential);
+        if urls.is_empty() {
+            return Err(Error::ServerWithoutUrl);
         }
         Ok(antiphon_ice::IceServer {
             urls,
@@ -300,17 +299,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn mend12_urls_with_blanks_and_empty_credentials_are_read() {
+        for url in [
+            "turn: turn.example.org",
+            " turn:turn.example.org:3478?transport=udp\n",
+            "TURN:turn.example.org",
+        ] {
+            let server = RtcIceServer::stun(url).parse().unwrap();
+            assert_eq!(server.urls[0].to_string(), "turn:turn.example.org:3478?transport=udp");
+        }
+        for url in ["turn:turn example.org", "turn://turn.example.org", "turn: "] {
+            let error = RtcIceServer::stun(url).parse().unwrap_err();
+            assert!(error.to_string().contains("without slashes or blanks"), "{error}");
+        }
+    }
+
+    #[test]
     fn servers_are_checked() {
         assert!(RtcIceServer::stun("stun:stun.example.org:19302").parse().is_ok());
         assert!(matches!(
             RtcIceServer::stun("http://example.org").parse(),
             Err(Error::ServerUrl { .. })
         ));
-        assert!(matches!(
-            RtcIceServer::stun("turn:turn.example.org").parse(),
-            Err(Error::ServerCredential)
-        ));
-        assert!(matches!(RtcIceServer::default().parse(), Err(Error::ServerCredential)));
+        assert!(matches!(RtcIceServer::default().parse(), Err(Error::ServerWithoutUrl)));
         let server = RtcIceServer {
             urls: vec!["turn:turn.example.org".into()],
             username: "user".into(),

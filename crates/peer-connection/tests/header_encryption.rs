@@ -12,7 +12,7 @@ use antiphon_peer_connection::{
     RtcSessionDescription, TransceiverId,
 };
 
-use RtcRtpHeaderEncryptionPolicy::{Disable, Negotiate, Require};
+use RtcRtpHeaderEncryptionPolicy::{Accept, Disable, Negotiate, Require};
 
 const PLAIN: [u8; 2] = [0xbe, 0xde];
 const ENCRYPTED: [u8; 2] = [0xc0, 0xde];
@@ -65,6 +65,9 @@ fn each_pair_of_policies() {
         ([Require, Negotiate], true),
         ([Negotiate, Require], true),
         ([Require, Require], true),
+        ([Negotiate, Accept], true),
+        ([Accept, Negotiate], false),
+        ([Accept, Accept], false),
         ([Disable, Negotiate], false),
         ([Negotiate, Disable], false),
         ([Disable, Disable], false),
@@ -120,4 +123,58 @@ fn a_later_exchange_may_switch_it_off() {
         tags,
         [BTreeSet::from([ENCRYPTED, PLAIN]), BTreeSet::from([ENCRYPTED, PLAIN])]
     );
+}
+
+/// A peer that says `a=cryptex` and cannot read it, and shows no sign of copying: it sends no reports of what it cannot read.
+#[test]
+fn mend03_what_nobody_reads_goes_in_the_clear_again() {
+    let (mut pair, transceivers) = pair([Negotiate, Disable]);
+    pair.call(0, |pc, now| pc.set_local_description(now, None)).unwrap();
+    let offer = pair.pc(0).local_description().unwrap();
+    pair.call(1, |pc, now| pc.set_remote_description(now, offer)).unwrap();
+    pair.call(1, |pc, now| pc.set_local_description(now, None)).unwrap();
+    let answer = pair.pc(1).local_description().unwrap().sdp;
+    let answer = RtcSessionDescription::answer(answer.replace("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=cryptex\r\n"));
+    pair.call(0, |pc, now| pc.set_remote_description(now, answer)).unwrap();
+    pair.signal();
+    pair.connect();
+    assert!(pair.pc(0).rtp_header_encryption_negotiated());
+    let mut sent = 0;
+    let mut send = |pair: &mut Pair, seconds: u32| {
+        for _ in 0..50 * seconds {
+            let frame = Frame {
+                payload_type: pair.pc(0).payload_type(transceivers[0], "opus").unwrap(),
+                timestamp: sent * 960,
+                data: Bytes::from(vec![5; 60]),
+                key_frame: true,
+                audio_level: None,
+            };
+            sent += 1;
+            pair.call(0, |pc, now| pc.send_frame(now, transceivers[0], frame))
+                .unwrap();
+            pair.run_for(Duration::from_millis(20));
+        }
+    };
+    let came = |pair: &Pair| pair.count(1, |event| matches!(event, Event::Frame { .. }));
+    send(&mut pair, 10);
+    assert_eq!(came(&pair), 0, "it reads nothing");
+    send(&mut pair, 10);
+    assert!(!pair.pc(0).rtp_header_encryption_negotiated());
+    assert!(came(&pair) > 200, "{}", came(&pair));
+    assert_eq!(*pair.extension_tags(0), BTreeSet::from([ENCRYPTED, PLAIN]));
+}
+
+/// Whoever reads it reports so, and it stays.
+#[test]
+fn mend03_what_is_read_stays_encrypted() {
+    let (mut pair, transceivers) = pair([Negotiate, Accept]);
+    pair.negotiate(0);
+    pair.connect();
+    for _ in 0..30 {
+        assert_eq!(
+            play(&mut pair, transceivers),
+            [0, 1].map(|_| BTreeSet::from([ENCRYPTED]))
+        );
+    }
+    assert!((0..2).all(|at| pair.pc(at).rtp_header_encryption_negotiated()));
 }

@@ -394,3 +394,25 @@ fn mend04_large_packets_are_forwarded_from_end_to_end() {
     let sent = sent.outbound_rtp().find(|own| own.kind == "video").unwrap();
     assert_eq!(sent.packets_too_large, 1);
 }
+
+#[test]
+fn mend13_a_negotiated_payload_type_is_not_called_unnegotiated() {
+    let mut pair = Pair::new(31);
+    let video = MediaStreamTrack {
+        kind: MediaKind::Video,
+        id: "camera".into(),
+        stream_ids: vec!["stream".into()],
+    };
+    let id = pair.call(0, |pc, _| pc.add_track(video)).unwrap();
+    pair.negotiate(0);
+    for (codec, error) in [("H264", "send its packets"), ("VP9", "send its packets")] {
+        let payload_type = pair.pc(0).payload_type(id, codec).unwrap();
+        let data = Bytes::from(vec![0x65; 100]);
+        let refused = pair.call(0, |pc, now| pc.send_frame(now, id, frame(payload_type, 0, data, true)));
+        let said = refused.unwrap_err().to_string();
+        assert!(said.contains(error), "{codec}: {said}");
+    }
+    let data = Bytes::from(vec![0x65; 100]);
+    let refused = pair.call(0, |pc, now| pc.send_frame(now, id, frame(127, 0, data, true)));
+    assert!(refused.unwrap_err().to_string().contains("not negotiated"));
+}

@@ -5,9 +5,9 @@ use std::time::Duration;
 use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    Direction, Error, Event, MediaKind, MediaStreamTrack, Message, RtcDataChannelInit, RtcIceCandidateInit,
-    RtcIceGatheringState, RtcOfferOptions, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription,
-    RtcSignalingState, SdpType,
+    Direction, Error, Event, MAX_EARLY_CANDIDATES, MediaKind, MediaStreamTrack, Message, RtcDataChannelInit,
+    RtcIceCandidateInit, RtcIceGatheringState, RtcOfferOptions, RtcPeerConnectionState, RtcRtpTransceiverInit,
+    RtcSessionDescription, RtcSignalingState, SdpType,
 };
 
 fn track(kind: MediaKind, id: &str) -> MediaStreamTrack {
@@ -429,4 +429,117 @@ fn calls_that_do_not_fit_the_state_are_refused() {
     pair.call(0, |pc, now| pc.set_local_description(now, Some(last)))
         .unwrap();
     assert_eq!(pair.pc(0).signaling_state(), RtcSignalingState::HaveLocalOffer);
+}
+
+const HOST: &str = "candidate:1 1 udp 2122260223 192.0.2.1 5000 typ host";
+
+fn candidate(text: &str, mid: Option<&str>, index: Option<u16>) -> Option<RtcIceCandidateInit> {
+    Some(RtcIceCandidateInit {
+        candidate: text.into(),
+        sdp_mid: mid.map(str::to_owned),
+        sdp_m_line_index: index,
+        username_fragment: None,
+    })
+}
+
+#[test]
+fn mend07_what_is_not_understood_is_discarded_and_what_is_refused_leaves_no_trace() {
+    for connected_before in [false, true] {
+        let mut pair = match connected_before {
+            true => connected(12).0,
+            false => Pair::new(12),
+        };
+        let before = pair.pc(0).remote_description();
+        for unknown in [
+            "candidate:1 1 ssltcp 2105524479 203.0.113.9 443 typ host",
+            "candidate:1 1 udp 2105524479 203.0.113.9 443 typ guess",
+            "a=candidate:1 1 tcp 2105524479 203.0.113.9 443 typ host tcptype sideways\r\n",
+        ] {
+            let taken = pair.call(0, |pc, now| {
+                pc.add_ice_candidate(now, candidate(unknown, Some("0"), None))
+            });
+            assert_eq!(taken, Ok(()), "{unknown}");
+        }
+        for malformed in [
+            "candidate:nonsense",
+            "candidate:1 1 udp x 203.0.113.9 443 typ host",
+            "candidate:1 1 udp 1 203.0.113.999 443 typ host",
+            "candidate:1 1 udp 1 203.0.113.9 443 typ host\r\na=ice-lite",
+        ] {
+            let refused = pair.call(0, |pc, now| {
+                pc.add_ice_candidate(now, candidate(malformed, Some("0"), None))
+            });
+            assert_eq!(refused.unwrap_err().name(), "OperationError", "{malformed}");
+        }
+        let unplaced = pair.call(0, |pc, now| pc.add_ice_candidate(now, candidate(HOST, Some(""), None)));
+        assert_eq!(unplaced.unwrap_err().name(), "TypeError");
+        assert_eq!(pair.pc(0).remote_description(), before);
+        if connected_before {
+            // Every candidate of Pion, and whoever sends the whole line.
+            for text in [HOST.to_owned(), format!("a={HOST}\r\n")] {
+                pair.call(0, |pc, now| {
+                    pc.add_ice_candidate(now, candidate(&text, Some(""), Some(0)))
+                })
+                .unwrap();
+            }
+            let sdp = pair.pc(0).remote_description().unwrap().sdp;
+            assert_eq!(sdp.matches(HOST).count(), 1, "{sdp}");
+        }
+    }
+}
+
+#[test]
+fn mend07_candidates_ahead_of_a_restarting_offer_wait_for_it() {
+    let (mut pair, [channel, other]) = connected(13);
+    pair.trickle = false;
+    pair.log = [Vec::new(), Vec::new()];
+    pair.call(0, |pc, _| pc.restart_ice());
+    pair.call(0, |pc, now| pc.set_local_description(now, None)).unwrap();
+    pair.signal();
+    let candidates: Vec<_> = pair.log[0]
+        .iter()
+        .filter_map(|event| match event {
+            Event::IceCandidate(candidate) => candidate.clone(),
+            _ => None,
+        })
+        .collect();
+    assert!(!candidates.is_empty());
+    let ufrag = pair.pc(0).local_ufrag().to_owned();
+    let before = pair.pc(1).remote_description();
+    for early in &candidates {
+        assert_eq!(early.username_fragment.as_ref(), Some(&ufrag));
+        pair.call(1, |pc, now| pc.add_ice_candidate(now, Some(early.clone())))
+            .unwrap();
+    }
+    assert_eq!(pair.pc(1).remote_description(), before);
+    let mut offer = pair.pc(0).local_description().unwrap();
+    offer.sdp = offer
+        .sdp
+        .split_inclusive("\r\n")
+        .filter(|line| !line.starts_with("a=candidate"))
+        .collect();
+    pair.trickle = true;
+    pair.answer(1, offer);
+    let sdp = pair.pc(1).remote_description().unwrap().sdp;
+    for early in &candidates {
+        assert!(early.candidate.is_empty() || sdp.contains(&early.candidate), "{sdp}");
+    }
+    let changed = |event: &Event| matches!(event, Event::SelectedCandidatePairChange { .. });
+    assert!(pair.run_until(Duration::from_secs(30), |pair| pair.told(1, changed)));
+    pair.exchange(1, other, channel, Message::text("afterwards"));
+}
+
+#[test]
+fn mend07_candidates_of_generations_that_never_come_take_bounded_room() {
+    let (mut pair, [channel, other]) = connected(14);
+    for number in 0..10 * MAX_EARLY_CANDIDATES {
+        let stray = RtcIceCandidateInit {
+            username_fragment: Some(format!("never{number}")),
+            ..candidate(HOST, Some("0"), None).unwrap()
+        };
+        pair.call(0, |pc, now| pc.add_ice_candidate(now, Some(stray))).unwrap();
+    }
+    assert!(!pair.pc(0).remote_description().unwrap().sdp.contains(HOST));
+    pair.negotiate(0);
+    pair.exchange(1, other, channel, Message::text("as if nothing had been"));
 }

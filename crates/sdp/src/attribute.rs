@@ -91,7 +91,7 @@ impl<'a> Attribute<'a> {
             return Self::Direction(direction);
         }
         let (name, value) = grammar::split_attribute(text);
-        let Some(given) = value else {
+        let Some(given) = value.map(|value| value.trim_start_matches(grammar::BLANKS)) else {
             return Self::Other { name, value };
         };
         let typed = match name {

@@ -55,7 +55,7 @@ impl SessionDescription {
         }
     }
 
-    /// The `o=` line.
+    /// The `o=` line; `None` if it does not follow its grammar.
     pub fn origin(&self) -> Option<Origin<'_>> {
         let line = self.session.lines().iter().find(|line| line.letter == b'o')?;
         grammar::origin(&line.value)
@@ -146,16 +146,23 @@ impl FromStr for SessionDescription {
 pub struct Origin<'a> {
     /// The user name, or `-`.
     pub username: &'a str,
-    /// The session id: the same for the life of a session.
-    pub session_id: u64,
-    /// The session version: one more for each changed description (RFC 3264 §8).
-    pub session_version: u64,
+    /// The session id: decimal digits, as many as it pleases who made it (RFC 8866 §9); the same for the life of a session.
+    pub session_id: &'a str,
+    /// The session version: decimal digits; one more for each changed description (RFC 3264 §8).
+    pub session_version: &'a str,
     /// `IN`.
     pub network_type: &'a str,
     /// `IP4` or `IP6`.
     pub address_type: &'a str,
     /// An address; WebRTC says nothing true here.
     pub address: &'a str,
+}
+
+impl Origin<'_> {
+    /// The session version as a number, if it fits one.
+    pub fn version(&self) -> Option<u64> {
+        self.session_version.parse().ok()
+    }
 }
 
 impl fmt::Display for Origin<'_> {
@@ -284,7 +291,7 @@ impl MediaDescription {
         self.section.rtpmaps().find(|map| map.payload_type == payload_type)
     }
 
-    /// The `a=fmtp` of a payload type.
+    /// The first `a=fmtp` of a payload type.
     pub fn fmtp(&self, payload_type: u8) -> Option<crate::Fmtp<'_>> {
         self.section.fmtps().find(|fmtp| fmtp.payload_type == payload_type)
     }

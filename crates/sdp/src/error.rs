@@ -26,11 +26,11 @@ pub enum ErrorKind {
     /// The first line is not `v=0` (RFC 8866 §5.1).
     #[error("a description begins with v=0")]
     Version,
-    /// The second line is not a well-formed `o=` (RFC 8866 §5.2).
-    #[error("the o= line is missing or malformed")]
+    /// The second line is not `o=` (RFC 8866 §5.2).
+    #[error("the o= line is missing")]
     Origin,
-    /// The third line is not `s=` with some text (RFC 8866 §5.3).
-    #[error("the s= line is missing or empty")]
+    /// The third line is not `s=` (RFC 8866 §5.3).
+    #[error("the s= line is missing")]
     SessionName,
     /// An `m=` line does not follow RFC 8866 §5.14: bad port, no protocol, or no format.
     #[error("malformed m= line")]

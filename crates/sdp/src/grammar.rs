@@ -35,7 +35,7 @@ pub(crate) fn whole<'a, T>(
 
 /// A whole text that is a decimal number; blanks around it are forgiven.
 pub(crate) fn number<T: FromStr>(text: &str) -> Option<T> {
-    whole(decimal, text.trim_matches([' ', '\t']))
+    whole(decimal, text.trim_matches(BLANKS))
 }
 
 /// An RTP payload type: seven bits on the wire (RFC 3550 §5.1).
@@ -53,18 +53,21 @@ pub(crate) fn token(input: &str) -> IResult<&str, &str> {
     take_while1(is_token_char).parse(input)
 }
 
-/// `name` or `name:value`.
+/// The blanks of the grammar, which are forgiven at the ends of lines and of values: many a device writes them.
+pub(crate) const BLANKS: [char; 2] = [' ', '\t'];
+
+/// `name` or `name:value`, without blanks at the end.
 pub(crate) fn split_attribute(text: &str) -> (&str, Option<&str>) {
-    match text.split_once(':') {
+    match text.trim_end_matches(BLANKS).split_once(':') {
         Some((name, value)) => (name, Some(value)),
-        None => (text, None),
+        None => (text.trim_end_matches(BLANKS), None),
     }
 }
 
 pub(crate) fn origin(text: &str) -> Option<Origin<'_>> {
     let (username, _, session_id, _, session_version, _, network_type, _, address_type, _, address) = whole(
         (
-            word, space1, decimal, space1, decimal, space1, word, space1, word, space1, word,
+            word, space1, digit1, space1, digit1, space1, word, space1, word, space1, word,
         ),
         text.trim_end(),
     )?;
@@ -171,9 +174,10 @@ pub(crate) fn description(text: &str) -> Result<SessionDescription, ParseError> 
         }
         match number {
             1 if (letter, value.trim_end()) != (b'v', "0") => return Err(fail(ErrorKind::Version)),
-            2 if letter != b'o' || origin(value).is_none() => return Err(fail(ErrorKind::Origin)),
-            // RFC 8866 §5.3 forbids an empty name and says to write a single space or dash: any text will do.
-            3 if letter != b's' || value.is_empty() => return Err(fail(ErrorKind::SessionName)),
+            // What stands in these two is of use to nobody here: an odd value refuses nothing. RFC 8866 §5.3 forbids an empty
+            // name, and browsers read it.
+            2 if letter != b'o' => return Err(fail(ErrorKind::Origin)),
+            3 if letter != b's' => return Err(fail(ErrorKind::SessionName)),
             _ => {}
         }
         if letter == b'm' && number > 3 {

@@ -71,7 +71,7 @@ impl Line {
         self.ending
     }
 
-    /// For an `a=` line: its name, and its value if there is a colon.
+    /// For an `a=` line: its name, and its value if there is a colon, without blanks at its end.
     pub fn name_and_value(&self) -> Option<(&str, Option<&str>)> {
         (self.letter == b'a').then(|| grammar::split_attribute(&self.value))
     }
@@ -169,18 +169,19 @@ impl Section {
         self.lines.iter().filter_map(Line::attribute)
     }
 
-    /// The values of every attribute called `name` (`""` for those without a value), in order. Names are case-sensitive
-    /// (RFC 8866 §5.13).
+    /// The values of every attribute called `name` (`""` for those without a value), in order, without blanks around them.
+    /// Names are case-sensitive (RFC 8866 §5.13).
     pub fn values<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'s str> {
         self.lines.iter().filter_map(move |line| {
             if line.letter != b'a' {
                 return None;
             }
-            let rest = line.value.strip_prefix(name)?;
+            let rest = line.value.strip_prefix(name)?.trim_end_matches(grammar::BLANKS);
             if rest.is_empty() {
                 return Some("");
             }
             rest.strip_prefix(':')
+                .map(|value| value.trim_start_matches(grammar::BLANKS))
         })
     }
 
@@ -221,9 +222,12 @@ impl Section {
         self.value("ice-pwd")
     }
 
-    /// The words of `a=ice-options` (RFC 8839 §5.6). Words outside the ABNF are handed over too: browsers write some.
+    /// The words of `a=ice-options` (RFC 8839 §5.6). Words outside the ABNF are handed over too: browsers write some. Older
+    /// peers put commas between them, which no word has.
     pub fn ice_options(&self) -> impl Iterator<Item = &str> {
-        self.values("ice-options").flat_map(str::split_ascii_whitespace)
+        self.values("ice-options")
+            .flat_map(|value| value.split([' ', '\t', ',']))
+            .filter(|word| !word.is_empty())
     }
 
     /// `a=ice-lite` (RFC 8839 §5.3).

@@ -22,8 +22,8 @@ fn what_is_not_sdp_is_refused_with_its_line() {
         ("v=1\r\n", 1, ErrorKind::Version),
         ("o=- 1 2 IN IP4 0.0.0.0\r\n", 1, ErrorKind::Version),
         ("v=0\r\n", 2, ErrorKind::Origin),
-        ("v=0\r\no=- -1 2 IN IP4 x\r\ns=-\r\n", 2, ErrorKind::Origin),
-        ("v=0\r\no=- 1 2 IN IP4 x\r\ns=\r\n", 3, ErrorKind::SessionName),
+        ("v=0\r\ns=-\r\n", 2, ErrorKind::Origin),
+        ("v=0\r\no=- 1 2 IN IP4 x\r\nt=0 0\r\n", 3, ErrorKind::SessionName),
         (
             "v=0\r\no=- 1 2 IN IP4 x\r\ns=-\r\nm=audio 65536 X 0\r\n",
             4,
@@ -59,6 +59,91 @@ fn leniency_is_reproduced() {
         let description = SessionDescription::parse(text).expect(text);
         assert_eq!(description.to_text(), text);
     }
+}
+
+#[test]
+fn mend12_big_numbers_and_an_empty_name_are_read() {
+    let text = "v=0\r\no=- 36893488147419103232 184467440737095516160 IN IP4 127.0.0.1\r\ns=\r\nt=0 0\r\n";
+    let description = SessionDescription::parse(text).expect("parses");
+    assert_eq!(description.to_text(), text);
+    let origin = description.origin().expect("well-formed");
+    assert_eq!((origin.session_id, origin.version()), ("36893488147419103232", None));
+    assert_eq!(
+        origin.to_string(),
+        "- 36893488147419103232 184467440737095516160 IN IP4 127.0.0.1"
+    );
+    // Nobody uses it, so an odd one refuses nothing; and it is not taken for what it is not.
+    for odd in ["- -1 2 IN IP4 x", "- 1 2", "", "- 1 2 IN IP4 x y"] {
+        let text = format!("v=0\r\no={odd}\r\ns=-\r\nt=0 0\r\n");
+        let description = SessionDescription::parse(&text).expect("parses");
+        assert_eq!((description.to_text(), description.origin()), (text, None));
+    }
+}
+
+#[test]
+fn mend12_blanks_at_line_ends_are_forgiven_everywhere() {
+    let lines = [
+        "mid:1",
+        "inactive",
+        "ice-ufrag:abcd",
+        "ice-pwd:0123456789012345678901",
+        "setup:active",
+        "rtcp-mux",
+        "bundle-only",
+        "fingerprint:sha-256 02:03",
+        "rtpmap:0 PCMU/8000",
+        "fmtp:0 a=1;b=2",
+        "rtcp-fb:0 nack pli",
+        "extmap:3 urn:x",
+        "ssrc:1 cname:x",
+        "ssrc-group:FID 1 2",
+        "msid:a b",
+        "rid:h send pt=0",
+        "simulcast:send h",
+        "rtcp:9 IN IP4 0.0.0.0",
+        "candidate:1 1 udp 1 10.0.0.1 9 typ host",
+        "sctp-port:5000",
+        "max-message-size:0",
+        "tls-id:x",
+        "ptime:20",
+        "cryptex",
+        "ice-options:trickle ice2",
+        "end-of-candidates",
+        "sctp-init:AAA=",
+        "unheard-of:1",
+    ];
+    let bare: String = lines.iter().map(|line| format!("a={line}\r\n")).collect();
+    let bare = section(&bare);
+    for blanks in [" ", "\t", " \t  "] {
+        let padded: String = lines.iter().map(|line| format!("a={line}{blanks}\r\n")).collect();
+        let padded = section(&padded);
+        for (padded, bare) in padded.lines().iter().zip(bare.lines()) {
+            assert_eq!(padded.attribute(), bare.attribute());
+            assert_eq!(padded.name_and_value(), bare.name_and_value());
+            let (name, _) = bare.name_and_value().expect("an attribute");
+            let of = |line: &Line| {
+                let mut section = Section::new();
+                section.push(line.clone());
+                section.value(name).map(str::to_owned)
+            };
+            assert!(of(bare).is_some() && of(padded) == of(bare), "{name}");
+        }
+        assert_eq!(
+            (padded.mid(), padded.direction()),
+            (Some("1"), Some(Direction::Inactive))
+        );
+        assert_eq!(padded.ice_options().collect::<Vec<_>>(), ["trickle", "ice2"]);
+    }
+    // A blank in front of a value too, as `a=msid-semantic: WMS` has it; in front of the colon it makes another name.
+    assert_eq!(section("a=mid: v\r\n").mid(), Some("v"));
+    assert_eq!(section("a=mid :v\r\n").mid(), None);
+    // Older peers put commas between the words.
+    assert_eq!(
+        section("a=ice-options:ice2,trickle\r\n")
+            .ice_options()
+            .collect::<Vec<_>>(),
+        ["ice2", "trickle"]
+    );
 }
 
 #[test]
@@ -242,8 +327,8 @@ fn no_text_can_inject_a_line() {
     section.push(Line::new('a', "msid:x\r\na=ice-lite"));
     let mut description = SessionDescription::new(&Origin {
         username: "-",
-        session_id: 1,
-        session_version: 1,
+        session_id: "1",
+        session_version: "1",
         network_type: "IN",
         address_type: "IP4",
         address: "0.0.0.0",

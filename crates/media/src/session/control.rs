@@ -86,6 +86,11 @@ impl Session {
         }
     }
 
+    /// How many report blocks of the peer have come that speak of what we send (RFC 3550 §6.4).
+    pub fn reports_received(&self) -> u64 {
+        self.reports
+    }
+
     fn sender_of(&self, ssrc: u32) -> Option<SenderId> {
         let mut senders = self.senders.iter();
         senders
@@ -115,6 +120,7 @@ impl Session {
             let Some(sender) = senders.find(|sender| sender.config.ssrc == block.ssrc) else {
                 continue;
             };
+            self.reports += 1;
             let rtt = sender.report(&block, ntp_middle);
             if let Some(rtt) = rtt {
                 self.measured_rtt(rtt);

@@ -78,6 +78,8 @@ pub struct Session {
     target: Option<u64>,
     events: VecDeque<Event>,
     dropped: Dropped,
+    /// Report blocks about our senders.
+    reports: u64,
     closed: bool,
     scratch: Scratch,
 }
@@ -136,6 +138,7 @@ impl Session {
             target: None,
             events: VecDeque::new(),
             dropped: Dropped::default(),
+            reports: 0,
             closed: false,
             scratch: Scratch {
                 results: Vec::new(),

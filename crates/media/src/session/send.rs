@@ -27,7 +27,7 @@ impl Session {
         }
         let format = sender.format(frame.payload_type).ok_or(Error::UnknownPayloadType)?;
         if matches!(format, Format::Vp9 | Format::H264 | Format::H265 | Format::Av1) {
-            return Err(Error::UnknownPayloadType);
+            return Err(Error::NotPacketised);
         }
         let extensions = Carried {
             audio_level: frame.audio_level,

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use nom::bytes::complete::tag;
+use nom::bytes::complete::{tag, tag_no_case};
 use nom::character::complete::space1;
 use nom::combinator::{opt, rest};
 use nom::sequence::preceded;
@@ -31,16 +31,17 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    /// Reads the value, with or without the words `candidate:` before it.
+    /// Reads the value, with or without the words `candidate:` or `a=candidate:` before it.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let text = text.trim_end();
-        let text = text.strip_prefix("candidate:").unwrap_or(text);
+        let text = text.trim();
+        let text = text.strip_prefix("a=").unwrap_or(text);
+        let text = text.strip_prefix("candidate:").unwrap_or(text).trim_start();
         let related = (
             preceded((space1, tag("raddr"), space1), word),
             preceded((space1, tag("rport"), space1), decimal),
         );
         let head = (word, space1, decimal, space1, word, space1, decimal);
-        let tail = (space1, word, space1, decimal, space1, tag("typ"), space1, word);
+        let tail = (space1, word, space1, decimal, space1, tag_no_case("typ"), space1, word);
         let (head, tail, related, extensions) = whole((head, tail, opt(related), rest), text)?;
         let (foundation, _, component, _, transport, _, priority) = head;
         let (_, address, _, port, _, _, _, kind) = tail;

@@ -4,7 +4,7 @@ use nom::character::complete::space1;
 use nom::combinator::{opt, rest};
 use nom::sequence::preceded;
 
-use crate::grammar::{decimal, token, whole, word};
+use crate::grammar::{BLANKS, decimal, token, whole, word};
 
 /// The way media flows, seen from the describing side (RFC 8866 §6.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -19,7 +19,7 @@ pub enum Direction {
 impl Direction {
     /// Reads the attribute's whole text.
     pub fn parse(text: &str) -> Option<Self> {
-        Some(match text {
+        Some(match text.trim_end_matches(BLANKS) {
             "sendrecv" => Self::SendRecv,
             "sendonly" => Self::SendOnly,
             "recvonly" => Self::RecvOnly,
