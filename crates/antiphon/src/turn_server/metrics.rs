@@ -75,6 +75,10 @@ fn text(stats: &TurnServerStats) -> String {
         ("denied_peers", c.denied_peers),
         ("not_permitted", c.not_permitted),
         ("overflow", c.overflow),
+        ("over_allocation_rate", c.over_allocation_rate),
+        ("over_user_rate", c.over_user_rate),
+        ("over_total_rate", c.over_total_rate),
+        ("bytes_over_rate", c.bytes_over_rate),
         ("datagrams_to_peers", c.to_peers),
         ("datagrams_to_clients", c.to_clients),
         ("bytes_to_peers", c.bytes_to_peers),
@@ -96,6 +100,24 @@ fn text(stats: &TurnServerStats) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mend20_what_the_caps_dropped_is_a_figure_each() {
+        let mut stats = TurnServerStats::default();
+        stats.counters.over_allocation_rate = 11;
+        stats.counters.over_user_rate = 12;
+        stats.counters.over_total_rate = 13;
+        stats.counters.bytes_over_rate = 14;
+        let text = text(&stats);
+        for line in [
+            "antiphon_turn_over_allocation_rate_total 11",
+            "antiphon_turn_over_user_rate_total 12",
+            "antiphon_turn_over_total_rate_total 13",
+            "antiphon_turn_bytes_over_rate_total 14",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}");
+        }
+    }
 
     #[test]
     fn every_line_is_a_type_or_a_value() {

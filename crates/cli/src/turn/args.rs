@@ -95,6 +95,20 @@ pub struct TurnArgs {
     /// Answers a second to strangers (Binding, challenges), for each address; bursts of twice as many.
     #[arg(long, value_name = "N", default_value_t = 200)]
     pub stranger_rate: u32,
+    /// Failed logins a second that are answered, for each address; bursts of ten times as many. Beyond that, nobody new logs in from
+    /// there until the failures end; users who logged in from there within a day still do, and so does everybody with --secret.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub failure_rate: u32,
+    /// The most that one allocation may relay, both directions together, in bits a second; what is over is dropped and counted.
+    /// k, M and G stand for thousands, millions and billions: 4M suffices for a video call. Default: no limit.
+    #[arg(long, value_name = "BITS", value_parser = bits)]
+    pub max_bps_allocation: Option<u64>,
+    /// The most that all allocations of one user may relay together. Default: no limit.
+    #[arg(long, value_name = "BITS", value_parser = bits)]
+    pub max_bps_user: Option<u64>,
+    /// The most that the server may relay in all: keep some of your line for other things. Default: no limit.
+    #[arg(long, value_name = "BITS", value_parser = bits)]
+    pub max_bps_total: Option<u64>,
     /// TCP and TLS connections at a time.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     pub max_connections: usize,
@@ -112,6 +126,20 @@ fn port_range(text: &str) -> Result<(u16, u16), String> {
         (Ok(first), Ok(last)) if 0 < first && first <= last => Ok((first, last)),
         _ => Err("FIRST-LAST, from 1 to 65535".to_owned()),
     }
+}
+
+/// `4M`: how much in a second.
+fn bits(text: &str) -> Result<u64, String> {
+    let (number, factor) = match text.char_indices().next_back() {
+        Some((at, 'k')) => (&text[..at], 1_000),
+        Some((at, 'M')) => (&text[..at], 1_000_000),
+        Some((at, 'G')) => (&text[..at], 1_000_000_000),
+        _ => (text, 1),
+    };
+    let number: Option<u64> = number.parse().ok();
+    let bits = number.and_then(|number| number.checked_mul(factor));
+    bits.filter(|bits| *bits > 0)
+        .ok_or_else(|| "a number of bits a second above 0, such as 500k, 4M or 1G".to_owned())
 }
 
 fn network(text: &str) -> Result<(IpAddr, u8), String> {

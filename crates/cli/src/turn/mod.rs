@@ -80,6 +80,13 @@ fn config(args: &TurnArgs) -> io::Result<TurnServerConfig> {
         per_second: args.stranger_rate,
         burst: args.stranger_rate.saturating_mul(2),
     };
+    config.server.failure_rate = Rate {
+        per_second: args.failure_rate,
+        burst: args.failure_rate.saturating_mul(10),
+    };
+    config.server.max_bps_allocation = args.max_bps_allocation;
+    config.server.max_bps_user = args.max_bps_user;
+    config.server.max_bps_total = args.max_bps_total;
     config.alternate = args.alternate_listen;
     config.server.whole_discovery = args.whole_discovery;
     if let Some(secret) = &args.secret {
@@ -181,6 +188,31 @@ mod tests {
     }
 
     #[test]
+    fn mend20_caps_on_bandwidth_are_flags() {
+        let args = parsed(&[
+            "--max-bps-allocation",
+            "500k",
+            "--max-bps-user",
+            "4M",
+            "--max-bps-total",
+            "1G",
+            "--failure-rate",
+            "3",
+        ]);
+        let server = config(&args).unwrap().server;
+        assert_eq!(
+            (server.max_bps_allocation, server.max_bps_user, server.max_bps_total),
+            (Some(500_000), Some(4_000_000), Some(1_000_000_000))
+        );
+        assert_eq!((server.failure_rate.per_second, server.failure_rate.burst), (3, 30));
+        let server = config(&parsed(&[])).unwrap().server;
+        assert_eq!(
+            (server.max_bps_allocation, server.max_bps_user, server.max_bps_total),
+            (None, None, None)
+        );
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for flags in [
             &["--relay-ports", "2-1"][..],
@@ -189,6 +221,9 @@ mod tests {
             &["--deny-peer", "10.0.0.0/33"],
             &["--tls-listen", "127.0.0.1:0"],
             &["--whole-discovery"],
+            &["--max-bps-user", "0"],
+            &["--max-bps-user", "4m"],
+            &["--max-bps-total", "99999999999G"],
         ] {
             let all = ["antiphon", "turn"].iter().chain(flags);
             assert!(Args::try_parse_from(all).is_err(), "{flags:?}");

@@ -110,7 +110,7 @@ impl Server {
         if self.draining || self.pending.len() >= MAX_PENDING {
             return Err(CAPACITY);
         }
-        self.charge(client, caller)?;
+        self.charge(now, client, caller)?;
         let mut pending = Pending {
             client,
             caller: caller.clone(),
@@ -193,9 +193,12 @@ impl Server {
     }
 
     /// Counts one allocation for its user and its source, or says that they have enough (V18).
-    fn charge(&mut self, client: Path, caller: &Caller) -> Result<(), Refusal> {
+    fn charge(&mut self, now: Instant, client: Path, caller: &Caller) -> Result<(), Refusal> {
         let source = source_key(client.remote.ip());
-        let of_user = self.per_user.get(caller.quota_name()).copied().unwrap_or(0);
+        let of_user = self
+            .per_user
+            .get(caller.quota_name())
+            .map_or(0, |used| used.allocations);
         let of_source = self.per_source.get(&source).copied().unwrap_or(0);
         if of_user >= self.config.max_allocations_per_user || of_source >= self.config.max_allocations_per_address {
             self.counters.over_quota += 1;
@@ -205,7 +208,20 @@ impl Server {
             self.counters.over_quota += 1;
             return Err(CAPACITY);
         }
-        self.per_user.insert(caller.quota_name().to_owned(), of_user + 1);
+        // Who has no allocation any more is remembered until what was relayed would have passed at the capped rate: otherwise a new
+        // allocation would begin with a new second's worth.
+        let most = self.config.max_allocations.saturating_mul(2);
+        if self.per_user.len() > most {
+            self.per_user
+                .retain(|_, used| used.allocations > 0 || !used.relayed.is_clear(now));
+        }
+        if self.per_user.len() > most {
+            self.per_user.retain(|_, used| used.allocations > 0);
+        }
+        self.per_user
+            .entry(caller.quota_name().to_owned())
+            .or_default()
+            .allocations += 1;
         self.per_source.insert(source, of_source + 1);
         Ok(())
     }
@@ -213,7 +229,9 @@ impl Server {
     fn uncharge(&mut self, client: Path, caller: &Caller) {
         let source = source_key(client.remote.ip());
         match self.per_user.get_mut(caller.quota_name()) {
-            Some(count) if *count > 1 => *count -= 1,
+            Some(used) if used.allocations > 1 || self.config.max_bps_user.is_some() => {
+                used.allocations = used.allocations.saturating_sub(1);
+            }
             _ => _ = self.per_user.remove(caller.quota_name()),
         }
         match self.per_source.get_mut(&source) {

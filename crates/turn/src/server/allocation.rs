@@ -8,6 +8,7 @@ use antiphon_stun::AddressFamily;
 
 use super::Asked;
 use super::authentication::Caller;
+use super::rate::Meter;
 use crate::client::{MAX_CHANNELS, MAX_PERMISSIONS};
 
 /// RFC 8656 §9.
@@ -51,6 +52,8 @@ pub(super) struct Allocation {
     pub(super) ends: Option<Instant>,
     /// The request that made it: its repetition gets the same answer.
     pub(super) made_by: Asked,
+    /// What it relayed, both directions together.
+    pub(super) relayed: Meter,
     permissions: Vec<Permission>,
     channels: Vec<Channel>,
 }
@@ -65,6 +68,7 @@ impl Allocation {
             expires,
             ends: None,
             made_by,
+            relayed: Meter::default(),
             permissions: Vec::new(),
             channels: Vec::new(),
         }

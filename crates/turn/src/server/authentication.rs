@@ -1,6 +1,6 @@
 //! Who sent a request (RFC 8489 §9.2.4), and how often a stranger is answered.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_crypto::hmac_sha1;
 use antiphon_sansio::Path;
@@ -9,10 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Server;
+use super::rate::source_key;
 use crate::login::{PASSWORD_ALGORITHMS, prepared, security_features};
 
 /// PASSWORD-ALGORITHMS as we send it: SHA-256, then MD5 (RFC 8489 §18.5.1).
 pub(super) const OFFERED: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
+
+/// How long a user who logged in from an address counts as one who lives there.
+const RESIDENCE: Duration = Duration::from_secs(24 * 3600);
 
 /// How the password becomes a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,7 +118,7 @@ pub(super) const BAD_REQUEST: Refusal = Refusal::new(400, "Bad Request");
 impl Server {
     /// A refusal for a stranger, as often as strangers from there are answered (V16).
     fn deny_stranger(&mut self, now: Instant, client: Path, refusal: Refusal) -> Denial {
-        if self.strangers.take(now, client.remote.ip()) {
+        if self.strangers.take(now, source_key(client.remote.ip())) {
             Denial::Refusal(refusal)
         } else {
             self.counters.throttled += 1;
@@ -128,6 +132,10 @@ impl Server {
     /// or use up the failures of somebody else's address with them, would escape the limit on failures or turn it against others
     /// (V18). So such requests have a limit of their own, and beyond it they all hear that the nonce is stale: for the right
     /// password that is the answer anyway.
+    ///
+    /// Many share an address, and a guesser among them must not keep the others out. See [`may_guess`](Self::may_guess) for whose
+    /// passwords are looked at when too many were wrong; a wrong one is not answered then, whoever it is for, so that silence tells
+    /// nothing of who uses the server from there.
     pub(super) fn authenticate(&mut self, now: Instant, client: Path, message: &Message<'_>) -> Result<Caller, Denial> {
         if !message.has_integrity() {
             self.counters.unauthorized += 1;
@@ -161,9 +169,10 @@ impl Server {
         let known = known.filter(|a| a.caller.username == username && a.caller.algorithm == algorithm);
         // Its credentials were good when it was made.
         let known = known.map(|allocation| allocation.caller.key.clone());
+        let answered = self.has_failures_left(now, client, fresh);
         let key = match known {
             Some(key) => Some(key),
-            None if !self.may_guess(now, client, fresh) => {
+            None if !answered && !self.may_guess(now, client, &username, fresh) => {
                 if fresh {
                     self.counters.throttled += 1;
                     return Err(Denial::Silence);
@@ -185,25 +194,55 @@ impl Server {
                 self.counters.stale_nonces += 1;
                 Err(self.deny_stranger(now, client, STALE_NONCE))
             }
-            Some(key) if valid => Ok(Caller {
-                username,
-                algorithm,
-                key,
-                sha256,
-            }),
+            Some(key) if valid => {
+                let residence = residence(client, &username);
+                self.residents.note(now, residence);
+                Ok(Caller {
+                    username,
+                    algorithm,
+                    key,
+                    sha256,
+                })
+            }
             _ => {
                 self.counters.unauthorized += 1;
                 // Only here can a guess be told from the truth. A fresh nonce proves that the source is no forgery.
-                let failures = if fresh { &mut self.failures } else { &mut self.unproven };
-                failures.take(now, client.remote.ip());
+                if fresh {
+                    self.failures.take(now, source_key(client.remote.ip()));
+                    self.client_failures.take(now, client.remote);
+                    self.resident_failures.take(now, residence(client, &username));
+                } else {
+                    self.unproven.take(now, source_key(client.remote.ip()));
+                }
+                if !answered {
+                    self.counters.throttled += 1;
+                    return Err(Denial::Silence);
+                }
                 Err(self.deny_stranger(now, client, WRONG_CREDENTIALS))
             }
         }
     }
 
-    fn may_guess(&mut self, now: Instant, client: Path, fresh: bool) -> bool {
-        let failures = if fresh { &mut self.failures } else { &mut self.unproven };
-        failures.has_room(now, client.remote.ip())
+    /// Whether one more failure from there is answered as one.
+    fn has_failures_left(&mut self, now: Instant, client: Path, fresh: bool) -> bool {
+        let source = source_key(client.remote.ip());
+        match fresh {
+            true => self.failures.has_room(now, source) && self.client_failures.has_room(now, client.remote),
+            false => self.unproven.has_room(now, source),
+        }
+    }
+
+    /// Whose passwords are looked at although too many from there were wrong (V18). Nobody guesses the 160 bits of a password that
+    /// was made for a name that expires. A user who has logged in from this address lives behind it: the guesses for that name have
+    /// a limit of their own, so that those for other names keep nobody out.
+    fn may_guess(&mut self, now: Instant, client: Path, username: &str, fresh: bool) -> bool {
+        // A client that guesses is one that guesses, for whichever user: the others have clients of their own.
+        if !fresh || !self.client_failures.has_room(now, client.remote) {
+            return false;
+        }
+        let residence = residence(client, username);
+        let expires = !self.users.contains_key(username) && self.config.time_limited.is_some();
+        expires || self.residents.within(now, RESIDENCE, residence) && self.resident_failures.has_room(now, residence)
     }
 
     fn key_of(&self, now: Instant, username: &str, algorithm: Algorithm) -> Option<Key> {
@@ -225,4 +264,9 @@ impl Server {
         let password = zeroize::Zeroizing::new(STANDARD.encode(code.as_bytes()));
         Some(key(&password))
     }
+}
+
+/// A user and an address.
+fn residence(client: Path, username: &str) -> (u128, &str) {
+    (source_key(client.remote.ip()), username)
 }

@@ -7,6 +7,7 @@ use antiphon_sansio::{Local, Path};
 use antiphon_stun::{AttributeType, Class, HEADER_LEN, Message};
 
 use super::authentication::{BAD_REQUEST, Refusal};
+use super::rate::source_key;
 use super::{Asked, Server};
 
 /// RFC 5780 §7.2.
@@ -38,7 +39,7 @@ impl Server {
 
     pub(super) fn binding(&mut self, now: Instant, client: Path, message: &Message<'_>) {
         // A client with an allocation proved that its address is no forgery: its keepalives are not limited.
-        if !self.allocations.contains_key(&client) && !self.strangers.take(now, client.remote.ip()) {
+        if !self.allocations.contains_key(&client) && !self.strangers.take(now, source_key(client.remote.ip())) {
             self.counters.throttled += 1;
             return;
         }

@@ -59,8 +59,19 @@ pub struct ServerConfig {
     pub whole_discovery: bool,
     /// Answers to strangers, for each address: Binding, challenges, errors.
     pub stranger_rate: Rate,
-    /// Failed logins, for each address; beyond it nobody there can log in for a while.
+    /// Failed logins, for each address (of IPv6: for each /64). Beyond it, passwords from there are looked at only of users who
+    /// logged in from there within a day, each of whom has as many failures again; of credentials that expire, whose passwords
+    /// nobody guesses; and of whoever has an allocation. No failure is answered then.
+    ///
+    /// One client (address and port) has 5 failures at once and one a second, so a single guesser behind a NAT does not use up
+    /// what the address has.
     pub failure_rate: Rate,
+    /// Relayed data of one allocation, both directions together, in bits a second; what is over is dropped. `None`: no limit.
+    pub max_bps_allocation: Option<u64>,
+    /// Of all allocations of one user together.
+    pub max_bps_user: Option<u64>,
+    /// Of the whole server.
+    pub max_bps_total: Option<u64>,
 }
 
 impl ServerConfig {
@@ -86,9 +97,12 @@ impl ServerConfig {
                 burst: 400,
             },
             failure_rate: Rate {
-                per_second: 1,
-                burst: 20,
+                per_second: 10,
+                burst: 100,
             },
+            max_bps_allocation: None,
+            max_bps_user: None,
+            max_bps_total: None,
         }
     }
 
@@ -196,6 +210,14 @@ pub struct ServerCounters {
     pub not_permitted: u64,
     /// Datagrams dropped because the queue was full or they were too long.
     pub overflow: u64,
+    /// Datagrams dropped because their allocation had relayed as much as it may.
+    pub over_allocation_rate: u64,
+    /// Datagrams dropped because the allocations of their user had.
+    pub over_user_rate: u64,
+    /// Datagrams dropped because the server had.
+    pub over_total_rate: u64,
+    /// The payloads of these three in bytes.
+    pub bytes_over_rate: u64,
     /// Datagrams relayed from clients to peers.
     pub to_peers: u64,
     /// Datagrams relayed from peers to clients.

@@ -32,7 +32,7 @@ use allocate::{Pending, Reservation};
 use allocation::Allocation;
 use authentication::{Caller, Challenge, Denial, OFFERED, Refusal};
 use nonce::{ANNOUNCING_LEN, NonceSource};
-use rate::RateLimit;
+use rate::{Meter, RateLimit, Seen};
 
 /// The most datagrams that wait to be sent; later ones are dropped, as a network would drop them.
 pub const MAX_QUEUE: usize = 4096;
@@ -46,6 +46,12 @@ pub const MAX_GAIN_TENTHS: usize = 22;
 
 /// The longest datagram that is relayed, in bytes.
 pub const MAX_RELAYED: usize = 1500;
+
+/// Failed logins of one client: address and port.
+const CLIENT_FAILURES: Rate = Rate {
+    per_second: 1,
+    burst: 5,
+};
 
 /// What waits to be sent: a ChannelData header if there is one, the data, padding.
 struct Outgoing {
@@ -81,6 +87,12 @@ pub struct Server {
     nonces: NonceSource,
     strangers: RateLimit,
     failures: RateLimit,
+    /// Failed logins of one client: address and port.
+    client_failures: RateLimit,
+    /// Failed logins for one user from one address.
+    resident_failures: RateLimit,
+    /// Who logged in from which address.
+    residents: Seen,
     /// Failed logins with a nonce that proves nothing about their source.
     unproven: RateLimit,
     allocations: BTreeMap<Path, Allocation>,
@@ -89,8 +101,9 @@ pub struct Server {
     /// The relayed addresses, for clients whose peers are clients of ours.
     relayed: BTreeMap<SocketAddr, Local>,
     expiries: BTreeSet<(Instant, Path)>,
-    per_user: BTreeMap<String, usize>,
+    per_user: BTreeMap<String, Use>,
     per_source: BTreeMap<u128, usize>,
+    relayed_in_all: Meter,
     pending: Vec<Pending>,
     reservations: BTreeMap<[u8; 8], Reservation>,
     queue: VecDeque<Outgoing>,
@@ -110,6 +123,13 @@ impl fmt::Debug for Server {
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
+}
+
+/// What one user has of the server.
+#[derive(Clone, Copy, Debug, Default)]
+struct Use {
+    allocations: usize,
+    relayed: Meter,
 }
 
 /// What of a request its answer repeats.
@@ -152,6 +172,9 @@ impl Server {
             nonces: NonceSource::new(now, config.nonce_lifetime, anonymity, &mut rng),
             strangers: RateLimit::new(config.stranger_rate, now, &mut rng),
             failures: RateLimit::new(config.failure_rate, now, &mut rng),
+            client_failures: RateLimit::for_clients(CLIENT_FAILURES, now, &mut rng),
+            resident_failures: RateLimit::new(config.failure_rate, now, &mut rng),
+            residents: Seen::new(&mut rng),
             unproven: RateLimit::new(config.failure_rate, now, &mut rng),
             config,
             users,
@@ -163,6 +186,7 @@ impl Server {
             expiries: BTreeSet::new(),
             per_user: BTreeMap::new(),
             per_source: BTreeMap::new(),
+            relayed_in_all: Meter::default(),
             pending: Vec::new(),
             reservations: BTreeMap::new(),
             queue: VecDeque::new(),

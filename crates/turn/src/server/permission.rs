@@ -8,6 +8,7 @@ use antiphon_stun::{AddressFamily, AttributeType, Class, HEADER_LEN, Message, Me
 
 use super::allocation::Bound;
 use super::authentication::{BAD_REQUEST, Caller, Refusal};
+use super::rate::Meter;
 use super::{MAX_RELAYED, PeerPolicy, Server};
 use crate::channel_data::{OLDER_CHANNEL_NUMBERS, channel_header};
 
@@ -136,8 +137,11 @@ impl Server {
         let sent = match other {
             // The peer is a client of ours: no network, and no NAT that would have to turn it around.
             Some(other) => {
-                self.relay_to_client(now, other, relay.addr, data);
-                true
+                let passes = self.is_within_rates(now, client, data.len(), true);
+                if passes {
+                    self.relay_inside(now, other, relay.addr, data);
+                }
+                passes
             }
             // The policy again: the permission of an own address is for relayed ports alone (V17).
             None if !self.may_send(peer.ip()) => {
@@ -149,7 +153,7 @@ impl Server {
                     local: relay.local,
                     remote: peer,
                 };
-                self.push(path, None, data)
+                self.is_within_rates(now, client, data.len(), true) && self.push(path, None, data)
             }
         };
         if sent {
@@ -158,8 +162,17 @@ impl Server {
         }
     }
 
-    /// RFC 8656 §11.3 and §12.7.
+    /// A peer's datagram, RFC 8656 §11.3 and §12.7.
     pub(super) fn relay_to_client(&mut self, now: Instant, client: Path, peer: SocketAddr, data: Bytes) {
+        self.relay_back(now, client, peer, data, true);
+    }
+
+    /// A datagram of another client, whose part of it is counted for the whole server already.
+    fn relay_inside(&mut self, now: Instant, client: Path, peer: SocketAddr, data: Bytes) {
+        self.relay_back(now, client, peer, data, false);
+    }
+
+    fn relay_back(&mut self, now: Instant, client: Path, peer: SocketAddr, data: Bytes, in_all: bool) {
         let allocation = self.allocations.get(&client);
         let Some(allocation) = allocation.filter(|allocation| allocation.is_permitted(now, peer.ip())) else {
             self.counters.not_permitted += 1;
@@ -170,7 +183,11 @@ impl Server {
             return;
         }
         let bytes = data.len() as u64;
-        let sent = match allocation.channel_of(now, peer) {
+        let channel = allocation.channel_of(now, peer);
+        if !self.is_within_rates(now, client, data.len(), in_all) {
+            return;
+        }
+        let sent = match channel {
             Some(number) => self.push(client, Some(channel_header(number, data.len())), data),
             None => {
                 let id = TransactionId::random(&mut self.rng);
@@ -188,5 +205,44 @@ impl Server {
             self.counters.to_clients += 1;
             self.counters.bytes_to_clients += bytes;
         }
+    }
+
+    /// Whether the caps on what is relayed let one more datagram of this allocation through; counts it if they do. `in_all`:
+    /// for the whole server too.
+    fn is_within_rates(&mut self, now: Instant, client: Path, bytes: usize, in_all: bool) -> bool {
+        let config = &self.config;
+        let Some(allocation) = self.allocations.get_mut(&client) else {
+            return false;
+        };
+        let has_room = |cap: Option<u64>, meter: &Meter| cap.is_none() || meter.has_room(now);
+        // The name is looked for only where it matters: this runs for each datagram.
+        let mut of_user = match config.max_bps_user {
+            Some(_) => self.per_user.get_mut(allocation.caller.quota_name()),
+            None => None,
+        };
+        let counter = if !has_room(config.max_bps_allocation, &allocation.relayed) {
+            Some(&mut self.counters.over_allocation_rate)
+        } else if of_user.as_ref().is_some_and(|used| !used.relayed.has_room(now)) {
+            Some(&mut self.counters.over_user_rate)
+        } else if in_all && !has_room(config.max_bps_total, &self.relayed_in_all) {
+            Some(&mut self.counters.over_total_rate)
+        } else {
+            None
+        };
+        if let Some(counter) = counter {
+            *counter += 1;
+            self.counters.bytes_over_rate += bytes as u64;
+            return false;
+        }
+        if let Some(cap) = config.max_bps_allocation {
+            allocation.relayed.add(now, bytes, cap);
+        }
+        if let (Some(cap), Some(used)) = (config.max_bps_user, &mut of_user) {
+            used.relayed.add(now, bytes, cap);
+        }
+        if let (Some(cap), true) = (config.max_bps_total, in_all) {
+            self.relayed_in_all.add(now, bytes, cap);
+        }
+        true
     }
 }
