@@ -395,8 +395,8 @@ fn a_local_description_may_be_edited_but_not_forged() {
 }
 
 #[test]
-fn huge_descriptions_are_refused_in_one_look() {
-    // V20: 10^5 sections.
+fn v20_huge_descriptions_are_refused_in_one_look() {
+    // 10^5 sections.
     let mut huge = offer();
     let section = huge.media[0].clone();
     huge.media = vec![section; 100_000];

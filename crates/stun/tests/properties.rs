@@ -67,7 +67,7 @@ fn read_all(message: &Message<'_>) {
 const ID: TransactionId = TransactionId([9; 12]);
 
 #[test]
-fn every_attribute_at_every_length() {
+fn v06_every_attribute_at_every_length() {
     // V6: a length that the attribute does not have must not be fatal, in the typed getters either.
     let known = (0..=0x30).chain(0x8000..=0x8030).chain(0xc000..=0xc080).chain([0xff00]);
     for kind in known {
@@ -86,6 +86,88 @@ fn every_attribute_at_every_length() {
                         read_all(&message);
                     }
                 }
+            }
+        }
+    }
+}
+
+/// A value of an address attribute that says it is of this family.
+fn address_value(family: u8, len: usize) -> Vec<u8> {
+    let mut value: Vec<u8> = (0..len as u8).collect();
+    if let Some(byte) = value.get_mut(1) {
+        *byte = family;
+    }
+    value
+}
+
+#[test]
+fn v06_mend21_addresses_of_the_wrong_length_or_family_are_none_and_right_ones_are_written_back() {
+    let kinds = [
+        AttributeType::MAPPED_ADDRESS,
+        AttributeType::ALTERNATE_SERVER,
+        AttributeType::XOR_MAPPED_ADDRESS,
+        AttributeType::XOR_PEER_ADDRESS,
+        AttributeType::XOR_RELAYED_ADDRESS,
+    ];
+    for kind in kinds {
+        for family in 0..=u8::MAX {
+            for len in 0..=32 {
+                let value = address_value(family, len);
+                let mut buffer = [0; 64];
+                let mut builder = MessageBuilder::new(&mut buffer, Class::Success, Method::BINDING, ID);
+                builder.put(kind, &value);
+                let size = builder.finish().unwrap();
+                let message = Message::parse(&buffer[..size]).unwrap();
+                let read = match kind {
+                    AttributeType::MAPPED_ADDRESS => message.mapped_address(),
+                    AttributeType::ALTERNATE_SERVER => message.alternate_server(),
+                    AttributeType::XOR_MAPPED_ADDRESS => message.xor_mapped_address(),
+                    AttributeType::XOR_PEER_ADDRESS => message.xor_peer_address(),
+                    _ => message.xor_relayed_address(),
+                };
+                let right = matches!((family, len), (1, 8) | (2, 20));
+                assert_eq!(read.is_some(), right, "{kind:?}, family {family}, {len} bytes");
+                let Some(address) = read else { continue };
+                assert_eq!(address.is_ipv4(), family == 1);
+                // Written again, it is what it was; the first byte is nobody's, and written as 0.
+                let mut again = [0; 64];
+                let mut builder = MessageBuilder::new(&mut again, Class::Success, Method::BINDING, ID);
+                match kind {
+                    AttributeType::MAPPED_ADDRESS | AttributeType::ALTERNATE_SERVER => builder.address(kind, address),
+                    _ => builder.xor_address(kind, address),
+                };
+                let written = builder.finish().unwrap();
+                buffer[24] = 0;
+                assert_eq!(again[..written], buffer[..size]);
+            }
+        }
+    }
+}
+
+#[test]
+fn v06_mend21_whatever_was_read_can_be_written_and_read_again() {
+    let known = (0..=0x30).chain(0x8000..=0x8030).chain(0xc000..=0xc080).chain([0xff00]);
+    // Those that end a message are written by what they check.
+    let ends = [0x0008, 0x001c, 0x8028];
+    for kind in known.filter(|kind| !ends.contains(kind)) {
+        for len in 0..=32 {
+            for family in [0, 1, 2, 3, 0xff] {
+                let value = address_value(family, len);
+                let mut buffer = [0; 64];
+                let mut builder = MessageBuilder::new(&mut buffer, Class::Request, Method::ALLOCATE, ID);
+                builder.put(AttributeType(kind), &value);
+                let size = builder.finish().unwrap();
+                let message = Message::parse(&buffer[..size]).unwrap();
+                read_all(&message);
+                let mut again = [0; 64];
+                let mut builder =
+                    MessageBuilder::new(&mut again, message.class(), message.method(), message.transaction_id());
+                for attribute in message.attributes() {
+                    builder.put(attribute.kind, attribute.value);
+                }
+                let written = builder.finish().unwrap();
+                assert_eq!(again[..written], buffer[..size], "{kind:#06x}, {len} bytes");
+                read_all(&Message::parse(&again[..written]).unwrap());
             }
         }
     }
