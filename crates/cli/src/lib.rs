@@ -7,5 +7,6 @@ pub mod reach;
 pub mod server;
 pub mod sources;
 mod stop;
+pub mod text;
 pub mod transfer;
 pub mod turn;

@@ -5,6 +5,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use antiphon_cli::args::{Args, Command};
+use antiphon_cli::text::plain;
 use antiphon_cli::{server, transfer, turn};
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
@@ -31,7 +32,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("antiphon: {error}");
+            // Part of it may be what a stranger said.
+            eprintln!("antiphon: {}", plain(&error.to_string()).at_most(2000));
             ExitCode::FAILURE
         }
     }

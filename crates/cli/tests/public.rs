@@ -148,7 +148,7 @@ async fn mend15_a_websocket_whose_pings_nobody_answers_ends() {
     let mut patience = endless();
     patience.ping = SOON;
     let server = Running::with(&[], patience).await;
-    for path in ["/ws", "/meet/abcd-efgh?role=send"] {
+    for path in ["/ws", "/meet/k7m2q-xd4ha?role=send"] {
         let request = upgrade(&server.addr.to_string(), "").replace("/ws", path);
         let heard = rest(say(&server, &request).await).await;
         assert!(heard.starts_with("HTTP/1.1 101 "), "{heard}");
@@ -231,7 +231,7 @@ async fn mend16_pages_of_strangers_neither_publish_nor_play() {
 async fn mend16_a_name_that_is_not_ours_reaches_nothing() {
     let server = Running::start(&["--allow-host", "media.example.org"]).await;
     let (_pc, sdp) = offer(Direction::SendOnly).await;
-    for path in ["/", "/app.js", "/ws", "/meet/abcd?role=send", "/nothing"] {
+    for path in ["/", "/app.js", "/ws", "/meet/k7m2q-xd4ha?role=send", "/nothing"] {
         assert_eq!(
             server.http("GET", path, &[("Host", "evil.example")], "").await.status,
             421,

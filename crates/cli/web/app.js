@@ -301,10 +301,6 @@ function receiveFrom(code, agree = () => true) {
   return meet(code, (progress, waiting) => receiveFiles(code, agree, progress, waiting));
 }
 
-function megabytes(entries) {
-  return (entries.reduce((sum, entry) => sum + entry.size, 0) / 1e6).toFixed(1);
-}
-
 $('meet-send').onclick = () => {
   const files = [...$('meet-files').files];
   if (files.length === 0) {
@@ -320,7 +316,7 @@ $('meet-recv').onclick = () => {
     $('meet-state').textContent = 'The sender has a code: put it in.';
     return;
   }
-  receiveFrom(code, (entries) => window.confirm(`Receive ${entries.length} files, ${megabytes(entries)} MB?`)).catch(() => {});
+  receiveFrom(code, (question) => window.confirm(question)).catch(() => {});
 };
 for (const button of document.querySelectorAll('[role=tab]')) button.onclick = () => choose(button.dataset.tab);
 $('start').onclick = () => {

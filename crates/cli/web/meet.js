@@ -1,21 +1,46 @@
 // Files to and from another machine, which runs `antiphon send` or `antiphon recv`, or has this page open: docs/signalling.md, "Meeting",
 // and what is said on the channel in src/transfer/protocol.rs. The page keeps files in memory and does not go on after a break;
 // the program does both better.
+import { CODE_RULE, isCode, plain, question, safePaths } from './names.js';
 import { Sha256 } from './sha256.js';
 
 const LABEL = 'antiphon-transfer';
-const PROTOCOL = 'antiphon-transfer-1';
-const CHUNK = 64 * 1024;
+const PROTOCOL = 'antiphon-transfer-2';
+const CHUNK = 60 * 1024;
 const HIGH_WATER = 4 * 1024 * 1024;
 const LOW_WATER = 1024 * 1024;
-const PAGE = 200;
+// Bytes of paths in one list, and what an entry takes beside its path.
+const PAGE_BYTES = 6 * 1024;
+const ENTRY_BYTES = 48;
 const LETTERS = 'abcdefghijkmnpqrstuvwxyz23456789';
 
 /** Ten random letters, 50 bits. */
 export function newCode() {
-  const letters = Array.from(crypto.getRandomValues(new Uint8Array(10)), (byte) => LETTERS[byte & 31]).join('');
-  return `${letters.slice(0, 5)}-${letters.slice(5)}`;
+  for (;;) {
+    const letters = Array.from(crypto.getRandomValues(new Uint8Array(10)), (byte) => LETTERS[byte & 31]).join('');
+    const code = `${letters.slice(0, 5)}-${letters.slice(5)}`;
+    // One in some thousands looks like a pattern.
+    if (isCode(code)) return code;
+  }
 }
+
+/** A list in parts that fit one message each. */
+function pages(entries) {
+  const parts = [[]];
+  let bytes = 0;
+  for (const entry of entries) {
+    bytes += entry.path.length * 3 + ENTRY_BYTES;
+    if (bytes > PAGE_BYTES && parts.at(-1).length > 0) {
+      parts.push([]);
+      bytes = entry.path.length * 3 + ENTRY_BYTES;
+    }
+    parts.at(-1).push(entry);
+  }
+  return parts;
+}
+
+const REFUSED = 'the other end does not keep to the protocol';
+const isId = (id, entries) => Number.isInteger(id) && id >= 0 && id < entries.length;
 
 /** Sends `files` (File objects) to whoever comes with the same code. progress(name, bytes, total). Resolves with [{ path, sha256 }]. */
 export async function sendFiles(code, files, progress = () => {}, waiting = () => {}) {
@@ -24,19 +49,37 @@ export async function sendFiles(code, files, progress = () => {}, waiting = () =
     const line = await meeting.open(waiting);
     const total = files.reduce((sum, file) => sum + file.size, 0);
     const entries = files.map((file) => ({ path: file.webkitRelativePath || file.name, size: file.size }));
-    for (let at = 0; at < entries.length; at += PAGE) line.say({ type: 'list', files: entries.slice(at, at + PAGE), more: at + PAGE < entries.length });
+    // The receiver knows what it has of this transfer by this number, which nobody guesses.
+    const transfer = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+    const lists = pages(entries);
+    for (const [at, part] of lists.entries()) {
+      await line.room();
+      line.say({ type: 'list', transfer, files: part, more: at + 1 < lists.length });
+    }
     for (;;) {
       const answer = await line.hear();
-      if (answer.type === 'decline') throw new Error(`declined: ${answer.message}`);
-      if (answer.type !== 'have') throw new Error('the other end does not keep to the protocol');
+      if (answer.type === 'decline') throw new Error(`declined: ${plain(answer.message)}`);
+      if (answer.type !== 'have') throw new Error(REFUSED);
       if (!answer.more) break;
     }
     const hashes = [];
+    const outcome = new Map();
+    let gone = false;
+    // What the receiver says while it is sent to.
+    const listen = () => {
+      for (let answer = line.heard(); answer; answer = line.heard()) {
+        if (answer.type === 'decline') throw new Error(`declined: ${plain(answer.message)}`);
+        else if (answer.type === 'bye') gone = true;
+        else if ((answer.type === 'received' || answer.type === 'failed') && isId(answer.id, entries) && !outcome.has(answer.id)) outcome.set(answer.id, answer.type);
+        else throw new Error(REFUSED);
+      }
+    };
     let sent = 0;
     for (const [id, file] of files.entries()) {
       const hash = new Sha256();
       line.say({ type: 'begin', id, offset: 0 });
-      for (let at = 0; at < file.size; at += CHUNK) {
+      for (let at = 0; at < file.size && outcome.get(id) !== 'failed'; at += CHUNK) {
+        listen();
         const bytes = new Uint8Array(await file.slice(at, at + CHUNK).arrayBuffer());
         hash.update(bytes);
         await line.room();
@@ -44,16 +87,15 @@ export async function sendFiles(code, files, progress = () => {}, waiting = () =
         sent += bytes.length;
         progress(entries[id].path, Math.max(0, sent - line.channel.bufferedAmount), total);
       }
+      await line.room();
+      listen();
       hashes.push(hash.hex());
-      line.say({ type: 'end', id, sha256: hashes[id] });
+      if (outcome.get(id) !== 'failed') line.say({ type: 'end', id, sha256: hashes[id] });
     }
     line.say({ type: 'done' });
+    for (listen(); !gone; listen()) await line.more();
     const arrived = [];
-    for (;;) {
-      const answer = await line.hear();
-      if (answer.type === 'received') arrived.push({ path: entries[answer.id].path, sha256: hashes[answer.id] });
-      else if (answer.type === 'bye') break;
-    }
+    for (const [id, { path }] of entries.entries()) if (outcome.get(id) === 'received') arrived.push({ path, sha256: hashes[id] });
     if (arrived.length < files.length) throw new Error(`${files.length - arrived.length} files did not arrive`);
     progress('', total, total);
     return arrived;
@@ -62,52 +104,70 @@ export async function sendFiles(code, files, progress = () => {}, waiting = () =
   }
 }
 
-/** Receives from whoever sends with the same code, once agree(entries) says yes. Resolves with [{ path, sha256, blob }]. */
+/** Receives from whoever sends with the same code, once agree(question) says yes. Resolves with [{ path, sha256, blob }]. */
 export async function receiveFiles(code, agree, progress = () => {}, waiting = () => {}) {
   const meeting = new Meeting(code, 'recv');
   try {
     const line = await meeting.open(waiting);
-    const entries = [];
-    for (;;) {
-      const list = await line.hear();
-      if (list.type !== 'list') throw new Error('the other end does not keep to the protocol');
-      entries.push(...list.files);
-      if (!list.more) break;
-    }
-    if (!(await agree(entries))) {
-      line.say({ type: 'decline', message: 'the receiver does not want these files' });
+    const decline = async (message, error) => {
+      line.say({ type: 'decline', message });
       await line.flushed();
-      throw new Error('declined');
+      throw new Error(error);
+    };
+    const entries = [];
+    for (let more = true; more;) {
+      const list = await line.hear();
+      if (list.type !== 'list' || !Array.isArray(list.files)) throw new Error(REFUSED);
+      for (const entry of list.files) entries.push(entry);
+      if (entries.length > 100_000) throw new Error('too many files');
+      more = list.more;
     }
+    let paths;
+    try {
+      paths = safePaths(entries);
+    } catch (error) {
+      await decline(error.message, `${REFUSED}: ${error.message}`);
+    }
+    if (!(await agree(question(entries, paths)))) await decline('the receiver does not want these files', 'declined');
     line.say({ type: 'have', parts: [], more: false });
     const total = entries.reduce((sum, entry) => sum + entry.size, 0);
     const received = [];
+    // Once each: a sender that begins again and again would fill the memory with what nobody agreed to.
+    const begun = new Set();
     let current = null;
     let bytes = 0;
     for (;;) {
       const message = await line.hear();
       if (message instanceof ArrayBuffer) {
-        if (!current || current.bytes + message.byteLength > current.entry.size) throw new Error('more bytes than the file has');
+        if (!current || current.bytes + message.byteLength > entries[current.id].size) throw new Error('more bytes than the file has');
         current.hash.update(new Uint8Array(message));
         current.parts.push(message);
         current.bytes += message.byteLength;
         bytes += message.byteLength;
-        progress(current.entry.path, bytes, total);
+        progress(paths[current.id], bytes, total);
       } else if (message.type === 'begin') {
-        current = { entry: entries[message.id], hash: new Sha256(), parts: [], bytes: 0 };
+        if (!isId(message.id, entries) || begun.has(message.id) || message.offset !== 0) throw new Error(REFUSED);
+        begun.add(message.id);
+        current = { id: message.id, hash: new Sha256(), parts: [], bytes: 0 };
       } else if (message.type === 'end') {
-        const sha256 = current.hash.hex();
-        if (sha256 !== message.sha256 || current.bytes !== current.entry.size) {
-          line.say({ type: 'failed', id: message.id, message: 'it arrived with another hash' });
+        if (!current || current.id !== message.id) throw new Error(REFUSED);
+        const { id, hash, parts } = current;
+        const sha256 = hash.hex();
+        if (sha256 !== message.sha256 || current.bytes !== entries[id].size) {
+          line.say({ type: 'failed', id, message: 'it arrived with another hash' });
         } else {
-          received.push({ path: current.entry.path, sha256, blob: new Blob(current.parts) });
-          line.say({ type: 'received', id: message.id });
+          received.push({ path: paths[id], sha256, blob: new Blob(parts) });
+          line.say({ type: 'received', id });
         }
+        current = null;
+      } else if (message.type === 'skip') {
         current = null;
       } else if (message.type === 'done') {
         line.say({ type: 'bye' });
         await line.flushed();
         return received;
+      } else {
+        throw new Error(REFUSED);
       }
     }
   } finally {
@@ -118,6 +178,7 @@ export async function receiveFiles(code, agree, progress = () => {}, waiting = (
 /** The seat at /meet and the peer connection that comes of it. */
 class Meeting {
   constructor(code, role) {
+    if (!isCode(code)) throw new Error(CODE_RULE);
     const url = new URL(`/meet/${encodeURIComponent(code)}?role=${role}`, location.href);
     url.protocol = url.protocol.replace('http', 'ws');
     this.role = role;
@@ -150,7 +211,7 @@ class Meeting {
     };
     switch (message.type) {
       case 'error':
-        throw new Error(message.message);
+        throw new Error(plain(message.message));
       case 'left':
         // The end whose channel opens first leaves first. A next 'peer' begins anew.
         break;
@@ -192,6 +253,8 @@ class Meeting {
 /** The channel's messages as something to await. */
 class Line {
   #queue = [];
+  // What was heard of it: taking the first of a long list away each time would take a step for each of the others.
+  #next = 0;
   #wake = null;
   #gone = false;
 
@@ -200,7 +263,7 @@ class Line {
     channel.binaryType = 'arraybuffer';
     channel.bufferedAmountLowThreshold = LOW_WATER;
     channel.onmessage = ({ data }) => {
-      this.#queue.push(typeof data === 'string' ? JSON.parse(data) : data);
+      this.#queue.push(data);
       this.#wake?.();
     };
     channel.onclose = () => { this.#gone = true; this.#wake?.(); };
@@ -210,12 +273,33 @@ class Line {
     this.channel.send(JSON.stringify(line));
   }
 
-  async hear() {
-    while (this.#queue.length === 0) {
+  /** The next message if there is one. */
+  heard() {
+    if (this.#next === this.#queue.length) {
       if (this.#gone) throw new Error('the connection broke');
-      await new Promise((wake) => { this.#wake = wake; });
+      return null;
     }
-    return this.#queue.shift();
+    const data = this.#queue[this.#next];
+    this.#queue[this.#next] = null;
+    this.#next += 1;
+    if (this.#next === this.#queue.length) {
+      this.#queue = [];
+      this.#next = 0;
+    }
+    if (typeof data !== 'string') return data;
+    const message = JSON.parse(data);
+    if (message === null || typeof message !== 'object') throw new Error(REFUSED);
+    return message;
+  }
+
+  /** Waits for a message. */
+  async more() {
+    while (this.#next === this.#queue.length && !this.#gone) await new Promise((wake) => { this.#wake = wake; });
+  }
+
+  async hear() {
+    await this.more();
+    return this.heard();
   }
 
   async room() {

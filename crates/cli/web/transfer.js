@@ -1,7 +1,7 @@
 // A file there and back over the data channel "file" (docs/signalling.md, "The file channel").
 import { Sha256 } from './sha256.js';
 
-const CHUNK = 64 * 1024;
+const CHUNK = 60 * 1024;
 const HIGH_WATER = 4 * 1024 * 1024;
 const LOW_WATER = 1024 * 1024;
 

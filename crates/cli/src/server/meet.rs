@@ -3,7 +3,7 @@
 //! The server reads nothing of what they say. It knows a code only while somebody waits there.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,11 +21,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::MAX_SIGNAL;
 use super::endpoints::unavailable;
+use super::guesses::Guesses;
 use super::places::Place;
 use super::pulse::{Beat, Pulse};
 use super::room::Room;
 use super::ws::SEND_LIMIT;
-use crate::transfer::is_code;
+use crate::transfer::{CODE_RULE, is_code};
 
 /// Messages that wait for an end that is slow.
 const QUEUE: usize = 64;
@@ -112,7 +113,7 @@ async fn upgrade(
     ws: WebSocketUpgrade,
 ) -> Response {
     if !is_code(&code) {
-        return (StatusCode::BAD_REQUEST, "a code has 4 to 64 letters, digits and dashes").into_response();
+        return (StatusCode::BAD_REQUEST, CODE_RULE).into_response();
     }
     let place = match room.sockets.enter(from.ip()) {
         Ok(place) => place,
@@ -120,16 +121,25 @@ async fn upgrade(
     };
     ws.max_message_size(MAX_SIGNAL)
         .max_frame_size(MAX_SIGNAL)
-        .on_upgrade(move |socket| serve(room, code, parameters.role, place, socket))
+        .on_upgrade(move |socket| serve(room, code, parameters.role, from.ip(), place, socket))
 }
 
-async fn serve(room: Arc<Room>, code: String, side: Side, _place: Place, mut socket: WebSocket) {
+async fn serve(room: Arc<Room>, code: String, side: Side, from: IpAddr, _place: Place, mut socket: WebSocket) {
     let session = room.number();
+    // Before the code is looked at: whether somebody waits there is what a guesser wants to hear.
+    if !room.guesses.take(Instant::now(), from) {
+        return refuse(
+            socket,
+            "too many codes from your address at which nobody was: try again later",
+        )
+        .await;
+    }
     let Some(mut heard) = room.meetings.enter(&code, side) else {
         return refuse(socket, "somebody is there with this code already").await;
     };
     tracing::debug!(session, ?side, "waits at a meeting");
     let mut said = 0;
+    let mut met = false;
     let mut pulse = Pulse::new(room.patience.ping);
     let mut idle = pin!(sleep(IDLE));
     loop {
@@ -137,6 +147,9 @@ async fn serve(room: Arc<Room>, code: String, side: Side, _place: Place, mut soc
             () = room.stopping() => break,
             message = heard.recv() => {
                 let Some(message) = message else { break };
+                if !std::mem::replace(&mut met, true) {
+                    room.guesses.give_back(from);
+                }
                 let sent = timeout(SEND_LIMIT, socket.send(Message::Text(message))).await;
                 if !matches!(sent, Ok(Ok(()))) {
                     break;

@@ -7,6 +7,7 @@ mod endpoints;
 mod figures;
 mod file_space;
 mod gate;
+mod guesses;
 mod meet;
 mod page;
 mod patience;

@@ -32,6 +32,7 @@ pub(super) fn routes() -> Router<Arc<Room>> {
         .route("/figures.js", asset!(SCRIPT, "figures.js"))
         .route("/transfer.js", asset!(SCRIPT, "transfer.js"))
         .route("/meet.js", asset!(SCRIPT, "meet.js"))
+        .route("/names.js", asset!(SCRIPT, "names.js"))
         .route("/sha256.js", asset!(SCRIPT, "sha256.js"))
 }
 

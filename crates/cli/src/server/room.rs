@@ -11,6 +11,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::complaint::Complaint;
 use super::door::Door;
 use super::file_space::FileSpace;
+use super::guesses::Guesses;
 use super::meet::Meetings;
 use super::patience::Patience;
 use super::places::{Full, Place, Places};
@@ -84,6 +85,7 @@ pub(super) struct Room {
     pub(super) configuration: RtcConfiguration,
     pub(super) studio: Studio,
     pub(super) meetings: Meetings,
+    pub(super) guesses: Guesses,
     pub(super) chat: broadcast::Sender<ChatLine>,
     pub(super) files: FileSpace,
     pub(super) streams: Streams,
@@ -114,6 +116,7 @@ impl Room {
             configuration,
             studio: Studio::new(),
             meetings: Meetings::default(),
+            guesses: Guesses::default(),
             chat: broadcast::Sender::new(CHAT_QUEUE),
             files: FileSpace::default(),
             streams: Streams::default(),

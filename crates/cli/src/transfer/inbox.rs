@@ -1,28 +1,31 @@
 //! The receiver's side.
+//!
+//! What lies in the folder already is nobody's business: nothing that the sender is told depends on its names, sizes or contents.
+//! Only what this transfer brought is looked into while the two are connected.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
 use std::time::Duration;
 
+use antiphon::DataChannelSender;
+use cap_std::fs::Dir;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 
+use super::folder::{self, Folders, are_equal, is_full, open_ambient, open_plain};
 use super::meet::Link;
-use super::outbox::{HashWriter, printable};
-use super::paths::{SafePath, unused};
-use super::protocol::{Entry, Heard, Line, MAX_FILES, PAGE, Part, hex, say};
-use super::{TransferError, progress};
+use super::names::{PART, PathError, Place, Plan};
+use super::outbox::HashWriter;
+use super::protocol::{Entry, Heard, Line, MAX_FILES, MAX_LIST, PAGE, Part, hex, say};
+use super::{TransferError, progress, question};
+use crate::text::plain;
 
-/// What is not whole yet has this at the end of its name.
-const PART: &str = ".antiphon-part";
-/// Bytes that are written at once.
-const WRITE: usize = 1 << 20;
 /// How long a sender may take to hear our last word.
 const GOODBYE: Duration = Duration::from_secs(10);
-/// Names that the question shows.
-const SHOWN: usize = 20;
+/// Bytes of a file's name in the name of its part.
+const PART_NAME: usize = 160;
 
 /// One file that arrived whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,33 +48,69 @@ pub struct Received {
 /// Receives into one folder.
 #[derive(Debug)]
 pub struct Inbox {
-    root: PathBuf,
+    root: Dir,
     overwrite: bool,
     /// The user has agreed, or is not asked.
     agreed: bool,
+    /// The sender's number for this transfer; empty before there is one.
+    transfer: String,
     list: Vec<Entry>,
-    paths: Vec<SafePath>,
-    /// Whole files by id: where they are.
-    whole: HashMap<usize, PathBuf>,
+    places: Vec<Place>,
+    folders: Folders,
+    /// Whole files by id.
+    whole: HashMap<usize, Whole>,
+    /// Files whose name was taken by another.
+    numbered: Vec<Numbered>,
+    /// Bytes that are left to take, if that is bounded.
+    room: Option<u64>,
 }
 
-/// What is there of a file, and where.
+/// A file that arrived, now or before the connection broke.
+#[derive(Clone, Debug)]
+struct Whole {
+    size: u64,
+    sha256: String,
+    /// Relative to the folder that everything goes into.
+    path: String,
+}
+
+/// A file that got another name than it should have.
+#[derive(Debug)]
+struct Numbered {
+    id: usize,
+    folder: usize,
+    name: String,
+}
+
+/// What is there of a file.
 struct Piece {
     hash: Sha256,
     offset: u64,
-    /// A whole file under its final name.
-    whole: Option<PathBuf>,
 }
 
 /// The file that is being received.
 struct Current {
     id: usize,
     /// `None` if it is there already.
-    file: Option<BufWriter<File>>,
-    part: PathBuf,
+    part: Option<folder::Part>,
     hash: Sha256,
     at: u64,
-    whole: Option<PathBuf>,
+}
+
+/// Why a file does not arrive.
+enum Trouble {
+    /// Ours.
+    Disk(io::Error),
+    /// Its hash is not the sender's.
+    Hash,
+    /// The sender's file is another one since the connection broke.
+    Changed,
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::Disk(error)
+    }
 }
 
 impl Inbox {
@@ -82,134 +121,160 @@ impl Inbox {
     /// What the system says of the folder.
     pub fn new(root: &Path, overwrite: bool, yes: bool) -> io::Result<Self> {
         fs::create_dir_all(root)?;
+        let root = open_ambient(root)?;
         Ok(Self {
-            root: fs::canonicalize(root)?,
+            folders: Folders::new(root.try_clone()?, Vec::new()),
+            root,
             overwrite,
             agreed: yes,
+            transfer: String::new(),
             list: Vec::new(),
-            paths: Vec::new(),
+            places: Vec::new(),
             whole: HashMap::new(),
+            numbered: Vec::new(),
+            room: None,
         })
     }
 
+    /// As if the disk had room for so many bytes and no more. For tests.
+    pub fn with_room(mut self, bytes: u64) -> Self {
+        self.room = Some(bytes);
+        self
+    }
+
     /// Receives what the sender offers. After [`TransferError::Broken`] it may be called again with a new link; what has arrived stays.
+    /// Call [`tidy`](Self::tidy) once the link is closed.
     ///
     /// # Errors
     /// [`TransferError::Broken`], [`TransferError::Protocol`], [`TransferError::Declined`], [`TransferError::File`] for a full disk.
     pub async fn run(&mut self, link: &mut Link) -> Result<Received, TransferError> {
         let sender = link.sender();
-        let list = read_list(link).await?;
-        if list != self.list {
-            let paths: Result<Vec<_>, _> = list.iter().map(|entry| SafePath::parse(&entry.path)).collect();
-            let paths = match paths {
-                Ok(paths) => paths,
+        let (transfer, list) = read_list(link).await?;
+        if transfer != self.transfer || list != self.list {
+            let plan = match Plan::new(&list) {
+                Ok(plan) => plan,
                 Err(error) => {
-                    say(
-                        &sender,
-                        &Line::Decline {
-                            message: error.to_string(),
-                        },
-                    )
-                    .await?;
-                    return Err(TransferError::Protocol("a path that leads elsewhere"));
+                    decline(&sender, link, &error.to_string()).await?;
+                    return Err(TransferError::Protocol(match error {
+                        PathError::Twice => "the same path twice",
+                        _ => "a path that leads elsewhere",
+                    }));
                 }
             };
-            self.agreed = self.agreed && self.list.is_empty() || ask(&list).await;
+            let folders = Folders::new(self.root.try_clone().map_err(disk("."))?, plan.folders.clone());
+            if self.agreed && self.list.is_empty() {
+                eprint!("{}", question::renamed(&list, &plan, 0));
+            } else {
+                self.agreed = ask(&list, &plan, &folders, self.overwrite).await;
+            }
             if !self.agreed {
-                say(
-                    &sender,
-                    &Line::Decline {
-                        message: "the receiver does not want these files".into(),
-                    },
-                )
-                .await?;
-                // The word goes out before the connection does.
-                _ = timeout(GOODBYE, link.hear()).await;
+                decline(&sender, link, "the receiver does not want these files").await?;
                 return Err(TransferError::Declined("not wanted".into()));
             }
-            (self.list, self.paths) = (list, paths);
+            (self.transfer, self.list, self.places, self.folders) = (transfer, list, plan.places, folders);
             self.whole.clear();
         }
-        let mut pieces = self.pieces()?;
-        let mut parts: Vec<Part> = pieces
-            .iter()
-            .map(|(&id, piece)| Part {
-                id,
-                offset: piece.offset,
-                sha256: hex(&piece.hash.clone().finalize()),
-            })
-            .collect();
+        let mut pieces = self.pieces();
+        let whole = self.whole.iter().map(|(&id, whole)| Part {
+            id,
+            offset: whole.size,
+            sha256: whole.sha256.clone(),
+        });
+        let begun = pieces.iter().map(|(&id, piece)| Part {
+            id,
+            offset: piece.offset,
+            sha256: hex(&piece.hash.clone().finalize()),
+        });
+        let mut parts: Vec<Part> = whole.chain(begun).collect();
         parts.sort_by_key(|part| part.id);
         let pages = parts.chunks(PAGE).len().max(1);
         for at in 0..pages {
             let page = parts.iter().skip(at * PAGE).take(PAGE).cloned().collect();
-            say(
-                &sender,
-                &Line::Have {
-                    parts: page,
-                    more: at + 1 < pages,
-                },
-            )
-            .await?;
+            let more = at + 1 < pages;
+            say(&sender, &Line::Have { parts: page, more }).await?;
         }
 
-        let bar = progress::bar(self.list.iter().map(|entry| entry.size).sum());
+        let total = self.list.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
+        let bar = progress::bar(total);
         let mut received = Received::default();
+        let mut done = vec![false; self.list.len()];
         let mut current: Option<Current> = None;
+        // The file whose bytes are of no use any more.
+        let mut given_up = None;
         loop {
-            match link.hear().await? {
+            let (id, trouble) = match link.hear().await? {
                 Heard::Line(Line::Begin { id, offset }) => {
-                    let path = self.paths.get(id).ok_or(TransferError::Protocol("an unknown file"))?;
-                    bar.set_message(path.to_string());
+                    // Once each: a sender that begins again and again would fill the disk with what nobody agreed to.
+                    let begun = done.get_mut(id).ok_or(TransferError::Protocol("an unknown file"))?;
+                    if std::mem::replace(begun, true) {
+                        return Err(TransferError::Protocol("a file that begins twice"));
+                    }
+                    (current, given_up) = (None, None);
+                    bar.set_message(plain(&self.path(id)).to_string());
                     bar.inc(offset);
+                    let has = self.whole.get(&id).map(|whole| whole.size);
                     let piece = pieces.remove(&id).filter(|piece| offset > 0 && piece.offset == offset);
-                    if offset > 0 && piece.is_none() {
+                    if offset > 0 && piece.is_none() && has != Some(offset) {
                         return Err(TransferError::Protocol("a file that begins in the middle"));
                     }
-                    current = Some(self.begin(id, piece)?);
+                    match self.begin(id, offset, piece) {
+                        Ok(begun) => {
+                            current = Some(begun);
+                            continue;
+                        }
+                        Err(trouble) => (id, trouble),
+                    }
                 }
                 Heard::Bytes(bytes) => {
-                    let Some(current) = &mut current else {
+                    let Some(writing) = &mut current else {
+                        if given_up.is_some() {
+                            continue;
+                        }
                         return Err(TransferError::Protocol("bytes of no file"));
                     };
-                    current.at += bytes.len() as u64;
-                    let entry = &self.list[current.id];
-                    if current.at > entry.size {
+                    writing.at = writing.at.saturating_add(bytes.len() as u64);
+                    if writing.at > self.list[writing.id].size {
                         return Err(TransferError::Protocol("more bytes than the file has"));
                     }
-                    let Some(file) = &mut current.file else {
+                    let Some(part) = &mut writing.part else {
                         return Err(TransferError::Protocol("bytes of a file that is whole"));
                     };
-                    current.hash.update(&bytes);
-                    file.write_all(&bytes).map_err(TransferError::file(&entry.path))?;
+                    writing.hash.update(&bytes);
                     bar.inc(bytes.len() as u64);
+                    match room(&mut self.room, bytes.len()).and_then(|()| part.write(&bytes)) {
+                        Ok(()) => continue,
+                        Err(error) => (writing.id, error.into()),
+                    }
                 }
                 Heard::Line(Line::End { id, sha256 }) => {
+                    if given_up == Some(id) {
+                        given_up = None;
+                        continue;
+                    }
                     let ours = current.take().filter(|current| current.id == id);
                     let ours = ours.ok_or(TransferError::Protocol("the end of another file"))?;
-                    match self.end(ours, &sha256)? {
-                        Some(file) => {
+                    match self.end(ours, &sha256) {
+                        Ok(file) => {
                             received.files.push(file);
                             say(&sender, &Line::Received { id }).await?;
+                            continue;
                         }
-                        None => {
-                            received.failed += 1;
-                            say(
-                                &sender,
-                                &Line::Failed {
-                                    id,
-                                    message: "it arrived with another hash".into(),
-                                },
-                            )
-                            .await?;
-                        }
+                        Err(trouble) => (id, trouble),
                     }
                 }
                 Heard::Line(Line::Skip { id, message }) => {
-                    let entry = self.list.get(id).ok_or(TransferError::Protocol("an unknown file"))?;
-                    current = None;
+                    let known = done.get_mut(id).ok_or(TransferError::Protocol("an unknown file"))?;
+                    let begun = current.take().is_some_and(|current| current.id == id);
+                    if std::mem::replace(known, true) && !begun {
+                        // What we gave up, it gives up too.
+                        if given_up.take() != Some(id) {
+                            return Err(TransferError::Protocol("a file that is left out twice"));
+                        }
+                        continue;
+                    }
                     received.failed += 1;
-                    bar.suspend(|| eprintln!("{}: the sender: {}", entry.path, printable(&message)));
+                    bar.suspend(|| eprintln!("{}: the sender: {}", plain(&self.path(id)), plain(&message)));
+                    continue;
                 }
                 Heard::Line(Line::Done) => {
                     bar.finish_and_clear();
@@ -219,157 +284,197 @@ impl Inbox {
                     return Ok(received);
                 }
                 Heard::Line(_) => return Err(TransferError::Protocol("a line out of turn")),
-            }
-        }
-    }
-
-    /// What is there already, hashed.
-    fn pieces(&self) -> Result<HashMap<usize, Piece>, TransferError> {
-        let mut pieces = HashMap::new();
-        for (id, (entry, path)) in self.list.iter().zip(&self.paths).enumerate() {
-            // Folders are made when a file begins, not for a question.
-            let target = self.root.join(path.as_str());
-            let found = match self.whole.get(&id) {
-                Some(at) => Some((at.clone(), true)),
-                None => {
-                    let is_file = |path: &Path| {
-                        fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() <= entry.size)
-                    };
-                    let same_size = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.len() == entry.size);
-                    let part = part_of(&target);
-                    if is_file(&target) && same_size(&target) {
-                        Some((target, true))
-                    } else {
-                        is_file(&part).then_some((part, false))
-                    }
-                }
             };
-            let Some((at, is_whole)) = found else { continue };
-            let mut hash = Sha256::new();
-            let offset = File::open(&at)
-                .and_then(|mut file| io::copy(&mut file, &mut HashWriter(&mut hash)))
-                .map_err(TransferError::file(path))?;
-            if offset > 0 || is_whole {
-                pieces.insert(
-                    id,
-                    Piece {
-                        hash,
-                        offset,
-                        whole: is_whole.then_some(at),
-                    },
-                );
+            // Half of it is kept for no one: the sender does not send the other half.
+            if let Some(part) = current.take().and_then(|current| current.part) {
+                _ = part.remove();
             }
+            let path = self.path(id);
+            let message = match trouble {
+                Trouble::Disk(error) if is_full(&error) => {
+                    bar.finish_and_clear();
+                    decline(&sender, link, "the receiver's disk is full").await?;
+                    return Err(TransferError::file(plain(&path))(error));
+                }
+                Trouble::Disk(error) => {
+                    bar.suspend(|| eprintln!("{}: {error}", plain(&path)));
+                    "the receiver cannot write it"
+                }
+                Trouble::Hash => "it arrived with another hash",
+                Trouble::Changed => "it changed while the connection was broken",
+            };
+            received.failed += 1;
+            given_up = Some(id);
+            let message = message.to_owned();
+            say(&sender, &Line::Failed { id, message }).await?;
         }
-        Ok(pieces)
     }
 
-    fn begin(&self, id: usize, piece: Option<Piece>) -> Result<Current, TransferError> {
-        let path = &self.paths[id];
-        let target = path.place(&self.root).map_err(TransferError::file(path))?;
-        let part = part_of(&target);
-        if let Some(Piece {
-            hash,
-            offset,
-            whole: Some(whole),
-        }) = piece
-        {
-            return Ok(Current {
-                id,
-                file: None,
-                part,
-                hash,
-                at: offset,
-                whole: Some(whole),
-            });
-        }
-        let (hash, at) = piece.map_or_else(|| (Sha256::new(), 0), |piece| (piece.hash, piece.offset));
-        let mut options = OpenOptions::new();
-        if at > 0 {
-            options.append(true);
-        } else {
-            // A link under this name would lead elsewhere: never write through what is there, make it new.
-            match fs::remove_file(&part) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(TransferError::file(path)(error)),
-                _ => {}
+    /// Takes away what arrived twice: a file that got a number because one with the same content has its name already. Not while
+    /// the sender is there, which could tell by the time that it takes what lies here. Then waits for the disk.
+    pub fn tidy(&mut self, received: &mut Received) {
+        for Numbered { id, folder, name } in std::mem::take(&mut self.numbered) {
+            let wanted = &self.places[id].name;
+            let Ok(dir) = self.folders.find(folder) else { continue };
+            if !are_equal(&dir, wanted, &name).unwrap_or(false) || dir.remove_file(&name).is_err() {
+                continue;
             }
-            options.write(true).create_new(true);
+            let there = format!("{}{wanted}", self.folders.path(folder));
+            if let Some(whole) = self.whole.get_mut(&id) {
+                let was = std::mem::replace(&mut whole.path, there.clone());
+                if let Some(file) = received.files.iter_mut().find(|file| file.path == was) {
+                    file.path = there;
+                }
+            }
         }
-        let file = options.open(&part).map_err(TransferError::file(path))?;
+        #[cfg(target_os = "linux")]
+        if let Err(error) = rustix::fs::syncfs(&self.root) {
+            tracing::debug!(%error, "the disk was not waited for");
+        }
+    }
+
+    /// The path of a file as it is here, or will be.
+    fn path(&self, id: usize) -> String {
+        let place = &self.places[id];
+        format!("{}{}", self.folders.path(place.folder), place.name)
+    }
+
+    /// What a file is called here until it is whole. Only who knows the transfer's number can mean it, and no name of another transfer
+    /// or another program is like it.
+    fn part_name(&self, id: usize) -> String {
+        let name = &self.places[id].name;
+        let mut cut = name.len().min(PART_NAME);
+        while !name.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let transfer = hex(&Sha256::digest(&self.transfer)[..8]);
+        format!("{}.{transfer}-{id}{PART}", &name[..cut])
+    }
+
+    /// What this transfer has left here, hashed.
+    fn pieces(&self) -> HashMap<usize, Piece> {
+        let mut pieces = HashMap::new();
+        for folder in 0..self.folders.count() {
+            let Ok(dir) = self.folders.find(folder) else { continue };
+            let Ok(entries) = dir.entries() else { continue };
+            for name in entries.flatten().map(|entry| entry.file_name()) {
+                let number = name.to_str().and_then(|name| name.strip_suffix(PART)?.rsplit_once('-'));
+                let Some(id) = number.and_then(|(_, id)| id.parse::<usize>().ok()) else {
+                    continue;
+                };
+                let ours = self.places.get(id).is_some_and(|place| place.folder == folder);
+                if !ours || self.whole.contains_key(&id) || *name != *self.part_name(id) {
+                    continue;
+                }
+                let Ok((file, len)) = open_plain(&dir, &self.part_name(id)) else {
+                    continue;
+                };
+                let mut hash = Sha256::new();
+                let read = io::copy(&mut file.take(len), &mut HashWriter(&mut hash));
+                match read {
+                    Ok(offset @ 1..) if offset == len && len <= self.list[id].size => {
+                        pieces.insert(id, Piece { hash, offset });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        pieces
+    }
+
+    fn begin(&mut self, id: usize, offset: u64, piece: Option<Piece>) -> Result<Current, Trouble> {
+        if let Some(whole) = self.whole.get(&id) {
+            return match whole.size == offset {
+                true => Ok(Current {
+                    id,
+                    part: None,
+                    hash: Sha256::new(),
+                    at: offset,
+                }),
+                false => Err(Trouble::Changed),
+            };
+        }
+        let folder = self.folders.enter(self.places[id].folder)?;
+        let part = folder::Part::open(folder, self.part_name(id), piece.is_some())?;
+        let (hash, at) = piece.map_or_else(|| (Sha256::new(), 0), |piece| (piece.hash, piece.offset));
         Ok(Current {
             id,
-            file: Some(BufWriter::with_capacity(WRITE, file)),
-            part,
+            part: Some(part),
             hash,
             at,
-            whole: None,
         })
     }
 
-    /// Checks a file and gives it its name; `None` if it is not what was sent.
-    fn end(&mut self, current: Current, sha256: &str) -> Result<Option<ReceivedFile>, TransferError> {
-        let Current {
-            id,
-            file,
-            part,
-            hash,
-            at,
-            whole,
-        } = current;
-        let (entry, path) = (&self.list[id], &self.paths[id]);
-        let ours = hex(&hash.finalize());
-        let right = at == entry.size && ours.eq_ignore_ascii_case(sha256);
-        let place = match (file, whole) {
-            (None, Some(place)) => {
-                if !right {
-                    return Ok(None);
-                }
-                place
-            }
-            (Some(file), _) => {
-                let file = file
-                    .into_inner()
-                    .map_err(|error| TransferError::file(path)(error.into_error()))?;
-                file.sync_data().map_err(TransferError::file(path))?;
-                drop(file);
-                if !right {
-                    fs::remove_file(&part).map_err(TransferError::file(path))?;
-                    return Ok(None);
-                }
-                let target = self.root.join(path.as_str());
-                let taken = fs::symlink_metadata(&target).is_ok();
-                let place = if taken && !self.overwrite {
-                    unused(&target)
-                } else {
-                    target
-                };
-                fs::rename(&part, &place).map_err(TransferError::file(path))?;
-                place
-            }
-            (None, None) => return Ok(None),
+    /// Checks a file and gives it its name.
+    fn end(&mut self, current: Current, sha256: &str) -> Result<ReceivedFile, Trouble> {
+        let Current { id, part, hash, at } = current;
+        let Some(part) = part else {
+            let whole = self
+                .whole
+                .get(&id)
+                .filter(|whole| whole.sha256.eq_ignore_ascii_case(sha256));
+            let Whole { sha256, path, .. } = whole.ok_or(Trouble::Changed)?.clone();
+            return Ok(ReceivedFile { path, sha256 });
         };
-        let shown = place.strip_prefix(&self.root).unwrap_or(&place).display().to_string();
-        self.whole.insert(id, place);
-        Ok(Some(ReceivedFile {
-            path: shown,
-            sha256: ours,
-        }))
+        let ours = hex(&hash.finalize());
+        if at != self.list[id].size || !ours.eq_ignore_ascii_case(sha256) {
+            part.remove()?;
+            return Err(Trouble::Hash);
+        }
+        let Place { folder, name, .. } = &self.places[id];
+        let (folder, got) = (*folder, part.finish(name, self.overwrite)?);
+        let path = format!("{}{got}", self.folders.path(folder));
+        if got != *name {
+            let name = got;
+            self.numbered.push(Numbered { id, folder, name });
+        }
+        let whole = Whole {
+            size: at,
+            sha256: ours.clone(),
+            path: path.clone(),
+        };
+        self.whole.insert(id, whole);
+        Ok(ReceivedFile { path, sha256: ours })
     }
 }
 
-fn part_of(target: &Path) -> PathBuf {
-    let mut name = target.file_name().unwrap_or_default().to_owned();
-    name.push(PART);
-    target.with_file_name(name)
+fn disk(path: &str) -> impl FnOnce(io::Error) -> TransferError {
+    TransferError::file(path.to_owned())
 }
 
-async fn read_list(link: &mut Link) -> Result<Vec<Entry>, TransferError> {
+/// Takes so many bytes of what is left.
+fn room(left: &mut Option<u64>, bytes: usize) -> io::Result<()> {
+    if let Some(left) = left {
+        *left = left.checked_sub(bytes as u64).ok_or(io::ErrorKind::StorageFull)?;
+    }
+    Ok(())
+}
+
+/// The last word, which goes out before the connection does: whatever the sender says meanwhile is of no interest.
+async fn decline(sender: &DataChannelSender, link: &mut Link, why: &str) -> Result<(), TransferError> {
+    let message = why.to_owned();
+    say(sender, &Line::Decline { message }).await?;
+    _ = timeout(GOODBYE, async { while link.hear().await.is_ok() {} }).await;
+    Ok(())
+}
+
+async fn read_list(link: &mut Link) -> Result<(String, Vec<Entry>), TransferError> {
     let mut list = Vec::new();
+    let mut number = None;
+    let mut bytes = 0;
     loop {
-        let Heard::Line(Line::List { files, more }) = link.hear().await? else {
+        let Heard::Line(Line::List { transfer, files, more }) = link.hear().await? else {
             return Err(TransferError::Protocol("something else than a list of files"));
         };
+        if transfer.len() != 32 || !transfer.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(TransferError::Protocol("a transfer without a number"));
+        }
+        if *number.get_or_insert_with(|| transfer.clone()) != transfer {
+            return Err(TransferError::Protocol("two transfers in one list"));
+        }
+        bytes += files.iter().map(|entry| entry.path.len()).sum::<usize>();
         list.extend(files);
-        if list.len() > MAX_FILES {
+        if list.len() > MAX_FILES || bytes > MAX_LIST {
             return Err(TransferError::Protocol("too many files"));
         }
         if !more {
@@ -377,28 +482,39 @@ async fn read_list(link: &mut Link) -> Result<Vec<Entry>, TransferError> {
                 .iter()
                 .try_fold(0u64, |sum, entry: &Entry| sum.checked_add(entry.size));
             whole.ok_or(TransferError::Protocol("more bytes than there are"))?;
-            return Ok(list);
+            return Ok((transfer, list));
         }
     }
 }
 
 /// Asks at the terminal.
-async fn ask(list: &[Entry]) -> bool {
-    let bytes: u64 = list.iter().map(|entry| entry.size).sum();
-    for entry in list.iter().take(SHOWN) {
-        eprintln!(
-            "  {:>12}  {}",
-            indicatif::HumanBytes(entry.size).to_string(),
-            printable(&entry.path)
-        );
-    }
-    if list.len() > SHOWN {
-        eprintln!("  ... and {} more", list.len() - SHOWN);
-    }
-    eprint!("Receive {} files, {}? [y/N] ", list.len(), indicatif::HumanBytes(bytes));
+async fn ask(list: &[Entry], plan: &Plan, folders: &Folders, replaced: bool) -> bool {
+    let taken = question::Taken {
+        names: taken(plan, folders),
+        replaced,
+    };
+    eprint!("{}", question::offer(list, plan, taken));
+    eprint!("Receive {}? [y/N] ", question::amount(list, plan));
     let answer = tokio::task::spawn_blocking(|| {
         let mut line = String::new();
         io::stdin().read_line(&mut line).map(|_| line)
     });
     matches!(answer.await, Ok(Ok(line)) if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// How many of the names are there already.
+fn taken(plan: &Plan, folders: &Folders) -> usize {
+    let mut taken = 0;
+    let mut open: Option<(usize, Option<Dir>)> = None;
+    for place in &plan.places {
+        if open.as_ref().is_none_or(|(folder, _)| *folder != place.folder) {
+            open = Some((place.folder, folders.find(place.folder).ok()));
+        }
+        if let Some((_, Some(dir))) = &open
+            && dir.symlink_metadata(&place.name).is_ok()
+        {
+            taken += 1;
+        }
+    }
+    taken
 }

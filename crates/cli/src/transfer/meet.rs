@@ -9,7 +9,6 @@ use antiphon::{
     RtcIceCandidateInit, RtcPeerConnectionState, RtcSessionDescription,
 };
 use futures_util::{SinkExt, StreamExt};
-use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -18,16 +17,16 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
+use super::code::{CODE_RULE, is_code};
 use super::protocol::{self, Heard, LABEL, PROTOCOL};
 use super::{Card, CardError, TransferError};
 use crate::server::CandidateJson;
+use crate::text::plain;
 
 /// From both descriptions known to an open channel.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// From the other end's leaving its seat to the opening of our channel.
 const LEFT_LIMIT: Duration = Duration::from_secs(10);
-/// Letters of a code: none that look like another one; 50 bits in ten of them.
-const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
 
 /// Which end this is. The sender offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +47,8 @@ pub enum MeetError {
     /// The signalling server says no.
     #[error("the signalling server refuses: {0}")]
     Refused(String),
-    /// A code that cannot be one: 4 to 64 letters, digits and dashes.
-    #[error("a code has 4 to 64 letters, digits and dashes")]
+    /// A code that is too easy to guess, or has characters that none has.
+    #[error("{CODE_RULE}")]
     Code,
     /// Both are there, but no packet comes through.
     #[error("no connection came about; behind strict NATs both ends need --ice-server")]
@@ -63,17 +62,6 @@ pub enum MeetError {
     /// A description was refused.
     #[error(transparent)]
     Peer(#[from] antiphon::Error),
-}
-
-/// A code for `--code`: ten random letters.
-pub fn new_code() -> String {
-    let mut bytes = [0; 10];
-    if SystemRandom::new().fill(&mut bytes).is_err() {
-        // Without randomness no peer connection is made either; this is never used for one.
-        return "no-randomness".into();
-    }
-    let letters: String = bytes.iter().map(|b| char::from(LETTERS[usize::from(b & 31)])).collect();
-    format!("{}-{}", &letters[..5], &letters[5..])
 }
 
 /// A way to meet, again and again if need be.
@@ -365,7 +353,9 @@ impl Signalled {
     }
 
     async fn link(&mut self, api: &Api, configuration: RtcConfiguration) -> Result<Link, MeetError> {
-        let unreachable = |error: tokio_tungstenite::tungstenite::Error| MeetError::Unreachable(error.to_string());
+        let unreachable = |error: tokio_tungstenite::tungstenite::Error| {
+            MeetError::Unreachable(plain(&error.to_string()).to_string())
+        };
         let (mut socket, _) = connect_async(&self.url).await.map_err(unreachable)?;
         let mut there = false;
         loop {
@@ -421,7 +411,7 @@ impl Signalled {
                         }
                         Some("candidate") => {
                             let candidate: Option<CandidateJson> = serde_json::from_value(message["candidate"].clone())
-                                .map_err(|error| MeetError::Refused(error.to_string()))?;
+                                .map_err(|error| MeetError::Refused(plain(&error.to_string()).to_string()))?;
                             // One that we cannot use is the other end's loss alone.
                             _ = handle.add_ice_candidate(candidate.map(Into::into)).await;
                         }
@@ -454,11 +444,6 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// 4 to 64 letters, digits and dashes.
-pub(crate) fn is_code(code: &str) -> bool {
-    (4..=64).contains(&code.len()) && code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
-}
-
 async fn describe(socket: &mut Socket, handle: &PeerHandle, kind: &str) -> Result<(), MeetError> {
     handle.set_local_description(None).await?;
     let ours = handle.local_description().await?.ok_or(MeetError::NotConnected)?;
@@ -467,7 +452,7 @@ async fn describe(socket: &mut Socket, handle: &PeerHandle, kind: &str) -> Resul
 
 async fn say(socket: &mut Socket, message: &Value) -> Result<(), MeetError> {
     let sent = socket.send(Frame::text(message.to_string())).await;
-    sent.map_err(|error| MeetError::Unreachable(error.to_string()))
+    sent.map_err(|error| MeetError::Unreachable(plain(&error.to_string()).to_string()))
 }
 
 /// The next JSON message; what the server refuses is an error.
@@ -475,18 +460,17 @@ async fn next(socket: &mut Socket) -> Result<Value, MeetError> {
     loop {
         match socket.next().await {
             Some(Ok(Frame::Text(text))) => {
-                let message: Value =
-                    serde_json::from_str(&text).map_err(|error| MeetError::Unreachable(error.to_string()))?;
+                let message: Value = serde_json::from_str(&text)
+                    .map_err(|error| MeetError::Unreachable(plain(&error.to_string()).to_string()))?;
                 if message["type"] == "error" {
-                    return Err(MeetError::Refused(
-                        message["message"].as_str().unwrap_or("no reason given").to_owned(),
-                    ));
+                    let reason = message["message"].as_str().unwrap_or("no reason given");
+                    return Err(MeetError::Refused(plain(reason).to_string()));
                 }
                 return Ok(message);
             }
             Some(Ok(Frame::Close(_))) | None => return Err(MeetError::Unreachable("it closed the socket".into())),
             Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(MeetError::Unreachable(error.to_string())),
+            Some(Err(error)) => return Err(MeetError::Unreachable(plain(&error.to_string()).to_string())),
         }
     }
 }
@@ -497,18 +481,17 @@ mod tests {
 
     #[test]
     fn codes() {
-        let (a, b) = (new_code(), new_code());
-        assert!(is_code(&a) && a.len() == 11 && a != b, "{a} {b}");
-        for code in ["", "abc", "a/b/c", "../..", "with space"] {
-            assert!(!is_code(code), "{code:?}");
+        for code in ["", "abc", "abcd", "a/b/c", "../..", "with space"] {
             assert!(matches!(
                 Signalled::new("ws://h", code, Role::Sender),
                 Err(MeetError::Code)
             ));
         }
         assert_eq!(
-            Signalled::new("https://h:1/", "abcd", Role::Receiver).unwrap().url,
-            "wss://h:1/meet/abcd?role=recv"
+            Signalled::new("https://h:1/", "k7m2q-xd4ha", Role::Receiver)
+                .unwrap()
+                .url,
+            "wss://h:1/meet/k7m2q-xd4ha?role=recv"
         );
     }
 }

@@ -1,23 +1,28 @@
 //! `antiphon send` and `antiphon recv`: files and folders from peer to peer, over one data channel.
 //!
 //! `meet` brings the two together (a line to paste, or a code that a server knows), `protocol` is what they say,
-//! `outbox` sends, `inbox` receives, `paths` keeps the sender out of everything but the chosen folder.
+//! `outbox` sends, `inbox` receives. `names` says what a stranger's files may be called here, `folder` keeps both ends within the
+//! folder that their user chose, `question` shows what is offered.
 
 mod card;
+mod code;
+mod folder;
 mod inbox;
 mod meet;
+mod names;
 mod outbox;
-mod paths;
 mod progress;
 mod protocol;
+mod question;
 
 pub use card::{Card, CardError};
+pub(crate) use code::is_code;
+pub use code::{CODE_RULE, new_code};
 pub use inbox::{Inbox, Received, ReceivedFile};
-pub(crate) use meet::is_code;
-pub use meet::{Link, MeetError, Meeting, Pasting, Role, Signalled, new_code};
+pub use meet::{Link, MeetError, Meeting, Pasting, Role, Signalled};
+pub use names::PathError;
 pub use outbox::{Outbox, Sent, SentFile};
-pub use paths::{PathError, SafePath};
-pub use protocol::{Entry, MAX_FILES};
+pub use protocol::{Entry, MAX_FILES, MAX_LIST};
 
 use std::io;
 use std::time::Duration;
@@ -27,6 +32,7 @@ use tokio::time::Instant;
 
 use crate::args::{MeetArgs, RecvArgs, SendArgs};
 use crate::stop::Stop;
+use crate::text::plain;
 
 /// How long the two may fail to meet again before a broken transfer is given up.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -46,7 +52,7 @@ pub enum TransferError {
     /// The peer does not keep to the protocol.
     #[error("the peer does not keep to the protocol: {0}")]
     Protocol(&'static str),
-    /// The receiver does not want the files.
+    /// The receiver does not want the files, or has no room for them.
     #[error("declined: {0}")]
     Declined(String),
     /// A file could not be read or written.
@@ -74,7 +80,13 @@ pub enum TransferError {
     /// There is nothing to send.
     #[error("there is nothing to send")]
     Nothing,
+    /// More files, longer paths or more bytes than one transfer can have.
+    #[error("more than {MAX_FILES} files, or more bytes than there are: pack them into an archive")]
+    TooMuch,
 }
+
+/// Names of what was left out that are shown.
+const SHOWN_SKIPPED: usize = 20;
 
 impl TransferError {
     fn file(path: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
@@ -102,8 +114,11 @@ fn connections(args: &MeetArgs) -> Result<(Api, RtcConfiguration), TransferError
 pub async fn send(args: SendArgs) -> Result<(), TransferError> {
     let mut stop = std::pin::pin!(interrupted()?);
     let mut outbox = Outbox::gather(&args.paths)?;
-    for skipped in outbox.skipped() {
-        eprintln!("left out (neither file nor folder): {skipped}");
+    for skipped in outbox.skipped().iter().take(SHOWN_SKIPPED) {
+        eprintln!("left out: {}", plain(skipped));
+    }
+    if let more @ 1.. = outbox.skipped().len().saturating_sub(SHOWN_SKIPPED) {
+        eprintln!("left out: {more} more");
     }
     eprintln!("{} files, {}", outbox.files(), indicatif::HumanBytes(outbox.bytes()));
     let (api, configuration) = connections(&args.meet)?;
@@ -132,7 +147,7 @@ pub async fn send(args: SendArgs) -> Result<(), TransferError> {
         match attempt.await {
             Ok(sent) => {
                 for file in &sent.files {
-                    println!("{}  {}", file.sha256, file.path);
+                    println!("{}  {}", file.sha256, plain(&file.path));
                 }
                 return match sent.failed {
                     0 => Ok(()),
@@ -175,7 +190,8 @@ pub async fn receive(args: RecvArgs) -> Result<(), TransferError> {
             received
         };
         match attempt.await {
-            Ok(received) => {
+            Ok(mut received) => {
+                inbox.tidy(&mut received);
                 for file in &received.files {
                     println!("{}  {}", file.sha256, file.path);
                 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! sender                                     receiver
-//!   list {files, more} ... ------------------>   (asks its user)
+//!   list {transfer, files, more} ... -------->   (asks its user)
 //!   <------------------------- have {parts, more} ... | decline
 //!   begin {id, offset}  ----------------------->
 //!   bytes ...           ----------------------->
@@ -15,8 +15,12 @@
 //!   <-------------------------------------- bye
 //! ```
 //!
-//! After a broken connection the two meet again and say all this again: `have` tells which bytes are there, with their hash, so that a
-//! file that changed in the meantime begins anew.
+//! After a broken connection the two meet again and say all this again: `have` tells which bytes of *this* transfer are there, with
+//! their hash, so that a file that changed in the meantime begins anew. Of what else lies in the receiver's folder it tells nothing:
+//! a transfer is known by a random number of the sender's, and whoever guesses names, sizes or numbers hears of no file.
+//!
+//! After `failed` the sender goes on with the next file, in the middle of one if need be. `decline` may come at any time, and ends
+//! everything: the receiver does not want the files, or its disk is full.
 
 use antiphon::{DataChannel, Message, MessageKind};
 use bytes::Bytes;
@@ -27,15 +31,21 @@ use super::TransferError;
 /// The channel's label.
 pub(super) const LABEL: &str = "antiphon-transfer";
 /// The channel's subprotocol, with its version.
-pub(super) const PROTOCOL: &str = "antiphon-transfer-1";
-/// Bytes of a file in one message.
-pub(super) const CHUNK: usize = 64 * 1024;
+pub(super) const PROTOCOL: &str = "antiphon-transfer-2";
+/// Bytes of a file in one message. Some peers close a channel on 65 536.
+pub(super) const CHUNK: usize = 60 * 1024;
 /// Files in one transfer.
 pub const MAX_FILES: usize = 100_000;
-/// Entries in one `list` or `have`.
+/// Entries in one `have`.
 pub(super) const PAGE: usize = 200;
-/// A text message has at most so many bytes: a page of the longest paths, escaped.
+/// Bytes of the paths in one `list`: as JSON, of the worst characters, they take six times as many.
+const PAGE_BYTES: usize = 6 * 1024;
+/// What an entry of a list takes beside its path.
+const ENTRY_BYTES: usize = 48;
+/// A text message has at most so many bytes.
 const MAX_TEXT: usize = 256 * 1024;
+/// The paths of one transfer together, in bytes.
+pub const MAX_LIST: usize = 32 * 1024 * 1024;
 
 /// One file of the sender's list; its place in the list is its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +69,8 @@ pub(super) struct Part {
 #[serde(tag = "type", rename_all = "lowercase")]
 pub(super) enum Line {
     List {
+        /// A random number of the sender's, 32 digits in hexadecimal, the same whenever it offers this again.
+        transfer: String,
         files: Vec<Entry>,
         more: bool,
     },
@@ -91,6 +103,20 @@ pub(super) enum Line {
     },
     Done,
     Bye,
+}
+
+/// A list in parts that fit one message each.
+pub(super) fn pages(list: &[Entry]) -> Vec<&[Entry]> {
+    let mut bytes = 0;
+    list.chunk_by(|_, next| {
+        bytes += next.path.len() + ENTRY_BYTES;
+        let fits = bytes < PAGE_BYTES;
+        if !fits {
+            bytes = 0;
+        }
+        fits
+    })
+    .collect()
 }
 
 /// A message of either kind.
@@ -131,4 +157,29 @@ pub(super) fn hex(bytes: &[u8]) -> String {
             _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_in_parts_is_the_list_and_each_fits_a_message() {
+        let entry = |n: usize| Entry {
+            path: "\u{1}".repeat(if n.is_multiple_of(7) { 4096 } else { n % 50 + 1 }),
+            size: u64::MAX,
+        };
+        let list: Vec<Entry> = (0..1000).map(entry).collect();
+        let pages = pages(&list);
+        assert_eq!(pages.concat(), list);
+        for files in pages {
+            let line = Line::List {
+                transfer: "0".repeat(32),
+                files: files.to_vec(),
+                more: true,
+            };
+            let len = serde_json::to_string(&line).unwrap().len();
+            assert!(len < 65_536, "{len}");
+        }
+    }
 }
