@@ -66,7 +66,8 @@ pub enum Command {
         antiphon recv                                                      paste the sender's line\n  \
         antiphon recv --signal ws://192.0.2.7:8080 --code k7m2q-xd4ha --into inbox\n\n\
         Files that are there already are left alone: a file of the same name gets a number. What the sender calls its files never\n\
-        leads out of the folder.")]
+        leads out of the folder, nor does a link in it. Names that are hidden (.bashrc), acted upon (authorized_keys, desktop.ini) or\n\
+        unclear are changed, and the question shows it. The sender hears nothing of what else is in the folder.")]
     Recv(RecvArgs),
 }
 
@@ -76,7 +77,8 @@ pub struct MeetArgs {
     /// Meet at this server (ws://, wss://, http://, https://) instead of pasting lines.
     #[arg(long, value_name = "URL")]
     pub signal: Option<String>,
-    /// The code at the server; the sender makes one up if none is given.
+    /// The code at the server; the sender makes one up if none is given. Whoever guesses it is the other end: one of your own needs
+    /// 10 letters and digits at least, and no pattern.
     #[arg(long, value_name = "CODE", requires = "signal")]
     pub code: Option<String>,
     /// STUN servers, to be found from outside a NAT, for example stun:stun.example.org:3478.

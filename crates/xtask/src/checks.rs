@@ -5,33 +5,11 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::report::Report;
-use crate::setup::apt;
+use crate::setup::{apt, cargo_deny};
 use crate::shell::{cargo, example, root, run, tail};
 
 /// A file longer than this is not read in one sitting.
 const MAX_FILE_LINES: usize = 800;
-
-/// Other people's WebRTC, DTLS, SRTP, SCTP, ICE, STUN, TURN or SDP stacks: the product has its own.
-const FORBIDDEN: [&str; 18] = [
-    "webrtc",
-    "rtc",
-    "str0m",
-    "dimpl",
-    "openssl",
-    "openssl-sys",
-    "dtls",
-    "udp-dtls",
-    "srtp",
-    "srtp2-sys",
-    "sctp-proto",
-    "dcsctp",
-    "libwebrtc",
-    "datachannel",
-    "stun-types",
-    "turn",
-    "interceptor",
-    "sdp",
-];
 
 fn step(report: &mut Report, what: &str, command: &mut Command, detail: impl Fn(&str) -> String) {
     match run(what, command) {
@@ -45,7 +23,7 @@ fn nothing(_: &str) -> String {
     String::new()
 }
 
-/// Formatting, lints, documentation, file lengths, forbidden packages.
+/// Formatting, lints, documentation, file lengths, dependencies.
 pub(crate) fn lint(report: &mut Report) {
     println!("lint");
     step(report, "rustfmt", &mut cargo(&["fmt", "--all", "--check"]), nothing);
@@ -72,11 +50,7 @@ pub(crate) fn lint(report: &mut Report) {
         Ok(found) => report.fail("no target-cpu set", &found.join("\n")),
         Err(why) => report.fail("no target-cpu set", &why),
     }
-    match forbidden_packages() {
-        Ok(found) if found.is_empty() => report.pass("no other stack inside", "", started.elapsed()),
-        Ok(found) => report.fail("no other stack inside", &found.join("\n")),
-        Err(why) => report.fail("no other stack inside", &why),
-    }
+    deny(report);
 }
 
 fn long_files() -> Result<Vec<String>, String> {
@@ -129,15 +103,29 @@ fn tuned_builds() -> Result<Vec<String>, String> {
     Ok(found)
 }
 
-fn forbidden_packages() -> Result<Vec<String>, String> {
-    let lock = fs::read_to_string(root().join("Cargo.lock")).map_err(|e| format!("Cargo.lock: {e}"))?;
-    let names = lock
-        .lines()
-        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
-    Ok(names
-        .filter(|name| FORBIDDEN.contains(name) || name.starts_with("webrtc-"))
-        .map(str::to_owned)
-        .collect())
+/// `cargo deny check` (V26): licences, forbidden packages, sources and known weaknesses, all by deny.toml.
+fn deny(report: &mut Report) {
+    let program = match cargo_deny() {
+        Ok(program) => program,
+        Err(why) => return report.fail("install cargo-deny", &why),
+    };
+    let check = |what: &[&str]| {
+        let mut command = Command::new(&program);
+        command.arg("--locked").arg("check").args(what).current_dir(root());
+        command
+    };
+    let last = |text: &str| tail(text.trim(), 1);
+    step(report, "cargo deny", &mut check(&["bans", "licenses", "sources"]), last);
+    // The list of weaknesses is a repository on another machine: without a network nothing can be said of them.
+    const TITLE: &str = "cargo deny: advisories";
+    match run(TITLE, &mut check(&["advisories"])) {
+        Ok(output) if output.success => report.pass(TITLE, &last(&output.text), output.took),
+        Ok(output) if output.text.contains("failed to fetch advisory database") => {
+            report.unavailable(TITLE, "the advisory database could not be fetched");
+        }
+        Ok(output) => report.fail(TITLE, &tail(&output.text, 60)),
+        Err(why) => report.fail(TITLE, &why),
+    }
 }
 
 /// `N tests in M binaries` from what `cargo test` printed.
@@ -256,5 +244,27 @@ pub(crate) fn openssl(report: &mut Report) {
             }
         }
         Err(why) => report.fail(TITLE, &why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// V26, for whoever runs the tests without `cargo deny`.
+    #[test]
+    fn v26_mend21_no_other_stack_of_deny_toml_is_in_the_lock_file() {
+        let read = |name: &str| fs::read_to_string(root().join(name)).expect(name);
+        let (deny, lock) = (read("deny.toml"), read("Cargo.lock"));
+        let denied: Vec<&str> = deny
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("{ crate = \"")?.split('"').next())
+            .collect();
+        for stack in ["webrtc", "str0m", "openssl", "libwebrtc", "datachannel"] {
+            assert!(denied.contains(&stack), "{stack}");
+        }
+        for name in denied {
+            assert!(!lock.contains(&format!("\nname = \"{name}\"\n")), "{name}");
+        }
     }
 }

