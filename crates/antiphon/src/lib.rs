@@ -25,11 +25,11 @@ pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
     Accepts, Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability, Contributors,
     DataChannelId, Direction, Ending, ExtensionCapability, Frame, MediaCapabilities, MediaKind, MediaStreamTrack,
-    Message, MessageKind, Output, Packet, Piece, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,
-    RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcIceServer,
-    RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSctpTransportState,
-    RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, Settings, Transceiver, TransceiverId,
-    extension, stats,
+    Message, MessageKind, OfferedContent, OfferedSection, Output, Packet, Piece, RtcBundlePolicy, RtcConfiguration,
+    RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState,
+    RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcRtpTransceiverInit,
+    RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, Settings,
+    Transceiver, TransceiverId, extension, stats,
 };
 
 pub use api::{Api, ApiBuilder};

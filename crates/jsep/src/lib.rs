@@ -11,6 +11,7 @@ mod format;
 mod negotiation_needed;
 mod negotiator;
 mod offer;
+mod offered;
 mod parameters;
 mod plan;
 mod preference;
@@ -25,6 +26,7 @@ pub use antiphon_sdp as sdp;
 pub use capabilities::{Accepts, CodecCapability, ExtensionCapability, MediaCapabilities};
 pub use error::JsepError;
 pub use negotiator::{Config, Negotiator};
+pub use offered::{OfferedContent, OfferedSection};
 pub use plan::{
     Codec, DataPlan, Extension, IceParameters, IceRole, Plan, ReceiveParameters, ReceiveStream, RemoteTransport, Rtx,
     SendParameters, SimulcastLayer, TrackChange, TransceiverPlan, TransportPlan,

@@ -170,7 +170,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-fn rtx_of(formats: &[Format<'_>], of: &Format<'_>) -> Option<Rtx> {
+pub(crate) fn rtx_of(formats: &[Format<'_>], of: &Format<'_>) -> Option<Rtx> {
     let format = formats.iter().find(|format| format.apt() == Some(of.payload_type))?;
     Some(Rtx {
         payload_type: format.payload_type,

@@ -25,7 +25,8 @@ pub use antiphon_dtls::{Certificate, CertificateParams, KeyLog, SrtpProfile, Ver
 pub use antiphon_ice::{Framing as IceFraming, IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
 pub use antiphon_jsep::{
     Accepts, Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind,
-    OfferOptions as RtcOfferOptions, SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,
+    OfferOptions as RtcOfferOptions, OfferedContent, OfferedSection, SdpType, SignalingState as RtcSignalingState,
+    Transceiver, TransceiverId,
 };
 pub use antiphon_media::{Contributors, Frame, Output, Packet, extension};
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Dscp, Ecn, Local, Path, Rng, Transmit, TransmitBuf};

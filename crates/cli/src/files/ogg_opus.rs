@@ -7,15 +7,26 @@ use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
 /// Packets on one page: a second of sound in packets of 20 ms.
 const PAGE_PACKETS: u32 = 50;
+/// The longest packet, in samples at 48 kHz: 120 ms (RFC 6716 §3.4, R5).
+const MAX_DURATION: u32 = 5_760;
+/// A longer gap, in samples at 48 kHz, is no loss but another beginning: 10 seconds.
+const MAX_GAP: i32 = 480_000;
+/// A packet that is later than this, in samples at 48 kHz, is not late: its source's clock was set back. One second.
+const MAX_LATE: i32 = 48_000;
 
-/// Writes Opus packets as they come from RTP.
+/// Writes Opus packets as they come from RTP. Where packets were lost the decoder is asked to conceal them, so sound and picture
+/// stay together.
 pub struct OggOpusWriter<W: Write> {
     out: PacketWriter<'static, W>,
     serial: u32,
     /// One packet waits, because the last one of the file is marked.
     waiting: Option<Bytes>,
+    /// The samples of all packets written, those that wait included: never more (RFC 7845 §4.1).
     granule: u64,
-    last: Option<u32>,
+    /// The RTP timestamp at which the samples written so far end, and the first byte of the last packet.
+    next: Option<(u32, u8)>,
+    /// On the page that is being filled.
+    on_page: u32,
     packets: u32,
 }
 
@@ -54,33 +65,59 @@ impl<W: Write> OggOpusWriter<W> {
             serial,
             waiting: None,
             granule: 0,
-            last: None,
+            next: None,
+            on_page: 0,
             packets: 0,
         })
     }
 
-    /// Adds a packet with its RTP timestamp (48 kHz, RFC 7587 §4.1). Where packets were lost the position jumps, so sound and picture
-    /// stay together.
+    /// Adds a packet with its RTP timestamp (48 kHz, RFC 7587 §4.1). A gap of up to ten seconds before it is filled with requests to
+    /// conceal the loss. A packet that comes after its time, up to a second, is left out: its place is filled already.
     ///
     /// # Errors
     /// What the writer says.
     pub fn write_packet(&mut self, timestamp: u32, packet: Bytes) -> io::Result<()> {
         let duration = duration(&packet);
-        if duration == 0 {
+        let Some(&toc) = packet.first().filter(|_| duration > 0) else {
             return Ok(());
-        }
-        self.flush(PacketWriteEndInfo::NormalPacket)?;
-        // The position of a packet is that of its end (RFC 7845 §4).
-        let step = match self.last {
-            Some(last) => timestamp.wrapping_sub(last),
-            None => 0,
         };
-        if step < u32::MAX / 2 {
-            self.granule = self.granule.max(u64::from(duration)) + u64::from(step);
-            self.last = Some(timestamp);
+        let mut begin = timestamp;
+        if let Some((next, before)) = self.next {
+            let gap = timestamp.wrapping_sub(next) as i32;
+            if (-MAX_LATE..=-(duration as i32)).contains(&gap) {
+                return Ok(());
+            }
+            if (-MAX_LATE..=MAX_GAP).contains(&gap) {
+                // What is shorter than a frame is made up for when it has become one.
+                begin = next.wrapping_add(self.conceal(gap, before)?);
+            }
         }
-        self.waiting = Some(packet);
+        self.put(packet, duration)?;
+        self.next = Some((begin.wrapping_add(duration), toc));
         self.packets += 1;
+        Ok(())
+    }
+
+    /// RFC 7845 §4.1: packets without sound, which tell the decoder to conceal what is missing, in the mode of the packet before and
+    /// in frames of its length. Returns how many samples they make.
+    fn conceal(&mut self, gap: i32, toc: u8) -> io::Result<u32> {
+        // RFC 6716 §3.2.5: code 3, frames of one size, which is zero.
+        let toc = toc | 3;
+        let (frame, gap) = (duration(&[toc, 1]), gap.max(0) as u32);
+        let mut filled = 0;
+        while frame > 0 && gap - filled >= frame {
+            let count = ((gap - filled) / frame).min(MAX_DURATION / frame);
+            self.put(Bytes::from(vec![toc, count as u8]), count * frame)?;
+            filled += count * frame;
+        }
+        Ok(filled)
+    }
+
+    fn put(&mut self, packet: Bytes, duration: u32) -> io::Result<()> {
+        self.flush(PacketWriteEndInfo::NormalPacket)?;
+        self.granule += u64::from(duration);
+        self.waiting = Some(packet);
+        self.on_page += 1;
         Ok(())
     }
 
@@ -105,7 +142,8 @@ impl<W: Write> OggOpusWriter<W> {
             return Ok(());
         };
         let end = match end {
-            PacketWriteEndInfo::NormalPacket if self.packets.is_multiple_of(PAGE_PACKETS) => {
+            PacketWriteEndInfo::NormalPacket if self.on_page == PAGE_PACKETS => {
+                self.on_page = 0;
                 PacketWriteEndInfo::EndPage
             }
             end => end,
@@ -129,7 +167,11 @@ fn duration(packet: &[u8]) -> u32 {
         _ => packet.get(1).map_or(0, |count| u32::from(count & 0x3f)),
     };
     // RFC 6716 §3.4 (R5): at most 120 ms.
-    if frame * frames <= 5_760 { frame * frames } else { 0 }
+    if frame * frames <= MAX_DURATION {
+        frame * frames
+    } else {
+        0
+    }
 }
 
 #[cfg(test)]
@@ -173,10 +215,70 @@ mod tests {
         while let Some(packet) = reader.read_packet().unwrap() {
             packets.push(packet);
         }
-        assert_eq!(packets.len(), 119);
+        assert_eq!(packets.len(), 120, "one of them to conceal the loss");
         assert_eq!(packets[5].data, [31 << 3, 5]);
+        assert_eq!(packets[100].data, [(31 << 3) | 3, 1]);
         let last = packets.last().unwrap();
         assert!(last.last_in_stream());
         assert_eq!(last.absgp_page(), 120 * 960);
+    }
+
+    /// Writes packets (timestamp, bytes) and reads them back: the samples that each page holds, its granule position, and whether
+    /// they always agree.
+    fn pages(packets: impl IntoIterator<Item = (u32, Vec<u8>)>) -> Vec<u64> {
+        let mut writer = OggOpusWriter::new(Vec::new(), 7, 2).unwrap();
+        for (timestamp, packet) in packets {
+            writer.write_packet(timestamp, packet.into()).unwrap();
+        }
+        let file = writer.finish().unwrap();
+        let mut reader = PacketReader::new(Cursor::new(file));
+        for _ in 0..2 {
+            reader.read_packet().unwrap().unwrap();
+        }
+        let (mut samples, mut positions) = (0, Vec::new());
+        while let Some(packet) = reader.read_packet().unwrap() {
+            samples += u64::from(duration(&packet.data));
+            if packet.last_in_page() {
+                assert_eq!(
+                    packet.absgp_page(),
+                    samples,
+                    "a page says what its packets hold, no more"
+                );
+                positions.push(samples);
+            }
+        }
+        positions
+    }
+
+    #[test]
+    fn mend14_granule_positions_count_what_is_there_and_gaps_are_concealed() {
+        let short = |timestamp: u32| (timestamp, vec![0x08, 1]);
+        // A second, two seconds lost, and another second: 100 frames are concealed in 17 packets of up to 120 ms.
+        let lost = (0..50).map(|n| n * 960).chain((0..50).map(|n| 144_000 + n * 960));
+        assert_eq!(pages(lost.map(short)), [48_000, 48_000 + 96_000 + 33 * 960, 4 * 48_000]);
+        // One packet of 60 ms, then 99 of 20 ms.
+        let long = std::iter::once((0, vec![0x18, 1])).chain((0..99).map(|n| short(2_880 + n * 960)));
+        assert_eq!(pages(long), [2_880 + 49 * 960, 2_880 + 99 * 960]);
+        // Half a frame missing is not concealed; two halves are a frame.
+        assert_eq!(pages([short(0), short(960 + 480), short(2 * 960 + 480)]), [3 * 960]);
+        assert_eq!(pages([short(0), short(960 + 480), short(3 * 960)]), [4 * 960]);
+        // A late packet is left out, a duplicate too; a clock that was set back or forward begins anew.
+        assert_eq!(
+            pages([short(9600), short(11_520), short(10_560), short(11_520)]),
+            [3 * 960]
+        );
+        assert_eq!(
+            pages([short(900_000), short(0), short(960), short(4_000_000_000)]),
+            [4 * 960]
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn mend14_whatever_the_timestamps_pages_hold_what_they_say(
+            steps in proptest::collection::vec((proptest::prelude::any::<u32>(), 0u8..=255, 0u8..60), 0..40),
+        ) {
+            pages(steps.into_iter().map(|(timestamp, toc, count)| (timestamp % 2_000_000, vec![toc, count])));
+        }
     }
 }

@@ -6,6 +6,7 @@ mod door;
 mod endpoints;
 mod figures;
 mod file_space;
+mod forward;
 mod gate;
 mod guesses;
 mod meet;

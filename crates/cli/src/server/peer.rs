@@ -5,30 +5,31 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon::{
-    DataChannel, Direction, Error, Event, MediaKind, MediaStreamTrack, Output, Packet, PeerConnection,
-    RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription,
-    RtcSignalingState, TransceiverId,
+    DataChannel, Direction, Error, Event, MediaCapabilities, MediaKind, MediaStreamTrack, OfferedSection, Output,
+    Packet, PeerConnection, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState, RtcRtpTransceiverInit,
+    RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::{Figures, Meter};
-use super::player::{self, Outlet};
-use super::room::{Publisher, Room};
+use super::forward::{self, Intake, Outlet, PayloadTypes, Playable, Publisher};
+use super::player::{self, Stage};
+use super::room::Room;
 use super::signal::Sound;
 use super::{channels, signal};
 use crate::sources::AudioCodec;
 
 /// What is left to say to a peer is said within this, or not at all.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// A publisher that was asked for a key frame is not asked again sooner.
-const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(500);
 /// Until the path has said what it carries: enough for all frames of a modest size.
 const FIRST_TARGET: u64 = 2_000_000;
 /// Packets that may wait on their way back in an echo; more are dropped.
 const ECHO_QUEUE: usize = 256;
 /// Data channels of one session that are served.
 const MAX_CHANNELS: usize = 1_100;
+/// Longer names of streams are not repeated to watchers.
+const MAX_STREAM_ID: usize = 64;
 /// The labels of the channels that we make when we offer.
 const LABELS: [&str; 3] = ["chat", "file", "echo"];
 
@@ -46,7 +47,7 @@ pub(super) enum Role {
     /// No media.
     Data,
     /// It sends to everybody (WHIP).
-    Publish(Arc<Publisher>),
+    Publish,
     /// It sees a publisher (WHEP).
     Watch(Arc<Publisher>),
 }
@@ -66,6 +67,17 @@ impl From<signal::Mode> for Role {
             signal::Mode::Data => Self::Data,
         }
     }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refused {
+    /// The offer cannot be served, and this is why.
+    #[error("{0}")]
+    Offer(String),
+    /// It is our fault.
+    #[error(transparent)]
+    Broken(#[from] Error),
 }
 
 /// What the signalling has to pass on.
@@ -92,14 +104,18 @@ pub(super) struct Peer {
     target: watch::Sender<u64>,
     /// Transceivers that have a track of ours.
     tracks: Vec<TransceiverId>,
-    /// Which kind a transceiver is of, for packets on the way.
-    kinds: BTreeMap<TransceiverId, MediaKind>,
-    players: BTreeMap<TransceiverId, (u8, AbortHandle)>,
+    /// Which track of the publisher each section of a watcher's offer gets; `None`: every section gets what its kind is sent.
+    assigned: Option<Vec<Option<usize>>>,
+    /// What a transceiver sends now.
+    players: BTreeMap<TransceiverId, (Playing, AbortHandle)>,
+    /// Where a publisher's packets go: one for each track, in order.
+    intakes: Vec<(TransceiverId, Intake)>,
+    /// What this session publishes.
+    publisher: Option<Arc<Publisher>>,
     /// The way back for packets, in an echo.
     returns: BTreeMap<TransceiverId, mpsc::Sender<Packet>>,
-    key_frames: Option<mpsc::Receiver<()>>,
-    /// A watcher waits for a key frame of this publisher: when it was last asked for one.
-    asked: Option<Instant>,
+    /// Tracks of this publisher that watchers want a key frame of.
+    key_frames: Option<mpsc::Receiver<usize>>,
     /// Players wait for this.
     connected: watch::Sender<bool>,
     negotiated: bool,
@@ -109,25 +125,71 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    /// A peer connection for this role. Requests for key frames of a publisher come from `key_frames`.
-    pub(super) async fn new(
+    /// A peer connection for this role, for offers that come and go.
+    pub(super) async fn new(room: Arc<Room>, session: u64, role: Role, sound: Sound) -> Result<Self, Error> {
+        let mut capabilities = match role {
+            // Whatever it is, it goes back as it came.
+            Role::Echo => MediaCapabilities::forwarding(),
+            _ => studio_capabilities(),
+        };
+        if sound == Sound::Pcmu {
+            capabilities.audio.sort_by_key(|codec| codec.name != "PCMU");
+        }
+        Self::with_capabilities(room, session, role, capabilities).await
+    }
+
+    /// A publisher's or watcher's peer connection: takes the one offer that its session has, whole or not at all.
+    ///
+    /// # Errors
+    /// Why it cannot be taken.
+    pub(super) async fn answering(room: Arc<Room>, session: u64, role: Role, offer: String) -> Result<Self, Refused> {
+        let sections = OfferedSection::read(&offer).map_err(|error| Refused::Offer(error.to_string()))?;
+        let assign = |playables: &[Playable]| forward::assign(&sections, playables).map_err(Refused::Offer);
+        let (capabilities, assigned) = match &role {
+            Role::Publish => (forward::publishing(&sections).map_err(Refused::Offer)?, None),
+            Role::Watch(publisher) => {
+                let assigned = assign(&publisher.playables())?;
+                let tracks = assigned
+                    .iter()
+                    .flatten()
+                    .filter_map(|&index| publisher.tracks().get(index));
+                let codecs = tracks.flat_map(|track| track.codecs().iter().map(|codec| (track.kind(), codec)));
+                (forward::playing(codecs), Some(assigned))
+            }
+            Role::Pattern | Role::Echo | Role::Data => {
+                let capabilities = studio_capabilities();
+                // Any number of sections can have it.
+                let assigned = assign(&forward::repeated(&capabilities, &sections))?;
+                (capabilities, Some(assigned))
+            }
+        };
+        let mut peer = Self::with_capabilities(room, session, role, capabilities).await?;
+        peer.assigned = assigned;
+        let answer = peer.answer(offer).await.map_err(|error| match error {
+            Error::Closed => Refused::Broken(error),
+            error => Refused::Offer(error.to_string()),
+        })?;
+        let answer = OfferedSection::read(&answer).map_err(|error| Refused::Offer(error.to_string()))?;
+        let must = |index: usize| match &peer.assigned {
+            Some(assigned) => assigned.get(index).is_some_and(Option::is_some),
+            None => true,
+        };
+        forward::check_answer(&sections, &answer, must).map_err(Refused::Offer)?;
+        if matches!(peer.role, Role::Publish) {
+            peer.make_publisher(&sections).await?;
+        }
+        Ok(peer)
+    }
+
+    async fn with_capabilities(
         room: Arc<Room>,
         session: u64,
         role: Role,
-        sound: Sound,
-        key_frames: Option<mpsc::Receiver<()>>,
+        capabilities: MediaCapabilities,
     ) -> Result<Self, Error> {
         let mut configuration = room.configuration.clone();
         let settings = &mut configuration.settings;
-        // One video codec and two for sound: what we encode ourselves, and can pass from any publisher to any watcher.
-        settings.capabilities.video.retain(|codec| codec.name == "VP8");
-        settings
-            .capabilities
-            .audio
-            .retain(|codec| ["opus", "PCMU"].contains(&codec.name.as_str()));
-        if sound == Sound::Pcmu {
-            settings.capabilities.audio.sort_by_key(|codec| codec.name != "PCMU");
-        }
+        settings.capabilities = capabilities;
         settings.media.start_bitrate = FIRST_TARGET;
         // Nothing is decoded here: packets are passed on as they come.
         settings.receive_output = Output::Packets;
@@ -140,11 +202,12 @@ impl Peer {
             state: RtcPeerConnectionState::New,
             target: watch::Sender::new(FIRST_TARGET),
             tracks: Vec::new(),
-            kinds: BTreeMap::new(),
+            assigned: None,
             players: BTreeMap::new(),
+            intakes: Vec::new(),
+            publisher: None,
             returns: BTreeMap::new(),
-            key_frames,
-            asked: None,
+            key_frames: None,
             connected: watch::Sender::new(false),
             negotiated: false,
             meter: Meter::default(),
@@ -198,10 +261,14 @@ impl Peer {
                 let track = MediaStreamTrack {
                     kind: transceiver.kind(),
                     id: track_id(transceiver.kind(), self.tracks.len()),
-                    stream_ids: vec!["antiphon".into()],
+                    stream_ids: self.streams_of(&transceiver),
                 };
+                // Sections come in order, and each of those before has its track: this one takes it.
                 let id = self.pc.add_track(track).await?;
                 self.tracks.push(id);
+                if self.assigned.is_some() && self.assignment(&transceiver).is_none() {
+                    self.pc.set_direction(id, Direction::Inactive).await?;
+                }
             }
         }
         self.pc.set_local_description(None).await?;
@@ -253,50 +320,40 @@ impl Peer {
         self.negotiated = true;
         let mut active = Vec::new();
         for transceiver in self.pc.transceivers().await? {
-            let (id, kind) = (transceiver.id(), transceiver.kind());
-            self.kinds.insert(id, kind);
+            let id = transceiver.id();
             let sending = transceiver.current_direction().is_some_and(sends) && !transceiver.stopped();
             let Some(parameters) = transceiver.send().filter(|_| sending) else {
                 continue;
             };
-            let Some((payload_type, codec)) = parameters
-                .codecs
-                .iter()
-                .find_map(|c| Some((c.payload_type, Voice::named(&c.name)?)))
-            else {
-                continue;
+            let playing = match &self.role {
+                Role::Pattern => parameters.codecs.iter().find_map(|codec| {
+                    let voice = Voice::named(&codec.name)?;
+                    Some(Playing::Studio(codec.payload_type, voice))
+                }),
+                Role::Watch(publisher) => self.assignment(&transceiver).map(|index| {
+                    let own = publisher.tracks().get(index).map_or(&[][..], |track| track.codecs());
+                    Playing::Track(index, PayloadTypes::between(own, &parameters.codecs))
+                }),
+                Role::Echo => transceiver
+                    .receive()
+                    .map(|receive| Playing::Echo(PayloadTypes::between(&receive.codecs, &parameters.codecs))),
+                Role::Data | Role::Publish => None,
             };
+            let Some(playing) = playing else { continue };
             active.push(id);
-            if self
-                .players
-                .get(&id)
-                .is_some_and(|(playing, _)| *playing == payload_type)
-            {
+            if self.players.get(&id).is_some_and(|(own, _)| *own == playing) {
                 continue;
             }
             let outlet = Outlet {
                 peer: self.pc.handle(),
                 transceiver: id,
-                payload_type,
                 connected: self.connected.subscribe(),
+                session: self.session,
             };
-            let studio = self.room.studio.clone();
-            let task = match (&self.role, codec) {
-                (Role::Pattern, Voice::Vp8) => {
-                    self.tasks
-                        .spawn(player::pattern(studio, outlet, self.target.subscribe()))
-                }
-                (Role::Pattern, Voice::Opus) => self.tasks.spawn(player::music(studio, outlet, AudioCodec::Opus)),
-                (Role::Pattern, Voice::Pcmu) => self.tasks.spawn(player::music(studio, outlet, AudioCodec::Pcmu)),
-                (Role::Watch(publisher), _) => self.tasks.spawn(player::relay(publisher.clone(), kind, outlet)),
-                (Role::Echo, _) => {
-                    let (way_back, packets) = mpsc::channel(ECHO_QUEUE);
-                    self.returns.insert(id, way_back);
-                    self.tasks.spawn(player::echo(outlet, packets))
-                }
-                (Role::Data | Role::Publish(_), _) => continue,
+            let Some(task) = self.play(playing, outlet) else {
+                continue;
             };
-            if let Some((_, old)) = self.players.insert(id, (payload_type, task)) {
+            if let Some((_, old)) = self.players.insert(id, (playing, task)) {
                 old.abort();
             }
         }
@@ -308,6 +365,95 @@ impl Peer {
             keep
         });
         Ok(())
+    }
+
+    /// Starts the task that sends.
+    fn play(&mut self, playing: Playing, outlet: Outlet) -> Option<AbortHandle> {
+        let studio = self.room.studio.clone();
+        Some(match playing {
+            Playing::Studio(payload_type, voice) => {
+                let stage = Stage { outlet, payload_type };
+                match voice {
+                    Voice::Vp8 => self
+                        .tasks
+                        .spawn(player::pattern(studio, stage, self.target.subscribe())),
+                    Voice::Opus => self.tasks.spawn(player::music(studio, stage, AudioCodec::Opus)),
+                    Voice::Pcmu => self.tasks.spawn(player::music(studio, stage, AudioCodec::Pcmu)),
+                }
+            }
+            Playing::Track(index, types) => {
+                let Role::Watch(publisher) = &self.role else {
+                    return None;
+                };
+                let track = publisher.tracks().get(index)?.clone();
+                self.tasks.spawn(forward::relay(track, types, outlet))
+            }
+            Playing::Echo(types) => {
+                let (way_back, packets) = mpsc::channel(ECHO_QUEUE);
+                self.returns.insert(outlet.transceiver, way_back);
+                self.tasks.spawn(forward::echo(outlet, types, packets))
+            }
+        })
+    }
+
+    /// The publisher that this session is, once its offer is answered.
+    pub(super) fn publisher(&self) -> Option<Arc<Publisher>> {
+        self.publisher.clone()
+    }
+
+    /// Makes a track of each section that the peer sends on.
+    async fn make_publisher(&mut self, offered: &[OfferedSection]) -> Result<(), Error> {
+        let mut tracks = Vec::new();
+        let mut sections = Vec::new();
+        for transceiver in self.pc.transceivers().await? {
+            let receiving = transceiver.current_direction().is_some_and(receives) && !transceiver.stopped();
+            let Some(receive) = transceiver.receive().filter(|_| receiving) else {
+                continue;
+            };
+            let section = transceiver.m_line_index().and_then(|index| offered.get(index));
+            // As the publisher describes what it sends, as far as the answer has it.
+            let codecs = section.map_or(&[][..], |section| &section.codecs).iter();
+            let codecs = codecs
+                .filter(|codec| receive.codecs.iter().any(|own| own.payload_type == codec.payload_type))
+                .cloned()
+                .collect();
+            tracks.push((transceiver.kind(), codecs, transceiver.remote_streams().to_vec()));
+            sections.push(transceiver.id());
+        }
+        let (publisher, key_frames) = Publisher::new(self.session, tracks);
+        let intakes = publisher.tracks().iter().cloned().map(Intake::new);
+        self.intakes = sections.into_iter().zip(intakes).collect();
+        self.key_frames = Some(key_frames);
+        self.publisher = Some(publisher);
+        Ok(())
+    }
+
+    fn intake(&mut self, transceiver: TransceiverId) -> Option<&mut Intake> {
+        let mut intakes = self.intakes.iter_mut();
+        intakes.find(|(id, _)| *id == transceiver).map(|(_, intake)| intake)
+    }
+
+    /// The track that a watcher's section gets.
+    fn assignment(&self, transceiver: &Transceiver) -> Option<usize> {
+        let assigned = self.assigned.as_ref()?;
+        *assigned.get(transceiver.m_line_index()?)?
+    }
+
+    /// The streams of what is sent: those of the track that goes on, so that what was in step stays so.
+    fn streams_of(&self, transceiver: &Transceiver) -> Vec<String> {
+        let track = match &self.role {
+            Role::Watch(publisher) => self
+                .assignment(transceiver)
+                .and_then(|index| publisher.tracks().get(index)),
+            _ => None,
+        };
+        let streams = track.map_or(&[][..], |track| track.streams()).iter();
+        let streams: Vec<String> = streams.filter(|id| id.len() <= MAX_STREAM_ID).cloned().collect();
+        if streams.is_empty() {
+            vec!["antiphon".into()]
+        } else {
+            streams
+        }
     }
 
     fn serve(&mut self, channel: DataChannel) {
@@ -324,8 +470,10 @@ impl Peer {
             while self.tasks.try_join_next().is_some() {}
             let event = tokio::select! {
                 event = self.pc.next_event() => event,
-                Some(()) = wanted(&mut self.key_frames) => {
-                    self.request_key_frames();
+                Some(track) = wanted(&mut self.key_frames) => {
+                    if let Some(transceiver) = self.intakes.get(track).map(|(transceiver, _)| *transceiver) {
+                        self.request_key_frame(transceiver);
+                    }
                     continue;
                 }
             };
@@ -354,15 +502,11 @@ impl Peer {
             Event::DtlsStateChange(state) if state.as_str() == "closed" => return Some(Outcome::Closed),
             Event::DataChannel(channel) => self.serve(channel),
             Event::TargetBitrate(bps) => _ = self.target.send_replace(bps),
-            Event::Track { transceiver, kind, .. } => _ = self.kinds.insert(transceiver, kind),
             Event::Packet { transceiver, packet } => match &self.role {
-                Role::Publish(publisher) => {
-                    if let Some(&kind) = self.kinds.get(&transceiver) {
-                        let key_frame = packet.key_frame;
-                        publisher.forward(kind, packet);
-                        if kind == MediaKind::Video {
-                            self.see_video(key_frame);
-                        }
+                Role::Publish => {
+                    let intake = self.intake(transceiver);
+                    if intake.is_some_and(|intake| intake.take(Instant::now(), packet)) {
+                        self.request_key_frame(transceiver);
                     }
                 }
                 Role::Echo => {
@@ -373,11 +517,29 @@ impl Peer {
                 }
                 Role::Pattern | Role::Data | Role::Watch(_) => {}
             },
+            Event::SourceEnded { transceiver, ssrc } => {
+                if let Some(intake) = self.intake(transceiver) {
+                    intake.source_ended(ssrc);
+                }
+            }
+            Event::PacketTooLarge { bytes, limit, .. } => tracing::warn!(
+                session = self.session,
+                bytes,
+                limit,
+                "packets of the publisher are larger than the path to this watcher carries: they are dropped, and counted as \
+                 packetsTooLarge"
+            ),
             Event::KeyFrameRequested(transceiver) => match &self.role {
                 Role::Echo => self.request_key_frame(transceiver),
-                Role::Watch(publisher) => publisher.request_key_frame(),
+                Role::Watch(publisher) => {
+                    if let Some((Playing::Track(index, _), _)) = self.players.get(&transceiver)
+                        && let Some(track) = publisher.tracks().get(*index)
+                    {
+                        track.request_key_frame();
+                    }
+                }
                 // Every frame of the pattern is a key frame.
-                Role::Pattern | Role::Data | Role::Publish(_) => {}
+                Role::Pattern | Role::Data | Role::Publish => {}
             },
             other => tracing::trace!(session = self.session, event = ?other, "event"),
         }
@@ -385,6 +547,9 @@ impl Peer {
     }
 
     fn request_key_frame(&mut self, transceiver: TransceiverId) {
+        if let Some(intake) = self.intake(transceiver) {
+            intake.asked(Instant::now());
+        }
         let peer = self.pc.handle();
         // In a task of its own: `next` must not wait half-way through an event.
         self.tasks.spawn(async move {
@@ -392,28 +557,6 @@ impl Peer {
                 tracing::debug!(%error, "no key frame requested");
             }
         });
-    }
-
-    /// A packet of a publisher went by: if it is not what the watchers wait for, it is time to ask again.
-    fn see_video(&mut self, key_frame: bool) {
-        if key_frame {
-            self.asked = None;
-        } else if self.asked.is_some_and(|at| at.elapsed() >= KEY_FRAME_PATIENCE) {
-            self.request_key_frames();
-        }
-    }
-
-    fn request_key_frames(&mut self) {
-        self.asked = Some(Instant::now());
-        let video: Vec<_> = self
-            .kinds
-            .iter()
-            .filter(|(_, kind)| **kind == MediaKind::Video)
-            .map(|(id, _)| *id)
-            .collect();
-        for transceiver in video {
-            self.request_key_frame(transceiver);
-        }
     }
 
     /// Whether the peer is or was connected.
@@ -441,8 +584,27 @@ impl Peer {
     }
 }
 
+/// What the studio makes: one video codec and two for sound.
+fn studio_capabilities() -> MediaCapabilities {
+    let mut capabilities = MediaCapabilities::default();
+    capabilities.video.retain(|codec| Voice::named(&codec.name).is_some());
+    capabilities.audio.retain(|codec| Voice::named(&codec.name).is_some());
+    capabilities
+}
+
+/// What a section sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Playing {
+    /// The studio's, under this payload type.
+    Studio(u8, Voice),
+    /// A track of the publisher.
+    Track(usize, PayloadTypes),
+    /// What comes in on it.
+    Echo(PayloadTypes),
+}
+
 /// A codec that we have media for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Voice {
     Vp8,
     Opus,
@@ -464,6 +626,10 @@ fn sends(direction: Direction) -> bool {
     matches!(direction, Direction::SendRecv | Direction::SendOnly)
 }
 
+fn receives(direction: Direction) -> bool {
+    matches!(direction, Direction::SendRecv | Direction::RecvOnly)
+}
+
 fn track_id(kind: MediaKind, n: usize) -> String {
     match kind {
         MediaKind::Video => format!("video{n}"),
@@ -472,7 +638,7 @@ fn track_id(kind: MediaKind, n: usize) -> String {
 }
 
 /// The next request; never, without a publisher.
-async fn wanted(requests: &mut Option<mpsc::Receiver<()>>) -> Option<()> {
+async fn wanted(requests: &mut Option<mpsc::Receiver<usize>>) -> Option<usize> {
     match requests {
         Some(requests) => requests.recv().await,
         None => std::future::pending().await,

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use antiphon::{Api, MediaKind, Packet, RtcConfiguration};
-use tokio::sync::{broadcast, mpsc, watch};
+use antiphon::{Api, RtcConfiguration};
+use tokio::sync::{broadcast, watch};
 
 use super::complaint::Complaint;
 use super::door::Door;
@@ -21,60 +21,12 @@ use crate::sources::Studio;
 
 /// Lines that a slow session may lag in the chat.
 const CHAT_QUEUE: usize = 64;
-/// Packets that a slow watcher of a publisher may lag: about a second of video.
-const RELAY_QUEUE: usize = 512;
 
 /// A line of the chat.
 #[derive(Clone, Debug)]
 pub(super) struct ChatLine {
     pub(super) session: u64,
     pub(super) text: String,
-}
-
-/// One WHIP publisher and its watchers.
-#[derive(Debug)]
-pub(super) struct Publisher {
-    pub(super) session: u64,
-    video: broadcast::Sender<Packet>,
-    audio: broadcast::Sender<Packet>,
-    /// A watcher needs a key frame. One waiting request serves all.
-    key_frames: mpsc::Sender<()>,
-}
-
-impl Publisher {
-    /// A publisher, and where the requests for key frames come out.
-    pub(super) fn new(session: u64) -> (Arc<Self>, mpsc::Receiver<()>) {
-        let (key_frames, requests) = mpsc::channel(1);
-        let publisher = Self {
-            session,
-            video: broadcast::Sender::new(RELAY_QUEUE),
-            audio: broadcast::Sender::new(RELAY_QUEUE),
-            key_frames,
-        };
-        (Arc::new(publisher), requests)
-    }
-
-    /// Hands a packet to all watchers.
-    pub(super) fn forward(&self, kind: MediaKind, packet: Packet) {
-        // An error means that nobody watches.
-        _ = self.feed(kind).send(packet);
-    }
-
-    pub(super) fn subscribe(&self, kind: MediaKind) -> broadcast::Receiver<Packet> {
-        self.feed(kind).subscribe()
-    }
-
-    pub(super) fn request_key_frame(&self) {
-        // Full means that one is on its way already.
-        _ = self.key_frames.try_send(());
-    }
-
-    fn feed(&self, kind: MediaKind) -> &broadcast::Sender<Packet> {
-        match kind {
-            MediaKind::Video => &self.video,
-            MediaKind::Audio => &self.audio,
-        }
-    }
 }
 
 /// What all sessions share.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::room::Publisher;
+use super::forward::Publisher;
 
 /// The name behind plain `/whip` and `/whep`.
 pub(super) const DEFAULT_STREAM: &str = "live";
@@ -77,7 +77,7 @@ mod tests {
         let claim = streams.claim("a").unwrap();
         assert!(streams.claim("a").is_none() && streams.claim("b").is_some());
         assert!(streams.publisher("a").is_none(), "not before its session is made");
-        let (publisher, _requests) = Publisher::new(7);
+        let (publisher, _requests) = Publisher::new(7, Vec::new());
         claim.publish(publisher);
         assert_eq!(streams.publisher("a").unwrap().session, 7);
         assert!(streams.publisher("b").is_none());

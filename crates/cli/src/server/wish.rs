@@ -13,11 +13,11 @@ use ring::rand::{SecureRandom, SystemRandom};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::peer::{NO_WAY, Outcome, Peer, Role};
+use super::forward::Publisher;
+use super::peer::{NO_WAY, Outcome, Peer, Refused, Role};
 use super::places::Place;
-use super::room::{Publisher, Room};
+use super::room::Room;
 use super::sdpfrag::Fragment;
-use super::signal::Sound;
 use super::streams::Claim;
 
 /// Gathering on the machine itself takes milliseconds; a STUN server that does not answer shall not hold up the answer.
@@ -113,23 +113,19 @@ pub(super) enum Purpose {
 pub(super) async fn open(room: Arc<Room>, from: IpAddr, purpose: Purpose, offer: String) -> Result<Opened, Refusal> {
     let place = room.enter(from).map_err(|full| Refusal::for_now(full.to_string()))?;
     let session = room.number();
-    let (endpoint, role, key_frames, claim) = match purpose {
-        Purpose::Publish(claim) => {
-            let (publisher, key_frames) = Publisher::new(session);
-            (Endpoint::Whip, Role::Publish(publisher), Some(key_frames), Some(claim))
-        }
-        Purpose::Watch(publisher) => (Endpoint::Whep, Role::Watch(publisher), None, None),
-        Purpose::Pattern => (Endpoint::Whep, Role::Pattern, None, None),
+    let (endpoint, role, claim) = match purpose {
+        Purpose::Publish(claim) => (Endpoint::Whip, Role::Publish, Some(claim)),
+        Purpose::Watch(publisher) => (Endpoint::Whep, Role::Watch(publisher), None),
+        Purpose::Pattern => (Endpoint::Whep, Role::Pattern, None),
     };
     let ufrag = ufrag_of(&offer);
     let broken = |error: antiphon::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-    let mut peer = Peer::new(room.clone(), session, role.clone(), Sound::Opus, key_frames)
-        .await
-        .map_err(broken)?;
-    // Well-formed or not, the description cannot be used (RFC 9725 §4.2).
-    peer.answer(offer)
-        .await
-        .map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    let answering = Peer::answering(room.clone(), session, role, offer).await;
+    let mut peer = answering.map_err(|refused| match refused {
+        Refused::Broken(error) => broken(error),
+        // Well-formed or not, the description cannot be used (RFC 9725 §4.2).
+        Refused::Offer(reason) => Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
+    })?;
     // No trickle towards the client in WHIP: the answer waits for our candidates (RFC 9725 §4.3.1).
     _ = timeout(GATHER_LIMIT, async {
         while !matches!(peer.next().await, Outcome::Gathered | Outcome::Closed) {}
@@ -151,7 +147,7 @@ pub(super) async fn open(room: Arc<Room>, from: IpAddr, purpose: Purpose, offer:
             requests,
         },
     );
-    if let (Role::Publish(publisher), Some(claim)) = (role, &claim) {
+    if let (Some(publisher), Some(claim)) = (peer.publisher(), &claim) {
         claim.publish(publisher);
     }
     tracing::info!(session, endpoint = endpoint.path(), "session");

@@ -264,7 +264,7 @@ impl Connection {
                 let place = self.room.enter(self.from);
                 self.place = Some(place.map_err(|full| Reply::error("limit", full.to_string()))?);
             }
-            let peer = Peer::new(self.room.clone(), self.session, self.mode.into(), sound, None).await;
+            let peer = Peer::new(self.room.clone(), self.session, self.mode.into(), sound).await;
             self.peer = Some(peer.map_err(|e| Reply::error("state", e.to_string()))?);
         }
         self.peer.as_mut().ok_or_else(|| Reply::error("state", "no peer"))

@@ -1,0 +1,13 @@
+//! Forwarding. A publisher is a list of tracks, one for each media section that it sends on; the sections of a watcher's offer are
+//! matched to tracks, section by section and codec by codec; packets then go from track to section under the section's own payload
+//! types. Knows nothing of HTTP, of the studio and of the sessions around it.
+
+mod matching;
+mod offer;
+mod relay;
+mod track;
+
+pub(super) use matching::{Playable, assign, repeated};
+pub(super) use offer::{check_answer, playing, publishing};
+pub(super) use relay::{Outlet, PayloadTypes, echo, relay};
+pub(super) use track::{Intake, Publisher};
