@@ -126,6 +126,8 @@ pub struct Agent {
     /// RFC 8863 §4: the time in which nothing counts as failed is over.
     pub(crate) patience_over: bool,
     pub(crate) consent_expired: bool,
+    /// When the layers above last took something that the peer had authenticated.
+    pub(crate) heard_at: Option<Instant>,
     pub(crate) gatherer: Gatherer,
     pub(crate) relays: Relays,
     pub(crate) pacer: Pacer,
@@ -173,6 +175,7 @@ impl Agent {
             checking_since: None,
             patience_over: false,
             consent_expired: false,
+            heard_at: None,
             gatherer: Gatherer::default(),
             relays: Relays::default(),
             pacer,
@@ -290,6 +293,7 @@ impl Agent {
         }
         self.forget_remote_generation();
         self.consent_expired = false;
+        self.heard_at = None;
         self.checking_since = None;
         self.patience_over = false;
         self.lost_since = None;

@@ -131,6 +131,11 @@ impl Agent {
 
     /// RFC 8445 §7.3.1.1: both ends think they have the same role.
     fn settle_roles(&mut self, message: &Message<'_>) -> Settled {
+        // A lite peer is controlled whatever its checks say, if it sends any (some that are full only until they are connected
+        // call themselves lite): it would not know what to do with a 487.
+        if self.remote_lite && !self.config.lite {
+            return Settled::Agreed;
+        }
         let peer = match self.role {
             Role::Controlling => message.ice_controlling(),
             Role::Controlled => message.ice_controlled(),

@@ -56,7 +56,7 @@ impl Agent {
                 break;
             };
             if consent.last_response + timeout <= now {
-                self.lose_consent(index);
+                self.lose_consent(now, index);
                 continue;
             }
             if consent.next <= now && !self.config.lite {
@@ -101,17 +101,39 @@ impl Agent {
         self.push_outgoing(check);
     }
 
-    fn lose_consent(&mut self, index: usize) {
+    fn lose_consent(&mut self, now: Instant, index: usize) {
         if self.selected != Some(self.pairs[index].id) {
             self.pairs[index].fail();
             return;
         }
-        self.give_up();
+        self.give_up(now);
+    }
+
+    /// The layers above have authenticated what came on a path of ours, by SRTP or DTLS: the peer is there and goes on sending.
+    ///
+    /// A peer may do so without ever answering a check. Nothing may be sent to it once consent has expired, but consent is about
+    /// sending (RFC 7675 §5.1: who sends nothing does not need it), so what it sends can still be taken: the state is then
+    /// `Disconnected`, and `Failed` only when nothing was heard for half of `consent_timeout` either.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
+    /// Whether consent has expired and the peer still sends: what comes is taken, and nothing goes out.
+    pub fn only_receives(&self) -> bool {
+        self.consent_expired && self.state == ConnectionState::Disconnected
+    }
+
+    /// Until when a peer that does not answer counts as there, for what it has sent. Shorter than consent: one that is gone
+    /// altogether fails when its consent expires.
+    fn heard_until(&self) -> Option<Instant> {
+        self.heard_at.map(|at| at + self.config.consent_timeout / 2)
     }
 
     /// RFC 7675 §5.1: nothing more is sent, and only a restart brings consent back.
-    fn give_up(&mut self) {
+    fn give_up(&mut self, now: Instant) {
         self.consent_expired = true;
+        let still_heard = self.heard_until().is_some_and(|until| now < until);
+        self.push_event(Event::ConsentExpired { still_heard });
         self.lost_since = None;
         self.improve_at = None;
         self.selected = None;
@@ -143,6 +165,7 @@ impl Agent {
                 _ => silent,
             }
         });
+        let silence_above = self.heard_until().filter(|_| self.only_receives());
         let previous = self
             .previous
             .as_ref()
@@ -160,6 +183,7 @@ impl Agent {
             weakness,
             lost,
             patience,
+            silence_above,
             self.improve_at,
         ]
         .into_iter()
@@ -217,7 +241,7 @@ impl Agent {
     fn update_state(&mut self, now: Instant) {
         let long_lost = |since: Instant| since + self.config.consent_timeout <= now;
         if self.lost_since.is_some_and(long_lost) && self.active().is_none() {
-            self.give_up();
+            self.give_up(now);
         }
         self.update_weakness(now);
         if self
@@ -229,7 +253,7 @@ impl Agent {
         let state = self.compute_state(now);
         let lost = state == ConnectionState::Disconnected && self.state != state;
         self.set_state(state);
-        if lost {
+        if lost && !self.consent_expired {
             self.look_for_another_pair(self.in_use());
             self.run_checks(now);
         }
@@ -237,7 +261,12 @@ impl Agent {
 
     fn compute_state(&self, now: Instant) -> ConnectionState {
         if self.consent_expired {
-            return ConnectionState::Failed;
+            // Once it was said that all is over, a late datagram does not take it back.
+            return match self.state {
+                ConnectionState::Failed => ConnectionState::Failed,
+                _ if self.heard_until().is_some_and(|until| now < until) => ConnectionState::Disconnected,
+                _ => ConnectionState::Failed,
+            };
         }
         if let Some(index) = self.active() {
             let consent = self.pairs[index].consent.as_ref();

@@ -78,6 +78,12 @@ pub enum Event {
         /// For people.
         text: String,
     },
+    /// The peer has not answered for so long that nothing more may be sent to it (RFC 7675 §5.1) until ICE is restarted.
+    ConsentExpired {
+        /// Whether it goes on sending: see [`Agent::heard`](crate::Agent::heard). If not, the state is
+        /// [`ConnectionState::Failed`].
+        still_heard: bool,
+    },
     /// A role conflict was settled.
     RoleChanged(Role),
 }

@@ -59,6 +59,48 @@ fn v15_consent_expires_and_sending_stops() {
 }
 
 #[test]
+fn mend06_a_peer_that_goes_on_sending_is_not_given_up_until_it_stops() {
+    let mut net = connected(3);
+    net.cut = true;
+    for _ in 0..60 {
+        net.run_for(SECOND);
+        let now = net.now;
+        net.peers[0].agent.heard(now);
+    }
+    let agent = &net.peers[0].agent;
+    assert_eq!(agent.state(), ConnectionState::Disconnected);
+    assert!(agent.only_receives() && !agent.may_send());
+    assert_eq!(net.peers[1].agent.state(), ConnectionState::Failed, "it heard nothing");
+    let checks = |net: &Net| {
+        net.peers[0]
+            .agent
+            .stats()
+            .pairs
+            .iter()
+            .map(|pair| pair.requests_sent + pair.consent_requests_sent)
+            .sum::<u64>()
+    };
+    let before = checks(&net);
+    net.run_for(SECOND * 14);
+    assert_eq!(
+        checks(&net),
+        before,
+        "RFC 7675 §5.1: the same credentials are not used again"
+    );
+    assert!(net.peers[0].agent.only_receives());
+    net.run_for(SECOND * 2);
+    let now = net.now;
+    net.peers[0].agent.heard(now);
+    net.run_for(SECOND);
+    assert_eq!(
+        net.peers[0].agent.state(),
+        ConnectionState::Failed,
+        "what comes too late changes nothing"
+    );
+    assert!(!net.peers[0].agent.only_receives());
+}
+
+#[test]
 fn a_gap_is_survived() {
     let mut net = connected(2);
     net.cut = true;

@@ -70,7 +70,7 @@ fn nack_everything(pair: &Pair) -> Vec<u8> {
 }
 
 #[test]
-fn a_nack_storm_is_answered_within_the_cap() {
+fn v24_a_nack_storm_is_answered_within_the_cap() {
     let (mut pair, _) = busy_pair();
     pair.ends[0].set_rtt(MS);
     drain(&mut pair);
@@ -94,7 +94,7 @@ fn a_nack_storm_is_answered_within_the_cap() {
 }
 
 #[test]
-fn a_pli_flood_reaches_the_application_five_times_a_second() {
+fn v24_a_pli_flood_reaches_the_application_five_times_a_second() {
     let (mut pair, _) = busy_pair();
     pair.events[0].clear();
     let mut buffer = [0; 64];

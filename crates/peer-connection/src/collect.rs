@@ -45,6 +45,7 @@ impl PeerConnection {
             data_channels_opened: data.channels_opened,
             data_channels_closed: data.channels_closed,
             datagrams_dropped: counters.unknown + counters.unauthenticated + self.transport.srtp_dropped(),
+            datagrams_withheld: counters.withheld,
         }));
         self.transport_stats(&mut entries);
         self.media_stats(now, &mut entries);

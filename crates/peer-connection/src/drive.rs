@@ -105,6 +105,7 @@ impl PeerConnection {
         if !self.transport.unprotect(rtcp, &mut datagram.data) {
             return;
         }
+        self.transport.agent.heard(now);
         if rtcp {
             self.media.handle_rtcp(now, datagram.data);
         } else {
@@ -130,7 +131,7 @@ impl PeerConnection {
             if self.is_writable() {
                 self.data.channels.handle_timeout(now);
             }
-            if self.is_media_writable() {
+            if self.is_media_live() {
                 self.media.handle_timeout(now);
             }
         }
@@ -149,7 +150,7 @@ impl PeerConnection {
             _ => None,
         };
         let data = self.is_writable().then(|| self.data.channels.poll_timeout()).flatten();
-        let media = self.is_media_writable().then(|| self.media.poll_timeout()).flatten();
+        let media = self.is_media_live().then(|| self.media.poll_timeout()).flatten();
         [ice, dtls, media, data].into_iter().flatten().min()
     }
 
@@ -158,9 +159,15 @@ impl PeerConnection {
         self.transport.dtls_state == RtcDtlsTransportState::Connected && self.transport.path().is_some()
     }
 
-    /// Whether RTP can be sent: a peer may have agreed on DTLS, but on no SRTP profile.
-    fn is_media_writable(&self) -> bool {
-        self.transport.srtp.is_some() && self.is_writable()
+    /// Whether RTP flows: a peer may have agreed on DTLS, but on no SRTP profile. What only receives has its timers too, for
+    /// packets that are waited for; what it has to say goes nowhere.
+    fn is_media_live(&self) -> bool {
+        self.transport.srtp.is_some() && (self.is_writable() || self.only_receives())
+    }
+
+    /// Whether the peer still sends, and may not be sent to (RFC 7675 §5.1).
+    fn only_receives(&self) -> bool {
+        self.transport.dtls_state == RtcDtlsTransportState::Connected && self.transport.agent.only_receives()
     }
 
     /// The next request to the driver; answer it by [`Self::handle_io`]. Poll after [`Self::poll_transmit`].
@@ -193,10 +200,14 @@ impl PeerConnection {
             if let Some(transmit) = self.transport.agent.poll_transmit(now, out) {
                 return Some(transmit);
             }
-            let path = self.transport.path();
-            let sent = path.and_then(|path| self.poll_above(now, path, out));
-            if sent.is_some() {
-                return sent;
+            match self.transport.path() {
+                Some(path) => {
+                    if let Some(sent) = self.poll_above(now, path, out) {
+                        return Some(sent);
+                    }
+                }
+                None if self.closing.is_none() && self.only_receives() => self.withhold_media(now, out),
+                None => {}
             }
             if !self.close_further(now) {
                 return None;
@@ -269,6 +280,14 @@ impl PeerConnection {
             // Nothing goes out in the clear.
             out.rollback();
             self.transport.counters.unprotected += 1;
+        }
+    }
+
+    /// The peer has not consented to what RTP and RTCP have to say: it is dropped here, as on a path that leads nowhere.
+    fn withhold_media(&mut self, now: Instant, out: &mut TransmitBuf) {
+        while self.media.poll_transmit(now, out).is_some() {
+            out.rollback();
+            self.transport.counters.withheld += 1;
         }
     }
 
@@ -439,6 +458,9 @@ impl PeerConnection {
                     remote: remote.to_string(),
                 });
             }
+            IceEvent::ConsentExpired { still_heard: true } => tracing::warn!(
+                "the peer answers no checks, but goes on sending: what it sends is taken, and nothing is sent to it any more"
+            ),
             IceEvent::CandidateError {
                 url,
                 address,
@@ -463,7 +485,10 @@ impl PeerConnection {
                 self.start_data(now);
                 self.push(Event::DtlsStateChange(self.transport.dtls_state));
             }
-            DtlsEvent::ApplicationData(packet) => self.data.handle_packet(now, packet),
+            DtlsEvent::ApplicationData(packet) => {
+                self.transport.agent.heard(now);
+                self.data.handle_packet(now, packet);
+            }
             DtlsEvent::Closed => self.end_dtls(now, RtcDtlsTransportState::Closed),
             DtlsEvent::Failed(error) => {
                 tracing::debug!(%error, "DTLS failed");

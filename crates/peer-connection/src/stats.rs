@@ -91,6 +91,8 @@ dictionary! {
         data_channels_closed: u64 = "dataChannelsClosed",
         /// Datagrams that were dropped before any protocol saw them: unknown first byte, or no authenticated path.
         datagrams_dropped: u64 = "datagramsDropped",
+        /// RTP and RTCP packets that were not sent because the peer had ceased to answer checks while it went on sending.
+        datagrams_withheld: u64 = "datagramsWithheld",
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Counters {
     /// From paths without a valid Binding message, or before there were keys, and not held.
     pub(crate) unauthenticated: u64,
     pub(crate) pair_changes: u32,
+    /// Packets of ours that the peer has not consented to (RFC 7675 §5.1).
+    pub(crate) withheld: u64,
     /// Packets of ours that could not be protected; never in practice.
     pub(crate) unprotected: u64,
 }

@@ -493,3 +493,53 @@ fn v15_nothing_is_sent_to_a_peer_that_disappears() {
         assert_eq!((data, media, stun), (0, 0, 0));
     }
 }
+
+/// As the WHIP muxer of ffmpeg 8: after its handshake it neither asks nor answers, and sends until it has nothing left.
+#[test]
+fn mend06_who_answers_no_checks_is_received_and_is_sent_nothing() {
+    let configuration = |at| {
+        let mut configuration = RtcConfiguration::default();
+        if at == 0 {
+            configuration.settings.ice.consent_timeout = Duration::from_secs(3600);
+        }
+        configuration
+    };
+    let mut pair = Pair::with_each(77, LinkConfig::default(), addresses(), configuration);
+    let used = start(&mut pair, 0);
+    use_it(&mut pair, 0, used);
+    let payload_type = pair.pc(0).payload_type(used.1, "VP8").unwrap();
+    pair.deafen_to_checks(0);
+    pair.deafen_to_checks(1);
+    let send = |pair: &mut Pair, count: u32| {
+        let before = pair.count(1, |event| matches!(event, Event::Frame { .. }));
+        for number in 1..=count {
+            let frame = picture(payload_type, number);
+            pair.call(0, |pc, now| pc.send_frame(now, used.1, frame)).unwrap();
+            pair.run_for(Duration::from_millis(500));
+        }
+        pair.count(1, |event| matches!(event, Event::Frame { .. })) - before
+    };
+    let withheld = |pair: &Pair| match pair.pc(1).get_stats(pair.net.now()).get("P") {
+        Some(RtcStats::PeerConnection(stats)) => stats.datagrams_withheld,
+        other => panic!("{other:?}"),
+    };
+    let state = |pair: &Pair| (pair.pc(1).ice_connection_state(), pair.pc(1).connection_state());
+    // 40 s: consent has expired by then.
+    send(&mut pair, 80);
+    let (sent, before) = (pair.sent(1), withheld(&pair));
+    // Another minute.
+    assert!(send(&mut pair, 120) >= 119, "the peer goes on sending, and is received");
+    let disconnected = (
+        RtcIceConnectionState::Disconnected,
+        RtcPeerConnectionState::Disconnected,
+    );
+    assert_eq!(state(&pair), disconnected, "it is said");
+    assert_eq!(pair.sent(1), sent, "RFC 7675 §5.1: nothing goes out without consent");
+    assert!(withheld(&pair) > before, "and what does not is counted");
+    // When nothing comes any more it is over.
+    pair.run_for(Duration::from_secs(16));
+    assert_eq!(
+        state(&pair),
+        (RtcIceConnectionState::Failed, RtcPeerConnectionState::Failed)
+    );
+}

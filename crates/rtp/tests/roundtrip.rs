@@ -295,7 +295,7 @@ fn padding_and_extension_lengths_are_checked() {
 }
 
 #[test]
-fn counts_beyond_the_packet_are_refused() {
+fn v23_counts_beyond_the_packet_are_refused() {
     // V23: counts that claim more than the bytes hold.
     let cases: [(&str, &[u8]); 6] = [
         ("BYE of 31", &[0x9f, 203, 0, 1, 0, 0, 0, 1]),

@@ -27,6 +27,8 @@ pub(crate) struct Peer {
     pub(crate) largest: usize,
     /// What it has sent so far.
     pub(crate) sent: Sent,
+    /// Whether ICE's datagrams do not reach it any more.
+    deaf_to_checks: bool,
 }
 
 /// Datagrams of ICE, and the bytes of all others: data (in DTLS) and media (in SRTP).
@@ -125,6 +127,7 @@ impl Machine for Host {
 
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
         match self {
+            Self::Peer(peer) if peer.deaf_to_checks && matches!(datagram.data.first(), Some(0..=3)) => {}
             Self::Peer(peer) => peer.pc.handle_datagram(now, datagram),
             Self::Turn(server) => server.handle_datagram(now, datagram),
         }
@@ -256,6 +259,7 @@ impl Pair {
                 extension_tags: BTreeSet::new(),
                 largest: 0,
                 sent: Sent::default(),
+                deaf_to_checks: false,
             };
             net.add(hosts[at], Host::Peer(Box::new(peer)))
         });
@@ -306,6 +310,14 @@ impl Pair {
     /// What `at` has sent so far.
     pub(crate) fn sent(&self, at: usize) -> Sent {
         self.peer(at).sent
+    }
+
+    /// From now on no check and no answer to one reaches `at`.
+    pub(crate) fn deafen_to_checks(&mut self, at: usize) {
+        self.net.call(self.ids[at], |host, _| match host {
+            Host::Peer(peer) => peer.deaf_to_checks = true,
+            Host::Turn(_) => unreachable!("the first two are peers"),
+        });
     }
 
     /// Takes the address of `at` away, and gives it another one; `noticed` is how long its system takes to say so.
