@@ -191,10 +191,32 @@ impl Agent {
         })
     }
 
+    /// Whether a check of this pair would be one too many for its target, and when to come back then.
+    fn must_wait(&mut self, now: Instant, index: usize) -> Option<Instant> {
+        let pair = &self.pairs[index];
+        // Who was heard there with a valid MESSAGE-INTEGRITY wants to be checked.
+        if pair.authenticated {
+            return None;
+        }
+        let again = self.config.contacts.as_ref()?.take(now, pair.path.remote.ip()).err();
+        self.counters.postponed_checks += u64::from(again.is_some());
+        again
+    }
+
     fn send_check(&mut self, now: Instant, index: usize) {
         let first_interval = self.config.recheck_interval;
+        let again = self.must_wait(now, index);
         let pair = &mut self.pairs[index];
         pair.parked = false;
+        if let Some(again) = again {
+            if pair.state != PairState::InProgress {
+                pair.state = PairState::InProgress;
+                pair.checking_since = Some(now);
+                pair.rechecks = 0;
+            }
+            pair.recheck_at = Some(again);
+            return;
+        }
         if is_placeholder(pair.path.local) {
             self.connect(now, index);
             return;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use zeroize::Zeroize;
 
+use crate::contacts::ContactBudget;
 use crate::error::{CredentialsError, UrlError};
 use crate::filter::{AddressRange, NatMapping, NetworkTypes, TcpCandidates};
 
@@ -268,6 +269,9 @@ pub struct Config {
     /// Whether the driver gives its sockets to several agents (one-port mode). Allocations on TURN servers then get sockets of
     /// their own.
     pub shared_sockets: bool,
+    /// What all agents of a process together may send to addresses that have not shown themselves. Without one (the default) each
+    /// agent keeps to its own pace.
+    pub contacts: Option<ContactBudget>,
     /// Whether `.local` names of remote candidates are resolved.
     pub resolve_mdns: bool,
     /// Ta (RFC 8445 §14.2): the mean time between two new STUN transactions of this agent. Default 50 ms, at least 5 ms.
@@ -316,6 +320,7 @@ impl Default for Config {
             renomination: true,
             relay_both_families: false,
             shared_sockets: false,
+            contacts: None,
             resolve_mdns: true,
             pacing: Duration::from_millis(50),
             burst: 5,

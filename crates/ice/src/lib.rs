@@ -7,6 +7,7 @@ mod checklist;
 mod checks;
 mod config;
 mod consent;
+mod contacts;
 mod deframe;
 mod error;
 mod event;
@@ -34,6 +35,7 @@ pub use candidate::{
     Candidate, CandidateAddress, CandidateKind, MAX_CANDIDATE_LEN, MAX_EXTENSIONS, MAX_NAME_LEN, Protocol, TcpType,
 };
 pub use config::{Config, Credentials, IceServer, Role, ServerKind, ServerTransport, ServerUrl, TransportPolicy};
+pub use contacts::{ContactBudget, MAX_CONTACTS};
 pub use deframe::{Deframer, FRAME_HEADER_LEN, MAX_DEFRAME, frame_header};
 pub use error::{AddressRangeError, CandidateError, CredentialsError, UrlError};
 pub use event::{ConnectionState, Event, GatheringState};

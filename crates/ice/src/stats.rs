@@ -125,6 +125,8 @@ pub struct Counters {
     pub ignored_candidates: u64,
     /// Remote candidates or pairs beyond the limits.
     pub over_limit: u64,
+    /// Checks that waited because all agents together had sent enough to that address ([`ContactBudget`](crate::ContactBudget)).
+    pub postponed_checks: u64,
     /// Outgoing messages beyond the limits of the queue.
     pub dropped_responses: u64,
 }

@@ -4,7 +4,7 @@ mod pipe;
 
 use std::time::Duration;
 
-use antiphon_ice::{ConnectionState, Event, MAX_PAIRS, MAX_REMOTE_CANDIDATES, Role};
+use antiphon_ice::{Config, ConnectionState, ContactBudget, Event, MAX_PAIRS, MAX_REMOTE_CANDIDATES, Role};
 use pipe::{MS, Net};
 
 const RTT: Duration = Duration::from_millis(50);
@@ -156,4 +156,35 @@ fn v15_ten_thousand_candidates_stay_within_the_pace() {
     let sent = net.peers[0].sent;
     net.run_for(Duration::from_secs(60));
     assert_eq!(net.peers[0].sent, sent);
+}
+
+#[test]
+fn mend19_checks_to_an_address_that_many_offers_name_share_one_budget() {
+    let budget = ContactBudget::default();
+    let config = Config {
+        role: Role::Controlling,
+        contacts: Some(budget.clone()),
+        ..Config::default()
+    };
+    // Forty sessions of one server, and the offers of all of them name 10.0.0.2, which has nothing to do with it.
+    let mut nets: Vec<Net> = (0..40)
+        .map(|seed| Net::new(seed, config.clone(), Config::default()))
+        .collect();
+    for net in &mut nets {
+        net.cut = true;
+        net.start();
+    }
+    for _ in 0..10_000 {
+        for net in &mut nets {
+            net.run_for(MS);
+        }
+    }
+    let sent: usize = nets.iter().map(|net| net.peers[0].sent).sum();
+    assert!((150..=32 + 200 + 40).contains(&sent), "{sent} checks in ten seconds");
+    assert!(budget.postponed() > 0);
+    assert!(nets[0].peers[0].agent.stats().counters.postponed_checks > 0);
+    // Who shows itself with a check of its own is answered and checked at once, however many wait for others there.
+    let net = &mut nets[17];
+    net.cut = false;
+    net.connect(Duration::from_secs(3));
 }
