@@ -35,6 +35,7 @@ pub struct ApiBuilder {
     filter: InterfaceFilter,
     ports: Option<RangeInclusive<u16>>,
     one_port: Option<u16>,
+    ice_lite: bool,
     trust: Trust,
     certificate: Option<Arc<Certificate>>,
 }
@@ -115,6 +116,16 @@ impl ApiBuilder {
         self
     }
 
+    /// ICE-lite (RFC 8445 §2.5): peers of this [`Api`] have host candidates only, answer checks and send none, and follow the other
+    /// end's choice. For servers that every peer can reach at an address that the server knows; such a server sends nothing to
+    /// addresses that peers merely name. Off by default. A lite peer cannot talk to another lite peer:
+    /// [`set_remote_description`](PeerHandle::set_remote_description) then fails.
+    #[must_use]
+    pub fn ice_lite(mut self, yes: bool) -> Self {
+        self.ice_lite = yes;
+        self
+    }
+
     /// Uses this certificate for every peer whose configuration names none. Otherwise one is made once per [`Api`].
     #[must_use]
     pub fn certificate(mut self, certificate: Arc<Certificate>) -> Self {
@@ -153,6 +164,7 @@ impl ApiBuilder {
             inner: Arc::new(Inner {
                 system,
                 ports: self.ports,
+                lite: self.ice_lite,
                 certificate,
                 shared,
                 next: AtomicU64::new(0),
@@ -170,6 +182,7 @@ struct SharedDriver {
 struct Inner {
     system: Arc<System>,
     ports: Option<RangeInclusive<u16>>,
+    lite: bool,
     certificate: Arc<Certificate>,
     shared: Option<SharedDriver>,
     next: AtomicU64,
@@ -231,6 +244,12 @@ impl Api {
         }
         configuration.settings.ice.include_loopback |= self.inner.system.filter.loopback;
         configuration.settings.ice.shared_sockets |= self.inner.shared.is_some();
+        configuration.settings.ice.lite |= self.inner.lite;
+        configuration
+            .settings
+            .ice
+            .contacts
+            .get_or_insert_with(|| self.inner.system.contacts.clone());
         if configuration.settings.ice.port_range.is_none() {
             configuration.settings.ice.port_range.clone_from(&self.inner.ports);
         }

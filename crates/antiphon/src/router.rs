@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use antiphon_stun::{Class, Message};
+use antiphon_stun::{Class, Message, is_stun};
 
 /// A peer's number within its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +68,7 @@ impl Router {
 
     /// The peer's own request went out; its answer comes back to it from wherever.
     pub(crate) fn sent(&mut self, peer: PeerId, datagram: &[u8]) {
-        if datagram.first().is_none_or(|first| *first > 3) {
+        if !is_stun(datagram) {
             return;
         }
         let Ok(message) = Message::parse(datagram) else { return };
@@ -86,10 +86,15 @@ impl Router {
         }
     }
 
+    /// Whether a datagram is for anybody: a look that costs little, before it is copied anywhere.
+    pub(crate) fn expects(&self, socket: u32, remote: SocketAddr, datagram: &[u8]) -> bool {
+        self.tuples.contains_key(&(socket, remote)) || (is_stun(datagram) && self.stun_route(datagram).is_some())
+    }
+
     /// Who gets this datagram.
     pub(crate) fn route(&mut self, socket: u32, remote: SocketAddr, datagram: &[u8]) -> Option<Route> {
         let known = self.tuples.get(&(socket, remote)).copied();
-        if datagram.first().is_some_and(|first| *first <= 3) {
+        if is_stun(datagram) {
             // A request that names another peer's fragment comes from a new peer behind the same address (or from a liar:
             // the tuple moves only after authentication).
             if let Some(peer) = self.stun_route(datagram) {
@@ -153,6 +158,37 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 8489 §5: a Binding request with a USERNAME.
+    fn request(username: &[u8; 8]) -> Vec<u8> {
+        let mut datagram = vec![0, 1, 0, 12, 0x21, 0x12, 0xa4, 0x42];
+        datagram.extend([5; 12]);
+        datagram.extend([0, 6, 0, 8]);
+        datagram.extend(username);
+        datagram
+    }
+
+    #[test]
+    fn mend21_strangers_are_expected_by_a_fragment_of_ours_alone() {
+        let mut router = Router::default();
+        let remote = SocketAddr::from(([192, 0, 2, 1], 1));
+        router.add_ufrag("aaaa", PeerId(1));
+        assert!(router.expects(0, remote, &request(b"aaaa:xyz")));
+        for nothing in [
+            &request(b"bbbb:xyz")[..],
+            &request(b"aaaaaxyz"),
+            &request(b"aaaa:xyz")[..24],
+            &[0, 1, 0, 0],
+            &[22, 254, 253, 0],
+            &[0x80; 40],
+            &[],
+        ] {
+            assert!(!router.expects(0, remote, nothing), "{nothing:?}");
+        }
+        router.learn(0, remote, PeerId(1));
+        assert!(router.expects(0, remote, &[0x80; 40]), "no stranger any more");
+        assert!(!router.expects(1, remote, &[0x80; 40]), "at another socket it is");
+    }
 
     #[test]
     fn what_a_peer_held_is_forgotten_with_it() {

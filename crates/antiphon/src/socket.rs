@@ -1,5 +1,6 @@
 //! UDP sockets in batches: GRO in, GSO out, through `quinn-udp`.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -22,23 +23,45 @@ const ARENA_BYTES: usize = 32 * 1024;
 /// Whether the kernel gives a batch as large as it can: fewer than asked for are all.
 const RECEIVES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
-/// Where the kernel writes, and where its batches are copied to at once; shared by all sockets of a driver.
+thread_local! {
+    /// Where the kernel writes. It is empty again before anybody else of the thread has a turn, so all drivers share it.
+    static KERNEL: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH_SIZE * BATCH_BYTES]);
+}
+
+/// Where batches are copied to out of the kernel's hands; shared by all sockets of a driver.
 ///
 /// The copy is what safe code costs: memory that the kernel may write to must be initialised, and initialising 64 KiB for each
 /// GRO batch costs more than copying what came. In return nothing pins a kernel buffer, and batches lie side by side in an
-/// arena that is reused, without allocation, while those who receive keep up.
+/// arena that is reused, without allocation, while those who receive keep up. What nobody wants is not copied.
+#[derive(Default)]
 pub(crate) struct Scratch {
-    kernel: Vec<u8>,
     arena: BytesMut,
+    /// What was copied last: in order, its source, ECN bits, length, and the length of each datagram in it.
+    batches: VecDeque<(SocketAddr, Ecn, usize, usize)>,
 }
 
 impl Scratch {
-    pub(crate) fn new() -> Self {
-        Self {
-            kernel: vec![0; BATCH_SIZE * BATCH_BYTES],
-            arena: BytesMut::new(),
+    /// The next datagram of those that were received last.
+    pub(crate) fn next_datagram(&mut self) -> Option<(SocketAddr, Ecn, BytesMut)> {
+        let (remote, ecn, left, stride) = self.batches.front_mut()?;
+        let datagram = (*remote, *ecn, self.arena.split_to((*stride).min(*left)));
+        *left -= datagram.2.len();
+        if *left == 0 {
+            self.batches.pop_front();
         }
+        Some(datagram)
     }
+}
+
+/// What a look into the kernel's queue found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Datagrams that wait in the [`Scratch`].
+    pub(crate) wanted: usize,
+    /// Datagrams that nobody wanted.
+    pub(crate) refused: usize,
+    /// Whether more may wait in the kernel.
+    pub(crate) more: bool,
 }
 
 struct Waiting {
@@ -102,20 +125,61 @@ impl Socket {
         }
     }
 
-    /// Takes one batch of datagrams. Whether more may wait.
+    /// Takes what one system call gives. What `wanted` says no to is dropped where it lies; take the rest from the `scratch`.
     pub(crate) fn receive(
         &self,
         scratch: &mut Scratch,
-        mut each: impl FnMut(SocketAddr, Ecn, BytesMut),
-    ) -> io::Result<bool> {
-        let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        let Scratch { kernel, arena } = scratch;
-        let mut chunks = kernel.chunks_mut(BATCH_BYTES);
-        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        mut wanted: impl FnMut(SocketAddr, &[u8]) -> bool,
+    ) -> io::Result<Received> {
+        KERNEL.with_borrow_mut(|kernel| {
+            let mut metas = [RecvMeta::default(); BATCH_SIZE];
+            let mut chunks = kernel.chunks_mut(BATCH_BYTES);
+            let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+            let (taken, more) = self.read(&mut buffers, &mut metas)?;
+            let mut received = Received {
+                more,
+                ..Received::default()
+            };
+            let mut total = 0;
+            for (buffer, meta) in buffers.iter().zip(&mut metas[..taken]) {
+                meta.stride = meta.stride.clamp(1, meta.len.max(1));
+                let count = meta.len.div_ceil(meta.stride);
+                // A batch comes from one source. It is taken whole or not at all: the rare mixture is sorted by who reads it.
+                if buffer[..meta.len]
+                    .chunks(meta.stride)
+                    .any(|datagram| wanted(meta.addr, datagram))
+                {
+                    received.wanted += count;
+                    total += meta.len;
+                } else {
+                    received.refused += count.max(1);
+                    meta.len = 0;
+                }
+            }
+            let Scratch { arena, batches } = scratch;
+            // Gets the whole arena back if nobody holds a part of it.
+            if arena.capacity() < total && !arena.try_reclaim(ARENA_BYTES.max(total)) {
+                *arena = BytesMut::with_capacity(ARENA_BYTES.max(total));
+            }
+            for (buffer, meta) in buffers.iter().zip(&metas[..taken]).filter(|(_, meta)| meta.len > 0) {
+                arena.extend_from_slice(&buffer[..meta.len]);
+                let ecn = meta.ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
+                batches.push_back((meta.addr, ecn, meta.len, meta.stride));
+            }
+            Ok(received)
+        })
+    }
+
+    /// One system call: how many batches it gave, and whether more may wait.
+    fn read(
+        &self,
+        buffers: &mut [IoSliceMut<'_>; BATCH_SIZE],
+        metas: &mut [RecvMeta; BATCH_SIZE],
+    ) -> io::Result<(usize, bool)> {
         let mut taken = 0;
         let tried = self.io.try_io(tokio::io::Interest::READABLE, || {
-            taken = self.state.recv((&self.io).into(), &mut buffers, &mut metas)?;
+            taken = self.state.recv((&self.io).into(), buffers, metas)?;
             // That nothing is left tokio hears at once, instead of by one more call that finds nothing.
             let all = RECEIVES_ALL && taken < BATCH_SIZE;
             if all {
@@ -124,28 +188,11 @@ impl Socket {
                 Ok(())
             }
         });
-        let more = match tried {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
-            Err(error) => return Err(error),
-        };
-        let total: usize = metas[..taken].iter().map(|meta| meta.len).sum();
-        // Gets the whole arena back if nobody holds a part of it.
-        if arena.capacity() < total && !arena.try_reclaim(ARENA_BYTES.max(total)) {
-            *arena = BytesMut::with_capacity(ARENA_BYTES.max(total));
+        match tried {
+            Ok(()) => Ok((taken, true)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok((taken, false)),
+            Err(error) => Err(error),
         }
-        for (buffer, meta) in buffers.iter().zip(&metas[..taken]) {
-            arena.extend_from_slice(&buffer[..meta.len]);
-        }
-        for meta in &metas[..taken] {
-            let ecn = meta.ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
-            let mut batch = arena.split_to(meta.len);
-            while !batch.is_empty() {
-                let datagram = batch.split_to(meta.stride.clamp(1, batch.len()));
-                each(meta.addr, ecn, datagram);
-            }
-        }
-        Ok(more)
     }
 
     /// The most datagrams that one [`Self::send`] may carry.
@@ -224,20 +271,19 @@ mod tests {
         let receiver = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         // A new socket counts as full until the system has said otherwise.
         sender.io.writable().await.unwrap();
-        let mut scratch = Scratch::new();
+        let mut scratch = Scratch::default();
         let mut places = std::collections::BTreeSet::new();
         let mut held = Vec::new();
         for n in 0..200u8 {
             sender.send(receiver.addr(), Ecn::NotEct, None, &[n; 1200]);
             while held.is_empty() {
                 receiver.io.readable().await.unwrap();
-                receiver
-                    .receive(&mut scratch, |_, _, data| {
-                        assert_eq!(data[..], [n; 1200]);
-                        places.insert(data.as_ptr() as usize);
-                        held.push(data);
-                    })
-                    .unwrap();
+                receiver.receive(&mut scratch, |_, _| true).unwrap();
+                while let Some((_, _, data)) = scratch.next_datagram() {
+                    assert_eq!(data[..], [n; 1200]);
+                    places.insert(data.as_ptr() as usize);
+                    held.push(data);
+                }
             }
             held.clear();
         }
@@ -250,12 +296,46 @@ mod tests {
             sender.send(receiver.addr(), Ecn::NotEct, None, &[n; 1200]);
             while kept.len() <= usize::from(n) {
                 receiver.io.readable().await.unwrap();
-                receiver.receive(&mut scratch, |_, _, data| kept.push(data)).unwrap();
+                receiver.receive(&mut scratch, |_, _| true).unwrap();
+                kept.extend(std::iter::from_fn(|| scratch.next_datagram()).map(|(_, _, data)| data));
             }
         }
         for (n, data) in kept.iter().enumerate() {
             assert!(data.iter().all(|byte| usize::from(*byte) == n));
         }
+    }
+
+    #[tokio::test]
+    async fn mend21_what_strangers_send_is_dropped_where_the_kernel_put_it() {
+        let mut sender = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let receiver = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        sender.io.writable().await.unwrap();
+        let mut scratch = Scratch::default();
+        let wanted = |_: SocketAddr, datagram: &[u8]| datagram[0] == 1;
+        let mut refused = 0;
+        for _ in 0..100 {
+            sender.send(receiver.addr(), Ecn::NotEct, None, &[0; 1200]);
+        }
+        while refused < 100 {
+            receiver.io.readable().await.unwrap();
+            let received = receiver.receive(&mut scratch, wanted).unwrap();
+            assert_eq!(received.wanted, 0);
+            refused += received.refused;
+        }
+        assert!(scratch.next_datagram().is_none());
+        assert_eq!(scratch.arena.capacity(), 0, "nothing was copied");
+        // And what is wanted is found among the rest.
+        for n in 0..20 {
+            sender.send(receiver.addr(), Ecn::NotEct, None, &[u8::from(n == 13); 300]);
+        }
+        let mut got = Vec::new();
+        while got.is_empty() {
+            receiver.io.readable().await.unwrap();
+            receiver.receive(&mut scratch, wanted).unwrap();
+            got.extend(std::iter::from_fn(|| scratch.next_datagram()));
+        }
+        let (remote, _, data) = &got[0];
+        assert_eq!((got.len(), *remote, &data[..]), (1, sender.addr(), &[1; 300][..]));
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::OnceLock;
 
+use antiphon_ice::ContactBudget;
 use tokio::sync::watch;
 
 use crate::interfaces::{self, InterfaceFilter};
@@ -14,6 +15,8 @@ use crate::tcp::Trust;
 pub(crate) struct System {
     pub(crate) filter: InterfaceFilter,
     pub(crate) trust: Trust,
+    /// What all peers together may send to addresses that peers have named and nobody has answered from.
+    pub(crate) contacts: ContactBudget,
     responder: OnceLock<Responder>,
     changes: OnceLock<watch::Receiver<u64>>,
 }

@@ -221,3 +221,27 @@ async fn dropping_the_last_handle_says_goodbye() {
     assert_eq!(within("the end of the channel", theirs.recv()).await, None);
     drop(bob);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mend19_a_lite_server_on_one_port_only_answers() {
+    let server = Api::builder()
+        .loopback(true)
+        .one_port(0)
+        .ice_lite(true)
+        .build()
+        .unwrap();
+    let client = Api::builder().loopback(true).build().unwrap();
+    exchange(&client, &server).await;
+    exchange(&server, &client).await;
+    let offerer = server.peer_connection(RtcConfiguration::default()).await.unwrap();
+    offerer
+        .create_data_channel("test", RtcDataChannelInit::default())
+        .await
+        .unwrap();
+    offerer.set_local_description(None).await.unwrap();
+    let offer = offerer.local_description().await.unwrap().unwrap();
+    assert!(offer.sdp.contains("\r\na=ice-lite\r\n"), "{}", offer.sdp);
+    let other = server.peer_connection(RtcConfiguration::default()).await.unwrap();
+    let refused = other.set_remote_description(offer).await.unwrap_err();
+    assert!(refused.to_string().contains("ICE-lite"), "{refused}");
+}

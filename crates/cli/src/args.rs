@@ -126,9 +126,14 @@ pub struct ServeArgs {
     /// Where the page and its signalling are served (TCP).
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// One UDP port for the media of all sessions; 0 picks a free one. Without it each session has ports of its own.
+    /// The one UDP port for the media of all sessions; 0: the system chooses a free one. So it is without this flag too, but with
+    /// --ports each session then has ports of its own.
     #[arg(long, value_name = "PORT")]
     pub udp_port: Option<u16>,
+    /// ICE-lite: only answer the connectivity checks of peers, and never send any. For a machine with a public address that every
+    /// peer reaches directly (with --nat-address too): nobody can then use it to send anything to third parties.
+    #[arg(long, conflicts_with_all = ["ice_servers", "relay_only", "hide_addresses"])]
+    pub lite: bool,
     /// STUN and TURN servers, to be reached from outside a NAT: stun:HOST, turn:HOST:3478?transport=udp, turns:HOST. Repeatable.
     #[arg(long = "ice-server", value_name = "URL")]
     pub ice_servers: Vec<String>,
@@ -230,6 +235,10 @@ mod tests {
         assert_eq!(bare.serve.listen, "127.0.0.1:8080".parse().unwrap());
         let flags = Args::parse_from(["antiphon", "--udp-port", "0"]);
         assert_eq!(flags.serve.udp_port, Some(0));
+        assert!(!flags.serve.lite);
+        // A lite agent asks nobody.
+        let both = ["antiphon", "--lite", "--ice-server", "stun:192.0.2.1"];
+        assert!(Args::try_parse_from(both).is_err());
         let Some(Command::Serve(serve)) = Args::parse_from(["antiphon", "serve", "--listen", "[::1]:9"]).command else {
             panic!("serve")
         };

@@ -410,6 +410,9 @@ impl PeerConnection {
         self.open()?;
         let kind = description.sdp_type;
         let parsed = parse(&description)?;
+        if self.transport.agent.is_lite() && says_lite(&parsed) {
+            return Err(Error::BothLite);
+        }
         let plan = self.negotiator.set_remote(kind, &parsed)?;
         self.apply(now, plan);
         for candidate in std::mem::take(&mut self.early_candidates) {
@@ -505,6 +508,11 @@ impl PeerConnection {
         self.negotiation_needed = false;
         self.negotiation_event = false;
     }
+}
+
+/// RFC 8839 §5.3; some write it into sections.
+fn says_lite(description: &SessionDescription) -> bool {
+    description.session.ice_lite() || description.media.iter().any(|media| media.section.ice_lite())
 }
 
 fn described((kind, description): (SdpType, &SessionDescription)) -> RtcSessionDescription {

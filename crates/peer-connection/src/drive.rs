@@ -62,6 +62,20 @@ impl PeerConnection {
         self.pump(now);
     }
 
+    /// Whether a datagram may be for this connection: a quick look, for drivers that would not even copy what strangers send. A
+    /// refusal is counted.
+    pub fn expects(&mut self, path: &Path, datagram: &[u8]) -> bool {
+        if self.transport.is_authenticated(path) || self.transport.agent.expects(*path, datagram) {
+            return true;
+        }
+        // A ClientHello may be faster than the check that will vouch for it.
+        let held = classify(datagram) == Some(Protocol::Dtls) && self.transport.is_handshaking();
+        if !held {
+            self.transport.counters.unauthenticated += 1;
+        }
+        held
+    }
+
     fn count_received(&mut self, now: Instant, datagram: &Datagram) {
         let (path, len) = (datagram.path, datagram.data.len());
         self.transport.agent.count_received(now, path, len);
@@ -82,7 +96,11 @@ impl PeerConnection {
         // the check that will vouch for it, so it is held for a while.
         self.data.ecn = datagram.ecn;
         if !self.transport.is_authenticated(&datagram.path) {
-            self.transport.hold(datagram);
+            if self.transport.is_handshaking() {
+                self.transport.hold(datagram);
+            } else {
+                self.transport.counters.unauthenticated += 1;
+            }
         } else if let Err(datagram) = self.transport.handle_dtls(now, datagram) {
             self.transport.hold(datagram);
         }
@@ -94,10 +112,11 @@ impl PeerConnection {
             return;
         }
         if self.transport.srtp.is_none() {
-            match self.transport.dtls_state {
-                // The peer's last flight and its first media may change places on the way.
-                RtcDtlsTransportState::New | RtcDtlsTransportState::Connecting => self.transport.hold(datagram),
-                _ => self.transport.counters.unauthenticated += 1,
+            // The peer's last flight and its first media may change places on the way.
+            if self.transport.is_handshaking() {
+                self.transport.hold(datagram);
+            } else {
+                self.transport.counters.unauthenticated += 1;
             }
             return;
         }

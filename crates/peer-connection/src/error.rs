@@ -32,6 +32,10 @@ pub enum Error {
     /// A setting is out of its range.
     #[error("{0}")]
     Setting(&'static str),
+    /// Both ends are ICE-lite: neither would ever check whether the other is there and wants to be sent to, which RFC 7675
+    /// demands of whoever sends.
+    #[error("both ends are ICE-lite, so neither would ask whether the other is there")]
+    BothLite,
     /// A candidate is neither for a section nor for the whole session.
     #[error("a candidate needs sdp_mid or sdp_m_line_index")]
     CandidateWithoutSection,
@@ -74,7 +78,7 @@ impl Error {
             Self::Closed | Self::NoTransceiver | Self::NotSending | Self::NotReceiving => "InvalidStateError",
             Self::Signaling(error) => signaling_name(error),
             Self::ServerUrl { .. } => "SyntaxError",
-            Self::ServerWithoutUrl | Self::TrackInUse => "InvalidAccessError",
+            Self::ServerWithoutUrl | Self::TrackInUse | Self::BothLite => "InvalidAccessError",
             Self::Certificate(_) | Self::TooManyCertificates => "InvalidAccessError",
             Self::Setting(_) | Self::CandidateWithoutSection | Self::ChannelWithoutId => "TypeError",
             Self::TooManyCandidates | Self::TooMany(_) => "OperationError",

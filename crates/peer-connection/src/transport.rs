@@ -203,6 +203,14 @@ impl Transport {
         Ok(())
     }
 
+    /// Whether DTLS may still become connected for the first time.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        matches!(
+            self.dtls_state,
+            RtcDtlsTransportState::New | RtcDtlsTransportState::Connecting
+        )
+    }
+
     /// Keeps a datagram that may be good later.
     pub(crate) fn hold(&mut self, datagram: Datagram) {
         self.held_bytes += datagram.data.len();

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    DataChannelId, DtlsVersions, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
+    DataChannelId, DtlsVersions, Error, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
     RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, RtcIceServer, RtcIceTransportPolicy,
     RtcPeerConnectionState, RtcStats, Settings, TransceiverId,
 };
@@ -130,6 +130,25 @@ fn with_a_lite_agent() {
         let description = pair.pc(lite).local_description().unwrap();
         assert!(description.sdp.contains("a=ice-lite"));
     }
+}
+
+#[test]
+fn mend19_two_lite_agents_are_refused_before_anything_is_sent() {
+    let configuration = |_| {
+        let mut configuration = RtcConfiguration::default();
+        configuration.settings.ice.lite = true;
+        configuration
+    };
+    let mut pair = Pair::with_each(4, LinkConfig::default(), addresses(), configuration);
+    pair.call(0, |pc, now| {
+        pc.create_data_channel(now, "chat", RtcDataChannelInit::default())
+    })
+    .unwrap();
+    pair.call(0, |pc, now| pc.set_local_description(now, None)).unwrap();
+    let offer = pair.pc(0).local_description().unwrap();
+    let refused = pair.call(1, |pc, now| pc.set_remote_description(now, offer));
+    assert_eq!(refused, Err(Error::BothLite));
+    assert!(pair.pc(1).remote_description().is_none(), "nothing has changed");
 }
 
 #[test]
@@ -537,6 +556,8 @@ fn mend06_who_answers_no_checks_is_received_and_is_sent_nothing() {
     assert_eq!(pair.sent(1), sent, "RFC 7675 §5.1: nothing goes out without consent");
     assert!(withheld(&pair) > before, "and what does not is counted");
     // When nothing comes any more it is over.
+    let host = pair.net.host(pair.ids[0]);
+    pair.net.network.set_down(host, true);
     pair.run_for(Duration::from_secs(16));
     assert_eq!(
         state(&pair),

@@ -339,7 +339,7 @@ fn close_says_goodbye_and_is_silent_then() {
 }
 
 #[test]
-fn closing_at_any_moment_ends() {
+fn v22_closing_at_any_moment_ends() {
     for steps in 0..60 {
         let mut pair = Pair::new(steps);
         pair.call(0, |pc, now| {

@@ -34,8 +34,14 @@ const TRANSMIT_BYTES: usize = 60_000;
 const MAX_DATAGRAM: usize = 1500;
 /// Rounds of output per peer before the others have their turn.
 const MAX_ROUNDS: usize = 8;
-/// Datagram batches taken from one socket before the others have their turn.
+/// Datagram batches taken from one socket before the others have their turn: those with something for a peer, and those of
+/// strangers alone, which cost next to nothing each and must not stand in the way of the rest.
 const MAX_BATCHES: usize = 4;
+const MAX_STRANGE_BATCHES: usize = 64;
+/// A socket at which this many strangers and nobody else came in one turn is not looked at for a while: they can wait in the
+/// kernel, and what they cost is then the reading alone, not the waking.
+const MANY_STRANGERS: usize = 16;
+const REST: Duration = Duration::from_millis(1);
 /// Commands, and words of the tasks, taken at once.
 const MAX_COMMANDS: usize = 64;
 /// Words of the tasks that may wait; the tasks wait beyond that, and with them the streams they read.
@@ -70,6 +76,8 @@ pub(crate) struct Driver {
     deadlines: BTreeSet<(Instant, PeerId)>,
     router: Router,
     scratch: Scratch,
+    /// Sockets that are not looked at before this.
+    resting: HashMap<u32, Instant>,
     out: TransmitBuf,
     sleep: Pin<Box<Sleep>>,
     /// Peers that have something to give; each is in it once.
@@ -105,7 +113,8 @@ impl Driver {
             peers: HashMap::new(),
             deadlines: BTreeSet::new(),
             router: Router::default(),
-            scratch: Scratch::new(),
+            scratch: Scratch::default(),
+            resting: HashMap::new(),
             out: TransmitBuf::new(TRANSMIT_BYTES, MAX_DATAGRAM),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             busy: Vec::new(),
@@ -175,6 +184,7 @@ impl Driver {
             .deadlines
             .first()
             .map_or_else(|| Instant::now() + Duration::from_secs(3600), |(at, _)| *at);
+        let at = self.resting.values().copied().fold(at, Instant::min);
         // Deadlines mostly move away, packet by packet: waking once too early costs less than setting the timer each time.
         if self.sleep.is_elapsed() || at < self.sleep.deadline().into_std() {
             self.sleep.as_mut().reset(at.into());
@@ -205,8 +215,10 @@ impl Driver {
         // Without handles nobody says anything: that is no work.
         ready |= matches!(self.words.poll_recv_many(cx, words, MAX_COMMANDS), Poll::Ready(1..));
         ready |= self.arrivals.poll_recv_many(cx, arrivals, MAX_COMMANDS).is_ready();
-        for socket in self.sockets.values() {
-            ready |= socket.poll_ready(cx).is_ready();
+        for (id, socket) in &self.sockets {
+            if !self.resting.contains_key(id) {
+                ready |= socket.poll_ready(cx).is_ready();
+            }
         }
         ready |= self.sleep.as_mut().poll(cx).is_ready();
         if ready { Poll::Ready(()) } else { Poll::Pending }
@@ -217,12 +229,14 @@ impl Driver {
         let Self {
             sockets,
             scratch,
+            resting,
             router,
             peers,
             owners,
             busy,
             ..
         } = self;
+        resting.retain(|_, until| *until > now);
         for (id, socket) in sockets.iter_mut() {
             if socket.is_blocked() {
                 socket.flush();
@@ -233,20 +247,36 @@ impl Driver {
                     }
                 }
             }
+            if resting.contains_key(id) {
+                continue;
+            }
             let owner = owners.get(id).copied();
-            for _ in 0..MAX_BATCHES {
-                let taken = socket.receive(scratch, |remote, ecn, data| {
-                    deliver(router, peers, owner, (*id, remote), ecn, data, now, busy);
-                });
-                match taken {
-                    Ok(true) => {}
-                    Ok(false) => break,
+            let (mut batches, mut strange_batches, mut refused) = (0, 0, 0);
+            while batches < MAX_BATCHES && strange_batches < MAX_STRANGE_BATCHES {
+                let wanted = |remote, datagram: &[u8]| expects(router, peers, owner, (*id, remote), datagram);
+                let received = match socket.receive(scratch, wanted) {
+                    Ok(received) => received,
                     Err(error) => {
                         // ICMP errors of earlier sends surface here; consent decides about the path, not one of these.
                         tracing::debug!(local = %socket.addr(), %error, "receive");
                         break;
                     }
+                };
+                refused += received.refused;
+                match received.wanted {
+                    0 => strange_batches += 1,
+                    _ => batches += 1,
                 }
+                while let Some((remote, ecn, data)) = scratch.next_datagram() {
+                    deliver(router, peers, owner, (*id, remote), ecn, data, now, busy);
+                }
+                if !received.more {
+                    break;
+                }
+            }
+            router.unrouted += refused as u64;
+            if batches == 0 && refused >= MANY_STRANGERS {
+                resting.insert(*id, now + REST);
             }
         }
     }
@@ -327,6 +357,26 @@ fn mark(busy: &mut Vec<PeerId>, id: PeerId, peer: &mut Hosted) {
         peer.marked = true;
         busy.push(id);
     }
+}
+
+/// Whether a datagram may be for a peer; if not it is dropped before it costs anything more.
+fn expects(
+    router: &Router,
+    peers: &mut HashMap<PeerId, Box<Hosted>>,
+    owner: Option<PeerId>,
+    (socket, remote): (u32, SocketAddr),
+    datagram: &[u8],
+) -> bool {
+    let Some(owner) = owner else {
+        return router.expects(socket, remote, datagram);
+    };
+    let path = Path {
+        local: Local::Socket(socket),
+        remote,
+    };
+    peers
+        .get_mut(&owner)
+        .is_some_and(|peer| peer.core.expects(&path, datagram))
 }
 
 /// Hands one datagram to its peer.

@@ -16,6 +16,8 @@ use crate::router::PeerId;
 use crate::socket::Socket;
 use crate::tcp::{Accepted, Connection, Dial, Listener, requested_ufrag};
 
+/// Ports that are tried when any will do, until one is free on every interface.
+const PORT_TRIES: usize = 16;
 /// Sockets and connections that one peer may hold: what an agent asks for by itself stays far below.
 const MAX_HELD: usize = 128;
 /// Accepted connections of one peer; more are closed at once.
@@ -28,12 +30,23 @@ const MAX_PUBLISHED: usize = 32;
 impl Driver {
     /// In one-port mode: binds the port on every interface before the first peer comes.
     pub(crate) fn bind_shared(&mut self) -> Result<(), crate::Error> {
-        for ip in self.system.addresses() {
-            let addr = SocketAddr::new(ip, 0);
-            self.shared_socket(addr)
-                .map_err(|source| crate::Error::Bind { addr, source })?;
+        let asked = self.shared_port;
+        let mut tries = if asked == Some(0) { PORT_TRIES } else { 1 };
+        loop {
+            let bound = self.system.addresses().into_iter().try_for_each(|ip| {
+                let addr = SocketAddr::new(ip, 0);
+                let bound = self.shared_socket(addr);
+                bound.map(drop).map_err(|source| crate::Error::Bind { addr, source })
+            });
+            tries -= 1;
+            if bound.is_ok() || tries == 0 {
+                return bound;
+            }
+            // The port that the system chose for the first address is somebody else's on another.
+            self.sockets.clear();
+            self.by_address.clear();
+            self.shared_port = asked;
         }
-        Ok(())
     }
 
     /// The addresses that are bound now.

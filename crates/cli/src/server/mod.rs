@@ -29,7 +29,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use antiphon::{Api, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
+use antiphon::{Api, CandidateKind, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use tokio::net::TcpListener;
@@ -113,8 +113,9 @@ impl Server {
             .reach
             .builder(Api::builder().loopback(true))
             .map_err(ServeError::Trust)?;
-        if let Some(port) = args.udp_port {
-            builder = builder.one_port(port);
+        builder = builder.ice_lite(args.lite);
+        if args.udp_port.is_some() || args.reach.ports.is_none() {
+            builder = builder.one_port(args.udp_port.unwrap_or(0));
         }
         let (stop, stopped) = watch::channel(false);
         let connections = connections(args);
@@ -252,6 +253,12 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
         ..RtcConfiguration::default()
     };
     args.reach.configure(&mut configuration);
+    if args.lite {
+        // RFC 8445 §5.2: a lite agent has host candidates only. Who reaches us through the NAT knows no other address of ours.
+        for mapping in &mut configuration.settings.ice.nat_mappings {
+            mapping.kind = CandidateKind::Host;
+        }
+    }
     let association = &mut configuration.settings.data.association;
     association.max_receive_message = args.max_message as usize;
     // A whole message, what is under way behind it, and the same on its way back.
