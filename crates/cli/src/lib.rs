@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod files;
+pub mod logging;
 pub mod reach;
 pub mod server;
 pub mod sources;

@@ -6,19 +6,12 @@ use std::process::ExitCode;
 
 use antiphon_cli::args::{Args, Command};
 use antiphon_cli::text::plain;
-use antiphon_cli::{server, transfer, turn};
+use antiphon_cli::{logging, server, transfer, turn};
 use clap::Parser;
-use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("warn,antiphon_cli=info,antiphon::turn_server=info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
+    logging::start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -229,7 +229,7 @@ fn a_negotiated_channel_that_only_one_end_has_opened_can_be_closed() {
 }
 
 #[test]
-fn both_ends_open_and_close_at_every_offset() {
+fn v22_both_ends_open_and_close_at_every_offset() {
     for offset in 0..25 {
         let mut pair = Pair::connected(offset);
         let ours = pair.open(0, ChannelInit::new("ours"));

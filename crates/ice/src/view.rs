@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Local, Path, TransmitBuf};
+use antiphon_stun::{Class, Message, is_stun};
 
 use crate::agent::Agent;
 use crate::deframe::{FRAME_HEADER_LEN, frame_header};
@@ -66,6 +67,32 @@ impl Agent {
                 .previous
                 .as_ref()
                 .is_some_and(|previous| previous.pair.path == *path && previous.pair.authenticated)
+    }
+
+    /// Whether a datagram that came on this path may be for this agent or the layers above it: a quick look, for owners who would
+    /// not even copy what strangers send. It is from a path that is authenticated, or from a TURN server in use, or a request that
+    /// names our user fragment, or an answer.
+    pub fn expects(&self, path: Path, datagram: &[u8]) -> bool {
+        if self.is_authenticated(&path) || self.relays.find(path, datagram).is_some() {
+            return true;
+        }
+        if !is_stun(datagram) {
+            return false;
+        }
+        let Ok(message) = Message::parse(datagram) else {
+            return false;
+        };
+        if !matches!(message.class(), Class::Request | Class::Indication) {
+            return true;
+        }
+        let named = message.username().and_then(|name| name.split_once(':'));
+        let previous = self.previous.as_ref().map(|previous| &previous.session);
+        named.is_some_and(|(ours, _)| {
+            [Some(&self.session), previous]
+                .into_iter()
+                .flatten()
+                .any(|session| session.local.credentials.ufrag == ours)
+        })
     }
 
     /// The round trip of the pair in use, smoothed.

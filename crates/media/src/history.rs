@@ -5,7 +5,7 @@ use antiphon_rtp::rtcp::TransportFeedback;
 use crate::bandwidth::PacketResult;
 
 /// Packets remembered until feedback speaks of them: at 50 Mbit/s almost a second.
-const CAPACITY: usize = 4096;
+pub(crate) const CAPACITY: usize = 4096;
 
 #[derive(Clone, Copy, Debug)]
 struct Sent {
@@ -57,9 +57,14 @@ impl History {
         self.next += 1;
     }
 
-    /// The results that feedback brings for packets that were not acknowledged yet. Bounded by what is remembered, whatever
-    /// the feedback claims.
-    pub(crate) fn feedback(&mut self, feedback: &TransportFeedback<'_>, out: &mut Vec<PacketResult>) {
+    /// The results that feedback brings for packets that were not acknowledged yet. Bounded by `allowance`, whatever the feedback
+    /// claims: one word of it can speak of thousands of packets, so what a datagram may have us look at is counted.
+    pub(crate) fn feedback(
+        &mut self,
+        feedback: &TransportFeedback<'_>,
+        allowance: &mut usize,
+        out: &mut Vec<PacketResult>,
+    ) {
         out.clear();
         let newest = self.next - 1;
         let wire = i64::from(feedback.reference_time);
@@ -69,7 +74,8 @@ impl History {
         };
         self.reference = Some(reference);
         let mut arrival = reference * 64_000;
-        for status in feedback.statuses().take(CAPACITY) {
+        for status in feedback.statuses().take(*allowance) {
+            *allowance -= 1;
             if let Some(delta) = status.delta {
                 arrival += i64::from(delta) * 250;
             }
@@ -91,5 +97,38 @@ impl History {
                 bytes: sent.bytes as usize,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[allow(clippy::disallowed_methods)]
+    fn v23_a_datagram_of_feedback_on_everything_costs_a_look_at_what_is_remembered() {
+        // 65535 packets that did not come, in runs of 8191: forty bytes.
+        let mut one = vec![0x8f, 205, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
+        one.extend([0x1f, 0xff].repeat(8));
+        one.extend([0, 7, 0, 0]);
+        let datagram = one.repeat(30);
+        let now = Instant::now();
+        let mut history = History::new(now);
+        for _ in 0..CAPACITY {
+            history.sent(now, 1000);
+        }
+        let (mut allowance, mut looked_at, mut results) = (CAPACITY, 0, Vec::new());
+        let mut parsed = 0;
+        for packet in antiphon_rtp::rtcp::packets(&datagram) {
+            let Ok(antiphon_rtp::rtcp::Packet::TransportFeedback(feedback)) = packet else {
+                panic!("{packet:?}")
+            };
+            assert_eq!(feedback.status_count, 65_535);
+            let before = allowance;
+            history.feedback(&feedback, &mut allowance, &mut results);
+            looked_at += before - allowance;
+            parsed += 1;
+        }
+        assert_eq!((parsed, looked_at, allowance), (30, CAPACITY, 0));
     }
 }

@@ -94,6 +94,27 @@ fn v24_a_nack_storm_is_answered_within_the_cap() {
 }
 
 #[test]
+fn v24_one_nack_costs_no_more_than_the_burst() {
+    let (mut pair, _) = busy_pair();
+    pair.ends[0].set_rtt(MS);
+    drain(&mut pair);
+    let nack = nack_everything(&pair);
+    let sent = pair.ends[0].stats(pair.now).outbound[0].clone();
+    assert!(
+        sent.bytes_sent > 300_000,
+        "much more than may come back: {}",
+        sent.bytes_sent
+    );
+    pair.ends[0].handle_rtcp(pair.now, BytesMut::from(&nack[..]));
+    let bytes: usize = drain(&mut pair).iter().map(|(_, bytes)| bytes.len()).sum();
+    assert!(
+        (1..96_000 + 10_000).contains(&bytes),
+        "{bytes} bytes for {}",
+        nack.len()
+    );
+}
+
+#[test]
 fn v24_a_pli_flood_reaches_the_application_five_times_a_second() {
     let (mut pair, _) = busy_pair();
     pair.events[0].clear();

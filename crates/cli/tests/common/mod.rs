@@ -78,30 +78,43 @@ impl Running {
         headers: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let mut stream = self.connect_from(local).await;
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
-            body.len()
-        );
-        if !headers.iter().any(|(name, _)| *name == "Host") {
-            request.push_str(&format!("Host: {}\r\n", self.addr));
-        }
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        // A server that refuses a body may close before it has read all of it.
-        _ = stream.write_all(body.as_bytes()).await;
-        let mut bytes = Vec::new();
-        _ = within("an HTTP answer", stream.read_to_end(&mut bytes)).await;
-        Answer::parse(&String::from_utf8(bytes).unwrap())
+        ask(self.connect_from(local).await, self.addr, method, path, headers, body).await
     }
 
     pub async fn socket(&self) -> Socket {
-        let (socket, _) = connect_async(format!("ws://{}/ws", self.addr)).await.unwrap();
-        Socket(socket)
+        Socket::connect(self.addr).await
     }
+}
+
+pub async fn http(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    ask(TcpStream::connect(addr).await.unwrap(), addr, method, path, headers, body).await
+}
+
+async fn ask(
+    mut stream: TcpStream,
+    addr: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Answer {
+    let mut request = format!(
+        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    if !headers.iter().any(|(name, _)| *name == "Host") {
+        request.push_str(&format!("Host: {addr}\r\n"));
+    }
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    request.push_str("\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    // A server that refuses a body may close before it has read all of it.
+    _ = stream.write_all(body.as_bytes()).await;
+    let mut bytes = Vec::new();
+    _ = within("an HTTP answer", stream.read_to_end(&mut bytes)).await;
+    Answer::parse(&String::from_utf8(bytes).unwrap())
 }
 
 pub struct Answer {
@@ -141,6 +154,11 @@ impl Answer {
 pub struct Socket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Socket {
+    pub async fn connect(addr: SocketAddr) -> Self {
+        let (socket, _) = connect_async(format!("ws://{addr}/ws")).await.unwrap();
+        Self(socket)
+    }
+
     pub async fn send(&mut self, message: Value) {
         self.send_raw(Message::Text(message.to_string().into())).await;
     }

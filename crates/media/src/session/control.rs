@@ -5,6 +5,7 @@ use bytes::BytesMut;
 
 use super::Session;
 use crate::event::{Event, SenderId};
+use crate::history::CAPACITY;
 use crate::outbound::KEY_FRAME_INTERVAL;
 use crate::stats::RemoteOutboundRtp;
 
@@ -17,6 +18,8 @@ impl Session {
         if self.closed {
             return;
         }
+        // An honest receiver speaks of each packet once or twice.
+        let mut statuses = CAPACITY;
         for packet in rtcp::packets(&data) {
             let Ok(packet) = packet else {
                 self.dropped.malformed_rtcp += 1;
@@ -62,7 +65,8 @@ impl Session {
                     }
                 }
                 rtcp::Packet::TransportFeedback(feedback) => {
-                    self.history.feedback(&feedback, &mut self.scratch.results);
+                    self.history
+                        .feedback(&feedback, &mut statuses, &mut self.scratch.results);
                     let mut narrow = false;
                     for result in &self.scratch.results {
                         narrow |= self.large.take(result);
