@@ -33,6 +33,8 @@ pub(crate) struct Router {
     ufrags: HashMap<String, PeerId>,
     transactions: HashMap<[u8; 12], PeerId>,
     transaction_order: VecDeque<[u8; 12]>,
+    /// Grows whenever a five-tuple is learned or forgotten.
+    generation: u64,
     /// Datagrams that were for nobody.
     pub(crate) unrouted: u64,
 }
@@ -88,7 +90,25 @@ impl Router {
 
     /// Whether a datagram is for anybody: a look that costs little, before it is copied anywhere.
     pub(crate) fn expects(&self, socket: u32, remote: SocketAddr, datagram: &[u8]) -> bool {
-        self.tuples.contains_key(&(socket, remote)) || (is_stun(datagram) && self.stun_route(datagram).is_some())
+        self.knows(socket, remote) || (is_stun(datagram) && self.stun_route(datagram).is_some())
+    }
+
+    /// Whether this five-tuple is a peer's.
+    pub(crate) fn knows(&self, socket: u32, remote: SocketAddr) -> bool {
+        self.tuples.contains_key(&(socket, remote))
+    }
+
+    /// The peers' addresses at this socket.
+    pub(crate) fn known_at(&self, socket: u32) -> impl Iterator<Item = SocketAddr> {
+        self.tuples
+            .keys()
+            .filter(move |(at, _)| *at == socket)
+            .map(|(_, remote)| *remote)
+    }
+
+    /// Changes with every five-tuple that is learned or forgotten.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Who gets this datagram.
@@ -128,6 +148,7 @@ impl Router {
     /// The peer authenticated something from this five-tuple: it is the peer's from now on.
     pub(crate) fn learn(&mut self, socket: u32, remote: SocketAddr, peer: PeerId) {
         let tuple = (socket, remote);
+        self.generation += 1;
         if let Some(before) = self.tuples.insert(tuple, peer)
             && let Some(held) = self.held.get_mut(&before)
         {
@@ -146,6 +167,7 @@ impl Router {
     /// numbers are never given twice.
     pub(crate) fn forget(&mut self, peer: PeerId) {
         let Some(held) = self.held.remove(&peer) else { return };
+        self.generation += 1;
         for tuple in held.tuples {
             self.tuples.remove(&tuple);
         }

@@ -86,13 +86,35 @@ pub(crate) struct Socket {
 impl Socket {
     /// Binds `addr`; port 0 lets the system choose.
     pub(crate) fn bind(addr: SocketAddr) -> io::Result<Self> {
+        let socket = Self::unbound(addr)?;
+        socket.bind(&addr.into())?;
+        Self::of(socket)
+    }
+
+    /// A second socket with the same address that gets what comes from `remote`, and nothing else from now on. What came from
+    /// others in the moment before lies in it too.
+    ///
+    /// The system allows it to us alone: the first socket was bound as its port's only one, and the second must be the same user's.
+    pub(crate) fn connected(&self, remote: SocketAddr) -> io::Result<Self> {
+        let socket = Self::unbound(self.addr)?;
+        share(&socket2::SockRef::from(&self.io))?;
+        share(&socket2::SockRef::from(&socket))?;
+        socket.bind(&self.addr.into())?;
+        socket.connect(&remote.into())?;
+        Self::of(socket)
+    }
+
+    fn unbound(addr: SocketAddr) -> io::Result<socket2::Socket> {
         let domain = socket2::Domain::for_address(addr);
         let socket = socket2::Socket::new(domain, socket2::Type::DGRAM, Some(socket2::Protocol::UDP))?;
         if addr.is_ipv6() {
             socket.set_only_v6(true)?;
         }
         socket.set_nonblocking(true)?;
-        socket.bind(&addr.into())?;
+        Ok(socket)
+    }
+
+    fn of(socket: socket2::Socket) -> io::Result<Self> {
         let io = tokio::net::UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new((&io).into())?;
         // Best effort: the limits of the system stand.
@@ -261,6 +283,18 @@ impl Socket {
     }
 }
 
+/// Lets another socket of this user have the same address, where the system then gives each datagram to the one that is connected to
+/// its source.
+fn share(socket: &socket2::SockRef<'_>) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    return socket.set_reuse_port(true);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -336,6 +370,37 @@ mod tests {
         }
         let (remote, _, data) = &got[0];
         assert_eq!((got.len(), *remote, &data[..]), (1, sender.addr(), &[1; 300][..]));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn mend21_a_known_peer_has_a_queue_of_its_own_among_strangers() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let shared = Socket::bind(any).unwrap();
+        let (mut peer, mut stranger) = (Socket::bind(any).unwrap(), Socket::bind(any).unwrap());
+        peer.io.writable().await.unwrap();
+        stranger.io.writable().await.unwrap();
+        let lane = shared.connected(peer.addr()).unwrap();
+        assert_eq!(lane.addr(), shared.addr());
+        assert!(Socket::bind(shared.addr()).is_err(), "the port is nobody else's");
+        // More than the common queue holds, so that it is full.
+        for _ in 0..40_000 {
+            stranger.send(shared.addr(), Ecn::NotEct, None, &[0; 100]);
+        }
+        for n in 0..50 {
+            peer.send(shared.addr(), Ecn::NotEct, None, &[n; 100]);
+        }
+        let mut scratch = Scratch::default();
+        let mut got = Vec::new();
+        while got.len() < 50 {
+            lane.io.readable().await.unwrap();
+            lane.receive(&mut scratch, |_, _| true).unwrap();
+            got.extend(std::iter::from_fn(|| scratch.next_datagram()).map(|(remote, _, data)| (remote, data[0])));
+        }
+        let all: Vec<_> = (0..50).map(|n| (peer.addr(), n)).collect();
+        assert_eq!(got, all, "all of it, in order, and nothing else");
+        shared.receive(&mut scratch, |_, _| true).unwrap();
+        assert_eq!(scratch.next_datagram().unwrap().0, stranger.addr());
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 mod batch;
 mod changes;
 mod command;
+mod lanes;
 mod output;
 mod serve;
 
@@ -22,6 +23,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
+use self::lanes::Lanes;
 use crate::hosted::Hosted;
 use crate::router::{PeerId, Router};
 use crate::socket::{Scratch, Socket};
@@ -42,6 +44,8 @@ const MAX_STRANGE_BATCHES: usize = 64;
 /// kernel, and what they cost is then the reading alone, not the waking.
 const MANY_STRANGERS: usize = 16;
 const REST: Duration = Duration::from_millis(1);
+/// Strangers that came in one turn to a shared socket, whose peers then get queues of their own in the kernel.
+const CROWD: usize = 64;
 /// Commands, and words of the tasks, taken at once.
 const MAX_COMMANDS: usize = 64;
 /// Words of the tasks that may wait; the tasks wait beyond that, and with them the streams they read.
@@ -78,6 +82,7 @@ pub(crate) struct Driver {
     scratch: Scratch,
     /// Sockets that are not looked at before this.
     resting: HashMap<u32, Instant>,
+    lanes: Lanes,
     out: TransmitBuf,
     sleep: Pin<Box<Sleep>>,
     /// Peers that have something to give; each is in it once.
@@ -115,6 +120,7 @@ impl Driver {
             router: Router::default(),
             scratch: Scratch::default(),
             resting: HashMap::new(),
+            lanes: Lanes::default(),
             out: TransmitBuf::new(TRANSMIT_BYTES, MAX_DATAGRAM),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
             busy: Vec::new(),
@@ -220,6 +226,7 @@ impl Driver {
                 ready |= socket.poll_ready(cx).is_ready();
             }
         }
+        ready |= self.lanes.poll_ready(cx);
         ready |= self.sleep.as_mut().poll(cx).is_ready();
         if ready { Poll::Ready(()) } else { Poll::Pending }
     }
@@ -230,6 +237,7 @@ impl Driver {
             sockets,
             scratch,
             resting,
+            lanes,
             router,
             peers,
             owners,
@@ -237,6 +245,21 @@ impl Driver {
             ..
         } = self;
         resting.retain(|_, until| *until > now);
+        for lane in lanes.iter() {
+            for _ in 0..MAX_BATCHES {
+                let wanted = |remote, datagram: &[u8]| router.expects(lane.socket, remote, datagram);
+                let Ok(received) = lane.io.receive(scratch, wanted) else {
+                    break;
+                };
+                while let Some((remote, ecn, data)) = scratch.next_datagram() {
+                    deliver(router, peers, None, (lane.socket, remote), ecn, data, now, busy);
+                }
+                if !received.more {
+                    break;
+                }
+            }
+        }
+        lanes.expire(now);
         for (id, socket) in sockets.iter_mut() {
             if socket.is_blocked() {
                 socket.flush();
@@ -252,7 +275,12 @@ impl Driver {
             }
             let owner = owners.get(id).copied();
             let (mut batches, mut strange_batches, mut refused) = (0, 0, 0);
-            while batches < MAX_BATCHES && strange_batches < MAX_STRANGE_BATCHES {
+            let patience = if lanes.are_open(*id) {
+                MAX_BATCHES
+            } else {
+                MAX_STRANGE_BATCHES
+            };
+            while batches < MAX_BATCHES && strange_batches < patience {
                 let wanted = |remote, datagram: &[u8]| expects(router, peers, owner, (*id, remote), datagram);
                 let received = match socket.receive(scratch, wanted) {
                     Ok(received) => received,
@@ -277,6 +305,9 @@ impl Driver {
             router.unrouted += refused as u64;
             if batches == 0 && refused >= MANY_STRANGERS {
                 resting.insert(*id, now + REST);
+            }
+            if owner.is_none() && refused >= CROWD {
+                lanes.crowded(now, *id, socket, router);
             }
         }
     }

@@ -389,6 +389,7 @@ impl Driver {
     pub(super) fn let_go(&mut self, local: Local) {
         match local {
             Local::Socket(id) => {
+                self.lanes.close(id);
                 let owned = self.owners.remove(&id).is_some();
                 if let Some(socket) = self.sockets.remove(&id)
                     && !owned
