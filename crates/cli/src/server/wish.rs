@@ -183,6 +183,7 @@ impl Drop for Session {
 async fn attend(mut session: Session, mut peer: Peer, mut orders: mpsc::Receiver<Order>) {
     let connect = tokio::time::sleep(session.room.patience.connect);
     tokio::pin!(connect);
+    let mut judged = false;
     let mut farewell = None;
     loop {
         tokio::select! {
@@ -204,7 +205,14 @@ async fn attend(mut session: Session, mut peer: Peer, mut orders: mpsc::Receiver
                 }
                 None => break,
             },
-            () = &mut connect, if !peer.has_connected() => break,
+            // Judged when the time is over, and not before: `next` comes back for what concerns the signalling alone, so a session
+            // that stands may wait in it from its first second on.
+            () = &mut connect, if !judged => {
+                judged = true;
+                if !peer.has_connected() {
+                    break;
+                }
+            }
             () = session.room.stopping() => break,
         }
     }
