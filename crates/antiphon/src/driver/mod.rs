@@ -40,9 +40,8 @@ const MAX_ROUNDS: usize = 8;
 /// strangers alone, which cost next to nothing each and must not stand in the way of the rest.
 const MAX_BATCHES: usize = 4;
 const MAX_STRANGE_BATCHES: usize = 64;
-/// A socket at which this many strangers and nobody else came in one turn is not looked at for a while: they can wait in the
-/// kernel, and what they cost is then the reading alone, not the waking.
-const MANY_STRANGERS: usize = 16;
+/// A socket at which nobody but strangers came is not looked at for a while: they can wait in the kernel, and what they cost is then
+/// the reading alone. To wake for each of them costs several times that (measured).
 const REST: Duration = Duration::from_millis(1);
 /// Strangers that came in one turn to a shared socket, whose peers then get queues of their own in the kernel.
 const CROWD: usize = 64;
@@ -303,7 +302,7 @@ impl Driver {
                 }
             }
             router.unrouted += refused as u64;
-            if batches == 0 && refused >= MANY_STRANGERS {
+            if batches == 0 && refused > 0 {
                 resting.insert(*id, now + REST);
             }
             if owner.is_none() && refused >= CROWD {
