@@ -87,7 +87,15 @@ impl Running {
 }
 
 pub async fn http(addr: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-    ask(TcpStream::connect(addr).await.unwrap(), addr, method, path, headers, body).await
+    ask(
+        TcpStream::connect(addr).await.unwrap(),
+        addr,
+        method,
+        path,
+        headers,
+        body,
+    )
+    .await
 }
 
 async fn ask(

@@ -1,5 +1,6 @@
 //! A server that strangers besiege: whoever comes in good faith is served as if they were not there, and leaves no traces when they go.
 
+mod strangers;
 mod tcp;
 
 use std::fs;
@@ -17,6 +18,7 @@ const CALM: Duration = Duration::from_secs(60);
 pub(crate) fn run(report: &mut Report) {
     println!("sieges of antiphon serve");
     tcp::run(report);
+    strangers::run(report);
 }
 
 /// Resident memory of a process, in KiB.
