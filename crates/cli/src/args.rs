@@ -141,13 +141,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "NAME", requires = "ice_password")]
     pub ice_username: Option<String>,
     /// The password for the TURN servers; better in the environment than on the command line, which others can read.
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        env = "ANTIPHON_ICE_PASSWORD",
-        hide_env_values = true,
-        requires = "ice_username"
-    )]
+    #[arg(long, value_name = "PASSWORD", env = "ANTIPHON_ICE_PASSWORD", hide_env_values = true)]
     pub ice_password: Option<String>,
     /// Media through the TURN servers only (iceTransportPolicy "relay"): no peer learns this machine's addresses.
     #[arg(long, requires = "ice_servers")]

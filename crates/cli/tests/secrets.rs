@@ -22,12 +22,11 @@ struct Program {
 }
 
 impl Program {
-    fn start(arguments: &[&str]) -> Self {
+    fn start(arguments: &[&str], (name, value): (&str, &str)) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
             .args(arguments)
             .env("RUST_LOG", "trace")
-            .env("ANTIPHON_ICE_PASSWORD", PASSWORD)
-            .env("ANTIPHON_TURN_USERS", format!("alice:{PASSWORD}"))
+            .env(name, value)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -90,18 +89,19 @@ fn ice_password(sdp: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mend21_v25_no_log_at_any_level_shows_a_secret() {
-    let mut turn = Program::start(&[
-        "turn",
-        "--listen",
-        "127.0.0.1:0",
-        "--allow-loopback-peers",
-        "--relay-ip",
-        "127.0.0.1",
-    ]);
+    let user = format!("alice:{PASSWORD}");
+    let relay_only_here = ["--allow-loopback-peers", "--relay-ip", "127.0.0.1"];
+    let mut turn = Program::start(
+        &[&["turn", "--listen", "127.0.0.1:0"][..], &relay_only_here].concat(),
+        ("ANTIPHON_TURN_USERS", &user),
+    );
     let turn_addr = turn.word_after("udp ").await;
     let url = format!("turn:{turn_addr}?transport=udp");
     let relay = ["--ice-server", url.as_str(), "--ice-username", "alice"];
-    let mut serve = Program::start(&[&["serve", "--listen", "127.0.0.1:0"][..], &relay].concat());
+    let mut serve = Program::start(
+        &[&["serve", "--listen", "127.0.0.1:0"][..], &relay].concat(),
+        ("ANTIPHON_ICE_PASSWORD", PASSWORD),
+    );
     let addr = serve.word_after("serves at http://").await.parse().unwrap();
     let mut secrets = vec![PASSWORD.to_owned(), TOKEN.to_owned()];
 

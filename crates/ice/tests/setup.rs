@@ -182,7 +182,8 @@ fn mend19_checks_to_an_address_that_many_offers_name_share_one_budget() {
     let sent: usize = nets.iter().map(|net| net.peers[0].sent).sum();
     assert!((150..=32 + 200 + 40).contains(&sent), "{sent} checks in ten seconds");
     assert!(budget.postponed() > 0);
-    assert!(nets[0].peers[0].agent.stats().counters.postponed_checks > 0);
+    let postponed = |net: &Net| net.peers[0].agent.stats().counters.postponed_checks;
+    assert!(nets.iter().map(postponed).sum::<u64>() > 0);
     // Who shows itself with a check of its own is answered and checked at once, however many wait for others there.
     let net = &mut nets[17];
     net.cut = false;
