@@ -173,6 +173,7 @@ impl Inbox {
             }
             (self.transfer, self.list, self.places, self.folders) = (transfer, list, plan.places, folders);
             self.whole.clear();
+            self.numbered.clear();
         }
         let mut pieces = self.pieces();
         let whole = self.whole.iter().map(|(&id, whole)| Part {
