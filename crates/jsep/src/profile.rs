@@ -74,7 +74,7 @@ impl Configuration {
                 // RFC 6184 §6.3: who takes the non-interleaved mode takes single NAL units too.
                 profile.decodes(*sent) && (mode == sent_mode || (*mode == 1 && *sent_mode == 0))
             }
-            // AV1 specification §6.4.1: a decoder of a profile decodes the lower ones.
+            // AV1 specification, annex A.2: a decoder of a profile decodes the lower ones.
             (Self::Av1 { profile }, Self::Av1 { profile: sent }) => sent <= profile && *profile <= 2,
             (own, other) => own == other,
         }

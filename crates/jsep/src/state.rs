@@ -71,7 +71,7 @@ pub(crate) struct State {
     pub(crate) next_mid: u32,
     /// The mids of sections that the peer gave none (RFC 9429 §5.10), by index.
     pub(crate) generated_mids: BTreeMap<usize, String>,
-    /// The stream of all tracks that the peer says no stream of (RFC 8830 §4.1): random.
+    /// The stream of all tracks that the peer says no stream of (RFC 8830 §3.1): random.
     pub(crate) default_stream: String,
     /// The highest `o=` version that was set locally. A rollback does not lower it.
     pub(crate) version: u64,

@@ -452,7 +452,7 @@ fn note_track(state: &mut Negotiated, remote: &MediaDescription, receiving: bool
     }
     let mut streams: Vec<String> = Vec::new();
     if msids.is_empty() {
-        // RFC 8830 §4.1: tracks of which nothing is said are together in one stream.
+        // RFC 8830 §3.1: tracks of which nothing is said are together in one stream.
         streams.push(default_stream.to_owned());
     }
     for msid in &msids {

@@ -429,3 +429,36 @@ fn mend08_refused_sections_have_what_every_section_has() {
     has_all(&again);
     assert!(again.media[1].section.setup() == Some(Setup::ActPass) && !again.media[1].section.cryptex());
 }
+
+/// What other stacks offer, as they wrote it.
+#[test]
+fn mend05_offers_of_other_stacks_are_taken_whole() {
+    for (name, codecs) in [
+        ("pion", &["VP8", "opus"][..]),
+        ("gstreamer", &["VP8", "opus"][..]),
+        ("werift", &["VP8", "opus"][..]),
+        ("libdatachannel", &["VP8", "opus"][..]),
+        ("ffmpeg", &["opus", "H264"][..]),
+    ] {
+        let text = case(&format!("{name}-offer"));
+        let (peer, plan, answered) = answer(&text);
+        check_answer(&parse(&text), &answered);
+        assert!(
+            answered.media.iter().all(|media| !media.is_rejected()),
+            "{name}: {answered}"
+        );
+        let first: Vec<&str> = peer
+            .negotiator
+            .transceivers()
+            .map(|own| own.receive().expect("receives").codecs[0].name.as_str())
+            .collect();
+        assert_eq!(first, codecs, "{name}");
+        assert!(!plan.transport.remote.expect("there").header_encryption, "{name}");
+        let streams: Vec<usize> = peer
+            .negotiator
+            .transceivers()
+            .map(|own| own.remote_streams().len())
+            .collect();
+        assert_eq!(streams, [1, 1], "{name}");
+    }
+}
