@@ -323,7 +323,7 @@ pub(crate) fn header_encryption(
             let mut sections = ours.media.iter().map(|media| &media.section);
             ours.session.cryptex() || sections.any(Section::cryptex)
         });
-    let copied = || ours.is_some_and(|ours| (0..description.media.len()).any(|index| copies(ours, description, index)));
+    let copied = || ours.is_some_and(|ours| any_copied(ours, description));
     let clear = without_cryptex(description, members).next();
     match config.header_encryption {
         HeaderEncryptionPolicy::Disable => Ok(false),
@@ -337,6 +337,11 @@ pub(crate) fn header_encryption(
             Ok(asked && members.iter().any(media) && clear.is_none() && !copied())
         }
     }
+}
+
+/// Whether the peer has copied lines of ours anywhere.
+pub(crate) fn any_copied(ours: &SessionDescription, theirs: &SessionDescription) -> bool {
+    (0..theirs.media.len()).any(|index| copies(ours, theirs, index))
 }
 
 /// Whether the peer has copied lines of ours into its section instead of saying what it does itself. Our SSRCs are

@@ -109,7 +109,14 @@ impl State {
         let ours = ours.as_ref().map(|described| &*described.text);
         let header_encryption = survey::header_encryption(config, kind, description, ours, &members)?;
         let remote = match tagged {
-            Some(tagged) => Some(survey::remote_transport(description, tagged, header_encryption)?),
+            Some(tagged) => {
+                let mut remote = survey::remote_transport(description, tagged, header_encryption)?;
+                if ours.is_some_and(|ours| survey::any_copied(ours, description)) {
+                    // What it has copied says nothing of what it can do.
+                    remote.ice_options.clear();
+                }
+                Some(remote)
+            }
             None => None,
         };
         self.leave_stable();
