@@ -34,6 +34,7 @@ pub(crate) fn create(
             .remote
             .as_ref()
             .is_some_and(|remote| remote.header_encryption),
+        tls_id: None,
     };
     let ids = bundle_ids(text, &offer.members);
     let sections: Vec<Option<MediaDescription>> = (0..text.media.len())

@@ -39,6 +39,9 @@ pub(crate) struct Common<'a> {
     pub(crate) setup: Setup,
     /// Whether sections have `a=cryptex`.
     pub(crate) cryptex: bool,
+    /// In offers that ask for more than older peers know: `a=tls-id` (RFC 8842 §4), by which it shows whether an answer is
+    /// copied.
+    pub(crate) tls_id: Option<&'a str>,
 }
 
 /// A media section to be written.
@@ -164,6 +167,9 @@ fn write_transport(section: &mut Section, common: &Common<'_>, mid: Option<&str>
         section.add_value("fingerprint", fingerprint);
     }
     section.add(&Attribute::Setup(common.setup));
+    if let Some(tls_id) = common.tls_id {
+        section.add(&Attribute::TlsId(tls_id));
+    }
     if let Some(mid) = mid {
         section.add(&Attribute::Mid(mid));
     }
@@ -192,6 +198,7 @@ pub(crate) fn rejected(
     description.section.push(connection());
     let refused = Common {
         cryptex: false,
+        tls_id: None,
         ..*common
     };
     write_transport(&mut description.section, &refused, mid, false);

@@ -86,6 +86,8 @@ impl Negotiator {
             session_id: rng.u64() >> 1,
             state: State {
                 default_stream: rng.ice_chars(24),
+                // RFC 8842 §4: at least 20 characters.
+                tls_id: rng.ice_chars(32),
                 ..State::default()
             },
             created: None,

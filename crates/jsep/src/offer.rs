@@ -35,12 +35,14 @@ enum Slot {
 pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport: &LocalTransport) -> Created {
     let slots = layout(state);
     let mut numbers = Numbers::gather(state, config);
+    let cryptex = offers_cryptex(state, config);
     let common = Common {
         config,
         transport,
         // RFC 8842 §5.2: always, in later offers too.
         setup: Setup::ActPass,
-        cryptex: offers_cryptex(state, config),
+        cryptex,
+        tls_id: cryptex.then_some(state.tls_id.as_str()),
     };
     let bundle: Vec<String> = slots
         .iter()

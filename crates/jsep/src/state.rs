@@ -73,6 +73,8 @@ pub(crate) struct State {
     pub(crate) generated_mids: BTreeMap<usize, String>,
     /// The stream of all tracks that the peer says no stream of (RFC 8830 §3.1): random.
     pub(crate) default_stream: String,
+    /// Names our one DTLS association (RFC 8842 §4): random.
+    pub(crate) tls_id: String,
     /// The highest `o=` version that was set locally. A rollback does not lower it.
     pub(crate) version: u64,
     /// What each header extension id has ever meant, refused sections included: Firefox will not have an id mean anything

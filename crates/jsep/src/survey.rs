@@ -344,14 +344,25 @@ pub(crate) fn any_copied(ours: &SessionDescription, theirs: &SessionDescription)
     (0..theirs.media.len()).any(|index| copies(ours, theirs, index))
 }
 
-/// Whether the peer has copied lines of ours into its section instead of saying what it does itself. Our SSRCs are
-/// drawn at random: nobody has them by chance.
+/// Whether the peer has copied lines of ours into its section instead of saying what it does itself. Our SSRCs and `a=tls-id`
+/// are drawn at random, so nobody has them by chance; our `a=msid` may be anybody's, but not of a section that sends nothing.
 pub(crate) fn copies(ours: &SessionDescription, theirs: &SessionDescription, index: usize) -> bool {
-    let (Some(ours), Some(theirs)) = (ours.media.get(index), theirs.media.get(index)) else {
+    let (Some(our), Some(their)) = (ours.media.get(index), theirs.media.get(index)) else {
         return false;
     };
-    let own: BTreeSet<u32> = ours.section.ssrcs().map(|line| line.ssrc).collect();
-    !own.is_empty() && theirs.section.ssrcs().any(|line| own.contains(&line.ssrc))
+    let sources = |section: &Section| -> BTreeSet<u32> {
+        let of_groups = section.ssrc_groups().flat_map(|group| group.ssrcs);
+        section.ssrcs().map(|line| line.ssrc).chain(of_groups).collect()
+    };
+    let same_tls_id = our
+        .section
+        .tls_id()
+        .is_some_and(|own| their.section.tls_id() == Some(own));
+    let msid_of_nothing = || {
+        let own: Vec<_> = our.section.msids().collect();
+        !theirs.direction_of(their).sends() && their.section.msids().any(|msid| own.contains(&msid))
+    };
+    same_tls_id || !sources(&our.section).is_disjoint(&sources(&their.section)) || msid_of_nothing()
 }
 
 /// What the peer says of its transport in the tagged section.

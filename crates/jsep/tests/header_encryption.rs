@@ -127,16 +127,13 @@ fn mend03_header_encryption_is_offered_only_if_asked_to() {
     assert_eq!(says(&b.offer()), 3);
 }
 
-/// What libdatachannel does: every line that it does not know, and `a=ssrc` and `a=msid`, come back in its answer.
-fn copied(offer: &SessionDescription, answer: &SessionDescription) -> SessionDescription {
+/// What libdatachannel does: every line that it does not know, and some that it does, come back in its answer.
+fn copied(offer: &SessionDescription, answer: &SessionDescription, names: &[&str]) -> SessionDescription {
     let mut answer = answer.clone();
     for (offered, answered) in offer.media.iter().zip(&mut answer.media) {
         for line in offered.section.lines() {
             let (name, _) = line.name_and_value().unwrap_or_default();
-            if matches!(
-                name,
-                "cryptex" | "ssrc" | "ssrc-group" | "msid" | "extmap-allow-mixed" | "rtcp-rsize"
-            ) {
+            if names.contains(&name) {
                 answered.section.retain(|own| own != line);
                 answered.section.push(line.clone());
             }
@@ -145,13 +142,15 @@ fn copied(offer: &SessionDescription, answer: &SessionDescription) -> SessionDes
     wire(&answer)
 }
 
+const COPIED: [&str; 5] = ["cryptex", "msid", "ssrc-group", "tls-id", "rtcp"];
+
 #[test]
 fn mend03_who_copies_our_lines_is_not_believed() {
     for policy in [Accept, Negotiate, Require] {
         let (mut a, offer) = offer(policy);
         let mut b = peer('b', Disable);
         b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
-        let answer = copied(&offer, &b.answer());
+        let answer = copied(&offer, &b.answer(), &COPIED);
         assert_eq!(says(&answer), if policy == Accept { 0 } else { 3 });
         let set = a.negotiator.set_remote(SdpType::Answer, &answer);
         if policy == Require {
@@ -174,6 +173,35 @@ fn mend03_who_copies_our_lines_is_not_believed() {
     }
 }
 
+/// Each sign tells by itself, whatever the section carries and whichever way.
+#[test]
+fn mend03_every_sign_of_copying_is_seen() {
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        for (sends_too, names, seen) in [
+            (false, &["cryptex"][..], false),
+            (false, &["cryptex", "msid"][..], true),
+            (true, &["cryptex", "msid"][..], false),
+            (true, &["cryptex", "tls-id"][..], true),
+            (true, &["cryptex", "ssrc-group"][..], kind == MediaKind::Video),
+            (true, &["cryptex", "ssrc"][..], true),
+        ] {
+            let mut a = peer('a', Negotiate);
+            a.add_track(kind);
+            let offer = a.offer();
+            a.negotiator.set_local(SdpType::Offer, &offer).unwrap();
+            let mut b = peer('b', Disable);
+            if sends_too {
+                b.add_track(kind);
+            }
+            b.negotiator.set_remote(SdpType::Offer, &wire(&offer)).unwrap();
+            let answer = copied(&offer, &b.answer(), names);
+            let plan = a.negotiator.set_remote(SdpType::Answer, &answer).unwrap();
+            let believed = plan.transport.remote.unwrap().header_encryption;
+            assert_eq!(believed, !seen, "{kind} {names:?} {sends_too}");
+        }
+    }
+}
+
 #[test]
 fn mend03_copied_sources_are_not_the_peers() {
     let (mut a, offer) = offer(Negotiate);
@@ -191,7 +219,7 @@ fn mend03_copied_sources_are_not_the_peers() {
     for id in ids {
         b.negotiator.set_direction(id, Direction::SendRecv).unwrap();
     }
-    let answer = copied(&offer, &b.answer());
+    let answer = copied(&offer, &b.answer(), &["ssrc", "ssrc-group", "msid"]);
     a.negotiator.set_remote(SdpType::Answer, &answer).unwrap();
     let ours: Vec<u32> = offer
         .media
