@@ -93,7 +93,7 @@ async fn mend15_who_says_nothing_or_half_of_it_is_closed() {
 async fn mend15_silent_connections_make_room_for_others() {
     let server = Running::with(&["--max-sessions", "4", "--max-per-address", "2"], endless()).await;
     let mut silent = Vec::new();
-    for _ in 0..50 {
+    for _ in 0..60 {
         silent.push(TcpStream::connect(server.addr).await.unwrap());
     }
     // The same address has its share only, and another one does not notice.

@@ -131,10 +131,7 @@ impl Server {
         Ok(Self {
             listener,
             tls,
-            gate: Gate::new(Limits::new(
-                connections,
-                args.max_per_address.map(|n| n.saturating_mul(2)),
-            )),
+            gate: Gate::new(Limits::new(connections, args.max_per_address.map(connections_each))),
             room,
             stop,
         })
@@ -198,10 +195,17 @@ impl Server {
 const CONNECTIONS_BESIDE: usize = 256;
 /// Connections for each session.
 const CONNECTIONS_EACH: usize = 4;
+/// Connections of one browser beside those of its sessions: they open six for a page.
+const BROWSER: usize = 8;
 /// Descriptors for each session: UDP sockets on some interfaces of both families, TCP, one for a relay.
 const DESCRIPTORS_EACH: usize = 8;
 /// Descriptors for everything else.
 const DESCRIPTORS_BESIDE: usize = 64;
+
+/// Connections of an address with so many sessions.
+fn connections_each(sessions: usize) -> usize {
+    sessions.saturating_mul(CONNECTIONS_EACH).saturating_add(BROWSER)
+}
 
 /// How many TCP connections there may be, so that descriptors are left for the media of the sessions.
 fn connections(args: &ServeArgs) -> usize {

@@ -27,6 +27,8 @@ use crate::text::plain;
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
 /// From the other end's leaving its seat to the opening of our channel.
 const LEFT_LIMIT: Duration = Duration::from_secs(10);
+/// What is left to say to the other end is said within this, or not at all.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// Which end this is. The sender offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,11 +119,14 @@ impl Link {
         }
     }
 
-    /// Says goodbye.
-    pub async fn close(self) {
+    /// Says goodbye; returns when that is on its way.
+    pub async fn close(mut self) {
         self.channel.close();
         self.handle.close().await;
-        self.pump.abort();
+        // The pump ends when the driver has nothing more to tell.
+        if timeout(FAREWELL, &mut self.pump).await.is_err() {
+            self.pump.abort();
+        }
     }
 
     /// Drops the connection without a word, as a broken network does. For tests.
