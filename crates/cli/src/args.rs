@@ -153,7 +153,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_sessions: usize,
     /// Sessions at a time from one IPv4 address, or one IPv6 network of 64 bits. Without it a quarter of --max-sessions, and all of
-    /// them from loopback addresses, where a proxy in front of this server has them all. WebSockets are bounded likewise.
+    /// them from 127.0.0.1 and ::1, where a proxy on this machine has them all. WebSockets are bounded likewise.
     #[arg(long, value_name = "N")]
     pub max_per_address: Option<usize>,
     /// The largest data channel message that is taken, in bytes. A session may use three times as much memory.

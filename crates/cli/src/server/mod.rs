@@ -191,10 +191,10 @@ impl Server {
     }
 }
 
-/// Connections beside those of sessions: pages, their parts, and who has not said yet what it wants.
-const CONNECTIONS_BESIDE: usize = 256;
+/// Connections beside those of sessions: pages, their parts, and who has not said yet what it wants. Each may cost some 20 KiB.
+const CONNECTIONS_BESIDE: usize = 128;
 /// Connections for each session.
-const CONNECTIONS_EACH: usize = 4;
+const CONNECTIONS_EACH: usize = 2;
 /// Connections of one browser beside those of its sessions: they open six for a page.
 const BROWSER: usize = 8;
 /// Descriptors for each session: UDP sockets on some interfaces of both families, TCP, one for a relay.

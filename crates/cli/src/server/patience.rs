@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct Patience {
     /// For a TLS handshake.
     pub handshake: Duration,
-    /// For the head of a request, from the first byte or from the answer before; so this is how long a connection may be idle too.
+    /// For the first byte of a connection, and from it (or from the answer before) to the end of a request's head; so this is how long
+    /// a connection may be idle too.
     pub header: Duration,
     /// For a whole request, its body included.
     pub request: Duration,

@@ -1,7 +1,7 @@
 //! How many may be here at a time: in all, and from one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
@@ -13,13 +13,13 @@ pub(super) struct Limits {
     pub(super) all: usize,
     /// From one address (IPv6: one network of 64 bits, which is what one customer gets).
     each: usize,
-    /// From one loopback address.
+    /// From this machine itself.
     local: usize,
 }
 
 impl Limits {
     /// `each` is the share of one address. Without one it is a quarter of all, so that no single stranger keeps everybody out; but
-    /// behind a proxy on this machine everybody comes from loopback, which may then have all.
+    /// behind a proxy on this machine everybody comes from 127.0.0.1 or ::1, which may then have all.
     pub(super) fn new(all: usize, each: Option<usize>) -> Self {
         let all = all.max(1);
         Self {
@@ -31,7 +31,8 @@ impl Limits {
 
     /// The share of this address.
     pub(super) fn of(&self, address: IpAddr) -> usize {
-        if address.is_loopback() { self.local } else { self.each }
+        let from_here = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)].contains(&address);
+        if from_here { self.local } else { self.each }
     }
 }
 

@@ -140,10 +140,16 @@ struct Talk {
 async fn welcome(mut talk: Talk, tls: Option<TlsAcceptor>, stream: TcpStream, from: SocketAddr, pass: Arc<Pass>) {
     // Answers are small; an error means that the client has left.
     _ = stream.set_nodelay(true);
+    // Whoever says nothing costs no buffers either.
+    tokio::select! {
+        first = timeout(talk.patience.header, stream.readable()) => if !matches!(first, Ok(Ok(()))) { return },
+        () = pass.displaced() => return,
+        _ = talk.stop.wait_for(|stop| *stop) => return,
+    }
     let Some(tls) = tls else {
-        return converse(talk, stream, from, pass).await;
+        return Box::pin(converse(talk, stream, from, pass)).await;
     };
-    let handshake = timeout(talk.patience.handshake, tls.accept(stream));
+    let handshake = timeout(talk.patience.handshake, Box::pin(tls.accept(stream)));
     let stream = tokio::select! {
         handshake = handshake => match handshake {
             Ok(Ok(stream)) => stream,
@@ -153,7 +159,7 @@ async fn welcome(mut talk: Talk, tls: Option<TlsAcceptor>, stream: TcpStream, fr
         () = pass.displaced() => return,
         _ = talk.stop.wait_for(|stop| *stop) => return,
     };
-    converse(talk, stream, from, pass).await;
+    Box::pin(converse(talk, stream, from, pass)).await;
 }
 
 /// Answers requests until one of the ends has enough.
