@@ -217,6 +217,12 @@ impl DataChannel {
         self.sender.buffered_amount()
     }
 
+    /// The largest message in bytes that [`Self::send`] takes: what the peer announced (W3C `maxMessageSize` of its transport). 0 before
+    /// the channel is open.
+    pub fn max_message_size(&self) -> usize {
+        self.sender.mailbox.limit()
+    }
+
     /// Starts closing: what was handed over is still sent, and [`Self::recv`] still gives what has arrived.
     pub fn close(&self) {
         self.sender.close();

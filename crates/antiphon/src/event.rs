@@ -6,8 +6,8 @@ use antiphon_jsep::{MediaKind, SignalingState, TransceiverId};
 use antiphon_media::{Frame, Packet};
 use antiphon_peer_connection as core;
 use core::{
-    RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState,
-    RtcSctpTransportState,
+    PeerEnd, RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState,
+    RtcPeerConnectionState, RtcSctpTransportState,
 };
 
 use crate::channel::DataChannel;
@@ -46,6 +46,9 @@ pub enum Event {
     DtlsStateChange(RtcDtlsTransportState),
     /// `statechange` of the SCTP transport.
     SctpStateChange(RtcSctpTransportState),
+    /// The peer has ended the connection, and how: told once, within a round trip of the word that says so, or after 30 seconds of
+    /// silence. `close` is what is left to do. See docs/connection-end.md.
+    PeerEnded(PeerEnd),
     /// `selectedcandidatepairchange` of the ICE transport: both ends as candidate attributes.
     SelectedCandidatePairChange {
         /// Our end.
@@ -159,6 +162,7 @@ pub(crate) fn from_core(event: core::Event) -> Option<Event> {
         core::Event::ConnectionStateChange(state) => Event::ConnectionStateChange(state),
         core::Event::DtlsStateChange(state) => Event::DtlsStateChange(state),
         core::Event::SctpStateChange(state) => Event::SctpStateChange(state),
+        core::Event::PeerEnded(end) => Event::PeerEnded(end),
         core::Event::SelectedCandidatePairChange { local, remote } => {
             Event::SelectedCandidatePairChange { local, remote }
         }

@@ -23,13 +23,13 @@ pub mod turn_server;
 pub use antiphon_ice::{AddressRange, CandidateKind, NatMapping, NetworkTypes, TcpCandidates};
 pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
-    Accepts, Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability, Contributors,
-    DataChannelId, Direction, Ending, ExtensionCapability, Frame, MediaCapabilities, MediaKind, MediaStreamTrack,
-    Message, MessageKind, OfferedContent, OfferedSection, Output, Packet, Piece, RtcBundlePolicy, RtcConfiguration,
-    RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState,
-    RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcRtpTransceiverInit,
-    RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, Settings,
-    Transceiver, TransceiverId, extension, stats,
+    Accepts, AlertDescription, Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability,
+    Contributors, DataChannelId, Direction, Ending, ExtensionCapability, Frame, MediaCapabilities, MediaKind,
+    MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, Output, Packet, PeerEnd, Piece,
+    RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
+    RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions,
+    RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState,
+    RtcStats, RtcStatsReport, SdpType, Settings, Transceiver, TransceiverId, extension, stats,
 };
 
 pub use api::{Api, ApiBuilder};

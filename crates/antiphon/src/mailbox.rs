@@ -199,6 +199,11 @@ impl Mailbox {
 
     // --- the driver's side
 
+    /// The largest message that the peer takes; 0 before the channel is open.
+    pub(crate) fn limit(&self) -> usize {
+        lock(&self.outgoing).limit
+    }
+
     /// The channel is open, and its peer takes messages of up to `limit` bytes.
     pub(crate) fn open(&self, limit: usize) {
         let mut outgoing = lock(&self.outgoing);

@@ -568,9 +568,33 @@ impl Connection {
     /// # Panics
     /// If no segment is open, or it has less room than [`Self::overhead`] says.
     pub fn seal(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
+        self.seal_with(out, 0)
+    }
+
+    /// Whether records can be padded: DTLS 1.3 can, once it is connected (RFC 8446 §5.4).
+    pub fn can_pad(&self) -> bool {
+        matches!(self.phase, Phase::Connected(_, Some(_)))
+    }
+
+    /// As [`Self::seal`]; the record is longer by so many bytes, which the peer takes off and never sees. For what is to find out what
+    /// the path carries. The segment must have room for them.
+    ///
+    /// # Errors
+    /// As [`Self::seal`], and [`Error::Protocol`] where [`Self::can_pad`] says no.
+    ///
+    /// # Panics
+    /// As [`Self::seal`].
+    pub fn seal_padded(&mut self, out: &mut TransmitBuf, padding: usize) -> Result<(), Error> {
+        if !self.can_pad() {
+            return Err(Error::Protocol("DTLS 1.2 has no padding"));
+        }
+        self.seal_with(out, padding)
+    }
+
+    fn seal_with(&mut self, out: &mut TransmitBuf, padding: usize) -> Result<(), Error> {
         match &mut self.phase {
             Phase::Connected(_, traffic) => {
-                let sealed = self.layer.seal(out);
+                let sealed = self.layer.seal(out, padding);
                 if let Some(traffic) = traffic {
                     traffic.update_if_worn(&mut self.layer);
                 }

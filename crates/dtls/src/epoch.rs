@@ -200,8 +200,14 @@ impl WriteEpoch {
     }
 
     /// Makes a record of what stands in the open segment from `start` on: [`Self::front`] bytes to be filled, then the
-    /// plaintext. Appends the tag.
-    pub(crate) fn seal(&mut self, content_type: ContentType, out: &mut TransmitBuf, start: usize) -> Result<(), Error> {
+    /// plaintext. Appends the tag. `padding` zeros are encrypted with it (RFC 8446 §5.4): DTLS 1.2 has no such thing.
+    pub(crate) fn seal(
+        &mut self,
+        content_type: ContentType,
+        out: &mut TransmitBuf,
+        start: usize,
+        padding: usize,
+    ) -> Result<(), Error> {
         let front = self.front();
         let record = &mut out.body_mut()[start..];
         let plaintext_len = record.len() - front;
@@ -211,16 +217,16 @@ impl WriteEpoch {
         } else {
             (0, 0)
         };
-        let worn = self.worn + blocks(plaintext_len);
+        let worn = self.worn + blocks(plaintext_len + padding);
         if self.next_sequence > MAX_SEQUENCE - kept_records || worn > limit - kept_blocks {
             return Err(Error::Exhausted);
         }
-        if plaintext_len > MAX_PLAINTEXT {
+        if plaintext_len + padding > MAX_PLAINTEXT {
             return Err(Error::Protocol("a record holds at most 2^14 bytes"));
         }
         self.worn = worn;
         if self.protection.as_ref().is_some_and(Protection::is_13) {
-            self.seal_13(content_type, out, start, plaintext_len);
+            self.seal_13(content_type, out, start, plaintext_len, padding);
             return Ok(());
         }
         let length = front - HEADER_LEN + plaintext_len + self.back();
@@ -245,13 +251,21 @@ impl WriteEpoch {
 }
 
 impl WriteEpoch {
-    fn seal_13(&mut self, content_type: ContentType, out: &mut TransmitBuf, start: usize, plaintext_len: usize) {
+    fn seal_13(
+        &mut self,
+        content_type: ContentType,
+        out: &mut TransmitBuf,
+        start: usize,
+        plaintext_len: usize,
+        padding: usize,
+    ) {
         let Some(protection) = &self.protection else { return };
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         out.put_u8(content_type.code());
+        out.put_zeros(padding);
         let record = &mut out.body_mut()[start..];
-        let header = UnifiedHeader::bytes(self.number, sequence, plaintext_len + 1 + TAG_LEN);
+        let header = UnifiedHeader::bytes(self.number, sequence, plaintext_len + 1 + padding + TAG_LEN);
         record[..UNIFIED_LEN].copy_from_slice(&header);
         let tag = protection
             .key
@@ -529,7 +543,7 @@ mod tests {
         assert!(out.begin(epoch.front(), epoch.back()));
         out.put_slice(plaintext);
         out.prepend(epoch.front());
-        epoch.seal(ContentType::ApplicationData, &mut out, 0).unwrap();
+        epoch.seal(ContentType::ApplicationData, &mut out, 0, 0).unwrap();
         let range = out.finish();
         BytesMut::from(out.bytes(range))
     }
@@ -689,7 +703,7 @@ mod tests {
             let mut again = |content_type| {
                 out.begin(0, 0);
                 out.put_zeros(write.front());
-                let sealed = write.seal(content_type, &mut out, 0);
+                let sealed = write.seal(content_type, &mut out, 0, 0);
                 out.rollback();
                 sealed
             };

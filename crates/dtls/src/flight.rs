@@ -254,7 +254,7 @@ impl Flight {
                     }
                     out.put_zeros(epoch.front());
                     out.put_slice(&[1]);
-                    epoch.seal(ContentType::ChangeCipherSpec, out, start)?;
+                    epoch.seal(ContentType::ChangeCipherSpec, out, start, 0)?;
                     self.cursor = (self.cursor.0 + 1, 0);
                 }
                 Content::Handshake {
@@ -298,7 +298,7 @@ impl Flight {
                     out.put_zeros(epoch.front());
                     out.put_slice(&header.bytes());
                     out.put_slice(&body[from..to]);
-                    epoch.seal(ContentType::Handshake, out, start)?;
+                    epoch.seal(ContentType::Handshake, out, start, 0)?;
                     self.cursor = if to == body.len() {
                         (self.cursor.0 + 1, 0)
                     } else {

@@ -265,7 +265,7 @@ impl Layer {
         }
         out.put_zeros(epoch.front());
         out.put_slice(body);
-        epoch.seal(content_type, out, start)?;
+        epoch.seal(content_type, out, start, 0)?;
         Ok(true)
     }
 
@@ -296,8 +296,8 @@ impl Layer {
         Some((epoch.front(), epoch.back()))
     }
 
-    /// Makes the body of the open segment one record of application data.
-    pub(crate) fn seal(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
+    /// Makes the body of the open segment one record of application data, with so many bytes of padding.
+    pub(crate) fn seal(&mut self, out: &mut TransmitBuf, padding: usize) -> Result<(), Error> {
         let number = self.send_epoch;
         let epoch = self
             .write
@@ -305,7 +305,7 @@ impl Layer {
             .find(|epoch| epoch.number() == number)
             .ok_or(Error::NotConnected)?;
         out.prepend(epoch.front());
-        epoch.seal(ContentType::ApplicationData, out, 0)?;
+        epoch.seal(ContentType::ApplicationData, out, 0, padding)?;
         self.stats.bytes_sent += out.body().len() as u64;
         Ok(())
     }

@@ -15,9 +15,9 @@ use antiphon_media::{ReceiverId, SenderId, Session};
 use antiphon_sansio::{ClockAnchor, Rng};
 
 use crate::data::Data;
-use crate::drive::Closing;
+use crate::ending::Closing;
 use crate::error::Error;
-use crate::event::Event;
+use crate::event::{Event, PeerEnd};
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
 };
@@ -92,6 +92,8 @@ pub struct PeerConnection {
     pub(crate) gathering_state: RtcIceGatheringState,
     pub(crate) connection_state: RtcPeerConnectionState,
     pub(crate) sctp_state: Option<RtcSctpTransportState>,
+    /// How the peer ended the connection, if the application was told that it did.
+    pub(crate) peer_end: Option<PeerEnd>,
     pub(crate) closing: Option<Closing>,
     pub(crate) data_turn: bool,
     /// The round trip that the layers above ICE were told last.
@@ -190,6 +192,7 @@ impl PeerConnection {
             gathering_state: RtcIceGatheringState::New,
             connection_state: RtcPeerConnectionState::New,
             sctp_state: None,
+            peer_end: None,
             closing: None,
             data_turn: false,
             rtt: None,

@@ -84,6 +84,7 @@ impl Data {
         use antiphon_sctp::State;
         let plan = self.plan.as_ref()?;
         Some(match self.channels.association_state() {
+            _ if self.channels.end().is_some() => RtcSctpTransportState::Closed,
             State::Closed if self.started => RtcSctpTransportState::Closed,
             State::Closed if !plan.active => RtcSctpTransportState::Closed,
             State::Closed | State::CookieWait | State::CookieEchoed => RtcSctpTransportState::Connecting,

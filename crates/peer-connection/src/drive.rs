@@ -3,33 +3,22 @@
 use std::time::Instant;
 
 use antiphon_data_channel::Event as DataEvent;
-use antiphon_dtls::Event as DtlsEvent;
+use antiphon_dtls::{Error as DtlsError, Event as DtlsEvent};
 use antiphon_ice::{Event as IceEvent, IoEvent, IoRequest};
 use antiphon_media::{Event as MediaEvent, PacketKind};
 use antiphon_sansio::{Datagram, Dscp, Path, Transmit, TransmitBuf};
 
 use crate::api::PeerConnection;
 use crate::demux::{Protocol, classify};
-use crate::event::Event;
-use crate::states::{RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState};
+use crate::ending::{Closing, MAX_CLOSING_DATAGRAMS};
+use crate::event::{Event, PeerEnd};
+use crate::states::{
+    RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
+};
 use crate::types::DEFAULT_MTU;
-
-/// How many datagrams closing may take at most: goodbyes are few, and whatever is queued behind them does not count.
-const MAX_CLOSING_DATAGRAMS: u32 = 256;
 
 /// RFC 8837 §5: AF41, interactive video; sound that shares the flow gets the same, for one flow should not be reordered.
 const MEDIA_DSCP: Dscp = Dscp(34);
-
-/// How far closing has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closing {
-    /// RTCP BYE and SCTP ABORT are being sent; so many datagrams so far.
-    Streams(u32),
-    /// The close_notify of DTLS is being sent.
-    Dtls,
-    /// Only what ICE has left to say, to its TURN servers.
-    Ice,
-}
 
 /// The most events of gathering ahead that are kept for the local description.
 const MAX_POOLED_EVENTS: usize = 512;
@@ -323,7 +312,11 @@ impl PeerConnection {
             return None;
         }
         let dtls = self.transport.dtls.as_mut()?;
-        if dtls.seal(out).is_err() {
+        let sealed = match self.data.channels.padding() {
+            0 => dtls.seal(out),
+            padding => dtls.seal_padded(out, padding),
+        };
+        if sealed.is_err() {
             out.rollback();
             self.transport.counters.unprotected += 1;
             return None;
@@ -331,49 +324,6 @@ impl PeerConnection {
         let ecn = self.data.channels.ecn();
         let transmit = self.transport.finish(now, path, Dscp::default(), out);
         Some(Transmit { ecn, ..transmit })
-    }
-
-    /// `close`. Goodbyes are sent by the polls that follow; then these give nothing any more. As the W3C has it, no events
-    /// tell of it but those of the data channels.
-    pub fn close(&mut self, now: Instant) {
-        if self.closing.is_some() {
-            return;
-        }
-        self.negotiator.close();
-        self.media.close(now);
-        self.data.channels.abort(now);
-        self.transport.drop_held();
-        self.forget_negotiation_needed();
-        self.events.clear();
-        self.ice_state = RtcIceConnectionState::Closed;
-        self.connection_state = RtcPeerConnectionState::Closed;
-        self.sctp_state = self.data.state();
-        self.closing = Some(Closing::Streams(0));
-        if self.transport.path().is_none() {
-            self.close_ice(now);
-        }
-    }
-
-    fn close_ice(&mut self, now: Instant) {
-        self.closing = Some(Closing::Ice);
-        self.transport.dtls_ended(RtcDtlsTransportState::Closed);
-        self.transport.agent.close(now);
-        while self.transport.agent.poll_event().is_some() {}
-    }
-
-    /// Everything of this step of closing is sent: takes the next one. `false`: there is none, or we are not closing.
-    fn close_further(&mut self, now: Instant) -> bool {
-        match self.closing {
-            None | Some(Closing::Ice) => return false,
-            Some(Closing::Streams(_)) => {
-                self.closing = Some(Closing::Dtls);
-                if let Some(dtls) = &mut self.transport.dtls {
-                    dtls.close(now);
-                }
-            }
-            Some(Closing::Dtls) => self.close_ice(now),
-        }
-        true
     }
 
     /// Moves along what one layer has for another, until nothing moves.
@@ -412,11 +362,20 @@ impl PeerConnection {
             self.connection_state = connection;
             self.push(Event::ConnectionStateChange(connection));
         }
+        self.update_sctp_state();
+    }
+
+    pub(crate) fn update_sctp_state(&mut self) {
         let sctp = self.data.state();
         if sctp != self.sctp_state {
             self.sctp_state = sctp;
             if let Some(state) = sctp {
                 self.push(Event::SctpStateChange(state));
+                if state == RtcSctpTransportState::Closed
+                    && let Some(end) = self.end_by_association()
+                {
+                    self.tell_end(end);
+                }
             }
         }
     }
@@ -465,6 +424,7 @@ impl PeerConnection {
                 if state != self.ice_state {
                     self.ice_state = state;
                     self.push(Event::IceConnectionStateChange(state));
+                    self.watch_for_silence(state);
                 }
             }
             IceEvent::SelectedPair { local, remote, .. } => {
@@ -508,19 +468,17 @@ impl PeerConnection {
                 self.transport.agent.heard(now);
                 self.data.handle_packet(now, packet);
             }
-            DtlsEvent::Closed => self.end_dtls(now, RtcDtlsTransportState::Closed),
+            DtlsEvent::Closed => self.end_dtls(now, RtcDtlsTransportState::Closed, Some(PeerEnd::CloseNotify)),
             DtlsEvent::Failed(error) => {
                 tracing::debug!(%error, "DTLS failed");
-                self.end_dtls(now, RtcDtlsTransportState::Failed);
+                let end = match error {
+                    DtlsError::PeerAlert(description) => Some(PeerEnd::Alert(description)),
+                    _ => None,
+                };
+                self.end_dtls(now, RtcDtlsTransportState::Failed, end);
             }
             _ => {}
         }
-    }
-
-    fn end_dtls(&mut self, now: Instant, state: RtcDtlsTransportState) {
-        self.transport.dtls_ended(state);
-        self.data.channels.abort(now);
-        self.push(Event::DtlsStateChange(state));
     }
 
     pub(crate) fn start_data(&mut self, now: Instant) {
@@ -553,7 +511,10 @@ impl PeerConnection {
         // Before there is a connection: the largest overhead that a record has.
         let (front, back) = self.transport.dtls.as_ref().map_or((21, 17), |dtls| dtls.overhead());
         let room = self.transport.worst_path_room(self.relays) + front + back;
-        [self.mtu, self.max_data_datagram()].map(|datagram| datagram - room)
+        // What path MTU discovery sends is padding (docs/decisions/0006): DTLS 1.2 has none.
+        let can_pad = self.transport.dtls.as_ref().is_some_and(|dtls| dtls.can_pad());
+        let probe_up_to = if can_pad { self.max_data_datagram() - room } else { 0 };
+        [self.mtu - room, probe_up_to]
     }
 
     /// An application that asked for smaller datagrams than usual knows why.

@@ -1,6 +1,8 @@
+use std::fmt;
 use std::net::SocketAddr;
 
 use antiphon_data_channel::ChannelId;
+use antiphon_dtls::AlertDescription;
 use antiphon_jsep::{MediaKind, SignalingState, TransceiverId};
 use antiphon_media::{Frame, Packet};
 
@@ -8,6 +10,38 @@ use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
 };
 use crate::types::RtcIceCandidateInit;
+
+/// How the peer ended the connection, or how its end was noticed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerEnd {
+    /// By SCTP SHUTDOWN (RFC 9260 §9.2): all messages have been delivered, in both directions.
+    SctpShutdown,
+    /// By SCTP ABORT (RFC 9260 §9.1), with the code of its first error cause.
+    SctpAbort {
+        /// RFC 9260 §3.3.10; 12 is a user's wish.
+        cause: Option<u16>,
+    },
+    /// By close_notify of DTLS (RFC 8446 §6.1).
+    CloseNotify,
+    /// By a fatal alert of DTLS (RFC 8446 §6.2).
+    Alert(AlertDescription),
+    /// Consent to send expired: it has answered no check for 30 seconds (RFC 7675 §5.1). An ICE restart may bring it back.
+    Silence,
+}
+
+impl fmt::Display for PeerEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SctpShutdown => f.write_str("SCTP SHUTDOWN"),
+            Self::SctpAbort { cause: Some(cause) } => write!(f, "SCTP ABORT (cause {cause})"),
+            Self::SctpAbort { cause: None } => f.write_str("SCTP ABORT"),
+            Self::CloseNotify => f.write_str("close_notify"),
+            Self::Alert(alert) => write!(f, "the alert {alert:?}"),
+            Self::Silence => f.write_str("silence"),
+        }
+    }
+}
 
 /// What happened, in the order in which the application should see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +74,9 @@ pub enum Event {
     DtlsStateChange(RtcDtlsTransportState),
     /// `RTCSctpTransport.statechange`.
     SctpStateChange(RtcSctpTransportState),
+    /// The peer has ended the connection, and how. Told once, whatever else it says of it: the first sign counts. The W3C has no such
+    /// event; its states of this moment are in docs/connection-end.md. What has arrived can still be read; then `close`.
+    PeerEnded(PeerEnd),
     /// `RTCIceTransport.selectedcandidatepairchange`: both ends as candidate attributes.
     SelectedCandidatePairChange {
         /// Our end.

@@ -1,6 +1,13 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+// The tests of whole peers name this crate from outside; a few must look inside.
+#[cfg(test)]
+extern crate self as antiphon_peer_connection;
+#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
+mod support;
+
 mod api;
 mod apply;
 mod channels;
@@ -8,6 +15,7 @@ mod collect;
 mod data;
 mod demux;
 mod drive;
+mod ending;
 mod error;
 mod event;
 mod header_encryption;
@@ -21,7 +29,9 @@ mod types;
 pub use antiphon_data_channel::{
     ChannelId as DataChannelId, ChannelInfo, ChannelState, Ending, Message, MessageKind, Piece, Priority,
 };
-pub use antiphon_dtls::{Certificate, CertificateParams, KeyLog, SrtpProfile, Versions as DtlsVersions};
+pub use antiphon_dtls::{
+    AlertDescription, Certificate, CertificateParams, KeyLog, SrtpProfile, Versions as DtlsVersions,
+};
 pub use antiphon_ice::{Framing as IceFraming, IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
 pub use antiphon_jsep::{
     Accepts, Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind,
@@ -34,7 +44,7 @@ pub use api::{MAX_EARLY_CANDIDATES, MAX_EVENTS, PeerConnection};
 pub use data::MAX_EARLY_SCTP_PACKETS;
 pub use demux::{Protocol, classify};
 pub use error::Error;
-pub use event::Event;
+pub use event::{Event, PeerEnd};
 pub use states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
 };

@@ -13,10 +13,10 @@ pub struct Config {
     /// The largest SCTP packet in bytes, common header included, what carries it (DTLS, UDP, IP) not. At least
     /// [`MIN_PACKET`]; values are rounded down to a multiple of four.
     pub max_packet: usize,
-    /// The largest SCTP packet that path MTU discovery tries (RFC 8899); at most `max_packet`: it is off, and nothing larger than
-    /// `max_packet` is ever sent. For the layers below a probe is a packet like any
-    /// other; fragmentation must be off there (DF), or it finds nothing out. No chunk is larger than `max_packet` allows, so
-    /// that what has been sent already still fits when the path shrinks.
+    /// The largest SCTP packet that path MTU discovery tries (RFC 8899); at most `max_packet`, or 0: it is off, and nothing larger
+    /// than `max_packet` is ever sent. A probe is small, and the layer below pads it: see
+    /// [`padding`](crate::Association::padding). Fragmentation must be off there (DF), or it finds nothing out. No chunk is larger than
+    /// `max_packet` allows, so that what has been sent already still fits when the path shrinks.
     pub probe_up_to: usize,
     /// The search begins when so many bytes of user data were handed over: a few small messages gain nothing from it.
     pub probe_after: u64,

@@ -76,7 +76,8 @@ pub enum Event {
         /// Whether there are more than before, or will be.
         ok: bool,
     },
-    /// The association ended in an orderly way.
+    /// The association ended in an orderly way, ours or the peer's: everything has been delivered in both directions. Our last answer to
+    /// the peer's SHUTDOWN may still have to be sent, so polling goes on.
     Closed,
     /// The association ended otherwise.
     Failed(Error),

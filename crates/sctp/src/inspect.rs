@@ -28,6 +28,9 @@ pub enum InspectError {
     /// DATA of a sender whose INIT or INIT ACK was not seen.
     #[error("no INIT or INIT ACK was seen")]
     NoInit,
+    /// What signalling gave is not one INIT chunk.
+    #[error("not an INIT chunk")]
+    NotInit,
     /// DATA far ahead of everything, or a message above [`MAX_MESSAGE`].
     #[error("data beyond every bound")]
     Bounds,
@@ -85,6 +88,23 @@ impl Direction {
             rest = rest.get(used..).unwrap_or_default();
         }
         Ok(inspected)
+    }
+
+    /// Takes the INIT of this direction's sender from signalling, where none will be seen in a packet (SNAP): the bytes of
+    /// `a=sctp-init`, which has them in base64. Before the first packet; later it changes nothing.
+    ///
+    /// # Errors
+    /// [`InspectError::NotInit`], and [`InspectError::Malformed`] if it is cut short.
+    pub fn handle_init(&mut self, chunk: &[u8]) -> Result<(), InspectError> {
+        match Chunk::parse(chunk)? {
+            (Chunk::Init(init), used) if used >= chunk.len() => {
+                if !self.had_data {
+                    self.tracker = Some(DataTracker::new(init.initial_tsn));
+                }
+                Ok(())
+            }
+            _ => Err(InspectError::NotInit),
+        }
     }
 
     /// Messages that have begun and are not complete.

@@ -15,8 +15,16 @@ use super::room::{ChatLine, Room};
 const MAX_NOISE: u64 = 1024 * 1024 * 1024;
 const MAX_CHAT_CHARACTERS: usize = 2_000;
 const MAX_NAME_CHARACTERS: usize = 200;
-/// Every stack takes messages of this size.
-const CHUNK: usize = 64 * 1024;
+/// Every stack takes messages of this size. Not 64 KiB: some close a channel on a message of 65536 bytes.
+const CHUNK: usize = 60 * 1024;
+/// What one channel has sent back at most, in messages and bytes: a far end that sends back what it gets, changed or not, would have it
+/// go round for ever otherwise, and nothing else tells such a one from a client that sends much.
+const MAX_ECHOED: u32 = 20_000;
+const MAX_ECHOED_BYTES: u64 = 1024 * 1024 * 1024;
+/// Lines that are taken from one chat channel.
+const MAX_LINES: u32 = 2_000;
+/// Answers on one file channel.
+const MAX_REPLIES: u32 = 20_000;
 
 /// Serves one channel until it closes.
 pub(super) async fn serve(room: Arc<Room>, session: u64, mut channel: DataChannel) {
@@ -42,17 +50,82 @@ pub(super) async fn serve(room: Arc<Room>, session: u64, mut channel: DataChanne
     }
 }
 
+/// What is left of what a channel may have sent back. A new channel begins anew, but only somebody who means it opens one.
+struct Allowance {
+    messages: u32,
+    bytes: u64,
+}
+
+impl Allowance {
+    fn messages(messages: u32) -> Self {
+        Self {
+            messages,
+            bytes: u64::MAX,
+        }
+    }
+
+    /// Takes one message of this size from it. `false`: it is used up.
+    fn take(&mut self, bytes: usize) -> bool {
+        let left = self.messages.checked_sub(1).zip(self.bytes.checked_sub(bytes as u64));
+        if let Some((messages, bytes)) = left {
+            *self = Self { messages, bytes };
+        }
+        left.is_some()
+    }
+}
+
 async fn echo(channel: &mut DataChannel) -> Result<(), Error> {
+    let mut allowance = Allowance {
+        messages: MAX_ECHOED,
+        bytes: MAX_ECHOED_BYTES,
+    };
+    let mut told = None;
     while let Some(message) = channel.recv().await {
+        let (size, most) = (message.data.len(), channel.max_message_size());
+        if told.is_some() && text_of(&message) == told.as_deref() {
+            // The far end echoes too, and this was ours.
+            continue;
+        }
+        if !allowance.take(size) {
+            return end(channel, "this channel has echoed enough: open another one").await;
+        }
+        if size > most {
+            let text = trouble(&format!(
+                "your message of {size} bytes cannot come back: you take at most {most}"
+            ));
+            channel.send_text(text.clone()).await?;
+            told = Some(text);
+            continue;
+        }
         channel.send(message).await?;
     }
     Ok(())
+}
+
+/// Says why, and closes the channel.
+async fn end(channel: &DataChannel, why: &str) -> Result<(), Error> {
+    channel.send_text(trouble(why)).await?;
+    channel.close();
+    Ok(())
+}
+
+fn trouble(message: &str) -> String {
+    json(&FileReply::Error { message })
 }
 
 #[derive(Serialize)]
 struct Spoken<'a> {
     from: String,
     text: &'a str,
+    you: bool,
+}
+
+/// What only a server says, read: it comes from another one, or from a far end that echoes us.
+#[derive(Deserialize)]
+#[allow(dead_code, reason = "the form counts")]
+struct SpokenElsewhere {
+    from: String,
+    text: String,
     you: bool,
 }
 
@@ -74,11 +147,18 @@ async fn chat(room: &Room, session: u64, channel: &mut DataChannel) -> Result<()
             you: false,
         }))
         .await?;
+    let mut allowance = Allowance::messages(MAX_LINES);
     loop {
         tokio::select! {
             message = channel.recv() => {
                 let Some(message) = message else { return Ok(()) };
                 if let Some(text) = text_of(&message) {
+                    if serde_json::from_str::<SpokenElsewhere>(text).is_ok() {
+                        continue;
+                    }
+                    if !allowance.take(text.len()) {
+                        return end(channel, "that is enough for one chat").await;
+                    }
                     let text = text.chars().take(MAX_CHAT_CHARACTERS).collect();
                     // There is always one listener: we.
                     _ = room.chat.send(ChatLine { session, text });
@@ -101,9 +181,19 @@ async fn chat(room: &Room, session: u64, channel: &mut DataChannel) -> Result<()
 #[derive(Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum FileRequest {
-    File { name: String, size: u64 },
-    End { sha256: String },
-    Fetch { size: Option<u64> },
+    File {
+        name: String,
+        size: u64,
+    },
+    End {
+        sha256: String,
+    },
+    Fetch {
+        size: Option<u64>,
+    },
+    /// What only a server says. It comes from another one, or from a far end that echoes us, and is not answered.
+    Error {},
+    Received {},
 }
 
 #[derive(Serialize)]
@@ -143,7 +233,11 @@ struct Files {
 
 impl Files {
     async fn serve(mut self, channel: &mut DataChannel) -> Result<(), Error> {
+        let mut allowance = Allowance::messages(MAX_REPLIES);
         while let Some(message) = channel.recv().await {
+            if message.kind == MessageKind::Text && !allowance.take(message.data.len()) {
+                return end(channel, "that is enough for one channel: open another one").await;
+            }
             let outcome = match message.kind {
                 MessageKind::Binary => self.take(message.data),
                 MessageKind::Text => match text_of(&message).and_then(|text| serde_json::from_str(text).ok()) {
@@ -167,12 +261,13 @@ impl Files {
                         Ok(())
                     }
                     Some(FileRequest::Fetch { .. }) => Err("at most 1 GiB of noise"),
+                    Some(FileRequest::Error {} | FileRequest::Received {}) => Ok(()),
                     None => Err("not a message of the file channel"),
                 },
             };
             if let Err(message) = outcome {
                 // What follows of a file that was refused is dropped silently; one error is enough.
-                channel.send_text(json(&FileReply::Error { message })).await?;
+                channel.send_text(trouble(message)).await?;
             }
         }
         Ok(())
@@ -258,11 +353,12 @@ async fn send_stored(channel: &DataChannel, file: &Stored) -> Result<(), Error> 
             size: file.size,
         }))
         .await?;
+    let piece = CHUNK.min(channel.max_message_size()).max(1);
     for chunk in &file.chunks {
         // What came in one message may exceed what the other side takes in one.
-        for start in (0..chunk.len()).step_by(CHUNK) {
+        for start in (0..chunk.len()).step_by(piece) {
             channel
-                .send_binary(chunk.slice(start..chunk.len().min(start + CHUNK)))
+                .send_binary(chunk.slice(start..chunk.len().min(start + piece)))
                 .await?;
         }
     }
@@ -283,8 +379,9 @@ async fn send_noise(channel: &DataChannel, seed: u64, size: u64) -> Result<(), E
     let mut hash = Sha256::new();
     let mut state = seed;
     let mut left = size;
+    let piece = CHUNK.min(channel.max_message_size()).max(1);
     while left > 0 {
-        let length = left.min(CHUNK as u64) as usize;
+        let length = left.min(piece as u64) as usize;
         let mut chunk = vec![0; length];
         for piece in chunk.chunks_mut(8) {
             piece.copy_from_slice(&noise(&mut state).to_le_bytes()[..piece.len()]);

@@ -499,7 +499,10 @@ impl Peer {
                     return Some(Outcome::Closed);
                 }
             }
-            Event::DtlsStateChange(state) if state.as_str() == "closed" => return Some(Outcome::Closed),
+            Event::PeerEnded(end) => {
+                tracing::info!(session = self.session, %end, "the peer has ended the connection");
+                return Some(Outcome::Closed);
+            }
             Event::DataChannel(channel) => self.serve(channel),
             Event::TargetBitrate(bps) => _ = self.target.send_replace(bps),
             Event::Packet { transceiver, packet } => match &self.role {

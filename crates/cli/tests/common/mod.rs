@@ -178,13 +178,18 @@ impl Socket {
     /// The next message that is not statistics; `None` when the socket has closed.
     pub async fn next(&mut self) -> Option<Value> {
         loop {
+            let value = self.next_of_all().await?;
+            if value["type"] != "stats" {
+                return Some(value);
+            }
+        }
+    }
+
+    /// The next message, statistics included; `None` when the socket has closed. Cancel safe.
+    pub async fn next_of_all(&mut self) -> Option<Value> {
+        loop {
             match within("a message", self.0.next()).await {
-                Some(Ok(Message::Text(text))) => {
-                    let value: Value = serde_json::from_str(&text).unwrap();
-                    if value["type"] != "stats" {
-                        return Some(value);
-                    }
-                }
+                Some(Ok(Message::Text(text))) => return Some(serde_json::from_str(&text).unwrap()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
                 Some(Ok(_)) => {}
             }

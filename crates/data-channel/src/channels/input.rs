@@ -28,8 +28,8 @@ impl DataChannels {
                     }
                     self.free_if_reset(now, stream);
                 }
-                antiphon_sctp::Event::Closed => self.end(Event::Disconnected),
-                antiphon_sctp::Event::Failed(error) => self.end(Event::Failed(error)),
+                antiphon_sctp::Event::Closed => self.finish(Ok(())),
+                antiphon_sctp::Event::Failed(error) => self.finish(Err(error)),
                 _ => {}
             }
         }
@@ -214,7 +214,7 @@ impl DataChannels {
         }
     }
 
-    fn end(&mut self, event: Event) {
+    fn finish(&mut self, end: Result<(), antiphon_sctp::Error>) {
         self.ended = true;
         self.connected = false;
         // Messages that have arrived can still be read.
@@ -233,6 +233,10 @@ impl DataChannels {
                 self.set_closed(id);
             }
         }
-        self.events.push_back(event);
+        self.events.push_back(match end.clone() {
+            Ok(()) => Event::Disconnected,
+            Err(error) => Event::Failed(error),
+        });
+        self.end = Some(end);
     }
 }

@@ -47,6 +47,8 @@ pub struct DataChannels {
     ids: Option<IdPool>,
     connected: bool,
     ended: bool,
+    /// How the association ended: in an orderly way, or by what.
+    end: Option<Result<(), antiphon_sctp::Error>>,
     channels: BTreeMap<ChannelId, Channel>,
     slots: BTreeMap<u16, Slot>,
     /// Streams that have ever been somebody's.
@@ -75,6 +77,7 @@ impl DataChannels {
             ids: None,
             connected: false,
             ended: false,
+            end: None,
             channels: BTreeMap::new(),
             slots: BTreeMap::new(),
             used: BTreeSet::new(),
@@ -423,6 +426,11 @@ impl DataChannels {
         self.association.ecn()
     }
 
+    /// How many bytes of padding DTLS is to add to the packet written last: see [`Association::padding`].
+    pub fn padding(&self) -> usize {
+        self.association.padding()
+    }
+
     /// Runs what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.clock = self.clock.max(now);
@@ -490,6 +498,11 @@ impl DataChannels {
     /// The state of the association underneath.
     pub fn association_state(&self) -> antiphon_sctp::State {
         self.association.state()
+    }
+
+    /// How the association ended; `Ok` in an orderly way (SCTP SHUTDOWN). `None` before.
+    pub fn end(&self) -> Option<&Result<(), antiphon_sctp::Error>> {
+        self.end.as_ref()
     }
 
     /// How many channels the peer lets us open in all (W3C `maxChannels`); known once the association is up.

@@ -90,6 +90,33 @@ impl Pair {
 }
 
 #[test]
+fn mend02_padding_goes_out_and_the_peer_never_sees_it() {
+    let mut pair = Pair::connected(Versions::Dtls13);
+    assert!(pair.ends[CLIENT].can_pad());
+    for padding in [0, 1, 1000] {
+        let mut out = TransmitBuf::new(2048, 2048);
+        let (front, back) = pair.ends[CLIENT].overhead();
+        out.begin(front, back);
+        out.put_slice(b"a small probe");
+        pair.ends[CLIENT].seal_padded(&mut out, padding).unwrap();
+        assert_eq!(out.body().len(), front + b"a small probe".len() + padding + back);
+        let range = out.finish();
+        pair.ends[SERVER].handle_datagram(pair.now, BytesMut::from(out.bytes(range)));
+        let event = pair.ends[SERVER].poll_event();
+        assert!(matches!(event, Some(Event::ApplicationData(data)) if data[..] == *b"a small probe"));
+    }
+    // DTLS 1.2 has none, and sends nothing instead.
+    let mut pair = Pair::connected(Versions::Dtls12);
+    let mut out = TransmitBuf::new(2048, 2048);
+    let (front, back) = pair.ends[CLIENT].overhead();
+    out.begin(front, back);
+    out.put_slice(b"a small probe");
+    assert!(!pair.ends[CLIENT].can_pad());
+    assert!(pair.ends[CLIENT].seal_padded(&mut out, 1000).is_err());
+    assert_eq!(out.body(), b"a small probe");
+}
+
+#[test]
 fn renegotiation_is_refused_and_the_session_goes_on() {
     for asking in [CLIENT, SERVER] {
         let mut pair = Pair::connected(Versions::Dtls12);

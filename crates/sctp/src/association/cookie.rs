@@ -61,13 +61,7 @@ impl Cookie {
         }
         bytes.extend(self.streams.to_be_bytes());
         bytes.extend(self.incoming.to_be_bytes());
-        let flags = [
-            self.capabilities.forward_tsn,
-            self.capabilities.re_config,
-            self.capabilities.interleaving,
-            self.capabilities.ecn,
-        ];
-        bytes.extend(flags.map(u8::from));
+        bytes.extend(flags(&self.capabilities).to_be_bytes());
         debug_assert_eq!(bytes.len(), FIELDS_LEN);
         let mac = hmac_sha256(key, &[&bytes]);
         bytes.extend_from_slice(mac.as_bytes());
@@ -108,7 +102,7 @@ impl Cookie {
         let (local_tag, local_tsn, peer_tag, peer_tsn) = (word()?, word()?, word()?, word()?);
         let (peer_rwnd, tie_local, tie_peer, zero_checksum) = (word()?, word()?, word()?, word()?);
         let (streams, incoming) = (reader.u16().ok()?, reader.u16().ok()?);
-        let [forward_tsn, re_config, interleaving, ecn] = reader.array::<4>().ok()?.map(|flag| flag != 0);
+        let flags = reader.u32().ok()?;
         Some(Self {
             created,
             local_tag,
@@ -118,16 +112,37 @@ impl Cookie {
             peer_rwnd,
             streams,
             incoming,
-            capabilities: Capabilities {
-                forward_tsn,
-                re_config,
-                interleaving,
-                ecn,
-                zero_checksum: Some(zero_checksum).filter(|method| *method != 0),
-            },
+            capabilities: capabilities(flags, zero_checksum),
             tie_local,
             tie_peer,
         })
+    }
+}
+
+/// What the peer can do, one bit each.
+fn flags(capabilities: &Capabilities) -> u32 {
+    [
+        capabilities.forward_tsn,
+        capabilities.re_config,
+        capabilities.interleaving,
+        capabilities.interleaved_forward_tsn,
+        capabilities.extensions,
+        capabilities.ecn,
+    ]
+    .into_iter()
+    .fold(0, |flags, flag| flags << 1 | u32::from(flag))
+}
+
+fn capabilities(flags: u32, zero_checksum: u32) -> Capabilities {
+    let flag = |at: u32| flags >> at & 1 != 0;
+    Capabilities {
+        forward_tsn: flag(5),
+        re_config: flag(4),
+        interleaving: flag(3),
+        interleaved_forward_tsn: flag(2),
+        extensions: flag(1),
+        ecn: flag(0),
+        zero_checksum: Some(zero_checksum).filter(|method| *method != 0),
     }
 }
 
@@ -152,6 +167,8 @@ mod tests {
                 forward_tsn: true,
                 re_config: true,
                 interleaving: false,
+                interleaved_forward_tsn: true,
+                extensions: false,
                 ecn: true,
                 zero_checksum: Some(1),
             },

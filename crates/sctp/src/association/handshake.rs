@@ -27,8 +27,9 @@ impl Association {
     }
 
     /// Our INIT as a chunk.
-    pub(super) fn write_init(&self, out: &mut impl crate::chunk::Put) {
-        let parameters = self.init_parameters();
+    pub(super) fn write_init(&mut self, out: &mut impl crate::chunk::Put) {
+        self.takes_no_checksum |= self.config.zero_checksum;
+        let parameters = self.init_parameters(None);
         self.our_init(self.local_tag, self.local_tsn, &parameters)
             .write(out, kind::INIT);
     }
@@ -44,19 +45,19 @@ impl Association {
         }
     }
 
-    fn init_parameters(&self) -> Vec<u8> {
+    /// What we understand beyond RFC 9260. INIT says all of it (`asked` is None), in parameters that who does not know them skips.
+    /// INIT ACK answers: it says what the peer's INIT has said too, for there are peers that drop an INIT ACK with anything else.
+    fn init_parameters(&self, asked: Option<&Capabilities>) -> Vec<u8> {
+        let knows = |ability: fn(&Capabilities) -> bool| asked.is_none_or(ability);
         let mut bytes = Vec::new();
-        // RFC 3758 §3.3.1 and RFC 5061 §4.2.7: what we understand beyond RFC 9260.
-        put_parameter(&mut bytes, parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
-        let mut extensions = vec![kind::RE_CONFIG, kind::FORWARD_TSN];
-        if self.config.interleaving {
-            // RFC 8260 §2.2.1.
-            extensions.extend([kind::I_DATA, kind::I_FORWARD_TSN]);
+        if knows(|peer| peer.forward_tsn) {
+            // RFC 3758 §3.3.1.
+            put_parameter(&mut bytes, parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
         }
-        if self.config.ecn {
+        if self.config.ecn && knows(|peer| peer.ecn) {
             put_parameter(&mut bytes, parameter_kind::ECN_CAPABLE, &[]);
         }
-        if self.config.zero_checksum {
+        if self.config.zero_checksum && knows(|peer| peer.zero_checksum.is_some()) {
             // RFC 9653 §4.
             put_parameter(
                 &mut bytes,
@@ -64,10 +65,26 @@ impl Association {
                 &[&ERROR_DETECTION_DTLS.to_be_bytes()],
             );
         }
-        // Last: the padding of a chunk's last parameter is not counted in the chunk (RFC 9260 §3.2.1).
-        let end = bytes.len() + 4 + extensions.len();
-        put_parameter(&mut bytes, parameter_kind::SUPPORTED_EXTENSIONS, &[&extensions]);
-        bytes.truncate(end);
+        // RFC 5061 §4.2.7, RFC 8260 §2.2.1.
+        let interleaving = self.config.interleaving;
+        let extensions: Vec<u8> = [
+            (kind::RE_CONFIG, knows(|peer| peer.re_config)),
+            (kind::FORWARD_TSN, knows(|peer| peer.forward_tsn)),
+            (kind::I_DATA, interleaving && knows(|peer| peer.interleaving)),
+            (
+                kind::I_FORWARD_TSN,
+                interleaving && knows(|peer| peer.interleaved_forward_tsn),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(kind, known)| known.then_some(kind))
+        .collect();
+        if knows(|peer| peer.extensions) && !extensions.is_empty() {
+            // Last: the padding of a chunk's last parameter is not counted in the chunk (RFC 9260 §3.2.1).
+            let end = bytes.len() + 4 + extensions.len();
+            put_parameter(&mut bytes, parameter_kind::SUPPORTED_EXTENSIONS, &[&extensions]);
+            bytes.truncate(end);
+        }
         bytes
     }
 
@@ -118,6 +135,8 @@ impl Association {
                 (tag, tsn, (self.local_tag, peer))
             }
         };
+        let capabilities = init.capabilities();
+        self.takes_no_checksum |= self.config.zero_checksum && capabilities.zero_checksum.is_some();
         let cookie = Cookie {
             created: milliseconds(self.epoch, now),
             local_tag: tag,
@@ -127,7 +146,7 @@ impl Association {
             peer_rwnd: init.a_rwnd,
             streams: self.config.streams.min(init.inbound_streams),
             incoming: self.config.streams.min(init.outbound_streams),
-            capabilities: init.capabilities(),
+            capabilities,
             tie_local: ties.0,
             tie_peer: ties.1,
         };
@@ -138,7 +157,7 @@ impl Association {
             &[&cookie.seal(&self.cookie_key)],
         );
         self.report_unrecognized(init, &mut parameters);
-        parameters.extend(self.init_parameters());
+        parameters.extend(self.init_parameters(Some(&capabilities)));
         let mut bytes = Vec::with_capacity(20 + parameters.len());
         self.our_init(tag, tsn, &parameters).write(&mut bytes, kind::INIT_ACK);
         self.reply(Reply {

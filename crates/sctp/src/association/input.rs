@@ -102,7 +102,7 @@ impl Association {
     /// RFC 9653 §5.3: zero stands for no checksum, if we said so, but not with what begins an association.
     #[inline]
     fn does_without_checksum(&self, packet: &Packet<'_>) -> bool {
-        self.config.zero_checksum
+        self.takes_no_checksum
             && self.peer.is_some()
             && !matches!(packet.first_chunk_kind(), Some(kind::INIT | kind::COOKIE_ECHO))
     }
@@ -127,11 +127,16 @@ impl Association {
         }
     }
 
-    /// RFC 9260 §8.4 5): our SHUTDOWN COMPLETE was lost.
+    /// RFC 9260 §8.4 5): our SHUTDOWN COMPLETE was lost; or all of our SHUTDOWN ACKs were.
     fn answer_after_the_end(&mut self, packet: &Packet<'_>) {
-        if let (Some(Ok(Chunk::ShutdownAck)), Some(peer)) = (packet.chunks().next(), self.peer) {
+        let answer = match packet.chunks().next() {
+            Some(Ok(Chunk::ShutdownAck)) => Chunk::ShutdownComplete { reflected_tag: false },
+            Some(Ok(Chunk::Shutdown(_))) if self.shutdown_acks > 0 => Chunk::ShutdownAck,
+            _ => return,
+        };
+        if let Some(peer) = self.peer {
             let mut bytes = Vec::new();
-            Chunk::ShutdownComplete { reflected_tag: false }.write(&mut bytes);
+            answer.write(&mut bytes);
             self.reply(Reply {
                 tag: Some(peer.tag),
                 bytes,

@@ -89,10 +89,16 @@ pub struct Association {
     state: State,
     /// No packet is taken and none is made any more, but for replies that wait.
     ended: bool,
+    /// The owner has been told of the end: of [`Self::ended`], or that all is exchanged and only the peer's last word is awaited.
+    end_told: bool,
+    /// SHUTDOWN ACKs that stayed unanswered.
+    shutdown_acks: u32,
     cookie_key: Zeroizing<[u8; 32]>,
     local_tag: u32,
     local_tsn: Serial32,
     peer: Option<Peer>,
+    /// We have said that packets without a checksum are welcome.
+    takes_no_checksum: bool,
     /// The peer's cookie, to be echoed.
     echo: Vec<u8>,
     send_init: bool,
@@ -126,6 +132,8 @@ pub struct Association {
     packet: usize,
     /// What the answer to the path MTU probe will bring back, and the size of that probe.
     path_nonce: Option<([u8; 8], usize)>,
+    /// Bytes that the layer below is to add to the packet written last.
+    padding: usize,
     /// The peer's window less what is in flight.
     peer_window: usize,
     /// While a loss is repaired: where the repair ends.
@@ -182,10 +190,13 @@ impl Association {
             epoch: now,
             state: State::Closed,
             ended: false,
+            end_told: false,
+            shutdown_acks: 0,
             cookie_key,
             local_tag,
             local_tsn,
             peer: None,
+            takes_no_checksum: false,
             echo: Vec::new(),
             send_init: false,
             init_sent: now,
@@ -210,6 +221,7 @@ impl Association {
             path_mtu: PathMtu::new(config.max_packet, config.probe_up_to, MIN_PACKET),
             packet: config.max_packet,
             path_nonce: None,
+            padding: 0,
             peer_window: 0,
             recovery: None,
             window_limited: false,

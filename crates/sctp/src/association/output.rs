@@ -6,7 +6,7 @@ use super::handshake::ERROR_DETECTION_DTLS;
 use super::{Association, Timer};
 use crate::State;
 use crate::chunk::{
-    Chunk, Data, Sack, kind, padded, parameter_kind, put_cwr, put_ecne, put_parameter, write_forward_tsn,
+    Capabilities, Chunk, Data, Sack, kind, padded, parameter_kind, put_cwr, put_ecne, put_parameter, write_forward_tsn,
     write_i_forward_tsn, write_sack,
 };
 use crate::packet::{HEADER_LEN, seal_open_segment, write_header};
@@ -41,6 +41,7 @@ impl Association {
         }
         self.clock = self.clock.max(now);
         self.packet_carries_data(false);
+        self.padding = 0;
         let (source, destination) = (self.config.local_port, self.config.remote_port);
         let peer_tag = self.peer.map_or(0, |peer| peer.tag);
         if alone {
@@ -202,6 +203,15 @@ impl Association {
         }
     }
 
+    /// Whether the peer knows the chunk that tells of messages that were given up.
+    fn can_be_told_of_skipped(&self, peer: &Capabilities) -> bool {
+        if self.outstanding.is_interleaved() {
+            peer.interleaved_forward_tsn
+        } else {
+            peer.forward_tsn
+        }
+    }
+
     fn tracks_peer_data(&self) -> bool {
         matches!(
             self.state,
@@ -301,7 +311,10 @@ impl Association {
                 break;
             };
             let len = chunk.payload.len();
-            if !self.peer.is_some_and(|peer| peer.capabilities.forward_tsn) {
+            if !self
+                .peer
+                .is_some_and(|peer| self.can_be_told_of_skipped(&peer.capabilities))
+            {
                 // Without FORWARD TSN nothing can be given up.
                 chunk.max_retransmits = None;
                 chunk.expires = None;

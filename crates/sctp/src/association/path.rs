@@ -1,4 +1,5 @@
-//! The packet size: path MTU discovery of the packetization layer (RFC 8899) by HEARTBEAT and PAD (RFC 4820).
+//! The packet size: path MTU discovery of the packetization layer (RFC 8899). A probe is a HEARTBEAT that the layer below fills up
+//! to its size ([`Association::padding`]): no peer of ours needs to know of it (docs/decisions/0006).
 
 use std::time::{Duration, Instant};
 
@@ -76,6 +77,13 @@ impl Association {
         self.path_mtu.due().is_some() && self.is_up()
     }
 
+    /// How many bytes of padding the layer below is to add to the packet written last: a path MTU probe is a small packet that goes
+    /// out as a large one. DTLS 1.3 has padding that every peer takes off (RFC 8446 §5.4). A layer that cannot pad leaves
+    /// [`Config::probe_up_to`](crate::Config::probe_up_to) at 0: what it sent unpadded would be taken for a large packet that has arrived.
+    pub fn padding(&self) -> usize {
+        self.padding
+    }
+
     /// Fills the open segment with the probe that is due; `false` if it has no room for it.
     pub(super) fn write_path_probe(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
         let Some(size) = self.path_mtu.due() else { return false };
@@ -93,9 +101,7 @@ impl Association {
         let mut info = Vec::with_capacity(12);
         put_parameter(&mut info, parameter_kind::HEARTBEAT_INFO, &[&nonce]);
         Chunk::Heartbeat(&info).write(out);
-        // RFC 4820 §3: a PAD chunk fills the packet.
-        let padding = size - out.body().len() - 4;
-        Chunk::Pad(&vec![0; padding]).write(out);
+        self.padding = size.saturating_sub(out.body().len());
         self.path_mtu.sent();
         self.stats.path_probes += 1;
         let wait = self.rto.backed_off(0).max(MIN_PROBE_TIMER);

@@ -6,6 +6,10 @@ use super::{Association, Reply, Timer};
 use crate::chunk::{Chunk, Parameters, cause, put_parameter};
 use crate::{Error, Event, State};
 
+/// SHUTDOWN ACKs that may stay unanswered. Everything is exchanged by then: nothing is lost if the peer has left already, and one that
+/// asks again is answered all the same.
+const MAX_SHUTDOWN_ACKS: u32 = 3;
+
 impl Association {
     /// Closes in an orderly way: what is queued is delivered first (RFC 9260 §9.2). Ends with [`Event::Closed`].
     pub fn close(&mut self, now: Instant) {
@@ -72,7 +76,22 @@ impl Association {
         self.heartbeat_due = false;
         self.queue = Default::default();
         self.outstanding = crate::tx::Outstanding::new(self.epoch, self.local_tsn);
-        self.events.push_back(event);
+        self.tell_end(event);
+    }
+
+    fn tell_end(&mut self, event: Event) {
+        if !std::mem::replace(&mut self.end_told, true) {
+            self.events.push_back(event);
+        }
+    }
+
+    /// The peer has everything of ours, and we have everything of its: its SHUTDOWN COMPLETE brings no news, and who has sent SHUTDOWN
+    /// may be gone before it.
+    fn answer_shutdown(&mut self) {
+        self.state = State::ShutdownAckSent;
+        self.send_shutdown = false;
+        self.send_shutdown_ack = true;
+        self.tell_end(Event::Closed);
     }
 
     fn all_delivered(&self) -> bool {
@@ -91,10 +110,7 @@ impl Association {
                 // RFC 9260 §9.2: five times RTO.Max guards the whole.
                 self.timers.set(Timer::T5, now + self.config.rto_max * 5);
             }
-            State::ShutdownReceived => {
-                self.state = State::ShutdownAckSent;
-                self.send_shutdown_ack = true;
-            }
+            State::ShutdownReceived => self.answer_shutdown(),
             _ => return,
         }
         self.timers.stop(Timer::T3);
@@ -112,7 +128,14 @@ impl Association {
         }
         match self.state {
             State::ShutdownSent => self.send_shutdown = true,
-            State::ShutdownAckSent => self.send_shutdown_ack = true,
+            State::ShutdownAckSent => {
+                self.shutdown_acks += 1;
+                if self.shutdown_acks >= MAX_SHUTDOWN_ACKS {
+                    self.end(Event::Closed);
+                    return;
+                }
+                self.send_shutdown_ack = true;
+            }
             _ => return,
         }
         self.timers.set(Timer::T2, now + self.rto.current());
@@ -127,9 +150,7 @@ impl Association {
             }
             // RFC 9260 §9.2: both ends close at once.
             State::ShutdownSent => {
-                self.state = State::ShutdownAckSent;
-                self.send_shutdown = false;
-                self.send_shutdown_ack = true;
+                self.answer_shutdown();
                 self.timers.set(Timer::T2, now + self.rto.current());
             }
             _ => {}

@@ -38,6 +38,10 @@ pub struct Capabilities {
     pub re_config: bool,
     /// I-DATA (RFC 8260 §2.2.1).
     pub interleaving: bool,
+    /// I-FORWARD-TSN (RFC 8260 §2.3.1): messages in I-DATA chunks can be given up.
+    pub interleaved_forward_tsn: bool,
+    /// Whether the list of supported extensions is there at all (RFC 5061 §4.2.7).
+    pub extensions: bool,
     /// ECN (RFC 9260 Appendix B).
     pub ecn: bool,
     /// The error detection method with which it accepts a zero checksum (RFC 9653 §3); 1 is DTLS.
@@ -82,9 +86,11 @@ impl<'a> Init<'a> {
             match p.kind {
                 parameter::FORWARD_TSN_SUPPORTED => found.forward_tsn = true,
                 parameter::SUPPORTED_EXTENSIONS => {
+                    found.extensions = true;
                     found.forward_tsn |= p.value.contains(&kind::FORWARD_TSN);
                     found.re_config |= p.value.contains(&kind::RE_CONFIG);
                     found.interleaving |= p.value.contains(&kind::I_DATA);
+                    found.interleaved_forward_tsn |= p.value.contains(&kind::I_FORWARD_TSN);
                 }
                 parameter::ECN_CAPABLE => found.ecn = true,
                 parameter::ZERO_CHECKSUM => {

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use antiphon_netsim::{HostId, LinkConfig, Network, SocketId};
 use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_sctp::chunk::kind::HEARTBEAT;
+use antiphon_sctp::packet::HEADER_LEN;
 use antiphon_sctp::{Association, Config, Congestion, Event, SendOptions};
 use bytes::Bytes;
 
@@ -215,9 +217,11 @@ impl World {
                 let range = self.out.finish();
                 let bytes = self.out.bytes(range);
                 let ecn = flow.ends[end].ecn();
-                self.largest = self.largest.max(bytes.len());
+                // As DTLS would pad it.
+                let padded = [bytes, &vec![0; flow.ends[end].padding()]].concat();
+                self.largest = self.largest.max(padded.len());
                 self.network
-                    .send(flow.sockets[end], flow.addresses[1 - end], ecn, bytes);
+                    .send(flow.sockets[end], flow.addresses[1 - end], ecn, &padded);
             }
             if !any {
                 break;
@@ -254,7 +258,12 @@ impl World {
                 .expect("a socket of ours");
             let flow = &mut self.flows[number];
             let side = usize::from(flow.sockets[1].local() == delivery.datagram.path.local);
-            let datagram = delivery.datagram;
+            let mut datagram = delivery.datagram;
+            // Only a HEARTBEAT is ever padded, and it is alone in its packet.
+            if let Some([HEARTBEAT, _, high, low]) = datagram.data.get(HEADER_LEN..HEADER_LEN + 4) {
+                let len = usize::from(u16::from_be_bytes([*high, *low]));
+                datagram.data.truncate(HEADER_LEN + len);
+            }
             flow.ends[side].handle_packet_with_ecn(now, datagram.ecn, datagram.data);
             if self.flows.len() > 1 || side == 1 {
                 self.serve(number, side);

@@ -59,6 +59,11 @@ impl Victim {
         Self::connected_to(config, &[kind::RE_CONFIG, kind::FORWARD_TSN, 0, 0], true)
     }
 
+    /// The same with a peer that lists these extensions.
+    pub fn knowing(config: Config, extensions: &[u8]) -> Self {
+        Self::connected_to(config, extensions, false)
+    }
+
     fn connected_to(config: Config, extensions: &[u8], ecn: bool) -> Self {
         let mut victim = Self::new(config);
         victim.association.connect(victim.now);
