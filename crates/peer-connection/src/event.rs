@@ -26,7 +26,8 @@ pub enum PeerEnd {
     CloseNotify,
     /// By a fatal alert of DTLS (RFC 8446 §6.2).
     Alert(AlertDescription),
-    /// Consent to send expired: it has answered no check for 30 seconds (RFC 7675 §5.1). An ICE restart may bring it back.
+    /// Consent to send expired: it has answered no check for 30 seconds (RFC 7675 §5.1), nor sent anything else of late that was
+    /// authentic. An ICE restart may bring it back.
     Silence,
 }
 

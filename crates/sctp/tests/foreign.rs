@@ -14,16 +14,19 @@ use bytes::BytesMut;
 use pair::{Network, Pair, pattern};
 use victim::{PEER_TSN, Victim};
 
-const ZERO_CHECKSUM: (u16, &[u8]) = (parameter_kind::ZERO_CHECKSUM, &[0, 0, 0, 1]);
-const FORWARD_TSN: (u16, &[u8]) = (parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
-const ECN: (u16, &[u8]) = (parameter_kind::ECN_CAPABLE, &[]);
+/// A parameter: type and value.
+type Said<'a> = (u16, &'a [u8]);
 
-const fn extensions(chunks: &[u8]) -> (u16, &[u8]) {
+const ZERO_CHECKSUM: Said<'_> = (parameter_kind::ZERO_CHECKSUM, &[0, 0, 0, 1]);
+const FORWARD_TSN: Said<'_> = (parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
+const ECN: Said<'_> = (parameter_kind::ECN_CAPABLE, &[]);
+
+const fn extensions(chunks: &[u8]) -> Said<'_> {
     (parameter_kind::SUPPORTED_EXTENSIONS, chunks)
 }
 
 /// The parameters of our INIT ACK to an INIT with these, but for the cookie.
-fn answer(config: Config, init: &[(u16, &[u8])]) -> Vec<(u16, Vec<u8>)> {
+fn answer(config: Config, init: &[Said<'_>]) -> Vec<(u16, Vec<u8>)> {
     let mut victim = Victim::new(config);
     let mut parameters = Vec::new();
     for (kind, value) in init {
@@ -56,8 +59,8 @@ fn mend01_an_init_ack_says_only_what_the_init_has_said() {
     let all = [kind::RE_CONFIG, kind::FORWARD_TSN, kind::I_DATA, kind::I_FORWARD_TSN];
     let usual = [kind::RE_CONFIG, kind::FORWARD_TSN];
     // RANDOM, CHUNKS and HMAC-ALGO (RFC 4895) are nothing of ours, and ask for no report.
-    let authenticated: &[(u16, &[u8])] = &[(0x8002, &[7; 32]), (0x8003, &[kind::RE_CONFIG]), (0x8004, &[0, 1])];
-    let cases: [(&[(u16, &[u8])], Vec<(u16, &[u8])>); 8] = [
+    let authenticated: &[Said<'_>] = &[(0x8002, &[7; 32]), (0x8003, &[kind::RE_CONFIG]), (0x8004, &[0, 1])];
+    let cases: [(&[Said<'_>], Vec<Said<'_>>); 8] = [
         (&[], vec![]),
         (authenticated, vec![]),
         (&[extensions(&[])], vec![]),
