@@ -122,7 +122,11 @@ impl Connection {
                     Beat::Ping => self.send_raw(Message::Ping(Bytes::new())).await,
                     Beat::Dead => break,
                 },
+                // It may have connected since this turn began.
                 () = until(due) => {
+                    if self.peer.as_ref().is_some_and(Peer::has_connected) {
+                        continue;
+                    }
                     let reply = Reply::error("idle", "nothing has come of this socket: open it again when you need it");
                     _ = self.send(reply).await;
                     break;
