@@ -15,7 +15,7 @@ const [url, ffmpeg, clip, gstreamer, only] = process.argv.slice(2);
 const WATCH_MS = 3000;
 /** As long as consent to send lasts, and some more. */
 const LONG_MS = 36_000;
-const LEAST_FRAMES = 25;
+const LEAST_FRAMES = 20;
 
 /** Each publisher has a stream of its own name. */
 const streamOf = (name) => ({ whip: `${url}/whip/${name}`, whep: `${url}/whep/${name}` });
@@ -60,7 +60,7 @@ async function obs(stream) {
 }
 
 async function byFfmpeg({ whip, whep }) {
-  const input = ['-re', '-f', 'lavfi', '-i', 'testsrc=size=640x360:rate=25', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000'];
+  const input = ['-re', '-f', 'lavfi', '-i', 'testsrc=size=320x240:rate=25', '-f', 'lavfi', '-i', 'sine=frequency=440:sample_rate=48000'];
   const video = ['-pix_fmt', 'yuv420p', '-c:v', 'libx264', '-profile:v', 'baseline', '-preset', 'ultrafast', '-tune', 'zerolatency', '-g', '25', '-bf', '0'];
   const child = spawn(ffmpeg, ['-v', 'error', '-nostdin', ...input, ...video, '-c:a', 'libopus', '-ac', '2', '-f', 'whip', whip], { stdio: ['ignore', 'ignore', 'inherit'] });
   const ended = new Promise((end) => { child.on('exit', (code, signal) => end(`ffmpeg ended (${signal ?? code})`)); });
@@ -104,7 +104,7 @@ const inPage = `window.post = async (pc, endpoint) => {
 const byBrowser = (name, codec) => async ({ whip }) => {
   const page = await tab((await browser(name)).browser);
   const outcome = await within(30_000, `${name} publishes`, page.evaluate(async (endpoint, codec) => {
-    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
+    const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 320, height: 240 } });
     const pc = new RTCPeerConnection();
     for (const track of stream.getTracks()) {
       const transceiver = pc.addTransceiver(track, { direction: 'sendonly', streams: [stream] });

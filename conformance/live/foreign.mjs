@@ -60,7 +60,12 @@ class Session {
   async there(data, ms = 20_000) {
     const back = this.echo.next();
     await this.echo.send(data);
-    return within(ms, `${data.length} bytes come back`, back);
+    try {
+      return await within(ms, `${data.length} bytes come back`, back);
+    } catch (error) {
+      this.echo.forget();
+      throw error;
+    }
   }
 
   async messages() {
@@ -72,7 +77,7 @@ class Session {
     const text = 'ÄÖÜ, 猫 and 🎈';
     const back = await this.there(text);
     if (back !== text) throw new Error(`a text came back as ${JSON.stringify(back)}`);
-    // GStreamer's own association does not survive one that it sends.
+    // Neither werift nor GStreamer can send one: the first sends nothing, the association of the second does not survive it.
     const empty = facts.noEmpty ? '' : await this.there('');
     if (empty.length !== 0) throw new Error(`an empty text came back as ${JSON.stringify(empty)}`);
     return `1 B to ${ceiling(sizes)} equal, and texts`;
@@ -183,7 +188,7 @@ class Session {
       : this.peer.gone().then((why) => `its end: ${why}`);
     if (closer === 'it closes') await this.peer.close();
     else this.line.send({ type: 'bye' });
-    // GStreamer's end says nothing: its silence is all there is, and consent to send runs out (RFC 7675).
+    // Some end without a word: their silence is all there is, and consent to send runs out (RFC 7675).
     const silent = closer === 'it closes' && facts.silent;
     const doubt = silent ? await within(SILENCE_MS, 'disconnected', this.line.until('disconnected')) : null;
     const doubted = performance.now() - started;

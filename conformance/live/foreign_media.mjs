@@ -59,6 +59,11 @@ export class Channel {
     else this.messages.push(message);
   }
 
+  /** Nobody waits any more for what did not come. */
+  forget() {
+    this.takers = [];
+  }
+
   closed(why = 'the channel closed') {
     for (const taker of this.takers.splice(0)) taker.fail(new Error(why));
     this.fail(new Error(why));

@@ -2,8 +2,13 @@
 import { MediaStreamTrack, RTCPeerConnection, useH264, useOPUS, useVP8 } from 'werift';
 import { Adapter, Channel } from './foreign_media.mjs';
 
-export const FACTS = { werift: { most: 65_536, restarts: true, follows: true } };
+/** It sends nothing for an empty message, and nothing at its end: it closes its sockets before it aborts. */
+export const FACTS = { werift: { most: 65_536, restarts: true, follows: true, noEmpty: true, silent: true } };
 const BUFFERED = 256 * 1024;
+/** Baseline too: a stream that says no more (FFmpeg's, Chromium's) is not for receivers of constrained baseline alone. */
+const H264 = ['42e01f', '42001f'].map((profile) => useH264({
+  parameters: `profile-level-id=${profile};packetization-mode=1;level-asymmetry-allowed=1`,
+}));
 
 export class Peer extends Adapter {
   constructor({ player, codec = 'VP8', direction = 'sendrecv' }) {
@@ -11,7 +16,7 @@ export class Peer extends Adapter {
     this.player = player;
     this.direction = direction;
     this.sources = [];
-    this.pc = new RTCPeerConnection({ codecs: { video: [codec === 'VP8' ? useVP8() : useH264()], audio: [useOPUS()] } });
+    this.pc = new RTCPeerConnection({ codecs: { video: codec === 'VP8' ? [useVP8()] : H264, audio: [useOPUS()] } });
     this.pc.onIceCandidate.subscribe((candidate) => this.emit('candidate', candidate?.toJSON?.() ?? candidate ?? null));
     this.pc.connectionStateChange.subscribe((state) => this.state(state));
     this.pc.onDataChannel.subscribe((channel) => this.came(this.wrap(channel)));

@@ -182,19 +182,17 @@ impl Foreign {
                 "vp8",
                 &["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "8"],
             )?,
+            // With its parameter sets in the stream, as receivers of RTP want them, not only beside it.
             h264: clip(
                 &ffmpeg,
                 "h264",
                 &[
-                    "-c:v",
-                    "libx264",
-                    "-profile:v",
-                    "baseline",
-                    "-preset",
-                    "veryfast",
-                    "-bf",
-                    "0",
-                ],
+                    ["-c:v", "libx264"],
+                    ["-profile:v", "baseline"],
+                    ["-preset", "veryfast"],
+                    ["-x264-params", "repeat-headers=1"],
+                ]
+                .concat(),
             )?,
             peers,
             ffmpeg,
