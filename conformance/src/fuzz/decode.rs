@@ -100,6 +100,7 @@ pub(super) fn rtp(data: &[u8]) {
         Format::Pcmu,
         Format::Vp9,
         Format::H264,
+        Format::H265,
         Format::Av1,
         Format::Raw,
     ] {

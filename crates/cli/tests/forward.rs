@@ -82,6 +82,22 @@ async fn mend11_offers_to_publish_are_taken_whole_or_refused_with_a_reason() {
         let resource = created.header("location").unwrap();
         assert_eq!(server.http("DELETE", resource, &[], "").await.status, 200);
     }
+    // Of simulcast the first layer alone: the answer takes no RIDs.
+    let simulcast = OBS.replace(
+        "a=mid:1\r\n",
+        "a=mid:1\r\na=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=extmap:2 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
+         a=rid:h send\r\na=rid:l send\r\na=simulcast:send h;l\r\n",
+    );
+    assert!(simulcast.contains("a=simulcast"));
+    let created = post(&server, "/whip", &simulcast).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    assert!(
+        created.body.contains("sdes:mid") && !created.body.contains("simulcast") && !created.body.contains("a=rid"),
+        "{}",
+        created.body
+    );
+    let resource = created.header("location").unwrap();
+    assert_eq!(server.http("DELETE", resource, &[], "").await.status, 200);
     let theora = OBS.replace("H264", "theora");
     let text = format!("{OBS}m=text 50111 UDP/TLS/RTP/SAVPF 98\r\na=mid:2\r\na=rtcp-mux\r\na=rtpmap:98 t140/1000\r\n");
     let unbundled = TWO_VIDEOS.replace("a=group:BUNDLE 0 1 2", "a=group:BUNDLE 0 1");
