@@ -2,8 +2,8 @@
 import nodeDataChannel from 'node-datachannel';
 import { Adapter, Channel } from './foreign_media.mjs';
 
-/** It restarts ICE in neither role. */
-export const FACTS = { libdatachannel: { most: 262_144, restarts: false, follows: false } };
+/** It restarts ICE in neither role. `races`: how many connections may fail, before one stands, of a fault of its own. */
+export const FACTS = { libdatachannel: { most: 262_144, restarts: false, follows: false, races: 3 } };
 const BUFFERED = 256 * 1024;
 const { PeerConnection, Video, Audio } = nodeDataChannel;
 

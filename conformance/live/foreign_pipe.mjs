@@ -64,6 +64,8 @@ export class Peer extends Adapter {
     } else if (event.event === 'shut') {
       this.channels.get(event.label)?.closed();
       this.vanish('its channel closed');
+    } else if (event.event === 'trouble') {
+      this.vanish(`an error on its bus: ${event.message}`);
     } else {
       console.error('the peer says:', event);
     }

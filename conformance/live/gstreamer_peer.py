@@ -63,6 +63,8 @@ class Peer:
     def trouble(self, _, message):
         error, detail = message.parse_error()
         print(f"gstreamer: {error.message}: {detail}", file=sys.stderr, flush=True)
+        # Applications end at the first: an association that was aborted is such an error, and nothing else tells of it.
+        say({"event": "trouble", "message": detail.splitlines()[-1] if detail else error.message})
 
     def candidate_found(self, _, line, candidate):
         if candidate:
