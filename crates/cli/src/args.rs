@@ -163,6 +163,8 @@ pub struct ServeArgs {
     /// refused, for any web page can let a name of its own resolve to this machine.
     #[arg(long = "allow-host", value_name = "NAME", help_heading = WHO)]
     pub allow_hosts: Vec<String>,
+    // The text is the help of the command line, where the brackets of a link would be read as part of the origin.
+    #[allow(rustdoc::bare_urls)]
     /// A web page elsewhere that may use this server, by its origin (https://studio.example.org); * for any. Repeatable. The server's
     /// own page and pages of the same machine always may.
     #[arg(long = "allow-origin", value_name = "ORIGIN", help_heading = WHO)]
