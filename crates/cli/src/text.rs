@@ -1,4 +1,4 @@
-//! What strangers wrote, for the terminal and the log.
+//! Text for the terminal and the log; what strangers wrote in particular.
 
 use std::fmt::{self, Write};
 
@@ -59,6 +59,13 @@ pub fn is_unseen(c: char) -> bool {
             '\u{600}'..='\u{605}' | '\u{6dd}' | '\u{70f}' | '\u{890}' | '\u{891}' | '\u{8e2}'
         )
         || u32::from(c) & 0xfffe == 0xfffe
+}
+
+/// Prints a line on standard output. Whoever reads it may have seen enough and left: that must not end a server.
+pub(crate) fn print_line(line: impl fmt::Display) {
+    use std::io::Write as _;
+
+    _ = writeln!(std::io::stdout(), "{line}");
 }
 
 #[cfg(test)]

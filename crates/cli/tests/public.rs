@@ -367,6 +367,7 @@ fn mend17_the_first_signal_ends_gracefully() {
                     .success()
             )
         };
+        // The reader leaves after the first line, as `head -1` would; the program goes on.
         let mut line = String::new();
         BufReader::new(program.stdout.take().unwrap())
             .read_line(&mut line)

@@ -37,6 +37,7 @@ use tokio::sync::watch;
 
 use crate::args::ServeArgs;
 use crate::stop::Stop;
+use crate::text::print_line;
 use door::Door;
 use gate::Gate;
 pub use patience::Patience;
@@ -296,12 +297,12 @@ pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
     }
     let server = Server::bind(&args).await?;
     let addr = server.local_addr()?;
-    println!(
+    print_line(format_args!(
         "Antiphon serves at {}://{addr}  (WHEP /whep, WHIP /whip; Ctrl-C stops)",
         server.scheme()
-    );
+    ));
     for addr in server.room.api.addresses() {
-        println!("  media of all sessions: UDP {addr}");
+        print_line(format_args!("  media of all sessions: UDP {addr}"));
     }
     server
         .serve(async { stop.asked("stopping: saying goodbye to everybody").await })

@@ -21,7 +21,7 @@ use super::code::{CODE_RULE, is_code};
 use super::protocol::{self, Heard, LABEL, PROTOCOL};
 use super::{Card, CardError, TransferError};
 use crate::server::CandidateJson;
-use crate::text::plain;
+use crate::text::{plain, print_line};
 
 /// From both descriptions known to an open channel.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
@@ -245,12 +245,12 @@ impl Pasting {
         let show = move |line: &str| match role {
             Role::Sender => {
                 eprintln!("On the other machine run `antiphon recv`, and paste there:\n");
-                println!("{line}\n");
+                print_line(format_args!("{line}\n"));
                 eprintln!("Then paste its answer here:");
             }
             Role::Receiver => {
                 eprintln!("\nPaste this at the sender:\n");
-                println!("{line}\n");
+                print_line(format_args!("{line}\n"));
             }
         };
         if role == Role::Receiver {

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 use crate::args::{MeetArgs, RecvArgs, SendArgs};
 use crate::stop::Stop;
-use crate::text::plain;
+use crate::text::{plain, print_line};
 
 /// How long the two may fail to meet again before a broken transfer is given up.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -147,7 +147,7 @@ pub async fn send(args: SendArgs) -> Result<(), TransferError> {
         match attempt.await {
             Ok(sent) => {
                 for file in &sent.files {
-                    println!("{}  {}", file.sha256, plain(&file.path));
+                    print_line(format_args!("{}  {}", file.sha256, plain(&file.path)));
                 }
                 return match sent.failed {
                     0 => Ok(()),
@@ -193,7 +193,7 @@ pub async fn receive(args: RecvArgs) -> Result<(), TransferError> {
             Ok(mut received) => {
                 inbox.tidy(&mut received);
                 for file in &received.files {
-                    println!("{}  {}", file.sha256, file.path);
+                    print_line(format_args!("{}  {}", file.sha256, file.path));
                 }
                 return match received.failed {
                     0 => Ok(()),

@@ -13,6 +13,7 @@ pub(crate) use args::EXAMPLES;
 pub use args::TurnArgs;
 
 use crate::stop::Stop;
+use crate::text::print_line;
 
 /// Serves until SIGINT or SIGTERM; then lets calls finish for `--drain` seconds, or until the next signal.
 pub async fn run(args: TurnArgs) -> io::Result<()> {
@@ -25,9 +26,9 @@ pub async fn run(args: TurnArgs) -> io::Result<()> {
     print_addresses("tls", server.tls_addrs());
     print_addresses("metrics", server.metrics_addr().as_slice());
     if nobody {
-        println!("STUN only: without --user or --secret nobody may relay");
+        print_line("STUN only: without --user or --secret nobody may relay");
     }
-    println!("ready");
+    print_line("ready");
     stop.asked(&format!(
         "stopping: no new allocations, {} seconds for the others",
         args.drain
@@ -39,7 +40,7 @@ pub async fn run(args: TurnArgs) -> io::Result<()> {
 
 fn print_addresses(transport: &str, addrs: &[SocketAddr]) {
     for addr in addrs {
-        println!("{transport} {addr}");
+        print_line(format_args!("{transport} {addr}"));
     }
 }
 
