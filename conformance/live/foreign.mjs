@@ -15,9 +15,9 @@ const PIECE_BYTES = 65_535;
 const WATCH_MS = 4000;
 /** How late the end of a connection may be noticed: far less than any timer of ICE or SCTP, far more than a round trip here. */
 const CLOSE_MS = 2000;
-/** A peer that has fallen silent is doubted, and then given up. */
+/** A peer that has fallen silent is doubted, and then given up: when the consent of the last pair that could be used has ended. */
 const SILENCE_MS = 12_000;
-const CONSENT_MS = 40_000;
+const CONSENT_MS = 60_000;
 
 const adapters = {
   werift: () => import('./foreign_werift.mjs'),
