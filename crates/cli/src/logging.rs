@@ -1,22 +1,31 @@
 //! What the program writes to standard error.
 
+use tracing::{Level, Metadata};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::Directive;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Without `RUST_LOG`.
 const DEFAULT: &str = "warn,antiphon_cli=info,antiphon::turn_server=info";
 
-/// Dependencies whose finest levels show whole messages, and with them the passwords of ICE: they stay above those levels,
-/// although `RUST_LOG=trace` asks for all there is.
-const DISCREET: [&str; 2] = ["tungstenite=debug", "tokio_tungstenite=debug"];
+/// Dependencies whose finest level shows whole messages, and with them the passwords of ICE.
+const TALKATIVE: [&str; 2] = ["tungstenite", "tokio_tungstenite"];
 
-/// Starts logging, as `RUST_LOG` says.
+/// Starts logging, as `RUST_LOG` says; but nothing that shows a password, whatever it says.
 pub fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
-    let limits = DISCREET.iter().filter_map(|limit| limit.parse::<Directive>().ok());
-    tracing_subscriber::fmt()
-        .with_env_filter(limits.fold(filter, EnvFilter::add_directive))
+    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let output = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_target(false)
+        .with_target(false);
+    tracing_subscriber::registry()
+        .with(wanted)
+        .with(filter_fn(|metadata| !shows_secrets(metadata)))
+        .with(output)
         .init();
+}
+
+fn shows_secrets(metadata: &Metadata<'_>) -> bool {
+    let module = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() == Level::TRACE && TALKATIVE.contains(&module)
 }

@@ -25,7 +25,8 @@ impl Program {
     fn start(arguments: &[&str], (name, value): (&str, &str)) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_antiphon"))
             .args(arguments)
-            .env("RUST_LOG", "trace")
+            // By its name too: what asks for a module asks louder than what asks for all.
+            .env("RUST_LOG", "trace,tungstenite::protocol=trace")
             .env(name, value)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
