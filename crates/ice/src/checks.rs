@@ -174,8 +174,8 @@ impl Agent {
         };
         let lite = self.config.lite;
         let role = self.role;
-        self.note_shown(now, index);
         let pair = &mut self.pairs[index];
+        pair.authenticated = true;
         pair.requests_received += 1;
         pair.responses_sent += 1;
         if role == Role::Controlled {
@@ -334,20 +334,15 @@ impl Agent {
         }
     }
 
-    /// A Binding message with valid MESSAGE-INTEGRITY came on this pair.
-    fn note_shown(&mut self, now: Instant, index: usize) {
-        let pair = &mut self.pairs[index];
-        if !std::mem::replace(&mut pair.authenticated, true)
-            && let Some(contacts) = &self.config.contacts
-        {
-            contacts.shown(now, pair.path.remote.ip());
-        }
-    }
-
     fn check_succeeded(&mut self, now: Instant, index: usize, check: &Check, message: &Message<'_>) {
         let next = now + self.draw_consent_interval();
-        self.note_shown(now, index);
         let pair = &mut self.pairs[index];
+        // An answer alone tells that somebody is there: the source of a request can be forged, by whoever knows our password.
+        if pair.responses_received == 0
+            && let Some(contacts) = &self.config.contacts
+        {
+            contacts.answered(now, pair.path.remote.ip());
+        }
         pair.answered(now, check, next);
         pair.state = PairState::Succeeded;
         if !pair.nominating {

@@ -14,7 +14,7 @@ const BURST: u32 = 32;
 /// The mean time between two checks after that. A single agent's Ta is as long.
 const INTERVAL: Duration = Duration::from_millis(50);
 
-/// How many places an address gets back when it shows itself: that of the check which it answered, and those of the other pairs of
+/// How many places an address gets back when a pair is answered: that of the check which was answered, and those of the other pairs of
 /// the same session, of which most are never answered. So a crowd behind one NAT, or on one machine, is checked without delay.
 const RETURNED: u32 = 8;
 
@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 ///
 /// One agent keeps to its pace (RFC 8445 §14.2), but whoever makes a thousand sessions with a server, all of which name one victim,
 /// would have it send a thousand times as much. Checks to an address from which a Binding message with valid MESSAGE-INTEGRITY came
-/// need no budget: that peer is there, and wants them; and it gives its address some of the budget back. IPv6 addresses count by their /64.
+/// need no budget: that peer is there, and wants them. The first answer on a pair gives its
+/// address some of the budget back. IPv6 addresses count by their /64.
 #[derive(Clone, Debug, Default)]
 pub struct ContactBudget {
     shared: Arc<Mutex<Contacts>>,
@@ -52,8 +53,8 @@ impl ContactBudget {
         taken
     }
 
-    /// A peer at `ip` has shown itself for the first time, with a Binding message that has a valid MESSAGE-INTEGRITY.
-    pub fn shown(&self, now: Instant, ip: IpAddr) {
+    /// The first check of a pair with a peer at `ip` was answered, with a valid MESSAGE-INTEGRITY.
+    pub fn answered(&self, now: Instant, ip: IpAddr) {
         let mut contacts = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(full_at) = contacts.full_at.get_mut(&target(ip)) {
             let earlier = full_at.checked_sub(INTERVAL * RETURNED);
@@ -142,13 +143,13 @@ mod tests {
         for session in 0..1000 {
             let now = start + Duration::from_millis(session);
             assert!((0..4).all(|_| budget.take(now, nat).is_ok()), "session {session}");
-            budget.shown(now, nat);
+            budget.answered(now, nat);
         }
         assert_eq!(budget.postponed(), 0);
         // One who answers helps a flood by no more than that.
         let now = start + Duration::from_secs(1);
         while budget.take(now, nat).is_ok() {}
-        budget.shown(now, nat);
+        budget.answered(now, nat);
         assert_eq!(
             (0..100).filter(|_| budget.take(now, nat).is_ok()).count(),
             RETURNED as usize
