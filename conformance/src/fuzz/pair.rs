@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use antiphon_netsim::{Checked, Machine};
-use antiphon_sansio::{BytesMut, Datagram, Dscp, Ecn, Local, Path, Transmit, TransmitBuf};
+use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Transmit, TransmitBuf};
 
 /// Operations after which a run ends, so that each stays short.
 const MAX_OPERATIONS: usize = 400;
@@ -42,7 +42,6 @@ pub(super) fn whole(range: Range<usize>) -> Transmit {
         range,
         segment_size: None,
         ecn: Ecn::NotEct,
-        dscp: Dscp(0),
     }
 }
 

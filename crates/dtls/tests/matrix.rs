@@ -17,7 +17,7 @@ use antiphon_dtls::{
     AddressValidation, Certificate, Config, Connection, Event, HashAlgorithm, ProtocolVersion, Role, Versions,
 };
 use antiphon_netsim::{LinkConfig, Machine, Network, Node, Packet, PeerId, Simulation};
-use antiphon_sansio::{Datagram, Dscp, Ecn, Path, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{Datagram, Ecn, Path, Rng, Transmit, TransmitBuf};
 
 const ONE_WAY: Duration = Duration::from_millis(50);
 const ROUND_TRIP: Duration = Duration::from_millis(100);
@@ -73,7 +73,6 @@ impl Machine for Peer {
             range: out.finish(),
             segment_size: None,
             ecn: Ecn::NotEct,
-            dscp: Dscp::default(),
         })
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_sansio::{Dscp, Ecn, Local, Path, Transmit, TransmitBuf};
+use antiphon_sansio::{Ecn, Local, Path, Transmit, TransmitBuf};
 use antiphon_stun::{AttributeType, Class, MessageBuilder, Method, TransactionId, WriteError};
 
 use crate::agent::{Agent, Session};
@@ -103,7 +103,6 @@ impl Agent {
                 range: out.finish(),
                 segment_size: None,
                 ecn: Ecn::NotEct,
-                dscp: Dscp::default(),
             });
         }
         None

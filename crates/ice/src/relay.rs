@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use antiphon_sansio::{BytesMut, Dscp, Ecn, Local, Path, Transmit, TransmitBuf};
+use antiphon_sansio::{BytesMut, Ecn, Local, Path, Transmit, TransmitBuf};
 use antiphon_stun::{AddressFamily, Message, Method, is_stun};
 use antiphon_turn::{AllocationError, Client, ClientConfig, ClientEvent, is_channel_data};
 
@@ -132,7 +132,6 @@ impl Relays {
             range: out.finish(),
             segment_size: None,
             ecn: Ecn::NotEct,
-            dscp: Dscp::default(),
         })
     }
 

@@ -1,7 +1,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Datagram, Dscp, Ecn, Local, Path, Transmit, TransmitBuf};
+use antiphon_sansio::{Datagram, Ecn, Local, Path, Transmit, TransmitBuf};
 use proptest::prelude::*;
 
 use crate::*;
@@ -274,7 +274,6 @@ impl Machine for Ticker {
             range: out.finish(),
             segment_size: None,
             ecn: Ecn::NotEct,
-            dscp: Dscp(0),
         })
     }
 
@@ -361,7 +360,6 @@ fn what_is_not_a_socket_goes_nowhere() {
         range: out.finish(),
         segment_size: Some(4),
         ecn: Ecn::NotEct,
-        dscp: Dscp(0),
     };
     network.transmit(&out, &transmit);
     assert_eq!((network.stats().sent, network.stats().unroutable), (3, 3));

@@ -76,7 +76,6 @@ pub struct PeerConnection {
     pub(crate) receive_output: antiphon_media::Output,
     pub(crate) mtu: usize,
     pub(crate) max_mtu: usize,
-    pub(crate) dscp: bool,
     pub(crate) relays: bool,
     pub(crate) restart: IceRestart,
     /// The role that signalling gave ICE last; a conflict may have changed it since.
@@ -179,7 +178,6 @@ impl PeerConnection {
             receive_output: settings.receive_output,
             mtu: settings.mtu,
             max_mtu: settings.max_mtu,
-            dscp: settings.dscp,
             relays,
             restart: IceRestart::default(),
             planned_role: None,

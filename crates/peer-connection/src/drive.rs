@@ -6,7 +6,7 @@ use antiphon_data_channel::Event as DataEvent;
 use antiphon_dtls::{Error as DtlsError, Event as DtlsEvent};
 use antiphon_ice::{Event as IceEvent, IoEvent, IoRequest};
 use antiphon_media::{Event as MediaEvent, PacketKind};
-use antiphon_sansio::{Datagram, Dscp, Path, Transmit, TransmitBuf};
+use antiphon_sansio::{Datagram, Path, Transmit, TransmitBuf};
 
 use crate::api::PeerConnection;
 use crate::demux::{Protocol, classify};
@@ -16,9 +16,6 @@ use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
 };
 use crate::types::DEFAULT_MTU;
-
-/// RFC 8837 §5: AF41, interactive video; sound that shares the flow gets the same, for one flow should not be reordered.
-const MEDIA_DSCP: Dscp = Dscp(34);
 
 /// The most events of gathering ahead that are kept for the local description.
 const MAX_POOLED_EVENTS: usize = 512;
@@ -282,8 +279,7 @@ impl PeerConnection {
                 PacketKind::Rtcp => srtp.sender.protect_rtcp(out),
             };
             if protected.is_ok() {
-                let dscp = if self.dscp { MEDIA_DSCP } else { Dscp::default() };
-                return Some(self.transport.finish(now, path, dscp, out));
+                return Some(self.transport.finish(now, path, out));
             }
             // Nothing goes out in the clear.
             out.rollback();
@@ -322,7 +318,7 @@ impl PeerConnection {
             return None;
         }
         let ecn = self.data.channels.ecn();
-        let transmit = self.transport.finish(now, path, Dscp::default(), out);
+        let transmit = self.transport.finish(now, path, out);
         Some(Transmit { ecn, ..transmit })
     }
 

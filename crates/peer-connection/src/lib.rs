@@ -39,7 +39,7 @@ pub use antiphon_jsep::{
     Transceiver, TransceiverId,
 };
 pub use antiphon_media::{Contributors, Frame, Output, Packet, extension};
-pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Dscp, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
+pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 pub use api::{MAX_EARLY_CANDIDATES, MAX_EVENTS, PeerConnection};
 pub use data::MAX_EARLY_SCTP_PACKETS;
 pub use demux::{Protocol, classify};

@@ -6,7 +6,7 @@ use std::time::Instant;
 use antiphon_dtls::{Connected, Connection, Event as DtlsEvent, Fingerprint, Role};
 use antiphon_ice::Agent;
 use antiphon_jsep::HeaderEncryptionPolicy;
-use antiphon_sansio::{BytesMut, Datagram, Dscp, Ecn, Path, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{BytesMut, Datagram, Ecn, Path, Rng, Transmit, TransmitBuf};
 
 use crate::header_encryption::HeaderEncryption;
 use crate::states::RtcDtlsTransportState;
@@ -341,7 +341,7 @@ impl Transport {
     }
 
     /// Hands the open segment to ICE and closes it.
-    pub(crate) fn finish(&mut self, now: Instant, path: Path, dscp: Dscp, out: &mut TransmitBuf) -> Transmit {
+    pub(crate) fn finish(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Transmit {
         self.counters.packets_sent += 1;
         self.counters.bytes_sent += out.body().len() as u64;
         let path = self.agent.wrap(now, path, out);
@@ -350,7 +350,6 @@ impl Transport {
             range: out.finish(),
             segment_size: None,
             ecn: Ecn::NotEct,
-            dscp,
         }
     }
 
@@ -361,6 +360,6 @@ impl Transport {
         self.dtls
             .as_mut()?
             .poll_transmit(now, out)
-            .then(|| self.finish(now, path, Dscp::default(), out))
+            .then(|| self.finish(now, path, out))
     }
 }

@@ -115,8 +115,6 @@ pub struct Settings {
     /// RTP may have; over IPv6 20 less. Sockets must not fragment (DF). At most `mtu` turns it off, and so does an `mtu` below
     /// [`DEFAULT_MTU`].
     pub max_mtu: usize,
-    /// Mark media with differentiated services code points (RFC 8837).
-    pub dscp: bool,
     /// Receives the DTLS secrets, for the dissection of captures.
     pub key_log: Option<antiphon_dtls::KeyLog>,
     /// Who computes.
@@ -136,7 +134,6 @@ impl Default for Settings {
             receive_output: antiphon_media::Output::Frames,
             mtu: DEFAULT_MTU,
             max_mtu: DEFAULT_MAX_MTU,
-            dscp: false,
             key_log: None,
             provider: antiphon_crypto::ring_provider(),
         }

@@ -76,10 +76,6 @@ impl Ecn {
     }
 }
 
-/// Differentiated services code point, six bits (RFC 8837 says which flow gets which).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Dscp(pub u8);
-
 /// One datagram from the network, owned by who handles it.
 #[derive(Debug)]
 pub struct Datagram {
@@ -88,6 +84,16 @@ pub struct Datagram {
     /// The ECN mark that it carried.
     pub ecn: Ecn,
     /// The UDP payload (or one RFC 4571 frame). Decrypted in place; payloads handed to the application are cut from it.
+    pub data: BytesMut,
+}
+
+/// One packet for a machine that knows no addresses (DTLS, SCTP, RTP): what stood inside a datagram, after the layer
+/// outside is undone.
+#[derive(Debug)]
+pub struct Packet {
+    /// The ECN mark of the datagram that carried it; it says something of the path, and nothing of who wrote it.
+    pub ecn: Ecn,
+    /// The bytes, for the machine to keep: it decrypts in place and cuts payloads from them.
     pub data: BytesMut,
 }
 
@@ -102,6 +108,4 @@ pub struct Transmit {
     pub segment_size: Option<usize>,
     /// The ECN mark to send.
     pub ecn: Ecn,
-    /// The code point to send.
-    pub dscp: Dscp,
 }

@@ -11,7 +11,7 @@ mod transmit_buf;
 
 pub use clock::ClockAnchor;
 pub use cursor::{Full, Reader, Short, Writer};
-pub use datagram::{Datagram, Dscp, Ecn, Local, Path, Transmit};
+pub use datagram::{Datagram, Ecn, Local, Packet, Path, Transmit};
 pub use rng::Rng;
 pub use serial::{Serial16, Serial32, Unwrapper16, Unwrapper32};
 pub use timer::TimerTable;

@@ -116,7 +116,6 @@ fn send_next(queue: &mut VecDeque<(Path, Vec<u8>)>, out: &mut TransmitBuf) -> Op
         range: out.finish(),
         segment_size: None,
         ecn: Ecn::NotEct,
-        dscp: Default::default(),
     })
 }
 

@@ -15,7 +15,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use antiphon_sansio::{Bytes, Datagram, Dscp, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{Bytes, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 use antiphon_stun::{
     AttributeType, Check, Class, HEADER_LEN, Key, Message, MessageBuilder, Method, TransactionId, is_stun,
 };
@@ -424,7 +424,6 @@ impl Server {
                 range: out.finish(),
                 segment_size: None,
                 ecn: Ecn::NotEct,
-                dscp: Dscp::default(),
             });
         }
         None
