@@ -8,21 +8,18 @@ extern crate self as antiphon_peer_connection;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
-mod api;
-mod apply;
-mod channels;
-mod collect;
+mod connection;
 mod data;
 mod demux;
-mod drive;
-mod ending;
 mod error;
 mod event;
 mod header_encryption;
+mod ice_restart;
+mod io;
+mod signaling;
 mod states;
 pub mod stats;
-mod tracks;
-mod transceiver;
+mod transceivers;
 mod transport;
 mod types;
 
@@ -40,16 +37,17 @@ pub use antiphon_jsep::{
 };
 pub use antiphon_media::{Contributors, Frame, Output, Packet, extension};
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
-pub use api::{MAX_EARLY_CANDIDATES, MAX_EVENTS, PeerConnection};
+pub use connection::{MAX_EVENTS, PeerConnection};
 pub use data::MAX_EARLY_SCTP_PACKETS;
 pub use demux::{Protocol, classify};
 pub use error::Error;
 pub use event::{Event, PeerEnd};
+pub use signaling::MAX_EARLY_CANDIDATES;
 pub use states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
 };
 pub use stats::{RtcStats, RtcStatsReport, StatValue};
-pub use tracks::MAX_TRANSCEIVERS;
+pub use transceivers::MAX_TRANSCEIVERS;
 pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
 pub use types::{
     DEFAULT_MAX_MTU, DEFAULT_MTU, MIN_MTU, MediaStreamTrack, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,

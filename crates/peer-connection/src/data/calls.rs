@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelInit, Message, Piece};
 
-use crate::api::PeerConnection;
+use crate::connection::PeerConnection;
 use crate::error::Error;
 use crate::types::RtcDataChannelInit;
 

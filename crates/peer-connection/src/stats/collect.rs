@@ -8,7 +8,7 @@ use antiphon_dtls::{Fingerprint, HashAlgorithm, Role};
 use antiphon_ice::{PairState, ServerTransport};
 use antiphon_media::Kind;
 
-use crate::api::PeerConnection;
+use crate::connection::PeerConnection;
 use crate::stats::{
     CandidatePairStats, CandidateStats, CertificateStats, CodecStats, DataChannelStats, InboundRtpStats,
     OutboundRtpStats, PeerConnectionStats, RemoteInboundRtpStats, RemoteOutboundRtpStats, RtcStats, RtcStatsReport,

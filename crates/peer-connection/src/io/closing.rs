@@ -6,23 +6,12 @@ use antiphon_jsep::{Direction, SignalingState};
 use antiphon_sctp::Error as SctpError;
 use antiphon_sctp::chunk::cause::USER_INITIATED_ABORT;
 
-use crate::api::PeerConnection;
+use crate::connection::{Closing, PeerConnection};
 use crate::event::{Event, PeerEnd};
 use crate::states::{RtcDtlsTransportState, RtcIceConnectionState, RtcPeerConnectionState};
 
 /// How many datagrams closing may take at most: goodbyes are few, and whatever is queued behind them does not count.
 pub(crate) const MAX_CLOSING_DATAGRAMS: u32 = 256;
-
-/// How far closing has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Closing {
-    /// RTCP BYE and SCTP ABORT are being sent; so many datagrams so far.
-    Streams(u32),
-    /// The close_notify of DTLS is being sent.
-    Dtls,
-    /// Only what ICE has left to say, to its TURN servers.
-    Ice,
-}
 
 impl PeerConnection {
     /// `close`. Goodbyes are sent by the polls that follow; then these give nothing any more. As the W3C has it, no events

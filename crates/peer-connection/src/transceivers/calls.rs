@@ -5,9 +5,9 @@ use std::time::Instant;
 use antiphon_jsep::{Direction, MediaKind, Transceiver, TransceiverId, TransceiverInit};
 use antiphon_media::{Frame, Output, Packet, ReceiverId, SenderId};
 
-use crate::api::PeerConnection;
+use crate::connection::PeerConnection;
 use crate::error::Error;
-use crate::transceiver::{Row, sends, with_sending};
+use crate::transceivers::table::{Row, sends, with_sending};
 use crate::types::{MediaStreamTrack, RtcRtpTransceiverInit};
 
 /// How many transceivers one connection may have.

@@ -9,9 +9,9 @@ use antiphon_jsep::{
     TransportPlan,
 };
 
-use crate::api::PeerConnection;
+use crate::connection::PeerConnection;
 use crate::event::Event;
-use crate::transceiver::Row;
+use crate::transceivers::Row;
 
 impl PeerConnection {
     /// Makes the world as the plan says.

@@ -1,0 +1,5 @@
+//! What the owner drives: datagrams, time and the driver's answers in; datagrams, requests and events out.
+
+mod closing;
+mod input;
+mod output;

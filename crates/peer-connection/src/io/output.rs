@@ -1,0 +1,206 @@
+//! What goes out: the datagrams of every layer by turns, and how large they may be.
+
+use std::time::Instant;
+
+use antiphon_ice::IoRequest;
+use antiphon_media::PacketKind;
+use antiphon_sansio::{Path, Transmit, TransmitBuf};
+
+use crate::connection::{Closing, PeerConnection};
+use crate::io::closing::MAX_CLOSING_DATAGRAMS;
+use crate::states::RtcDtlsTransportState;
+use crate::types::DEFAULT_MTU;
+
+impl PeerConnection {
+    /// The next request to the driver; answer it by [`Self::handle_io`]. Poll after [`Self::poll_transmit`].
+    pub fn poll_io(&mut self) -> Option<IoRequest> {
+        self.transport.agent.poll_io()
+    }
+
+    /// Writes the next datagram into `out`. `None`: nothing to send, or no room in `out` for another datagram (then send
+    /// what is there, clear it and poll again).
+    ///
+    /// Each call writes one datagram. Datagrams of equal size that follow each other to one destination mostly lie side by
+    /// side in `out`, so the driver can hand a run of them to the kernel as one.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave what
+        // does not fit unsent without anybody knowing.
+        let largest = self.max_media_datagram().max(self.max_data_datagram());
+        out.set_max_segment(largest);
+        if !out.has_room() {
+            return None;
+        }
+        out.set_max_segment(self.mtu);
+        let transmit = self.poll_layers(now, out);
+        out.set_max_segment(largest);
+        transmit
+    }
+
+    fn poll_layers(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        loop {
+            out.set_path_room(0, 0);
+            if let Some(transmit) = self.transport.agent.poll_transmit(now, out) {
+                return Some(transmit);
+            }
+            match self.transport.path() {
+                Some(path) => {
+                    if let Some(sent) = self.poll_above(now, path, out) {
+                        return Some(sent);
+                    }
+                }
+                None if self.closing.is_none() && self.only_receives() => self.withhold_media(now, out),
+                None => {}
+            }
+            if !self.close_further(now) {
+                return None;
+            }
+        }
+    }
+
+    /// What DTLS, RTP and SCTP have to send, the latter two by turns: neither can starve the other.
+    fn poll_above(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        if !matches!(self.closing, Some(Closing::Streams(_) | Closing::Ice))
+            && let Some(transmit) = self.transport.poll_dtls(now, path, out)
+        {
+            return Some(transmit);
+        }
+        match &mut self.closing {
+            Some(Closing::Streams(count)) if *count < MAX_CLOSING_DATAGRAMS => *count += 1,
+            Some(_) => return None,
+            None => {}
+        }
+        if self.transport.dtls_state != RtcDtlsTransportState::Connected {
+            return None;
+        }
+        let data_first = self.data_turn;
+        self.data_turn = !data_first;
+        if data_first {
+            self.poll_data(now, path, out)
+                .or_else(|| self.poll_media(now, path, out))
+        } else {
+            self.poll_media(now, path, out)
+                .or_else(|| self.poll_data(now, path, out))
+        }
+    }
+
+    fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        out.set_max_segment(self.max_media_datagram());
+        let transmit = self.poll_media_packet(now, path, out);
+        out.set_max_segment(self.mtu);
+        transmit
+    }
+
+    /// Forwarded packets were cut by somebody else, and carry our headers besides: they may fill what the path carries as far as
+    /// anybody knows, and in any case what IPv6 carries everywhere (RFC 8200 §5: 1280, less 48 of IPv6 and UDP), unless the
+    /// application asked for less than usual.
+    fn max_media_datagram(&self) -> usize {
+        if self.mtu < DEFAULT_MTU {
+            self.mtu
+        } else {
+            self.max_data_datagram().max(1280 - 48)
+        }
+    }
+
+    fn poll_media_packet(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        let (front, back) = self.transport.media_room(&path)?;
+        loop {
+            out.set_path_room(front, back);
+            let kind = self.media.poll_transmit(now, out)?;
+            if kind == PacketKind::Rtp {
+                self.transport
+                    .doubt_header_encryption(now, self.media.reports_received());
+            }
+            let srtp = self.transport.srtp.as_mut()?;
+            let protected = match kind {
+                PacketKind::Rtp => srtp.sender.protect_rtp(out),
+                PacketKind::Rtcp => srtp.sender.protect_rtcp(out),
+            };
+            if protected.is_ok() {
+                return Some(self.transport.finish(now, path, out));
+            }
+            // Nothing goes out in the clear.
+            out.rollback();
+            self.transport.counters.unprotected += 1;
+        }
+    }
+
+    /// The peer has not consented to what RTP and RTCP have to say: it is dropped here, as on a path that leads nowhere.
+    fn withhold_media(&mut self, now: Instant, out: &mut TransmitBuf) {
+        while self.media.poll_transmit(now, out).is_some() {
+            out.rollback();
+            self.transport.counters.withheld += 1;
+        }
+    }
+
+    fn poll_data(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        if !self.data.started {
+            return None;
+        }
+        let (front, back) = self.transport.data_room(&path)?;
+        out.set_path_room(front, back);
+        out.set_max_segment(self.max_data_datagram());
+        let any = self.data.channels.poll_transmit(now, out);
+        out.set_max_segment(self.mtu);
+        if !any {
+            return None;
+        }
+        let dtls = self.transport.dtls.as_mut()?;
+        let sealed = match self.data.channels.padding() {
+            0 => dtls.seal(out),
+            padding => dtls.seal_padded(out, padding),
+        };
+        if sealed.is_err() {
+            out.rollback();
+            self.transport.counters.unprotected += 1;
+            return None;
+        }
+        let ecn = self.data.channels.ecn();
+        let transmit = self.transport.finish(now, path, out);
+        Some(Transmit { ecn, ..transmit })
+    }
+
+    /// The largest SCTP packet that is sent without asking, and the largest that path MTU discovery tries.
+    pub(crate) fn sctp_packets(&self) -> [usize; 2] {
+        // Before there is a connection: the largest overhead that a record has.
+        let (front, back) = self.transport.dtls.as_ref().map_or((21, 17), |dtls| dtls.overhead());
+        let room = self.transport.worst_path_room(self.relays) + front + back;
+        // What path MTU discovery sends is padding (docs/decisions/0006): DTLS 1.2 has none.
+        let can_pad = self.transport.dtls.as_ref().is_some_and(|dtls| dtls.can_pad());
+        let probe_up_to = if can_pad { self.max_data_datagram() - room } else { 0 };
+        [self.mtu - room, probe_up_to]
+    }
+
+    /// An application that asked for smaller datagrams than usual knows why.
+    fn max_data_datagram(&self) -> usize {
+        if self.mtu < DEFAULT_MTU {
+            return self.mtu;
+        }
+        // The header of IPv6 is longer by 20 bytes.
+        let ipv6 = self.transport.path().is_some_and(|path| path.remote.is_ipv6());
+        self.mtu.max(self.max_mtu.saturating_sub(if ipv6 { 20 } else { 0 }))
+    }
+
+    /// Tells every layer how large its packets may be on this path.
+    pub(crate) fn update_sizes(&mut self) {
+        let room = self.transport.worst_path_room(self.relays);
+        let overhead = self
+            .transport
+            .srtp
+            .as_ref()
+            .map_or(16, |srtp| srtp.sender.overhead_rtp().max(srtp.sender.overhead_rtcp()));
+        self.media.set_max_packet_size(self.mtu - room - overhead);
+        // A packet that is forwarded leaves at once, on the path that is in use.
+        let (front, back) = self
+            .transport
+            .path()
+            .map_or((0, 0), |path| self.transport.agent.path_room(&path));
+        self.media
+            .set_max_forward_size(self.max_media_datagram() - front - back - overhead);
+        let [max_packet, probe_up_to] = self.sctp_packets();
+        self.data.channels.set_max_packet(max_packet);
+        self.data.channels.set_probe_up_to(probe_up_to);
+        if let Some(dtls) = &mut self.transport.dtls {
+            dtls.set_mtu(self.mtu - room);
+        }
+    }
+}

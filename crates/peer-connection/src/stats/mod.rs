@@ -1,0 +1,6 @@
+//! `getStats` and the dictionaries of webrtc-stats.
+
+mod collect;
+mod dictionaries;
+
+pub use dictionaries::*;
