@@ -226,16 +226,16 @@ pub struct OfferOptions {
     pub ice_restart: bool,
 }
 
-/// A trickled candidate from the peer (RTCIceCandidateInit).
+/// A candidate on its way from one end to the other (the W3C's RTCIceCandidateInit).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IceCandidate {
-    /// The attribute's value; empty means the end of candidates (RFC 8838 §13).
+    /// The value of the attribute, `candidate:...` (RFC 8839 §5.1); empty means that no more will come (RFC 8838 §13).
     pub candidate: String,
     /// The `a=mid` of the section it belongs to.
     pub sdp_mid: Option<String>,
-    /// The index of that section, if there is no `sdp_mid`.
+    /// The index of that section, from 0; it counts only where there is no `sdp_mid`.
     pub sdp_m_line_index: Option<u16>,
-    /// The generation it belongs to.
+    /// The ICE user name fragment of the generation it belongs to.
     pub username_fragment: Option<String>,
 }
 

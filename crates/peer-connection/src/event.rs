@@ -1,15 +1,16 @@
+//! What a connection tells the application.
+
 use std::fmt;
 use std::net::SocketAddr;
 
 use antiphon_data_channel::ChannelId;
 use antiphon_dtls::AlertDescription;
-use antiphon_jsep::{MediaKind, SignalingState, TransceiverId};
+use antiphon_jsep::{IceCandidate, MediaKind, SignalingState, TransceiverId};
 use antiphon_media::{Frame, Packet};
 
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
 };
-use crate::types::RtcIceCandidateInit;
 
 /// How the peer ended the connection, or how its end was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,72 +45,74 @@ impl fmt::Display for PeerEnd {
     }
 }
 
-/// What happened, in the order in which the application should see it.
+/// What happened, in the order in which the application should see it. `C` is how it names a data channel: by an id here, by a
+/// handle where there are handles.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum Event {
+pub enum Event<C = ChannelId> {
     /// An offer would change something (`negotiationneeded`): make one when convenient.
     NegotiationNeeded,
-    /// `signalingstatechange`.
+    /// `signalingstatechange`, with the new state.
     SignalingStateChange(SignalingState),
     /// `icecandidate`: send it to the peer. `None`: there are no more.
-    IceCandidate(Option<RtcIceCandidateInit>),
+    IceCandidate(Option<IceCandidate>),
     /// `icecandidateerror`: a server gave no candidate.
     IceCandidateError {
-        /// The server.
+        /// The URL of the STUN or TURN server, as it was configured.
         url: String,
-        /// Our address that asked, if it came that far.
+        /// The address of ours that asked, if asking went that far.
         address: Option<SocketAddr>,
-        /// The STUN error code, or 701 if the server was not reached.
+        /// The error code of the server's STUN answer, 300 to 699, or 701 if the server was not reached.
         code: u16,
-        /// For people.
+        /// What went wrong, in words for people: the server's reason phrase, or ours.
         text: String,
     },
-    /// `icegatheringstatechange`.
+    /// `icegatheringstatechange`, with the new state.
     IceGatheringStateChange(RtcIceGatheringState),
-    /// `iceconnectionstatechange`.
+    /// `iceconnectionstatechange`, with the new state.
     IceConnectionStateChange(RtcIceConnectionState),
-    /// `connectionstatechange`.
+    /// `connectionstatechange`, with the new state.
     ConnectionStateChange(RtcPeerConnectionState),
     /// `RTCDtlsTransport.statechange`. `Closed`: the peer has ended the connection in an orderly way.
     DtlsStateChange(RtcDtlsTransportState),
-    /// `RTCSctpTransport.statechange`.
+    /// `RTCSctpTransport.statechange`, with the new state.
     SctpStateChange(RtcSctpTransportState),
-    /// The peer has ended the connection, and how. Told once, whatever else it says of it: the first sign counts. The W3C has no such
-    /// event; its states of this moment are in docs/connection-end.md. What has arrived can still be read; then `close`.
+    /// The peer has ended the connection, and how: told once, within a round trip of the word that says so, or after 30 seconds of
+    /// silence; the first sign counts. The W3C has no such event; its states of this moment are in docs/connection-end.md. What has
+    /// arrived can still be read; then `close`.
     PeerEnded(PeerEnd),
-    /// `RTCIceTransport.selectedcandidatepairchange`: both ends as candidate attributes.
+    /// `RTCIceTransport.selectedcandidatepairchange`.
     SelectedCandidatePairChange {
-        /// Our end.
+        /// Our end, as the value of a candidate attribute (RFC 8839 §5.1).
         local: String,
-        /// The peer's end.
+        /// The peer's end, in the same form.
         remote: String,
     },
     /// `track`: the peer will send.
     Track {
-        /// The transceiver.
+        /// The transceiver whose receiver has the track.
         transceiver: TransceiverId,
-        /// Audio or video.
+        /// Whether the track is audio or video.
         kind: MediaKind,
         /// The track's id as the peer names it, if it does.
         track_id: Option<String>,
-        /// The streams that the track belongs to.
+        /// The ids of the streams that the track belongs to.
         streams: Vec<String>,
     },
     /// `addtrack` and `removetrack` of streams: the track goes on in these.
     TrackStreamsChanged {
-        /// The transceiver.
+        /// The transceiver whose receiver has the track.
         transceiver: TransceiverId,
-        /// The streams now.
+        /// The ids of all streams that the track belongs to now.
         streams: Vec<String>,
     },
-    /// `unmute`: a source's first packet came.
+    /// `unmute`: the first packet of a source came.
     TrackUnmuted {
-        /// The transceiver.
+        /// The transceiver that receives the source.
         transceiver: TransceiverId,
-        /// The source.
+        /// The SSRC of the source.
         ssrc: u32,
-        /// Its RID, if it sent one.
+        /// The RID of the source (RFC 8852), if it sent one: the name of its simulcast layer.
         rid: Option<Box<str>>,
     },
     /// `mute`: the peer will not send for now.
@@ -118,37 +121,37 @@ pub enum Event {
     TrackEnded(TransceiverId),
     /// A source of the transceiver said goodbye (RTCP BYE).
     SourceEnded {
-        /// The transceiver.
+        /// The transceiver that received the source.
         transceiver: TransceiverId,
-        /// The source.
+        /// The SSRC of the source.
         ssrc: u32,
     },
     /// A whole frame.
     Frame {
-        /// The transceiver.
+        /// The transceiver that received the frame.
         transceiver: TransceiverId,
-        /// The source.
+        /// The SSRC of the source that sent the frame.
         ssrc: u32,
         /// Whether frames before it are missing.
         discontinuity: bool,
-        /// The frame.
+        /// The frame as its codec made it, with its RTP timestamp.
         frame: Frame,
     },
     /// One RTP packet, for who asked for packets.
     Packet {
-        /// The transceiver.
+        /// The transceiver that received the packet.
         transceiver: TransceiverId,
-        /// The packet.
+        /// The packet without SRTP, retransmission undone.
         packet: Packet,
     },
     /// A packet that is forwarded was refused because it is larger than the path carries: the first on this path. All of them are
     /// counted in the statistics.
     PacketTooLarge {
-        /// The transceiver.
+        /// The transceiver that should have sent the packet.
         transceiver: TransceiverId,
         /// The packet's size with our headers, in bytes before SRTP.
         bytes: usize,
-        /// The most that is sent.
+        /// The size of the largest packet that would be sent, in bytes before SRTP.
         limit: usize,
     },
     /// The peer cannot decode without a key frame from this transceiver.
@@ -156,15 +159,89 @@ pub enum Event {
     /// The bandwidth estimate for all that we send, in bits a second, has changed noticeably.
     TargetBitrate(u64),
     /// `datachannel`: the peer has opened a channel. `DataChannelOpen` follows.
-    DataChannel(ChannelId),
-    /// `open`.
-    DataChannelOpen(ChannelId),
-    /// `message`: there is something to `read`.
-    DataChannelReadable(ChannelId),
-    /// `bufferedamountlow`.
-    DataChannelBufferedAmountLow(ChannelId),
-    /// `closing`: the peer closes the channel. What has arrived can still be read.
-    DataChannelClosing(ChannelId),
-    /// `close`. What has arrived can still be read until `forget_data_channel`.
-    DataChannelClosed(ChannelId),
+    DataChannel(C),
+    /// `open` of a data channel.
+    DataChannelOpen(C),
+    /// `message` of a data channel: there is something to `read`.
+    DataChannelReadable(C),
+    /// `bufferedamountlow` of a data channel.
+    DataChannelBufferedAmountLow(C),
+    /// `closing` of a data channel: the peer closes it. What has arrived can still be read.
+    DataChannelClosing(C),
+    /// `close` of a data channel. What has arrived can still be read until `forget_data_channel`.
+    DataChannelClosed(C),
+}
+
+impl<C> Event<C> {
+    /// The same event with another name for the data channel, if it is about one. `None`, if `map` has no name for that.
+    pub fn map_channel<D>(self, map: impl FnOnce(C) -> Option<D>) -> Option<Event<D>> {
+        Some(match self {
+            Self::NegotiationNeeded => Event::NegotiationNeeded,
+            Self::SignalingStateChange(state) => Event::SignalingStateChange(state),
+            Self::IceCandidate(candidate) => Event::IceCandidate(candidate),
+            Self::IceCandidateError {
+                url,
+                address,
+                code,
+                text,
+            } => Event::IceCandidateError {
+                url,
+                address,
+                code,
+                text,
+            },
+            Self::IceGatheringStateChange(state) => Event::IceGatheringStateChange(state),
+            Self::IceConnectionStateChange(state) => Event::IceConnectionStateChange(state),
+            Self::ConnectionStateChange(state) => Event::ConnectionStateChange(state),
+            Self::DtlsStateChange(state) => Event::DtlsStateChange(state),
+            Self::SctpStateChange(state) => Event::SctpStateChange(state),
+            Self::PeerEnded(end) => Event::PeerEnded(end),
+            Self::SelectedCandidatePairChange { local, remote } => Event::SelectedCandidatePairChange { local, remote },
+            Self::Track {
+                transceiver,
+                kind,
+                track_id,
+                streams,
+            } => Event::Track {
+                transceiver,
+                kind,
+                track_id,
+                streams,
+            },
+            Self::TrackStreamsChanged { transceiver, streams } => Event::TrackStreamsChanged { transceiver, streams },
+            Self::TrackUnmuted { transceiver, ssrc, rid } => Event::TrackUnmuted { transceiver, ssrc, rid },
+            Self::TrackMuted(transceiver) => Event::TrackMuted(transceiver),
+            Self::TrackEnded(transceiver) => Event::TrackEnded(transceiver),
+            Self::SourceEnded { transceiver, ssrc } => Event::SourceEnded { transceiver, ssrc },
+            Self::Frame {
+                transceiver,
+                ssrc,
+                discontinuity,
+                frame,
+            } => Event::Frame {
+                transceiver,
+                ssrc,
+                discontinuity,
+                frame,
+            },
+            Self::Packet { transceiver, packet } => Event::Packet { transceiver, packet },
+            Self::PacketTooLarge {
+                transceiver,
+                bytes,
+                limit,
+            } => Event::PacketTooLarge {
+                transceiver,
+                bytes,
+                limit,
+            },
+            Self::KeyFrameRequested(transceiver) => Event::KeyFrameRequested(transceiver),
+            Self::TargetBitrate(bps) => Event::TargetBitrate(bps),
+            Self::DataChannel(channel) => Event::DataChannel(map(channel)?),
+            Self::DataChannelOpen(channel) => Event::DataChannelOpen(map(channel)?),
+            Self::DataChannelReadable(channel) => Event::DataChannelReadable(map(channel)?),
+            Self::DataChannelBufferedAmountLow(channel) => Event::DataChannelBufferedAmountLow(map(channel)?),
+            Self::DataChannelClosing(channel) => Event::DataChannelClosing(map(channel)?),
+            Self::DataChannelClosed(channel) => Event::DataChannelClosed(map(channel)?),
+        })
+    }
 }

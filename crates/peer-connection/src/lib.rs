@@ -31,9 +31,9 @@ pub use antiphon_dtls::{
 };
 pub use antiphon_ice::{Framing as IceFraming, IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
 pub use antiphon_jsep::{
-    Accepts, Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind,
-    OfferOptions as RtcOfferOptions, OfferedContent, OfferedSection, SdpType, SignalingState as RtcSignalingState,
-    Transceiver, TransceiverId,
+    Accepts, Codec, CodecCapability, Direction, ExtensionCapability, IceCandidate as RtcIceCandidateInit,
+    MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions, OfferedContent, OfferedSection, SdpType,
+    SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
 pub use antiphon_media::{Contributors, Frame, Output, Packet, extension};
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
@@ -51,6 +51,5 @@ pub use transceivers::MAX_TRANSCEIVERS;
 pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
 pub use types::{
     DEFAULT_MAX_MTU, DEFAULT_MTU, MIN_MTU, MediaStreamTrack, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,
-    RtcIceCandidateInit, RtcIceServer, RtcRtpHeaderEncryptionPolicy, RtcRtpTransceiverInit, RtcSessionDescription,
-    Settings,
+    RtcIceServer, RtcRtpHeaderEncryptionPolicy, RtcRtpTransceiverInit, RtcSessionDescription, Settings,
 };

@@ -184,41 +184,6 @@ impl RtcSessionDescription {
     }
 }
 
-/// A candidate on its way from one end to the other (`RTCIceCandidateInit`).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RtcIceCandidateInit {
-    /// `candidate:...`; empty means that no more will come.
-    pub candidate: String,
-    /// `sdpMid`.
-    pub sdp_mid: Option<String>,
-    /// `sdpMLineIndex`.
-    pub sdp_m_line_index: Option<u16>,
-    /// `usernameFragment`.
-    pub username_fragment: Option<String>,
-}
-
-impl From<antiphon_jsep::IceCandidate> for RtcIceCandidateInit {
-    fn from(from: antiphon_jsep::IceCandidate) -> Self {
-        Self {
-            candidate: from.candidate,
-            sdp_mid: from.sdp_mid,
-            sdp_m_line_index: from.sdp_m_line_index,
-            username_fragment: from.username_fragment,
-        }
-    }
-}
-
-impl From<RtcIceCandidateInit> for antiphon_jsep::IceCandidate {
-    fn from(from: RtcIceCandidateInit) -> Self {
-        Self {
-            candidate: from.candidate,
-            sdp_mid: from.sdp_mid,
-            sdp_m_line_index: from.sdp_m_line_index,
-            username_fragment: from.username_fragment,
-        }
-    }
-}
-
 /// How a transceiver begins (`RTCRtpTransceiverInit`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RtcRtpTransceiverInit {

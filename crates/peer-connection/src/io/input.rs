@@ -250,7 +250,7 @@ impl PeerConnection {
                 let signalled = self.negotiator.add_local_candidate(&text, &ufrag);
                 self.local_candidates.push(text);
                 if let Some(candidate) = signalled {
-                    self.push(Event::IceCandidate(Some(candidate.into())));
+                    self.push(Event::IceCandidate(Some(candidate)));
                 }
             }
             IceEvent::GatheringState(state) => {

@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use antiphon_dtls::HashAlgorithm;
 use antiphon_ice::{CandidateError, Credentials};
-use antiphon_jsep::{JsepError, LocalTransport, OfferOptions, SdpType, SessionDescription, SignalingState};
+use antiphon_jsep::{
+    IceCandidate, JsepError, LocalTransport, OfferOptions, SdpType, SessionDescription, SignalingState,
+};
 
 use crate::connection::PeerConnection;
 use crate::error::Error;
 use crate::states::RtcIceGatheringState;
-use crate::types::{RtcIceCandidateInit, RtcSessionDescription};
+use crate::types::RtcSessionDescription;
 
 /// How many candidates are kept that come before the remote description.
 pub const MAX_EARLY_CANDIDATES: usize = 64;
@@ -181,9 +183,9 @@ impl PeerConnection {
     ///
     /// # Errors
     /// `TypeError` or `OperationError` for a candidate that cannot be read or placed. It leaves no trace then.
-    pub fn add_ice_candidate(&mut self, now: Instant, candidate: Option<RtcIceCandidateInit>) -> Result<(), Error> {
+    pub fn add_ice_candidate(&mut self, now: Instant, candidate: Option<IceCandidate>) -> Result<(), Error> {
         self.open()?;
-        let candidate = antiphon_jsep::IceCandidate::from(candidate.unwrap_or_default());
+        let candidate = candidate.unwrap_or_default();
         // Read as ICE reads it, before any description has it.
         match candidate.candidate.parse::<antiphon_ice::Candidate>() {
             Err(CandidateError::Unknown(_)) => {
@@ -210,7 +212,7 @@ impl PeerConnection {
         Ok(())
     }
 
-    fn judge_candidate(&mut self, now: Instant, candidate: antiphon_jsep::IceCandidate) -> Result<(), Error> {
+    fn judge_candidate(&mut self, now: Instant, candidate: IceCandidate) -> Result<(), Error> {
         match self.negotiator.add_remote_candidate(&candidate) {
             Ok(Some(remote)) => self
                 .add_remote_candidate(now, &remote)
