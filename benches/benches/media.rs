@@ -7,7 +7,7 @@ use antiphon_media::extension::Map;
 use antiphon_media::{
     Codec, Config, Event, Feedback, Frame, Kind, Output, ReceiverConfig, SenderConfig, SenderId, Session,
 };
-use antiphon_sansio::{BytesMut, ClockAnchor, Ecn, Rng, TransmitBuf};
+use antiphon_sansio::{BytesMut, ClockAnchor, Ecn, Packet, Rng, TransmitBuf};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 fn extensions() -> Map {
@@ -63,7 +63,7 @@ fn receiver(now: Instant, anchor: ClockAnchor, output: Output) -> Session {
         rids: vec![],
         output,
     };
-    session.add_receiver(now, config).unwrap();
+    session.add_receiver(config).unwrap();
     session
 }
 
@@ -131,7 +131,13 @@ fn media(c: &mut Criterion) {
                 },
                 |(now, packets)| {
                     for packet in packets {
-                        to.handle_rtp(now, Ecn::NotEct, packet);
+                        to.handle_rtp(
+                            now,
+                            Packet {
+                                ecn: Ecn::NotEct,
+                                data: packet,
+                            },
+                        );
                     }
                     let mut got = 0;
                     while let Some(event) = to.poll_event() {

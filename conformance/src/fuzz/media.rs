@@ -9,7 +9,7 @@ use antiphon_media::{
 };
 use antiphon_netsim::Machine;
 use antiphon_rtp::packet::is_rtcp;
-use antiphon_sansio::{ClockAnchor, Datagram, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{ClockAnchor, Datagram, Packet, Rng, Transmit, TransmitBuf};
 
 use super::pair::{self, End};
 
@@ -85,7 +85,7 @@ pub(super) fn machine(data: &[u8]) {
                 rids: vec!["hi".into(), "lo".into()],
                 output: if end == 0 { Output::Frames } else { Output::Packets },
             };
-            receivers.push(session.add_receiver(now, receiver).expect("room for two"));
+            receivers.push(session.add_receiver(receiver).expect("room for two"));
         }
         Media {
             session,
@@ -108,10 +108,14 @@ impl Machine for Media {
     type Event = Event;
 
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        if is_rtcp(&datagram.data) {
-            self.session.handle_rtcp(now, datagram.data);
+        let packet = Packet {
+            ecn: datagram.ecn,
+            data: datagram.data,
+        };
+        if is_rtcp(&packet.data) {
+            self.session.handle_rtcp(now, packet);
         } else {
-            self.session.handle_rtp(now, datagram.ecn, datagram.data);
+            self.session.handle_rtp(now, packet);
         }
     }
 
@@ -132,8 +136,8 @@ impl Machine for Media {
         self.session.poll_timeout()
     }
 
-    fn close(&mut self, now: Instant) {
-        self.session.close(now);
+    fn close(&mut self, _: Instant) {
+        self.session.close();
     }
 }
 
@@ -161,16 +165,14 @@ impl End for Media {
                 let _ = self.session.send_frame(now, self.senders[which], frame);
             }
             5 => {
-                let _ = self.session.request_key_frame(now, self.receivers[which]);
+                let _ = self.session.request_key_frame(self.receivers[which]);
             }
             6 => self.session.set_rtt(Duration::from_millis(u64::from(argument))),
             7 => {
-                let _ = self
-                    .session
-                    .set_sender_active(now, self.senders[which], argument & 2 == 0);
+                let _ = self.session.set_sender_active(self.senders[which], argument & 2 == 0);
             }
             8 if argument > 240 => {
-                let _ = self.session.remove_receiver(now, self.receivers[which]);
+                let _ = self.session.remove_receiver(self.receivers[which]);
             }
             8 => {
                 let _ = self.session.set_output(
@@ -183,10 +185,10 @@ impl End for Media {
                 );
             }
             _ if argument > 240 => {
-                let _ = self.session.remove_sender(now, self.senders[which]);
+                let _ = self.session.remove_sender(self.senders[which]);
             }
             _ => {
-                let _ = self.session.stats(now);
+                let _ = self.session.stats();
             }
         }
         None

@@ -218,7 +218,7 @@ impl End for Peer {
                 let _ = self.pc.set_direction(id, direction);
             }
             (8, Some(id), _) => {
-                let _ = self.pc.stop_transceiver(now, id);
+                let _ = self.pc.stop_transceiver(id);
             }
             (9 | 10, Some(id), _) => {
                 let codec = self
@@ -237,7 +237,7 @@ impl End for Peer {
                 }
             }
             (11, Some(id), _) => {
-                let _ = self.pc.request_key_frame(now, id);
+                let _ = self.pc.request_key_frame(id);
             }
             (12, ..) => {
                 let init = RtcDataChannelInit {

@@ -124,9 +124,7 @@ impl PeerHandle {
 
     /// `RTCRtpTransceiver.stop`.
     pub async fn stop_transceiver(&self, transceiver: TransceiverId) -> Result<(), Error> {
-        Ok(self
-            .call(move |pc, now| pc.stop_transceiver(now, transceiver))
-            .await??)
+        Ok(self.call(move |pc, _| pc.stop_transceiver(transceiver)).await??)
     }
 
     /// Whether a receiver hands out whole frames or packets.
@@ -162,9 +160,7 @@ impl PeerHandle {
 
     /// Asks the peer for a key frame.
     pub async fn request_key_frame(&self, transceiver: TransceiverId) -> Result<(), Error> {
-        Ok(self
-            .call(move |pc, now| pc.request_key_frame(now, transceiver))
-            .await??)
+        Ok(self.call(move |pc, _| pc.request_key_frame(transceiver)).await??)
     }
 
     /// The bandwidth estimate for all that we send, in bits a second, once there is one.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon_rtp::extension::{AudioLevel, Carried};
+use antiphon_sansio::Ecn;
 use bytes::Bytes;
 
 /// Names one sender of a [`Session`](crate::Session). Never used again after removal.
@@ -150,7 +151,16 @@ pub enum Event {
     },
 }
 
-/// What [`Session::poll_transmit`](crate::Session::poll_transmit) wrote: SRTP protects the two differently.
+/// What [`Session::poll_transmit`](crate::Session::poll_transmit) wrote into the open segment, and how it wants to travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// RTP or RTCP: SRTP protects the two differently.
+    pub kind: PacketKind,
+    /// The mark that the datagram shall carry. Not-ECT, as long as no congestion control asks for another.
+    pub ecn: Ecn,
+}
+
+/// The two protocols of a [`Session`](crate::Session).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketKind {
     /// One RTP packet.

@@ -22,6 +22,6 @@ mod stats;
 pub use antiphon_rtp::extension;
 pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SAFE_PACKET, SenderConfig};
 pub use error::Error;
-pub use event::{Contributors, Event, Frame, Packet, PacketKind, ReceiverId, SenderId};
+pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId};
 pub use session::Session;
 pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Stats};

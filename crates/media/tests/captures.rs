@@ -5,10 +5,10 @@ mod common;
 use std::time::Duration;
 
 use antiphon_media::extension::Map;
-use antiphon_media::{Config, Event, PacketKind, Session};
+use antiphon_media::{Config, Event, Outgoing, PacketKind, Session};
 use antiphon_rtp::payload::vp8::dimensions;
 use antiphon_rtp::rtcp;
-use antiphon_sansio::{BytesMut, ClockAnchor, Ecn, Rng, TransmitBuf};
+use antiphon_sansio::{BytesMut, ClockAnchor, Rng, TransmitBuf};
 use common::*;
 
 const EXCERPT: &str = include_str!("../../rtp/tests/fixtures/chromium-video.txt");
@@ -43,20 +43,20 @@ fn chromium_video_becomes_frames_reports_and_feedback() {
     });
     let mut config = receiver(&mid.unwrap(), antiphon_media::Kind::Video, vp8(true, true), vec![]);
     config.extensions = extensions_of_chromium();
-    session.add_receiver(now, config).unwrap();
+    session.add_receiver(config).unwrap();
 
     let mut feedback = 0;
     let mut out = TransmitBuf::new(64 * 1024, 1200);
     for bytes in packets() {
         now += 3 * MS;
         if antiphon_rtp::packet::is_rtcp(&bytes) {
-            session.handle_rtcp(now, bytes);
+            session.handle_rtcp(now, arrived(bytes));
         } else {
-            session.handle_rtp(now, Ecn::NotEct, bytes);
+            session.handle_rtp(now, arrived(bytes));
         }
         session.handle_timeout(now);
         out.clear();
-        while let Some(kind) = session.poll_transmit(now, &mut out) {
+        while let Some(Outgoing { kind, .. }) = session.poll_transmit(now, &mut out) {
             assert_eq!(kind, PacketKind::Rtcp);
             let range = out.finish();
             for packet in rtcp::packets(out.bytes(range)) {
@@ -80,7 +80,7 @@ fn chromium_video_becomes_frames_reports_and_feedback() {
             _ => None,
         })
         .collect();
-    let stats = session.stats(now);
+    let stats = session.stats();
     assert!(frames.len() >= 5, "{} frames, {stats:?}", frames.len());
     assert!(frames[0].0.key_frame && frames.iter().all(|(_, gap)| !gap));
     assert_eq!(dimensions(&frames[0].0.data), Some((320, 240)));

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use antiphon_media::extension::{
     AbsCaptureTime, AudioLevel, Kind as Extension, Map, PlayoutDelay, Values, VideoOrientation,
 };
-use antiphon_media::{Codec, Config, Error, Event, Kind, Output, Packet, SAFE_PACKET, SenderId, Session};
+use antiphon_media::{Codec, Config, Error, Event, Kind, Outgoing, Output, Packet, SAFE_PACKET, SenderId, Session};
 use antiphon_rtp::packet::{self, Header};
 use antiphon_rtp::rtcp;
-use antiphon_sansio::{BytesMut, ClockAnchor, Ecn, Rng, TransmitBuf, Writer};
-use common::{MS, epoch, opus, receiver, sender, vp8};
+use antiphon_sansio::{BytesMut, ClockAnchor, Rng, TransmitBuf, Writer};
+use common::{MS, arrived, epoch, opus, receiver, sender, vp8};
 
 /// The UDP payload that Ethernet leaves, less the tag of AES-GCM.
 const ROOM: usize = 1472 - 16;
@@ -54,7 +54,7 @@ impl Way {
         let mut config = receiver("in", kind, codec.clone(), vec![]);
         config.extensions = map(1);
         config.output = Output::Packets;
-        near.add_receiver(now, config).unwrap();
+        near.add_receiver(config).unwrap();
         let mut config = sender("out", kind, 9000, codec);
         config.extensions = map(5);
         let out = far.add_sender(now, config).unwrap();
@@ -73,8 +73,7 @@ impl Way {
         let mut out = Writer::new(&mut buffer);
         header.write(csrcs, &values, &map(1), &mut out).unwrap();
         out.put_slice(payload).unwrap();
-        self.near
-            .handle_rtp(self.now, Ecn::NotEct, BytesMut::from(&*out.finish()));
+        self.near.handle_rtp(self.now, arrived(BytesMut::from(&*out.finish())));
         std::iter::from_fn(|| self.near.poll_event())
             .find_map(|event| match event {
                 Event::Packet { packet, .. } => Some(packet),
@@ -89,7 +88,7 @@ impl Way {
         let mut written = Vec::new();
         loop {
             out.clear();
-            let Some(kind) = self.far.poll_transmit(self.now, &mut out) else {
+            let Some(Outgoing { kind, .. }) = self.far.poll_transmit(self.now, &mut out) else {
                 return written;
             };
             let range = out.finish();
@@ -217,7 +216,7 @@ fn mend04_large_packets_go_on_and_what_does_not_fit_is_told() {
         let first = packet::Packet::parse(&written[0]).unwrap().header.sequence;
         rtcp::write_nack(1, 9000, rtcp::nack_pairs([first]), &mut out).unwrap();
         way.now += 500 * MS;
-        way.far.handle_rtcp(way.now, BytesMut::from(&*out.finish()));
+        way.far.handle_rtcp(way.now, arrived(BytesMut::from(&*out.finish())));
         let again = way.written();
         way.now += 500 * MS;
         assert_eq!(packet::Packet::parse(&again[0]).unwrap().payload()[2..], payload);
@@ -237,7 +236,7 @@ fn mend04_large_packets_go_on_and_what_does_not_fit_is_told() {
         .filter(|event| matches!(event, Event::PacketTooLarge { limit: ROOM, .. }))
         .count();
     assert_eq!(told, 1, "said once, not for each packet");
-    assert_eq!(way.far.stats(way.now).outbound[0].packets_too_large, 2);
+    assert_eq!(way.far.stats().outbound[0].packets_too_large, 2);
 }
 
 #[test]
@@ -253,7 +252,7 @@ fn mend04_a_path_that_drops_large_packets_is_noticed_by_its_feedback() {
     let mut hears = session(way.now, 3);
     let mut config = receiver("out", Kind::Video, vp8(true, true), vec![]);
     config.extensions = map(5);
-    hears.add_receiver(way.now, config).unwrap();
+    hears.add_receiver(config).unwrap();
     let mut refused = 0;
     for sequence in 0..200u16 {
         let small = [0x10, 0, 1, 2];
@@ -263,7 +262,7 @@ fn mend04_a_path_that_drops_large_packets_is_noticed_by_its_feedback() {
         refused += u32::from(way.far.send_rtp(way.now, way.out, &packet).is_err());
         for bytes in way.written() {
             if bytes.len() <= SAFE_PACKET {
-                hears.handle_rtp(way.now, Ecn::NotEct, BytesMut::from(&bytes[..]));
+                hears.handle_rtp(way.now, arrived(BytesMut::from(&bytes[..])));
             }
         }
         way.now += 20 * MS;
@@ -273,7 +272,7 @@ fn mend04_a_path_that_drops_large_packets_is_noticed_by_its_feedback() {
         while hears.poll_transmit(way.now, &mut out).is_some() {
             let range = out.finish();
             let bytes = BytesMut::from(out.bytes(range));
-            way.far.handle_rtcp(way.now, bytes);
+            way.far.handle_rtcp(way.now, arrived(bytes));
             out.clear();
         }
     }
@@ -321,8 +320,8 @@ fn mend13_key_frames_are_counted_by_picture_not_by_packet() {
         way.far.send_rtp(way.now, way.out, &packet).unwrap();
     }
     way.written();
-    let inbound = &way.near.stats(way.now).inbound[0];
+    let inbound = &way.near.stats().inbound[0];
     assert_eq!((inbound.frames_received, inbound.key_frames_received), (2, 1));
-    let outbound = &way.far.stats(way.now).outbound[0];
+    let outbound = &way.far.stats().outbound[0];
     assert_eq!((outbound.frames_sent, outbound.key_frames_sent), (2, 1));
 }

@@ -5,10 +5,10 @@ mod common;
 use std::time::Duration;
 
 use antiphon_media::extension::Values;
-use antiphon_media::{Config, Kind, Output, PacketKind, RemoteSource};
+use antiphon_media::{Config, Kind, Outgoing, Output, PacketKind, RemoteSource};
 use antiphon_rtp::packet::{Header, Packet};
 use antiphon_rtp::rtcp::{self, NackPair};
-use antiphon_sansio::{BytesMut, Ecn, TransmitBuf, Writer};
+use antiphon_sansio::{BytesMut, TransmitBuf, Writer};
 use common::*;
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ fn busy_pair() -> (Pair, antiphon_media::SenderId) {
         rtx_ssrc: Some(3001),
     };
     pair.ends[0]
-        .add_receiver(pair.now, receiver("v", Kind::Video, vp8(true, true), vec![back]))
+        .add_receiver(receiver("v", Kind::Video, vp8(true, true), vec![back]))
         .unwrap();
     for number in 0..20 {
         pair.ends[0]
@@ -41,7 +41,7 @@ fn drain(pair: &mut Pair) -> Vec<(PacketKind, Vec<u8>)> {
     let mut sent = Vec::new();
     loop {
         out.clear();
-        let Some(kind) = pair.ends[0].poll_transmit(pair.now, &mut out) else {
+        let Some(Outgoing { kind, .. }) = pair.ends[0].poll_transmit(pair.now, &mut out) else {
             return sent;
         };
         let range = out.finish();
@@ -77,16 +77,16 @@ fn v24_a_nack_storm_is_answered_within_the_cap() {
     let nack = nack_everything(&pair);
     // What was sent, asked for again and again, a thousand times in one second.
     let mut bytes = 0;
-    let sent = pair.ends[0].stats(pair.now).outbound[0].clone();
+    let sent = pair.ends[0].stats().outbound[0].clone();
     for _ in 0..1000 {
         pair.now += MS;
         for _ in 0..5 {
-            pair.ends[0].handle_rtcp(pair.now, BytesMut::from(&nack[..]));
+            pair.ends[0].handle_rtcp(pair.now, arrived(BytesMut::from(&nack[..])));
         }
         pair.ends[0].handle_timeout(pair.now);
         bytes += drain(&mut pair).iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
     }
-    let stats = pair.ends[0].stats(pair.now).outbound[0].clone();
+    let stats = pair.ends[0].stats().outbound[0].clone();
     assert!(stats.retransmitted_packets_sent > 0 && stats.retransmissions_refused > 0);
     // The burst, and three quarters of an estimate of a megabit or so for one second.
     assert!(bytes < 96_000 + 400_000, "{bytes} bytes");
@@ -99,13 +99,13 @@ fn v24_one_nack_costs_no_more_than_the_burst() {
     pair.ends[0].set_rtt(MS);
     drain(&mut pair);
     let nack = nack_everything(&pair);
-    let sent = pair.ends[0].stats(pair.now).outbound[0].clone();
+    let sent = pair.ends[0].stats().outbound[0].clone();
     assert!(
         sent.bytes_sent > 300_000,
         "much more than may come back: {}",
         sent.bytes_sent
     );
-    pair.ends[0].handle_rtcp(pair.now, BytesMut::from(&nack[..]));
+    pair.ends[0].handle_rtcp(pair.now, arrived(BytesMut::from(&nack[..])));
     let bytes: usize = drain(&mut pair).iter().map(|(_, bytes)| bytes.len()).sum();
     assert!(
         (1..96_000 + 10_000).contains(&bytes),
@@ -123,14 +123,14 @@ fn v24_a_pli_flood_reaches_the_application_five_times_a_second() {
     rtcp::write_pli(rtcp::Pli { sender: 1, media: 1000 }, &mut out).unwrap();
     let pli = out.finish().to_vec();
     for _ in 0..1000 {
-        pair.ends[0].handle_rtcp(pair.now, BytesMut::from(&pli[..]));
+        pair.ends[0].handle_rtcp(pair.now, arrived(BytesMut::from(&pli[..])));
         pair.run(MS);
     }
     let asked = pair.events[0]
         .iter()
         .filter(|event| matches!(event, antiphon_media::Event::KeyFrameRequested { .. }));
     assert!((4..=6).contains(&asked.count()));
-    assert_eq!(pair.ends[0].stats(pair.now).outbound[0].pli_count, 1000);
+    assert_eq!(pair.ends[0].stats().outbound[0].pli_count, 1000);
 }
 
 #[test]
@@ -153,9 +153,9 @@ fn a_crowd_of_sources_is_bounded() {
         };
         header.write(&[], &values, &extensions(), &mut out).unwrap();
         out.put_slice(&[0x10, 0, 0]).unwrap();
-        pair.ends[0].handle_rtp(pair.now, Ecn::NotEct, BytesMut::from(&*out.finish()));
+        pair.ends[0].handle_rtp(pair.now, arrived(BytesMut::from(&*out.finish())));
     }
-    let stats = pair.ends[0].stats(pair.now);
+    let stats = pair.ends[0].stats();
     assert!(stats.inbound.len() <= 17, "{}", stats.inbound.len());
     assert!(stats.dropped.too_many_sources > 30_000);
     // An hour later silent ones make room.
@@ -172,14 +172,8 @@ fn a_crowd_of_sources_is_bounded() {
     };
     header.write(&[], &values, &extensions(), &mut out).unwrap();
     out.put_slice(&[0x10, 0, 0]).unwrap();
-    pair.ends[0].handle_rtp(pair.now, Ecn::NotEct, BytesMut::from(&*out.finish()));
-    assert!(
-        pair.ends[0]
-            .stats(pair.now)
-            .inbound
-            .iter()
-            .any(|inbound| inbound.ssrc == 99)
-    );
+    pair.ends[0].handle_rtp(pair.now, arrived(BytesMut::from(&*out.finish())));
+    assert!(pair.ends[0].stats().inbound.iter().any(|inbound| inbound.ssrc == 99));
 }
 
 #[test]
@@ -189,19 +183,19 @@ fn an_application_that_fetches_nothing_loses_the_oldest() {
         .add_sender(pair.now, sender("a", Kind::Audio, 2000, opus()))
         .unwrap();
     let into = pair.ends[1]
-        .add_receiver(pair.now, receiver("a", Kind::Audio, opus(), vec![]))
+        .add_receiver(receiver("a", Kind::Audio, opus(), vec![]))
         .unwrap();
     pair.ends[1].set_output(into, Output::Packets).unwrap();
     for number in 0..5000 {
         pair.ends[0].send_frame(pair.now, id, sound(number)).unwrap();
         for (kind, bytes) in drain(&mut pair) {
             if kind == PacketKind::Rtp {
-                pair.ends[1].handle_rtp(pair.now, Ecn::NotEct, BytesMut::from(&bytes[..]));
+                pair.ends[1].handle_rtp(pair.now, arrived(BytesMut::from(&bytes[..])));
             }
         }
     }
     let waiting = std::iter::from_fn(|| pair.ends[1].poll_event()).count() as u64;
-    let dropped = pair.ends[1].stats(pair.now).dropped.events;
+    let dropped = pair.ends[1].stats().dropped.events;
     assert!(waiting <= 2048 && waiting + dropped == 5001, "{waiting} {dropped}");
 }
 
@@ -217,10 +211,10 @@ fn the_send_queue_is_bounded() {
         refused += u64::from(result == Err(antiphon_media::Error::QueueFull));
     }
     assert!(refused > 900);
-    assert_eq!(pair.ends[0].stats(pair.now).outbound[0].frames_refused, refused);
+    assert_eq!(pair.ends[0].stats().outbound[0].frames_refused, refused);
     let too_large = picture(0, 10_000_000, true);
-    pair.ends[0].set_sender_active(pair.now, id, false).unwrap();
-    pair.ends[0].set_sender_active(pair.now, id, true).unwrap();
+    pair.ends[0].set_sender_active(id, false).unwrap();
+    pair.ends[0].set_sender_active(id, true).unwrap();
     assert_eq!(
         pair.ends[0].send_frame(pair.now, id, too_large),
         Err(antiphon_media::Error::FrameSize)
@@ -253,13 +247,13 @@ proptest! {
             }
             let data = BytesMut::from(&bytes[..]);
             if rtp {
-                pair.ends[0].handle_rtp(pair.now, Ecn::NotEct, data);
+                pair.ends[0].handle_rtp(pair.now, arrived(data));
             } else {
-                pair.ends[0].handle_rtcp(pair.now, data);
+                pair.ends[0].handle_rtcp(pair.now, arrived(data));
             }
             let _ = pair.ends[0].send_frame(pair.now, id, picture(u32::from(word), 1 + usize::from(word) / 8, word % 5 == 0));
             pair.run(Duration::from_millis(wait));
-            let _ = pair.ends[0].stats(pair.now);
+            let _ = pair.ends[0].stats();
         }
     }
 
@@ -288,7 +282,7 @@ fn written_packets_keep_to_the_size_asked_for() {
             .add_sender(pair.now, sender("v", Kind::Video, 1000, vp8(true, true)))
             .unwrap();
         pair.ends[1]
-            .add_receiver(pair.now, receiver("v", Kind::Video, vp8(true, true), vec![]))
+            .add_receiver(receiver("v", Kind::Video, vp8(true, true), vec![]))
             .unwrap();
         pair.log = true;
         for number in 0..30 {

@@ -20,7 +20,7 @@ fn video_pair(seed: u64, nack: bool, rtx: bool, config: Config) -> (Pair, Sender
         rtx_ssrc: rtx.then_some(1001),
     };
     pair.ends[1]
-        .add_receiver(pair.now, receiver("v", Kind::Video, vp8(nack, rtx), vec![source]))
+        .add_receiver(receiver("v", Kind::Video, vp8(nack, rtx), vec![source]))
         .unwrap();
     (pair, id)
 }
@@ -59,7 +59,7 @@ fn all_arrives_on_a_clean_link_and_the_figures_agree() {
         .add_sender(pair.now, sender("a", Kind::Audio, 2000, opus()))
         .unwrap();
     pair.ends[1]
-        .add_receiver(pair.now, receiver("a", Kind::Audio, opus(), vec![]))
+        .add_receiver(receiver("a", Kind::Audio, opus(), vec![]))
         .unwrap();
     let mut sounds = Vec::new();
     for number in 0..100 {
@@ -94,7 +94,7 @@ fn all_arrives_on_a_clean_link_and_the_figures_agree() {
     let timestamps: Vec<_> = of(96).map(|(frame, _)| frame.timestamp).collect();
     assert!(timestamps.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == 3000));
 
-    let (sent, got) = (pair.ends[0].stats(pair.now), pair.ends[1].stats(pair.now));
+    let (sent, got) = (pair.ends[0].stats(), pair.ends[1].stats());
     for outbound in &sent.outbound {
         let inbound = got
             .inbound
@@ -149,11 +149,11 @@ fn loss_is_repaired_by_nack_with_and_without_rtx() {
             pair.run(Duration::from_secs(1));
             let got: Vec<Frame> = pair.frames().map(|(frame, _)| frame.clone()).collect();
             assert_same(&got, &sent, &format!("loss {loss}, rtx {rtx}"));
-            let stats = pair.ends[1].stats(pair.now);
+            let stats = pair.ends[1].stats();
             assert!(stats.inbound[0].nack_count > 0);
             let repaired = stats.inbound[0].retransmitted_packets_received > 0;
             assert_eq!(repaired, rtx, "only RTX tells a repair from an original");
-            assert!(pair.ends[0].stats(pair.now).outbound[0].retransmitted_packets_sent > 0);
+            assert!(pair.ends[0].stats().outbound[0].retransmitted_packets_sent > 0);
         }
     }
 }
@@ -188,7 +188,7 @@ fn reordering_alone_loses_nothing_and_asks_little() {
     pair.run(Duration::from_secs(1));
     let got: Vec<Frame> = pair.frames().map(|(frame, _)| frame.clone()).collect();
     assert_same(&got, &sent, "reordered");
-    assert_eq!(pair.ends[1].stats(pair.now).inbound[0].pli_count, 0);
+    assert_eq!(pair.ends[1].stats().inbound[0].pli_count, 0);
 }
 
 #[test]
@@ -198,8 +198,8 @@ fn without_nack_a_loss_costs_a_key_frame() {
     let sent = play(&mut pair, id, 300, 3000);
     pair.links[0].loss = 0.0;
     pair.run(Duration::from_secs(1));
-    let stats = pair.ends[1].stats(pair.now).inbound[0].clone();
-    let plis = pair.ends[0].stats(pair.now).outbound[0].pli_count;
+    let stats = pair.ends[1].stats().inbound[0].clone();
+    let plis = pair.ends[0].stats().outbound[0].pli_count;
     assert!(stats.pli_count > 0 && plis > 0 && stats.nack_count == 0);
     let got: Vec<_> = pair.frames().collect();
     // What is delivered was sent, in order, and goes on with a key frame after each gap.
@@ -225,7 +225,7 @@ fn heavy_loss_both_ways_still_shows_pictures() {
     let sent = play(&mut pair, id, 500, 2000);
     let got = pair.frames().count();
     assert!(got > 100, "{got} of {}", sent.len());
-    let stats = pair.ends[0].stats(pair.now);
+    let stats = pair.ends[0].stats();
     let out = &stats.outbound[0];
     assert!(out.pli_count > 0 && out.nack_count > 0);
     let remote = out.remote.unwrap();
@@ -279,7 +279,7 @@ fn without_transport_feedback_remb_steers() {
     let id = pair.ends[0].add_sender(pair.now, config).unwrap();
     let mut config = receiver("v", Kind::Video, codec, vec![]);
     config.extensions = extensions;
-    pair.ends[1].add_receiver(pair.now, config).unwrap();
+    pair.ends[1].add_receiver(config).unwrap();
     pair.links[0].rate = Some(800_000.0);
     let (mut sum, mut count) = (0, 0);
     for number in 0..1000 {
@@ -335,7 +335,7 @@ fn reports_keep_their_time_and_form() {
             }
         }
         // Bob sends nothing, and knows the round trip all the same.
-        let remote = pair.ends[1].stats(pair.now).inbound[0].remote.unwrap();
+        let remote = pair.ends[1].stats().inbound[0].remote.unwrap();
         assert!((39 * MS..42 * MS).contains(&remote.round_trip_time.unwrap()));
     }
 }
@@ -347,7 +347,7 @@ fn numbers_wrap() {
         .add_sender(pair.now, sender("a", Kind::Audio, 2000, opus()))
         .unwrap();
     pair.ends[1]
-        .add_receiver(pair.now, receiver("a", Kind::Audio, opus(), vec![]))
+        .add_receiver(receiver("a", Kind::Audio, opus(), vec![]))
         .unwrap();
     let count = 140_000u32;
     let mut got = 0u32;
@@ -374,14 +374,14 @@ fn numbers_wrap() {
         }
     }
     assert_eq!(got, count);
-    assert_eq!(pair.ends[1].stats(pair.now).inbound[0].packets_lost, 0);
+    assert_eq!(pair.ends[1].stats().inbound[0].packets_lost, 0);
 }
 
 #[test]
 fn the_end_says_goodbye_once() {
     let (mut pair, id) = video_pair(12, true, true, Config::default());
     play(&mut pair, id, 10, 2000);
-    pair.ends[0].close(pair.now);
+    pair.ends[0].close();
     pair.run(Duration::from_secs(1));
     let byes = pair.events[1]
         .iter()
@@ -429,7 +429,7 @@ fn packets_are_forwarded_across_a_change_of_source() {
             .add_sender(near.now, sender("v", Kind::Video, ssrc, vp8(true, true)))
             .unwrap();
         let into = near.ends[1]
-            .add_receiver(near.now, receiver("v", Kind::Video, vp8(true, true), vec![]))
+            .add_receiver(receiver("v", Kind::Video, vp8(true, true), vec![]))
             .unwrap();
         near.ends[1].set_output(into, Output::Packets).unwrap();
         for number in 0..40 {

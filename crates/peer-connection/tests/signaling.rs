@@ -167,7 +167,7 @@ fn media_and_data_come_and_go() {
         Some(Direction::Inactive)
     );
     // Stopped: gone at both ends, and its place in the description is used again.
-    pair.call(0, |pc, now| pc.stop_transceiver(now, there)).unwrap();
+    pair.call(0, |pc, _| pc.stop_transceiver(there)).unwrap();
     pair.negotiate(0);
     assert!(pair.told(1, |event| *event == Event::TrackEnded(video)));
     assert_eq!(

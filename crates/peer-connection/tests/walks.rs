@@ -60,7 +60,7 @@ fn act(pair: &mut Pair, rng: &mut Rng, step: usize) {
         }
         4 => {
             if let Some(id) = pick(pair, at, &mut draw) {
-                let _ = pair.call(at, |pc, now| pc.stop_transceiver(now, id));
+                let _ = pair.call(at, |pc, _| pc.stop_transceiver(id));
             }
         }
         5 => {

@@ -1,7 +1,6 @@
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::rtcp::{self, ReportBlock, XrBlock};
-use bytes::BytesMut;
 
 use super::Session;
 use crate::event::{Event, SenderId};
@@ -14,13 +13,13 @@ const MAX_REFERENCE_TIMES: usize = 16;
 
 impl Session {
     /// Takes one RTCP packet after SRTP, compound or reduced-size.
-    pub fn handle_rtcp(&mut self, now: Instant, data: BytesMut) {
+    pub fn handle_rtcp(&mut self, now: Instant, packet: antiphon_sansio::Packet) {
         if self.closed {
             return;
         }
         // An honest receiver speaks of each packet once or twice.
         let mut statuses = CAPACITY;
-        for packet in rtcp::packets(&data) {
+        for packet in rtcp::packets(&packet.data) {
             let Ok(packet) = packet else {
                 self.dropped.malformed_rtcp += 1;
                 continue;

@@ -199,7 +199,7 @@ impl Session {
     }
 
     /// Lets a sender send or not, as the negotiated direction says. What waits is dropped.
-    pub fn set_sender_active(&mut self, _now: Instant, id: SenderId, active: bool) -> Result<(), Error> {
+    pub fn set_sender_active(&mut self, id: SenderId, active: bool) -> Result<(), Error> {
         let sender = self.senders.get_mut(&id).ok_or(Error::UnknownId)?;
         if !active {
             sender.drop_queued();
@@ -209,7 +209,7 @@ impl Session {
     }
 
     /// Ends an outgoing stream; RTCP BYE follows if it sent anything.
-    pub fn remove_sender(&mut self, _now: Instant, id: SenderId) -> Result<(), Error> {
+    pub fn remove_sender(&mut self, id: SenderId) -> Result<(), Error> {
         let sender = self.senders.remove(&id).ok_or(Error::UnknownId)?;
         if sender.count.packets > 0 {
             self.byes.push(sender.config.ssrc);
@@ -218,7 +218,7 @@ impl Session {
     }
 
     /// Adds an incoming media section.
-    pub fn add_receiver(&mut self, _now: Instant, config: ReceiverConfig) -> Result<ReceiverId, Error> {
+    pub fn add_receiver(&mut self, config: ReceiverConfig) -> Result<ReceiverId, Error> {
         if self.closed {
             return Err(Error::Closed);
         }
@@ -231,7 +231,7 @@ impl Session {
     }
 
     /// Replaces what was negotiated for a receiver; its sources live on, those that are announced no more are forgotten.
-    pub fn update_receiver(&mut self, _now: Instant, id: ReceiverId, config: ReceiverConfig) -> Result<(), Error> {
+    pub fn update_receiver(&mut self, id: ReceiverId, config: ReceiverConfig) -> Result<(), Error> {
         if !self.receivers.contains_key(&id) {
             return Err(Error::UnknownId);
         }
@@ -294,7 +294,7 @@ impl Session {
     }
 
     /// Ends an incoming media section; its sources are forgotten.
-    pub fn remove_receiver(&mut self, _now: Instant, id: ReceiverId) -> Result<(), Error> {
+    pub fn remove_receiver(&mut self, id: ReceiverId) -> Result<(), Error> {
         self.receivers.remove(&id).ok_or(Error::UnknownId)?;
         self.sources.retain(|_, source| source.receiver != id);
         self.rtx.retain(|_, media| self.sources.contains_key(media));
@@ -322,11 +322,6 @@ impl Session {
         self.config.reduced_size = reduced_size;
     }
 
-    /// Whether extended reports carry RRTR and DLRR (`a=rtcp-xr:rcvr-rtt`).
-    pub fn set_receiver_rtt(&mut self, receiver_rtt: bool) {
-        self.config.receiver_rtt = receiver_rtt;
-    }
-
     /// A round trip that was measured elsewhere (ICE): used until reports show one.
     pub fn set_rtt(&mut self, rtt: Duration) {
         self.rtt_hint = Some(rtt);
@@ -343,7 +338,7 @@ impl Session {
 
     /// Asks every source of the receiver for a key frame (PLI, or FIR if only that was negotiated). Repeated requests are
     /// merged while one is under way.
-    pub fn request_key_frame(&mut self, _now: Instant, id: ReceiverId) -> Result<(), Error> {
+    pub fn request_key_frame(&mut self, id: ReceiverId) -> Result<(), Error> {
         if !self.receivers.contains_key(&id) {
             return Err(Error::UnknownId);
         }
@@ -438,7 +433,7 @@ impl Session {
     }
 
     /// Says goodbye for every stream (RTCP BYE) and drops what waits; poll until drained.
-    pub fn close(&mut self, _now: Instant) {
+    pub fn close(&mut self) {
         if self.closed {
             return;
         }

@@ -4,8 +4,7 @@ use std::time::Instant;
 use antiphon_rtp::extension::{Carried, Values};
 use antiphon_rtp::packet;
 use antiphon_rtp::payload::Format;
-use antiphon_sansio::Ecn;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::{EarlyRtx, MAX_EARLY_RTX, MAX_SOURCES, MAX_UNSIGNALLED, Session};
 use crate::assembler::{Part, SMALL};
@@ -41,11 +40,11 @@ struct Routed {
 
 impl Session {
     /// Takes one RTP packet after SRTP: only what was authenticated may come here (law 5).
-    pub fn handle_rtp(&mut self, now: Instant, _ecn: Ecn, data: BytesMut) {
+    pub fn handle_rtp(&mut self, now: Instant, packet: antiphon_sansio::Packet) {
         if self.closed {
             return;
         }
-        let data = data.freeze();
+        let data = packet.data.freeze();
         let Ok(packet) = packet::Packet::parse(&data) else {
             self.dropped.malformed_rtp += 1;
             return;

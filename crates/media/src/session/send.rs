@@ -1,14 +1,14 @@
 use std::ops::Bound;
 use std::time::Instant;
 
-use antiphon_rtp::extension::{Carried, Kind as ExtensionKind};
+use antiphon_rtp::extension::Carried;
 use antiphon_rtp::payload::{Format, slices, vp8};
-use antiphon_sansio::TransmitBuf;
+use antiphon_sansio::{Ecn, TransmitBuf};
 
 use super::Session;
 use crate::config::Kind;
 use crate::error::Error;
-use crate::event::{Event, Frame, Packet, PacketKind, SenderId};
+use crate::event::{Event, Frame, Outgoing, Packet, PacketKind, SenderId};
 use crate::outbound::{Forward, Outbound};
 
 /// A forwarded source whose numbers jump further than this has restarted.
@@ -152,14 +152,14 @@ impl Session {
 
     /// Writes the next packet into a new segment of `out` and leaves the segment open. `None`: nothing is due, or `out` has
     /// no room (then no segment is open).
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<PacketKind> {
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Outgoing> {
         if !out.begin(0, 0) {
             return None;
         }
         let len = self.write_rtcp(now, out.remaining());
         if len > 0 {
             out.put_slice(&self.scratch.rtcp[..len]);
-            return Some(PacketKind::Rtcp);
+            return Some(outgoing(PacketKind::Rtcp));
         }
         if self.closed {
             out.rollback();
@@ -167,7 +167,7 @@ impl Session {
         }
         if self.write_rtp(now, out) {
             self.report_at.get_or_insert(now + super::report::FIRST_REPORT);
-            return Some(PacketKind::Rtp);
+            return Some(outgoing(PacketKind::Rtp));
         }
         out.rollback();
         None
@@ -227,17 +227,10 @@ impl Session {
         self.pacer.sent(now, bytes, queued, self.target);
         true
     }
+}
 
-    /// Whether outgoing packets carry a transport-wide number at all: else no feedback will come to estimate by.
-    pub fn expects_transport_feedback(&self) -> bool {
-        self.senders.values().any(|sender| {
-            let extensions = &sender.config.extensions;
-            let numbered = extensions
-                .id(ExtensionKind::TransportCc)
-                .or(extensions.id(ExtensionKind::TransportCc2));
-            numbered.is_some() && sender.config.codecs.iter().any(|codec| codec.feedback.transport_cc)
-        })
-    }
+fn outgoing(kind: PacketKind) -> Outgoing {
+    Outgoing { kind, ecn: Ecn::NotEct }
 }
 
 /// The mapping for a forwarded packet; begins a new one when its source changed or restarted.

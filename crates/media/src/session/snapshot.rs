@@ -1,5 +1,3 @@
-use std::time::Instant;
-
 use super::Session;
 use crate::config::{Codec, Kind};
 use crate::stats::{InboundRtp, OutboundRtp, Stats};
@@ -14,7 +12,7 @@ fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
 
 impl Session {
     /// What was counted so far.
-    pub fn stats(&self, _now: Instant) -> Stats {
+    pub fn stats(&self) -> Stats {
         let inbound = self.sources.values().filter(|source| source.announced).map(|source| {
             let codec = source.codec.as_ref();
             InboundRtp {

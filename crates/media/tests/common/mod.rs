@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use antiphon_media::extension::{Kind as Extension, Map};
 use antiphon_media::{
-    Codec, Config, Event, Feedback, Frame, Kind, Output, PacketKind, ReceiverConfig, RemoteSource, SenderConfig,
-    Session,
+    Codec, Config, Event, Feedback, Frame, Kind, Outgoing, Output, PacketKind, ReceiverConfig, RemoteSource,
+    SenderConfig, Session,
 };
 use antiphon_rtp::rtcp;
 use antiphon_sansio::{BytesMut, ClockAnchor, Ecn, Rng, TransmitBuf};
@@ -68,6 +68,11 @@ pub struct Pair {
 #[allow(clippy::disallowed_methods)]
 pub fn epoch() -> Instant {
     Instant::now()
+}
+
+/// A packet without an ECN mark.
+pub fn arrived(data: BytesMut) -> antiphon_sansio::Packet {
+    antiphon_sansio::Packet { ecn: Ecn::NotEct, data }
 }
 
 pub fn extensions() -> Map {
@@ -188,7 +193,7 @@ impl Pair {
             loop {
                 out.clear();
                 out.set_path_room(0, 20);
-                let Some(kind) = self.ends[from].poll_transmit(self.now, &mut out) else {
+                let Some(Outgoing { kind, .. }) = self.ends[from].poll_transmit(self.now, &mut out) else {
                     break;
                 };
                 let range = out.finish();
@@ -254,8 +259,8 @@ impl Pair {
             due.sort_by_key(|flight| flight.at);
             for flight in due {
                 match flight.kind {
-                    PacketKind::Rtp => self.ends[flight.to].handle_rtp(next, Ecn::NotEct, flight.bytes),
-                    PacketKind::Rtcp => self.ends[flight.to].handle_rtcp(next, flight.bytes),
+                    PacketKind::Rtp => self.ends[flight.to].handle_rtp(next, arrived(flight.bytes)),
+                    PacketKind::Rtcp => self.ends[flight.to].handle_rtcp(next, arrived(flight.bytes)),
                 }
             }
             for end in &mut self.ends {

@@ -21,7 +21,7 @@ impl PeerConnection {
             return;
         }
         self.negotiator.close();
-        self.media.close(now);
+        self.media.close();
         self.data.channels.abort(now);
         self.transport.drop_held();
         self.forget_negotiation_needed();

@@ -6,7 +6,7 @@ use antiphon_data_channel::Event as DataEvent;
 use antiphon_dtls::{Error as DtlsError, Event as DtlsEvent};
 use antiphon_ice::{Event as IceEvent, IoEvent};
 use antiphon_media::Event as MediaEvent;
-use antiphon_sansio::{Datagram, Path};
+use antiphon_sansio::{Datagram, Packet, Path};
 
 use crate::connection::PeerConnection;
 use crate::demux::{Protocol, classify};
@@ -109,10 +109,14 @@ impl PeerConnection {
             return;
         }
         self.transport.agent.heard(now);
+        let packet = Packet {
+            ecn: datagram.ecn,
+            data: datagram.data,
+        };
         if rtcp {
-            self.media.handle_rtcp(now, datagram.data);
+            self.media.handle_rtcp(now, packet);
         } else {
-            self.media.handle_rtp(now, datagram.ecn, datagram.data);
+            self.media.handle_rtp(now, packet);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use antiphon_ice::IoRequest;
-use antiphon_media::PacketKind;
+use antiphon_media::{Outgoing, PacketKind};
 use antiphon_sansio::{Path, Transmit, TransmitBuf};
 
 use crate::connection::{Closing, PeerConnection};
@@ -105,7 +105,7 @@ impl PeerConnection {
         let (front, back) = self.transport.media_room(&path)?;
         loop {
             out.set_path_room(front, back);
-            let kind = self.media.poll_transmit(now, out)?;
+            let Outgoing { kind, ecn } = self.media.poll_transmit(now, out)?;
             if kind == PacketKind::Rtp {
                 self.transport
                     .doubt_header_encryption(now, self.media.reports_received());
@@ -116,7 +116,8 @@ impl PeerConnection {
                 PacketKind::Rtcp => srtp.sender.protect_rtcp(out),
             };
             if protected.is_ok() {
-                return Some(self.transport.finish(now, path, out));
+                let transmit = self.transport.finish(now, path, out);
+                return Some(Transmit { ecn, ..transmit });
             }
             // Nothing goes out in the clear.
             out.rollback();

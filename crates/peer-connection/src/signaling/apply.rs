@@ -30,7 +30,7 @@ impl PeerConnection {
             self.end_of_remote_candidates(now);
         }
         for id in &plan.removed {
-            self.remove_row(now, *id);
+            self.remove_row(*id);
         }
         for transceiver in plan.transceivers {
             self.apply_transceiver(now, transceiver);
@@ -202,7 +202,7 @@ impl PeerConnection {
         let mid = plan.mid.as_deref().unwrap_or_default();
         if plan.stopped {
             // W3C "stop the RTCRtpTransceiver": the sender says goodbye, the receiver's track ends.
-            self.remove_row(now, plan.id);
+            self.remove_row(plan.id);
             self.push(Event::TrackEnded(plan.id));
             return;
         }
@@ -215,7 +215,7 @@ impl PeerConnection {
                 match row.sender {
                     Some(id) => {
                         let _ = self.media.update_sender(now, id, config);
-                        let _ = self.media.set_sender_active(now, id, true);
+                        let _ = self.media.set_sender_active(id, true);
                     }
                     None => {
                         row.sender = self.media.add_sender(now, config).ok();
@@ -228,7 +228,7 @@ impl PeerConnection {
             }
             None => {
                 if let Some(id) = row.sender {
-                    let _ = self.media.set_sender_active(now, id, false);
+                    let _ = self.media.set_sender_active(id, false);
                 }
             }
         }
@@ -237,10 +237,10 @@ impl PeerConnection {
                 let config = row.receiver_config(mid, receive);
                 match row.receiver {
                     Some(id) => {
-                        let _ = self.media.update_receiver(now, id, config);
+                        let _ = self.media.update_receiver(id, config);
                     }
                     None => {
-                        row.receiver = self.media.add_receiver(now, config).ok();
+                        row.receiver = self.media.add_receiver(config).ok();
                         if let Some(receiver) = row.receiver {
                             self.by_receiver.insert(receiver, plan.id);
                         }
@@ -250,7 +250,7 @@ impl PeerConnection {
             None => {
                 if let Some(id) = row.receiver.take() {
                     self.by_receiver.remove(&id);
-                    let _ = self.media.remove_receiver(now, id);
+                    let _ = self.media.remove_receiver(id);
                 }
             }
         }

@@ -48,7 +48,7 @@ impl PeerConnection {
             datagrams_withheld: counters.withheld,
         }));
         self.transport_stats(&mut entries);
-        self.media_stats(now, &mut entries);
+        self.media_stats(&mut entries);
         self.channel_stats(&mut entries);
         RtcStatsReport {
             timestamp: self.anchor.unix(now),
@@ -161,8 +161,8 @@ impl PeerConnection {
         );
     }
 
-    fn media_stats(&self, now: Instant, entries: &mut Vec<RtcStats>) {
-        let stats = self.media.stats(now);
+    fn media_stats(&self, entries: &mut Vec<RtcStats>) {
+        let stats = self.media.stats();
         let mut codecs = BTreeMap::new();
         let mut codec_id = |outbound: bool, mid: &str, payload_type: Option<u8>| {
             let payload_type = payload_type?;

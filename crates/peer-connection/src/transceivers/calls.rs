@@ -174,20 +174,20 @@ impl PeerConnection {
     ///
     /// # Errors
     /// When closed, or without such a transceiver.
-    pub fn stop_transceiver(&mut self, now: Instant, id: TransceiverId) -> Result<(), Error> {
+    pub fn stop_transceiver(&mut self, id: TransceiverId) -> Result<(), Error> {
         self.open()?;
         let gone = self.negotiator.stop(id)?;
         if gone {
-            self.remove_row(now, id);
+            self.remove_row(id);
         } else if let Some(row) = self.rows.iter_mut().find(|row| row.id == id) {
             // W3C "stop sending and receiving": RTCP BYE now, not when the exchange has ended.
             if let Some(sender) = row.sender.take() {
                 self.by_sender.remove(&sender);
-                let _ = self.media.remove_sender(now, sender);
+                let _ = self.media.remove_sender(sender);
             }
             if let Some(receiver) = row.receiver.take() {
                 self.by_receiver.remove(&receiver);
-                let _ = self.media.remove_receiver(now, receiver);
+                let _ = self.media.remove_receiver(receiver);
             }
         }
         self.check_negotiation_needed();
@@ -243,10 +243,10 @@ impl PeerConnection {
     ///
     /// # Errors
     /// [`Error::NotReceiving`].
-    pub fn request_key_frame(&mut self, now: Instant, id: TransceiverId) -> Result<(), Error> {
+    pub fn request_key_frame(&mut self, id: TransceiverId) -> Result<(), Error> {
         self.open()?;
         let receiver = self.row(id)?.receiver.ok_or(Error::NotReceiving)?;
-        Ok(self.media.request_key_frame(now, receiver)?)
+        Ok(self.media.request_key_frame(receiver)?)
     }
 
     /// The bandwidth estimate for all that we send, in bits a second; `None` before the peer's first feedback.
@@ -288,18 +288,18 @@ impl PeerConnection {
     }
 
     /// Takes a transceiver out of the table, with its sender and receiver.
-    pub(crate) fn remove_row(&mut self, now: Instant, id: TransceiverId) {
+    pub(crate) fn remove_row(&mut self, id: TransceiverId) {
         let Some(at) = self.rows.iter().position(|row| row.id == id) else {
             return;
         };
         let row = self.rows.remove(at);
         if let Some(sender) = row.sender {
             self.by_sender.remove(&sender);
-            let _ = self.media.remove_sender(now, sender);
+            let _ = self.media.remove_sender(sender);
         }
         if let Some(receiver) = row.receiver {
             self.by_receiver.remove(&receiver);
-            let _ = self.media.remove_receiver(now, receiver);
+            let _ = self.media.remove_receiver(receiver);
         }
     }
 
