@@ -3,6 +3,7 @@
 
 mod checks;
 mod fuzz;
+mod house;
 mod live;
 mod lossy;
 mod miri;
@@ -47,6 +48,10 @@ enum Chore {
         #[arg(long)]
         check: bool,
     },
+    /// Looks over the house: circles of files, sizes and documentation of each crate, beside the table in docs/architecture.md.
+    ///
+    /// Prints the table, and writes it into the page.
+    House(house::HouseArgs),
     /// Fuzzes one target, or all: with cargo-fuzz and the nightly compiler where they are, else on the stable one.
     Fuzz(fuzz::FuzzArgs),
     /// Takes the picture of the page for the README, with a headless Chromium.
@@ -116,6 +121,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Test { only } => test(&only),
         Chore::Rfc { check } => rfc::run(check),
+        Chore::House(args) => house::run(&args),
         Chore::Fuzz(args) => fuzz::run_targets(&args),
         Chore::Picture => live::picture(),
     };
