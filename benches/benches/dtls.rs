@@ -46,8 +46,8 @@ impl Pair {
             config.versions = versions;
             config.groups = vec![group];
             config.cipher_suites = vec![suite];
-            let mut connection = Connection::new(config, role, now, Rng::from_u64(seed));
-            connection.set_remote_fingerprints(now, vec![identity.fingerprint.clone()]);
+            let mut connection = Connection::new(config, role, Rng::from_u64(seed));
+            connection.set_remote_fingerprints(vec![identity.fingerprint.clone()]);
             connection
         };
         Self {
@@ -68,9 +68,9 @@ impl Pair {
                 } else {
                     (&mut self.server, &mut self.client)
                 };
-                while from.poll_transmit(self.now, out) {
+                while from.poll_transmit(self.now, out).is_some() {
                     let range = out.finish();
-                    to.handle_datagram(self.now, BytesMut::from(out.bytes(range)));
+                    to.handle_packet(self.now, BytesMut::from(out.bytes(range)).into());
                     out.clear();
                 }
                 while let Some(event) = from.poll_event() {
@@ -171,9 +171,9 @@ fn records(c: &mut Criterion) {
                     BytesMut::from(out.bytes(range))
                 },
                 |datagram| {
-                    pair.server.handle_datagram(pair.now, datagram);
+                    pair.server.handle_packet(pair.now, datagram.into());
                     match pair.server.poll_event() {
-                        Some(Event::ApplicationData(data)) => data,
+                        Some(Event::ApplicationData(packet)) => packet.data,
                         other => panic!("{other:?}"),
                     }
                 },

@@ -34,8 +34,8 @@ fn ours(
         config.versions = versions;
         config.groups = vec![group];
         config.cipher_suites = vec![suite];
-        let mut connection = Connection::new(config, role, now, Rng::from_u64(seed));
-        connection.set_remote_fingerprints(now, vec![identity.1.clone()]);
+        let mut connection = Connection::new(config, role, Rng::from_u64(seed));
+        connection.set_remote_fingerprints(vec![identity.1.clone()]);
         connection
     };
     let mut ends = [end(Role::Client, 1), end(Role::Server, 2)];
@@ -44,9 +44,9 @@ fn ours(
         for from in [0, 1] {
             let [client, server] = &mut ends;
             let (from, to) = if from == 0 { (client, server) } else { (server, client) };
-            while from.poll_transmit(now, out) {
+            while from.poll_transmit(now, out).is_some() {
                 let range = out.finish();
-                to.handle_datagram(now, BytesMut::from(out.bytes(range)));
+                to.handle_packet(now, BytesMut::from(out.bytes(range)).into());
                 out.clear();
             }
             while let Some(event) = from.poll_event() {
@@ -252,9 +252,9 @@ fn records(c: &mut Criterion) {
                     })
                     .collect();
                 opening(datagrams(&mut batch, &records), |datagram| {
-                    server.handle_datagram(now, datagram);
+                    server.handle_packet(now, datagram.into());
                     match server.poll_event() {
-                        Some(Event::ApplicationData(data)) if data.len() == SIZE => data,
+                        Some(Event::ApplicationData(packet)) if packet.data.len() == SIZE => packet.data,
                         other => panic!("{other:?}"),
                     }
                 })

@@ -27,7 +27,7 @@ fn groups(seldom: bool) -> Vec<NamedGroup> {
     groups
 }
 
-fn connection(role: Role, now: Instant, versions: Versions, with_kem: bool) -> Dtls {
+fn connection(role: Role, versions: Versions, with_kem: bool) -> Dtls {
     let certificate = certificate();
     let fingerprint = certificate.fingerprint(HashAlgorithm::Sha256);
     let mut config = Config::new(certificate);
@@ -37,8 +37,8 @@ fn connection(role: Role, now: Instant, versions: Versions, with_kem: bool) -> D
     config.versions = versions;
     config.groups = groups(with_kem);
     let label = if role == Role::Client { "client" } else { "server" };
-    let mut connection = Connection::new(config, role, now, Rng::from_u64(1).fork(label));
-    connection.set_remote_fingerprints(now, vec![fingerprint]);
+    let mut connection = Connection::new(config, role, Rng::from_u64(1).fork(label));
+    connection.set_remote_fingerprints(vec![fingerprint]);
     Dtls {
         connection,
         ended: false,
@@ -53,10 +53,10 @@ pub(super) fn decode_record(data: &[u8]) {
         (Role::Client, Versions::Dtls12And13),
         (Role::Server, Versions::Dtls12And13),
     ] {
-        let mut end = connection(role, now, versions, data.len().is_multiple_of(16));
+        let mut end = connection(role, versions, data.len().is_multiple_of(16));
         let mut out = TransmitBuf::new(16 * 1200, 1200);
         for _ in 0..2 {
-            end.connection.handle_datagram(now, BytesMut::from(data));
+            end.connection.handle_packet(now, BytesMut::from(data).into());
             out.clear();
             while end.poll_transmit(now, &mut out).is_some() {
                 out.clear();
@@ -78,7 +78,7 @@ pub(super) fn decode_handshake(data: &[u8]) {
     } else {
         Versions::Dtls12And13
     };
-    let mut end = connection(role, now, versions, choice & 8 != 0);
+    let mut end = connection(role, versions, choice & 8 != 0);
     let mut out = TransmitBuf::new(16 * 1200, 1200);
     let mut datagram = Vec::new();
     for sequence in 0..16u8 {
@@ -96,11 +96,11 @@ pub(super) fn decode_handshake(data: &[u8]) {
         datagram.extend_from_slice(&(message.len() as u16).to_be_bytes());
         datagram.append(&mut message);
         if choice & 2 == 0 {
-            end.connection.handle_datagram(now, BytesMut::from(&datagram[..]));
+            end.connection.handle_packet(now, BytesMut::from(&datagram[..]).into());
             datagram.clear();
         }
     }
-    end.connection.handle_datagram(now, BytesMut::from(&datagram[..]));
+    end.connection.handle_packet(now, BytesMut::from(&datagram[..]).into());
     while end.poll_transmit(now, &mut out).is_some() {
         out.clear();
     }
@@ -117,7 +117,7 @@ pub(super) fn machine_13(data: &[u8]) {
 
 fn both_ends(data: &[u8], versions: Versions) {
     let now = Instant::now();
-    let ends = [Role::Client, Role::Server].map(|role| connection(role, now, versions, data.len().is_multiple_of(16)));
+    let ends = [Role::Client, Role::Server].map(|role| connection(role, versions, data.len().is_multiple_of(16)));
     pair::run(now, ends, &|_, _| (), data);
 }
 
@@ -130,7 +130,7 @@ impl Machine for Dtls {
     type Event = Event;
 
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        self.connection.handle_datagram(now, datagram.data);
+        self.connection.handle_packet(now, datagram.into());
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -138,9 +138,8 @@ impl Machine for Dtls {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        self.connection
-            .poll_transmit(now, out)
-            .then(|| pair::whole(out.finish()))
+        self.connection.poll_transmit(now, out)?;
+        Some(pair::whole(out.finish()))
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -153,8 +152,8 @@ impl Machine for Dtls {
         self.connection.poll_timeout()
     }
 
-    fn close(&mut self, now: Instant) {
-        self.connection.close(now);
+    fn close(&mut self, _now: Instant) {
+        self.connection.close();
     }
 
     fn is_terminated(&self) -> bool {
@@ -163,7 +162,7 @@ impl Machine for Dtls {
 }
 
 impl End for Dtls {
-    fn act(&mut self, now: Instant, action: u8, argument: u8) -> Option<Vec<u8>> {
+    fn act(&mut self, _now: Instant, action: u8, argument: u8) -> Option<Vec<u8>> {
         match action % 7 {
             0 | 1 => {
                 let mut out = TransmitBuf::new(1200, 1200);
@@ -176,11 +175,11 @@ impl End for Dtls {
             }
             2 => self.connection.set_mtu(256 + usize::from(argument) * 4),
             3 => self.connection.set_rtt(Duration::from_millis(u64::from(argument))),
-            4 if argument > 200 => self.connection.close(now),
+            4 if argument > 200 => self.connection.close(),
             4 => {
                 // Changing our mind about who the peer is may end the connection, no more.
                 let other = certificate().fingerprint(HashAlgorithm::Sha384);
-                self.connection.set_remote_fingerprints(now, vec![other]);
+                self.connection.set_remote_fingerprints(vec![other]);
             }
             5 => {
                 // Refused before the handshake is complete, and by DTLS 1.2.

@@ -335,8 +335,8 @@ fn run(case: &Case<'_>, seed: u64) -> Outcome<usize> {
     }
 
     let began = Instant::now();
-    let mut connection = Connection::new(config, case.role, began, Rng::from_u64(seed));
-    connection.set_remote_fingerprints(began, vec![case.identity.fingerprint.clone()]);
+    let mut connection = Connection::new(config, case.role, Rng::from_u64(seed));
+    connection.set_remote_fingerprints(vec![case.identity.fingerprint.clone()]);
     let mut out = TransmitBuf::new(4096, 1500);
     let mut connected: Option<Box<Connected>> = None;
     let mut received = Vec::new();
@@ -346,7 +346,7 @@ fn run(case: &Case<'_>, seed: u64) -> Outcome<usize> {
         if now - began > PATIENCE {
             return Err(format!("timed out, {connection:?}\n{}", openssl.everything()).into());
         }
-        while let Some(peer) = peer.filter(|_| connection.poll_transmit(Instant::now(), &mut out)) {
+        while let Some(peer) = peer.filter(|_| connection.poll_transmit(Instant::now(), &mut out).is_some()) {
             let range = out.finish();
             socket.send_to(out.bytes(range), peer)?;
             out.clear();
@@ -369,7 +369,7 @@ fn run(case: &Case<'_>, seed: u64) -> Outcome<usize> {
                         .ok_or("no stdin")?
                         .write_all(FROM_OPENSSL)?;
                 }
-                Event::ApplicationData(data) => received.extend_from_slice(&data),
+                Event::ApplicationData(data) => received.extend_from_slice(&data.data),
                 other => return Err(format!("{other:?}\n{}", openssl.everything()).into()),
             }
         }
@@ -392,13 +392,13 @@ fn run(case: &Case<'_>, seed: u64) -> Outcome<usize> {
         socket.set_read_timeout(Some(wait.clamp(Duration::from_millis(1), Duration::from_millis(50))))?;
         if let Ok((len, from)) = socket.recv_from(&mut buffer) {
             peer.get_or_insert(from);
-            connection.handle_datagram(Instant::now(), BytesMut::from(&buffer[..len]));
+            connection.handle_packet(Instant::now(), BytesMut::from(&buffer[..len]).into());
         }
         connection.handle_timeout(Instant::now());
     }
     // close_notify: OpenSSL answers with its own.
-    connection.close(Instant::now());
-    while let Some(peer) = peer.filter(|_| connection.poll_transmit(Instant::now(), &mut out)) {
+    connection.close();
+    while let Some(peer) = peer.filter(|_| connection.poll_transmit(Instant::now(), &mut out).is_some()) {
         let range = out.finish();
         socket.send_to(out.bytes(range), peer)?;
         out.clear();

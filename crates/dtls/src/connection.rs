@@ -3,8 +3,8 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use antiphon_crypto::{NamedGroup, Secret};
-use antiphon_sansio::{Reader, Rng, TransmitBuf};
-use bytes::{Buf, Bytes, BytesMut};
+use antiphon_sansio::{Ecn, Packet, Reader, Rng, TransmitBuf};
+use bytes::{Buf, Bytes};
 
 use crate::ack;
 use crate::alert::{Alert, AlertDescription};
@@ -75,8 +75,8 @@ pub struct Connected {
 pub enum Event {
     /// The handshake is complete and the peer's certificate has a signalled fingerprint. Comes once, before any data.
     Connected(Box<Connected>),
-    /// One record of application data, decrypted in place and cut from its datagram.
-    ApplicationData(BytesMut),
+    /// One record of application data, decrypted in place and cut from its datagram, with the mark that the datagram carried.
+    ApplicationData(Packet),
     /// The connection ended by close_notify, the peer's or ours. Nothing follows.
     Closed,
     /// The connection failed. Nothing follows.
@@ -102,11 +102,11 @@ pub struct Connection {
     /// Comes before all data.
     connected: Option<Box<Connected>>,
     /// Data that waits to be polled for: the first bytes of a buffer, and how many.
-    queued: VecDeque<(BytesMut, usize)>,
+    queued: VecDeque<(Packet, usize)>,
     /// Comes after all data.
     ended: Option<Event>,
     queued_bytes: usize,
-    held: VecDeque<(BytesMut, usize)>,
+    held: VecDeque<(Packet, usize)>,
     held_bytes: usize,
     /// When the handshake is given up. Runs from the first datagram, either way.
     deadline: Option<Instant>,
@@ -130,7 +130,7 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     /// A connection that has not begun. A client writes its ClientHello at the first [`Self::poll_transmit`].
-    pub fn new(config: Config, role: Role, _now: Instant, mut rng: Rng) -> Self {
+    pub fn new(config: Config, role: Role, mut rng: Rng) -> Self {
         let handshake = Handshake::new(role, &mut rng);
         Self {
             layer: Layer::new(config, role, rng),
@@ -151,41 +151,45 @@ impl Connection {
     ///
     /// Naming others later fails the connection if the peer's certificate is not among them: a new certificate needs a new
     /// connection (RFC 8842 §3.1).
-    pub fn set_remote_fingerprints(&mut self, now: Instant, fingerprints: Vec<Fingerprint>) {
+    pub fn set_remote_fingerprints(&mut self, fingerprints: Vec<Fingerprint>) {
         self.layer.set_fingerprints(fingerprints);
         match (&self.phase, self.layer.check_identity()) {
             (Phase::Over, _) | (_, Ok(false)) => {}
             (_, Err(error)) => self.fail(error),
             (Phase::Unverified(_), Ok(true)) => {
                 if let Phase::Unverified(agreed) = std::mem::replace(&mut self.phase, Phase::Over) {
-                    self.complete(now, agreed);
+                    self.complete(agreed);
                 }
             }
             (_, Ok(true)) => {}
         }
     }
 
-    /// Takes one datagram from the peer. It is decrypted in place.
-    pub fn handle_datagram(&mut self, now: Instant, mut datagram: BytesMut) {
+    /// Takes what one datagram of the peer carried. It is decrypted in place.
+    pub fn handle_packet(&mut self, now: Instant, mut packet: Packet) {
         self.layer.stats.datagrams_received += 1;
-        self.layer.stats.bytes_received += datagram.len() as u64;
+        self.layer.stats.bytes_received += packet.data.len() as u64;
         // What there is most of, with all that is known of it known to the compiler.
         let len = if !matches!(self.phase, Phase::Connected(..)) {
-            return self.split_datagram(now, datagram);
-        } else if let Some(header) = UnifiedHeader::usual(&datagram) {
-            self.open_record(now, &Header::Unified(header), &mut datagram)
-        } else if let Some(header) = PlainHeader::usual(&datagram) {
-            self.open_record(now, &Header::Plain(header), &mut datagram)
+            return self.split_datagram(now, packet);
+        } else if let Some(header) = UnifiedHeader::usual(&packet.data) {
+            self.open_record(now, &Header::Unified(header), &mut packet)
+        } else if let Some(header) = PlainHeader::usual(&packet.data) {
+            self.open_record(now, &Header::Plain(header), &mut packet)
         } else {
-            return self.split_datagram(now, datagram);
+            return self.split_datagram(now, packet);
         };
         if let Some(len) = len {
-            self.queue(datagram, len);
+            self.queue(packet, len);
         }
     }
 
     #[inline(never)]
-    fn split_datagram(&mut self, now: Instant, mut datagram: BytesMut) {
+    fn split_datagram(&mut self, now: Instant, packet: Packet) {
+        let Packet {
+            ecn,
+            data: mut datagram,
+        } = packet;
         if matches!(self.phase, Phase::Handshaking(_)) {
             self.start_clock(now);
         }
@@ -193,11 +197,12 @@ impl Connection {
             match record::front(&datagram) {
                 // The last record, mostly the only one, keeps the buffer as it is.
                 Front::Record(header, end) if end == datagram.len() => {
-                    self.open_any_record(now, &header, datagram);
+                    self.open_any_record(now, &header, Packet { ecn, data: datagram });
                     return self.open_early(now);
                 }
                 Front::Record(header, end) => {
-                    self.open_any_record(now, &header, datagram.split_to(end));
+                    let data = datagram.split_to(end);
+                    self.open_any_record(now, &header, Packet { ecn, data });
                     self.open_early(now);
                 }
                 // RFC 6347 §4.1.2.7: what is of an unknown kind is dropped, and the rest of the datagram is good.
@@ -222,22 +227,22 @@ impl Connection {
         while !matches!(self.phase, Phase::Over)
             && let Some(early) = self.layer.take_early()
         {
-            self.open_any_record(now, &early.header, early.bytes);
+            self.open_any_record(now, &early.header, early.record);
         }
     }
 
     #[inline(never)]
-    fn open_any_record(&mut self, now: Instant, header: &Header, mut bytes: BytesMut) {
-        if let Some(len) = self.open_record(now, header, &mut bytes) {
-            self.handle_application_data(bytes, len);
+    fn open_any_record(&mut self, now: Instant, header: &Header, mut record: Packet) {
+        if let Some(len) = self.open_record(now, header, &mut record) {
+            self.handle_application_data(record, len);
         }
     }
 
-    /// Opens a record, and handles what is in it, unless that is application data: these are then the first bytes of `bytes`,
+    /// Opens a record, and handles what is in it, unless that is application data: these are then the first bytes of `record`,
     /// as many as returned.
     #[inline(always)]
-    fn open_record(&mut self, now: Instant, header: &Header, bytes: &mut BytesMut) -> Option<usize> {
-        match self.layer.open(header, bytes) {
+    fn open_record(&mut self, now: Instant, header: &Header, record: &mut Packet) -> Option<usize> {
+        match self.layer.open(header, record) {
             // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
             Ok(opened)
                 if opened.content_type == ContentType::ApplicationData
@@ -246,7 +251,7 @@ impl Connection {
             {
                 return Some(opened.len);
             }
-            Ok(opened) => self.handle_protocol(now, opened, &bytes[..opened.len]),
+            Ok(opened) => self.handle_protocol(now, opened, &record.data[..opened.len]),
             Err(Unopened::Dropped) => {}
             Err(Unopened::Exhausted) => self.fail(Error::Exhausted),
         }
@@ -291,7 +296,7 @@ impl Connection {
         if taken {
             self.layer.note_received(opened.epoch, opened.sequence);
         }
-        self.handle_messages(now);
+        self.handle_messages();
         self.layer.acknowledge_later(now);
     }
 
@@ -313,7 +318,7 @@ impl Connection {
         refused
     }
 
-    fn handle_messages(&mut self, now: Instant) {
+    fn handle_messages(&mut self) {
         while !matches!(self.phase, Phase::Over) {
             let Some(message) = self.layer.reassembly.pop() else {
                 return;
@@ -334,7 +339,7 @@ impl Connection {
                     self.deadline = None;
                     self.rumour = None;
                     match self.layer.check_identity() {
-                        Ok(true) => self.complete(now, agreed),
+                        Ok(true) => self.complete(agreed),
                         Ok(false) => self.phase = Phase::Unverified(agreed),
                         Err(error) => self.fail(error),
                     }
@@ -371,7 +376,7 @@ impl Connection {
         }
     }
 
-    fn complete(&mut self, _now: Instant, agreed: Agreed) {
+    fn complete(&mut self, agreed: Agreed) {
         let provider = self.layer.config.provider;
         let Some((peer_certificate, peer_fingerprint)) = self.layer.peer() else {
             return self.fail(Error::BadCertificate);
@@ -403,7 +408,7 @@ impl Connection {
     }
 
     #[inline(never)]
-    fn handle_application_data(&mut self, data: BytesMut, len: usize) {
+    fn handle_application_data(&mut self, data: Packet, len: usize) {
         if matches!(self.phase, Phase::Connected(..)) {
             self.queue(data, len);
         } else if self.held.len() == MAX_HELD_RECORDS || self.held_bytes + len > MAX_HELD_BYTES {
@@ -415,7 +420,7 @@ impl Connection {
     }
 
     #[inline(always)]
-    fn queue(&mut self, data: BytesMut, len: usize) {
+    fn queue(&mut self, data: Packet, len: usize) {
         let queued_bytes = self.queued_bytes + len;
         if self.queued.len() == MAX_QUEUED_RECORDS || queued_bytes > MAX_QUEUED_BYTES {
             self.layer.stats.dropped_overflow += 1;
@@ -511,9 +516,10 @@ impl Connection {
         deadlines.into_iter().flatten().min()
     }
 
-    /// Writes the next datagram of the handshake, or an alert, into a segment that it begins and leaves open. Says whether
-    /// it did. The segment is at most as long as [`Config::mtu`] and as `out` has room for beside the path's.
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+    /// Writes the next datagram of the handshake, or an alert, into a segment that it begins and leaves open, and says by
+    /// which mark it is to be sent: none of these is ECN-capable. `None`: there is nothing to send. The segment is at most as
+    /// long as [`Config::mtu`] and as `out` has room for beside the path's.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Ecn> {
         if let Phase::Handshaking(handshake) = &mut self.phase {
             match handshake.start(&mut self.layer) {
                 Ok(true) => self.start_clock(now),
@@ -522,12 +528,12 @@ impl Connection {
             }
         }
         match self.layer.poll_transmit(now, out) {
-            Ok(wrote) => wrote,
+            Ok(wrote) => wrote.then_some(Ecn::NotEct),
             Err(error) => {
                 if !matches!(self.phase, Phase::Over) {
                     self.fail(error);
                 }
-                false
+                None
             }
         }
     }
@@ -536,11 +542,11 @@ impl Connection {
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.connected.is_none()
-            && let Some((mut data, len)) = self.queued.pop_front()
+            && let Some((mut packet, len)) = self.queued.pop_front()
         {
             self.queued_bytes -= len;
-            data.truncate(len);
-            return Some(Event::ApplicationData(data));
+            packet.data.truncate(len);
+            return Some(Event::ApplicationData(packet));
         }
         self.poll_rare_event()
     }
@@ -643,7 +649,7 @@ impl Connection {
     }
 
     /// Ends the connection with close_notify, which the next [`Self::poll_transmit`] writes. Nothing is delivered after.
-    pub fn close(&mut self, _now: Instant) {
+    pub fn close(&mut self) {
         if !matches!(self.phase, Phase::Over) {
             self.layer.alert(Alert::close_notify());
             self.end(Event::Closed);

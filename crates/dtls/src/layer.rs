@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use antiphon_crypto::NamedGroup;
-use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_sansio::{Packet, Rng, TransmitBuf};
 use bytes::{Bytes, BytesMut};
 
 use crate::AMPLIFICATION_LIMIT;
@@ -16,7 +16,7 @@ use crate::exporter::Exporter;
 use crate::flight::Flight;
 use crate::handshake::{DecodeError, FragmentHeader, MessageType};
 use crate::reassembly::{Push, Reassembly};
-use crate::record::{self, ContentType, Front, Header, Record};
+use crate::record::{self, ContentType, Front, Header};
 use crate::stats::Stats;
 use crate::transcript::Transcript;
 use crate::v13::HANDSHAKE_EPOCH;
@@ -79,6 +79,13 @@ struct Acks {
     deadline: Option<Instant>,
 }
 
+/// A record that came before the keys of its epoch.
+pub(crate) struct Early {
+    pub(crate) header: Header,
+    /// Header and fragment.
+    pub(crate) record: Packet,
+}
+
 /// The layer that both versions and both roles share: records and epochs, reassembly, flights, the transcript, and who
 /// the peer is.
 pub(crate) struct Layer {
@@ -93,7 +100,7 @@ pub(crate) struct Layer {
     write: Vec<WriteEpoch>,
     send_epoch: u16,
     next_message_seq: u16,
-    early: VecDeque<Record>,
+    early: VecDeque<Early>,
     early_bytes: usize,
     /// Whether records of epochs to come are kept: until the handshake is complete.
     keep_early: bool,
@@ -314,13 +321,13 @@ impl Layer {
 
     /// Opens a record, see [`ReadEpoch::open_uncut`], or keeps it for when there are keys, or drops it and counts why.
     #[inline(always)]
-    pub(crate) fn open(&mut self, header: &Header, bytes: &mut BytesMut) -> Result<Opened, Unopened> {
+    pub(crate) fn open(&mut self, header: &Header, record: &mut Packet) -> Result<Opened, Unopened> {
         // The newest first: the two bits of an epoch in a unified header fit every fourth.
         let Some(epoch) = self.read.iter_mut().rev().find(|epoch| epoch.fits(header)) else {
-            self.keep_early(bytes);
+            self.keep_early(record);
             return Err(Unopened::Dropped);
         };
-        match epoch.open_uncut(header, bytes) {
+        match epoch.open_uncut(header, &mut record.data) {
             Ok(opened) => {
                 // Only who got our flight can have these keys.
                 self.peer_has_keys |= epoch.is_protected();
@@ -337,7 +344,8 @@ impl Layer {
 
     /// Reads the header again: to hand it over would mean to have it in memory, also where nothing is kept.
     #[cold]
-    fn keep_early(&mut self, bytes: &[u8]) {
+    fn keep_early(&mut self, record: &Packet) {
+        let bytes = &record.data[..];
         let Front::Record(header, _) = record::front(bytes) else {
             return;
         };
@@ -353,20 +361,21 @@ impl Layer {
         } else {
             self.early_bytes += bytes.len();
             // A copy: the record must not pin the batch that it came in.
-            self.early.push_back(Record {
+            let (ecn, data) = (record.ecn, BytesMut::from(bytes));
+            self.early.push_back(Early {
                 header,
-                bytes: BytesMut::from(bytes),
+                record: Packet { ecn, data },
             });
         }
     }
 
     /// A record that was kept and can be opened now.
-    pub(crate) fn take_early(&mut self) -> Option<Record> {
-        let ready = |record: &Record| self.read.iter().any(|epoch| epoch.fits(&record.header));
+    pub(crate) fn take_early(&mut self) -> Option<Early> {
+        let ready = |early: &Early| self.read.iter().any(|epoch| epoch.fits(&early.header));
         let index = self.early.iter().position(ready)?;
-        let record = self.early.remove(index)?;
-        self.early_bytes -= record.bytes.len();
-        Some(record)
+        let early = self.early.remove(index)?;
+        self.early_bytes -= early.record.data.len();
+        Some(early)
     }
 
     /// Takes one fragment of a handshake message. Says whether its record may be acknowledged: whether every byte is here.

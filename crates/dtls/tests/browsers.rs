@@ -58,14 +58,16 @@ fn every_client_hello_is_put_together_and_answered() {
                 datagrams.swap(index, rng.below(index as u32 + 1) as usize);
             }
             let now = start();
-            let mut server = End::new(config(), Role::Server, now, order);
+            let mut server = End::new(config(), Role::Server, order);
             for (index, datagram) in datagrams.iter().enumerate() {
                 assert!(
                     server.transmit(now).is_empty(),
                     "{}: an answer after {index} datagrams",
                     session.name
                 );
-                server.connection.handle_datagram(now, BytesMut::from(&datagram[..]));
+                server
+                    .connection
+                    .handle_packet(now, BytesMut::from(&datagram[..]).into());
             }
             let answer = server.transmit(now);
             server.drain_events();

@@ -221,7 +221,7 @@ fn exchange_data(pair: &mut Pair) {
         let record = pair.end(from).seal(b"still there").unwrap();
         pair.end(to)
             .connection
-            .handle_datagram(now, BytesMut::from(&record[..]));
+            .handle_packet(now, BytesMut::from(&record[..]).into());
         pair.end(to).drain_events();
         assert_eq!(pair.end(to).data.pop().unwrap(), b"still there");
     }
@@ -252,7 +252,9 @@ fn keys_are_renewed_both_ways() {
                 Role::Client
             };
             let now = pair.now;
-            pair.end(to).connection.handle_datagram(now, BytesMut::from(&late[..]));
+            pair.end(to)
+                .connection
+                .handle_packet(now, BytesMut::from(&late[..]).into());
             pair.end(to).drain_events();
             assert_eq!(pair.end(to).data.pop().unwrap(), b"late", "round {round}");
             assert_eq!((&pair.client.failed, &pair.server.failed), (&None, &None));
@@ -334,7 +336,7 @@ fn v29_no_encapsulation_before_the_address_is_validated() {
     for datagram in &hello {
         pair.server
             .connection
-            .handle_datagram(pair.now, BytesMut::from(&datagram[..]));
+            .handle_packet(pair.now, BytesMut::from(&datagram[..]).into());
     }
     let answer = pair.server.transmit(pair.now);
     assert_eq!(answer.len(), 1);

@@ -216,13 +216,13 @@ fn fingerprints_of_every_kind() {
         let other = certificate().fingerprint(algorithm);
         pair.client
             .connection
-            .set_remote_fingerprints(pair.now, vec![other, theirs.fingerprint(algorithm)]);
+            .set_remote_fingerprints(vec![other, theirs.fingerprint(algorithm)]);
         pair.connect();
         let found = &pair.client.connected.as_ref().unwrap().peer_fingerprint;
         assert!(found.same_as(&theirs.fingerprint(algorithm)));
         // All of them together say the same.
         let all = algorithms.map(|algorithm| theirs.fingerprint(algorithm)).to_vec();
-        pair.client.connection.set_remote_fingerprints(pair.now, all);
+        pair.client.connection.set_remote_fingerprints(all);
         pair.check();
     }
 }
@@ -424,7 +424,7 @@ fn v16_an_unvalidated_client_gets_at_most_three_times_its_bytes() {
     for datagram in &hello {
         pair.server
             .connection
-            .handle_datagram(pair.now, BytesMut::from(&datagram[..]));
+            .handle_packet(pair.now, BytesMut::from(&datagram[..]).into());
     }
     let mut sent = 0;
     for _ in 0..20 {
@@ -446,8 +446,7 @@ fn v02_a_wrong_fingerprint_fails_and_delivers_nothing() {
     for wrong in [Role::Client, Role::Server] {
         let mut pair = pair_with(|_| {});
         let other = certificate().fingerprint(HashAlgorithm::Sha256);
-        let now = pair.now;
-        pair.end(wrong).connection.set_remote_fingerprints(now, vec![other]);
+        pair.end(wrong).connection.set_remote_fingerprints(vec![other]);
         pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
         assert_eq!(pair.end(wrong).failed, Some(Error::FingerprintMismatch));
         assert!(pair.end(wrong).connected.is_none());
@@ -463,13 +462,13 @@ fn v02_data_waits_for_the_fingerprint() {
         let of_client = client.certificate.fingerprint(HashAlgorithm::Sha512);
         let of_server = server.certificate.fingerprint(HashAlgorithm::Sha256);
         let mut pair = Pair::new(client, server, 1);
-        pair.server = End::new(config(), Role::Server, pair.now, 1);
+        pair.server = End::new(config(), Role::Server, 1);
         let server = config();
         let server_fingerprint = server.certificate.fingerprint(HashAlgorithm::Sha256);
-        pair.server = End::new(server, Role::Server, pair.now, 1);
+        pair.server = End::new(server, Role::Server, 1);
         pair.client
             .connection
-            .set_remote_fingerprints(pair.now, vec![of_server, server_fingerprint]);
+            .set_remote_fingerprints(vec![of_server, server_fingerprint]);
         pair.run(Duration::from_secs(10), |_, _, d| delivered(d), |_| false);
         assert!(pair.client.connected.is_some() && pair.server.connected.is_none());
         assert_eq!(pair.server.seal(b"x"), Err(Error::NotConnected));
@@ -477,7 +476,7 @@ fn v02_data_waits_for_the_fingerprint() {
             let record = pair.client.seal(&[n; 1000]).unwrap();
             pair.server
                 .connection
-                .handle_datagram(pair.now, BytesMut::from(&record[..]));
+                .handle_packet(pair.now, BytesMut::from(&record[..]).into());
             pair.server.drain_events();
         }
         assert!(pair.server.data.is_empty());
@@ -486,9 +485,7 @@ fn v02_data_waits_for_the_fingerprint() {
         } else {
             certificate().fingerprint(HashAlgorithm::Sha256)
         };
-        pair.server
-            .connection
-            .set_remote_fingerprints(pair.now, vec![fingerprint]);
+        pair.server.connection.set_remote_fingerprints(vec![fingerprint]);
         pair.server.drain_events();
         if right {
             assert_eq!(pair.server.data.len(), 64, "what the cap allows, in order");
@@ -505,8 +502,8 @@ fn v02_data_waits_for_the_fingerprint() {
 fn v02_another_fingerprint_mid_session_fails() {
     let mut pair = pair_with(|_| {});
     pair.connect();
-    let (now, other) = (pair.now, certificate().fingerprint(HashAlgorithm::Sha256));
-    pair.client.connection.set_remote_fingerprints(now, vec![other]);
+    let other = certificate().fingerprint(HashAlgorithm::Sha256);
+    pair.client.connection.set_remote_fingerprints(vec![other]);
     pair.client.drain_events();
     assert_eq!(pair.client.failed, Some(Error::FingerprintMismatch));
 }
@@ -516,8 +513,8 @@ fn close_notify_both_ways() {
         let mut pair = pair_with(|_| {});
         pair.connect();
         let now = pair.now;
-        pair.end(closer).connection.close(now);
-        pair.end(closer).connection.close(now);
+        pair.end(closer).connection.close();
+        pair.end(closer).connection.close();
         pair.run(MINUTE, |_, _, d| delivered(d), |_| false);
         assert!(pair.client.closed && pair.server.closed);
         assert_eq!(pair.end(closer).seal(b"x"), Err(Error::NotConnected));

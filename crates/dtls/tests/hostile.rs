@@ -179,7 +179,7 @@ fn v04_a_flood_of_fragments_does_not_stop_the_peer() {
             for role in [Role::Client, Role::Server] {
                 pair.end(role)
                     .connection
-                    .handle_datagram(now, BytesMut::from(&forged[..]));
+                    .handle_packet(now, BytesMut::from(&forged[..]).into());
             }
         }
     }
@@ -201,7 +201,9 @@ fn every_datagram_replayed_delivers_nothing_twice() {
     for n in 0..100u8 {
         let record = pair.client.seal(&[n]).unwrap();
         seen.push((Role::Client, record.clone()));
-        pair.server.connection.handle_datagram(now, BytesMut::from(&record[..]));
+        pair.server
+            .connection
+            .handle_packet(now, BytesMut::from(&record[..]).into());
     }
     for (sender, datagram) in &seen {
         let to = if *sender == Role::Client {
@@ -211,7 +213,7 @@ fn every_datagram_replayed_delivers_nothing_twice() {
         };
         pair.end(to)
             .connection
-            .handle_datagram(now, BytesMut::from(&datagram[..]));
+            .handle_packet(now, BytesMut::from(&datagram[..]).into());
     }
     pair.server.drain_events();
     assert_eq!(pair.server.data.len(), 100);
@@ -262,7 +264,9 @@ fn v04_data_nobody_polls_for_is_bounded() {
     let now = pair.now;
     for _ in 0..10_000 {
         let record = pair.client.seal(&[1; 1000]).unwrap();
-        pair.server.connection.handle_datagram(now, BytesMut::from(&record[..]));
+        pair.server
+            .connection
+            .handle_packet(now, BytesMut::from(&record[..]).into());
     }
     let mut queued = 0;
     while pair.server.connection.poll_event().is_some() {
@@ -352,7 +356,7 @@ proptest! {
             }
             let mut deliver = |to_server: bool, bytes: &[u8]| {
                 let to = if to_server { Role::Server } else { Role::Client };
-                pair.end(to).connection.handle_datagram(now, BytesMut::from(bytes));
+                pair.end(to).connection.handle_packet(now, BytesMut::from(bytes).into());
             };
             let wire = |to_server: bool| usize::from(!to_server);
             match op {
@@ -389,7 +393,7 @@ proptest! {
                     let from = if from_client { Role::Client } else { Role::Server };
                     if let Ok(record) = pair.end(from).seal(b"data") { wires[wire(from_client)].push(record) }
                 }
-                Op::Close(client) => pair.end(if client { Role::Client } else { Role::Server }).connection.close(now),
+                Op::Close(client) => pair.end(if client { Role::Client } else { Role::Server }).connection.close(),
             }
             // Law 2: after a timeout and a drain the next deadline lies ahead.
             for role in [Role::Client, Role::Server] {

@@ -50,7 +50,7 @@ impl Machine for Peer {
 
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
         self.now = now;
-        self.connection.handle_datagram(now, datagram.data);
+        self.connection.handle_packet(now, datagram.into());
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -59,7 +59,7 @@ impl Machine for Peer {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        let mut wrote = self.connection.poll_transmit(now, out);
+        let mut wrote = self.connection.poll_transmit(now, out).is_some();
         if !wrote && self.next_greeting.is_some_and(|at| at <= now) {
             let (front, back) = self.connection.overhead();
             assert!(out.begin(front, back));
@@ -84,7 +84,7 @@ impl Machine for Peer {
                 self.connected_at = Some(self.now);
             }
             Event::ApplicationData(data) => {
-                assert_eq!(data[..], *b"greetings");
+                assert_eq!(data.data[..], *b"greetings");
                 self.heard = true;
             }
             other => panic!("{other:?}"),
@@ -99,8 +99,8 @@ impl Machine for Peer {
             .min()
     }
 
-    fn close(&mut self, now: Instant) {
-        self.connection.close(now);
+    fn close(&mut self, _now: Instant) {
+        self.connection.close();
     }
 }
 
@@ -262,10 +262,10 @@ fn run(
         config.mtu = mtu;
         config.address_validation = kind.validation;
         config.handshake_timeout = Duration::from_secs(600);
-        let mut connection = Connection::new(config, role, now, Rng::from_u64(seed).fork_numbered("dtls", at as u64));
+        let mut connection = Connection::new(config, role, Rng::from_u64(seed).fork_numbered("dtls", at as u64));
         connection.set_rtt(ROUND_TRIP);
         let theirs = certificates[1 - at].fingerprint(HashAlgorithm::Sha256);
-        connection.set_remote_fingerprints(now, vec![theirs]);
+        connection.set_remote_fingerprints(vec![theirs]);
         let peer = Peer {
             connection,
             path: Path {

@@ -219,7 +219,7 @@ fn v04_a_gigabyte_of_early_data_takes_no_memory() {
             for role in [Role::Client, Role::Server] {
                 pair.end(role)
                     .connection
-                    .handle_datagram(now, BytesMut::from(&early[..]));
+                    .handle_packet(now, BytesMut::from(&early[..]).into());
             }
         }
     };
@@ -228,7 +228,7 @@ fn v04_a_gigabyte_of_early_data_takes_no_memory() {
     for datagram in &hello {
         pair.server
             .connection
-            .handle_datagram(now, BytesMut::from(&datagram[..]));
+            .handle_packet(now, BytesMut::from(&datagram[..]).into());
     }
     flood(&mut pair);
     let after = resident();
@@ -324,7 +324,7 @@ fn v16_an_unvalidated_client_gets_at_most_three_times_its_bytes_whatever_it_send
             received += datagram.len();
             pair.server
                 .connection
-                .handle_datagram(pair.now, BytesMut::from(&datagram[..]));
+                .handle_packet(pair.now, BytesMut::from(&datagram[..]).into());
             pair.now += Duration::from_millis(u64::from(rng.below(500)));
             pair.server.connection.handle_timeout(pair.now);
             sent += pair.server.transmit(pair.now).iter().map(Vec::len).sum::<usize>();
@@ -422,10 +422,10 @@ fn v25_nothing_secret_is_logged_or_printed() {
         collected.0.lock().unwrap().push_str(&text);
         // One that fails says more.
         let mut failing = Pair::new(config(), config(), 2);
-        failing.client.connection.set_remote_fingerprints(
-            failing.now,
-            vec![common::certificate().fingerprint(HashAlgorithm::Sha256)],
-        );
+        failing
+            .client
+            .connection
+            .set_remote_fingerprints(vec![common::certificate().fingerprint(HashAlgorithm::Sha256)]);
         failing.run(MINUTE, |_, _, d| delivered(d), |_| false);
         assert!(failing.client.failed.is_some());
     });
@@ -460,7 +460,7 @@ fn v27_nothing_that_must_be_random_repeats() {
         );
         let rng = parent.fork_numbered("connection", n);
         pair.client.connection =
-            antiphon_dtls::Connection::new(config_with(certificates[0].clone()), Role::Client, pair.now, rng);
+            antiphon_dtls::Connection::new(config_with(certificates[0].clone()), Role::Client, rng);
         let hello = &pair.client.transmit(pair.now)[0];
         let random: [u8; 32] = hello[27..59].try_into().unwrap();
         ones += random.iter().map(|byte| byte.count_ones()).sum::<u32>();
@@ -501,7 +501,7 @@ fn v29_no_key_exchange_for_an_address_that_nobody_validated() {
             for datagram in &hello {
                 pair.server
                     .connection
-                    .handle_datagram(pair.now, BytesMut::from(&datagram[..]));
+                    .handle_packet(pair.now, BytesMut::from(&datagram[..]).into());
             }
             let _ = pair.server.transmit(pair.now);
         }

@@ -101,7 +101,7 @@ impl Transport {
 
     /// The role that offer and answer have settled. Before that, a ClientHello that came early has made us server; an
     /// answer that says otherwise wins, for then that hello was not the peer's last word.
-    pub(crate) fn set_role(&mut self, now: Instant, role: Role) {
+    pub(crate) fn set_role(&mut self, role: Role) {
         if self.role != Some(role) {
             if self.dtls_state == RtcDtlsTransportState::Connecting {
                 self.dtls = None;
@@ -109,37 +109,37 @@ impl Transport {
             }
             self.role = Some(role);
         }
-        self.start_dtls(now);
+        self.start_dtls();
     }
 
     /// RFC 8122 §5: the peer's certificate must have one of these. The handshake may have run by now; DTLS delivers nothing
     /// before it has compared.
-    pub(crate) fn set_fingerprints(&mut self, now: Instant, fingerprints: &[antiphon_jsep::Fingerprint]) {
+    pub(crate) fn set_fingerprints(&mut self, fingerprints: &[antiphon_jsep::Fingerprint]) {
         // One by a hash function that we do not know cannot be compared, but another beside it can.
         self.fingerprints = fingerprints
             .iter()
             .filter_map(|fingerprint| fingerprint.to_string().parse().ok())
             .collect();
         if let Some(dtls) = &mut self.dtls {
-            dtls.set_remote_fingerprints(now, self.fingerprints.clone());
+            dtls.set_remote_fingerprints(self.fingerprints.clone());
         }
     }
 
     /// Begins the handshake as soon as the role is known and there is a path to send on. Returns whether it began now.
-    pub(crate) fn start_dtls(&mut self, now: Instant) -> bool {
+    pub(crate) fn start_dtls(&mut self) -> bool {
         match self.role {
             Some(role) if self.dtls.is_none() && self.path().is_some() => {
-                self.create_dtls(now, role);
+                self.create_dtls(role);
                 true
             }
             _ => false,
         }
     }
 
-    fn create_dtls(&mut self, now: Instant, role: Role) {
-        let mut dtls = Connection::new(self.config.clone(), role, now, self.rng.fork("connection"));
+    fn create_dtls(&mut self, role: Role) {
+        let mut dtls = Connection::new(self.config.clone(), role, self.rng.fork("connection"));
         if !self.fingerprints.is_empty() {
-            dtls.set_remote_fingerprints(now, self.fingerprints.clone());
+            dtls.set_remote_fingerprints(self.fingerprints.clone());
         }
         if let Some(rtt) = self.agent.rtt() {
             dtls.set_rtt(rtt);
@@ -191,14 +191,14 @@ impl Transport {
             if matches!(self.role, None | Some(Role::Server)) {
                 // As offerer we said actpass, and the peer may be faster than its answer (RFC 8842 §5.2).
                 self.role = Some(Role::Server);
-                self.create_dtls(now, Role::Server);
+                self.create_dtls(Role::Server);
             } else {
                 return Err(datagram);
             }
         }
         self.count_received(datagram.data.len());
         if let Some(dtls) = &mut self.dtls {
-            dtls.handle_datagram(now, datagram.data);
+            dtls.handle_packet(now, datagram.into());
         }
         Ok(())
     }
@@ -341,7 +341,7 @@ impl Transport {
     }
 
     /// Hands the open segment to ICE and closes it.
-    pub(crate) fn finish(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Transmit {
+    pub(crate) fn finish(&mut self, now: Instant, path: Path, ecn: Ecn, out: &mut TransmitBuf) -> Transmit {
         self.counters.packets_sent += 1;
         self.counters.bytes_sent += out.body().len() as u64;
         let path = self.agent.wrap(now, path, out);
@@ -349,7 +349,7 @@ impl Transport {
             path,
             range: out.finish(),
             segment_size: None,
-            ecn: Ecn::NotEct,
+            ecn,
         }
     }
 
@@ -357,9 +357,7 @@ impl Transport {
     pub(crate) fn poll_dtls(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
         let (front, back) = self.agent.path_room(&path);
         out.set_path_room(front, back);
-        self.dtls
-            .as_mut()?
-            .poll_transmit(now, out)
-            .then(|| self.finish(now, path, out))
+        let ecn = self.dtls.as_mut()?.poll_transmit(now, out)?;
+        Some(self.finish(now, path, ecn, out))
     }
 }

@@ -97,6 +97,21 @@ pub struct Packet {
     pub data: BytesMut,
 }
 
+impl From<Datagram> for Packet {
+    /// What is left of a datagram when nobody needs to know any more which way it came.
+    fn from(datagram: Datagram) -> Self {
+        let Datagram { ecn, data, .. } = datagram;
+        Self { ecn, data }
+    }
+}
+
+impl From<BytesMut> for Packet {
+    /// A packet of which no mark is known.
+    fn from(data: BytesMut) -> Self {
+        Self { ecn: Ecn::NotEct, data }
+    }
+}
+
 /// What to do with bytes that a machine wrote into a [`TransmitBuf`](crate::TransmitBuf).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transmit {

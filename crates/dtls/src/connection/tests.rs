@@ -8,6 +8,7 @@ use crate::config::Versions;
 use crate::epoch::LAST_BLOCKS;
 use crate::record::UnifiedHeader;
 use antiphon_crypto::HashAlgorithm;
+use bytes::BytesMut;
 
 struct Pair {
     now: Instant,
@@ -28,8 +29,8 @@ impl Pair {
             let mut config = Config::new(certificate.clone());
             config.versions = versions;
             let rng = Rng::from_u64(1).fork(&format!("{role:?}"));
-            let mut connection = Connection::new(config, role, now, rng);
-            connection.set_remote_fingerprints(now, vec![fingerprint.clone()]);
+            let mut connection = Connection::new(config, role, rng);
+            connection.set_remote_fingerprints(vec![fingerprint.clone()]);
             connection
         });
         Self {
@@ -56,10 +57,10 @@ impl Pair {
         while quiet < 2 {
             quiet += 1;
             for from in [CLIENT, SERVER] {
-                while self.ends[from].poll_transmit(self.now, &mut out) {
+                while self.ends[from].poll_transmit(self.now, &mut out).is_some() {
                     quiet = 0;
                     let range = out.finish();
-                    self.ends[1 - from].handle_datagram(self.now, BytesMut::from(out.bytes(range)));
+                    self.ends[1 - from].handle_packet(self.now, BytesMut::from(out.bytes(range)).into());
                     out.clear();
                 }
                 while let Some(event) = self.ends[from].poll_event() {
@@ -82,9 +83,31 @@ impl Pair {
     fn data_passes(&mut self) {
         for from in [CLIENT, SERVER] {
             let record = self.seal(from, b"still there").unwrap();
-            self.ends[1 - from].handle_datagram(self.now, record);
+            self.ends[1 - from].handle_packet(self.now, record.into());
             let event = self.ends[1 - from].poll_event();
-            assert!(matches!(event, Some(Event::ApplicationData(data)) if data[..] == *b"still there"));
+            assert!(matches!(event, Some(Event::ApplicationData(packet)) if packet.data[..] == *b"still there"));
+        }
+    }
+}
+
+#[test]
+fn the_mark_of_a_datagram_comes_with_its_data() {
+    for versions in [Versions::Dtls12, Versions::Dtls13] {
+        let mut pair = Pair::connected(versions);
+        for ecn in [Ecn::Ce, Ecn::NotEct, Ecn::Ect0, Ecn::Ect1] {
+            // Alone in its datagram, and two of them.
+            let mut data = pair.seal(CLIENT, b"one").unwrap();
+            pair.ends[SERVER].handle_packet(pair.now, Packet { ecn, data });
+            data = pair.seal(CLIENT, b"two").unwrap();
+            data.extend_from_slice(&pair.seal(CLIENT, b"three").unwrap());
+            pair.ends[SERVER].handle_packet(pair.now, Packet { ecn, data });
+            for expected in ["one", "two", "three"] {
+                let event = pair.ends[SERVER].poll_event();
+                let Some(Event::ApplicationData(packet)) = event else {
+                    panic!("{event:?}");
+                };
+                assert_eq!((packet.ecn, &packet.data[..]), (ecn, expected.as_bytes()));
+            }
         }
     }
 }
@@ -101,9 +124,9 @@ fn mend02_padding_goes_out_and_the_peer_never_sees_it() {
         pair.ends[CLIENT].seal_padded(&mut out, padding).unwrap();
         assert_eq!(out.body().len(), front + b"a small probe".len() + padding + back);
         let range = out.finish();
-        pair.ends[SERVER].handle_datagram(pair.now, BytesMut::from(out.bytes(range)));
+        pair.ends[SERVER].handle_packet(pair.now, BytesMut::from(out.bytes(range)).into());
         let event = pair.ends[SERVER].poll_event();
-        assert!(matches!(event, Some(Event::ApplicationData(data)) if data[..] == *b"a small probe"));
+        assert!(matches!(event, Some(Event::ApplicationData(packet)) if packet.data[..] == *b"a small probe"));
     }
     // DTLS 1.2 has none, and sends nothing instead.
     let mut pair = Pair::connected(Versions::Dtls12);
@@ -129,9 +152,9 @@ fn renegotiation_is_refused_and_the_session_goes_on() {
         layer.flight.begin(false);
         layer.send_unrecorded(kind, Vec::new());
         let mut out = TransmitBuf::new(2048, 2048);
-        assert!(pair.ends[asking].poll_transmit(pair.now, &mut out));
+        assert!(pair.ends[asking].poll_transmit(pair.now, &mut out).is_some());
         let range = out.finish();
-        pair.ends[1 - asking].handle_datagram(pair.now, BytesMut::from(out.bytes(range)));
+        pair.ends[1 - asking].handle_packet(pair.now, BytesMut::from(out.bytes(range)).into());
         assert_eq!(
             pair.ends[1 - asking].layer.pending_alerts(),
             [Alert::warning(AlertDescription::NO_RENEGOTIATION)]
@@ -176,7 +199,7 @@ fn a_key_update_outlives_any_outage() {
     pair.ends[CLIENT].update_keys().unwrap();
     let mut out = TransmitBuf::new(2048, 2048);
     for _ in 0..100 {
-        while pair.ends[CLIENT].poll_transmit(pair.now, &mut out) {
+        while pair.ends[CLIENT].poll_transmit(pair.now, &mut out).is_some() {
             out.finish();
             out.clear();
         }
@@ -205,13 +228,13 @@ fn unified_headers_of_every_form() {
                     // Another record may follow in the datagram.
                     let mut both = record.clone();
                     both.extend_from_slice(&pair.seal(CLIENT, b"the next").unwrap());
-                    pair.ends[SERVER].handle_datagram(pair.now, both);
+                    pair.ends[SERVER].handle_packet(pair.now, both.into());
                 } else {
-                    pair.ends[SERVER].handle_datagram(pair.now, record);
+                    pair.ends[SERVER].handle_packet(pair.now, record.into());
                 }
                 let mut data = Vec::new();
-                while let Some(Event::ApplicationData(bytes)) = pair.ends[SERVER].poll_event() {
-                    data.push(bytes.to_vec());
+                while let Some(Event::ApplicationData(packet)) = pair.ends[SERVER].poll_event() {
+                    data.push(packet.data.to_vec());
                 }
                 let form = format!("{first:08b}");
                 match (with_connection_id, with_length) {

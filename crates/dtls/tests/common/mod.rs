@@ -73,10 +73,10 @@ pub struct End {
 }
 
 impl End {
-    pub fn new(config: Config, role: Role, now: Instant, seed: u64) -> Self {
+    pub fn new(config: Config, role: Role, seed: u64) -> Self {
         let rng = Rng::from_u64(seed).fork_numbered("dtls", u64::from(role == Role::Server));
         Self {
-            connection: Connection::new(config, role, now, rng),
+            connection: Connection::new(config, role, rng),
             connected: None,
             data: Vec::new(),
             closed: false,
@@ -95,7 +95,7 @@ impl End {
                 Event::Connected(connected) => assert!(self.connected.replace(*connected).is_none()),
                 Event::ApplicationData(data) => {
                     assert!(self.connected.is_some(), "data before the peer is known");
-                    self.data.push(data.to_vec());
+                    self.data.push(data.data.to_vec());
                 }
                 Event::Closed => self.closed = true,
                 Event::Failed(error) => self.failed = Some(error),
@@ -108,7 +108,7 @@ impl End {
     pub fn transmit(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let mut out = TransmitBuf::new(1 << 16, 1500);
         let mut datagrams = Vec::new();
-        while self.connection.poll_transmit(now, &mut out) {
+        while self.connection.poll_transmit(now, &mut out).is_some() {
             let range = out.finish();
             datagrams.push(out.bytes(range).to_vec());
             assert!(datagrams.len() < 100, "a flight without end");
@@ -156,13 +156,13 @@ impl Pair {
         let mut pair = Self {
             now,
             began: now,
-            client: End::new(client, Role::Client, now, seed),
-            server: End::new(server, Role::Server, now, seed),
+            client: End::new(client, Role::Client, seed),
+            server: End::new(server, Role::Server, seed),
             in_flight: Vec::new(),
             order: 0,
         };
-        pair.client.connection.set_remote_fingerprints(now, of_server);
-        pair.server.connection.set_remote_fingerprints(now, of_client);
+        pair.client.connection.set_remote_fingerprints(of_server);
+        pair.server.connection.set_remote_fingerprints(of_client);
         pair
     }
 
@@ -234,7 +234,7 @@ impl Pair {
                 let (_, _, to, datagram) = self.in_flight.swap_remove(index);
                 self.end(to)
                     .connection
-                    .handle_datagram(next, BytesMut::from(&datagram[..]));
+                    .handle_packet(next, BytesMut::from(&datagram[..]).into());
             } else {
                 for role in [Role::Client, Role::Server] {
                     self.end(role).connection.handle_timeout(next);
@@ -288,7 +288,7 @@ impl Pair {
             let before = self.end(to).data.len();
             self.end(to)
                 .connection
-                .handle_datagram(now, BytesMut::from(&record[..]));
+                .handle_packet(now, BytesMut::from(&record[..]).into());
             self.end(to).drain_events();
             assert_eq!(self.end(to).data[before..], [b"through and through".to_vec()]);
         }

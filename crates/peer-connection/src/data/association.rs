@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use antiphon_data_channel::{DataChannels, DtlsRole};
 use antiphon_jsep::DataPlan;
-use antiphon_sansio::{BytesMut, Ecn};
+use antiphon_sansio::Packet;
 
 use crate::states::RtcSctpTransportState;
 
@@ -17,9 +17,7 @@ pub(crate) struct Data {
     pub(crate) channels: DataChannels,
     pub(crate) started: bool,
     plan: Option<DataPlan>,
-    early: Vec<BytesMut>,
-    /// How the datagram was marked that is being handled.
-    pub(crate) ecn: Ecn,
+    early: Vec<Packet>,
 }
 
 impl Data {
@@ -29,7 +27,6 @@ impl Data {
             started: false,
             plan: None,
             early: Vec::new(),
-            ecn: Ecn::NotEct,
         }
     }
 
@@ -60,14 +57,14 @@ impl Data {
         self.channels.set_probe_up_to(probe_up_to);
         self.channels.start(now, role, limit, plan.remote_port);
         for packet in std::mem::take(&mut self.early) {
-            self.channels.handle_packet(now, packet);
+            self.channels.handle_packet_with_ecn(now, packet.ecn, packet.data);
         }
     }
 
     /// Takes what DTLS decrypted.
-    pub(crate) fn handle_packet(&mut self, now: Instant, packet: BytesMut) {
+    pub(crate) fn handle_packet(&mut self, now: Instant, packet: Packet) {
         if self.started {
-            self.channels.handle_packet_with_ecn(now, self.ecn, packet);
+            self.channels.handle_packet_with_ecn(now, packet.ecn, packet.data);
         } else if self.early.len() < MAX_EARLY_SCTP_PACKETS {
             self.early.push(packet);
         }

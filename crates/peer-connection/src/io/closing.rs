@@ -49,7 +49,7 @@ impl PeerConnection {
             Some(Closing::Streams(_)) => {
                 self.closing = Some(Closing::Dtls);
                 if let Some(dtls) = &mut self.transport.dtls {
-                    dtls.close(now);
+                    dtls.close();
                 }
             }
             Some(Closing::Dtls) => self.close_ice(now),

@@ -78,7 +78,6 @@ impl PeerConnection {
     fn take_dtls(&mut self, now: Instant, datagram: Datagram) {
         // Law 5, and V1: a handshake begins, and goes on, only with whom ICE knows. The first ClientHello may be faster than
         // the check that will vouch for it, so it is held for a while.
-        self.data.ecn = datagram.ecn;
         if !self.transport.is_authenticated(&datagram.path) {
             if self.transport.is_handshaking() {
                 self.transport.hold(datagram);
@@ -188,7 +187,7 @@ impl PeerConnection {
                 moved = true;
                 self.on_ice(event);
             }
-            if self.transport.start_dtls(now) {
+            if self.transport.start_dtls() {
                 self.push(Event::DtlsStateChange(self.transport.dtls_state));
                 moved = true;
             }

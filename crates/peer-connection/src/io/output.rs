@@ -116,8 +116,7 @@ impl PeerConnection {
                 PacketKind::Rtcp => srtp.sender.protect_rtcp(out),
             };
             if protected.is_ok() {
-                let transmit = self.transport.finish(now, path, out);
-                return Some(Transmit { ecn, ..transmit });
+                return Some(self.transport.finish(now, path, ecn, out));
             }
             // Nothing goes out in the clear.
             out.rollback();
@@ -156,8 +155,7 @@ impl PeerConnection {
             return None;
         }
         let ecn = self.data.channels.ecn();
-        let transmit = self.transport.finish(now, path, out);
-        Some(Transmit { ecn, ..transmit })
+        Some(self.transport.finish(now, path, ecn, out))
     }
 
     /// The largest SCTP packet that is sent without asking, and the largest that path MTU discovery tries.

@@ -71,7 +71,7 @@ impl PeerConnection {
         if let Some(remote) = &plan.remote {
             self.transport.set_header_encryption(remote.header_encryption);
             if plan.remote_changed {
-                self.transport.set_fingerprints(now, &remote.fingerprints);
+                self.transport.set_fingerprints(&remote.fingerprints);
             }
             self.apply_remote_ice(now, plan, remote);
         }
@@ -83,13 +83,10 @@ impl PeerConnection {
             }
         }
         if let Some(role) = plan.dtls_role {
-            self.transport.set_role(
-                now,
-                match role {
-                    DtlsRole::Client => Role::Client,
-                    DtlsRole::Server => Role::Server,
-                },
-            );
+            self.transport.set_role(match role {
+                DtlsRole::Client => Role::Client,
+                DtlsRole::Server => Role::Server,
+            });
         }
     }
 
