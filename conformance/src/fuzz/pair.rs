@@ -165,7 +165,7 @@ pub(super) fn run<M: End>(now: Instant, [first, second]: [M; 2], repair: Repair<
             _ => {
                 let action = operation >> 4 & 0x07 | (operation & 3) << 3;
                 let now = pair.now;
-                if let Some(packet) = pair.ends[to].get_mut().act(now, action, argument) {
+                if let Some(packet) = pair.ends[to].act(now, action, argument) {
                     pair.queue(1 - to, packet);
                 }
             }

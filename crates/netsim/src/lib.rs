@@ -1,20 +1,33 @@
 #![doc = include_str!("../README.md")]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod counting;
+mod inner;
 mod link;
 mod machine;
 mod nat;
 mod network;
 mod node;
+mod pipe;
 mod simulation;
+mod start;
+mod stats;
 mod tcp;
 #[cfg(test)]
 mod tests;
 
+#[doc(hidden)]
+pub use antiphon_sansio as sansio;
+
+pub use counting::{Count, Counting};
+pub use inner::to_the_other_end;
 pub use link::LinkConfig;
 pub use machine::{Checked, MAX_OUTPUTS_PER_STEP, Machine};
 pub use nat::{Dependence, Firewall, FirewallConfig, Nat, Nat64, NatConfig, nat64};
-pub use network::{Delivery, HostId, Network, NodeId, SocketId, Stats};
+pub use network::{Delivery, HostId, Network, NodeId, SocketId};
 pub use node::{Node, Packet, Transport};
+pub use pipe::{Filter, Pipe};
 pub use simulation::{MAX_STEPS_PER_INSTANT, PeerId, Simulation};
+pub use start::start;
+pub use stats::Stats;
 pub use tcp::{Segment, SegmentKind, TcpEvent};

@@ -1,4 +1,7 @@
+//! What a machine is to a test, and the wrapper that holds it to the laws.
+
 use std::fmt::Debug;
+use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use antiphon_sansio::{Datagram, Transmit, TransmitBuf};
@@ -70,17 +73,6 @@ impl<M: Machine> Checked<M> {
         }
     }
 
-    /// The machine, to look at.
-    pub fn get(&self) -> &M {
-        &self.machine
-    }
-
-    /// The machine, to call what the convention does not know. Counts as a step.
-    pub fn get_mut(&mut self) -> &mut M {
-        self.step();
-        &mut self.machine
-    }
-
     /// A hash (FNV-1a) of every byte sent so far: the same seed and inputs must give the same (law 8).
     pub fn transcript(&self) -> u64 {
         self.transcript
@@ -119,6 +111,23 @@ impl<M: Machine> Checked<M> {
         let first = self.machine.poll_timeout();
         assert_eq!(first, self.machine.poll_timeout(), "law 2: poll_timeout is not pure");
         first
+    }
+}
+
+/// The machine, to look at.
+impl<M: Machine> Deref for Checked<M> {
+    type Target = M;
+
+    fn deref(&self) -> &M {
+        &self.machine
+    }
+}
+
+/// The machine, to call what the convention does not know: a step.
+impl<M: Machine> DerefMut for Checked<M> {
+    fn deref_mut(&mut self) -> &mut M {
+        self.step();
+        &mut self.machine
     }
 }
 

@@ -7,6 +7,8 @@ use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, Transmit, Trans
 
 use crate::link::{Dropped, Link, LinkConfig};
 use crate::node::{Node, Packet, Transport};
+use crate::start::start;
+use crate::stats::Stats;
 use crate::tcp::{Connection, REPAIR, TcpEvent};
 
 /// First port that is given to a socket bound to port 0.
@@ -38,29 +40,6 @@ pub struct Delivery {
     pub host: HostId,
     /// As the host's machine takes it.
     pub datagram: Datagram,
-}
-
-/// What became of the packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Handed to the network.
-    pub sent: u64,
-    /// Handed to a host; duplicates count again.
-    pub delivered: u64,
-    /// Lost by a link's dice.
-    pub lost: u64,
-    /// Refused by a full queue.
-    pub queue_dropped: u64,
-    /// Larger than the MTU.
-    pub too_big: u64,
-    /// Arrived twice.
-    pub duplicated: u64,
-    /// Held back while others passed.
-    pub reordered: u64,
-    /// Arrived with flipped bits.
-    pub corrupted: u64,
-    /// For an address that nobody has, or dropped by a node.
-    pub unroutable: u64,
 }
 
 #[derive(Debug, Default)]
@@ -117,9 +96,9 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network without hosts. The clock is read once, for an `Instant` to count from; from then on time is virtual.
+    /// A network without hosts, whose clock begins at [`start`]; from then on time is virtual.
     pub fn new(seed: u64) -> Self {
-        Self::starting_at(seed, Instant::now())
+        Self::starting_at(seed, start())
     }
 
     /// A network whose clock starts at `now`.

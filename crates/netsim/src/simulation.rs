@@ -75,7 +75,7 @@ impl<M: Machine> Simulation<M> {
 
     /// A machine, to look at.
     pub fn peer(&self, peer: PeerId) -> &M {
-        self.peers[peer.0].machine.get()
+        &self.peers[peer.0].machine
     }
 
     /// A hash of what a machine has sent; see [`Checked::transcript`].
@@ -86,7 +86,7 @@ impl<M: Machine> Simulation<M> {
     /// Calls a machine, then serves and drains it.
     pub fn call<T>(&mut self, peer: PeerId, call: impl FnOnce(&mut M, Instant) -> T) -> T {
         let now = self.now();
-        let result = call(self.peers[peer.0].machine.get_mut(), now);
+        let result = call(&mut self.peers[peer.0].machine, now);
         self.drain(peer.0);
         result
     }

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use crate::*;
 
 mod nat;
+mod pipe;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
