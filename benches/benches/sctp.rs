@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use antiphon_sansio::{BytesMut, Rng, TransmitBuf};
+use antiphon_sansio::{BytesMut, Ecn, Packet, Rng, TransmitBuf};
 use antiphon_sctp::{Association, Config, Event, SendOptions};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
@@ -43,12 +43,15 @@ impl Pair {
     fn pass(&mut self, from: usize) -> bool {
         self.out.clear();
         self.ranges.clear();
-        while self.ends[from].poll_transmit(self.now, &mut self.out) {
+        while self.ends[from].poll_transmit(self.now, &mut self.out).is_some() {
             self.ranges.push(self.out.finish());
         }
         let mut batch = BytesMut::from(self.out.bytes(0..self.out.len()));
         for range in &self.ranges {
-            let packet = batch.split_to(range.len());
+            let packet = Packet {
+                ecn: Ecn::NotEct,
+                data: batch.split_to(range.len()),
+            };
             self.ends[1 - from].handle_packet(self.now, packet);
         }
         !self.ranges.is_empty()
@@ -81,7 +84,7 @@ fn messages(c: &mut Criterion) {
                 let mut got = 0;
                 while got < TOTAL / size {
                     pair.pass(0);
-                    while let Some(message) = pair.ends[1].read(1) {
+                    while let Some(message) = pair.ends[1].read(pair.now, 1) {
                         got += 1;
                         black_box(&message.data[0]);
                     }

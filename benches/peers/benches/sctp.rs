@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_bench_peers::{Contender, compare};
-use antiphon_sansio::{BytesMut, Rng, TransmitBuf};
+use antiphon_sansio::{BytesMut, Ecn, Packet, Rng, TransmitBuf};
 use antiphon_sctp::{Association, Config, SendOptions};
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -47,12 +47,15 @@ impl Ours {
     fn pass(&mut self, from: usize) -> bool {
         self.out.clear();
         self.ranges.clear();
-        while self.ends[from].poll_transmit(self.now, &mut self.out) {
+        while self.ends[from].poll_transmit(self.now, &mut self.out).is_some() {
             self.ranges.push(self.out.finish());
         }
         let mut batch = BytesMut::from(self.out.bytes(0..self.out.len()));
         for range in &self.ranges {
-            let packet = batch.split_to(range.len());
+            let packet = Packet {
+                ecn: Ecn::NotEct,
+                data: batch.split_to(range.len()),
+            };
             self.ends[1 - from].handle_packet(self.now, packet);
         }
         !self.ranges.is_empty()
@@ -67,7 +70,7 @@ impl Ours {
         let mut got = 0;
         while got < count {
             let sent = self.pass(0);
-            while let Some(message) = self.ends[1].read(1) {
+            while let Some(message) = self.ends[1].read(self.now, 1) {
                 got += 1;
                 black_box(&message.data[0]);
             }

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use antiphon_data_channel::{ChannelId, ChannelInit, Config, DataChannels, DtlsRole, Event, Message};
+use antiphon_data_channel::{ChannelId, ChannelInit, Config, DataChannels, Event, Message, Start};
 use antiphon_netsim::Machine;
-use antiphon_sansio::{Datagram, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{Datagram, Packet, Rng, Transmit, TransmitBuf};
 
 use super::pair::{self, End};
 use super::sctp;
@@ -12,7 +12,7 @@ use super::sctp;
 pub(super) fn machine(data: &[u8]) {
     let now = Instant::now();
     let rng = Rng::from_u64(1);
-    let ends = [("client", DtlsRole::Client), ("server", DtlsRole::Server)].map(|(name, role)| {
+    let ends = [("client", true), ("server", false)].map(|(name, dtls_client)| {
         let config = Config {
             association: antiphon_data_channel::sctp::Config {
                 partial_delivery: data.len().is_multiple_of(5),
@@ -21,7 +21,12 @@ pub(super) fn machine(data: &[u8]) {
             max_channels: 8,
         };
         let mut channels = DataChannels::new(config, now, rng.fork(name));
-        channels.start(now, role, 8 * 1024, 5000);
+        let start = Start {
+            dtls_client,
+            remote_max_message_size: 8 * 1024,
+            remote_port: 5000,
+        };
+        channels.start(now, start);
         Channels {
             channels,
             known: Vec::new(),
@@ -46,7 +51,8 @@ impl Machine for Channels {
     type Event = Event;
 
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
-        self.channels.handle_packet(now, datagram.data);
+        let Datagram { ecn, data, .. } = datagram;
+        self.channels.handle_packet(now, Packet { ecn, data });
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -54,7 +60,11 @@ impl Machine for Channels {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        self.channels.poll_transmit(now, out).then(|| pair::whole(out.finish()))
+        let outgoing = self.channels.poll_transmit(now, out)?;
+        Some(Transmit {
+            ecn: outgoing.ecn,
+            ..pair::whole(out.finish())
+        })
     }
 
     fn poll_event(&mut self) -> Option<Event> {
@@ -97,12 +107,12 @@ impl End for Channels {
                 };
                 let _ = self.channels.send(now, channel, message);
             }
-            (6, Some(channel)) => while self.channels.read(channel).is_some() {},
-            (7, Some(channel)) => while self.channels.read_piece(channel).is_some() {},
+            (6, Some(channel)) => while self.channels.read(now, channel).is_some() {},
+            (7, Some(channel)) => while self.channels.read_piece(now, channel).is_some() {},
             (8, Some(channel)) => self.channels.close_channel(now, channel),
             (9, Some(channel)) => {
                 let state = self.channels.state(channel);
-                self.channels.forget(channel);
+                self.channels.forget(now, channel);
                 assert!(self.channels.info(channel).is_none() || state.is_some());
             }
             (10, Some(channel)) => self

@@ -252,9 +252,9 @@ impl End for Peer {
                 let message = Message::binary(vec![argument; usize::from(argument) * 16]);
                 let _ = self.pc.send(now, channel, message);
             }
-            (15, _, Some(channel)) => while self.pc.read(channel).is_some() {},
+            (15, _, Some(channel)) => while self.pc.read(now, channel).is_some() {},
             (16, _, Some(channel)) => self.pc.close_data_channel(now, channel),
-            (17, _, Some(channel)) => self.pc.forget_data_channel(channel),
+            (17, _, Some(channel)) => self.pc.forget_data_channel(now, channel),
             (18, ..) if argument > 128 => self.pc.restart_ice(),
             (18, ..) => {
                 let _ = self

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use antiphon_netsim::Machine;
-use antiphon_sansio::{Bytes, Datagram, Ecn, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{self as sansio, Bytes, Datagram, Ecn, Rng, Transmit, TransmitBuf};
 use antiphon_sctp::chunk::Chunk;
 use antiphon_sctp::packet::{self, Packet};
 use antiphon_sctp::{Association, Config, Event, SendOptions};
@@ -83,7 +83,8 @@ impl Machine for Sctp {
         } else {
             datagram.ecn
         };
-        self.association.handle_packet_with_ecn(now, ecn, datagram.data);
+        let data = datagram.data;
+        self.association.handle_packet(now, sansio::Packet { ecn, data });
     }
 
     fn handle_timeout(&mut self, now: Instant) {
@@ -91,8 +92,9 @@ impl Machine for Sctp {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        self.association.poll_transmit(now, out).then(|| Transmit {
-            ecn: self.association.ecn(),
+        let outgoing = self.association.poll_transmit(now, out)?;
+        Some(Transmit {
+            ecn: outgoing.ecn,
             ..pair::whole(out.finish())
         })
     }
@@ -125,13 +127,13 @@ impl End for Sctp {
                 let len = [0, 1, 500, 2_000, 9_000][usize::from(action % 5)];
                 let _ = association.send(now, stream, 51, Bytes::from(vec![argument; len]), options);
             }
-            5 => while association.read(stream).is_some() {},
-            6 => (0..20).for_each(|stream| while association.read(stream).is_some() {}),
-            7 => association.reset_stream(now, stream),
+            5 => while association.read(now, stream).is_some() {},
+            6 => (0..20).for_each(|stream| while association.read(now, stream).is_some() {}),
+            7 => association.reset_stream(stream),
             8 => association.set_max_packet(512 + 4 * usize::from(argument % 20)),
             9 => association.set_rtt(Duration::from_millis(u64::from(argument))),
             10 => association.close(now),
-            _ if argument > 250 => association.abort(now),
+            _ if argument > 250 => association.abort(),
             _ if argument > 200 => association.path_changed(),
             _ if argument > 150 => association.set_probe_up_to(4 * usize::from(argument)),
             _ if argument > 100 => association.add_streams(u16::from(argument % 7)),

@@ -111,7 +111,7 @@ impl Hosted {
     }
 
     /// Hands over everything that the machine reports. Whether a channel's reader waited for one message.
-    pub(crate) fn dispatch(&mut self) -> bool {
+    pub(crate) fn dispatch(&mut self, now: Instant) -> bool {
         let mut woken = false;
         while let Some(event) = self.core.poll_event() {
             match event {
@@ -119,19 +119,19 @@ impl Hosted {
                     let Some(shared) = self.shared.upgrade() else { continue };
                     if let Some(channel) = self.open_channel(PeerHandle::new(shared), id) {
                         self.report(Event::DataChannel(channel));
-                        self.pump(id);
+                        self.pump(now, id);
                     }
                 }
                 core::Event::DataChannelOpen(id) => self.set_state(id, ChannelState::Open),
-                core::Event::DataChannelReadable(id) => woken |= self.pump(id),
+                core::Event::DataChannelReadable(id) => woken |= self.pump(now, id),
                 // The mailboxes are told after each round, whatever the amount.
                 core::Event::DataChannelBufferedAmountLow(_) => {}
                 core::Event::DataChannelClosing(id) => self.set_state(id, ChannelState::Closing),
                 core::Event::DataChannelClosed(id) => {
-                    self.pump_or_all(id, true);
+                    self.pump_or_all(now, id, true);
                     self.set_state(id, ChannelState::Closed);
                     self.channels.remove(&id);
-                    self.core.forget_data_channel(id);
+                    self.core.forget_data_channel(now, id);
                 }
                 // A reader who is behind loses the oldest, and is told how many.
                 media if event::is_perishable(&media) => _ = self.media.send(media),
@@ -164,13 +164,13 @@ impl Hosted {
     }
 
     /// Moves messages from SCTP into the channel's mailbox while there is room. Whether a reader waited for this one.
-    pub(crate) fn pump(&mut self, id: ChannelId) -> bool {
-        self.pump_or_all(id, false)
+    pub(crate) fn pump(&mut self, now: Instant, id: ChannelId) -> bool {
+        self.pump_or_all(now, id, false)
     }
 
-    fn pump_or_all(&mut self, id: ChannelId, all: bool) -> bool {
+    fn pump_or_all(&mut self, now: Instant, id: ChannelId, all: bool) -> bool {
         let queue = self.channels.get(&id);
-        queue.is_some_and(|queue| queue.mailbox.pump(all, || self.core.read_piece(id)))
+        queue.is_some_and(|queue| queue.mailbox.pump(all, || self.core.read_piece(now, id)))
     }
 
     /// Moves messages from the channel's mailbox into SCTP while there is room.

@@ -1,10 +1,12 @@
-/// The part that our end plays in the DTLS handshake; it decides who uses which ids (RFC 8832 §6).
+/// What DTLS and the descriptions have settled, for [`DataChannels::start`](crate::DataChannels::start).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DtlsRole {
-    /// Even ids.
-    Client,
-    /// Odd ids.
-    Server,
+pub struct Start {
+    /// Whether our end is the client of the DTLS handshake: then it opens channels with even ids, else with odd ones (RFC 8832 §6).
+    pub dtls_client: bool,
+    /// The peer's `a=max-message-size` in bytes: 0 means no limit, 65536 if the attribute is absent (RFC 8841 §6.1).
+    pub remote_max_message_size: usize,
+    /// The peer's `a=sctp-port`.
+    pub remote_port: u16,
 }
 
 /// What a set of channels is told before it starts.

@@ -1,7 +1,5 @@
 use std::collections::BTreeSet;
 
-use crate::DtlsRole;
-
 /// Stream ids of our parity (RFC 8832 §6): even for the DTLS client, odd for the server. The lowest free one goes first, so
 /// that a peer with few streams is enough as long as possible.
 #[derive(Debug)]
@@ -12,11 +10,8 @@ pub(crate) struct IdPool {
 }
 
 impl IdPool {
-    pub(crate) fn new(role: DtlsRole) -> Self {
-        let parity = match role {
-            DtlsRole::Client => 0,
-            DtlsRole::Server => 1,
-        };
+    pub(crate) fn new(dtls_client: bool) -> Self {
+        let parity = u16::from(!dtls_client);
         Self {
             parity,
             next: u32::from(parity),
@@ -60,7 +55,7 @@ mod tests {
 
     #[test]
     fn parity_reuse_and_exhaustion() {
-        let mut pool = IdPool::new(DtlsRole::Server);
+        let mut pool = IdPool::new(false);
         assert_eq!(pool.take(10, |id| id == 3), Some(1));
         assert_eq!(pool.take(10, |id| id == 3), Some(5));
         pool.give_back(3);
@@ -70,7 +65,7 @@ mod tests {
         assert_eq!(pool.take(10, |_| false), Some(7));
         assert_eq!(pool.take(10, |_| false), Some(9));
         assert_eq!(pool.take(10, |_| false), None);
-        let mut all = IdPool::new(DtlsRole::Server);
+        let mut all = IdPool::new(false);
         let last = std::iter::from_fn(|| all.take(u16::MAX, |_| false)).last();
         assert_eq!(last, Some(65_533));
     }

@@ -10,9 +10,9 @@ mod event;
 mod ids;
 
 pub use antiphon_sctp as sctp;
-pub use antiphon_sctp::Ending;
+pub use antiphon_sctp::{Ending, Outgoing};
 pub use channel::{ChannelId, ChannelInfo, ChannelInit, ChannelState, Priority};
 pub use channels::DataChannels;
-pub use config::{Config, DtlsRole};
+pub use config::{Config, Start};
 pub use error::{OpenError, SendError};
 pub use event::{Event, Message, MessageKind, Piece, Stats};

@@ -5,12 +5,12 @@ mod pair;
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{
-    ChannelId, ChannelInit, ChannelState, Config, DataChannels, DtlsRole, Ending, Event, Message, MessageKind,
-    OpenError, Piece, Priority, SendError,
+    ChannelId, ChannelInit, ChannelState, Config, DataChannels, Ending, Event, Message, MessageKind, OpenError, Piece,
+    Priority, SendError,
 };
 use antiphon_sansio::{Rng, TransmitBuf};
 use antiphon_sctp::{Association, SendOptions};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pair::Pair;
 
 #[test]
@@ -74,14 +74,14 @@ fn data_may_follow_open_at_once() {
     }
     pair.run(Duration::from_secs(2));
     let there = pair.incoming(1)[0];
-    let got: Vec<_> = std::iter::from_fn(|| pair.ends[1].read(there)).collect();
+    let got: Vec<_> = std::iter::from_fn(|| pair.ends[1].read(pair.now, there)).collect();
     assert_eq!(got, messages, "in order until the ACK has come (RFC 8832 §6)");
     let info = pair.ends[1].info(there).unwrap();
     assert_eq!((info.messages_received, info.bytes_received), (5, 200_017));
     assert!(pair.events[1].contains(&Event::Readable(there)));
     pair.send(1, there, Message::text("back"));
     pair.run(Duration::from_secs(1));
-    assert_eq!(pair.ends[0].read(id), Some(Message::text("back")));
+    assert_eq!(pair.ends[0].read(pair.now, id), Some(Message::text("back")));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn negotiated_channels_speak_no_dcep() {
     }
     pair.send(1, ids[1], Message::text("hello"));
     pair.run(Duration::from_secs(1));
-    assert_eq!(pair.ends[0].read(ids[0]), Some(Message::text("hello")));
+    assert_eq!(pair.ends[0].read(pair.now, ids[0]), Some(Message::text("hello")));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn close_delivers_first_and_frees_the_id_after_both_resets() {
             pair.run(Duration::from_secs(60));
             let there = pair.incoming(1)[0];
             assert_eq!(
-                pair.ends[1].read(there),
+                pair.ends[1].read(pair.now, there),
                 Some(Message::binary(vec![round; 50_000])),
                 "seed {seed}"
             );
@@ -149,7 +149,7 @@ fn close_delivers_first_and_frees_the_id_after_both_resets() {
             let at = |event| pair.events[1].iter().position(|e| *e == event);
             assert!(at(Event::Readable(there)) < at(Event::Closing(there)));
             assert!(at(Event::Closing(there)) < at(Event::Closed(there)));
-            pair.ends[1].forget(there);
+            pair.ends[1].forget(pair.now, there);
             assert_eq!(pair.ends[1].info(there), None);
         }
     }
@@ -190,7 +190,7 @@ fn a_closed_channel_makes_room_at_once_for_the_next_with_its_id() {
         pair.run(Duration::from_secs(60));
         let last = *pair.incoming(1).last().unwrap();
         assert_eq!(pair.ends[1].info(last).unwrap().label, "5", "seed {seed}");
-        assert_eq!(pair.ends[1].read(last), Some(Message::text("5")));
+        assert_eq!(pair.ends[1].read(pair.now, last), Some(Message::text("5")));
         assert_eq!(pair.ends[1].stats().messages_invalid, 0);
     }
 }
@@ -241,7 +241,7 @@ fn what_is_not_read_holds_the_window() {
     let there = pair.incoming(1)[0];
     let mut got = 0;
     for _ in 0..200 {
-        got += std::iter::from_fn(|| pair.ends[1].read(there)).count();
+        got += std::iter::from_fn(|| pair.ends[1].read(pair.now, there)).count();
         pair.run(Duration::from_millis(100));
     }
     assert_eq!(got, 100);
@@ -270,7 +270,7 @@ fn the_end_of_the_association_closes_every_channel() {
         assert!(pair.events[0].contains(&Event::Closed(id)));
         assert!(pair.events[1].contains(&Event::Closed(there)));
         assert_eq!(pair.events[1].last() == Some(&Event::Disconnected), orderly);
-        assert_eq!(pair.ends[1].read(there), Some(Message::text("last words")));
+        assert_eq!(pair.ends[1].read(pair.now, there), Some(Message::text("last words")));
         assert_eq!(
             pair.ends[0].open(pair.now, ChannelInit::new("y")),
             Err(OpenError::Closed)
@@ -310,7 +310,7 @@ impl Rogue {
         #[allow(clippy::disallowed_methods)]
         let now = Instant::now();
         let mut victim = DataChannels::new(config, now, Rng::from_u64(1));
-        victim.start(now, DtlsRole::Client, 262_144, 5000);
+        victim.start(now, pair::start(true, 262_144));
         let rogue = Association::new(Default::default(), now, Rng::from_u64(2));
         let out = TransmitBuf::new(1500, 1500);
         let mut pair = Self {
@@ -329,22 +329,20 @@ impl Rogue {
         while std::mem::take(&mut busy) {
             loop {
                 self.out.clear();
-                if !self.victim.poll_transmit(self.now, &mut self.out) {
+                if self.victim.poll_transmit(self.now, &mut self.out).is_none() {
                     break;
                 }
                 let range = self.out.finish();
-                self.rogue
-                    .handle_packet(self.now, BytesMut::from(self.out.bytes(range)));
+                self.rogue.handle_packet(self.now, pair::packet(self.out.bytes(range)));
                 busy = true;
             }
             loop {
                 self.out.clear();
-                if !self.rogue.poll_transmit(self.now, &mut self.out) {
+                if self.rogue.poll_transmit(self.now, &mut self.out).is_none() {
                     break;
                 }
                 let range = self.out.finish();
-                self.victim
-                    .handle_packet(self.now, BytesMut::from(self.out.bytes(range)));
+                self.victim.handle_packet(self.now, pair::packet(self.out.bytes(range)));
                 busy = true;
             }
         }
@@ -392,8 +390,7 @@ fn a_second_reset_of_a_stream_that_was_used_calls_for_no_third() {
     let mut rogue = Rogue::new(Config::default());
     rogue.give(1, 50, OPEN);
     let reset = |rogue: &mut Rogue, stream| {
-        let now = rogue.now;
-        rogue.rogue.reset_stream(now, stream);
+        rogue.rogue.reset_stream(stream);
         rogue.exchange();
         rogue.resets_seen()
     };
@@ -403,7 +400,10 @@ fn a_second_reset_of_a_stream_that_was_used_calls_for_no_third() {
     assert!(rogue.resets_seen().is_empty());
     rogue.give(1, 51, b"the next channel lives");
     let id = rogue.victim.channels().last().unwrap();
-    assert_eq!(rogue.victim.read(id), Some(Message::text("the next channel lives")));
+    assert_eq!(
+        rogue.victim.read(rogue.now, id),
+        Some(Message::text("the next channel lives"))
+    );
     // A stream that nobody ever had: its owner shall not wait for ever.
     assert_eq!(reset(&mut rogue, 77), [77]);
     assert_eq!(rogue.victim.channels().count(), 2);
@@ -421,11 +421,11 @@ fn broken_messages_are_dropped_counted_and_hold_nothing() {
     rogue.give(1, 50, b"\x02");
     rogue.give(9, 51, b"nobody's stream");
     let id = rogue.victim.channels().next().unwrap();
-    assert_eq!(rogue.victim.read(id), None);
+    assert_eq!(rogue.victim.read(rogue.now, id), None);
     assert_eq!(rogue.victim.stats().messages_invalid, 6);
     assert_eq!(rogue.victim.stats().association.receive_window, window);
     rogue.give(1, 51, "fine".as_bytes());
-    assert_eq!(rogue.victim.read(id), Some(Message::text("fine")));
+    assert_eq!(rogue.victim.read(rogue.now, id), Some(Message::text("fine")));
 }
 
 #[test]
@@ -433,8 +433,7 @@ fn opening_and_closing_without_end_stays_bounded() {
     let mut rogue = Rogue::new(Config::default());
     for _ in 0..3000 {
         rogue.give(1, 50, OPEN);
-        let now = rogue.now;
-        rogue.rogue.reset_stream(now, 1);
+        rogue.rogue.reset_stream(1);
         rogue.exchange();
         while rogue.rogue.poll_event().is_some() {}
     }
@@ -485,7 +484,7 @@ fn every_id_can_be_a_channel_and_be_used_again() {
     pair.send(0, id, Message::text("on a used id"));
     pair.run(Duration::from_secs(1));
     let last = *pair.incoming(1).last().unwrap();
-    assert_eq!(pair.ends[1].read(last), Some(Message::text("on a used id")));
+    assert_eq!(pair.ends[1].read(pair.now, last), Some(Message::text("on a used id")));
 }
 
 #[test]
@@ -525,8 +524,8 @@ fn unlimited() -> Config {
 /// A pair whose left end has sent a large message on its channel, and that channel at the right end.
 fn large(init: ChannelInit) -> (Pair, ChannelId, ChannelId, Bytes) {
     let mut pair = Pair::new(3, unlimited());
-    pair.ends[0].start(pair.now, DtlsRole::Client, 0, 5000);
-    pair.ends[1].start(pair.now, DtlsRole::Server, 0, 5000);
+    pair.ends[0].start(pair.now, pair::start(true, 0));
+    pair.ends[1].start(pair.now, pair::start(false, 0));
     let near = pair.ends[0].open(pair.now, init).unwrap();
     pair.run(Duration::from_secs(1));
     let far = pair.ends[1].channels().next().unwrap();
@@ -547,7 +546,7 @@ fn a_large_message_is_read_in_pieces() {
         .is_none_or(|piece: &Piece| piece.kind == MessageKind::Binary)
     {
         pair.run(Duration::from_millis(1));
-        pieces.extend(std::iter::from_fn(|| pair.ends[1].read_piece(far)));
+        pieces.extend(std::iter::from_fn(|| pair.ends[1].read_piece(pair.now, far)));
     }
     let last = pieces.pop().unwrap();
     assert!(last.is_whole() && last.data == "after it");
@@ -566,7 +565,7 @@ fn a_reader_of_whole_messages_closes_the_channel() {
     let (mut pair, near, far, _) = large(ChannelInit::new("large"));
     for _ in 0..50 {
         pair.run(Duration::from_millis(100));
-        assert_eq!(pair.ends[1].read(far), None);
+        assert_eq!(pair.ends[1].read(pair.now, far), None);
     }
     assert!(pair.events[0].contains(&Event::Closed(near)), "{:?}", pair.events[0]);
     assert!(pair.events[1].contains(&Event::Closed(far)));
@@ -578,5 +577,5 @@ fn a_reader_of_whole_messages_closes_the_channel() {
     pair.ends[0].send(pair.now, other, Message::text("still here")).unwrap();
     pair.run(Duration::from_secs(1));
     let last = pair.ends[1].channels().last().unwrap();
-    assert_eq!(pair.ends[1].read(last), Some(Message::text("still here")));
+    assert_eq!(pair.ends[1].read(pair.now, last), Some(Message::text("still here")));
 }

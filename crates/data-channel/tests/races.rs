@@ -111,7 +111,7 @@ fn what_the_peer_sent_before_it_knew_still_arrives() {
     }
     pair.close(0, id);
     pair.run(A_WHILE);
-    let got: Vec<_> = std::iter::from_fn(|| pair.ends[0].read(id)).collect();
+    let got: Vec<_> = std::iter::from_fn(|| pair.ends[0].read(pair.now, id)).collect();
     assert_eq!(got.len(), 10, "a closed channel can be read out");
     let at = |event| pair.events[0].iter().position(|seen| *seen == event).unwrap();
     assert!(at(Event::Readable(id)) < at(Event::Closed(id)));
@@ -136,7 +136,7 @@ fn closing_waits_for_a_reader_that_sleeps_and_the_id_with_it() {
     assert_eq!(pair.stream(0, other), Some(2), "the id is not free");
     let mut got = 0;
     for _ in 0..100 {
-        got += std::iter::from_fn(|| pair.ends[1].read(there)).count();
+        got += std::iter::from_fn(|| pair.ends[1].read(pair.now, there)).count();
         pair.run(Duration::from_millis(300));
     }
     assert_eq!(got, 20, "nothing is lost by closing");
@@ -162,13 +162,13 @@ fn closing_twice_or_after_the_peer_is_closing_once() {
         }
         pair.close(1, ids[1]);
         // Forgetting does not cut it short.
-        pair.ends[0].forget(ids[0]);
+        pair.ends[0].forget(pair.now, ids[0]);
         pair.run(A_WHILE);
         for (end, id) in ids.into_iter().enumerate() {
             assert_eq!(pair.count(end, &Event::Closed(id)), 1, "seed {seed}, end {end}");
             pair.close(end, id);
             assert_eq!(pair.ends[end].state(id), Some(ChannelState::Closed));
-            pair.ends[end].forget(id);
+            pair.ends[end].forget(pair.now, id);
             pair.close(end, id);
             assert_eq!(pair.ends[end].state(id), None);
         }
@@ -188,7 +188,7 @@ fn a_negotiated_id_is_used_again_after_both_resets_and_not_before() {
             pair.send(0, ids[0], Message::binary(vec![round]));
             pair.run(A_WHILE);
             assert_eq!(
-                pair.ends[1].read(ids[1]),
+                pair.ends[1].read(pair.now, ids[1]),
                 Some(Message::binary(vec![round])),
                 "seed {seed}"
             );
@@ -223,7 +223,7 @@ fn a_negotiated_channel_that_only_one_end_has_opened_can_be_closed() {
     let ids = [0, 1].map(|end| pair.open(end, negotiated(9)));
     pair.send(0, ids[0], Message::text("now"));
     pair.run(A_WHILE);
-    assert_eq!(pair.ends[1].read(ids[1]), Some(Message::text("now")));
+    assert_eq!(pair.ends[1].read(pair.now, ids[1]), Some(Message::text("now")));
     // A second reset of a stream that was used calls for nothing.
     assert_eq!(pair.count(0, &Event::Closed(id)), 1);
 }

@@ -281,7 +281,7 @@ fn data_and_media_share_a_narrow_path() {
     }
     call.play(Duration::from_secs(6));
     let mut got = 0;
-    while call.pair.call(1, |pc, _| pc.read(other)).is_some() {
+    while call.pair.call(1, |pc, now| pc.read(now, other)).is_some() {
         got += 1;
     }
     assert_eq!(got, 8, "the file starved");

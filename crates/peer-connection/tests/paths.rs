@@ -194,7 +194,7 @@ fn a_path_that_goes_away_and_comes_back() {
     pair.run_until(Duration::from_secs(60), |pair| {
         pair.told(1, |event| *event == Event::DataChannelReadable(other))
     });
-    let message = pair.call(1, |pc, _| pc.read(other));
+    let message = pair.call(1, |pc, now| pc.read(now, other));
     assert_eq!(message, Some(Message::text("into the dark")));
     // Away for longer than consent lasts: it fails, and an ICE restart mends it. DTLS lives on.
     pair.net.network.set_down(host, true);
@@ -211,7 +211,7 @@ fn a_path_that_goes_away_and_comes_back() {
     pair.run_until(Duration::from_secs(90), |pair| {
         pair.count(1, |event| *event == Event::DataChannelReadable(other)) > 1
     });
-    let message = pair.call(1, |pc, _| pc.read(other));
+    let message = pair.call(1, |pc, now| pc.read(now, other));
     assert_eq!(message, Some(Message::text("again")));
 }
 
@@ -338,14 +338,14 @@ fn an_address_that_changes_under_load() {
             }
             pair.run_for(Duration::from_millis(20));
             for (at, channel) in channels.into_iter().enumerate() {
-                while let Some(message) = pair.call(at, |pc, _| pc.read(channel)) {
+                while let Some(message) = pair.call(at, |pc, now| pc.read(now, channel)) {
                     received[at].push(u32::from_be_bytes(message.data[..].try_into().unwrap()));
                 }
             }
         }
         pair.run_for(Duration::from_secs(5));
         for (at, channel) in channels.into_iter().enumerate() {
-            while let Some(message) = pair.call(at, |pc, _| pc.read(channel)) {
+            while let Some(message) = pair.call(at, |pc, now| pc.read(now, channel)) {
                 received[at].push(u32::from_be_bytes(message.data[..].try_into().unwrap()));
             }
             let sent: Vec<u32> = (0..400).collect();
@@ -405,7 +405,7 @@ fn bulk(pair: &mut Pair, channel: DataChannelId, other: DataChannelId) {
     }
     let mut got = Vec::new();
     let all = pair.run_until(Duration::from_secs(60), |pair| {
-        while let Some(message) = pair.call(1, |pc, _| pc.read(other)) {
+        while let Some(message) = pair.call(1, |pc, now| pc.read(now, other)) {
             got.push(message);
         }
         got.len() == MESSAGES

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use antiphon_sansio::{Bytes, BytesMut, Rng, TransmitBuf};
+use antiphon_sansio::{Bytes, BytesMut, Ecn, Packet, Rng, TransmitBuf};
 use antiphon_sctp::{Association, Config, SendOptions};
 
 const PACKET: usize = 1200;
@@ -21,12 +21,15 @@ impl Pair {
     fn pass(&mut self, from: usize) -> bool {
         self.out.clear();
         self.ranges.clear();
-        while self.ends[from].poll_transmit(self.now, &mut self.out) {
+        while self.ends[from].poll_transmit(self.now, &mut self.out).is_some() {
             self.ranges.push(self.out.finish());
         }
         let mut batch = BytesMut::from(self.out.bytes(0..self.out.len()));
         for range in &self.ranges {
-            let packet = batch.split_to(range.len());
+            let packet = Packet {
+                ecn: Ecn::NotEct,
+                data: batch.split_to(range.len()),
+            };
             self.ends[1 - from].handle_packet(self.now, packet);
         }
         !self.ranges.is_empty()
@@ -68,7 +71,7 @@ fn main() {
         turns += 1;
         pair.now = now + std::time::Duration::from_micros(turns * 20);
         pair.pass(0);
-        while let Some(message) = pair.ends[1].read(1) {
+        while let Some(message) = pair.ends[1].read(pair.now, 1) {
             got += message.data.len();
         }
         pair.pass(1);

@@ -13,7 +13,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Bytes, BytesMut, Rng, TransmitBuf};
+use antiphon_sansio::{Bytes, BytesMut, Ecn, Packet, Rng, TransmitBuf};
 use antiphon_sctp::{Association, Config, Event, Message, SendOptions};
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -131,7 +131,7 @@ impl Link {
     /// Sends what there is to send, waits for a datagram or a timeout, takes in what has come.
     fn step(&mut self) -> Outcome<()> {
         let mut now = Instant::now();
-        while self.association.poll_transmit(now, &mut self.out) {
+        while self.association.poll_transmit(now, &mut self.out).is_some() {
             let range = self.out.finish();
             if self.chance(self.loss.out) {
                 self.lost += 1;
@@ -158,7 +158,9 @@ impl Link {
                     if self.chance(self.loss.back) {
                         self.lost += 1;
                     } else {
-                        self.association.handle_packet(now, BytesMut::from(&packet[..length]));
+                        let data = BytesMut::from(&packet[..length]);
+                        let packet = Packet { ecn: Ecn::NotEct, data };
+                        self.association.handle_packet(now, packet);
                     }
                     self.socket.set_nonblocking(true)?;
                 }
@@ -216,7 +218,7 @@ impl Link {
     fn receive(&mut self, what: &str, stream: u16) -> Outcome<Message> {
         let mut message = None;
         self.until(what, |link| {
-            message = link.association.read(stream);
+            message = link.association.read(Instant::now(), stream);
             message.is_some()
         })?;
         message.ok_or_else(|| "no message".into())
@@ -391,7 +393,7 @@ fn given_up_by_them(link: &mut Link, stream: u16, policy: Policy, unordered: boo
     // Unordered ones may come after the reply; whoever asks again has them all before him.
     link.loss = NONE;
     link.ask("stats")?;
-    while let Some(message) = link.association.read(stream) {
+    while let Some(message) = link.association.read(Instant::now(), stream) {
         numbers.push(u32::from_be_bytes(*message.data.first_chunk::<4>().ok_or("too short")?));
     }
     let rising = numbers.is_sorted_by(|a, b| a < b);
@@ -411,11 +413,11 @@ fn resets(link: &mut Link, stream: u16, we_begin: bool) -> Outcome<String> {
         link.receive("echo before the reset", stream)?;
         let (ours, theirs) = (Event::OutgoingReset { stream, ok: true }, Event::IncomingReset(stream));
         if we_begin {
-            link.association.reset_stream(Instant::now(), stream);
+            link.association.reset_stream(stream);
         } else {
             link.command(&format!("reset {stream}"))?;
             link.until("their reset", |link| link.take(&theirs))?;
-            link.association.reset_stream(Instant::now(), stream);
+            link.association.reset_stream(stream);
         }
         link.until("our reset", |link| link.take(&ours))?;
         if we_begin {

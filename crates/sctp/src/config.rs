@@ -15,7 +15,7 @@ pub struct Config {
     pub max_packet: usize,
     /// The largest SCTP packet that path MTU discovery tries (RFC 8899); at most `max_packet`, or 0: it is off, and nothing larger
     /// than `max_packet` is ever sent. A probe is small, and the layer below pads it: see
-    /// [`padding`](crate::Association::padding). Fragmentation must be off there (DF), or it finds nothing out. No chunk is larger than
+    /// [`Outgoing::padding`](crate::Outgoing::padding). Fragmentation must be off there (DF), or it finds nothing out. No chunk is larger than
     /// `max_packet` allows, so that what has been sent already still fits when the path shrinks.
     pub probe_up_to: usize,
     /// The search begins when so many bytes of user data were handed over: a few small messages gain nothing from it.
@@ -61,8 +61,7 @@ pub struct Config {
     /// Whether to use I-DATA with a peer that knows it (RFC 8260): large messages do not hold up others.
     pub interleaving: bool,
     /// Whether to offer ECN (RFC 9260 Appendix B), and to use it with a peer that offers it too. The layers below must then pass
-    /// on the marks of both directions: see [`ecn`](crate::Association::ecn) and
-    /// [`handle_packet_with_ecn`](crate::Association::handle_packet_with_ecn). Off by default: browsers do not know it, and some
+    /// on the marks of both directions, in [`Packet::ecn`](antiphon_sansio::Packet::ecn) and [`Outgoing::ecn`](crate::Outgoing::ecn). Off by default: browsers do not know it, and some
     /// old paths drop packets that could be marked.
     pub ecn: bool,
     /// Up to how many streams a peer may add to those that it sends on (RFC 6525 §5.2.5).

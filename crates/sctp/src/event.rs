@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use antiphon_sansio::Ecn;
 use bytes::Bytes;
 
 use crate::Error;
@@ -40,6 +41,18 @@ pub struct SendOptions {
     pub max_retransmits: Option<u16>,
     /// Give the message up after this time (RFC 3758 §4.1).
     pub lifetime: Option<Duration>,
+}
+
+/// A packet that [`poll_transmit`](crate::Association::poll_transmit) wrote: what the layers below have to do with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// How its datagram is to be marked: ECN-capable if it carries DATA, and both ends have [`Config::ecn`](crate::Config::ecn).
+    pub ecn: Ecn,
+    /// Bytes of padding that DTLS is to add, zero but for a path MTU probe: that is a small packet which goes out as a large one.
+    /// DTLS 1.3 has padding that every peer takes off (RFC 8446 §5.4). A layer that cannot pad leaves
+    /// [`Config::probe_up_to`](crate::Config::probe_up_to) at 0: what it sent unpadded would be taken for a large packet that has
+    /// arrived.
+    pub padding: usize,
 }
 
 /// What happened. At most one `Readable` and one `BufferedAmountLow` per stream wait in the queue.

@@ -14,6 +14,6 @@ mod tx;
 pub use association::Association;
 pub use config::{Config, INITIAL_WINDOW, MIN_PACKET};
 pub use error::{Error, SendError};
-pub use event::{Ending, Event, Message, SendOptions, State, Stats};
+pub use event::{Ending, Event, Message, Outgoing, SendOptions, State, Stats};
 pub use tx::Scheduler;
 pub use tx::congestion::{Ack, Bbr, Congestion, CongestionControl, Cubic, Loss, NewReno, RateSample};

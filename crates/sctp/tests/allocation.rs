@@ -6,7 +6,7 @@ use std::cell::Cell;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Bytes, BytesMut, Rng, TransmitBuf};
+use antiphon_sansio::{Bytes, BytesMut, Ecn, Packet, Rng, TransmitBuf};
 use antiphon_sctp::{Association, Config, SendOptions, Stats};
 
 struct Counting;
@@ -96,13 +96,16 @@ impl Pair {
             std::mem::take(&mut self.ranges),
         );
         self.measured(from, |end| {
-            while end.poll_transmit(now, &mut out) {
+            while end.poll_transmit(now, &mut out).is_some() {
                 ranges.push(out.finish());
             }
         });
         let mut batch = BytesMut::from(out.bytes(0..out.len()));
         for range in &ranges {
-            let packet = batch.split_to(range.len());
+            let packet = Packet {
+                ecn: Ecn::NotEct,
+                data: batch.split_to(range.len()),
+            };
             self.sent += u64::from(range.len() > 1000);
             if range.len() > 1000 && self.lose.is_some_and(|n| self.sent.is_multiple_of(n)) {
                 continue;
@@ -124,7 +127,7 @@ impl Pair {
                 }
             });
             self.pass(0);
-            self.messages += self.measured(1, |end| std::iter::from_fn(|| end.read(1)).count());
+            self.messages += self.measured(1, |end| std::iter::from_fn(|| end.read(now, 1)).count());
             self.now += Duration::from_millis(1);
             self.pass(1);
             let now = self.now;

@@ -86,7 +86,7 @@ fn only_data_is_marked_and_a_mark_is_told_until_it_is_answered() {
     victim.mark = Ecn::NotEct;
     victim.give_data(1, 3, 1, 1, b"not marked");
     assert_eq!(said(&mut victim), ["ECNE 0"]);
-    assert_eq!(victim.association.ecn(), Ecn::NotEct, "a SACK is not marked");
+    assert_eq!(victim.wanted, Ecn::NotEct, "a SACK is not marked");
     victim.give_data(2, 3, 1, 2, b"not marked");
     victim.give_data(3, 3, 1, 3, b"not marked");
     assert_eq!(said(&mut victim), ["ECNE 0"]);
@@ -102,7 +102,7 @@ fn only_data_is_marked_and_a_mark_is_told_until_it_is_answered() {
         .send(now, 1, 53, data, SendOptions::default())
         .unwrap();
     assert_eq!(victim.packets().len(), 1);
-    assert_eq!(victim.association.ecn(), Ecn::Ect0);
+    assert_eq!(victim.wanted, Ecn::Ect0);
     let window = victim.association.stats().congestion_window;
     for _ in 0..3 {
         victim.give(&[Chunk::Ecne(Serial32::new(victim.tsn))]);

@@ -10,7 +10,6 @@ use antiphon_sansio::Serial32;
 use antiphon_sctp::chunk::{Chunk, Parameters, kind, parameter_kind, put_parameter};
 use antiphon_sctp::packet::{HEADER_LEN, Packet};
 use antiphon_sctp::{Config, Event, SendOptions, State};
-use bytes::BytesMut;
 use pair::{Network, Pair, pattern};
 use victim::{PEER_TSN, Victim};
 
@@ -139,9 +138,7 @@ fn mend01_a_packet_without_checksum_is_taken_only_where_we_said_so() {
         antiphon_sctp::packet::write_header(&mut packet, 5000, 5000, victim.tag);
         Chunk::Heartbeat(&[0, 1, 0, 8, 1, 2, 3, 4]).write(&mut packet);
         let before = victim.association.stats().packets_dropped;
-        victim
-            .association
-            .handle_packet(victim.now, BytesMut::from(&packet[..]));
+        victim.handle(&packet);
         assert_eq!(victim.association.stats().packets_dropped - before, u64::from(!said));
     }
 }
@@ -241,7 +238,7 @@ fn mend09_a_shutdown_is_told_at_once_and_answered_even_if_the_peer_has_left() {
     }
     assert_eq!(acks, 3);
     assert!(victim.association.has_ended() && victim.association.state() == State::Closed);
-    assert_eq!(&victim.association.read(1).unwrap().data[..], b"the last word");
+    assert_eq!(&victim.read(1).unwrap().data[..], b"the last word");
     assert_eq!(victim.association.poll_event(), None, "told once");
     // All three were lost, and the peer asks again.
     victim.give(&[Chunk::Shutdown(acknowledged)]);

@@ -119,10 +119,11 @@ fn pings(interleaving: bool, seconds: u64) -> Vec<Duration> {
             next += Duration::from_millis(50);
         }
         world.step(next);
-        while world.flows[0].ends[1].read(2).is_some() {
+        let now = world.now();
+        while world.flows[0].ends[1].read(now, 2).is_some() {
             ping(&mut world, 1);
         }
-        while world.flows[0].ends[0].read(2).is_some() {
+        while world.flows[0].ends[0].read(now, 2).is_some() {
             trips.push(world.now() - sent.pop_front().unwrap());
         }
     }

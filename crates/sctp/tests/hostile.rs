@@ -11,7 +11,6 @@ use antiphon_sctp::chunk::{
 };
 use antiphon_sctp::packet::{Packet, seal, write_header};
 use antiphon_sctp::{Config, Error, Event, SendOptions, State};
-use bytes::BytesMut;
 use proptest::prelude::*;
 use victim::{PEER_TAG, PEER_TSN, Victim};
 
@@ -170,7 +169,7 @@ fn v11_tiny_messages_cost_more_than_their_bytes() {
         victim.give_data(n, WHOLE, 3, n as u16, b"z");
     }
     let mut count = 0;
-    while victim.association.read(3).is_some() {
+    while victim.read(3).is_some() {
         count += 1;
     }
     assert!((1000..2000).contains(&count), "{count} messages were held");
@@ -194,7 +193,7 @@ fn v10_forward_tsn_to_anywhere() {
         victim.give_raw(|out| write_forward_tsn(out, tsn, skipped.into_iter()));
     };
     forward(&mut victim, 4, &[(2, 0), (1, 0)]);
-    assert_eq!(victim.association.read(2).unwrap().data, &b"waits for number 0"[..]);
+    assert_eq!(victim.read(2).unwrap().data, &b"waits for number 0"[..]);
     assert_eq!(
         victim.association.stats().receive_window,
         antiphon_sctp::INITIAL_WINDOW,
@@ -202,11 +201,11 @@ fn v10_forward_tsn_to_anywhere() {
     );
     forward(&mut victim, 2, &[(2, 9)]);
     victim.give_data(6, WHOLE, 2, 2, b"an old one changes nothing");
-    assert!(victim.association.read(2).is_some());
+    assert!(victim.read(2).is_some());
     let everywhere: Vec<_> = (0..300).map(|n| (n * 200, 65_535 - n)).collect();
     forward(&mut victim, 0x7000_0000, &everywhere);
     victim.give_data(0x7000_0001, WHOLE, 7, 0, b"on it goes");
-    assert!(victim.association.read(7).is_some());
+    assert!(victim.read(7).is_some());
     assert!(victim.is_well());
 }
 
@@ -247,7 +246,7 @@ fn a_reset_before_its_data_is_put_off_and_a_repeated_one_is_not_performed_twice(
         "a new request is a new reset"
     );
     victim.give_data(2, WHOLE, 4, 0, b"numbered anew");
-    assert_eq!(victim.association.read(4).unwrap().data, &b"a"[..]);
+    assert_eq!(victim.read(4).unwrap().data, &b"a"[..]);
 }
 
 #[test]
@@ -332,13 +331,9 @@ fn wrong_tags_ports_and_checksums_are_dropped() {
     write_header(&mut packet, 5000, 5001, right);
     abort.write(&mut packet);
     seal(&mut packet);
-    victim
-        .association
-        .handle_packet(victim.now, BytesMut::from(&packet[..]));
+    victim.handle(&packet);
     packet[0] ^= 1;
-    victim
-        .association
-        .handle_packet(victim.now, BytesMut::from(&packet[..]));
+    victim.handle(&packet);
     assert!(victim.is_well());
     assert_eq!(victim.association.stats().packets_dropped, 3);
     let reflected = Chunk::Abort {
@@ -372,7 +367,7 @@ fn unknown_chunks_follow_their_high_bits() {
             value: &[1; 300],
         };
         victim.give(&[unknown, data]);
-        assert_eq!(victim.association.read(1).is_some(), goes_on, "{kind:#x}");
+        assert_eq!(victim.read(1).is_some(), goes_on, "{kind:#x}");
         let packets = victim.packets();
         let chunks = packets
             .iter()
@@ -438,7 +433,7 @@ proptest! {
         }
         victim.packets();
         for stream in 0..=u16::MAX {
-            while victim.association.read(stream).is_some() {}
+            while victim.read(stream).is_some() {}
         }
     }
 }
@@ -471,7 +466,7 @@ fn v12_an_init_without_a_tag_and_a_cookie_of_another_endpoint() {
     other.tag = ack.initiate_tag;
     other.give_data(0, WHOLE, 1, 0, b"x");
     other.give_tagged(ack.initiate_tag, |out| Chunk::CookieEcho(&cookie).write(out));
-    assert!(other.is_well() && other.association.read(1).is_some());
+    assert!(other.is_well() && other.read(1).is_some());
 }
 
 #[test]
@@ -492,10 +487,8 @@ fn packets_without_a_checksum_are_taken_if_we_said_so_but_never_as_a_beginning()
             payload: b"unchecked",
         })
         .write(&mut packet);
-        victim
-            .association
-            .handle_packet(victim.now, BytesMut::from(&packet[..]));
-        assert_eq!(victim.association.read(1).is_some(), zero_checksum);
+        victim.handle(&packet);
+        assert_eq!(victim.read(1).is_some(), zero_checksum);
         let mut fresh = Victim::new(Config {
             zero_checksum,
             ..Config::default()
@@ -503,7 +496,7 @@ fn packets_without_a_checksum_are_taken_if_we_said_so_but_never_as_a_beginning()
         let mut packet = Vec::new();
         write_header(&mut packet, 5000, 5000, 0);
         Chunk::Init(fresh.init(&[])).write(&mut packet);
-        fresh.association.handle_packet(fresh.now, BytesMut::from(&packet[..]));
+        fresh.handle(&packet);
         assert!(fresh.packets().is_empty(), "INIT needs its checksum");
     }
 }

@@ -98,14 +98,14 @@ fn fragments_in_any_order_and_numbers_that_wrap() {
     victim.give_interleaved(3, Data::END, 1, 0, 2, b"c");
     victim.give_interleaved(1, 0, 1, 0, 1, b"b");
     victim.give_interleaved(2, WHOLE, 1, 1, 0, b"second");
-    assert!(victim.association.read(1).is_none());
+    assert!(victim.read(1).is_none());
     victim.give_interleaved(0, Data::BEGIN, 1, 0, 0, b"a");
-    let first = victim.association.read(1).unwrap();
+    let first = victim.read(1).unwrap();
     assert_eq!((&first.data[..], first.ppid), (&b"abc"[..], 53));
-    assert_eq!(&victim.association.read(1).unwrap().data[..], b"second");
+    assert_eq!(&victim.read(1).unwrap().data[..], b"second");
     // An unordered message is ready when it is whole, whatever its number.
     victim.give_interleaved(4, WHOLE | Data::UNORDERED, 1, u32::MAX, 0, b"loose");
-    assert_eq!(&victim.association.read(1).unwrap().data[..], b"loose");
+    assert_eq!(&victim.read(1).unwrap().data[..], b"loose");
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn v10_crafted_message_identifiers_and_fragment_numbers() {
         }
         victim.packets();
     }
-    while victim.association.read(3).is_some() {}
+    while victim.read(3).is_some() {}
     assert!(victim.is_well());
 }
 
@@ -150,10 +150,10 @@ fn v10_i_forward_tsn_drops_what_is_given_up_and_no_more() {
     }];
     let tsn = Serial32::new(PEER_TSN.wrapping_add(4));
     victim.give_raw(|out| write_i_forward_tsn(out, tsn, skipped.into_iter()));
-    assert_eq!(&victim.association.read(1).unwrap().data[..], b"waits for 0 and 1");
+    assert_eq!(&victim.read(1).unwrap().data[..], b"waits for 0 and 1");
     victim.give_interleaved(5, Data::END | Data::UNORDERED, 1, 0, 1, b"!");
     assert_eq!(
-        victim.association.read(1).unwrap().data.len(),
+        victim.read(1).unwrap().data.len(),
         501,
         "the unordered one was not meant"
     );
@@ -209,5 +209,5 @@ fn v11_pieces_above_a_hole_are_refused_and_the_association_recovers() {
     victim.give_raw(|out| write_i_forward_tsn(out, tsn, skipped.into_iter()));
     assert_eq!(victim.association.stats().receive_window, 100_000);
     victim.give_interleaved(20_001, WHOLE, 1, 30_001, 0, b"on it goes");
-    assert!(victim.is_well() && victim.association.read(1).is_some());
+    assert!(victim.is_well() && victim.read(1).is_some());
 }

@@ -99,7 +99,8 @@ fn shrink(seed: u64, interleaving: bool, loss: f64, to: usize) -> World {
             "stuck at {next}: {:?}",
             stats(&world)
         );
-        while let Some(message) = world.flows[0].ends[1].read(2) {
+        let now = world.now();
+        while let Some(message) = world.flows[0].ends[1].read(now, 2) {
             let number = u32::from_be_bytes(message.data[..4].try_into().unwrap());
             assert_eq!((number, message.data.len()), (next, 20_000));
             assert!(message.data[4..].iter().all(|byte| *byte == next as u8));

@@ -159,7 +159,7 @@ fn resets_wait_for_the_data_and_number_streams_anew() {
             pair.send(0, 9, pattern(30_000, round), RELIABLE);
             pair.send(0, 8, "other", RELIABLE);
             let now = pair.now;
-            pair.ends[0].reset_stream(now, 9);
+            pair.ends[0].reset_stream(9);
             assert_eq!(
                 pair.ends[0].send(now, 9, 53, "no".into(), RELIABLE),
                 Err(SendError::StreamUnavailable)
@@ -185,10 +185,9 @@ fn resets_wait_for_the_data_and_number_streams_anew() {
 #[test]
 fn both_ends_reset_many_streams_at_once() {
     let mut pair = Pair::connected(4, Network::bad(0.1));
-    let now = pair.now;
     for end in 0..2 {
         for stream in 0..2000 {
-            pair.ends[end].reset_stream(now, stream);
+            pair.ends[end].reset_stream(stream);
         }
     }
     pair.run_for(Duration::from_secs(120));
@@ -204,8 +203,7 @@ fn both_ends_reset_many_streams_at_once() {
 fn lost_requests_and_lost_answers_are_repeated() {
     let mut pair = Pair::connected(5, Network::perfect());
     pair.send(0, 1, "x", RELIABLE);
-    let now = pair.now;
-    pair.ends[0].reset_stream(now, 1);
+    pair.ends[0].reset_stream(1);
     let mut lost = [0, 0];
     pair.filter = Some(Box::new(move |end, packet| {
         let chunks = Packet::parse(packet).unwrap().chunks().flatten();
@@ -256,8 +254,7 @@ fn close_delivers_everything_first() {
 #[test]
 fn abort_tells_the_peer() {
     let mut pair = Pair::connected(6, Network::perfect());
-    let now = pair.now;
-    pair.ends[1].abort(now);
+    pair.ends[1].abort();
     pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.events[1].last(), Some(&Event::Failed(Error::Aborted)));
     let aborted = Error::AbortedByPeer { cause: Some(12) };
@@ -290,8 +287,7 @@ fn every_packet_twice_and_all_of_them_again_later() {
     assert_eq!(pair.read_all(1, 1).len(), 20);
     let before: Vec<usize> = pair.events.iter().map(Vec::len).collect();
     for (to, packet) in recorded.borrow().clone() {
-        let now = pair.now;
-        pair.ends[to].handle_packet(now, bytes::BytesMut::from(&packet[..]));
+        pair.arrive(to, &packet);
     }
     pair.run_for(Duration::from_secs(200));
     assert_eq!(

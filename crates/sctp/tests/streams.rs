@@ -56,7 +56,7 @@ fn more_streams_of_ours_and_at_our_wish_of_theirs() {
             assert_eq!(pair.read_all(1 - end, last).len(), 1);
         }
         // A reset of such a stream, and adding more, one after the other.
-        pair.ends[0].reset_stream(pair.now, 9);
+        pair.ends[0].reset_stream(9);
         pair.ends[0].add_streams(1);
         told(&mut pair, 0, Event::OutgoingReset { stream: 9, ok: true });
         told(&mut pair, 0, Event::OutgoingStreams { streams: 11, ok: true });
@@ -115,8 +115,8 @@ fn answers_to_requests_written_by_hand() {
     // A stream that was added takes data, the one behind it does not exist.
     victim.give_data(0, 3, 5, 0, b"added");
     victim.give_data(1, 3, 6, 0, b"not added");
-    assert_eq!(victim.association.read(5).unwrap().data, &b"added"[..]);
-    assert_eq!(victim.association.read(6), None);
+    assert_eq!(victim.read(5).unwrap().data, &b"added"[..]);
+    assert_eq!(victim.read(6), None);
     assert!(victim.is_well());
 }
 

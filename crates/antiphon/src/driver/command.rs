@@ -81,7 +81,7 @@ impl Word {
         match self {
             Self::Dropped(_) => peer.abandon(now),
             Self::Outgoing(_, channel) => peer.hand_over(now, channel),
-            Self::Drained(_, channel) => _ = peer.pump(channel),
+            Self::Drained(_, channel) => _ = peer.pump(now, channel),
             Self::Close(_, channel) => peer.close_channel(now, channel),
         }
     }

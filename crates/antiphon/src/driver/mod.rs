@@ -169,7 +169,7 @@ impl Driver {
             let mut woken = false;
             for id in busy.drain(..) {
                 // A reader that waited runs first, once: what it answers leaves with the acknowledgement, in one datagram.
-                if alone && !yielded && self.peers.get_mut(&id).is_some_and(|peer| peer.dispatch()) {
+                if alone && !yielded && self.peers.get_mut(&id).is_some_and(|peer| peer.dispatch(now)) {
                     self.busy.push(id);
                     woken = true;
                 } else {
@@ -337,7 +337,7 @@ impl Driver {
             self.serve(id, &mut peer, request, now);
         }
         // What this reads opens the window towards the peer: the acknowledgement then says so.
-        peer.dispatch();
+        peer.dispatch(now);
         let mut more = false;
         for _ in 0..MAX_ROUNDS {
             more = self.transmit(id, &mut peer, now);
@@ -345,7 +345,7 @@ impl Driver {
                 break;
             }
         }
-        peer.dispatch();
+        peer.dispatch(now);
         if peer.is_finished(now, FAREWELL) {
             self.forget(id, &mut peer);
             return;

@@ -13,7 +13,7 @@ impl DataChannels {
     pub(super) fn pump(&mut self, now: Instant) {
         while let Some(event) = self.association.poll_event() {
             match event {
-                antiphon_sctp::Event::Connected => self.handle_connected(),
+                antiphon_sctp::Event::Connected => self.handle_connected(now),
                 antiphon_sctp::Event::Readable(stream) => self.drain(now, stream),
                 antiphon_sctp::Event::BufferedAmountLow(stream) => self.handle_low(stream),
                 antiphon_sctp::Event::IncomingReset(stream) => self.handle_incoming_reset(now, stream),
@@ -28,15 +28,15 @@ impl DataChannels {
                     }
                     self.free_if_reset(now, stream);
                 }
-                antiphon_sctp::Event::Closed => self.finish(Ok(())),
-                antiphon_sctp::Event::Failed(error) => self.finish(Err(error)),
+                antiphon_sctp::Event::Closed => self.finish(now, Ok(())),
+                antiphon_sctp::Event::Failed(error) => self.finish(now, Err(error)),
                 _ => {}
             }
         }
-        self.close_held(now);
+        self.close_held();
     }
 
-    fn handle_connected(&mut self) {
+    fn handle_connected(&mut self, now: Instant) {
         self.connected = true;
         self.events.push_back(Event::Connected);
         let limit = self.stream_limit();
@@ -49,7 +49,7 @@ impl DataChannels {
                 // The peer grants fewer streams than the channel needs (RFC 8831 §6.4).
                 Some(stream) => {
                     self.slots.remove(&stream);
-                    self.set_closed(id);
+                    self.set_closed(now, id);
                 }
                 None => {}
             }
@@ -75,10 +75,10 @@ impl DataChannels {
             };
             let held = message.data.len();
             if message.ppid == ppid::DCEP && message.ending == Ending::End {
-                self.association.release(held);
+                self.association.release(now, held);
                 self.handle_dcep(now, stream, &message.data);
             } else if !self.deliver(stream, message) {
-                self.association.release(held);
+                self.association.release(now, held);
                 self.stats.messages_invalid += 1;
             }
         }
@@ -142,7 +142,7 @@ impl DataChannels {
         if wrong_parity || too_many || stream >= self.stream_limit() {
             self.stats.messages_invalid += 1;
             self.occupy(stream, Slot::default());
-            self.reset_our_side(now, stream);
+            self.reset_our_side(stream);
             return;
         }
         // RFC 8832 §5.1: the priority holds for both directions.
@@ -189,7 +189,7 @@ impl DataChannels {
             self.events.push_back(Event::Closing(id));
         }
         // RFC 8831 §6.7: the other side answers with a reset of its own.
-        self.reset_our_side(now, stream);
+        self.reset_our_side(stream);
         self.free_if_reset(now, stream);
     }
 
@@ -206,7 +206,7 @@ impl DataChannels {
         if let Some(id) = slot.channel
             && self.channels.contains_key(&id)
         {
-            self.set_closed(id);
+            self.set_closed(now, id);
         }
         self.drain(now, stream);
         if slot.reset_again {
@@ -214,7 +214,7 @@ impl DataChannels {
         }
     }
 
-    fn finish(&mut self, end: Result<(), antiphon_sctp::Error>) {
+    fn finish(&mut self, now: Instant, end: Result<(), antiphon_sctp::Error>) {
         self.ended = true;
         self.connected = false;
         // Messages that have arrived can still be read.
@@ -230,7 +230,7 @@ impl DataChannels {
         let ids: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in ids {
             if self.channels.contains_key(&id) {
-                self.set_closed(id);
+                self.set_closed(now, id);
             }
         }
         self.events.push_back(match end.clone() {

@@ -3,16 +3,16 @@ mod input;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Ecn, Rng, TransmitBuf};
-use antiphon_sctp::{Association, SendOptions};
-use bytes::{Bytes, BytesMut};
+use antiphon_sansio::{Packet, Rng, TransmitBuf};
+use antiphon_sctp::{Association, Outgoing, SendOptions};
+use bytes::Bytes;
 
 use crate::channel::Channel;
 use crate::dcep::{Dcep, ppid};
 use crate::ids::IdPool;
 use crate::{
-    ChannelId, ChannelInfo, ChannelInit, ChannelState, Config, DtlsRole, Event, Message, MessageKind, OpenError, Piece,
-    SendError, Stats,
+    ChannelId, ChannelInfo, ChannelInit, ChannelState, Config, Event, Message, MessageKind, OpenError, Piece,
+    SendError, Start, Stats,
 };
 
 /// Closed channels that wait for [`DataChannels::forget`]. Beyond that the oldest is forgotten.
@@ -62,8 +62,6 @@ pub struct DataChannels {
     max_message: usize,
     send_buffer: usize,
     events: VecDeque<Event>,
-    /// The latest time that we were told.
-    clock: Instant,
     stats: Stats,
 }
 
@@ -87,33 +85,30 @@ impl DataChannels {
             next_id: 0,
             max_message: DEFAULT_MAX_MESSAGE,
             events: VecDeque::new(),
-            clock: now,
             stats: Stats::default(),
         }
     }
 
-    /// DTLS is up: connects the association, gives ids to the channels that wait, and opens them.
-    ///
-    /// `remote_max_message_size` is the peer's `a=max-message-size`: 0 means no limit, 65536 if the attribute is absent
-    /// (RFC 8841 §6.1). `remote_port` is its `a=sctp-port`. A second call changes the message size only.
-    pub fn start(&mut self, now: Instant, role: DtlsRole, remote_max_message_size: usize, remote_port: u16) {
+    /// DTLS is up: connects the association, gives ids to the channels that wait, and opens them. A second call changes the
+    /// message size only.
+    pub fn start(&mut self, now: Instant, start: Start) {
         // W3C `maxMessageSize`: what the peer takes, and what fits our send buffer.
-        self.max_message = match remote_max_message_size {
+        self.max_message = match start.remote_max_message_size {
             0 => self.send_buffer,
             limit => limit.min(self.send_buffer),
         };
         if self.ids.is_some() || self.ended {
             return;
         }
-        self.ids = Some(IdPool::new(role));
+        self.ids = Some(IdPool::new(start.dtls_client));
         let waiting: Vec<ChannelId> = self.channels.keys().copied().collect();
         for id in waiting {
             let channel = &self.channels[&id];
             if channel.state == ChannelState::Connecting && self.give_stream(now, id).is_err() {
-                self.set_closed(id);
+                self.set_closed(now, id);
             }
         }
-        self.association.set_remote_port(remote_port);
+        self.association.set_remote_port(start.remote_port);
         self.association.connect(now);
         self.pump(now);
     }
@@ -249,13 +244,13 @@ impl DataChannels {
     ///
     /// A message that comes in pieces (`partial_delivery` of the association's configuration) is refused: the channel is closed, and
     /// what has come of it and after it is dropped. [`Self::read_piece`] takes it.
-    pub fn read(&mut self, channel: ChannelId) -> Option<Message> {
+    pub fn read(&mut self, now: Instant, channel: ChannelId) -> Option<Message> {
         let found = self.channels.get_mut(&channel)?;
         if found.inbox.front().is_some_and(|(piece, _)| !piece.is_whole()) {
-            self.refuse(channel);
+            self.refuse(now, channel);
             return None;
         }
-        let piece = self.read_piece(channel)?;
+        let piece = self.read_piece(now, channel)?;
         Some(Message {
             kind: piece.kind,
             data: piece.data,
@@ -265,20 +260,20 @@ impl DataChannels {
     /// Takes the channel's next message, or what has come of one that is too large to wait for, and gives its bytes back to the
     /// receive window: so messages of any size pass, and never more of one is held than the receive buffer has room for. Only
     /// ordered messages beyond `max_receive_message` come in pieces, and only with `partial_delivery`.
-    pub fn read_piece(&mut self, channel: ChannelId) -> Option<Piece> {
+    pub fn read_piece(&mut self, now: Instant, channel: ChannelId) -> Option<Piece> {
         let (piece, held) = self.channels.get_mut(&channel)?.inbox.pop_front()?;
-        self.association.release(held);
+        self.association.release(now, held);
         Some(piece)
     }
 
-    fn refuse(&mut self, id: ChannelId) {
+    fn refuse(&mut self, now: Instant, id: ChannelId) {
         let found = self.channels.get_mut(&id).expect("the caller has it");
         found.refuses = true;
         for (_, held) in std::mem::take(&mut found.inbox) {
-            self.association.release(held);
+            self.association.release(now, held);
         }
         self.stats.messages_refused += 1;
-        self.close_channel(self.clock, id);
+        self.close_channel(now, id);
     }
 
     /// Closes the channel (W3C `close()`): what is queued is sent first, then the streams are reset. Ends with `Closed`.
@@ -293,19 +288,19 @@ impl DataChannels {
             Some(_) if !self.ended && self.ids.is_some() => {
                 found.state = ChannelState::Closing;
                 self.held.push_back(channel);
-                self.close_held(now);
+                self.close_held();
             }
             stream => {
                 if let Some(stream) = stream {
                     self.slots.remove(&stream);
                 }
-                self.set_closed(channel);
+                self.set_closed(now, channel);
             }
         }
     }
 
     /// Closes channels whose turn has come.
-    fn close_held(&mut self, now: Instant) {
+    fn close_held(&mut self) {
         while self.awaited.len() < MAX_AWAITED_RESETS
             && let Some(id) = self.held.pop_front()
         {
@@ -318,32 +313,32 @@ impl DataChannels {
             };
             if !self.slots[&stream].closing {
                 self.awaited.insert(stream);
-                self.reset_our_side(now, stream);
+                self.reset_our_side(stream);
             }
         }
     }
 
-    fn reset_our_side(&mut self, now: Instant, stream: u16) {
+    fn reset_our_side(&mut self, stream: u16) {
         if let Some(slot) = self.slots.get_mut(&stream)
             && !slot.closing
         {
             slot.closing = true;
-            self.association.reset_stream(now, stream);
+            self.association.reset_stream(stream);
         }
     }
 
     /// Drops what is left of a closed channel: unread messages and its [`ChannelInfo`].
-    pub fn forget(&mut self, channel: ChannelId) {
+    pub fn forget(&mut self, now: Instant, channel: ChannelId) {
         if let Some(at) = self.closed.iter().position(|id| *id == channel) {
             self.closed.remove(at);
-            self.drop_channel(channel);
+            self.drop_channel(now, channel);
         }
     }
 
-    fn drop_channel(&mut self, id: ChannelId) {
+    fn drop_channel(&mut self, now: Instant, id: ChannelId) {
         if let Some(channel) = self.channels.remove(&id) {
             for (_, held) in channel.inbox {
-                self.association.release(held);
+                self.association.release(now, held);
             }
         }
     }
@@ -356,7 +351,7 @@ impl DataChannels {
         self.events.push_back(Event::Open(id));
     }
 
-    fn set_closed(&mut self, id: ChannelId) {
+    fn set_closed(&mut self, now: Instant, id: ChannelId) {
         let channel = self.channels.get_mut(&id).expect("the caller has it");
         if channel.state == ChannelState::Closed {
             return;
@@ -368,7 +363,7 @@ impl DataChannels {
         if self.closed.len() > MAX_CLOSED
             && let Some(oldest) = self.closed.pop_front()
         {
-            self.drop_channel(oldest);
+            self.drop_channel(now, oldest);
         }
     }
 
@@ -410,30 +405,13 @@ impl DataChannels {
     }
 
     /// Takes one SCTP packet from DTLS.
-    pub fn handle_packet(&mut self, now: Instant, packet: BytesMut) {
-        self.handle_packet_with_ecn(now, Ecn::NotEct, packet);
-    }
-
-    /// The same, of a datagram that arrived with this mark.
-    pub fn handle_packet_with_ecn(&mut self, now: Instant, ecn: Ecn, packet: BytesMut) {
-        self.clock = self.clock.max(now);
-        self.association.handle_packet_with_ecn(now, ecn, packet);
+    pub fn handle_packet(&mut self, now: Instant, packet: Packet) {
+        self.association.handle_packet(now, packet);
         self.pump(now);
-    }
-
-    /// How the datagram is to be marked that holds the packet written last.
-    pub fn ecn(&self) -> Ecn {
-        self.association.ecn()
-    }
-
-    /// How many bytes of padding DTLS is to add to the packet written last: see [`Association::padding`].
-    pub fn padding(&self) -> usize {
-        self.association.padding()
     }
 
     /// Runs what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        self.clock = self.clock.max(now);
         self.association.handle_timeout(now);
         self.pump(now);
     }
@@ -443,9 +421,9 @@ impl DataChannels {
         self.association.poll_timeout()
     }
 
-    /// Writes one SCTP packet into a new segment of `out` and leaves the segment open; `false` if there is nothing to send
-    /// or no room for a segment.
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+    /// Writes one SCTP packet into a new segment of `out` and leaves the segment open, for DTLS to seal; `None` if there is
+    /// nothing to send or no room for a segment.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Outgoing> {
         let wrote = self.association.poll_transmit(now, out);
         self.pump(now);
         wrote
@@ -471,7 +449,7 @@ impl DataChannels {
 
     /// Ends everything at once; the peer is told by ABORT. What `RTCPeerConnection.close()` wants.
     pub fn abort(&mut self, now: Instant) {
-        self.association.abort(now);
+        self.association.abort();
         self.pump(now);
     }
 

@@ -4,11 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use antiphon_data_channel::{ChannelId, ChannelInit, Config, DataChannels, DtlsRole, Event, Message};
-use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_data_channel::{ChannelId, ChannelInit, Config, DataChannels, Event, Message, Start};
+use antiphon_sansio::{self as sansio, BytesMut, Ecn, Rng, TransmitBuf};
 use antiphon_sctp::chunk::{Chunk, Reset};
 use antiphon_sctp::packet::Packet;
-use bytes::BytesMut;
 
 pub struct Pair {
     pub now: Instant,
@@ -20,6 +19,19 @@ pub struct Pair {
     rng: Rng,
     wire: VecDeque<(Instant, usize, Vec<u8>)>,
     out: TransmitBuf,
+}
+
+pub fn start(dtls_client: bool, remote_max_message_size: usize) -> Start {
+    Start {
+        dtls_client,
+        remote_max_message_size,
+        remote_port: 5000,
+    }
+}
+
+pub fn packet(bytes: &[u8]) -> sansio::Packet {
+    let (ecn, data) = (Ecn::NotEct, BytesMut::from(bytes));
+    sansio::Packet { ecn, data }
 }
 
 const DELAY: Duration = Duration::from_millis(5);
@@ -50,15 +62,15 @@ impl Pair {
     }
 
     pub fn start(&mut self) {
-        self.ends[0].start(self.now, DtlsRole::Client, 262_144, 5000);
-        self.ends[1].start(self.now, DtlsRole::Server, 262_144, 5000);
+        self.ends[0].start(self.now, start(true, 262_144));
+        self.ends[1].start(self.now, start(false, 262_144));
     }
 
     pub fn drain(&mut self) {
         for end in 0..2 {
             loop {
                 self.out.clear();
-                if !self.ends[end].poll_transmit(self.now, &mut self.out) {
+                if self.ends[end].poll_transmit(self.now, &mut self.out).is_none() {
                     break;
                 }
                 let range = self.out.finish();
@@ -86,7 +98,7 @@ impl Pair {
             while self.wire.front().is_some_and(|(at, ..)| *at <= self.now) {
                 let (_, to, bytes) = self.wire.pop_front().unwrap();
                 self.note_resets(1 - to, &bytes);
-                self.ends[to].handle_packet(self.now, BytesMut::from(&bytes[..]));
+                self.ends[to].handle_packet(self.now, packet(&bytes));
             }
             self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
         }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_data_channel::{DataChannels, DtlsRole};
+use antiphon_data_channel::{DataChannels, Start};
 use antiphon_jsep::DataPlan;
 use antiphon_sansio::Packet;
 
@@ -45,26 +45,27 @@ impl Data {
             return;
         };
         self.started = true;
-        let role = match role {
-            antiphon_dtls::Role::Client => DtlsRole::Client,
-            antiphon_dtls::Role::Server => DtlsRole::Server,
-        };
         // RFC 8841 §6.1: 0 means any size.
         let limit = plan
             .remote_max_message_size
             .map_or(0, |bytes| usize::try_from(bytes).unwrap_or(0));
         self.channels.set_max_packet(max_packet);
         self.channels.set_probe_up_to(probe_up_to);
-        self.channels.start(now, role, limit, plan.remote_port);
+        let start = Start {
+            dtls_client: role == antiphon_dtls::Role::Client,
+            remote_max_message_size: limit,
+            remote_port: plan.remote_port,
+        };
+        self.channels.start(now, start);
         for packet in std::mem::take(&mut self.early) {
-            self.channels.handle_packet_with_ecn(now, packet.ecn, packet.data);
+            self.channels.handle_packet(now, packet);
         }
     }
 
     /// Takes what DTLS decrypted.
     pub(crate) fn handle_packet(&mut self, now: Instant, packet: Packet) {
         if self.started {
-            self.channels.handle_packet_with_ecn(now, packet.ecn, packet.data);
+            self.channels.handle_packet(now, packet);
         } else if self.early.len() < MAX_EARLY_SCTP_PACKETS {
             self.early.push(packet);
         }

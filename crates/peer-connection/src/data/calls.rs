@@ -52,14 +52,14 @@ impl PeerConnection {
     }
 
     /// The channel's next message. Until it is read it counts against the peer's send window.
-    pub fn read(&mut self, channel: ChannelId) -> Option<Message> {
-        self.data.channels.read(channel)
+    pub fn read(&mut self, now: Instant, channel: ChannelId) -> Option<Message> {
+        self.data.channels.read(now, channel)
     }
 
     /// The channel's next message, or the next piece of one that is too large to wait for: with `partial_delivery` in the settings
     /// of the association. [`Self::read`] would refuse that and close the channel.
-    pub fn read_piece(&mut self, channel: ChannelId) -> Option<Piece> {
-        self.data.channels.read_piece(channel)
+    pub fn read_piece(&mut self, now: Instant, channel: ChannelId) -> Option<Piece> {
+        self.data.channels.read_piece(now, channel)
     }
 
     /// `bufferedAmount`, in bytes.
@@ -93,7 +93,7 @@ impl PeerConnection {
     }
 
     /// Frees a closed channel, unread messages included.
-    pub fn forget_data_channel(&mut self, channel: ChannelId) {
-        self.data.channels.forget(channel);
+    pub fn forget_data_channel(&mut self, now: Instant, channel: ChannelId) {
+        self.data.channels.forget(now, channel);
     }
 }

@@ -139,13 +139,11 @@ impl PeerConnection {
         let (front, back) = self.transport.data_room(&path)?;
         out.set_path_room(front, back);
         out.set_max_segment(self.max_data_datagram());
-        let any = self.data.channels.poll_transmit(now, out);
+        let outgoing = self.data.channels.poll_transmit(now, out);
         out.set_max_segment(self.mtu);
-        if !any {
-            return None;
-        }
+        let outgoing = outgoing?;
         let dtls = self.transport.dtls.as_mut()?;
-        let sealed = match self.data.channels.padding() {
+        let sealed = match outgoing.padding {
             0 => dtls.seal(out),
             padding => dtls.seal_padded(out, padding),
         };
@@ -154,8 +152,7 @@ impl PeerConnection {
             self.transport.counters.unprotected += 1;
             return None;
         }
-        let ecn = self.data.channels.ecn();
-        Some(self.transport.finish(now, path, ecn, out))
+        Some(self.transport.finish(now, path, outgoing.ecn, out))
     }
 
     /// The largest SCTP packet that is sent without asking, and the largest that path MTU discovery tries.

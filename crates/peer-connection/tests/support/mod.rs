@@ -497,7 +497,7 @@ impl Pair {
         self.call(from, |pc, now| pc.send(now, channel, sent)).unwrap();
         let mut got = None;
         self.run_until(Duration::from_secs(60), |pair| {
-            got = pair.call(1 - from, |pc, _| pc.read(to));
+            got = pair.call(1 - from, |pc, now| pc.read(now, to));
             got.is_some()
         });
         assert!(got == Some(message), "the message did not arrive as it was sent");

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_sansio::{BytesMut, Ecn, Serial32};
+use antiphon_sansio::Serial32;
 
 use super::Association;
 use crate::tx::congestion::Loss;
@@ -10,10 +10,6 @@ use crate::tx::congestion::Loss;
 /// Both directions.
 #[derive(Debug, Default)]
 pub(super) struct EcnState {
-    /// The packet that was written last carries DATA, and may be marked.
-    sent_capable: bool,
-    /// The packet that is being handled is marked.
-    pub(super) marked: bool,
     /// The newest TSN that came in a marked packet: told until CWR answers it.
     pub(super) to_tell: Option<Serial32>,
     /// The mark that CWR is to answer.
@@ -23,36 +19,15 @@ pub(super) struct EcnState {
 }
 
 impl Association {
-    /// As [`Self::handle_packet`], of a datagram that arrived with this mark. Marks count if both ends have
-    /// [`Config::ecn`](crate::Config::ecn).
-    pub fn handle_packet_with_ecn(&mut self, now: Instant, ecn: Ecn, packet: BytesMut) {
-        self.ecn.marked = ecn == Ecn::Ce && self.uses_ecn();
-        self.handle_packet(now, packet);
-        self.ecn.marked = false;
-    }
-
-    /// How the datagram is to be marked that holds the packet written last: ECN-capable if it carries DATA, and both ends have
-    /// [`Config::ecn`](crate::Config::ecn).
-    pub fn ecn(&self) -> Ecn {
-        if self.ecn.sent_capable { Ecn::Ect0 } else { Ecn::NotEct }
-    }
-
     pub(super) fn uses_ecn(&self) -> bool {
         self.config.ecn && self.peer.is_some_and(|peer| peer.capabilities.ecn)
     }
 
-    pub(super) fn packet_carries_data(&mut self, data: bool) {
-        self.ecn.sent_capable = data && self.uses_ecn();
-    }
-
-    /// DATA came in the packet that is being handled.
-    #[inline]
+    /// DATA came in a packet with a mark.
     pub(super) fn note_mark(&mut self, tsn: Serial32) {
-        if self.ecn.marked {
-            self.stats.marks_received += 1;
-            if self.ecn.to_tell.is_none_or(|told| tsn.distance_from(told) > 0) {
-                self.ecn.to_tell = Some(tsn);
-            }
+        self.stats.marks_received += 1;
+        if self.ecn.to_tell.is_none_or(|told| tsn.distance_from(told) > 0) {
+            self.ecn.to_tell = Some(tsn);
         }
     }
 

@@ -1,7 +1,6 @@
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::Serial32;
-use bytes::BytesMut;
+use antiphon_sansio::{Ecn, Serial32};
 
 use super::{Association, Reply, Timer};
 use crate::chunk::{
@@ -29,9 +28,10 @@ const MIN_PROBE_WAIT: Duration = Duration::from_millis(10);
 
 impl Association {
     /// Takes one packet from the layer below. What is malformed or out of place is dropped and counted.
-    pub fn handle_packet(&mut self, now: Instant, mut packet: BytesMut) {
-        let checksum = take_checksum(&mut packet);
-        let bytes = packet.freeze();
+    pub fn handle_packet(&mut self, now: Instant, packet: antiphon_sansio::Packet) {
+        let (ecn, mut bytes) = (packet.ecn, packet.data);
+        let checksum = take_checksum(&mut bytes);
+        let bytes = bytes.freeze();
         let Ok(packet) = Packet::parse(&bytes) else {
             self.stats.packets_dropped += 1;
             return;
@@ -48,12 +48,12 @@ impl Association {
             return;
         }
         self.stats.packets_received += 1;
-        self.clock = self.clock.max(now);
         if self.ended {
             self.answer_after_the_end(&packet);
             return;
         }
         self.heard_since_heartbeat = true;
+        let marked = ecn == Ecn::Ce && self.uses_ecn();
         let mut had_data = false;
         for chunk in packet.chunks() {
             let Ok(chunk) = chunk else {
@@ -63,11 +63,11 @@ impl Association {
             let walk = match chunk {
                 Chunk::Data(data) => {
                     had_data = true;
-                    self.handle_data(now, Fragment::of_data(&data, &bytes))
+                    self.handle_data(now, marked, Fragment::of_data(&data, &bytes))
                 }
                 Chunk::InterleavedData(data) if self.config.interleaving => {
                     had_data = true;
-                    self.handle_data(now, Fragment::of_interleaved(&data, &bytes))
+                    self.handle_data(now, marked, Fragment::of_interleaved(&data, &bytes))
                 }
                 Chunk::Sack(sack) => self.handle_sack(now, &sack),
                 Chunk::ForwardTsn(forward) => {
@@ -218,9 +218,9 @@ impl Association {
         )
     }
 
-    /// DATA or I-DATA.
+    /// DATA or I-DATA; `marked`: in a packet with a congestion mark.
     #[inline]
-    fn handle_data(&mut self, now: Instant, mut fragment: Fragment<'_>) -> Walk {
+    fn handle_data(&mut self, now: Instant, marked: bool, mut fragment: Fragment<'_>) -> Walk {
         if !self.takes_data() {
             self.stats.chunks_refused += 1;
             return Walk::On;
@@ -257,7 +257,9 @@ impl Association {
             self.tracker.acknowledge_now();
             return Walk::On;
         }
-        self.note_mark(fragment.wire_tsn);
+        if marked {
+            self.note_mark(fragment.wire_tsn);
+        }
         self.tracker.record(fragment.tsn);
         if fragment.flags & Data::IMMEDIATE != 0 {
             self.tracker.acknowledge_now();

@@ -119,8 +119,6 @@ pub struct Association {
     window: ReceiveWindow,
     /// A round-trip time that is not our own measurement: for the window of an end that sends nothing.
     path_rtt: Option<Duration>,
-    /// The latest time that we were told.
-    clock: Instant,
 
     queue: SendQueue,
     outstanding: Outstanding,
@@ -132,8 +130,6 @@ pub struct Association {
     packet: usize,
     /// What the answer to the path MTU probe will bring back, and the size of that probe.
     path_nonce: Option<([u8; 8], usize)>,
-    /// Bytes that the layer below is to add to the packet written last.
-    padding: usize,
     /// The peer's window less what is in flight.
     peer_window: usize,
     /// While a loss is repaired: where the repair ends.
@@ -212,7 +208,6 @@ impl Association {
             advertised: config.receive_buffer.min(INITIAL_WINDOW),
             window: ReceiveWindow::new(now, config.receive_buffer),
             path_rtt: None,
-            clock: now,
             queue: SendQueue::new(config.scheduler),
             outstanding: Outstanding::new(now, local_tsn),
             congestion: config.congestion.controller(config.max_packet),
@@ -221,7 +216,6 @@ impl Association {
             path_mtu: PathMtu::new(config.max_packet, config.probe_up_to, MIN_PACKET),
             packet: config.max_packet,
             path_nonce: None,
-            padding: 0,
             peer_window: 0,
             recovery: None,
             window_limited: false,
@@ -243,12 +237,6 @@ impl Association {
             config,
             rng,
         }
-    }
-
-    /// Replaces the congestion controller. Before [`Self::connect`].
-    pub fn set_congestion_control(&mut self, controller: Box<dyn CongestionControl>) {
-        self.congestion = controller;
-        self.congestion.set_max_packet(self.packet);
     }
 
     /// Changes [`Config::remote_port`]. Before [`Self::connect`].
@@ -347,9 +335,9 @@ impl Association {
     }
 
     /// Takes the stream's next message, or the next piece of one ([`Config::partial_delivery`]), and gives its bytes back to the receive window.
-    pub fn read(&mut self, stream: u16) -> Option<Message> {
+    pub fn read(&mut self, now: Instant, stream: u16) -> Option<Message> {
         let message = self.take(stream)?;
-        self.release(message.data.len());
+        self.release(now, message.data.len());
         Some(message)
     }
 
@@ -359,10 +347,10 @@ impl Association {
     }
 
     /// Gives a message that was taken back to the receive window: `bytes` is the length of its data. Once per message.
-    pub fn release(&mut self, bytes: usize) {
+    pub fn release(&mut self, now: Instant, bytes: usize) {
         self.reassembly.release(bytes);
         let rtt = self.rto.srtt().or(self.path_rtt).unwrap_or(UNKNOWN_RTT);
-        let widened = self.window.consumed(self.clock, bytes, rtt);
+        let widened = self.window.consumed(now, bytes, rtt);
         let grown = self.receive_window().saturating_sub(self.advertised);
         let small = self.advertised < self.window.size() / 2;
         if self.peer.is_some()

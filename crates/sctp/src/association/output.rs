@@ -1,10 +1,9 @@
 use std::time::Instant;
 
-use antiphon_sansio::TransmitBuf;
+use antiphon_sansio::{Ecn, TransmitBuf};
 
 use super::handshake::ERROR_DETECTION_DTLS;
 use super::{Association, Timer};
-use crate::State;
 use crate::chunk::{
     Capabilities, Chunk, Data, Sack, kind, padded, parameter_kind, put_cwr, put_ecne, put_parameter, write_forward_tsn,
     write_i_forward_tsn, write_sack,
@@ -12,6 +11,7 @@ use crate::chunk::{
 use crate::packet::{HEADER_LEN, seal_open_segment, write_header};
 use crate::rx::AckUrgency;
 use crate::tx::Cut;
+use crate::{Outgoing, State};
 
 /// Chunks in flight at once: a gap block cannot report more (RFC 9260 §3.3.4), and the receiver would refuse them.
 const MAX_OUTSTANDING: usize = 60_000;
@@ -20,28 +20,26 @@ const MAX_OUTSTANDING: usize = 60_000;
 const SMALLEST_ROOM: usize = 128;
 
 impl Association {
-    /// Writes one packet into a new segment of `out` and leaves the segment open, for DTLS to seal; `false` if there is
+    /// Writes one packet into a new segment of `out` and leaves the segment open, for DTLS to seal; `None` if there is
     /// nothing to send or no room for a segment.
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Outgoing> {
         debug_assert!(!out.is_open());
         self.prepare_reset();
         let alone = self.replies.front().is_some_and(|reply| reply.alone);
         let probe = self.path_probe_is_due();
         if !(alone || self.send_init || probe || self.has_control() || self.may_send_data(now)) {
             self.collect_low();
-            return false;
+            return None;
         }
         if !out.begin(0, 0) {
-            return false;
+            return None;
         }
         let room = self.packet.min(out.remaining()) & !3;
         if room < SMALLEST_ROOM {
             out.rollback();
-            return false;
+            return None;
         }
-        self.clock = self.clock.max(now);
-        self.packet_carries_data(false);
-        self.padding = 0;
+        let (mut padding, mut has_data) = (0, false);
         let (source, destination) = (self.config.local_port, self.config.remote_port);
         let peer_tag = self.peer.map_or(0, |peer| peer.tag);
         if alone {
@@ -56,24 +54,27 @@ impl Association {
             self.write_init(out);
         } else if probe {
             write_header(out, source, destination, peer_tag);
-            if !self.write_path_probe(now, out) {
+            let Some(bytes) = self.write_path_probe(now, out) else {
                 out.rollback();
                 return self.poll_transmit(now, out);
-            }
+            };
+            padding = bytes;
         } else {
             write_header(out, source, destination, peer_tag);
-            self.write_chunks(now, out, room);
+            has_data = self.write_chunks(now, out, room);
         }
         self.collect_low();
         if out.body().len() <= HEADER_LEN {
             out.rollback();
-            return false;
+            return None;
         }
         if !self.omits_checksum(out.body()) {
             seal_open_segment(out);
         }
         self.stats.packets_sent += 1;
-        true
+        let capable = has_data && self.uses_ecn();
+        let ecn = if capable { Ecn::Ect0 } else { Ecn::NotEct };
+        Some(Outgoing { ecn, padding })
     }
 
     /// RFC 9653 §5.2: the peer takes packets without a checksum, but not those that begin an association.
@@ -129,7 +130,8 @@ impl Association {
         in_flight == 0 || in_flight < self.congestion.window() || self.fast_retransmit
     }
 
-    fn write_chunks(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) {
+    /// Says whether there is DATA among them.
+    fn write_chunks(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) -> bool {
         // Only DATA finds out that large packets have stopped arriving: nothing else goes beyond the base.
         let base = room.min(self.config.max_packet);
         let left = |out: &TransmitBuf| base.saturating_sub(out.body().len());
@@ -198,9 +200,7 @@ impl Association {
             self.state,
             State::Established | State::ShutdownPending | State::ShutdownReceived
         );
-        if established || (echo && self.state == State::CookieEchoed) {
-            self.write_data(now, out, room);
-        }
+        (established || (echo && self.state == State::CookieEchoed)) && self.write_data(now, out, room)
     }
 
     /// Whether the peer knows the chunk that tells of messages that were given up.
@@ -246,7 +246,7 @@ impl Association {
         }
     }
 
-    fn write_data(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) {
+    fn write_data(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) -> bool {
         let header = self.outstanding.header_len();
         // Every chunk fits a packet of the base size, for it can never be cut again; larger packets hold several.
         let base = room.min(self.config.max_packet) - HEADER_LEN;
@@ -263,7 +263,7 @@ impl Association {
             self.schedule_forward(now);
         }
         if !self.pace_allows(now) {
-            return;
+            return false;
         }
         self.pace_limited = false;
         let before = out.body().len();
@@ -333,7 +333,6 @@ impl Association {
             self.stats.chunks_sent += 1;
         }
         if wrote {
-            self.packet_carries_data(true);
             if out.body().len() > self.config.max_packet {
                 self.outstanding.packet_was_large();
             }
@@ -345,6 +344,7 @@ impl Association {
                 self.schedule_probe(now);
             }
         }
+        wrote
     }
 
     /// RFC 9260 §7.2.1: a window that was not used for an RTO has grown old.

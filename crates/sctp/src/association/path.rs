@@ -1,5 +1,5 @@
 //! The packet size: path MTU discovery of the packetization layer (RFC 8899). A probe is a HEARTBEAT that the layer below fills up
-//! to its size ([`Association::padding`]): no peer of ours needs to know of it (docs/decisions/0006).
+//! to its size ([`Outgoing::padding`](crate::Outgoing::padding)): no peer of ours needs to know of it (docs/decisions/0006).
 
 use std::time::{Duration, Instant};
 
@@ -77,21 +77,15 @@ impl Association {
         self.path_mtu.due().is_some() && self.is_up()
     }
 
-    /// How many bytes of padding the layer below is to add to the packet written last: a path MTU probe is a small packet that goes
-    /// out as a large one. DTLS 1.3 has padding that every peer takes off (RFC 8446 §5.4). A layer that cannot pad leaves
-    /// [`Config::probe_up_to`](crate::Config::probe_up_to) at 0: what it sent unpadded would be taken for a large packet that has arrived.
-    pub fn padding(&self) -> usize {
-        self.padding
-    }
-
-    /// Fills the open segment with the probe that is due; `false` if it has no room for it.
-    pub(super) fn write_path_probe(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
-        let Some(size) = self.path_mtu.due() else { return false };
+    /// Fills the open segment with the probe that is due. Says how many bytes the layer below is to add to it; `None` if the segment
+    /// has no room for it.
+    pub(super) fn write_path_probe(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<usize> {
+        let size = self.path_mtu.due()?;
         let room = out.body().len() + out.remaining();
         if size > room {
             let next = self.path_mtu.too_large_for_us(room);
             self.after_path_step(now, next);
-            return false;
+            return None;
         }
         let nonce = match self.path_nonce {
             Some((nonce, of)) if of == size => nonce,
@@ -101,12 +95,12 @@ impl Association {
         let mut info = Vec::with_capacity(12);
         put_parameter(&mut info, parameter_kind::HEARTBEAT_INFO, &[&nonce]);
         Chunk::Heartbeat(&info).write(out);
-        self.padding = size.saturating_sub(out.body().len());
+        let padding = size.saturating_sub(out.body().len());
         self.path_mtu.sent();
         self.stats.path_probes += 1;
         let wait = self.rto.backed_off(0).max(MIN_PROBE_TIMER);
         self.timers.set(Timer::Path, now + wait);
-        true
+        Some(padding)
     }
 
     /// A HEARTBEAT ACK with this nonce has come; says whether it answers a probe.

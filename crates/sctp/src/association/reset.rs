@@ -104,7 +104,7 @@ impl StreamResets {
 impl Association {
     /// Resets our outgoing side of the stream once what is queued on it has been sent (RFC 6525 §5.1.2). Until
     /// [`Event::OutgoingReset`] the stream takes no messages.
-    pub fn reset_stream(&mut self, _now: Instant, stream: u16) {
+    pub fn reset_stream(&mut self, stream: u16) {
         if self.ended || self.queue.is_resetting(stream) {
             return;
         }

@@ -24,7 +24,7 @@ impl Association {
     }
 
     /// Ends the association at once; the peer is told by ABORT (RFC 9260 §9.1).
-    pub fn abort(&mut self, _now: Instant) {
+    pub fn abort(&mut self) {
         if !self.ended {
             self.abort_because(cause::USER_INITIATED_ABORT, Error::Aborted);
         }

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_sansio::Serial32;
 
-use super::outstanding::{Outgoing, Sent, State};
+use super::outstanding::{NewChunk, Sent, State};
 use super::rack::Rack;
 use crate::chunk::{Data, InterleavedData, Put, Sack};
 
@@ -63,7 +63,7 @@ pub(super) fn probe_repaired(probe: &mut Option<u64>, tsn: u64, sent: &Sent, sac
 }
 
 #[inline]
-pub(super) fn write(chunk: &Outgoing, interleaved: bool, tsn: u64, out: &mut impl Put) {
+pub(super) fn write(chunk: &NewChunk, interleaved: bool, tsn: u64, out: &mut impl Put) {
     let tsn = Serial32::new(tsn as u32);
     if !interleaved {
         Data {

@@ -21,7 +21,7 @@ pub(crate) struct MessageKey {
 
 /// A chunk before its first transmission.
 #[derive(Clone, Debug)]
-pub(crate) struct Outgoing {
+pub(crate) struct NewChunk {
     pub(crate) payload: Bytes,
     pub(crate) stream: u16,
     /// The stream sequence number; of an unordered message zero.
@@ -36,7 +36,7 @@ pub(crate) struct Outgoing {
     pub(crate) expires: Option<Instant>,
 }
 
-impl Outgoing {
+impl NewChunk {
     fn key(&self) -> MessageKey {
         MessageKey {
             stream: self.stream,
@@ -66,7 +66,7 @@ pub(super) enum State {
 
 #[derive(Debug)]
 pub(super) struct Sent {
-    pub(super) chunk: Outgoing,
+    pub(super) chunk: NewChunk,
     pub(super) state: State,
     pub(super) transmissions: u32,
     /// The number of the packet that carried it last.
@@ -275,7 +275,7 @@ impl Outstanding {
 
     /// Gives a new chunk its TSN and writes it.
     #[inline]
-    pub(crate) fn send(&mut self, now: Instant, chunk: Outgoing, out: &mut impl Put) {
+    pub(crate) fn send(&mut self, now: Instant, chunk: NewChunk, out: &mut impl Put) {
         let tsn = self.next_tsn();
         write(&chunk, self.interleaved, tsn, out);
         self.flight_wire += self.wire_len(chunk.payload.len());
@@ -650,7 +650,7 @@ impl Outstanding {
                 // A TSN of its own stands for the rest, so that the peer can be told even if it has all that was sent.
                 let known = self.chunks.iter().rfind(|sent| sent.chunk.key() == key);
                 let known = known.expect("the message has a chunk");
-                let placeholder = Outgoing {
+                let placeholder = NewChunk {
                     payload: Bytes::new(),
                     flags: known.chunk.flags & Data::UNORDERED | Data::END,
                     ..known.chunk
@@ -739,7 +739,7 @@ impl Outstanding {
     fn skipped<T>(
         &self,
         max_streams: usize,
-        name: impl Fn(&Outgoing) -> Option<((u16, bool), T)>,
+        name: impl Fn(&NewChunk) -> Option<((u16, bool), T)>,
     ) -> (Serial32, BTreeMap<(u16, bool), T>) {
         let mut streams = BTreeMap::new();
         let mut last = self.cumulative_ack();

@@ -4,7 +4,7 @@ use std::time::Instant;
 use antiphon_sansio::Serial16;
 use bytes::Bytes;
 
-use super::outstanding::{MessageKey, Outgoing};
+use super::outstanding::{MessageKey, NewChunk};
 use super::schedule::{Scheduler, Turn, Turns};
 use crate::chunk::Data;
 
@@ -159,7 +159,7 @@ impl SendQueue {
     /// Cuts the next chunk. `room` is what the packet has left for a chunk's payload, `allowed` what the peer's window lets
     /// pass.
     #[inline]
-    pub(crate) fn next_chunk(&mut self, now: Instant, room: usize, cut: Cut, allowed: usize) -> Option<Outgoing> {
+    pub(crate) fn next_chunk(&mut self, now: Instant, room: usize, cut: Cut, allowed: usize) -> Option<NewChunk> {
         let id = self.choose(now)?;
         let interleaved = self.interleaved;
         let stream = self.streams.get_mut(&id)?;
@@ -195,7 +195,7 @@ impl SendQueue {
                 })
             }
         };
-        let mut chunk = Outgoing {
+        let mut chunk = NewChunk {
             payload: Bytes::new(),
             stream: id,
             ssn: begun.ssn,

@@ -5,7 +5,7 @@ use antiphon_sansio::{Serial16, Serial32};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::outstanding::{MessageKey, Outgoing, Sent, State};
+use super::outstanding::{MessageKey, NewChunk, Sent, State};
 use super::{Cut, Outstanding, PathTime, Queued, Scheduler, SendQueue};
 use crate::chunk::{Chunk, Data, GapBlock, write_sack};
 
@@ -236,7 +236,7 @@ proptest! {
                             flags |= Data::END;
                         }
                         let payload = Bytes::from(vec![0; 1 + usize::from(n) * 7]);
-                        let chunk = Outgoing {
+                        let chunk = NewChunk {
                             payload, stream: 1, ssn: Serial16::new(0), message_id: message, fsn: u32::from(n), ppid: 53, flags, max_retransmits, expires: None,
                         };
                         outstanding.send(now, chunk, &mut wire);

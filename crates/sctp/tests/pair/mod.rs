@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_sansio::{BytesMut, Ecn, Packet, Rng, TransmitBuf};
 use antiphon_sctp::{Association, Config, Event, Message, SendOptions};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 #[derive(Clone, Copy)]
 pub struct Network {
@@ -103,14 +103,14 @@ impl Pair {
     }
 
     pub fn read_all(&mut self, end: usize, stream: u16) -> Vec<Message> {
-        std::iter::from_fn(|| self.ends[end].read(stream)).collect()
+        std::iter::from_fn(|| self.ends[end].read(self.now, stream)).collect()
     }
 
     fn drain(&mut self) {
         for end in 0..2 {
             loop {
                 self.out.clear();
-                if !self.ends[end].poll_transmit(self.now, &mut self.out) {
+                if self.ends[end].poll_transmit(self.now, &mut self.out).is_none() {
                     break;
                 }
                 let range = self.out.finish();
@@ -143,6 +143,11 @@ impl Pair {
         }
     }
 
+    pub fn arrive(&mut self, to: usize, bytes: &[u8]) {
+        let (ecn, data) = (Ecn::NotEct, BytesMut::from(bytes));
+        self.ends[to].handle_packet(self.now, Packet { ecn, data });
+    }
+
     /// Lets one thing happen; `false` if nothing will happen any more.
     pub fn step(&mut self) -> bool {
         self.drain();
@@ -157,7 +162,7 @@ impl Pair {
             && entry.key().0 <= self.now
         {
             let (to, bytes) = entry.remove();
-            self.ends[to].handle_packet(self.now, BytesMut::from(&bytes[..]));
+            self.arrive(to, &bytes);
             if self.in_flight.len().is_multiple_of(3) {
                 self.drain();
             }

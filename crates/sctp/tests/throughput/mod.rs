@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use antiphon_netsim::{HostId, LinkConfig, Network, SocketId};
-use antiphon_sansio::{Rng, TransmitBuf};
+use antiphon_sansio::{Datagram, Packet, Rng, TransmitBuf};
 use antiphon_sctp::chunk::kind::HEARTBEAT;
 use antiphon_sctp::packet::HEADER_LEN;
 use antiphon_sctp::{Association, Config, Congestion, Event, SendOptions};
@@ -195,7 +195,7 @@ impl World {
             }
         }
         if end == 1 {
-            while let Some(message) = flow.ends[1].read(1) {
+            while let Some(message) = flow.ends[1].read(now, 1) {
                 flow.received += message.data.len() as u64;
             }
         }
@@ -212,13 +212,13 @@ impl World {
         loop {
             self.out.clear();
             let mut any = false;
-            while flow.ends[end].poll_transmit(now, &mut self.out) {
+            while let Some(outgoing) = flow.ends[end].poll_transmit(now, &mut self.out) {
                 any = true;
                 let range = self.out.finish();
                 let bytes = self.out.bytes(range);
-                let ecn = flow.ends[end].ecn();
+                let ecn = outgoing.ecn;
                 // As DTLS would pad it.
-                let padded = [bytes, &vec![0; flow.ends[end].padding()]].concat();
+                let padded = [bytes, &vec![0; outgoing.padding]].concat();
                 self.largest = self.largest.max(padded.len());
                 self.network
                     .send(flow.sockets[end], flow.addresses[1 - end], ecn, &padded);
@@ -264,7 +264,8 @@ impl World {
                 let len = usize::from(u16::from_be_bytes([*high, *low]));
                 datagram.data.truncate(HEADER_LEN + len);
             }
-            flow.ends[side].handle_packet_with_ecn(now, datagram.ecn, datagram.data);
+            let Datagram { ecn, data, .. } = datagram;
+            flow.ends[side].handle_packet(now, Packet { ecn, data });
             if self.flows.len() > 1 || side == 1 {
                 self.serve(number, side);
             }

@@ -3,13 +3,12 @@
 
 use std::time::Instant;
 
-use antiphon_sansio::{Ecn, Rng, Serial16, Serial32, TransmitBuf};
+use antiphon_sansio::{self as sansio, BytesMut, Ecn, Rng, Serial16, Serial32, TransmitBuf};
 use antiphon_sctp::chunk::{
     Chunk, Data, Init, InterleavedData, Parameters, Reset, ResetResult, kind, parameter_kind, put_parameter,
 };
 use antiphon_sctp::packet::{Packet, seal, write_header};
-use antiphon_sctp::{Association, Config, Event, State};
-use bytes::BytesMut;
+use antiphon_sctp::{Association, Config, Event, Message, State};
 
 pub const PEER_TAG: u32 = 0x1234_5678;
 pub const PEER_TSN: u32 = 0xffff_fff0;
@@ -21,6 +20,8 @@ pub struct Victim {
     pub tsn: u32,
     /// How the packets to the victim are marked.
     pub mark: Ecn,
+    /// The mark that the victim wanted for its last packet.
+    pub wanted: Ecn,
     out: TransmitBuf,
 }
 
@@ -34,6 +35,7 @@ impl Victim {
             tag: 0,
             tsn: 0,
             mark: Ecn::NotEct,
+            wanted: Ecn::NotEct,
             out: TransmitBuf::new(2000, 1500),
         }
     }
@@ -102,9 +104,10 @@ impl Victim {
         let mut packets = Vec::new();
         loop {
             self.out.clear();
-            if !self.association.poll_transmit(self.now, &mut self.out) {
+            let Some(outgoing) = self.association.poll_transmit(self.now, &mut self.out) else {
                 return packets;
-            }
+            };
+            self.wanted = outgoing.ecn;
             let range = self.out.finish();
             packets.push(self.out.bytes(range).to_vec());
             assert!(packets.len() < 10_000, "a hot loop");
@@ -116,8 +119,17 @@ impl Victim {
         write_header(&mut packet, 5000, 5000, tag);
         write(&mut packet);
         seal(&mut packet);
-        let packet = BytesMut::from(&packet[..]);
-        self.association.handle_packet_with_ecn(self.now, self.mark, packet);
+        self.handle(&packet);
+    }
+
+    /// Gives it a packet as it is.
+    pub fn handle(&mut self, packet: &[u8]) {
+        let (ecn, data) = (self.mark, BytesMut::from(packet));
+        self.association.handle_packet(self.now, sansio::Packet { ecn, data });
+    }
+
+    pub fn read(&mut self, stream: u16) -> Option<Message> {
+        self.association.read(self.now, stream)
     }
 
     pub fn give_raw(&mut self, write: impl FnOnce(&mut Vec<u8>)) {

@@ -158,9 +158,12 @@ fn mend09_an_association_that_breaks_ends_the_connection_unless_media_goes_on() 
         let (mut pair, channels) = connected(Pair::with_each(4, link(), addresses, limited), video);
         // We do not keep to what the peer announced, and it aborts with another cause than a user's wish.
         pair.call(0, |pc, now| {
-            pc.data
-                .channels
-                .start(now, antiphon_data_channel::DtlsRole::Client, 0, 5000);
+            let start = antiphon_data_channel::Start {
+                dtls_client: true,
+                remote_max_message_size: 0,
+                remote_port: 5000,
+            };
+            pc.data.channels.start(now, start);
             pc.send(now, channels[0], Message::binary(vec![0; 5000])).unwrap();
         });
         pair.run_for(Duration::from_secs(5));
