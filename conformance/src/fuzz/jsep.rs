@@ -32,7 +32,7 @@ pub(super) fn machine(data: &[u8]) {
             4 => {
                 if let Ok(offer) = negotiator.create_offer(&OfferOptions::default(), &transport()) {
                     reads_the_same(&offer);
-                    let _ = negotiator.set_local(SdpType::Offer, &offer);
+                    let _ = negotiator.set_local(SdpType::Offer, offer.clone());
                 }
             }
             5 => {
@@ -43,7 +43,9 @@ pub(super) fn machine(data: &[u8]) {
                     } else {
                         SdpType::PrAnswer
                     };
-                    negotiator.set_local(kind, &answer).expect("our own answer can be set");
+                    negotiator
+                        .set_local(kind, answer.clone())
+                        .expect("our own answer can be set");
                 }
             }
             6 => {
@@ -68,7 +70,7 @@ fn set_remote(negotiator: &mut Negotiator, kind: SdpType, text: &[u8]) {
         return;
     };
     let before = negotiator.signaling_state();
-    if negotiator.set_remote(kind, &description).is_err() {
+    if negotiator.set_remote(kind, description.clone()).is_err() {
         assert_eq!(
             negotiator.signaling_state(),
             before,

@@ -1,17 +1,18 @@
 //! Making an answer (RFC 9429 §5.3).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use antiphon_sdp::{Direction, ExtMap, MediaDescription, RidDirection, Section, SessionDescription, Setup};
 
+use crate::config::Config;
 use crate::describe::{self, Common, WrittenCodec, WrittenExtension, WrittenMedia};
 use crate::format::{Format, answer_parameters};
-use crate::negotiator::{Config, Created};
 use crate::offer::can_take_layers;
 use crate::parameters::{extmaps, layers};
 use crate::plan::SimulcastLayer;
 use crate::preference::choices;
-use crate::state::{Described, State};
+use crate::state::{Created, Described, State};
 use crate::survey::{self, Content};
 use crate::transceiver::{Sender, Transceiver};
 use crate::types::{DtlsRole, LocalTransport, MediaKind, SdpType};
@@ -73,7 +74,7 @@ pub(crate) fn create(
     Created {
         kind: SdpType::Answer,
         slots: vec![None; description.media.len()],
-        description,
+        description: Arc::new(description),
     }
 }
 

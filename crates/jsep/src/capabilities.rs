@@ -1,3 +1,5 @@
+//! Which codecs and header extensions we can negotiate.
+
 use crate::plan::Codec;
 use crate::types::MediaKind;
 

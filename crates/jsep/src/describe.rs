@@ -5,7 +5,7 @@ use antiphon_sdp::{
     RtcpFeedback, RtpMap, Section, SessionDescription, Setup, Simulcast, SimulcastStream, Ssrc, SsrcGroup,
 };
 
-use crate::negotiator::Config;
+use crate::config::Config;
 use crate::plan::SimulcastLayer;
 use crate::state::State;
 use crate::transceiver::Sender;
@@ -100,30 +100,35 @@ pub(crate) fn settle_version(state: &State, description: &mut SessionDescription
             address: "127.0.0.1",
         });
     };
-    if let Some(last) = state.local() {
-        let mut last = (*last.text).clone();
+    let last = state.local().map(|last| &*last.text);
+    if let Some(last) = last.filter(|last| says_the_same(last, description)) {
         let version = last.origin().and_then(|origin| origin.version()).unwrap_or(0);
         set_version(description, version);
-        let mut this = description.clone();
-        for text in [&mut last, &mut this] {
-            text.media
-                .iter_mut()
-                .for_each(|media| strip_candidates(&mut media.section));
-        }
-        if last == this {
-            return;
-        }
+        return;
     }
     set_version(description, state.version + 1);
 }
 
-pub(crate) fn strip_candidates(section: &mut Section) {
-    section.retain(|line| {
-        !matches!(
+/// Whether two descriptions of ours differ in nothing but their version and what was gathered.
+fn says_the_same(one: &SessionDescription, other: &SessionDescription) -> bool {
+    let said = |line: &&Line| {
+        let gathered = matches!(
             line.name_and_value(),
             Some(("candidate", _) | ("end-of-candidates", None))
-        )
-    });
+        );
+        line.letter() != 'o' && !gathered
+    };
+    let same = |one: &Section, other: &Section| {
+        let other = other.lines().iter().filter(said);
+        one.lines().iter().filter(said).eq(other)
+    };
+    same(&one.session, &other.session)
+        && one.media.len() == other.media.len()
+        && one
+            .media
+            .iter()
+            .zip(&other.media)
+            .all(|(one, other)| one.line == other.line && same(&one.section, &other.section))
 }
 
 /// Enters what is gathered into the tagged section (RFC 9143 §7.1).

@@ -1,3 +1,5 @@
+//! Why a description, a candidate or a call is refused.
+
 use thiserror::Error;
 
 use crate::types::{DtlsRole, MediaKind, SdpType, SignalingState};

@@ -4,8 +4,8 @@
 mod answer;
 mod candidate;
 mod capabilities;
+mod config;
 mod describe;
-mod difference;
 mod error;
 mod format;
 mod negotiation_needed;
@@ -24,8 +24,9 @@ mod types;
 
 pub use antiphon_sdp as sdp;
 pub use capabilities::{Accepts, CodecCapability, ExtensionCapability, MediaCapabilities};
+pub use config::Config;
 pub use error::JsepError;
-pub use negotiator::{Config, Negotiator};
+pub use negotiator::Negotiator;
 pub use offered::{OfferedContent, OfferedSection};
 pub use plan::{
     Codec, DataPlan, Extension, IceParameters, IceRole, Plan, ReceiveParameters, ReceiveStream, RemoteTransport, Rtx,

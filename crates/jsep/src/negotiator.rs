@@ -1,58 +1,20 @@
+//! The negotiator: who holds the state, and the calls that move it on.
+
 use std::fmt;
+use std::sync::Arc;
 
 use antiphon_sansio::Rng;
 use antiphon_sdp::{Direction, Line, SessionDescription};
 
-use crate::capabilities::MediaCapabilities;
+use crate::config::Config;
 use crate::error::JsepError;
 use crate::plan::Plan;
-use crate::state::{Described, State};
+use crate::state::{self, Created, Described, State};
 use crate::transceiver::{Sender, Transceiver, TransceiverInit};
 use crate::types::{
-    HeaderEncryptionPolicy, IceCandidate, LocalTransport, MediaKind, OfferOptions, RemoteCandidate, SdpType,
-    SignalingState, TransceiverId,
+    IceCandidate, LocalTransport, MediaKind, OfferOptions, RemoteCandidate, SdpType, SignalingState, TransceiverId,
 };
-use crate::{answer, difference, negotiation_needed, offer, preference};
-
-/// What a [`Negotiator`] is told once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Config {
-    /// Codecs and header extensions.
-    pub capabilities: MediaCapabilities,
-    /// The largest data-channel message that we take, in bytes; 0 means any size. Browsers say 262144.
-    pub max_message_size: u64,
-    /// Our SCTP port.
-    pub sctp_port: u16,
-    /// The CNAME of all our streams (RFC 7022); drawn at random if empty.
-    pub cname: String,
-    /// Mark all sections but the first `a=bundle-only` with port 0 when first offered (`bundlePolicy: max-bundle`).
-    /// Either way everything runs on one transport.
-    pub bundle_only: bool,
-    /// Whether `a=cryptex` is offered, accepted, or required (RFC 9335 §4); by default only accepted.
-    pub header_encryption: HeaderEncryptionPolicy,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            capabilities: MediaCapabilities::default(),
-            max_message_size: 262_144,
-            sctp_port: 5000,
-            cname: String::new(),
-            bundle_only: false,
-            header_encryption: HeaderEncryptionPolicy::default(),
-        }
-    }
-}
-
-/// What `create_offer` or `create_answer` made last.
-#[derive(Debug, Clone)]
-pub(crate) struct Created {
-    pub(crate) kind: SdpType,
-    pub(crate) description: SessionDescription,
-    /// For an offer: the transceiver of each section.
-    pub(crate) slots: Vec<Option<TransceiverId>>,
-}
+use crate::{answer, negotiation_needed, offer, preference};
 
 /// Offer and answer for one peer connection (RFC 9429): the signalling state, the descriptions and the transceiver table.
 ///
@@ -190,6 +152,11 @@ impl Negotiator {
         Ok(true)
     }
 
+    /// The mids that run on the transport, as the last answer settled it.
+    pub fn bundle(&self) -> &[String] {
+        &self.state.session.transport.bundle
+    }
+
     /// Asks for a data section in the next offer: the first data channel was created.
     pub fn want_data(&mut self) {
         self.state.wants_data = true;
@@ -230,7 +197,7 @@ impl Negotiator {
         &mut self,
         options: &OfferOptions,
         transport: &LocalTransport,
-    ) -> Result<SessionDescription, JsepError> {
+    ) -> Result<Arc<SessionDescription>, JsepError> {
         if !matches!(
             self.state.signaling,
             SignalingState::Stable | SignalingState::HaveLocalOffer
@@ -243,7 +210,7 @@ impl Negotiator {
             return Err(JsepError::CredentialsInUse);
         }
         let created = offer::create(&self.state, &self.config, self.session_id, transport);
-        let description = created.description.clone();
+        let description = Arc::clone(&created.description);
         self.created = Some(created);
         Ok(description)
     }
@@ -253,7 +220,7 @@ impl Negotiator {
     /// # Errors
     /// [`JsepError::InvalidState`] outside `have-remote-offer` and `have-local-pranswer`; [`JsepError::LocalTransport`];
     /// [`JsepError::CredentialsInUse`] when [`Self::answer_needs_new_credentials`].
-    pub fn create_answer(&mut self, transport: &LocalTransport) -> Result<SessionDescription, JsepError> {
+    pub fn create_answer(&mut self, transport: &LocalTransport) -> Result<Arc<SessionDescription>, JsepError> {
         let offer = match (self.state.signaling, &self.state.pending_remote) {
             (SignalingState::HaveRemoteOffer | SignalingState::HaveLocalPrAnswer, Some(offer)) => offer,
             _ => return Err(self.invalid("create an answer")),
@@ -263,7 +230,7 @@ impl Negotiator {
             return Err(JsepError::CredentialsInUse);
         }
         let created = answer::create(&self.state, offer, &self.config, self.session_id, transport);
-        let description = created.description.clone();
+        let description = Arc::clone(&created.description);
         self.created = Some(created);
         Ok(description)
     }
@@ -278,16 +245,20 @@ impl Negotiator {
     }
 
     /// Sets a local description (RFC 9429 §5.9): the one that [`Self::create_offer`] or [`Self::create_answer`] made last.
-    /// Codecs, directions and parameters in it may have been edited, sections and transport not. With
-    /// [`SdpType::Rollback`] the description is not looked at.
+    /// Codecs, directions and parameters in it may have been edited, sections and transport not. The very description that was
+    /// made is taken as it is. [`SdpType::Rollback`] takes back what is pending, whatever the description says.
     ///
     /// # Errors
     /// Any [`JsepError`]; nothing has changed then.
-    pub fn set_local(&mut self, kind: SdpType, description: &SessionDescription) -> Result<Plan, JsepError> {
+    pub fn set_local(
+        &mut self,
+        kind: SdpType,
+        description: impl Into<Arc<SessionDescription>>,
+    ) -> Result<Plan, JsepError> {
         let mut next = self.state.clone();
         match kind {
             SdpType::Rollback => next.set_rollback(true)?,
-            _ => next.set_local(kind, description, self.created.as_ref())?,
+            _ => next.set_local(kind, description.into(), self.created.as_ref())?,
         }
         Ok(self.advance(next))
     }
@@ -297,15 +268,19 @@ impl Negotiator {
     ///
     /// # Errors
     /// Any [`JsepError`]; nothing has changed then.
-    pub fn set_remote(&mut self, kind: SdpType, description: &SessionDescription) -> Result<Plan, JsepError> {
+    pub fn set_remote(
+        &mut self,
+        kind: SdpType,
+        description: impl Into<Arc<SessionDescription>>,
+    ) -> Result<Plan, JsepError> {
         let mut next = self.state.clone();
         if kind == SdpType::Rollback {
             next.set_rollback(false)?;
             return Ok(self.advance(next));
         }
-        next.set_remote(kind, description, &self.config)?;
+        next.set_remote(kind, description.into(), &self.config)?;
         let mut plan = self.advance(next);
-        difference::candidates(&self.state, &mut plan);
+        state::candidates(&self.state, &mut plan);
         Ok(plan)
     }
 
@@ -387,7 +362,7 @@ impl Negotiator {
 
     /// Puts the next state in place of this one.
     fn advance(&mut self, next: State) -> Plan {
-        let plan = difference::between(&self.state, &next);
+        let plan = self.state.plan_to(&next);
         let repeatable = matches!(
             next.signaling,
             SignalingState::HaveLocalOffer | SignalingState::HaveLocalPrAnswer

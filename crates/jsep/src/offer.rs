@@ -1,16 +1,17 @@
 //! Making an offer (RFC 9429 §5.2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use antiphon_sdp::{MediaDescription, SessionDescription, Setup};
 
 use crate::capabilities::{self, Accepts, CodecCapability};
+use crate::config::Config;
 use crate::describe::{self, Common, WrittenCodec, WrittenExtension, WrittenMedia};
 use crate::format::Format;
-use crate::negotiator::{Config, Created};
 use crate::preference::choices;
 use crate::profile::{self, Configuration};
-use crate::state::State;
+use crate::state::{Created, State};
 use crate::survey::Content;
 use crate::transceiver::Transceiver;
 use crate::types::{HeaderEncryptionPolicy, LocalTransport, MediaKind, SdpType, SignalingState, TransceiverId};
@@ -87,7 +88,7 @@ pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport:
         .collect();
     Created {
         kind: SdpType::Offer,
-        description,
+        description: Arc::new(description),
         slots,
     }
 }

@@ -1,3 +1,5 @@
+//! What has to happen once a description is set, and the parameters that were negotiated.
+
 use std::fmt;
 
 use antiphon_sdp::Direction;
@@ -60,8 +62,6 @@ pub struct TransportPlan {
     pub gather: bool,
     /// The local credentials in force from now on: those of the pending local description, else of the current one.
     pub local: Option<IceParameters>,
-    /// The local credentials differ from those of the exchange before: ICE restarts on our side.
-    pub local_ice_restart: bool,
     /// The remote end as described last, complete, if it is known.
     pub remote: Option<RemoteTransport>,
     /// The remote end differs from what the last plan said.
@@ -74,10 +74,6 @@ pub struct TransportPlan {
     ///
     /// As offerer we may be sent a ClientHello before that: be ready to be server.
     pub dtls_role: Option<DtlsRole>,
-    /// The mids that run on the transport.
-    pub bundle: Vec<String>,
-    /// Every section is rejected or stopped: nothing needs the transport any more.
-    pub idle: bool,
 }
 
 /// What the peer says of its end of the transport.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 
 use antiphon_sdp::{MediaDescription, Section, SessionDescription, Setup};
 
+use crate::config::Config;
 use crate::error::JsepError;
 use crate::format::Format;
-use crate::negotiator::Config;
 use crate::plan::{IceParameters, RemoteTransport};
 use crate::types::{Fingerprint, HeaderEncryptionPolicy, MediaKind, SdpType};
 

@@ -1,3 +1,5 @@
+//! The transceiver table: what a row wants, and what was negotiated for it.
+
 use antiphon_sdp::Direction;
 
 use crate::plan::{ReceiveParameters, SendParameters};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use antiphon_sdp::{Direction, MediaDescription, Msid, SessionDescription, Setup};
 
+use crate::config::Config;
 use crate::error::JsepError;
-use crate::negotiator::{Config, Created};
 use crate::parameters::{MAX_MSIDS, Pair};
 use crate::plan::{IceRole, RemoteTransport};
-use crate::state::{Described, State};
+use crate::state::{Created, Described, State};
 use crate::survey::{self, Content, label};
 use crate::transceiver::{Negotiated, Sender, Transceiver};
 use crate::types::{DtlsRole, SdpType, SignalingState, TransceiverId};
@@ -18,17 +18,20 @@ impl State {
     pub(crate) fn set_local(
         &mut self,
         kind: SdpType,
-        description: &SessionDescription,
+        text: Arc<SessionDescription>,
         created: Option<&Created>,
     ) -> Result<(), JsepError> {
+        let description = &*text;
         self.check_state(true, kind)?;
         let created = created
             .filter(|created| (created.kind == SdpType::Offer) == (kind == SdpType::Offer))
             .ok_or(JsepError::Modified {
                 reason: "none was made for this state",
             })?;
-        survey::check(description)?;
-        check_created(&created.description, description)?;
+        if !Arc::ptr_eq(&created.description, &text) {
+            survey::check(description)?;
+            check_created(&created.description, description)?;
+        }
         let (members, tagged) = match kind {
             SdpType::Offer => {
                 let members: Vec<usize> = (0..description.media.len())
@@ -41,7 +44,7 @@ impl State {
         };
         let described = Described {
             kind,
-            text: Arc::new(description.clone()),
+            text: Arc::clone(&text),
             members,
             tagged,
         };
@@ -84,9 +87,10 @@ impl State {
     pub(crate) fn set_remote(
         &mut self,
         kind: SdpType,
-        description: &SessionDescription,
+        text: Arc<SessionDescription>,
         config: &Config,
     ) -> Result<(), JsepError> {
+        let description = &*text;
         self.check_state(false, kind)?;
         survey::check(description)?;
         if kind == SdpType::Offer {
@@ -131,7 +135,7 @@ impl State {
         }
         let described = Described {
             kind,
-            text: Arc::new(description.clone()),
+            text: Arc::clone(&text),
             members,
             tagged,
         };

@@ -1,3 +1,5 @@
+//! The words of signalling that both sides of the crate use: kinds, states, roles, names, candidates.
+
 use std::fmt;
 
 use antiphon_sdp as sdp;

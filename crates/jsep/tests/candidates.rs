@@ -41,7 +41,7 @@ fn candidates_inside_a_description() {
         .expect("an offer");
     let plan = Peer::new('b')
         .negotiator
-        .set_remote(SdpType::Offer, &wire(&offer))
+        .set_remote(SdpType::Offer, wire(&offer))
         .expect("set");
     // The second component has nothing to do where RTCP is multiplexed.
     let texts: Vec<&str> = plan.candidates.iter().map(|own| own.candidate.as_str()).collect();
@@ -201,7 +201,7 @@ fn mend07_a_section_of_the_bundle_needs_no_credentials_of_its_own() {
     let mut offer = a.offer();
     offer.media[1].section.retain(|line| !line.value().starts_with("ice-"));
     let mut b = Peer::new('b');
-    b.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("set");
     for ufrag in [Some("afrag0"), None] {
         let taken = b
             .negotiator
@@ -227,7 +227,7 @@ fn candidates_of_sections_without_our_transport_are_passed_over() {
             .push(antiphon_jsep::sdp::Line::new(line.letter(), value));
     }
     let mut b = Peer::new('b');
-    b.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("set");
     let other = trickled(HOST, Some("1"), None, Some("second"));
     assert_eq!(b.negotiator.add_remote_candidate(&other), Ok(None));
     let ours = trickled(HOST, Some("0"), None, None);
@@ -275,13 +275,13 @@ fn local_candidates_enter_the_local_description() {
     // A new generation has candidates of its own.
     a.generation += 1;
     let offer = a.offer();
-    a.negotiator.set_local(SdpType::Offer, &offer).expect("set");
+    a.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
     a.negotiator
         .add_local_candidate(HOST, "afrag1")
         .expect("the pending one");
     let (_, pending) = a.negotiator.pending_local_description().expect("pending");
     assert_eq!(pending.media[0].section.values("candidate").count(), 1);
-    b.negotiator.set_remote(SdpType::Offer, &wire(&offer)).expect("set");
+    b.negotiator.set_remote(SdpType::Offer, wire(&offer)).expect("set");
     // Late ones of the old generation are still known by their fragment.
     let late = trickled(HOST, Some("0"), None, Some("afrag0"));
     let taken = b

@@ -60,7 +60,10 @@ fn each_captured_offer_is_answered() {
         if path.to_string_lossy().contains("unencrypted-rtp") {
             // V14: Chromium without encryption is refused, and nothing has happened.
             let mut peer = Peer::new('z');
-            let error = peer.negotiator.set_remote(SdpType::Offer, &offer).expect_err("no DTLS");
+            let error = peer
+                .negotiator
+                .set_remote(SdpType::Offer, offer.clone())
+                .expect_err("no DTLS");
             assert!(matches!(error, JsepError::InsecureProtocol { .. }), "{error}");
             assert_eq!(peer.negotiator.signaling_state(), SignalingState::Stable);
             continue;
@@ -73,7 +76,7 @@ fn each_captured_offer_is_answered() {
             }
             let plan = peer
                 .negotiator
-                .set_remote(SdpType::Offer, &offer)
+                .set_remote(SdpType::Offer, offer.clone())
                 .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             assert_eq!(plan.signaling_state, SignalingState::HaveRemoteOffer);
             let remote = plan.transport.remote.expect("a browser describes its transport");
@@ -83,10 +86,10 @@ fn each_captured_offer_is_answered() {
             check_answer(&offer, &answer);
             let plan = peer
                 .negotiator
-                .set_local(SdpType::Answer, &answer)
+                .set_local(SdpType::Answer, answer.clone())
                 .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             assert_eq!(plan.signaling_state, SignalingState::Stable);
-            assert!(plan.transport.gather && !plan.transport.local_ice_restart);
+            assert!(plan.transport.gather);
             // Some gathered descriptions were read back after the answer, with the role that came of it.
             assert!(plan.transport.dtls_role.is_some());
             for (offered, accepted) in offer.media.iter().zip(&answer.media) {
@@ -154,12 +157,12 @@ fn a_whole_browser_session_is_followed() {
         for path in offers {
             let offer = read(path);
             peer.negotiator
-                .set_remote(SdpType::Offer, &offer)
+                .set_remote(SdpType::Offer, offer.clone())
                 .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
             let answer = peer.answer();
             check_answer(&offer, &answer);
             peer.negotiator
-                .set_local(SdpType::Answer, &answer)
+                .set_local(SdpType::Answer, answer.clone())
                 .expect("our own answer");
             followed += 1;
         }
@@ -173,7 +176,7 @@ fn the_chromium_offer_is_understood_in_detail() {
     let offer = read(&folder.join("chromium-chromium/audio-video-data/01-A-chromium-offer.sdp"));
     let mut peer = Peer::new('z');
     let video = peer.add_track(MediaKind::Video);
-    let plan = peer.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+    let plan = peer.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("set");
     let added: Vec<_> = plan
         .transceivers
         .iter()
@@ -197,7 +200,7 @@ fn the_chromium_offer_is_understood_in_detail() {
     assert_eq!(bundle(&answer), ["0", "1", "2"]);
     assert_eq!(answer.direction_of(&answer.media[0]), Direction::RecvOnly);
     assert_eq!(answer.direction_of(&answer.media[1]), Direction::SendRecv);
-    let plan = peer.negotiator.set_local(SdpType::Answer, &answer).expect("set");
+    let plan = peer.negotiator.set_local(SdpType::Answer, answer.clone()).expect("set");
     assert_eq!(plan.transport.dtls_role, Some(DtlsRole::Client));
 
     let audio = plan.transceivers[0].receive.as_ref().expect("we receive");
@@ -251,14 +254,14 @@ fn simulcast_of_both_browsers_is_received() {
         let offer = read(&folder.join(offer));
         let offered = offer.media[0].section.simulcast().expect("simulcast").send.len();
         let mut peer = Peer::new('z');
-        peer.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+        peer.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("set");
         let answer = peer.answer();
         check_answer(&offer, &answer);
         assert_eq!(
             answer.media[0].section.simulcast().expect("simulcast").receive.len(),
             offered
         );
-        let plan = peer.negotiator.set_local(SdpType::Answer, &answer).expect("set");
+        let plan = peer.negotiator.set_local(SdpType::Answer, answer.clone()).expect("set");
         let receive = plan.transceivers[0].receive.as_ref().expect("we receive");
         assert_eq!(receive.simulcast.len(), offered);
         let uris: Vec<&str> = receive.extensions.iter().map(|own| own.uri.as_str()).collect();

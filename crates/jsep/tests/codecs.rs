@@ -34,9 +34,9 @@ fn forwarder(name: char) -> Peer {
 }
 
 fn answer(peer: &mut Peer, offer: &SessionDescription) -> SessionDescription {
-    peer.negotiator.set_remote(SdpType::Offer, offer).expect("set");
+    peer.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("set");
     let answer = peer.answer();
-    peer.negotiator.set_local(SdpType::Answer, &answer).expect("set");
+    peer.negotiator.set_local(SdpType::Answer, answer.clone()).expect("set");
     wire(&answer)
 }
 
@@ -185,15 +185,17 @@ fn an_answer_may_describe_its_configuration_with_words_of_its_own() {
         .set_codec_preferences(video, vec![preference])
         .expect("known");
     let offer = peer.offer();
-    peer.negotiator.set_local(SdpType::Offer, &offer).expect("set");
+    peer.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
     let mut other = Peer::new('b');
-    other.negotiator.set_remote(SdpType::Offer, &wire(&offer)).expect("set");
+    other.negotiator.set_remote(SdpType::Offer, wire(&offer)).expect("set");
     let answer = other
         .answer()
         .to_text()
         .replace("profile-level-id=42e01f", "profile-level-id=42001f");
     let answer = SessionDescription::parse(&answer).expect("SDP");
-    peer.negotiator.set_remote(SdpType::Answer, &answer).expect("set");
+    peer.negotiator
+        .set_remote(SdpType::Answer, answer.clone())
+        .expect("set");
     let codecs = &peer
         .negotiator
         .transceiver(video)
@@ -278,8 +280,8 @@ fn mend13_header_extensions_that_nobody_reads_are_neither_offered_nor_accepted()
     other.add_track(MediaKind::Video);
     let offer = other.offer();
     assert!(has(&offer), "a forwarder hands it on");
-    other.negotiator.set_local(SdpType::Offer, &offer).expect("set");
-    peer.negotiator.set_remote(SdpType::Offer, &wire(&offer)).expect("set");
+    other.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
+    peer.negotiator.set_remote(SdpType::Offer, wire(&offer)).expect("set");
     assert!(!has(&peer.answer()));
 
     let mut peer = Peer::new('a');

@@ -31,7 +31,7 @@ fn offer(policy: HeaderEncryptionPolicy) -> (Peer, SessionDescription) {
     a.add_track(MediaKind::Video);
     a.negotiator.want_data();
     let offer = a.offer();
-    a.negotiator.set_local(SdpType::Offer, &offer).unwrap();
+    a.negotiator.set_local(SdpType::Offer, offer.clone()).unwrap();
     (a, wire(&offer))
 }
 
@@ -49,7 +49,7 @@ fn each_pair_of_policies() {
             // RFC 9335 §4: in every section of the bundle, or in none.
             assert_eq!(says(&offer), if offered { 3 } else { 0 });
             let mut b = peer('b', theirs);
-            let set = b.negotiator.set_remote(SdpType::Offer, &offer);
+            let set = b.negotiator.set_remote(SdpType::Offer, offer.clone());
             if theirs == Require && !offered {
                 assert_eq!(set.unwrap_err(), JsepError::NoHeaderEncryption { mid: "0".into() });
                 assert_eq!(b.negotiator.signaling_state(), SignalingState::Stable);
@@ -59,8 +59,8 @@ fn each_pair_of_policies() {
             assert_eq!(set.unwrap().transport.remote.unwrap().header_encryption, both);
             let answer = b.answer();
             assert_eq!(says(&answer), if both { 3 } else { 0 });
-            b.negotiator.set_local(SdpType::Answer, &answer).unwrap();
-            let set = a.negotiator.set_remote(SdpType::Answer, &wire(&answer));
+            b.negotiator.set_local(SdpType::Answer, answer.clone()).unwrap();
+            let set = a.negotiator.set_remote(SdpType::Answer, wire(&answer));
             if ours == Require && theirs == Disable {
                 assert_eq!(set.unwrap_err(), JsepError::NoHeaderEncryption { mid: "0".into() });
                 assert_eq!(a.negotiator.signaling_state(), SignalingState::HaveLocalOffer);
@@ -90,7 +90,7 @@ fn at_session_level_or_in_all_sections_for_media() {
     let data = SessionDescription::parse(&data.unwrap()).unwrap();
     for (offer, expected) in [(session, true), (one_short, false), (data, true), (plain, false)] {
         let mut b = peer('b', Negotiate);
-        let plan = b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+        let plan = b.negotiator.set_remote(SdpType::Offer, offer.clone()).unwrap();
         assert_eq!(plan.transport.remote.unwrap().header_encryption, expected);
         assert_eq!(says(&b.answer()), if expected { 3 } else { 0 });
     }
@@ -100,14 +100,14 @@ fn at_session_level_or_in_all_sections_for_media() {
 fn an_answer_to_what_was_not_offered_changes_nothing() {
     let (mut a, offer) = offer(Disable);
     let mut b = peer('b', Negotiate);
-    b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).unwrap();
     let answer = edited(
         &wire(&b.answer()),
         "a=rtcp-mux\r\n",
         "a=rtcp-mux\r\na=cryptex\r\n",
         usize::MAX,
     );
-    let plan = a.negotiator.set_remote(SdpType::Answer, &answer).unwrap();
+    let plan = a.negotiator.set_remote(SdpType::Answer, answer.clone()).unwrap();
     assert!(!plan.transport.remote.unwrap().header_encryption);
 }
 
@@ -119,11 +119,11 @@ fn mend03_header_encryption_is_offered_only_if_asked_to() {
     // Who offers it gets it, and in later offers of ours it stays.
     let (mut a, offer) = self::offer(Negotiate);
     let mut b = peer('b', Accept);
-    b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).unwrap();
     let answer = b.answer();
     assert_eq!(says(&answer), 3);
-    b.negotiator.set_local(SdpType::Answer, &answer).unwrap();
-    a.negotiator.set_remote(SdpType::Answer, &wire(&answer)).unwrap();
+    b.negotiator.set_local(SdpType::Answer, answer.clone()).unwrap();
+    a.negotiator.set_remote(SdpType::Answer, wire(&answer)).unwrap();
     assert_eq!(says(&b.offer()), 3);
 }
 
@@ -149,10 +149,10 @@ fn mend03_who_copies_our_lines_is_not_believed() {
     for policy in [Accept, Negotiate, Require] {
         let (mut a, offer) = offer(policy);
         let mut b = peer('b', Disable);
-        b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+        b.negotiator.set_remote(SdpType::Offer, offer.clone()).unwrap();
         let answer = copied(&offer, &b.answer(), &COPIED);
         assert_eq!(says(&answer), if policy == Accept { 0 } else { 3 });
-        let set = a.negotiator.set_remote(SdpType::Answer, &answer);
+        let set = a.negotiator.set_remote(SdpType::Answer, answer.clone());
         if policy == Require {
             assert!(matches!(set.unwrap_err(), JsepError::NoHeaderEncryption { .. }));
             continue;
@@ -188,14 +188,14 @@ fn mend03_every_sign_of_copying_is_seen() {
             let mut a = peer('a', Negotiate);
             a.add_track(kind);
             let offer = a.offer();
-            a.negotiator.set_local(SdpType::Offer, &offer).unwrap();
+            a.negotiator.set_local(SdpType::Offer, offer.clone()).unwrap();
             let mut b = peer('b', Disable);
             if sends_too {
                 b.add_track(kind);
             }
-            b.negotiator.set_remote(SdpType::Offer, &wire(&offer)).unwrap();
+            b.negotiator.set_remote(SdpType::Offer, wire(&offer)).unwrap();
             let answer = copied(&offer, &b.answer(), names);
-            let plan = a.negotiator.set_remote(SdpType::Answer, &answer).unwrap();
+            let plan = a.negotiator.set_remote(SdpType::Answer, answer.clone()).unwrap();
             let believed = plan.transport.remote.unwrap().header_encryption;
             assert_eq!(believed, !seen, "{kind} {names:?} {sends_too}");
         }
@@ -206,7 +206,7 @@ fn mend03_every_sign_of_copying_is_seen() {
 fn mend03_copied_sources_are_not_the_peers() {
     let (mut a, offer) = offer(Negotiate);
     let mut b = peer('b', Disable);
-    b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).unwrap();
     for kind in [MediaKind::Audio, MediaKind::Video] {
         b.add_track(kind);
     }
@@ -220,7 +220,7 @@ fn mend03_copied_sources_are_not_the_peers() {
         b.negotiator.set_direction(id, Direction::SendRecv).unwrap();
     }
     let answer = copied(&offer, &b.answer(), &["ssrc", "ssrc-group", "msid"]);
-    a.negotiator.set_remote(SdpType::Answer, &answer).unwrap();
+    a.negotiator.set_remote(SdpType::Answer, answer.clone()).unwrap();
     let ours: Vec<u32> = offer
         .media
         .iter()
@@ -241,12 +241,12 @@ fn mend03_copied_sources_are_not_the_peers() {
 fn a_later_exchange_may_end_it() {
     let (mut a, offer) = offer(Negotiate);
     let mut b = peer('b', Negotiate);
-    b.negotiator.set_remote(SdpType::Offer, &offer).unwrap();
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).unwrap();
     let answer = b.answer();
-    b.negotiator.set_local(SdpType::Answer, &answer).unwrap();
-    a.negotiator.set_remote(SdpType::Answer, &wire(&answer)).unwrap();
+    b.negotiator.set_local(SdpType::Answer, answer.clone()).unwrap();
+    a.negotiator.set_remote(SdpType::Answer, wire(&answer)).unwrap();
     let again = edited(&wire(&a.offer()), "a=cryptex\r\n", "", usize::MAX);
-    let plan = b.negotiator.set_remote(SdpType::Offer, &again).unwrap();
+    let plan = b.negotiator.set_remote(SdpType::Offer, again.clone()).unwrap();
     assert!(plan.transport.remote_changed && !plan.transport.remote.unwrap().header_encryption);
     assert_eq!(says(&b.answer()), 0);
 }
@@ -265,7 +265,11 @@ fn encrypted_elements_are_negotiated_away() {
             .any(|media| media.section.extmaps().any(|map| map.uri == ENCRYPT))
     );
     let mut b = peer('b', Negotiate);
-    let transceivers = b.negotiator.set_remote(SdpType::Offer, &offer).unwrap().transceivers;
+    let transceivers = b
+        .negotiator
+        .set_remote(SdpType::Offer, offer.clone())
+        .unwrap()
+        .transceivers;
     assert!(!transceivers.is_empty());
     for transceiver in transceivers {
         b.negotiator.set_direction(transceiver.id, Direction::SendRecv).unwrap();
@@ -276,7 +280,7 @@ fn encrypted_elements_are_negotiated_away() {
         agreed.len() > 4 && agreed.iter().all(|map| map.uri != ENCRYPT),
         "{agreed:?}"
     );
-    let plan = b.negotiator.set_local(SdpType::Answer, &answer).unwrap();
+    let plan = b.negotiator.set_local(SdpType::Answer, answer.clone()).unwrap();
     for transceiver in plan.transceivers {
         let extensions = transceiver.send.unwrap().extensions;
         assert!(!extensions.is_empty() && extensions.iter().all(|extension| extension.uri != ENCRYPT));

@@ -24,7 +24,10 @@ fn parse(text: &str) -> SessionDescription {
 fn answer(text: &str) -> (Peer, Plan, SessionDescription) {
     let offer = parse(text);
     let mut peer = Peer::new('b');
-    let plan = peer.negotiator.set_remote(SdpType::Offer, &offer).expect("taken");
+    let plan = peer
+        .negotiator
+        .set_remote(SdpType::Offer, offer.clone())
+        .expect("taken");
     let made: Vec<_> = peer
         .negotiator
         .transceivers()
@@ -36,7 +39,7 @@ fn answer(text: &str) -> (Peer, Plan, SessionDescription) {
         peer.negotiator.set_direction(id, Direction::SendRecv).expect("live");
     }
     let answer = peer.answer();
-    peer.negotiator.set_local(SdpType::Answer, &answer).expect("set");
+    peer.negotiator.set_local(SdpType::Answer, answer.clone()).expect("set");
     (peer, plan, wire(&answer))
 }
 
@@ -63,7 +66,7 @@ fn mend12_older_profiles_are_taken_with_a_fingerprint_and_repeated() {
             .collect();
         let error = Peer::new('c')
             .negotiator
-            .set_remote(SdpType::Offer, &parse(&bare))
+            .set_remote(SdpType::Offer, parse(&bare))
             .unwrap_err();
         assert!(
             matches!(
@@ -76,7 +79,7 @@ fn mend12_older_profiles_are_taken_with_a_fingerprint_and_repeated() {
         assert!(
             Peer::new('c')
                 .negotiator
-                .set_remote(SdpType::Offer, &parse(&odd))
+                .set_remote(SdpType::Offer, parse(&odd))
                 .is_err()
         );
     }
@@ -95,12 +98,12 @@ fn mend12_a_fingerprint_of_the_bundle_serves_its_older_sections_too() {
     let offer = parse(&description.to_text());
     Peer::new('b')
         .negotiator
-        .set_remote(SdpType::Offer, &offer)
+        .set_remote(SdpType::Offer, offer.clone())
         .expect("taken");
     let unbundled = parse(&offer.to_text().replace("a=group:BUNDLE 0 1\r\n", ""));
     let error = Peer::new('b')
         .negotiator
-        .set_remote(SdpType::Offer, &unbundled)
+        .set_remote(SdpType::Offer, unbundled.clone())
         .unwrap_err();
     assert!(matches!(error, JsepError::InsecureProtocol { .. }), "{error}");
 }
@@ -144,20 +147,24 @@ fn mend12_a_section_without_mid_gets_one() {
 
     // It stays what it is: in the peer's next offer, and in one of ours, whose answer has none again.
     let again = parse(&case("03b-no-mid-one-section").replace("IN IP4 127.0.0.1\r\ns=", "IN IP4 127.0.0.2\r\ns="));
-    peer.negotiator.set_remote(SdpType::Offer, &again).expect("taken");
+    peer.negotiator
+        .set_remote(SdpType::Offer, again.clone())
+        .expect("taken");
     let second = peer.answer();
-    peer.negotiator.set_local(SdpType::Answer, &second).expect("set");
+    peer.negotiator.set_local(SdpType::Answer, second.clone()).expect("set");
     assert_eq!(
         peer.negotiator.transceivers().next().expect("one").mid(),
         Some(mid.as_str())
     );
     let offer = peer.offer();
     assert_eq!(offer.media[0].section.mid(), Some(mid.as_str()));
-    peer.negotiator.set_local(SdpType::Offer, &offer).expect("set");
+    peer.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
     let mut older = again;
     older.media[0].section.retain(|line| line.value() != "setup:actpass");
     older.media[0].section.push(Line::new('a', "setup:passive"));
-    peer.negotiator.set_remote(SdpType::Answer, &older).expect("taken");
+    peer.negotiator
+        .set_remote(SdpType::Answer, older.clone())
+        .expect("taken");
     assert_eq!(
         peer.negotiator.transceivers().next().expect("one").mid(),
         Some(mid.as_str())
@@ -278,7 +285,10 @@ fn mend12_tracks_without_msid_share_one_random_stream() {
     // Of another connection it is another; `a=msid:-` is no stream, and what is said of an SSRC counts.
     let mut other = Peer::new('c');
     let offer = parse(&case("20-no-msid"));
-    other.negotiator.set_remote(SdpType::Offer, &offer).expect("taken");
+    other
+        .negotiator
+        .set_remote(SdpType::Offer, offer.clone())
+        .expect("taken");
     assert_ne!(
         other.negotiator.transceivers().next().expect("one").remote_streams(),
         streams[0]
@@ -406,7 +416,7 @@ fn mend08_refused_sections_have_what_every_section_has() {
     a.add_track(MediaKind::Audio);
     let video = a.add_track(MediaKind::Video);
     let mut offer = a.offer();
-    a.negotiator.set_local(SdpType::Offer, &offer).expect("set");
+    a.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
     offer = parse(
         &offer
             .to_text()
@@ -416,12 +426,12 @@ fn mend08_refused_sections_have_what_every_section_has() {
     offer.media[1]
         .section
         .retain(|line| !line.value().starts_with("rtpmap"));
-    b.negotiator.set_remote(SdpType::Offer, &offer).expect("taken");
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("taken");
     let answer = b.answer();
     assert!(answer.media[1].is_rejected());
     has_all(&answer);
-    b.negotiator.set_local(SdpType::Answer, &answer).expect("set");
-    a.negotiator.set_remote(SdpType::Answer, &wire(&answer)).expect("taken");
+    b.negotiator.set_local(SdpType::Answer, answer.clone()).expect("set");
+    a.negotiator.set_remote(SdpType::Answer, wire(&answer)).expect("taken");
     assert!(a.negotiator.transceiver(video).is_none(), "refused all the same");
     // And so in a later offer, in which the section stays refused.
     let again = a.offer();

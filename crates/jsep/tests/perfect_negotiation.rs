@@ -110,7 +110,7 @@ impl Call {
         }
         let offer = peer.offer();
         peer.negotiator
-            .set_local(SdpType::Offer, &offer)
+            .set_local(SdpType::Offer, offer.clone())
             .expect("our own offer");
         self.queues[1 - at].push_back((SdpType::Offer, wire(&offer)));
     }
@@ -128,13 +128,13 @@ impl Call {
                     return;
                 }
                 peer.negotiator
-                    .set_remote(kind, &description)
+                    .set_remote(kind, description.clone())
                     .expect("an offer at any time");
                 let answer = peer.answer();
                 common::check_answer(&description, &answer);
                 let plan = peer
                     .negotiator
-                    .set_local(SdpType::Answer, &answer)
+                    .set_local(SdpType::Answer, answer.clone())
                     .expect("our own answer");
                 self.roles[at] = plan.transport.ice_role;
                 self.queues[1 - at].push_back((SdpType::Answer, wire(&answer)));
@@ -143,7 +143,7 @@ impl Call {
                 // The answer to an offer that was taken back never comes: the impolite side ignored that offer.
                 let plan = peer
                     .negotiator
-                    .set_remote(kind, &description)
+                    .set_remote(kind, description.clone())
                     .expect("the answer to our offer");
                 self.roles[at] = plan.transport.ice_role;
             }

@@ -44,7 +44,10 @@ fn state(peer: &Peer) -> String {
 
 fn refuse_remote(peer: &mut Peer, kind: SdpType, description: &SessionDescription) -> JsepError {
     let before = state(peer);
-    let error = peer.negotiator.set_remote(kind, description).expect_err("refused");
+    let error = peer
+        .negotiator
+        .set_remote(kind, description.clone())
+        .expect_err("refused");
     assert_eq!(state(peer), before, "{error}");
     error
 }
@@ -79,7 +82,7 @@ fn offers_without_what_a_transport_needs() {
     let text = offer.to_text().replace(&fingerprint, "");
     let moved = text.replacen("t=0 0\r\n", &format!("t=0 0\r\n{fingerprint}"), 1);
     peer.negotiator
-        .set_remote(SdpType::Offer, &parse(&moved))
+        .set_remote(SdpType::Offer, parse(&moved))
         .expect("taken");
 }
 
@@ -113,7 +116,7 @@ fn media_without_dtls_is_refused() {
     for protocol in ["UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF"] {
         let mut peer = Peer::new('b');
         let other = edited(&offer, "UDP/TLS/RTP/SAVPF", protocol);
-        peer.negotiator.set_remote(SdpType::Offer, &other).expect("DTLS");
+        peer.negotiator.set_remote(SdpType::Offer, other.clone()).expect("DTLS");
         assert_eq!(peer.answer().media[0].line.protocol(), protocol);
     }
 }
@@ -136,12 +139,12 @@ fn sections_that_we_cannot_take_are_answered_with_port_0() {
     ] {
         let changed = edited(&offer, from, to);
         let mut peer = Peer::new('b');
-        let plan = peer.negotiator.set_remote(SdpType::Offer, &changed).expect(to);
+        let plan = peer.negotiator.set_remote(SdpType::Offer, changed.clone()).expect(to);
         let answer = peer.answer();
         common::check_answer(&changed, &answer);
         let refused: Vec<usize> = (0..3).filter(|&index| answer.media[index].is_rejected()).collect();
         assert_eq!(refused, rejected, "{to}");
-        let set = peer.negotiator.set_local(SdpType::Answer, &answer).expect("set");
+        let set = peer.negotiator.set_local(SdpType::Answer, answer.clone()).expect("set");
         assert_eq!(set.data.is_some_and(|data| data.active), !rejected.contains(&2));
         assert_eq!(
             plan.transceivers.len(),
@@ -185,8 +188,8 @@ fn answers_must_answer_what_was_offered() {
     a.add_track(MediaKind::Video);
     let mut b = Peer::new('b');
     let offer = a.offer();
-    a.negotiator.set_local(SdpType::Offer, &offer).expect("set");
-    b.negotiator.set_remote(SdpType::Offer, &wire(&offer)).expect("set");
+    a.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
+    b.negotiator.set_remote(SdpType::Offer, wire(&offer)).expect("set");
     let answer = b.answer();
     let mut refuse = |from: &str, to: &str| refuse_remote(&mut a, SdpType::Answer, &edited(&answer, from, to));
     assert_eq!(
@@ -230,7 +233,7 @@ fn answers_must_answer_what_was_offered() {
     ));
     // After all that the true answer is still taken; passive is too.
     a.negotiator
-        .set_remote(SdpType::Answer, &edited(&answer, "setup:active", "setup:passive"))
+        .set_remote(SdpType::Answer, edited(&answer, "setup:active", "setup:passive"))
         .expect("taken");
     assert_eq!(a.direction(audio), Some(Direction::SendOnly));
 }
@@ -243,14 +246,14 @@ fn an_answer_may_name_its_own_payload_types() {
     let mut b = Peer::new('b');
     b.add_track(MediaKind::Audio);
     let offer = a.offer();
-    a.negotiator.set_local(SdpType::Offer, &offer).expect("set");
-    b.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+    a.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("set");
     let text = b
         .answer()
         .to_text()
         .replace("SAVPF 111 ", "SAVPF 99 ")
         .replace(":111 ", ":99 ");
-    let plan = a.negotiator.set_remote(SdpType::Answer, &parse(&text)).expect("set");
+    let plan = a.negotiator.set_remote(SdpType::Answer, parse(&text)).expect("set");
     let (send, receive) = (
         plan.transceivers[0].send.as_ref(),
         plan.transceivers[0].receive.as_ref(),
@@ -272,7 +275,7 @@ fn the_association_cannot_change_in_mid_session() {
     );
     let lower = edited(&offer, "sha-256", "SHA-256");
     b.negotiator
-        .set_remote(SdpType::Offer, &lower)
+        .set_remote(SdpType::Offer, lower.clone())
         .expect("the same, spelled otherwise");
     b.negotiator.rollback().expect("rolled back");
     // b is client: a may not ask to be client too.
@@ -285,16 +288,19 @@ fn the_association_cannot_change_in_mid_session() {
     );
     let passive = edited(&offer, "setup:actpass", "setup:passive");
     b.negotiator
-        .set_remote(SdpType::Offer, &passive)
+        .set_remote(SdpType::Offer, passive.clone())
         .expect("that is how it is");
     b.negotiator.rollback().expect("rolled back");
     // Firefox answers an ICE restart with `active` though it is server: the association and its roles stay.
     b.generation += 1;
     let offer = b.offer();
-    b.negotiator.set_local(SdpType::Offer, &offer).expect("set");
-    a.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+    b.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
+    a.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("set");
     let contrary = edited(&a.answer(), "setup:passive", "setup:active");
-    let plan = b.negotiator.set_remote(SdpType::Answer, &contrary).expect("taken");
+    let plan = b
+        .negotiator
+        .set_remote(SdpType::Answer, contrary.clone())
+        .expect("taken");
     assert_eq!(plan.transport.dtls_role, Some(DtlsRole::Client));
 }
 
@@ -319,11 +325,11 @@ fn states_and_kinds_must_fit() {
         assert_eq!(error.to_string(), format!("cannot {words} in signalling state stable"));
     }
     assert!(matches!(
-        b.negotiator.set_local(SdpType::Answer, &offer),
+        b.negotiator.set_local(SdpType::Answer, offer.clone()),
         Err(JsepError::InvalidState { .. })
     ));
     assert!(matches!(
-        b.negotiator.set_local(SdpType::Offer, &offer),
+        b.negotiator.set_local(SdpType::Offer, offer.clone()),
         Err(JsepError::Modified { .. })
     ));
     let given = transport('b', 0);
@@ -349,7 +355,7 @@ fn states_and_kinds_must_fit() {
         assert!(matches!(refused, Err(JsepError::LocalTransport { .. })));
     }
     assert_eq!(a.negotiator.implicit_type(), SdpType::Offer);
-    b.negotiator.set_remote(SdpType::Offer, &offer).expect("set");
+    b.negotiator.set_remote(SdpType::Offer, offer.clone()).expect("set");
     assert_eq!(b.negotiator.implicit_type(), SdpType::Answer);
     assert!(matches!(
         b.negotiator.create_offer(&OfferOptions::default(), &given),
@@ -371,7 +377,7 @@ fn a_local_description_may_be_edited_but_not_forged() {
         let forged = edited(&offer, from, to);
         assert!(
             matches!(
-                a.negotiator.set_local(SdpType::Offer, &forged),
+                a.negotiator.set_local(SdpType::Offer, forged.clone()),
                 Err(JsepError::Modified { .. })
             ),
             "{to}"
@@ -379,13 +385,13 @@ fn a_local_description_may_be_edited_but_not_forged() {
     }
     let mono = edited(&offer, "useinbandfec=1", "useinbandfec=1;stereo=0");
     a.negotiator
-        .set_local(SdpType::Offer, &mono)
+        .set_local(SdpType::Offer, mono.clone())
         .expect("codec parameters may be edited");
     let mut b = Peer::new('b');
     b.add_track(MediaKind::Audio);
-    b.negotiator.set_remote(SdpType::Offer, &mono).expect("set");
+    b.negotiator.set_remote(SdpType::Offer, mono.clone()).expect("set");
     let answer = b.answer();
-    a.negotiator.set_remote(SdpType::Answer, &answer).expect("set");
+    a.negotiator.set_remote(SdpType::Answer, answer.clone()).expect("set");
     let receive = a
         .negotiator
         .transceiver(audio)
@@ -428,11 +434,11 @@ fn v20_huge_descriptions_are_refused_in_one_look() {
     let offer = parse(&text);
     let mut peer = Peer::new('b');
     peer.negotiator
-        .set_remote(SdpType::Offer, &offer)
+        .set_remote(SdpType::Offer, offer.clone())
         .expect("within the limits");
     let answer = peer.answer();
     assert_eq!(answer.media[511].line.payload_types().collect::<Vec<_>>(), [0, 8]);
-    let plan = peer.negotiator.set_local(SdpType::Answer, &answer).expect("set");
+    let plan = peer.negotiator.set_local(SdpType::Answer, answer.clone()).expect("set");
     assert_eq!(plan.transceivers.len(), 512);
     assert!(
         plan.transceivers[0]
@@ -453,7 +459,7 @@ fn unknown_ice_options_pass() {
     );
     let plan = Peer::new('b')
         .negotiator
-        .set_remote(SdpType::Offer, &odd)
+        .set_remote(SdpType::Offer, odd.clone())
         .expect("taken");
     let options = plan.transport.remote.expect("described").ice_options;
     assert_eq!(options, ["trickle", "goog-sped-v1", "sped", "\u{2603}"]);
@@ -548,19 +554,19 @@ proptest! {
         for text in [text, again] {
             let Ok(offer) = SessionDescription::parse(&text) else { continue };
             let before = state(&peer);
-            if peer.negotiator.set_remote(SdpType::Offer, &offer).is_err() {
+            if peer.negotiator.set_remote(SdpType::Offer, offer.clone()).is_err() {
                 prop_assert_eq!(state(&peer), before);
                 continue;
             }
             let answer = peer.answer();
             wire(&answer);
-            peer.negotiator.set_local(SdpType::Answer, &answer).expect("our own answer");
+            peer.negotiator.set_local(SdpType::Answer, answer.clone()).expect("our own answer");
             prop_assert_eq!(peer.negotiator.signaling_state(), SignalingState::Stable);
             peer.negotiator.negotiation_needed();
             // And we can offer on from there, whatever it was.
             let own = peer.offer();
             wire(&own);
-            peer.negotiator.set_local(SdpType::Offer, &own).expect("our own offer");
+            peer.negotiator.set_local(SdpType::Offer, own.clone()).expect("our own offer");
             peer.negotiator.rollback().expect("taken back");
         }
     }
@@ -572,10 +578,10 @@ proptest! {
         peer.add_track(MediaKind::Video);
         peer.negotiator.want_data();
         let own = peer.offer();
-        peer.negotiator.set_local(SdpType::Offer, &own).expect("our own offer");
+        peer.negotiator.set_local(SdpType::Offer, own.clone()).expect("our own offer");
         if let Ok(answer) = SessionDescription::parse(&text.replace("actpass", "active")) {
             let before = state(&peer);
-            match peer.negotiator.set_remote(SdpType::Answer, &answer) {
+            match peer.negotiator.set_remote(SdpType::Answer, answer.clone()) {
                 Ok(plan) => prop_assert_eq!(plan.signaling_state, SignalingState::Stable),
                 Err(_) => prop_assert_eq!(state(&peer), before),
             }

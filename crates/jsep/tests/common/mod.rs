@@ -1,5 +1,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+use std::sync::Arc;
+
 use antiphon_jsep::{
     Config, Direction, Encoding, Fingerprint, LocalTransport, MediaKind, Negotiator, OfferOptions, Plan, SdpType,
     Sender, SessionDescription, TransceiverId, TransceiverInit,
@@ -101,7 +103,7 @@ impl Peer {
     pub fn offer(&mut self) -> SessionDescription {
         let transport = self.transport();
         let offer = self.negotiator.create_offer(&OfferOptions::default(), &transport);
-        offer.expect("an offer")
+        Arc::unwrap_or_clone(offer.expect("an offer"))
     }
 
     pub fn answer(&mut self) -> SessionDescription {
@@ -109,7 +111,7 @@ impl Peer {
             self.generation += 1;
         }
         let transport = self.transport();
-        self.negotiator.create_answer(&transport).expect("an answer")
+        Arc::unwrap_or_clone(self.negotiator.create_answer(&transport).expect("an answer"))
     }
 
     pub fn direction(&self, id: TransceiverId) -> Option<Direction> {
@@ -145,21 +147,21 @@ pub fn exchange_with(offerer: &mut Peer, answerer: &mut Peer, between: impl FnOn
     let offer = offerer.offer();
     let offerer_local = offerer
         .negotiator
-        .set_local(SdpType::Offer, &offer)
+        .set_local(SdpType::Offer, offer.clone())
         .expect("set local offer");
     let answerer_remote = answerer
         .negotiator
-        .set_remote(SdpType::Offer, &wire(&offer))
+        .set_remote(SdpType::Offer, wire(&offer))
         .expect("set remote offer");
     between(answerer);
     let answer = answerer.answer();
     let answerer_local = answerer
         .negotiator
-        .set_local(SdpType::Answer, &answer)
+        .set_local(SdpType::Answer, answer.clone())
         .expect("set local answer");
     let offerer_remote = offerer
         .negotiator
-        .set_remote(SdpType::Answer, &wire(&answer))
+        .set_remote(SdpType::Answer, wire(&answer))
         .expect("set remote answer");
     check_answer(&offer, &answer);
     Exchange {

@@ -142,7 +142,7 @@ impl PeerConnection {
         };
         let kind = description.sdp_type;
         let parsed = parse(&description)?;
-        let plan = self.negotiator.set_local(kind, &parsed)?;
+        let plan = self.negotiator.set_local(kind, parsed)?;
         self.apply(now, plan);
         Ok(())
     }
@@ -165,7 +165,7 @@ impl PeerConnection {
         if self.transport.agent.is_lite() && says_lite(&parsed) {
             return Err(Error::BothLite);
         }
-        let plan = self.negotiator.set_remote(kind, &parsed)?;
+        let plan = self.negotiator.set_remote(kind, parsed)?;
         self.apply(now, plan);
         for candidate in std::mem::take(&mut self.early_candidates) {
             // Judged only now; what does not fit is passed over, for the call that brought it has long returned.
