@@ -1,88 +1,26 @@
-//! The agent: its state and what its owner calls.
+//! The agent: what its owner calls. It wires gathering to the check list, and keeps a table of paths, so that the application's
+//! datagrams touch nothing else.
 
-use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use antiphon_sansio::{BytesMut, Datagram, Local, Path, Rng};
-use antiphon_stun::{Key, Message, is_stun};
+use antiphon_sansio::{Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
+use antiphon_stun::{Check as Verdict, Class, Message, Method, is_stun};
 
-use crate::candidate::{Candidate, CandidateKind};
-use crate::checks::Said;
+use crate::candidate::Candidate;
+use crate::check::{Checks, Outside};
 use crate::config::{Config, Credentials, Role};
-use crate::event::{ConnectionState, Event};
-use crate::gather::Gatherer;
+use crate::context::Context;
+use crate::deframe::{FRAME_HEADER_LEN, frame_header};
+use crate::event::{ConnectionState, Event, GatheringState};
+use crate::gather::Gathering;
 use crate::io::{IoEvent, IoRequest};
-use crate::local::LocalCandidate;
-use crate::mdns::Mdns;
-use crate::outgoing::Outgoing;
-use crate::pair::{Consent, Pacer, Pair, pair_priority};
-use crate::relay::Relays;
-use crate::remote::RemoteCandidate;
-use crate::stats::Counters;
-use crate::tcp::Tcp;
-
-/// The most remote candidates of one generation, signalled and peer-reflexive together.
-pub const MAX_REMOTE_CANDIDATES: usize = 100;
-
-/// The most local candidates of one generation.
-pub const MAX_LOCAL_CANDIDATES: usize = 64;
-
-/// The most checks remembered that came before the remote description.
-pub const MAX_EARLY_CHECKS: usize = 32;
-
-/// The most `.local` names of one generation that are looked up.
-pub const MAX_MDNS_QUERIES: usize = 16;
-
-/// The most events kept for an owner who does not ask; the oldest are dropped.
-pub const MAX_EVENTS: usize = 512;
-
-/// The most requests to the driver kept; later ones are dropped, and with them what they were for.
-pub const MAX_IO_REQUESTS: usize = 256;
-
-/// Credentials with the key that they make.
-#[derive(Debug)]
-pub(crate) struct Keyed {
-    pub(crate) credentials: Credentials,
-    pub(crate) key: Key,
-}
-
-impl Keyed {
-    fn new(credentials: Credentials) -> Self {
-        let key = Key::short_term(&credentials.password);
-        Self { credentials, key }
-    }
-
-    fn random(rng: &mut Rng) -> Self {
-        // RFC 8445 §5.3 asks for 24 and 128 bits; V27 for more of the former, for one-port mode finds agents by it.
-        Self::new(Credentials {
-            ufrag: rng.ice_chars(8),
-            password: rng.ice_chars(24),
-        })
-    }
-}
-
-/// Both ends' credentials of one generation.
-#[derive(Debug)]
-pub(crate) struct Session {
-    pub(crate) generation: u32,
-    pub(crate) local: Keyed,
-    pub(crate) remote: Option<Keyed>,
-}
-
-/// The pair in use before a restart (RFC 8445 §9): it carries data until the new generation has nominated one.
-#[derive(Debug)]
-pub(crate) struct Previous {
-    pub(crate) session: Session,
-    pub(crate) pair: Pair,
-}
-
-/// A valid check that came before we knew the peer's credentials.
-#[derive(Debug)]
-pub(crate) struct EarlyCheck {
-    pub(crate) path: Path,
-    pub(crate) ufrag: String,
-    pub(crate) said: Said,
-}
+use crate::message::{MAX_MESSAGE, Outgoing};
+use crate::notice::Notice;
+use crate::pacer::Pacer;
+use crate::paths::{KnownPath, Paths};
+use crate::placeholder::is_placeholder;
+use crate::session::Keyed;
+use crate::stats::{Stats, Traffic};
 
 /// An ICE agent (RFC 8445) for one data stream with one component, as BUNDLE and RTP/RTCP multiplexing leave it.
 ///
@@ -90,115 +28,39 @@ pub(crate) struct EarlyCheck {
 /// [`poll_transmit`](Self::poll_transmit); what it reports comes from [`poll_event`](Self::poll_event).
 #[derive(Debug)]
 pub struct Agent {
-    pub(crate) config: Config,
-    pub(crate) rng: Rng,
-    pub(crate) role: Role,
-    pub(crate) tie_breaker: u64,
-    pub(crate) remote_lite: bool,
-    pub(crate) session: Session,
-    pub(crate) previous: Option<Previous>,
-    pub(crate) locals: Vec<LocalCandidate>,
-    pub(crate) remotes: Vec<RemoteCandidate>,
-    pub(crate) pairs: Vec<Pair>,
-    /// Ids of pairs whose check was triggered (RFC 8445 §6.1.4.1); no id is in it twice.
-    pub(crate) triggered: VecDeque<u64>,
-    pub(crate) early: Vec<EarlyCheck>,
-    /// Candidates that came before the credentials.
-    pub(crate) waiting_candidates: Vec<Candidate>,
-    pub(crate) mdns: Mdns,
-    pub(crate) tcp: Tcp,
-    pub(crate) remote_renomination: bool,
-    /// How often we have nominated.
-    pub(crate) nominations: u32,
-    /// The pair in use has not answered for long enough to look for another, and not for long enough to say so.
-    pub(crate) weak: bool,
-    /// Since when there is no path, although there was one.
-    pub(crate) lost_since: Option<Instant>,
-    /// When a better pair than the one in use is tried again.
-    pub(crate) improve_at: Option<Instant>,
-    /// Where the last datagrams went out and came in: saves looking the pair up.
-    pub(crate) last_pairs: [usize; 2],
-    pub(crate) end_of_remote: bool,
-    /// The nominated pair's id.
-    pub(crate) selected: Option<u64>,
-    pub(crate) first_valid: Option<Instant>,
-    pub(crate) checking_since: Option<Instant>,
-    /// RFC 8863 §4: the time in which nothing counts as failed is over.
-    pub(crate) patience_over: bool,
-    pub(crate) consent_expired: bool,
+    cx: Context,
+    gathering: Gathering,
+    checks: Checks,
+    pacer: Pacer,
+    paths: Paths,
     /// When the layers above last took something that the peer had authenticated.
-    pub(crate) heard_at: Option<Instant>,
-    pub(crate) gatherer: Gatherer,
-    pub(crate) relays: Relays,
-    pub(crate) pacer: Pacer,
-    pub(crate) outgoing: VecDeque<Outgoing>,
-    pub(crate) io: VecDeque<IoRequest>,
-    pub(crate) events: VecDeque<Event>,
-    pub(crate) state: ConnectionState,
-    pub(crate) counters: Counters,
-    next_id: u64,
-    next_request: u32,
+    heard_at: Option<Instant>,
 }
 
+/// What signalling says.
 impl Agent {
     /// A new agent with fresh credentials. Nothing happens before [`gather`](Self::gather).
     pub fn new(config: Config, _now: Instant, rng: Rng) -> Self {
-        let mut rng = rng;
-        let pacer = Pacer::new(config.pacing, config.burst);
+        let pacer = Pacer::new(config.timing.pacing, config.timing.burst);
+        let mut cx = Context::new(config, rng);
         Self {
-            role: config.role,
-            tie_breaker: rng.u64(),
-            remote_lite: false,
-            session: Session {
-                generation: 0,
-                local: Keyed::random(&mut rng),
-                remote: None,
-            },
-            previous: None,
-            locals: Vec::new(),
-            remotes: Vec::new(),
-            pairs: Vec::new(),
-            triggered: VecDeque::new(),
-            early: Vec::new(),
-            waiting_candidates: Vec::new(),
-            mdns: Mdns::default(),
-            tcp: Tcp::default(),
-            remote_renomination: false,
-            nominations: 0,
-            weak: false,
-            lost_since: None,
-            improve_at: None,
-            last_pairs: [0; 2],
-            end_of_remote: false,
-            selected: None,
-            first_valid: None,
-            checking_since: None,
-            patience_over: false,
-            consent_expired: false,
-            heard_at: None,
-            gatherer: Gatherer::default(),
-            relays: Relays::default(),
+            checks: Checks::new(&mut cx),
+            gathering: Gathering::new(),
             pacer,
-            outgoing: VecDeque::new(),
-            io: VecDeque::new(),
-            events: VecDeque::new(),
-            state: ConnectionState::New,
-            counters: Counters::default(),
-            next_id: 0,
-            next_request: 0,
-            config,
-            rng,
+            paths: Paths::default(),
+            heard_at: None,
+            cx,
         }
     }
 
     /// The credentials to signal.
     pub fn local_credentials(&self) -> &Credentials {
-        &self.session.local.credentials
+        self.checks.session().local().credentials()
     }
 
     /// The peer's credentials, if known.
     pub fn remote_credentials(&self) -> Option<&Credentials> {
-        self.session.remote.as_ref().map(|keyed| &keyed.credentials)
+        self.checks.session().remote().map(Keyed::credentials)
     }
 
     /// The peer's credentials came by signalling. Checks begin; those that came too early are replayed.
@@ -206,66 +68,84 @@ impl Agent {
     /// The same credentials again change nothing. Others without a [`restart`](Self::restart) of ours replace the old
     /// ones and forget the candidates of the old generation: the caller should have restarted.
     pub fn set_remote_credentials(&mut self, now: Instant, credentials: Credentials) {
-        if self.is_closed() {
-            return;
+        if !self.is_closed() {
+            self.checks.set_remote_credentials(&mut self.cx, now, credentials);
+            self.advance(now);
         }
-        if let Some(remote) = &self.session.remote {
-            if remote.credentials == credentials {
-                return;
-            }
-            self.forget_remote_generation();
+    }
+
+    /// A candidate of the peer came by signalling. One that names another user fragment, another component than 1, or an
+    /// address that cannot be is counted and ignored; so are those beyond [`MAX_REMOTE_CANDIDATES`](crate::MAX_REMOTE_CANDIDATES).
+    pub fn add_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
+        if !self.is_closed() {
+            self.checks.add_remote(&mut self.cx, candidate);
+            self.advance(now);
         }
-        let ufrag = credentials.ufrag.clone();
-        self.session.remote = Some(Keyed::new(credentials));
-        self.checking_since = Some(now);
-        self.patience_over = false;
-        for candidate in std::mem::take(&mut self.waiting_candidates) {
-            self.accept_remote_candidate(now, candidate);
-        }
-        for check in std::mem::take(&mut self.early) {
-            if check.ufrag == ufrag {
-                self.apply_check(now, check.path, check.said);
-            }
-        }
+    }
+
+    /// A candidate of the peer was not handed in, for nobody here knows its kind ([`CandidateError::Unknown`](crate::CandidateError)):
+    /// it is counted.
+    pub fn ignore_remote_candidate(&mut self) {
+        self.cx.counters.ignored_candidates += 1;
+    }
+
+    /// The peer has no more candidates in this generation (RFC 8838 §13).
+    pub fn end_of_remote_candidates(&mut self, now: Instant) {
+        self.checks.end_of_remotes();
         self.advance(now);
     }
 
     /// Our role, as offer and answer decide it; a conflict may change it later.
     pub fn set_role(&mut self, role: Role) {
-        if self.role != role {
-            self.role = role;
-            self.recompute_priorities();
-        }
+        self.checks.set_role(role);
+        self.paths.update(&self.checks);
     }
 
     /// Our role now.
     pub fn role(&self) -> Role {
-        self.role
+        self.checks.role()
     }
 
     /// Whether we are a lite agent.
     pub fn is_lite(&self) -> bool {
-        self.config.lite
+        self.cx.config.lite
     }
 
     /// Whether the peer said `a=ice-lite`. We control a lite peer, unless we are lite ourselves (RFC 8445 §6.1.1).
     pub fn set_remote_lite(&mut self, lite: bool) {
-        self.remote_lite = lite;
-        if lite && !self.config.lite {
+        self.checks.set_remote_lite(lite);
+        if lite && !self.is_lite() {
             self.set_role(Role::Controlling);
         }
     }
 
+    /// Whether descriptions of ours say `a=ice-options:renomination`.
+    pub fn renominates(&self) -> bool {
+        self.cx.config.renomination && !self.is_lite()
+    }
+
     /// Whether the peer said `a=ice-options:renomination`: the controlling end may nominate again.
     pub fn set_remote_renomination(&mut self, renomination: bool) {
-        self.remote_renomination = renomination;
+        self.checks.set_remote_renomination(renomination);
+    }
+
+    /// Begins to gather. Does nothing while gathering and after it; after a [`restart`](Self::restart) it gathers anew.
+    pub fn gather(&mut self, now: Instant) {
+        if self.is_closed() || !self.gathering.begin(&mut self.cx) {
+            return;
+        }
+        // After a restart the sockets are there already: their candidates are signalled again, with the new ufrag.
+        self.checks
+            .announce_again(&mut self.cx, |ip| self.gathering.is_published(ip));
+        self.gathering.ask(&mut self.cx, now);
+        self.advance(now);
     }
 
     /// Begins a new generation (RFC 8445 §9): new credentials, no remote candidates. Sockets stay, and the pair in use
     /// carries data until the new generation has nominated one. Signal the new credentials and call
     /// [`gather`](Self::gather) again.
     pub fn restart(&mut self, now: Instant) {
-        let credentials = Keyed::random(&mut self.rng).credentials;
+        let credentials = Keyed::random(&mut self.cx.rng).credentials().clone();
         self.restart_with(now, credentials);
     }
 
@@ -274,53 +154,10 @@ impl Agent {
         if self.is_closed() {
             return;
         }
-        let local = Keyed::new(credentials);
-        let ufrag = local.credentials.ufrag.clone();
-        let session = std::mem::replace(
-            &mut self.session,
-            Session {
-                generation: 0,
-                local,
-                remote: None,
-            },
-        );
-        self.session.generation = session.generation + 1;
-        let in_use = self.active().filter(|_| !self.consent_expired);
-        if let Some(index) = in_use {
-            let mut pair = self.pairs.swap_remove(index);
-            pair.outstanding.clear();
-            self.previous = Some(Previous { session, pair });
-        }
-        self.forget_remote_generation();
-        self.consent_expired = false;
+        self.checks.restart(&mut self.cx, credentials);
+        self.gathering.restart();
         self.heard_at = None;
-        self.checking_since = None;
-        self.patience_over = false;
-        self.lost_since = None;
-        // What a NAT that we know maps lasts as long as its base; what servers and peers said has to be asked again.
-        self.locals.retain(|l| {
-            matches!(l.candidate.kind, CandidateKind::Host | CandidateKind::Relayed)
-                || (l.candidate.kind == CandidateKind::ServerReflexive && l.url.is_none())
-        });
-        for local in &mut self.locals {
-            local.candidate.ufrag = Some(ufrag.clone());
-        }
-        self.gatherer.restart();
         self.advance(now);
-    }
-
-    fn forget_remote_generation(&mut self) {
-        self.session.remote = None;
-        self.remotes.clear();
-        self.pairs.clear();
-        self.triggered.clear();
-        self.waiting_candidates.clear();
-        self.mdns.forget_queries();
-        self.end_of_remote = false;
-        self.selected = None;
-        self.first_valid = None;
-        self.weak = false;
-        self.improve_at = None;
     }
 
     /// Ends everything: allocations are given back by the transmits that follow, sockets by the requests that follow.
@@ -329,94 +166,222 @@ impl Agent {
         if self.is_closed() {
             return;
         }
-        self.relays.close(now);
-        self.outgoing.clear();
-        self.triggered.clear();
-        self.mdns.forget_queries();
-        self.withdraw_names(|_| true);
-        self.pairs.clear();
-        self.previous = None;
-        self.selected = None;
-        self.lost_since = None;
-        self.close_tcp();
-        for local in self.gatherer.sockets() {
-            self.push_io(IoRequest::Close(local));
+        self.cx.forget_outgoing();
+        self.gathering.close(&mut self.cx, now);
+        self.checks.close(&mut self.cx);
+        self.paths.update(&self.checks);
+    }
+
+    fn is_closed(&self) -> bool {
+        self.checks.is_closed()
+    }
+}
+
+/// The application's datagrams.
+impl Agent {
+    /// Where to send now: the nominated pair, else the pair in use before a restart, else the best valid pair
+    /// (RFC 8445 §12.1). `None` without one, and once consent expired (RFC 7675 §5.1).
+    pub fn send_path(&self) -> Option<Path> {
+        self.paths.send
+    }
+
+    /// Whether the application may send (RFC 7675): there is a valid pair, and its consent has not expired.
+    pub fn may_send(&self) -> bool {
+        self.paths.send.is_some()
+    }
+
+    /// Whether a Binding message with a valid MESSAGE-INTEGRITY came from this path: law 5, before it nothing else is
+    /// taken from there.
+    pub fn is_authenticated(&self, path: &Path) -> bool {
+        let mut known = self.paths.known.iter();
+        known.any(|known| known.path == *path && known.is_authenticated)
+    }
+
+    /// The round trip of the pair in use, smoothed.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.paths.rtt
+    }
+
+    /// How much room in front of and behind a datagram this path needs: for TCP's length and TURN's headers.
+    pub fn path_room(&self, path: &Path) -> (usize, usize) {
+        match path.local {
+            Local::Relay(id) => self.gathering.relay_room(id, path.remote),
+            Local::Tcp(_) => (FRAME_HEADER_LEN, 0),
+            Local::Socket(_) => (0, 0),
         }
-        self.gatherer.close();
-        self.set_state(ConnectionState::Closed);
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.state == ConnectionState::Closed
+    /// Wraps the open segment for its path, and says on which path the datagram really goes. The segment was begun with the
+    /// room of [`path_room`](Self::path_room), and nothing was handed to the agent since.
+    pub fn wrap(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Path {
+        let Paths { known, last_out, .. } = &mut self.paths;
+        if let Some(traffic) = traffic_on(known, last_out, path) {
+            traffic.packets_sent += 1;
+            traffic.bytes_sent += out.body().len() as u64;
+            traffic.last_sent = Some(now);
+        }
+        self.frame(path, out)
     }
 
+    fn frame(&mut self, path: Path, out: &mut TransmitBuf) -> Path {
+        match path.local {
+            Local::Relay(id) => self.gathering.wrap_for_relay(id, path, out),
+            Local::Tcp(_) => {
+                let header = frame_header(out.body().len());
+                out.prepend(FRAME_HEADER_LEN).copy_from_slice(&header);
+                path
+            }
+            Local::Socket(_) => path,
+        }
+    }
+
+    /// Counts a datagram of the application's for the statistics of its pair. For owners who tell protocols apart themselves and
+    /// do not hand everything to [`handle_datagram`](Self::handle_datagram), which counts what it hands back.
+    pub fn count_received(&mut self, now: Instant, path: Path, len: usize) {
+        let Paths { known, last_in, .. } = &mut self.paths;
+        if let Some(traffic) = traffic_on(known, last_in, path) {
+            traffic.packets_received += 1;
+            traffic.bytes_received += len as u64;
+            traffic.last_received = Some(now);
+        }
+    }
+
+    /// The layers above have authenticated what came on a path of ours, by SRTP or DTLS: the peer is there and goes on sending.
+    ///
+    /// A peer may do so without ever answering a check. Nothing may be sent to it once consent has expired, but consent is about
+    /// sending (RFC 7675 §5.1: who sends nothing does not need it), so what it sends can still be taken: the state is then
+    /// `Disconnected`, and `Failed` only when nothing was heard for half of `consent_timeout` either.
+    pub fn heard(&mut self, now: Instant) {
+        self.heard_at = Some(now);
+    }
+
+    /// Whether a datagram that came on this path may be for this agent or the layers above it: a quick look, for owners who would
+    /// not even copy what strangers send. It is from a path that is authenticated, or from a TURN server in use, or a request that
+    /// names our user fragment, or an answer.
+    pub fn expects(&self, path: Path, datagram: &[u8]) -> bool {
+        if self.is_authenticated(&path) || self.gathering.find_relay(path, datagram).is_some() {
+            return true;
+        }
+        if !is_stun(datagram) {
+            return false;
+        }
+        let Ok(message) = Message::parse(datagram) else {
+            return false;
+        };
+        if !matches!(message.class(), Class::Request | Class::Indication) {
+            return true;
+        }
+        let named = message.username().and_then(|name| name.split_once(':'));
+        named.is_some_and(|(ours, _)| self.checks.is_ours(ours))
+    }
+}
+
+/// The figures of the pair with this path, most likely that at `last`.
+fn traffic_on<'a>(known: &'a mut [KnownPath], last: &mut usize, path: Path) -> Option<&'a mut Traffic> {
+    let fits = |known: &KnownPath| known.path == path && known.pair.is_some();
+    if !known.get(*last).is_some_and(fits) {
+        *last = known.iter().position(fits)?;
+    }
+    Some(&mut known[*last].traffic)
+}
+
+/// Input and output.
+impl Agent {
     /// A datagram came. STUN and TURN are taken; what belongs to the layers above comes back, out of its TURN framing if it
     /// was relayed (then its `path.local` is a `Local::Relay`).
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Option<Datagram> {
         let mut datagram = datagram;
-        if let Some(relay) = self.relays.find(datagram.path, &datagram.data) {
-            let (peer, data) = self.handle_relay_packet(now, relay, datagram.data)?;
+        if let Some(relay) = self.gathering.find_relay(datagram.path, &datagram.data) {
+            let received = self
+                .gathering
+                .handle_relay_packet(&mut self.cx, now, relay, datagram.data);
+            let Some((remote, data)) = received else {
+                self.advance(now);
+                return None;
+            };
+            let local = Local::Relay(relay);
             datagram = Datagram {
-                path: Path {
-                    local: Local::Relay(relay),
-                    remote: peer,
-                },
+                path: Path { local, remote },
                 ecn: datagram.ecn,
                 data,
             };
         }
-        if matches!(datagram.path.local, Local::Tcp(_))
-            && self.handle_tls_stun_message(now, datagram.path, &datagram.data)
-        {
+        let (path, data) = (datagram.path, &datagram.data);
+        let is_connection = matches!(path.local, Local::Tcp(_));
+        if is_connection && self.gathering.handle_stun_over_tls(&mut self.cx, path, data) {
             self.advance(now);
             return None;
         }
-        if !is_stun(&datagram.data) {
-            self.count_received(now, datagram.path, datagram.data.len());
+        if !is_stun(data) {
+            self.count_received(now, path, data.len());
             return Some(datagram);
         }
-        self.handle_stun(now, datagram.path, &datagram.data);
-        self.advance(now);
+        if !self.is_closed() {
+            match Message::parse(data) {
+                Ok(message) => self.handle_message(now, path, &message),
+                Err(_) => self.cx.counters.malformed += 1,
+            }
+            self.advance(now);
+        }
         None
     }
 
-    fn handle_stun(&mut self, now: Instant, path: Path, data: &BytesMut) {
-        if self.is_closed() {
+    fn handle_message(&mut self, now: Instant, path: Path, message: &Message<'_>) {
+        let cx = &mut self.cx;
+        if message.check_fingerprint() == Verdict::Invalid {
+            cx.counters.bad_fingerprint += 1;
             return;
         }
-        match Message::parse(data) {
-            Ok(message) => self.handle_message(now, path, &message),
-            Err(_) => self.counters.malformed += 1,
+        let is_binding = message.method() == Method::BINDING;
+        match message.class() {
+            Class::Request if is_binding => self.checks.handle_request(cx, now, path, message),
+            Class::Request => cx.counters.unauthenticated += 1,
+            Class::Success | Class::Error => {
+                if !is_binding || !self.gathering.handle_response(cx, path, message) {
+                    self.checks.handle_response(cx, now, path, message);
+                }
+            }
+            // RFC 8445 §11: a Binding indication is a keepalive, and says nothing.
+            Class::Indication => {}
         }
     }
 
     /// An answer of the driver.
     pub fn handle_io(&mut self, now: Instant, event: IoEvent) {
-        if self.is_closed() {
+        let cx = &mut self.cx;
+        if self.checks.is_closed() {
             // What was asked for before the end came after it.
             match event {
                 IoEvent::UdpBound { local, .. }
                 | IoEvent::TcpConnected { local, .. }
-                | IoEvent::TcpAccepted { local, .. } => self.push_io(IoRequest::Close(local)),
-                IoEvent::TcpListening { request, .. } => self.push_io(IoRequest::CloseListener { request }),
+                | IoEvent::TcpAccepted { local, .. } => cx.push_io(IoRequest::Close(local)),
+                IoEvent::TcpListening { request, .. } => cx.push_io(IoRequest::CloseListener { request }),
                 _ => {}
             }
             return;
         }
-        self.handle_driver(now, event);
+        match event {
+            IoEvent::TcpConnected { request, local, addr } => {
+                if !self.gathering.connected(cx, now, request, local, addr) {
+                    self.checks.connected(cx, now, request, local);
+                }
+            }
+            IoEvent::TcpAccepted {
+                request, local, remote, ..
+            } => {
+                let listener = self.gathering.listener(request);
+                self.checks.accepted(cx, now, listener, local, remote);
+            }
+            IoEvent::Failed { request, .. } if self.checks.connection_failed(request) => {}
+            IoEvent::Closed { local } if self.checks.connection_closed(now, local) => {}
+            event => self.gathering.handle_io(cx, now, event),
+        }
         self.advance(now);
     }
 
     /// Time went on.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if !self.is_closed() {
-            self.mdns.handle_timeout(now);
-            self.handle_probe_timeout(now);
-            self.handle_tls_stun_timeout(now);
-            self.ask_full_servers(now);
-        }
-        self.relays.handle_timeout(now);
-        self.collect_relay_events(now);
+        self.gathering.handle_timeout(&mut self.cx, now);
         self.advance(now);
     }
 
@@ -427,79 +392,150 @@ impl Agent {
             // allocation ends by itself.
             return None;
         }
-        let relay = self.relays.poll_timeout();
-        [
-            relay,
-            self.mdns.poll_timeout(),
-            self.tcp_timeout(),
-            self.probe_timeout(),
-            self.tls_stun_timeout(),
-            self.check_timeout(),
-            self.consent_timeout(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        let probes = self.gathering.has_queued_probe();
+        let checks = self
+            .checks
+            .poll_timeout(&self.cx.config, self.pacer.earliest(), probes, &self.outside());
+        self.gathering.poll_timeout().into_iter().chain(checks).min()
+    }
+
+    /// Writes the next datagram as a segment of its own and says where it goes; `None` when there is nothing to send, or no
+    /// room in `out`. Sets the path room of `out` to zero: set it again for what you write yourself.
+    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        out.set_path_room(0, 0);
+        // Permissions first: the check that needs one follows right behind.
+        if let Some(transmit) = self.gathering.poll_relay_transmit(now, out) {
+            return Some(transmit);
+        }
+        while let Some(outgoing) = self.cx.next_outgoing() {
+            let path = outgoing.path();
+            // What goes to a STUN server over TLS has no frame of RFC 4571 around it (RFC 8489 §6.2.2).
+            let framed = !matches!(outgoing, Outgoing::Probe { .. });
+            let (front, back) = if framed { self.path_room(&path) } else { (0, 0) };
+            if !out.begin(front, back) {
+                return None;
+            }
+            self.cx.drop_outgoing();
+            let session = outgoing.generation().and_then(|g| self.checks.session_of(g));
+            let mut buffer = [0; MAX_MESSAGE];
+            match outgoing.write(session, &mut buffer) {
+                Some(Ok(len)) if len <= out.remaining() => out.put_slice(&buffer[..len]),
+                _ => {
+                    // Its generation is gone, or a TransmitBuf for tiny datagrams: nothing that the peer could not survive.
+                    out.rollback();
+                    continue;
+                }
+            }
+            let path = if framed { self.frame(path, out) } else { path };
+            if matches!(path.local, Local::Relay(_)) || is_placeholder(path.local) {
+                // The allocation or connection is gone.
+                out.rollback();
+                continue;
+            }
+            return Some(Transmit {
+                path,
+                range: out.finish(),
+                segment_size: None,
+                ecn: Ecn::NotEct,
+            });
+        }
+        None
     }
 
     /// What happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        self.cx.poll_event()
     }
 
     /// What the agent needs of the driver.
     pub fn poll_io(&mut self) -> Option<IoRequest> {
-        self.io.pop_front()
+        self.cx.poll_io()
     }
+}
 
-    pub(crate) fn push_event(&mut self, event: Event) {
-        if self.events.len() >= MAX_EVENTS {
-            self.events.pop_front();
+/// What follows from an input.
+impl Agent {
+    /// Called at the end of every input: lets each part draw its conclusions, and sends what the pacer allows.
+    fn advance(&mut self, now: Instant) {
+        self.deliver(now);
+        if !self.is_closed() {
+            let outside = self.outside();
+            self.checks.advance(&mut self.cx, now, &outside);
+            self.run_checks(now);
+            self.gathering.advance(&mut self.cx, self.checks.has_selected());
+            let outside = self.outside();
+            if self.checks.update_state(&mut self.cx, now, &outside) {
+                self.run_checks(now);
+            }
+            self.deliver(now);
         }
-        self.events.push_back(event);
+        self.paths.update(&self.checks);
     }
 
-    pub(crate) fn push_io(&mut self, request: IoRequest) {
-        if self.io.len() < MAX_IO_REQUESTS {
-            self.io.push_back(request);
-        } else {
-            self.counters.over_limit += 1;
+    /// Delivers what the parts have for each other.
+    fn deliver(&mut self, now: Instant) {
+        let cx = &mut self.cx;
+        while let Some(notice) = cx.poll_notice() {
+            match notice {
+                Notice::Found(new) => self.checks.insert_local(cx, new),
+                Notice::Gone { ends, interface } => self.checks.forget_ends(cx, now, &ends, interface),
+                Notice::Published { name } => self.checks.announce_name(cx, &name),
+                Notice::Resolved { candidate, addr } => self.checks.insert_resolved(cx, candidate, addr),
+                Notice::ForgetLookUps => self.gathering.forget_queries(),
+                Notice::LookUp { name, candidate } => self.gathering.look_up(cx, now, name, candidate),
+                Notice::Permit { relay, peer } => self.gathering.permit(relay, peer),
+                Notice::BindChannel { relay, peer } => self.gathering.bind_channel(relay, peer),
+            }
         }
     }
 
-    pub(crate) fn next_request(&mut self) -> u32 {
-        self.next_request += 1;
-        self.next_request
-    }
-
-    pub(crate) fn next_id(&mut self) -> u64 {
-        self.next_id += 1;
-        self.next_id
-    }
-
-    pub(crate) fn recompute_priorities(&mut self) {
-        for pair in &mut self.pairs {
-            let local = self.locals[pair.local].candidate.priority;
-            let remote = self.remotes[pair.remote].candidate.priority;
-            pair.priority = pair_priority(self.role, local, remote);
+    /// Sends what the pacer allows, in the order of RFC 8445 §6.1.4.2.
+    fn run_checks(&mut self, now: Instant) {
+        let cx = &mut self.cx;
+        while self.pacer.is_ready(now)
+            && (self.checks.send_triggered(cx, now)
+                || self.gathering.send_queued_probe(cx, now)
+                || self.checks.send_ordinary(cx, now))
+        {
+            self.pacer.take(now);
         }
     }
 
-    /// Whether `.local` names are being looked up.
-    pub(crate) fn is_resolving(&self) -> bool {
-        self.mdns.is_resolving()
-    }
-
-    pub(crate) fn pair_on(&self, path: Path) -> Option<usize> {
-        self.pairs.iter().position(|pair| pair.path == path)
-    }
-
-    pub(crate) fn new_consent(now: Instant) -> Consent {
-        Consent {
-            last_response: now,
-            unanswered_since: None,
-            next: now,
-            doubted: false,
+    fn outside(&self) -> Outside {
+        // Half as long as consent lasts: a peer that is gone altogether fails when its consent expires.
+        let heard_for = self.cx.config.timing.consent_timeout / 2;
+        Outside {
+            heard_until: self.heard_at.map(|at| at + heard_for),
+            has_gathered: self.gathering.state() == GatheringState::Complete,
+            is_resolving: self.gathering.is_resolving(),
         }
+    }
+}
+
+/// States and figures.
+impl Agent {
+    /// The state of gathering.
+    pub fn gathering_state(&self) -> GatheringState {
+        self.gathering.state()
+    }
+
+    /// The state of the connection.
+    pub fn state(&self) -> ConnectionState {
+        self.checks.state()
+    }
+
+    /// The nominated pair; during a restart the old one until the new one is nominated.
+    pub fn selected_path(&self) -> Option<Path> {
+        self.checks.selected_path()
+    }
+
+    /// Whether consent has expired and the peer still sends: what comes is taken, and nothing goes out.
+    pub fn only_receives(&self) -> bool {
+        self.checks.only_receives()
+    }
+
+    /// Candidates, pairs and counters.
+    pub fn stats(&self) -> Stats {
+        self.checks.stats(&self.cx, |pair| self.paths.traffic_of(pair))
     }
 }

@@ -226,6 +226,32 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// How fast an agent sends, and how long it waits.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// Ta (RFC 8445 §14.2): the mean time between two new STUN transactions of this agent. Default 50 ms, at least 5 ms.
+    pub pacing: Duration,
+    /// How many transactions may start at once after a pause; Ta holds on average. Default 5.
+    pub burst: u32,
+    /// How long after an unanswered check a fresh one, a new transaction, may be sent if a slot of the pacer is free. Default
+    /// 50 ms, which is Ta: with one pair nothing else would use the slots. After four it doubles.
+    pub recheck_interval: Duration,
+    /// How long a pair is checked before it fails. Default 39.5 s (Rc = 7, Rm = 16, RFC 8489 §6.2.1).
+    pub check_timeout: Duration,
+    /// How long the agent waits before it declares failure (RFC 8863 §4). Default 39.5 s.
+    pub patience: Duration,
+    /// How long the controlling agent waits for a better pair once one is valid. Default 200 ms; a pair that cannot be
+    /// bettered is nominated at once.
+    pub nomination_delay: Duration,
+    /// The mean time between two consent checks (RFC 7675 §5.1), drawn from 0.8 to 1.2 of it. Default 5 s.
+    pub consent_interval: Duration,
+    /// Without an answer for this long consent is gone (RFC 7675 §5.1). Default 30 s.
+    pub consent_timeout: Duration,
+    /// When a consent check and those that follow it are not answered for this long, the state is `Disconnected`. Default 5 s,
+    /// which is 5 to 11 s after the last datagram came through.
+    pub disconnected_timeout: Duration,
+}
+
 /// What an agent is told before it starts. `Config::default()` suits a browser peer.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -274,29 +300,24 @@ pub struct Config {
     pub contacts: Option<ContactBudget>,
     /// Whether `.local` names of remote candidates are resolved.
     pub resolve_mdns: bool,
-    /// Ta (RFC 8445 §14.2): the mean time between two new STUN transactions of this agent. Default 50 ms, at least 5 ms.
-    pub pacing: Duration,
-    /// How many transactions may start at once after a pause; Ta holds on average. Default 5.
-    pub burst: u32,
-    /// The first retransmission time-out of a connectivity check; doubles. Default 500 ms (RFC 8445 §14.3).
-    pub check_rto: Duration,
-    /// How long after an unanswered check a fresh one, a new transaction, may be sent if a slot of the pacer is free. Default
-    /// 50 ms, which is Ta: with one pair nothing else would use the slots. After four it doubles.
-    pub recheck_interval: Duration,
-    /// How long a pair is checked before it fails. Default 39.5 s (Rc = 7, Rm = 16, RFC 8489 §6.2.1).
-    pub check_timeout: Duration,
-    /// How long the agent waits before it declares failure (RFC 8863 §4). Default 39.5 s.
-    pub patience: Duration,
-    /// How long the controlling agent waits for a better pair once one is valid. Default 200 ms; a pair that cannot be
-    /// bettered is nominated at once.
-    pub nomination_delay: Duration,
-    /// The mean time between two consent checks (RFC 7675 §5.1), drawn from 0.8 to 1.2 of it. Default 5 s.
-    pub consent_interval: Duration,
-    /// Without an answer for this long consent is gone (RFC 7675 §5.1). Default 30 s.
-    pub consent_timeout: Duration,
-    /// When a consent check and those that follow it are not answered for this long, the state is `Disconnected`. Default 5 s,
-    /// which is 5 to 11 s after the last datagram came through.
-    pub disconnected_timeout: Duration,
+    /// How fast it goes about it, and how long it waits.
+    pub timing: Timing,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            pacing: Duration::from_millis(50),
+            burst: 5,
+            recheck_interval: Duration::from_millis(50),
+            check_timeout: Duration::from_millis(39_500),
+            patience: Duration::from_millis(39_500),
+            nomination_delay: Duration::from_millis(200),
+            consent_interval: Duration::from_secs(5),
+            consent_timeout: Duration::from_secs(30),
+            disconnected_timeout: Duration::from_secs(5),
+        }
+    }
 }
 
 impl Default for Config {
@@ -322,16 +343,7 @@ impl Default for Config {
             shared_sockets: false,
             contacts: None,
             resolve_mdns: true,
-            pacing: Duration::from_millis(50),
-            burst: 5,
-            check_rto: Duration::from_millis(500),
-            recheck_interval: Duration::from_millis(50),
-            check_timeout: Duration::from_millis(39_500),
-            patience: Duration::from_millis(39_500),
-            nomination_delay: Duration::from_millis(200),
-            consent_interval: Duration::from_secs(5),
-            consent_timeout: Duration::from_secs(30),
-            disconnected_timeout: Duration::from_secs(5),
+            timing: Timing::default(),
         }
     }
 }

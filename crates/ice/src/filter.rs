@@ -1,7 +1,7 @@
 //! Which of a machine's addresses become candidates, and under which address.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::candidate::{CandidateKind, Protocol};
@@ -143,6 +143,11 @@ impl NatMapping {
         let fits = ours && self.kind == kind && self.external.is_ipv4() == base.is_ipv4() && !base.ip().is_loopback();
         fits.then(|| SocketAddr::new(self.external, base.port()))
     }
+}
+
+/// Whether an IPv6 address is good on its link alone (RFC 4291 §2.5.6).
+pub(crate) fn is_link_local(ip: Ipv6Addr) -> bool {
+    ip.segments()[0] & 0xffc0 == 0xfe80
 }
 
 #[cfg(test)]

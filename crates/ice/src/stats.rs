@@ -52,20 +52,6 @@ pub struct Traffic {
     pub last_received: Option<Instant>,
 }
 
-impl Traffic {
-    pub(crate) fn count_sent(&mut self, now: Instant, len: usize) {
-        self.packets_sent += 1;
-        self.bytes_sent += len as u64;
-        self.last_sent = Some(now);
-    }
-
-    pub(crate) fn count_received(&mut self, now: Instant, len: usize) {
-        self.packets_received += 1;
-        self.bytes_received += len as u64;
-        self.last_received = Some(now);
-    }
-}
-
 /// W3C `RTCIceCandidatePairStats`, as far as the agent knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PairStats {

@@ -4,7 +4,7 @@ mod pipe;
 
 use std::time::Duration;
 
-use antiphon_ice::{Config, ConnectionState, Event, GatheringState, IoEvent, Role};
+use antiphon_ice::{Config, ConnectionState, Event, GatheringState, IoEvent, Role, Timing};
 use antiphon_sansio::Local;
 use pipe::{MS, Net};
 
@@ -249,7 +249,10 @@ fn an_aggressive_peer() {
     for seed in 0..30 {
         let hasty = Config {
             role: Role::Controlling,
-            nomination_delay: Duration::ZERO,
+            timing: Timing {
+                nomination_delay: Duration::ZERO,
+                ..Timing::default()
+            },
             ..Config::default()
         };
         let mut net = Net::new(seed, hasty, Config::default());
@@ -298,10 +301,10 @@ fn pacing_bounds_what_is_sent() {
     }
     net.settle();
     let config = Config::default();
-    assert!(net.peers[0].sent <= config.burst as usize);
+    assert!(net.peers[0].sent <= config.timing.burst as usize);
     net.run_for(SECOND * 10);
     let sent = net.peers[0].sent;
-    assert!(sent <= config.burst as usize + 200, "{sent}");
+    assert!(sent <= config.timing.burst as usize + 200, "{sent}");
     assert!(sent >= 190, "{sent}: slots are used");
     net.run_for(SECOND * 100 + MS);
     let end = net.peers[0].sent;

@@ -519,7 +519,7 @@ fn mend06_who_answers_no_checks_is_received_and_is_sent_nothing() {
     let configuration = |at| {
         let mut configuration = RtcConfiguration::default();
         if at == 0 {
-            configuration.settings.ice.consent_timeout = Duration::from_secs(3600);
+            configuration.settings.ice.timing.consent_timeout = Duration::from_secs(3600);
         }
         configuration
     };

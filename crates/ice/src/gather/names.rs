@@ -1,13 +1,15 @@
-//! `.local` names (draft-ietf-mmusic-mdns-ice-candidates): those of the peer are resolved, ours are published. Both are
-//! bounded in time and number (V21).
+//! Names of our own (draft-ietf-mmusic-mdns-ice-candidates), and the lookup of the peer's. Both are bounded in time and number (V21).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use crate::agent::{Agent, MAX_MDNS_QUERIES};
-use crate::candidate::{Candidate, CandidateAddress, CandidateKind};
-use crate::event::Event;
+use crate::candidate::Candidate;
+use crate::context::Context;
 use crate::io::IoRequest;
+use crate::notice::{MdnsName, Notice};
+
+/// The most `.local` names of one generation that are looked up.
+pub const MAX_MDNS_QUERIES: usize = 16;
 
 /// How long a `.local` name may take to resolve.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,27 +44,27 @@ struct Name {
 
 /// Names asked for, and names of our own.
 #[derive(Debug, Default)]
-pub(crate) struct Mdns {
+pub(super) struct Names {
     queries: Vec<Query>,
     names: Vec<Name>,
 }
 
-impl Mdns {
-    pub(crate) fn is_resolving(&self) -> bool {
+impl Names {
+    pub(super) fn is_resolving(&self) -> bool {
         !self.queries.is_empty()
     }
 
-    pub(crate) fn is_publishing(&self) -> bool {
+    pub(super) fn is_publishing(&self) -> bool {
         self.names
             .iter()
             .any(|name| matches!(name.publication, Publication::Asked { .. }))
     }
 
-    pub(crate) fn forget_queries(&mut self) {
+    pub(super) fn forget_queries(&mut self) {
         self.queries.clear();
     }
 
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let publications = self.names.iter().filter_map(|name| match name.publication {
             Publication::Asked { deadline, .. } => Some(deadline),
             _ => None,
@@ -74,7 +76,7 @@ impl Mdns {
             .min()
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         self.queries.retain(|query| query.deadline > now);
         for name in &mut self.names {
             if matches!(name.publication, Publication::Asked { deadline, .. } if deadline <= now) {
@@ -95,30 +97,28 @@ impl Mdns {
     }
 
     /// Whether what stands for this address was published.
-    pub(crate) fn is_published(&self, ip: IpAddr) -> bool {
+    pub(super) fn is_published(&self, ip: IpAddr) -> bool {
         self.names
             .iter()
             .any(|name| name.ip == ip && name.publication == Publication::Published)
     }
-}
 
-impl Agent {
     /// Looks a `.local` name up. Other names are never looked up: that would tell a stranger's DNS server who we are.
-    pub(crate) fn resolve_mdns(&mut self, now: Instant, name: String, candidate: Candidate) {
+    pub(super) fn look_up(&mut self, cx: &mut Context, now: Instant, name: String, candidate: Candidate) {
         let single_label = name
             .strip_suffix(".local")
             .is_some_and(|label| !label.is_empty() && !label.contains('.'));
-        if !single_label || !self.config.resolve_mdns {
-            self.counters.ignored_candidates += 1;
+        if !single_label || !cx.config.resolve_mdns {
+            cx.counters.ignored_candidates += 1;
             return;
         }
-        if self.mdns.queries.len() >= MAX_MDNS_QUERIES {
-            self.counters.over_limit += 1;
+        if self.queries.len() >= MAX_MDNS_QUERIES {
+            cx.counters.over_limit += 1;
             return;
         }
-        let request = self.next_request();
-        self.push_io(IoRequest::ResolveMdns { request, name });
-        self.mdns.queries.push(Query {
+        let request = cx.next_request();
+        cx.push_io(IoRequest::ResolveMdns { request, name });
+        self.queries.push(Query {
             request,
             deadline: now + RESOLVE_TIMEOUT,
             candidate,
@@ -126,26 +126,28 @@ impl Agent {
     }
 
     /// Takes the answer to a query, if it is one.
-    pub(crate) fn mdns_resolved(&mut self, request: u32, addrs: &[IpAddr]) -> bool {
-        let Some(candidate) = self.mdns.take_query(request) else {
+    pub(super) fn resolved(&mut self, cx: &mut Context, request: u32, addrs: &[IpAddr]) -> bool {
+        let Some(candidate) = self.take_query(request) else {
             return false;
         };
         // One of each family: a name stands for one host candidate.
         let v4 = addrs.iter().find(|ip| ip.is_ipv4());
         let v6 = addrs.iter().find(|ip| ip.is_ipv6());
         for ip in [v4, v6].into_iter().flatten() {
-            let addr = SocketAddr::new(*ip, candidate.port);
-            self.insert_remote(candidate.clone(), addr);
+            cx.notify(Notice::Resolved {
+                addr: SocketAddr::new(*ip, candidate.port),
+                candidate: candidate.clone(),
+            });
         }
         true
     }
 
     /// Takes the refusal of a query or a publication, if it is one.
-    pub(crate) fn mdns_failed(&mut self, request: u32) -> bool {
-        if self.mdns.take_query(request).is_some() {
+    pub(super) fn failed(&mut self, request: u32) -> bool {
+        if self.take_query(request).is_some() {
             return true;
         }
-        let name = self.mdns.asked(request);
+        let name = self.asked(request);
         let ours = name.is_some();
         if let Some(name) = name {
             name.publication = Publication::Failed;
@@ -153,20 +155,23 @@ impl Agent {
         ours
     }
 
-    /// The name that stands for an address of ours, and whether it may be signalled already. One name for each interface and
-    /// agent, as long as both last: names that lived longer would let strangers recognise us.
-    pub(crate) fn name_of(&mut self, now: Instant, ip: IpAddr) -> (String, bool) {
-        if let Some(known) = self.mdns.names.iter().find(|name| name.ip == ip) {
-            return (known.name.clone(), known.publication == Publication::Published);
+    /// The name that stands for an address of ours. One name for each interface and agent, as long as both last: names that lived
+    /// longer would let strangers recognise us.
+    pub(super) fn name_of(&mut self, cx: &mut Context, now: Instant, ip: IpAddr) -> MdnsName {
+        if let Some(known) = self.names.iter().find(|name| name.ip == ip) {
+            return MdnsName {
+                name: known.name.clone(),
+                published: known.publication == Publication::Published,
+            };
         }
-        let name = format!("{}.local", random_uuid(self.rng.array()));
-        let request = self.next_request();
-        self.push_io(IoRequest::PublishMdns {
+        let name = format!("{}.local", random_uuid(cx.rng.array()));
+        let request = cx.next_request();
+        cx.push_io(IoRequest::PublishMdns {
             request,
             name: name.clone(),
             addr: ip,
         });
-        self.mdns.names.push(Name {
+        self.names.push(Name {
             ip,
             name: name.clone(),
             publication: Publication::Asked {
@@ -174,32 +179,22 @@ impl Agent {
                 deadline: now + PUBLISH_TIMEOUT,
             },
         });
-        (name, false)
+        MdnsName { name, published: false }
     }
 
     /// The name is answered for: what was held back can be signalled.
-    pub(crate) fn mdns_published(&mut self, request: u32) {
-        let Some(name) = self.mdns.asked(request) else { return };
-        name.publication = Publication::Published;
-        let name = name.name.clone();
-        for index in 0..self.locals.len() {
-            let candidate = &self.locals[index].candidate;
-            let hidden = matches!(&candidate.address, CandidateAddress::Name(own) if *own == name);
-            if hidden && candidate.kind == CandidateKind::Host {
-                let candidate = candidate.clone();
-                self.push_event(Event::LocalCandidate(candidate));
-            }
+    pub(super) fn published(&mut self, cx: &mut Context, request: u32) {
+        if let Some(name) = self.asked(request) {
+            name.publication = Publication::Published;
+            let name = name.name.clone();
+            cx.notify(Notice::Published { name });
         }
     }
 
     /// Nobody shall be told any more which address this is.
-    pub(crate) fn withdraw_names(&mut self, which: impl Fn(IpAddr) -> bool) {
-        let (gone, kept): (Vec<Name>, Vec<Name>) = std::mem::take(&mut self.mdns.names)
-            .into_iter()
-            .partition(|name| which(name.ip));
-        self.mdns.names = kept;
-        for name in gone {
-            self.push_io(IoRequest::WithdrawMdns { name: name.name });
+    pub(super) fn withdraw(&mut self, cx: &mut Context, which: impl Fn(IpAddr) -> bool) {
+        for gone in self.names.extract_if(.., |name| which(name.ip)) {
+            cx.push_io(IoRequest::WithdrawMdns { name: gone.name });
         }
     }
 }
