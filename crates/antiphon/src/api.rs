@@ -13,17 +13,19 @@ use core::RtcConfiguration;
 use ring::rand::SecureRandom;
 use tokio::sync::{broadcast, mpsc};
 
-use crate::Error;
-use crate::driver::{Command, Driver, Word};
-use crate::handle::{PeerConnection, PeerHandle, Shared};
-use crate::hosted::Hosted;
+use crate::driver::message::{Notice, PeerId, Request, ToDriver};
+use crate::driver::peers::Peer;
+use crate::driver::{Driver, Inbox};
+use crate::environment::Environment;
+use crate::error::Error;
+use crate::handle::{PeerConnection, PeerHandle};
 use crate::interfaces::InterfaceFilter;
-use crate::router::PeerId;
-use crate::system::System;
-use crate::tcp::Trust;
+use crate::net::tcp::Trust;
 
-/// Commands that may wait for a driver; callers wait beyond that.
-const MAX_COMMANDS: usize = 1024;
+/// Peers that may wait for a driver that takes them; who makes more waits.
+const MAX_NEWCOMERS: usize = 64;
+/// Requests that may wait for a driver; callers wait beyond that.
+const MAX_REQUESTS: usize = 1024;
 /// Other events that may wait for the application; newer ones are dropped beyond that.
 const MAX_EVENTS: usize = 1024;
 /// Frames and packets that may wait for the application; the oldest are dropped beyond that.
@@ -145,24 +147,21 @@ impl ApiBuilder {
             Some(certificate) => certificate,
             None => Arc::new(Certificate::generate(&CertificateParams::default()).map_err(core::Error::Certificate)?),
         };
-        let system = Arc::new(System::new(self.filter, self.trust));
+        let environment = Arc::new(Environment::new(self.filter, self.trust));
         let shared = match self.one_port {
             None => None,
             Some(port) => {
-                let (commands, words, mut driver) = channels(system.clone(), Some(port));
+                let (senders, inbox) = channels();
+                let mut driver = Driver::new(inbox, environment.clone(), Some(port));
                 driver.bind_shared()?;
                 let addresses = driver.addresses();
                 tokio::spawn(driver.run());
-                Some(SharedDriver {
-                    commands,
-                    words,
-                    addresses,
-                })
+                Some(SharedDriver { senders, addresses })
             }
         };
         Ok(Api {
             inner: Arc::new(Inner {
-                system,
+                environment,
                 ports: self.ports,
                 lite: self.ice_lite,
                 certificate,
@@ -173,14 +172,38 @@ impl ApiBuilder {
     }
 }
 
+/// What leads to a driver.
+#[derive(Clone)]
+struct Senders {
+    newcomers: mpsc::Sender<(PeerId, Box<Peer>)>,
+    requests: mpsc::Sender<(PeerId, Request)>,
+    notices: mpsc::UnboundedSender<Notice>,
+}
+
+fn channels() -> (Senders, Inbox) {
+    let (newcomers, coming) = mpsc::channel(MAX_NEWCOMERS);
+    let (requests, asked) = mpsc::channel(MAX_REQUESTS);
+    let (notices, noticed) = mpsc::unbounded_channel();
+    let senders = Senders {
+        newcomers,
+        requests,
+        notices,
+    };
+    let inbox = Inbox {
+        newcomers: coming,
+        requests: asked,
+        notices: noticed,
+    };
+    (senders, inbox)
+}
+
 struct SharedDriver {
-    commands: mpsc::Sender<Command>,
-    words: mpsc::UnboundedSender<Word>,
+    senders: Senders,
     addresses: Vec<SocketAddr>,
 }
 
 struct Inner {
-    system: Arc<System>,
+    environment: Arc<Environment>,
     ports: Option<RangeInclusive<u16>>,
     lite: bool,
     certificate: Arc<Certificate>,
@@ -200,15 +223,6 @@ impl std::fmt::Debug for Api {
             .field("one_port", &self.inner.shared.is_some())
             .finish_non_exhaustive()
     }
-}
-
-fn channels(
-    system: Arc<System>,
-    one_port: Option<u16>,
-) -> (mpsc::Sender<Command>, mpsc::UnboundedSender<Word>, Driver) {
-    let (commands, received) = mpsc::channel(MAX_COMMANDS);
-    let (words, heard) = mpsc::unbounded_channel();
-    (commands, words, Driver::new(received, heard, system, one_port))
 }
 
 impl Api {
@@ -242,14 +256,14 @@ impl Api {
         if configuration.certificates.is_empty() {
             configuration.certificates.push(self.inner.certificate.clone());
         }
-        configuration.settings.ice.include_loopback |= self.inner.system.filter.loopback;
+        configuration.settings.ice.include_loopback |= self.inner.environment.filter.loopback;
         configuration.settings.ice.shared_sockets |= self.inner.shared.is_some();
         configuration.settings.ice.lite |= self.inner.lite;
         configuration
             .settings
             .ice
             .contacts
-            .get_or_insert_with(|| self.inner.system.contacts.clone());
+            .get_or_insert_with(|| self.inner.environment.contacts.clone());
         if configuration.settings.ice.port_range.is_none() {
             configuration.settings.ice.port_range.clone_from(&self.inner.ports);
         }
@@ -260,26 +274,27 @@ impl Api {
         let machine = core::PeerConnection::new(configuration, now, ClockAnchor::new(now, unix), Rng::from_seed(seed))?;
 
         let id = PeerId(self.inner.next.fetch_add(1, Ordering::Relaxed));
-        let (commands, words) = match &self.inner.shared {
-            Some(shared) => (shared.commands.clone(), shared.words.clone()),
+        let senders = match &self.inner.shared {
+            Some(shared) => shared.senders.clone(),
             None => {
-                let (commands, words, driver) = channels(self.inner.system.clone(), None);
-                tokio::spawn(driver.run());
-                (commands, words)
+                let (senders, inbox) = channels();
+                tokio::spawn(Driver::new(inbox, self.inner.environment.clone(), None).run());
+                senders
             }
         };
-        let shared = Arc::new(Shared { id, commands, words });
+        let driver = Arc::new(ToDriver {
+            peer: id,
+            requests: senders.requests,
+            notices: senders.notices,
+        });
         let (events, incoming) = mpsc::channel(MAX_EVENTS);
         let events_dropped = Arc::new(AtomicU64::new(0));
         let (media, incoming_media) = broadcast::channel(MAX_MEDIA_EVENTS);
-        let hosted = Hosted::new(machine, Arc::downgrade(&shared), events, events_dropped.clone(), media);
-        shared
-            .commands
-            .send(Command::Add(id, Box::new(hosted)))
-            .await
-            .map_err(|_| Error::Closed)?;
+        let peer = Peer::new(machine, Arc::downgrade(&driver), events, events_dropped.clone(), media);
+        let sent = senders.newcomers.send((id, Box::new(peer))).await;
+        sent.map_err(|_| Error::Closed)?;
         Ok(PeerConnection::new(
-            PeerHandle::new(shared),
+            PeerHandle::new(driver),
             incoming,
             events_dropped,
             incoming_media,

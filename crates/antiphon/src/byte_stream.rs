@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::channel::{DataChannel, DataChannelSender};
-use crate::{Error, TrySendError};
+use crate::error::{Error, TrySendError};
 
 /// The largest message that a write becomes: what every peer takes (RFC 8841 §6.1: 64 K bytes unless it says otherwise; the W3C's
 /// examples and older browsers keep to 16 K).
@@ -40,15 +40,18 @@ fn broken(error: Error) -> io::Error {
     io::Error::new(io::ErrorKind::BrokenPipe, error)
 }
 
-impl ByteStream {
-    pub(crate) fn new(channel: DataChannel) -> Self {
-        Self {
-            sender: channel.sender(),
-            channel,
+impl DataChannel {
+    /// The channel as a stream of bytes, where messages have no bounds: `tokio::io::AsyncRead` and `AsyncWrite`.
+    pub fn into_byte_stream(self) -> ByteStream {
+        ByteStream {
+            sender: self.sender(),
+            channel: self,
             unread: Bytes::new(),
         }
     }
+}
 
+impl ByteStream {
     /// The channel. Bytes that were read from it and not from here are lost.
     pub fn into_inner(self) -> DataChannel {
         self.channel

@@ -5,30 +5,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use antiphon_data_channel::{ChannelId, ChannelState, Ending, Message, MessageKind, Piece, SendError};
+use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelState, Ending, Message, MessageKind, Piece, SendError};
 use bytes::Bytes;
 use futures_util::Stream;
-use tokio::sync::watch;
 
-use crate::byte_stream::ByteStream;
-use crate::driver::Word;
-use crate::handle::PeerHandle;
-use crate::mailbox::{Mailbox, Refusal};
-use crate::{Error, TrySendError};
-
-/// The driver's end of a channel.
-pub(crate) struct Queue {
-    pub(crate) mailbox: Arc<Mailbox>,
-    pub(crate) state: watch::Sender<ChannelState>,
-    /// To be closed in the machine once all that was taken has been handed over.
-    pub(crate) closing: bool,
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        self.mailbox.end();
-    }
-}
+use crate::driver::message::{Notice, PeerId, ToDriver};
+use crate::error::{Error, TrySendError};
+use crate::mailbox::{Mailbox, Receiver, Refusal};
 
 /// A data channel (W3C `RTCDataChannel`).
 ///
@@ -50,7 +33,7 @@ pub struct DataChannel {
     sender: DataChannelSender,
     label: String,
     protocol: String,
-    state: watch::Receiver<ChannelState>,
+    receiver: Receiver,
     /// A message came in pieces, to a reader of whole ones.
     refuses: bool,
 }
@@ -67,28 +50,21 @@ impl std::fmt::Debug for DataChannel {
 impl Drop for DataChannel {
     fn drop(&mut self) {
         if self.sender.mailbox.abandon() {
-            self.sender.say(Word::Drained);
+            self.sender.notify(Notice::Drained);
         }
     }
 }
 
 impl DataChannel {
-    pub(crate) fn new(peer: PeerHandle, id: ChannelId, label: String, protocol: String) -> (Self, Queue) {
-        let (state, states) = watch::channel(ChannelState::Connecting);
-        let mailbox = Arc::new(Mailbox::new());
-        let queue = Queue {
-            mailbox: mailbox.clone(),
-            state,
-            closing: false,
-        };
-        let channel = Self {
-            sender: DataChannelSender { peer, id, mailbox },
-            label,
-            protocol,
-            state: states,
+    pub(crate) fn new(driver: Arc<ToDriver>, id: ChannelId, info: ChannelInfo, receiver: Receiver) -> Self {
+        let mailbox = receiver.mailbox.clone();
+        Self {
+            sender: DataChannelSender { driver, id, mailbox },
+            label: info.label,
+            protocol: info.protocol,
+            receiver,
             refuses: false,
-        };
-        (channel, queue)
+        }
     }
 
     /// The number that other calls name this channel by.
@@ -108,7 +84,7 @@ impl DataChannel {
 
     /// The state as last heard.
     pub fn ready_state(&self) -> ChannelState {
-        *self.state.borrow()
+        *self.receiver.state.borrow()
     }
 
     /// Waits until the channel is open.
@@ -117,7 +93,7 @@ impl DataChannel {
     /// [`Error::Closed`] if it closes first.
     pub async fn opened(&mut self) -> Result<(), Error> {
         let settled = |s: &ChannelState| *s != ChannelState::Connecting;
-        let state = *self.state.wait_for(settled).await.map_err(|_| Error::Closed)?;
+        let state = *self.receiver.state.wait_for(settled).await.map_err(|_| Error::Closed)?;
         if state == ChannelState::Open {
             Ok(())
         } else {
@@ -165,7 +141,7 @@ impl DataChannel {
             return Poll::Ready(None);
         };
         if drained {
-            self.sender.say(Word::Drained);
+            self.sender.notify(Notice::Drained);
         }
         Poll::Ready(Some(piece))
     }
@@ -207,11 +183,6 @@ impl DataChannel {
         self.sender.clone()
     }
 
-    /// The channel as a stream of bytes, where messages have no bounds: `tokio::io::AsyncRead` and `AsyncWrite`.
-    pub fn into_byte_stream(self) -> ByteStream {
-        ByteStream::new(self)
-    }
-
     /// Bytes that were handed over and are not yet sent (W3C `bufferedAmount`).
     pub fn buffered_amount(&self) -> usize {
         self.sender.buffered_amount()
@@ -240,7 +211,7 @@ impl Stream for DataChannel {
 /// The sending half of a [`DataChannel`].
 #[derive(Clone)]
 pub struct DataChannelSender {
-    peer: PeerHandle,
+    driver: Arc<ToDriver>,
     id: ChannelId,
     mailbox: Arc<Mailbox>,
 }
@@ -280,7 +251,7 @@ impl DataChannelSender {
             return Err(refused(SendError::NotUtf8));
         }
         match self.mailbox.try_send(message) {
-            Ok(true) => self.say(Word::Outgoing),
+            Ok(true) => self.notify(Notice::Outgoing),
             Ok(false) => {}
             Err(Refusal::Full(message)) => return Err(TrySendError::Full(message)),
             Err(Refusal::Never(error)) => return Err(refused(error)),
@@ -312,12 +283,13 @@ impl DataChannelSender {
     /// Starts closing: what was handed over is still sent.
     pub fn close(&self) {
         if self.mailbox.refuse() {
-            self.say(Word::Close);
+            self.notify(Notice::Close);
         }
     }
 
-    fn say(&self, word: impl FnOnce(crate::router::PeerId, ChannelId) -> Word) {
-        self.peer.say(|peer| word(peer, self.id));
+    /// Says something to the driver, who may be gone.
+    fn notify(&self, notice: impl FnOnce(PeerId, ChannelId) -> Notice) {
+        let _ = self.driver.notices.send(notice(self.driver.peer, self.id));
     }
 }
 

@@ -1,86 +1,290 @@
-//! The async handle of a peer connection.
+//! The async handles of a peer connection. Each method runs on the sans-I/O machine within the driver's task.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use antiphon_peer_connection as core;
+use core::stats::RtcStatsReport;
+use core::{
+    Direction, Frame, MediaKind, MediaStreamTrack, Output, Packet, RtcDataChannelInit, RtcDtlsTransportState,
+    RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcOfferOptions, RtcPeerConnectionState,
+    RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
+};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
-use crate::Error;
-use crate::driver::{Answer, Ask, Command, Word};
-use crate::event::{self, Event};
-use crate::hosted::Hosted;
-use crate::router::PeerId;
-
-/// What all handles of one peer share. Dropping the last one closes the peer.
-pub(crate) struct Shared {
-    pub(crate) id: PeerId,
-    pub(crate) commands: mpsc::Sender<Command>,
-    /// Unbounded, because who drops or polls cannot wait; see [`Word`] for what bounds it.
-    pub(crate) words: mpsc::UnboundedSender<Word>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // The driver may be gone already; then so is the peer.
-        let _ = self.words.send(Word::Dropped(self.id));
-    }
-}
+use crate::channel::DataChannel;
+use crate::driver::message::{Answer, Request, ToDriver};
+use crate::error::Error;
+use crate::event::Event;
+use crate::mailbox::Queue;
 
 /// A cloneable handle of a peer connection: every method of W3C `RTCPeerConnection` but the event stream.
 #[derive(Clone)]
 pub struct PeerHandle {
-    shared: Arc<Shared>,
+    driver: Arc<ToDriver>,
 }
 
 impl std::fmt::Debug for PeerHandle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PeerHandle").field("id", &self.shared.id.0).finish()
+        f.debug_struct("PeerHandle").field("id", &self.driver.peer.0).finish()
     }
 }
 
 impl PeerHandle {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(crate) fn new(driver: Arc<ToDriver>) -> Self {
+        Self { driver }
     }
 
     /// Asks something of the peer; nothing happens if the peer is gone.
-    pub(crate) async fn ask(&self, ask: Ask) {
-        let _ = self.shared.commands.send(Command::Ask(self.shared.id, ask)).await;
-    }
-
-    /// Asks something of the peer unless too much waits already. Says whether it did.
-    pub(crate) fn try_ask(&self, ask: Ask) -> bool {
-        self.shared.commands.try_send(Command::Ask(self.shared.id, ask)).is_ok()
-    }
-
-    /// Says a word to the driver, who may be gone.
-    pub(crate) fn say(&self, word: impl FnOnce(PeerId) -> Word) {
-        let _ = self.shared.words.send(word(self.shared.id));
+    async fn request(&self, request: Request) {
+        let _ = self.driver.requests.send((self.driver.peer, request)).await;
     }
 
     /// Asks something of the peer and waits for what became of it.
-    pub(crate) async fn ask_for(&self, ask: impl FnOnce(Answer) -> Ask) -> Result<(), Error> {
+    async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
-        self.ask(ask(answer)).await;
+        self.request(request(answer)).await;
         answered.await.map_err(|_| Error::Closed)?
     }
 
-    /// Runs `visit` on the peer within the driver's task; nothing happens if the peer is gone.
-    pub(crate) async fn visit(&self, visit: impl FnOnce(&mut Hosted, Instant) + Send + 'static) {
-        self.ask(Ask::Visit(Box::new(visit))).await;
-    }
-
     /// Runs `visit` on the sans-I/O machine and returns what it returns.
-    pub(crate) async fn call<T: Send + 'static>(
+    async fn call<T: Send + 'static>(
         &self,
         visit: impl FnOnce(&mut core::PeerConnection, Instant) -> T + Send + 'static,
     ) -> Result<T, Error> {
         let (answer, answered) = oneshot::channel();
-        self.visit(move |hosted, now| _ = answer.send(visit(&mut hosted.core, now)))
-            .await;
+        let call = Box::new(move |pc: &mut core::PeerConnection, now| _ = answer.send(visit(pc, now)));
+        self.request(Request::Call(call)).await;
         answered.await.map_err(|_| Error::Closed)
+    }
+}
+
+/// Every method fails with [`Error::Closed`] once the connection is closed and gone, and otherwise with [`Error::Peer`] as the
+/// machine's method of that name says.
+#[allow(clippy::missing_errors_doc)] // said once, above
+impl PeerHandle {
+    /// `createOffer`.
+    pub async fn create_offer(&self, options: RtcOfferOptions) -> Result<RtcSessionDescription, Error> {
+        Ok(self.call(move |pc, _| pc.create_offer(options)).await??)
+    }
+
+    /// `createAnswer`.
+    pub async fn create_answer(&self) -> Result<RtcSessionDescription, Error> {
+        Ok(self.call(|pc, _| pc.create_answer()).await??)
+    }
+
+    /// `setLocalDescription`; `None` makes the offer or answer that the state calls for.
+    pub async fn set_local_description(&self, description: Option<RtcSessionDescription>) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, now| pc.set_local_description(now, description))
+            .await??)
+    }
+
+    /// `setRemoteDescription`. Candidates that came before it are applied with it.
+    pub async fn set_remote_description(&self, description: RtcSessionDescription) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, now| pc.set_remote_description(now, description))
+            .await??)
+    }
+
+    /// `addIceCandidate`; `None`, or an empty candidate, means that no more will come.
+    pub async fn add_ice_candidate(&self, candidate: Option<RtcIceCandidateInit>) -> Result<(), Error> {
+        Ok(self.call(move |pc, now| pc.add_ice_candidate(now, candidate)).await??)
+    }
+
+    /// `localDescription`, with the candidates gathered so far.
+    pub async fn local_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
+        self.call(|pc, _| pc.local_description()).await
+    }
+
+    /// `remoteDescription`.
+    pub async fn remote_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
+        self.call(|pc, _| pc.remote_description()).await
+    }
+
+    /// `currentLocalDescription`: as agreed last, with the candidates gathered so far.
+    pub async fn current_local_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
+        self.call(|pc, _| pc.current_local_description()).await
+    }
+
+    /// `pendingLocalDescription`: not agreed yet, with the candidates gathered so far.
+    pub async fn pending_local_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
+        self.call(|pc, _| pc.pending_local_description()).await
+    }
+
+    /// `currentRemoteDescription`: as agreed last.
+    pub async fn current_remote_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
+        self.call(|pc, _| pc.current_remote_description()).await
+    }
+
+    /// `pendingRemoteDescription`: not agreed yet.
+    pub async fn pending_remote_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
+        self.call(|pc, _| pc.pending_remote_description()).await
+    }
+
+    /// `canTrickleIceCandidates`: whether the peer takes candidates later than its description; `None` before there is one.
+    pub async fn can_trickle_ice_candidates(&self) -> Result<Option<bool>, Error> {
+        self.call(|pc, _| pc.can_trickle_ice_candidates()).await
+    }
+
+    /// `signalingState`.
+    pub async fn signaling_state(&self) -> Result<RtcSignalingState, Error> {
+        self.call(|pc, _| pc.signaling_state()).await
+    }
+
+    /// `iceGatheringState`.
+    pub async fn ice_gathering_state(&self) -> Result<RtcIceGatheringState, Error> {
+        self.call(|pc, _| pc.ice_gathering_state()).await
+    }
+
+    /// `iceConnectionState`.
+    pub async fn ice_connection_state(&self) -> Result<RtcIceConnectionState, Error> {
+        self.call(|pc, _| pc.ice_connection_state()).await
+    }
+
+    /// `connectionState`.
+    pub async fn connection_state(&self) -> Result<RtcPeerConnectionState, Error> {
+        self.call(|pc, _| pc.connection_state()).await
+    }
+
+    /// `RTCDtlsTransport.state`.
+    pub async fn dtls_state(&self) -> Result<RtcDtlsTransportState, Error> {
+        self.call(|pc, _| pc.dtls_state()).await
+    }
+
+    /// `rtpHeaderEncryptionNegotiated`: whether RTP header extensions and CSRCs are sent encrypted.
+    pub async fn rtp_header_encryption_negotiated(&self) -> Result<bool, Error> {
+        self.call(|pc, _| pc.rtp_header_encryption_negotiated()).await
+    }
+
+    /// `RTCSctpTransport.state`; `None` before data channels are negotiated.
+    pub async fn sctp_state(&self) -> Result<Option<RtcSctpTransportState>, Error> {
+        self.call(|pc, _| pc.sctp_state()).await
+    }
+
+    /// `restartIce`.
+    pub async fn restart_ice(&self) -> Result<(), Error> {
+        self.call(|pc, _| pc.restart_ice()).await
+    }
+
+    /// `getStats`.
+    pub async fn get_stats(&self) -> Result<RtcStatsReport, Error> {
+        self.call(|pc, now| pc.get_stats(now)).await
+    }
+
+    /// `addTransceiver`.
+    pub async fn add_transceiver(&self, kind: MediaKind, init: RtcRtpTransceiverInit) -> Result<TransceiverId, Error> {
+        Ok(self.call(move |pc, _| pc.add_transceiver(kind, init)).await??)
+    }
+
+    /// `addTrack`.
+    pub async fn add_track(&self, track: MediaStreamTrack) -> Result<TransceiverId, Error> {
+        Ok(self.call(move |pc, _| pc.add_track(track)).await??)
+    }
+
+    /// `removeTrack`.
+    pub async fn remove_track(&self, transceiver: TransceiverId) -> Result<(), Error> {
+        Ok(self.call(move |pc, _| pc.remove_track(transceiver)).await??)
+    }
+
+    /// `getTransceivers`.
+    pub async fn transceivers(&self) -> Result<Vec<Transceiver>, Error> {
+        self.call(|pc, _| pc.transceivers().cloned().collect()).await
+    }
+
+    /// Sets `RTCRtpTransceiver.direction`.
+    pub async fn set_direction(&self, transceiver: TransceiverId, direction: Direction) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, _| pc.set_direction(transceiver, direction))
+            .await??)
+    }
+
+    /// `RTCRtpSender.setStreams`: the streams that what we send belongs to, by id.
+    pub async fn set_streams(&self, transceiver: TransceiverId, streams: Vec<String>) -> Result<(), Error> {
+        Ok(self.call(move |pc, _| pc.set_streams(transceiver, streams)).await??)
+    }
+
+    /// `RTCRtpTransceiver.setCodecPreferences`, by name, best first.
+    pub async fn set_codec_preferences(&self, transceiver: TransceiverId, names: Vec<String>) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, _| pc.set_codec_preferences(transceiver, names))
+            .await??)
+    }
+
+    /// `RTCRtpTransceiver.stop`.
+    pub async fn stop_transceiver(&self, transceiver: TransceiverId) -> Result<(), Error> {
+        Ok(self.call(move |pc, _| pc.stop_transceiver(transceiver)).await??)
+    }
+
+    /// Whether a receiver hands out whole frames or packets.
+    pub async fn set_receive_output(&self, transceiver: TransceiverId, output: Output) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, _| pc.set_receive_output(transceiver, output))
+            .await??)
+    }
+
+    /// The payload type negotiated for a codec's name, for [`Self::send_frame`].
+    pub async fn payload_type(&self, transceiver: TransceiverId, codec: &str) -> Result<Option<u8>, Error> {
+        let codec = codec.to_owned();
+        self.call(move |pc, _| pc.payload_type(transceiver, &codec)).await
+    }
+
+    /// Sends one encoded frame: a picture of video, or a packet's worth of audio.
+    pub async fn send_frame(&self, transceiver: TransceiverId, frame: Frame) -> Result<(), Error> {
+        self.ask(|answer| Request::SendFrame(transceiver, frame, answer)).await
+    }
+
+    /// Forwards a packet of another connection's receiver.
+    pub async fn send_rtp(&self, transceiver: TransceiverId, packet: Packet) -> Result<(), Error> {
+        self.ask(|answer| Request::SendPacket(transceiver, packet, Some(answer)))
+            .await
+    }
+
+    /// Forwards a packet of another connection's receiver without waiting for anything, as a forwarding unit does for each of
+    /// many viewers. Returns whether it was taken: it is not while the connection's queue of 1024 calls is full, nor once the
+    /// connection is gone. What the connection itself drops shows in its statistics.
+    pub fn forward_rtp(&self, transceiver: TransceiverId, packet: Packet) -> bool {
+        let request = Request::SendPacket(transceiver, packet, None);
+        self.driver.requests.try_send((self.driver.peer, request)).is_ok()
+    }
+
+    /// Asks the peer for a key frame.
+    pub async fn request_key_frame(&self, transceiver: TransceiverId) -> Result<(), Error> {
+        Ok(self.call(move |pc, _| pc.request_key_frame(transceiver)).await??)
+    }
+
+    /// The bandwidth estimate for all that we send, in bits a second, once there is one.
+    pub async fn target_bitrate(&self) -> Result<Option<u64>, Error> {
+        self.call(|pc, _| pc.target_bitrate()).await
+    }
+
+    /// `createDataChannel`.
+    pub async fn create_data_channel(&self, label: &str, init: RtcDataChannelInit) -> Result<DataChannel, Error> {
+        let (queue, receiver) = Queue::new();
+        let label = label.to_owned();
+        let (id, info) = self
+            .ask(|answer| Request::CreateDataChannel {
+                label,
+                init,
+                queue,
+                answer,
+            })
+            .await?;
+        Ok(DataChannel::new(self.driver.clone(), id, info, receiver))
+    }
+
+    /// `close`. Returns at once; what is left to say to the peer is still said.
+    pub async fn close(&self) {
+        self.request(Request::Close).await;
+    }
+
+    /// Runs `visit` on the sans-I/O machine, for what this handle has no method for.
+    pub async fn with<T: Send + 'static>(
+        &self,
+        visit: impl FnOnce(&mut core::PeerConnection, Instant) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        self.call(visit).await
     }
 }
 
@@ -136,7 +340,7 @@ impl PeerConnection {
                 biased;
                 event = self.events.recv() => return event,
                 media = self.media.recv() => match media {
-                    Ok(media) => if let Some(event) = event::from_core(media) { return Some(event) },
+                    Ok(media) => if let Some(event) = media.map_channel(|_| None) { return Some(event) },
                     Err(broadcast::error::RecvError::Lagged(n)) => self.media_dropped += n,
                     // The peer is gone; what is left are events.
                     Err(broadcast::error::RecvError::Closed) => return self.events.recv().await,

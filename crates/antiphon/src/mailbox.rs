@@ -1,13 +1,16 @@
-//! What a data channel's handles and the driver share: the messages that have come, and those that are to go. Nobody waits for a
-//! lock here: each holder moves a few messages and lets go.
+//! What a data channel's handles and the driver share: the messages that have come, and those that are to go.
+//!
+//! Each direction has a mutex, so that a message costs neither a command nor an answer (docs/decisions/0015-mailbox-mutex.md).
+//! Whoever holds one moves a few messages and lets go: nothing is awaited, and no application code runs, under it.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use antiphon_data_channel::{ChannelId, Message, Piece, SendError};
+use antiphon_data_channel::{ChannelId, ChannelState, Message, Piece, SendError};
 use antiphon_peer_connection as core;
+use tokio::sync::watch;
 
 /// Bytes of one channel that wait to be sent, in the handle and in SCTP, from which on its senders wait.
 const SEND_HIGH_WATER: usize = 1024 * 1024;
@@ -77,6 +80,46 @@ impl Outgoing {
     }
 }
 
+/// The driver's end of a channel.
+pub(crate) struct Queue {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) state: watch::Sender<ChannelState>,
+    /// To be closed in the machine once all that was taken has been handed over.
+    pub(crate) closing: bool,
+}
+
+impl Queue {
+    /// A queue for a new channel, and the handles' end of it.
+    pub(crate) fn new() -> (Self, Receiver) {
+        let (state, states) = watch::channel(ChannelState::Connecting);
+        let mailbox = Arc::new(Mailbox::new());
+        let queue = Self {
+            mailbox: mailbox.clone(),
+            state,
+            closing: false,
+        };
+        (queue, Receiver { mailbox, state: states })
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.mailbox.end();
+    }
+}
+
+/// The handles' end of a channel. What comes once it is dropped is dropped too.
+pub(crate) struct Receiver {
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) state: watch::Receiver<ChannelState>,
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.mailbox.abandon();
+    }
+}
+
 /// Why a message was not taken at once.
 pub(crate) enum Refusal {
     /// Too much waits.
@@ -97,7 +140,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Mailbox {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         Self {
             incoming: Mutex::default(),
             outgoing: Mutex::new(Outgoing {

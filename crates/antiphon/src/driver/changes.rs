@@ -4,26 +4,28 @@ use std::net::IpAddr;
 use std::time::Instant;
 
 use antiphon_ice::IoEvent;
-use antiphon_sansio::Local;
 
-use super::{Arrival, Driver, mark};
+use super::Driver;
+use super::message::{PeerId, Report};
 use crate::interfaces;
 
 impl Driver {
-    /// Has a task tell us when the addresses may have changed.
-    pub(super) fn watch(&mut self) {
-        if self.watching {
+    /// Has a task tell us when the addresses may have changed: this peer wants to know.
+    pub(super) fn watch(&mut self, id: PeerId) {
+        if let Some(peer) = self.peers.get_mut(id) {
+            peer.watches = true;
+        }
+        if std::mem::replace(&mut self.watching, true) {
             return;
         }
-        self.watching = true;
-        let (arriving, mut changes) = (self.arriving.clone(), self.system.changes());
+        let (reporting, mut changes) = (self.reporting.clone(), self.environment.changes());
         tokio::spawn(async move {
             loop {
                 tokio::select! {
-                    () = arriving.closed() => return,
+                    () = reporting.closed() => return,
                     changed = changes.changed() => if changed.is_err() { return },
                 }
-                if arriving.send(Arrival::InterfacesChanged).await.is_err() {
+                if reporting.send(Report::InterfacesChanged).await.is_err() {
                     return;
                 }
             }
@@ -34,61 +36,42 @@ impl Driver {
     pub(super) fn interfaces_changed(&mut self, now: Instant) {
         let found = interfaces::list();
         let exists = |ip: IpAddr| found.iter().any(|interface| interface.ip() == ip);
-        let gone: Vec<Local> = self
-            .sockets
-            .iter()
-            .filter(|(_, socket)| !exists(socket.addr().ip()))
-            .map(|(id, _)| Local::Socket(*id))
-            .chain(
-                self.connections
-                    .iter()
-                    .filter(|(_, connection)| connection.addr.is_some_and(|addr| !exists(addr.ip())))
-                    .map(|(id, _)| Local::Tcp(*id)),
-            )
-            .collect();
-        for local in gone {
-            let owner = match local {
-                Local::Socket(id) => self.owners.get(&id).copied(),
-                Local::Tcp(id) => self.connections.get(&id).map(|connection| connection.owner),
-                Local::Relay(_) => None,
-            };
+        for local in self.network.without_address(exists) {
             tracing::debug!(%local, "its address is gone");
-            self.let_go(local);
-            for (id, peer) in &mut self.peers {
-                if owner.is_none_or(|owner| owner == *id) {
+            let owner = self.network.owner(local);
+            self.network.close(local);
+            self.peers.wake_where(|id, peer| {
+                let concerned = owner.is_none_or(|owner| owner == id);
+                if concerned {
                     peer.holds.retain(|held| *held != local);
                     peer.core.handle_io(now, IoEvent::Closed { local });
-                    mark(&mut self.busy, *id, peer);
                 }
-            }
+                concerned
+            });
         }
-        let silenced: Vec<u32> = self
-            .listeners
-            .iter()
-            .filter(|(_, listener)| !exists(listener.addr.ip()))
-            .map(|(id, _)| *id)
-            .collect();
-        for listener in silenced {
-            self.drop_listener(listener);
-            for (id, peer) in &mut self.peers {
-                let Some(at) = peer.listens.iter().position(|(_, held)| *held == listener) else {
-                    continue;
-                };
+        for listener in self.network.listeners_without_address(exists) {
+            self.network.drop_listener(listener);
+            self.peers.wake_where(|_, peer| {
+                let at = peer.listens.iter().position(|(_, held)| *held == listener);
+                let Some(at) = at else { return false };
                 let (request, _) = peer.listens.remove(at);
                 let reason = "the interface's address is gone".to_owned();
                 peer.core.handle_io(now, IoEvent::Failed { request, reason });
-                mark(&mut self.busy, *id, peer);
-            }
+                true
+            });
         }
-        let addresses = interfaces::select(&self.system.filter, &found);
+        let addresses = interfaces::select(&self.environment.filter, &found);
         if addresses == self.told {
             return;
         }
         tracing::debug!(?addresses, "the interfaces have changed");
         self.told = addresses;
-        for (id, peer) in self.peers.iter_mut().filter(|(_, peer)| peer.watches) {
-            peer.core.handle_io(now, IoEvent::Interfaces(self.told.clone()));
-            mark(&mut self.busy, *id, peer);
-        }
+        let told = &self.told;
+        self.peers.wake_where(|_, peer| {
+            if peer.watches {
+                peer.core.handle_io(now, IoEvent::Interfaces(told.clone()));
+            }
+            peer.watches
+        });
     }
 }

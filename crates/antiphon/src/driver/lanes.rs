@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::task::Context;
 use std::time::{Duration, Instant};
 
-use crate::router::Router;
-use crate::socket::Socket;
+use super::router::Router;
+use crate::net::socket::Socket;
 
 /// Lanes at a time. The peers beyond stay in the common queue.
 const MAX_LANES: usize = 256;
@@ -90,6 +90,6 @@ impl Lanes {
     pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> bool {
         self.list
             .iter()
-            .fold(false, |ready, lane| ready | lane.io.poll_ready(cx).is_ready())
+            .fold(false, |ready, lane| ready | lane.io.poll_readable(cx).is_ready())
     }
 }

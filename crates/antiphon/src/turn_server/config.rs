@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
 
-use super::TurnServerError;
+use super::error::TurnServerError;
 
 /// An address on which relayed sockets are opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,16 +10,18 @@ use antiphon_sansio::{Datagram, Ecn, Local, Path, Rng, TransmitBuf};
 use antiphon_turn::{BehaviourSockets, Server, ServerAnswer, ServerRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
-use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use super::config::{RelayAddress, TurnServerConfig};
+use super::error::TurnServerError;
+use super::relays;
+use super::stats::TurnServerStats;
 use super::stream::{self, FromStream, MAX_WAITING};
-use super::udp::{Scratch, Udp};
-use super::{TurnServerError, TurnServerStats, relays};
+use super::udp::{Readable, Udp};
+use crate::net::socket::{LARGE_BUFFER, Scratch};
 
 /// Batches taken from one socket before the others have their turn.
 const MAX_BATCHES: usize = 4;
@@ -43,8 +45,6 @@ struct Connection {
     last_heard: Instant,
 }
 
-type Ready = BoxFuture<'static, Option<(Local, Arc<Udp>)>>;
-
 pub(super) struct Core {
     machine: Server,
     rng: Rng,
@@ -58,7 +58,7 @@ pub(super) struct Core {
     /// By the number of `Local::Tcp`.
     connections: BTreeMap<u32, Connection>,
     next_number: u32,
-    ready: FuturesUnordered<Ready>,
+    ready: FuturesUnordered<Readable>,
     to_core: mpsc::Sender<FromStream>,
     from_streams: mpsc::Receiver<FromStream>,
     commands: mpsc::Receiver<Command>,
@@ -123,8 +123,8 @@ impl Core {
             addr,
             source,
         };
-        let udp = Udp::bind(addr, true).map_err(failed)?;
-        let bound = udp.addr().map_err(failed)?;
+        let udp = Udp::bind(addr, LARGE_BUFFER).map_err(failed)?;
+        let bound = udp.socket.addr();
         let local = Local::Socket(self.listening.len() as u32);
         self.ready.push(udp.clone().readable(local));
         self.listening.push(udp);
@@ -146,7 +146,7 @@ impl Core {
 
     /// The addresses of the UDP sockets.
     pub(super) fn udp_addrs(&self) -> Vec<SocketAddr> {
-        self.listening.iter().filter_map(|udp| udp.addr().ok()).collect()
+        self.listening.iter().map(|udp| udp.socket.addr()).collect()
     }
 
     /// Takes connections from `listener`.
@@ -157,7 +157,7 @@ impl Core {
     /// Serves until told to stop, or until every handle is gone.
     pub(super) async fn run(mut self) {
         let mut out = TransmitBuf::new(4 * MAX_SEGMENT, MAX_SEGMENT);
-        let mut scratch = Scratch::new();
+        let mut scratch = Scratch::default();
         let mut sweep = tokio::time::interval(SWEEP);
         let mut stopping: Option<(Instant, oneshot::Sender<()>)> = None;
         loop {
@@ -223,14 +223,15 @@ impl Core {
     fn receive(&mut self, local: Local, udp: Arc<Udp>, scratch: &mut Scratch, out: &mut TransmitBuf) {
         for _ in 0..MAX_BATCHES {
             let now = Instant::now();
-            let machine = &mut self.machine;
-            let taken = udp.receive(scratch, |remote, ecn, data| {
+            // Whoever sends is somebody: the machine says who may have what.
+            let received = udp.socket.receive(scratch, |_, _| true);
+            while let Some((remote, ecn, data)) = scratch.next_datagram() {
                 let path = Path { local, remote };
-                machine.handle_datagram(now, Datagram { path, ecn, data });
-            });
+                self.machine.handle_datagram(now, Datagram { path, ecn, data });
+            }
             self.settle(out);
-            match taken {
-                Ok(0) => break,
+            match received {
+                Ok(received) if !received.more => break,
                 Ok(_) => {}
                 // ICMP errors of earlier datagrams surface here; the socket itself is fine.
                 Err(error) => tracing::debug!(%local, %error, "receive"),
@@ -368,22 +369,18 @@ impl Core {
     fn relay_opened(&mut self, udp: Arc<Udp>, external: IpAddr) -> (Local, SocketAddr) {
         self.next_number += 1;
         let local = Local::Relay(self.next_number);
-        let addr = SocketAddr::new(external, udp.port());
+        let addr = SocketAddr::new(external, udp.socket.addr().port());
         self.ready.push(udp.clone().readable(local));
         self.relayed.insert(self.next_number, udp);
         (local, addr)
     }
 
     fn send(&mut self, path: Path, segment_size: Option<usize>, bytes: &[u8]) {
+        // What the system does not take is lost, as on any link.
+        let send = |udp: &Arc<Udp>| udp.socket.send(path.remote, Ecn::NotEct, segment_size, bytes).is_ok();
         let sent = match path.local {
-            Local::Socket(number) => self
-                .listening
-                .get(number as usize)
-                .is_some_and(|udp| udp.send(path.remote, segment_size, bytes)),
-            Local::Relay(number) => self
-                .relayed
-                .get(&number)
-                .is_some_and(|udp| udp.send(path.remote, segment_size, bytes)),
+            Local::Socket(number) => self.listening.get(number as usize).is_some_and(send),
+            Local::Relay(number) => self.relayed.get(&number).is_some_and(send),
             Local::Tcp(number) => self
                 .connections
                 .get(&number)

@@ -7,8 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 
-use super::TurnServerStats;
 use super::core::Command;
+use super::stats::TurnServerStats;
 
 /// The longest request that is read.
 const MAX_REQUEST: usize = 4096;

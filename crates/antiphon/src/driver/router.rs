@@ -5,9 +5,7 @@ use std::net::SocketAddr;
 
 use antiphon_stun::{Class, Message, is_stun};
 
-/// A peer's number within its driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct PeerId(pub(crate) u64);
+use super::message::PeerId;
 
 /// Five-tuples that one peer may hold; the least recently learned go first.
 const MAX_TUPLES_PER_PEER: usize = 32;

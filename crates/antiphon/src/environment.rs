@@ -1,4 +1,4 @@
-//! What all drivers of one [`Api`](crate::Api) share of the machine they run on.
+//! What all drivers of one [`Api`](crate::Api) share of the computer they run on.
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
@@ -8,11 +8,11 @@ use tokio::sync::watch;
 
 use crate::interfaces::{self, InterfaceFilter};
 use crate::mdns::Responder;
-use crate::tcp::Trust;
+use crate::net::tcp::Trust;
 
 /// Filters, trust, and the tasks that all drivers share. The tasks start when they are first asked for.
 #[derive(Debug, Default)]
-pub(crate) struct System {
+pub(crate) struct Environment {
     pub(crate) filter: InterfaceFilter,
     pub(crate) trust: Trust,
     /// What all peers together may send to addresses that peers have named and nobody has answered from.
@@ -21,7 +21,7 @@ pub(crate) struct System {
     changes: OnceLock<watch::Receiver<u64>>,
 }
 
-impl System {
+impl Environment {
     pub(crate) fn new(filter: InterfaceFilter, trust: Trust) -> Self {
         Self {
             filter,

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use antiphon_ice::Framing;
 use antiphon_stun::{Class, Message};
-use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::connection::Framer;
-use super::{HANDSHAKE_PATIENCE, set_options};
-use crate::driver::Arrival;
+use super::framer::Framer;
+use super::{HANDSHAKE_PATIENCE, set_options, share_port};
+use crate::driver::message::{Accepted, Report};
 
 /// Accepted connections that have said nothing yet, over all sources; more are closed at once.
 const MAX_SILENT: usize = 256;
@@ -28,16 +27,6 @@ const MAX_FIRST: usize = 2048;
 /// When the system has no descriptors left, asking at once again is of no use.
 const EXHAUSTED: Duration = Duration::from_millis(100);
 
-/// An accepted connection that has asked for somebody.
-pub(crate) struct Accepted {
-    pub(crate) stream: TcpStream,
-    pub(crate) remote: SocketAddr,
-    /// Holds what came after the first message.
-    pub(crate) framer: Framer,
-    /// A Binding request.
-    pub(crate) first: BytesMut,
-}
-
 /// A listening socket. Dropping it ends its task; connections that are handed over live on.
 #[derive(Debug)]
 pub(crate) struct Listener {
@@ -47,17 +36,17 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Listens on `addr`, and hands each connection over once its first message is a Binding request.
-    pub(crate) fn start(id: u32, addr: SocketAddr, arrivals: mpsc::Sender<Arrival>) -> io::Result<Self> {
+    pub(crate) fn start(id: u32, addr: SocketAddr, reports: mpsc::Sender<Report>) -> io::Result<Self> {
         let socket = if addr.is_ipv4() {
             TcpSocket::new_v4()?
         } else {
             TcpSocket::new_v6()?
         };
-        super::dial::share_port(&socket)?;
+        share_port(&socket)?;
         socket.bind(addr)?;
         let listener = socket.listen(BACKLOG)?;
         let addr = listener.local_addr()?;
-        let task = tokio::spawn(accept(id, listener, arrivals)).abort_handle();
+        let task = tokio::spawn(accept(id, listener, reports)).abort_handle();
         Ok(Self { addr, task })
     }
 }
@@ -68,7 +57,7 @@ impl Drop for Listener {
     }
 }
 
-async fn accept(id: u32, listener: TcpListener, arrivals: mpsc::Sender<Arrival>) {
+async fn accept(id: u32, listener: TcpListener, reports: mpsc::Sender<Report>) {
     let mut silent: JoinSet<(IpAddr, Option<Accepted>)> = JoinSet::new();
     let mut sources: HashMap<IpAddr, usize> = HashMap::new();
     loop {
@@ -82,7 +71,7 @@ async fn accept(id: u32, listener: TcpListener, arrivals: mpsc::Sender<Arrival>)
                     }
                 }
                 if let Some(accepted) = accepted
-                    && arrivals.send(Arrival::Accepted { listener: id, accepted: Box::new(accepted) }).await.is_err()
+                    && reports.send(Report::Accepted { listener: id, accepted: Box::new(accepted) }).await.is_err()
                 {
                     return;
                 }

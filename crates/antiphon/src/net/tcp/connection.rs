@@ -5,55 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use antiphon_ice::{Deframer, Framing};
-use antiphon_turn::StreamFramer;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
+use super::framer::Framer;
 use super::{MAX_QUEUED, MAX_WRITES, READ_BYTES, WRITE_PATIENCE};
-use crate::driver::Arrival;
-use crate::router::PeerId;
-
-/// Splits a stream into messages.
-#[derive(Debug)]
-pub(crate) enum Framer {
-    Rfc4571(Deframer),
-    Turn(StreamFramer),
-}
-
-impl Framer {
-    pub(crate) fn new(framing: Framing) -> Self {
-        match framing {
-            Framing::Rfc4571 => Self::Rfc4571(Deframer::default()),
-            Framing::Turn => Self::Turn(StreamFramer::default()),
-        }
-    }
-
-    /// Takes bytes from the stream; `false` once it makes no sense.
-    pub(crate) fn push(&mut self, bytes: &[u8]) -> bool {
-        match self {
-            Self::Rfc4571(framer) => framer.push(bytes),
-            Self::Turn(framer) => framer.push(bytes),
-        }
-    }
-
-    pub(crate) fn next_message(&mut self) -> Option<BytesMut> {
-        match self {
-            Self::Rfc4571(framer) => framer.next_message(),
-            Self::Turn(framer) => framer.next_message(),
-        }
-    }
-
-    fn is_broken(&self) -> bool {
-        match self {
-            Self::Rfc4571(framer) => framer.is_broken(),
-            Self::Turn(framer) => framer.is_broken(),
-        }
-    }
-}
+use crate::driver::message::PeerId;
+use crate::driver::message::Report;
 
 /// The task's end of a connection's queue.
 pub(crate) struct Outgoing {
@@ -113,9 +74,9 @@ impl Connection {
         stream: TcpStream,
         framer: Framer,
         outgoing: Outgoing,
-        arrivals: mpsc::Sender<Arrival>,
+        reports: mpsc::Sender<Report>,
     ) {
-        tokio::spawn(run(id, stream, framer, outgoing, arrivals));
+        tokio::spawn(run(id, stream, framer, outgoing, reports));
     }
 
     /// Queues whole messages in their framing, or drops them if too much waits.
@@ -153,14 +114,14 @@ pub(crate) async fn run(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     mut framer: Framer,
     mut outgoing: Outgoing,
-    arrivals: mpsc::Sender<Arrival>,
+    reports: mpsc::Sender<Report>,
 ) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let reading = async {
         let mut buffer = BytesMut::with_capacity(READ_BYTES);
         loop {
             while let Some(data) = framer.next_message() {
-                if arrivals.send(Arrival::Message { id, data }).await.is_err() {
+                if reports.send(Report::Message { id, data }).await.is_err() {
                     return Ok(());
                 }
             }
@@ -194,13 +155,13 @@ pub(crate) async fn run(
     if let Err(error) = outcome {
         tracing::debug!(connection = id, %error, "TCP connection");
     }
-    let _ = arrivals.send(Arrival::Ended { id }).await;
+    let _ = reports.send(Report::Ended { id }).await;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use antiphon_ice::frame_header;
+    use antiphon_ice::{Framing, frame_header};
 
     fn framed(message: &[u8]) -> Vec<u8> {
         let mut bytes = frame_header(message.len()).to_vec();
@@ -216,11 +177,11 @@ mod tests {
     async fn messages_both_ways_and_the_end() {
         let (near, mut far) = tokio::io::duplex(64);
         let (mut connection, outgoing) = connection();
-        let (arrivals, mut arrived) = mpsc::channel(4);
-        let task = tokio::spawn(run(7, near, Framer::new(Framing::Rfc4571), outgoing, arrivals));
+        let (reports, mut arrived) = mpsc::channel(4);
+        let task = tokio::spawn(run(7, near, Framer::new(Framing::Rfc4571), outgoing, reports));
         connection.addr = Some(SocketAddr::from(([192, 0, 2, 2], 9)));
         far.write_all(&framed(b"hello")).await.unwrap();
-        let Some(Arrival::Message { id: 7, data }) = arrived.recv().await else {
+        let Some(Report::Message { id: 7, data }) = arrived.recv().await else {
             panic!("a message")
         };
         assert_eq!(&data[..], b"hello");
@@ -229,7 +190,7 @@ mod tests {
         let mut all = Vec::new();
         far.read_to_end(&mut all).await.unwrap();
         assert_eq!(all, framed(b"world"), "what was queued is written before the end");
-        assert!(matches!(arrived.recv().await, Some(Arrival::Ended { id: 7 })));
+        assert!(matches!(arrived.recv().await, Some(Report::Ended { id: 7 })));
         task.await.unwrap();
     }
 
@@ -237,7 +198,7 @@ mod tests {
     async fn who_reads_nothing_loses_the_newest() {
         let (near, mut far) = tokio::io::duplex(16);
         let (mut connection, outgoing) = connection();
-        let (arrivals, _arrived) = mpsc::channel(4);
+        let (reports, _arrived) = mpsc::channel(4);
         connection.addr = Some(SocketAddr::from(([192, 0, 2, 2], 9)));
         let message = framed(&[7; 1000]);
         let fit = MAX_QUEUED / message.len();
@@ -245,7 +206,7 @@ mod tests {
             connection.write(&message);
         }
         assert_eq!(connection.dropped, 10);
-        let task = tokio::spawn(run(7, near, Framer::new(Framing::Rfc4571), outgoing, arrivals));
+        let task = tokio::spawn(run(7, near, Framer::new(Framing::Rfc4571), outgoing, reports));
         drop(connection);
         let mut all = Vec::new();
         far.read_to_end(&mut all).await.unwrap();
@@ -257,10 +218,10 @@ mod tests {
     async fn a_stream_without_framing_ends() {
         let (near, mut far) = tokio::io::duplex(64);
         let (_connection, outgoing) = connection();
-        let (arrivals, mut arrived) = mpsc::channel(4);
-        let task = tokio::spawn(run(7, near, Framer::new(Framing::Turn), outgoing, arrivals));
+        let (reports, mut arrived) = mpsc::channel(4);
+        let task = tokio::spawn(run(7, near, Framer::new(Framing::Turn), outgoing, reports));
         far.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
-        assert!(matches!(arrived.recv().await, Some(Arrival::Ended { id: 7 })));
+        assert!(matches!(arrived.recv().await, Some(Report::Ended { id: 7 })));
         task.await.unwrap();
     }
 }

@@ -1,24 +1,30 @@
-//! UDP sockets in batches: GRO in, GSO out, through `quinn-udp`.
+//! UDP sockets in batches, through `quinn-udp`: GRO in, GSO out. Peers and the TURN server share it.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::task::{Context, Poll};
 
-use antiphon_sansio::Ecn;
+use antiphon_sansio::{Ecn, Local, Path, Transmit};
 use bytes::BytesMut;
-use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSocketState};
 
 /// What a kernel buffer may hold at most: one GRO batch.
 const BATCH_BYTES: usize = 64 * 1024;
-/// Kernel buffers, asked for in both directions; the kernel may grant less.
-const KERNEL_BUFFER: usize = 4 * 1024 * 1024;
+/// Kernel buffers of a socket that many may share, in bytes, asked for in both directions; the kernel may grant less.
+pub(crate) const LARGE_BUFFER: usize = 4 * 1024 * 1024;
+/// The same for a socket of one client's.
+pub(crate) const SMALL_BUFFER: usize = 1024 * 1024;
 /// Batches that wait for a full kernel buffer; more are dropped, as a full link would.
 const MAX_BACKLOG: usize = 16;
 
 /// What one allocation for received datagrams holds. It is used again as soon as nobody holds a part of it.
 const ARENA_BYTES: usize = 32 * 1024;
+
+/// The stride of a batch that nobody wants: no datagrams lie that close.
+const REFUSED: usize = 0;
 
 /// Whether the kernel gives a batch as large as it can: fewer than asked for are all.
 const RECEIVES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
@@ -76,19 +82,14 @@ pub(crate) struct Socket {
     io: tokio::net::UdpSocket,
     state: UdpSocketState,
     addr: SocketAddr,
-    backlog: VecDeque<Waiting>,
-    /// Buffers of batches that have left the backlog.
-    spare: Vec<Vec<u8>>,
-    /// Datagram batches that the kernel refused.
-    pub(crate) send_failures: u64,
 }
 
 impl Socket {
-    /// Binds `addr`; port 0 lets the system choose.
-    pub(crate) fn bind(addr: SocketAddr) -> io::Result<Self> {
+    /// Binds `addr`, with `buffer` bytes in the kernel for each direction; port 0 lets the system choose.
+    pub(crate) fn bind(addr: SocketAddr, buffer: usize) -> io::Result<Self> {
         let socket = Self::unbound(addr)?;
         socket.bind(&addr.into())?;
-        Self::of(socket)
+        Self::of(socket, buffer)
     }
 
     /// A second socket with the same address that gets what comes from `remote`, and nothing else from now on. What came from
@@ -101,7 +102,7 @@ impl Socket {
         share(&socket2::SockRef::from(&socket))?;
         socket.bind(&self.addr.into())?;
         socket.connect(&remote.into())?;
-        Self::of(socket)
+        Self::of(socket, LARGE_BUFFER)
     }
 
     fn unbound(addr: SocketAddr) -> io::Result<socket2::Socket> {
@@ -114,21 +115,14 @@ impl Socket {
         Ok(socket)
     }
 
-    fn of(socket: socket2::Socket) -> io::Result<Self> {
+    fn of(socket: socket2::Socket, buffer: usize) -> io::Result<Self> {
         let io = tokio::net::UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new((&io).into())?;
         // Best effort: the limits of the system stand.
-        let _ = state.set_send_buffer_size((&io).into(), KERNEL_BUFFER);
-        let _ = state.set_recv_buffer_size((&io).into(), KERNEL_BUFFER);
+        let _ = state.set_send_buffer_size((&io).into(), buffer);
+        let _ = state.set_recv_buffer_size((&io).into(), buffer);
         let addr = io.local_addr()?;
-        Ok(Self {
-            io,
-            state,
-            addr,
-            backlog: VecDeque::new(),
-            spare: Vec::new(),
-            send_failures: 0,
-        })
+        Ok(Self { io, state, addr })
     }
 
     /// The bound address.
@@ -136,15 +130,9 @@ impl Socket {
         self.addr
     }
 
-    /// Ready when datagrams wait, or when a full kernel buffer has room again.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let readable = self.io.poll_recv_ready(cx).is_ready();
-        let writable = !self.backlog.is_empty() && self.io.poll_send_ready(cx).is_ready();
-        if readable || writable {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
+    /// Ready when datagrams wait, or the socket has broken.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.io.poll_recv_ready(cx).map(drop)
     }
 
     /// Takes what one system call gives. What `wanted` says no to is dropped where it lies; take the rest from the `scratch`.
@@ -166,17 +154,16 @@ impl Socket {
             let mut total = 0;
             for (buffer, meta) in buffers.iter().zip(&mut metas[..taken]) {
                 meta.stride = meta.stride.clamp(1, meta.len.max(1));
-                let count = meta.len.div_ceil(meta.stride);
+                let count = meta.len.div_ceil(meta.stride).max(1);
+                let mut datagrams = buffer[..meta.len].chunks(meta.stride);
+                let first = datagrams.next().unwrap_or_default();
                 // A batch comes from one source. It is taken whole or not at all: the rare mixture is sorted by who reads it.
-                if buffer[..meta.len]
-                    .chunks(meta.stride)
-                    .any(|datagram| wanted(meta.addr, datagram))
-                {
+                if wanted(meta.addr, first) || datagrams.any(|datagram| wanted(meta.addr, datagram)) {
                     received.wanted += count;
                     total += meta.len;
                 } else {
-                    received.refused += count.max(1);
-                    meta.len = 0;
+                    received.refused += count;
+                    meta.stride = REFUSED;
                 }
             }
             let Scratch { arena, batches } = scratch;
@@ -184,7 +171,10 @@ impl Socket {
             if arena.capacity() < total && !arena.try_reclaim(ARENA_BYTES.max(total)) {
                 *arena = BytesMut::with_capacity(ARENA_BYTES.max(total));
             }
-            for (buffer, meta) in buffers.iter().zip(&metas[..taken]).filter(|(_, meta)| meta.len > 0) {
+            for (buffer, meta) in buffers.iter().zip(&metas[..taken]) {
+                if meta.stride == REFUSED {
+                    continue;
+                }
                 arena.extend_from_slice(&buffer[..meta.len]);
                 let ecn = meta.ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8));
                 batches.push_back((meta.addr, ecn, meta.len, meta.stride));
@@ -222,9 +212,69 @@ impl Socket {
         self.state.max_gso_segments()
     }
 
-    /// Sends one datagram, or several of `segment_size`. What a full kernel buffer refuses waits, within a bound.
+    /// Sends one datagram, or several of `segment_size` bytes, in one system call.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the kernel has no room now. Others (no route, too large) lose the datagrams, as UDP may.
+    pub(crate) fn send(
+        &self,
+        remote: SocketAddr,
+        ecn: Ecn,
+        segment_size: Option<usize>,
+        contents: &[u8],
+    ) -> io::Result<()> {
+        let transmit = quinn_udp::Transmit {
+            destination: remote,
+            ecn: EcnCodepoint::from_bits(ecn.bits()),
+            contents,
+            segment_size,
+            src_ip: None,
+        };
+        self.io.try_io(tokio::io::Interest::WRITABLE, || {
+            self.state.try_send((&self.io).into(), &transmit)
+        })
+    }
+}
+
+/// A socket, and what waits because its kernel buffer is full.
+pub(crate) struct QueuedSocket {
+    pub(crate) socket: Socket,
+    backlog: VecDeque<Waiting>,
+    /// Buffers of batches that have left the backlog.
+    spare: Vec<Vec<u8>>,
+    /// Batches that were lost: the kernel refused them, or too many waited.
+    send_failures: u64,
+}
+
+impl QueuedSocket {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            backlog: VecDeque::new(),
+            spare: Vec::new(),
+            send_failures: 0,
+        }
+    }
+
+    /// The bound address.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.socket.addr
+    }
+
+    /// Ready when datagrams wait, or when a full kernel buffer has room again.
+    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let readable = self.socket.poll_readable(cx).is_ready();
+        let writable = !self.backlog.is_empty() && self.socket.io.poll_send_ready(cx).is_ready();
+        if readable || writable {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Sends as [`Socket::send`] does. What a full kernel buffer refuses waits, within a bound.
     pub(crate) fn send(&mut self, remote: SocketAddr, ecn: Ecn, segment_size: Option<usize>, bytes: &[u8]) {
-        if self.backlog.is_empty() && self.try_send(remote, ecn, segment_size, bytes) {
+        if self.backlog.is_empty() && self.send_now(remote, ecn, segment_size, bytes) {
             return;
         }
         if self.backlog.len() == MAX_BACKLOG {
@@ -250,7 +300,7 @@ impl Socket {
     /// Sends what waits, as far as the kernel takes it.
     pub(crate) fn flush(&mut self) {
         while let Some(first) = self.backlog.pop_front() {
-            if !self.try_send(first.remote, first.ecn, first.segment_size, &first.bytes) {
+            if !self.send_now(first.remote, first.ecn, first.segment_size, &first.bytes) {
                 self.backlog.push_front(first);
                 return;
             }
@@ -258,27 +308,24 @@ impl Socket {
         }
     }
 
-    /// `false` when the kernel has no room now. Other refusals (no route, too large) lose the datagram, as UDP may.
-    fn try_send(&mut self, remote: SocketAddr, ecn: Ecn, segment_size: Option<usize>, contents: &[u8]) -> bool {
-        let ecn = EcnCodepoint::from_bits(ecn.bits());
-        let transmit = Transmit {
-            destination: remote,
-            ecn,
-            contents,
-            segment_size,
-            src_ip: None,
-        };
-        let sent = self.io.try_io(tokio::io::Interest::WRITABLE, || {
-            self.state.try_send((&self.io).into(), &transmit)
-        });
-        match sent {
+    /// `false` when the kernel has no room now.
+    fn send_now(&mut self, remote: SocketAddr, ecn: Ecn, segment_size: Option<usize>, contents: &[u8]) -> bool {
+        match self.socket.send(remote, ecn, segment_size, contents) {
             Ok(()) => true,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(error) => {
                 self.send_failures += 1;
-                tracing::debug!(%remote, local = %self.addr, %error, "datagram not sent");
+                tracing::debug!(%remote, local = %self.addr(), %error, "datagram not sent");
                 true
             }
+        }
+    }
+}
+
+impl Drop for QueuedSocket {
+    fn drop(&mut self) {
+        if self.send_failures > 0 {
+            tracing::debug!(local = %self.addr(), batches = self.send_failures, "datagrams were not sent");
         }
     }
 }
@@ -295,16 +342,66 @@ fn share(socket: &socket2::SockRef<'_>) -> io::Result<()> {
     }
 }
 
+/// Datagrams that lie side by side in the buffer and go the same way.
+pub(crate) struct Batch {
+    pub(crate) path: Path,
+    pub(crate) ecn: Ecn,
+    start: usize,
+    end: usize,
+    /// The size of every datagram but the last, which may be shorter.
+    pub(crate) segment: usize,
+}
+
+impl Batch {
+    pub(crate) fn new(transmit: Transmit) -> Self {
+        let segment = transmit.segment_size.unwrap_or(transmit.range.len());
+        Self {
+            path: transmit.path,
+            ecn: transmit.ecn,
+            start: transmit.range.start,
+            end: transmit.range.end,
+            segment: segment.max(1),
+        }
+    }
+
+    /// Where its bytes are in the buffer.
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// Takes `next` in, if the kernel can send both in one call, of at most `limit` datagrams. Returns whether it did.
+    pub(crate) fn join(&mut self, next: &Self, limit: usize) -> bool {
+        if self.path != next.path || self.end != next.start {
+            return false;
+        }
+        let len = self.end - self.start;
+        // A stream knows no datagrams: their framing is in the bytes.
+        let joins = matches!(self.path.local, Local::Tcp(_))
+            || (self.ecn == next.ecn
+                && len.is_multiple_of(self.segment)
+                && next.segment <= self.segment
+                && next.end - next.start <= self.segment
+                && len / self.segment < limit);
+        if joins {
+            self.end = next.end;
+        }
+        joins
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn bind() -> Socket {
+        Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LARGE_BUFFER).unwrap()
+    }
+
     #[tokio::test]
     async fn what_nobody_holds_is_received_into_the_same_memory() {
-        let mut sender = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let receiver = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let (mut sender, receiver) = (QueuedSocket::new(bind()), bind());
         // A new socket counts as full until the system has said otherwise.
-        sender.io.writable().await.unwrap();
+        sender.socket.io.writable().await.unwrap();
         let mut scratch = Scratch::default();
         let mut places = std::collections::BTreeSet::new();
         let mut held = Vec::new();
@@ -341,9 +438,8 @@ mod tests {
 
     #[tokio::test]
     async fn mend21_what_strangers_send_is_dropped_where_the_kernel_put_it() {
-        let mut sender = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        let receiver = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        sender.io.writable().await.unwrap();
+        let (mut sender, receiver) = (QueuedSocket::new(bind()), bind());
+        sender.socket.io.writable().await.unwrap();
         let mut scratch = Scratch::default();
         let wanted = |_: SocketAddr, datagram: &[u8]| datagram[0] == 1;
         let mut refused = 0;
@@ -375,14 +471,16 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn mend21_a_known_peer_has_a_queue_of_its_own_among_strangers() {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let shared = Socket::bind(any).unwrap();
-        let (mut peer, mut stranger) = (Socket::bind(any).unwrap(), Socket::bind(any).unwrap());
-        peer.io.writable().await.unwrap();
-        stranger.io.writable().await.unwrap();
+        let shared = bind();
+        let (mut peer, mut stranger) = (QueuedSocket::new(bind()), QueuedSocket::new(bind()));
+        peer.socket.io.writable().await.unwrap();
+        stranger.socket.io.writable().await.unwrap();
         let lane = shared.connected(peer.addr()).unwrap();
         assert_eq!(lane.addr(), shared.addr());
-        assert!(Socket::bind(shared.addr()).is_err(), "the port is nobody else's");
+        assert!(
+            Socket::bind(shared.addr(), LARGE_BUFFER).is_err(),
+            "the port is nobody else's"
+        );
         // More than the common queue holds, so that it is full.
         for _ in 0..40_000 {
             stranger.send(shared.addr(), Ecn::NotEct, None, &[0; 100]);
@@ -405,7 +503,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_kernel_buffer_costs_the_newest() {
-        let mut socket = Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let mut socket = QueuedSocket::new(bind());
         let remote = socket.addr();
         for n in 0..=MAX_BACKLOG {
             // As if the kernel had refused the first.
@@ -422,9 +520,45 @@ mod tests {
         socket.backlog.truncate(MAX_BACKLOG);
         socket.send(remote, Ecn::NotEct, None, &[2]);
         assert_eq!((socket.backlog.len(), socket.send_failures), (MAX_BACKLOG, 1));
-        socket.io.writable().await.unwrap();
+        socket.socket.io.writable().await.unwrap();
         socket.flush();
         assert!(!socket.is_blocked());
         assert_eq!(socket.spare.len(), MAX_BACKLOG, "buffers wait to be used again");
+    }
+
+    fn batch(local: Local, start: usize, len: usize) -> Batch {
+        let path = Path {
+            local,
+            remote: "192.0.2.1:9".parse().unwrap(),
+        };
+        Batch {
+            path,
+            ecn: Ecn::NotEct,
+            start,
+            end: start + len,
+            segment: len,
+        }
+    }
+
+    #[test]
+    fn equal_neighbours_join_and_a_shorter_one_ends_the_run() {
+        let batch = |start, len| batch(Local::Socket(1), start, len);
+        let mut run = batch(0, 100);
+        assert!(run.join(&batch(100, 100), 64), "equal neighbours join");
+        assert!(run.join(&batch(200, 60), 64), "a shorter last one joins");
+        assert_eq!((run.start, run.end, run.segment), (0, 260, 100));
+        assert!(!run.join(&batch(260, 60), 64), "nothing follows a shorter one");
+        assert!(!batch(0, 100).join(&batch(100, 101), 64), "a longer one cannot follow");
+        assert!(!batch(0, 100).join(&batch(104, 100), 64), "a gap");
+        assert!(!batch(0, 100).join(&batch(100, 100), 1), "the kernel's limit");
+    }
+
+    #[test]
+    fn in_a_stream_all_neighbours_join() {
+        let batch = |start, len| batch(Local::Tcp(1), start, len);
+        let mut run = batch(0, 100);
+        assert!(run.join(&batch(100, 60), 1) && run.join(&batch(160, 900), 1));
+        assert_eq!((run.start, run.end), (0, 1060));
+        assert!(!run.join(&batch(1064, 10), 1), "a gap");
     }
 }

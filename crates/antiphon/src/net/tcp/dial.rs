@@ -9,10 +9,11 @@ use antiphon_ice::Framing;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 
-use super::connection::{self, Framer, Outgoing};
-use super::{HANDSHAKE_PATIENCE, set_options};
-use crate::driver::Arrival;
-use crate::system::System;
+use super::connection::{self, Outgoing};
+use super::framer::Framer;
+use super::{HANDSHAKE_PATIENCE, set_options, share_port};
+use crate::driver::message::Report;
+use crate::environment::Environment;
 
 /// How often, and how long apart, a connection is tried that no route leads to.
 const ROUTE_TRIES: u32 = 8;
@@ -37,33 +38,33 @@ enum Opened {
 
 impl Dial {
     /// Opens the connection, says so, and runs it to its end.
-    pub(crate) async fn run(self, system: Arc<System>, outgoing: Outgoing, arrivals: mpsc::Sender<Arrival>) {
+    pub(crate) async fn run(self, environment: Arc<Environment>, outgoing: Outgoing, reports: mpsc::Sender<Report>) {
         let Self { id, framing, .. } = self;
         let patience = HANDSHAKE_PATIENCE;
-        let opened = match tokio::time::timeout(patience, self.open(&system)).await {
+        let opened = match tokio::time::timeout(patience, self.open(&environment)).await {
             Ok(Ok(opened)) => Ok(opened),
             Ok(Err(reason)) => Err(reason),
             Err(_) => Err(format!("{} did not answer within {} s", self.to, patience.as_secs())),
         };
-        drop(system);
+        drop(environment);
         let (opened, addr) = match opened {
             Ok(opened) => opened,
             Err(reason) => {
-                let _ = arrivals.send(Arrival::ConnectFailed { id, reason }).await;
+                let _ = reports.send(Report::ConnectFailed { id, reason }).await;
                 return;
             }
         };
-        if arrivals.send(Arrival::Connected { id, addr }).await.is_err() {
+        if reports.send(Report::Connected { id, addr }).await.is_err() {
             return;
         }
         let framer = Framer::new(framing);
         match opened {
-            Opened::Plain(stream) => connection::run(id, stream, framer, outgoing, arrivals).await,
-            Opened::Tls(stream) => connection::run(id, stream, framer, outgoing, arrivals).await,
+            Opened::Plain(stream) => connection::run(id, stream, framer, outgoing, reports).await,
+            Opened::Tls(stream) => connection::run(id, stream, framer, outgoing, reports).await,
         }
     }
 
-    async fn open(&self, system: &System) -> Result<(Opened, SocketAddr), String> {
+    async fn open(&self, environment: &Environment) -> Result<(Opened, SocketAddr), String> {
         let stream = self
             .connect_when_routed()
             .await
@@ -72,7 +73,7 @@ impl Dial {
         let Some(name) = &self.tls else {
             return Ok((Opened::Plain(stream), addr));
         };
-        let stream = system.trust.connect(name, stream).await?;
+        let stream = environment.trust.connect(name, stream).await?;
         Ok((Opened::Tls(Box::new(stream)), addr))
     }
 
@@ -110,11 +111,4 @@ impl Dial {
         set_options(&stream);
         Ok(stream)
     }
-}
-
-/// A simultaneous open (RFC 6544 §4.5) leaves from the port on which the same agent listens.
-pub(super) fn share_port(socket: &TcpSocket) -> io::Result<()> {
-    #[cfg(unix)]
-    socket.set_reuseport(true)?;
-    socket.set_reuseaddr(true)
 }

@@ -2,6 +2,7 @@
 
 mod connection;
 mod dial;
+mod framer;
 mod listener;
 #[cfg(test)]
 mod tests;
@@ -9,7 +10,8 @@ mod tls;
 
 pub(crate) use connection::Connection;
 pub(crate) use dial::Dial;
-pub(crate) use listener::{Accepted, Listener, requested_ufrag};
+pub(crate) use framer::Framer;
+pub(crate) use listener::{Listener, requested_ufrag};
 pub(crate) use tls::Trust;
 
 use std::time::Duration;
@@ -28,6 +30,13 @@ const MAX_WRITES: usize = 1024;
 const MAX_UNSENT: u32 = 64 * 1024;
 /// Bytes taken from a stream at once.
 const READ_BYTES: usize = 16 * 1024;
+
+/// A simultaneous open (RFC 6544 §4.5) leaves from the port on which the same agent listens.
+fn share_port(socket: &tokio::net::TcpSocket) -> std::io::Result<()> {
+    #[cfg(unix)]
+    socket.set_reuseport(true)?;
+    socket.set_reuseaddr(true)
+}
 
 /// Options of every connection: messages leave at once, and wait in our queue rather than in the kernel's.
 fn set_options(stream: &tokio::net::TcpStream) {

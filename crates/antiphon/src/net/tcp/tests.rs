@@ -13,10 +13,10 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::driver::Arrival;
+use crate::driver::message::PeerId;
+use crate::driver::message::Report;
+use crate::environment::Environment;
 use crate::interfaces::InterfaceFilter;
-use crate::router::PeerId;
-use crate::system::System;
 
 const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
@@ -51,10 +51,10 @@ async fn tls_echo() -> (SocketAddr, String) {
     (addr, made.cert.pem())
 }
 
-fn dial(to: SocketAddr, trust: Trust, name: Option<&str>) -> (Connection, mpsc::Receiver<Arrival>) {
-    let system = Arc::new(System::new(InterfaceFilter::default(), trust));
+fn dial(to: SocketAddr, trust: Trust, name: Option<&str>) -> (Connection, mpsc::Receiver<Report>) {
+    let environment = Arc::new(Environment::new(InterfaceFilter::default(), trust));
     let (connection, outgoing) = Connection::new(PeerId(1), to);
-    let (arrivals, arrived) = mpsc::channel(8);
+    let (reports, arrived) = mpsc::channel(8);
     let dial = Dial {
         id: 5,
         from: ANY,
@@ -62,30 +62,30 @@ fn dial(to: SocketAddr, trust: Trust, name: Option<&str>) -> (Connection, mpsc::
         framing: Framing::Turn,
         tls: name.map(str::to_owned),
     };
-    tokio::spawn(dial.run(system, outgoing, arrivals));
+    tokio::spawn(dial.run(environment, outgoing, reports));
     (connection, arrived)
 }
 
-async fn echo(mut connection: Connection, mut arrived: mpsc::Receiver<Arrival>) {
-    let Some(Arrival::Connected { id: 5, addr }) = arrived.recv().await else {
+async fn echo(mut connection: Connection, mut arrived: mpsc::Receiver<Report>) {
+    let Some(Report::Connected { id: 5, addr }) = arrived.recv().await else {
         panic!("a connection")
     };
     connection.addr = Some(addr);
     connection.write(&MESSAGE);
     connection.write(&MESSAGE);
     for _ in 0..2 {
-        let Some(Arrival::Message { id: 5, data }) = arrived.recv().await else {
+        let Some(Report::Message { id: 5, data }) = arrived.recv().await else {
             panic!("an echo")
         };
         assert_eq!(data[..], MESSAGE);
     }
     drop(connection);
-    assert!(matches!(arrived.recv().await, Some(Arrival::Ended { id: 5 })));
+    assert!(matches!(arrived.recv().await, Some(Report::Ended { id: 5 })));
 }
 
-async fn refusal(mut arrived: mpsc::Receiver<Arrival>) -> String {
+async fn refusal(mut arrived: mpsc::Receiver<Report>) -> String {
     match arrived.recv().await {
-        Some(Arrival::ConnectFailed { id: 5, reason }) => reason,
+        Some(Report::ConnectFailed { id: 5, reason }) => reason,
         _ => panic!("a refusal"),
     }
 }
@@ -145,8 +145,8 @@ fn binding_request(username: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn who_asks_for_nobody_is_not_handed_over() {
-    let (arrivals, mut arrived) = mpsc::channel(8);
-    let listener = Listener::start(3, ANY, arrivals).unwrap();
+    let (reports, mut arrived) = mpsc::channel(8);
+    let listener = Listener::start(3, ANY, reports).unwrap();
     let mut stranger = TcpStream::connect(listener.addr).await.unwrap();
     stranger.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     // A length that no first message has: closed as soon as so much has come.
@@ -161,7 +161,7 @@ async fn who_asks_for_nobody_is_not_handed_over() {
     peer.write_all(early).await.unwrap();
     peer.write_all(late).await.unwrap();
     peer.write_all(&request).await.unwrap();
-    let Some(Arrival::Accepted {
+    let Some(Report::Accepted {
         listener: 3,
         mut accepted,
     }) = arrived.recv().await
@@ -187,8 +187,8 @@ async fn who_asks_for_nobody_is_not_handed_over() {
 
 #[tokio::test]
 async fn one_source_cannot_fill_all_places() {
-    let (arrivals, mut arrived) = mpsc::channel(8);
-    let listener = Listener::start(3, ANY, arrivals).unwrap();
+    let (reports, mut arrived) = mpsc::channel(8);
+    let listener = Listener::start(3, ANY, reports).unwrap();
     let mut silent = Vec::new();
     for _ in 0..listener::MAX_SILENT_PER_SOURCE {
         silent.push(TcpStream::connect(listener.addr).await.unwrap());
@@ -205,7 +205,7 @@ async fn one_source_cannot_fill_all_places() {
         }
         tokio::select! {
             accepted = arrived.recv() => {
-                assert!(matches!(accepted, Some(Arrival::Accepted { .. })));
+                assert!(matches!(accepted, Some(Report::Accepted { .. })));
                 return;
             }
             _ = peer.read_u8() => {}

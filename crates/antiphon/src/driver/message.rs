@@ -1,0 +1,115 @@
+//! All that is said to a driver: what handles ask, what they say in passing, and what the driver's tasks report.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use antiphon_data_channel::{ChannelId, ChannelInfo};
+use antiphon_ice::IoEvent;
+use antiphon_jsep::TransceiverId;
+use antiphon_media::{Frame, Packet};
+use antiphon_peer_connection as core;
+use bytes::BytesMut;
+use core::RtcDataChannelInit;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::error::Error;
+use crate::mailbox::Queue;
+use crate::net::tcp::Framer;
+
+/// A peer's number within its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PeerId(pub(crate) u64);
+
+/// The way from all handles of one peer to its driver. Dropping the last one closes the peer.
+pub(crate) struct ToDriver {
+    pub(crate) peer: PeerId,
+    /// Callers wait when it is full.
+    pub(crate) requests: mpsc::Sender<(PeerId, Request)>,
+    /// Unbounded, because who drops or polls cannot wait; see [`Notice`] for what bounds it.
+    pub(crate) notices: mpsc::UnboundedSender<Notice>,
+}
+
+impl Drop for ToDriver {
+    fn drop(&mut self) {
+        // The driver may be gone already; then so is the peer.
+        let _ = self.notices.send(Notice::Dropped(self.peer));
+    }
+}
+
+/// Where the outcome of a request goes. If the peer is gone it is dropped with the request.
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+/// What runs on a peer's machine within the driver's task.
+pub(crate) type Call = Box<dyn FnOnce(&mut core::PeerConnection, Instant) + Send>;
+
+/// What a handle asks of its peer. What comes for every packet or frame has a name of its own, so that it costs no boxed closure.
+pub(crate) enum Request {
+    /// Send a frame.
+    SendFrame(TransceiverId, Frame, Answer<()>),
+    /// Forward a packet. Without an answer nobody learns what became of it.
+    SendPacket(TransceiverId, Packet, Option<Answer<()>>),
+    /// Make a data channel whose messages pass through this queue.
+    CreateDataChannel {
+        label: String,
+        init: RtcDataChannelInit,
+        queue: Queue,
+        answer: Answer<(ChannelId, ChannelInfo)>,
+    },
+    /// Close the connection.
+    Close,
+    /// Run this.
+    Call(Call),
+}
+
+/// What handles say without waiting. Bounded by the handles themselves: a peer is dropped once, and a channel says nothing twice
+/// before it was heard.
+pub(crate) enum Notice {
+    /// The last handle of the peer is gone.
+    Dropped(PeerId),
+    /// Messages wait in the channel's mailbox.
+    Outgoing(PeerId, ChannelId),
+    /// The channel's mailbox has room again.
+    Drained(PeerId, ChannelId),
+    /// The channel is to be closed.
+    Close(PeerId, ChannelId),
+}
+
+impl Notice {
+    pub(crate) fn peer(&self) -> PeerId {
+        match self {
+            Self::Dropped(peer) | Self::Outgoing(peer, _) | Self::Drained(peer, _) | Self::Close(peer, _) => *peer,
+        }
+    }
+}
+
+/// What the driver's tasks tell it.
+pub(crate) enum Report {
+    /// The answer to a request of a peer's machine.
+    Io(PeerId, IoEvent),
+    /// A connection stands.
+    Connected {
+        id: u32,
+        /// Our end's address.
+        addr: SocketAddr,
+    },
+    /// A connection could not be opened.
+    ConnectFailed { id: u32, reason: String },
+    /// Somebody connected, and asks for one of the peers.
+    Accepted { listener: u32, accepted: Box<Accepted> },
+    /// A whole message of a connection.
+    Message { id: u32, data: BytesMut },
+    /// A connection has ended.
+    Ended { id: u32 },
+    /// The machine's addresses may have changed.
+    InterfacesChanged,
+}
+
+/// An accepted connection that has asked for somebody.
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) remote: SocketAddr,
+    /// Holds what came after the first message.
+    pub(crate) framer: Framer,
+    /// A Binding request.
+    pub(crate) first: BytesMut,
+}

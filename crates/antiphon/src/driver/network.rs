@@ -1,0 +1,252 @@
+//! The sockets, connections and listeners of one driver, and whose they are.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::task::Context;
+use std::time::Instant;
+
+use antiphon_ice::FIRST_RESERVED_CONNECTION;
+use antiphon_sansio::{Local, Path};
+use tokio::sync::mpsc;
+
+use super::lanes::Lanes;
+use super::message::{PeerId, Report};
+use crate::net::socket::{Batch, LARGE_BUFFER, QueuedSocket, Socket};
+use crate::net::tcp::{Connection, Listener};
+
+/// Connections of all peers of one driver.
+const MAX_CONNECTIONS: usize = 16 * 1024;
+
+/// What a driver has open.
+#[derive(Default)]
+pub(super) struct Network {
+    /// In one-port mode: every socket is bound to this port (0 until the first is bound) and shared by all peers.
+    pub(super) shared_port: Option<u16>,
+    pub(super) sockets: BTreeMap<u32, QueuedSocket>,
+    by_address: HashMap<IpAddr, u32>,
+    next_socket: u32,
+    /// Whose a socket is. Shared sockets have no owner.
+    pub(super) owners: HashMap<u32, PeerId>,
+    /// Sockets that are not looked at before this.
+    pub(super) resting: HashMap<u32, Instant>,
+    pub(super) lanes: Lanes,
+    connections: HashMap<u32, Connection>,
+    next_connection: u32,
+    listeners: HashMap<u32, Listener>,
+    listening_on: HashMap<IpAddr, u32>,
+    next_listener: u32,
+}
+
+impl Network {
+    pub(super) fn new(shared_port: Option<u16>) -> Self {
+        Self {
+            shared_port,
+            ..Self::default()
+        }
+    }
+
+    /// In one-port mode: binds the port on these addresses, or none of them.
+    pub(super) fn bind_shared(&mut self, addresses: &[IpAddr]) -> Result<(), (SocketAddr, io::Error)> {
+        let asked = self.shared_port;
+        for ip in addresses {
+            let addr = SocketAddr::new(*ip, 0);
+            if let Err(error) = self.shared_socket(addr) {
+                self.sockets.clear();
+                self.by_address.clear();
+                self.shared_port = asked;
+                return Err((addr, error));
+            }
+        }
+        Ok(())
+    }
+
+    /// The addresses that sockets are bound to now.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.values().map(QueuedSocket::addr).collect()
+    }
+
+    /// Whose socket or connection this is, if it is one peer's alone.
+    pub(super) fn owner(&self, local: Local) -> Option<PeerId> {
+        match local {
+            Local::Socket(id) => self.owners.get(&id).copied(),
+            Local::Tcp(id) => self.connections.get(&id).map(|connection| connection.owner),
+            Local::Relay(_) => None,
+        }
+    }
+
+    /// Whether this is a socket of all peers.
+    pub(super) fn is_shared(&self, local: Local) -> bool {
+        matches!(local, Local::Socket(id) if self.shared_port.is_some() && !self.owners.contains_key(&id))
+    }
+
+    /// A socket of this peer's own.
+    pub(super) fn bind(&mut self, owner: PeerId, addr: SocketAddr) -> io::Result<(u32, SocketAddr)> {
+        let (id, addr) = self.new_socket(addr)?;
+        self.owners.insert(id, owner);
+        Ok((id, addr))
+    }
+
+    /// The socket of all peers at this address.
+    pub(super) fn shared_socket(&mut self, addr: SocketAddr) -> io::Result<(u32, SocketAddr)> {
+        if let Some(id) = self.by_address.get(&addr.ip())
+            && let Some(socket) = self.sockets.get(id)
+        {
+            return Ok((*id, socket.addr()));
+        }
+        let port = self.shared_port.unwrap_or(0);
+        let (id, addr) = self.new_socket(SocketAddr::new(addr.ip(), port))?;
+        self.shared_port = Some(addr.port());
+        self.by_address.insert(addr.ip(), id);
+        Ok((id, addr))
+    }
+
+    fn new_socket(&mut self, addr: SocketAddr) -> io::Result<(u32, SocketAddr)> {
+        let socket = QueuedSocket::new(Socket::bind(addr, LARGE_BUFFER)?);
+        let (id, addr) = (self.next_socket, socket.addr());
+        self.next_socket = id.wrapping_add(1);
+        self.sockets.insert(id, socket);
+        Ok((id, addr))
+    }
+
+    /// Whether anything waits in a socket. Registers those in which nothing does.
+    pub(super) fn poll_ready(&self, cx: &mut Context<'_>) -> bool {
+        let mut ready = self.lanes.poll_ready(cx);
+        for (id, socket) in &self.sockets {
+            if !self.resting.contains_key(id) {
+                ready |= socket.poll_ready(cx).is_ready();
+            }
+        }
+        ready
+    }
+
+    /// Whether what was sent on this socket still waits for room in the kernel.
+    pub(super) fn is_blocked(&self, socket: u32) -> bool {
+        self.sockets.get(&socket).is_some_and(QueuedSocket::is_blocked)
+    }
+
+    /// How many datagrams may leave this way in one call.
+    pub(super) fn segment_limit(&self, path: Path) -> usize {
+        match path.local {
+            Local::Socket(id) => self.sockets.get(&id).map_or(1, |queued| queued.socket.max_segments()),
+            _ => 1,
+        }
+    }
+
+    /// Sends a batch, whose bytes these are. The socket that took it, if it was one.
+    pub(super) fn send(&mut self, batch: &Batch, contents: &[u8]) -> Option<u32> {
+        match batch.path.local {
+            Local::Socket(id) => {
+                let segment_size = (contents.len() > batch.segment).then_some(batch.segment);
+                let socket = self.sockets.get_mut(&id)?;
+                socket.send(batch.path.remote, batch.ecn, segment_size, contents);
+                return Some(id);
+            }
+            Local::Tcp(id) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.write(contents);
+                }
+            }
+            // Relays are sockets of the agent's own making: what goes through them leaves on a socket or a connection.
+            Local::Relay(_) => {}
+        }
+        None
+    }
+
+    /// A number for a connection; `None` while there are too many.
+    pub(super) fn new_connection_id(&mut self) -> Option<u32> {
+        if self.connections.len() >= MAX_CONNECTIONS {
+            return None;
+        }
+        let id = self.next_connection;
+        self.next_connection = (id + 1) % FIRST_RESERVED_CONNECTION;
+        Some(id)
+    }
+
+    pub(super) fn add_connection(&mut self, id: u32, connection: Connection) {
+        self.connections.insert(id, connection);
+    }
+
+    pub(super) fn connection_mut(&mut self, id: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(&id)
+    }
+
+    pub(super) fn remove_connection(&mut self, id: u32) -> Option<Connection> {
+        self.connections.remove(&id)
+    }
+
+    /// In one-port mode one listener per interface serves all peers, on the port that UDP has if nobody else has it.
+    pub(super) fn listen(&mut self, addr: SocketAddr, reports: &mpsc::Sender<Report>) -> io::Result<(u32, SocketAddr)> {
+        if self.shared_port.is_some()
+            && let Some(id) = self.listening_on.get(&addr.ip())
+            && let Some(listener) = self.listeners.get(id)
+        {
+            return Ok((*id, listener.addr));
+        }
+        let id = self.next_listener;
+        let start = |addr| Listener::start(id, addr, reports.clone());
+        let listener = match self.shared_port {
+            Some(port) => start(SocketAddr::new(addr.ip(), port)).or_else(|_| start(addr)),
+            None => start(addr),
+        }?;
+        let bound = listener.addr;
+        self.next_listener = id.wrapping_add(1);
+        self.listeners.insert(id, listener);
+        if self.shared_port.is_some() {
+            self.listening_on.insert(addr.ip(), id);
+        }
+        Ok((id, bound))
+    }
+
+    /// A peer listens no more. Others may.
+    pub(super) fn stop_listening(&mut self, listener: u32) {
+        if self.shared_port.is_none() {
+            self.drop_listener(listener);
+        }
+    }
+
+    pub(super) fn drop_listener(&mut self, listener: u32) {
+        if self.listeners.remove(&listener).is_some() {
+            self.listening_on.retain(|_, held| *held != listener);
+        }
+    }
+
+    /// Closes a socket or a connection.
+    pub(super) fn close(&mut self, local: Local) {
+        match local {
+            Local::Socket(id) => {
+                self.lanes.close(id);
+                let owned = self.owners.remove(&id).is_some();
+                if let Some(socket) = self.sockets.remove(&id)
+                    && !owned
+                {
+                    self.by_address.remove(&socket.addr().ip());
+                }
+            }
+            Local::Tcp(id) => _ = self.connections.remove(&id),
+            Local::Relay(_) => {}
+        }
+    }
+
+    /// The sockets and connections at addresses that do not exist any more.
+    pub(super) fn without_address(&self, exists: impl Fn(IpAddr) -> bool) -> Vec<Local> {
+        let sockets = self.sockets.iter().filter(|(_, socket)| !exists(socket.addr().ip()));
+        let connections = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| connection.addr.is_some_and(|addr| !exists(addr.ip())));
+        sockets
+            .map(|(id, _)| Local::Socket(*id))
+            .chain(connections.map(|(id, _)| Local::Tcp(*id)))
+            .collect()
+    }
+
+    /// The listeners at addresses that do not exist any more.
+    pub(super) fn listeners_without_address(&self, exists: impl Fn(IpAddr) -> bool) -> Vec<u32> {
+        let listeners = self.listeners.iter();
+        listeners
+            .filter(|(_, listener)| !exists(listener.addr.ip()))
+            .map(|(id, _)| *id)
+            .collect()
+    }
+}
