@@ -12,11 +12,11 @@ use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 /// One UDP datagram of a capture.
 #[derive(Clone, Debug)]
 pub struct Datagram {
-    /// The capture's own clock.
+    /// When it was captured, by the capture's own clock.
     pub at: Duration,
-    /// Sender.
+    /// The address of who sent it.
     pub source: SocketAddr,
-    /// Receiver.
+    /// The address that it was sent to.
     pub destination: SocketAddr,
     /// The UDP payload, owned.
     pub payload: Vec<u8>,
@@ -41,6 +41,9 @@ pub fn fixtures() -> PathBuf {
 
 /// All UDP datagrams of a pcap or pcapng file, in file order. IP fragments are put together; what is not UDP over IP is left
 /// out.
+///
+/// # Errors
+/// If the file cannot be opened, or is no whole pcap or pcapng file.
 pub fn read(file: &Path) -> Result<Vec<Datagram>, CaptureError> {
     let mut datagrams = Vec::new();
     let mut fragments = IpDefragPool::<(), ()>::new();
@@ -81,6 +84,9 @@ pub fn read(file: &Path) -> Result<Vec<Datagram>, CaptureError> {
 }
 
 /// All frames of a capture with the link type that says how they begin. SCTP dumps (link type 248) hold bare SCTP packets.
+///
+/// # Errors
+/// If the file cannot be opened, or is no whole pcap or pcapng file.
 pub fn frames(file: &Path) -> Result<Vec<(Duration, Linktype, Vec<u8>)>, CaptureError> {
     let mut reader = create_reader(1 << 20, File::open(file)?).map_err(|e| CaptureError::Format(e.to_string()))?;
     let mut frames = Vec::new();

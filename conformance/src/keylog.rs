@@ -25,6 +25,9 @@ pub struct KeyLog {
 
 impl KeyLog {
     /// Adds the lines of `text`.
+    ///
+    /// # Errors
+    /// If a line is not a label and two hexadecimal numbers of the right lengths; the lines before it have been added.
     pub fn add(&mut self, text: &str) -> Result<(), KeyLogError> {
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
@@ -38,6 +41,9 @@ impl KeyLog {
     }
 
     /// Adds the lines of a file.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or as [`Self::add`].
     pub fn add_file(&mut self, file: &Path) -> Result<(), KeyLogError> {
         self.add(&std::fs::read_to_string(file)?)
     }

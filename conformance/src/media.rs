@@ -43,9 +43,9 @@ pub struct MediaCounts {
     pub red: usize,
     /// Packets of ULPFEC.
     pub repair: usize,
-    /// Opus packets.
+    /// Packets of the Opus format.
     pub opus: usize,
-    /// VP8 packets.
+    /// Packets of the VP8 format.
     pub vp8: usize,
 }
 
@@ -61,11 +61,11 @@ struct Piece {
 /// A frame put together from a source.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// Media clock.
+    /// The RTP timestamp that all its packets bear.
     pub timestamp: u32,
     /// Whether it can be decoded alone.
     pub key_frame: bool,
-    /// The frame, without payload descriptors.
+    /// The bytes of the frame, without payload descriptors.
     pub data: Vec<u8>,
 }
 
@@ -110,6 +110,9 @@ impl Media {
     }
 
     /// Takes a decrypted packet.
+    ///
+    /// # Errors
+    /// If the descriptions name no such payload type, or the packet, one of its header extensions or its payload is malformed.
     pub fn handle_rtp(&mut self, bytes: &Bytes) -> Result<(), MediaError> {
         let packet = Packet::parse(bytes)?;
         self.check_extensions(&packet)?;

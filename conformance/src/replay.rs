@@ -55,7 +55,7 @@ pub struct Counts {
     pub records_opened: usize,
     /// Whole handshake messages.
     pub handshake_messages: usize,
-    /// Alerts.
+    /// Alerts of either level.
     pub alerts: usize,
     /// Acknowledgements of DTLS 1.3.
     pub acks: usize,
@@ -65,7 +65,7 @@ pub struct Counts {
     pub rtcp: usize,
     /// The RTCP packets in them, by kind.
     pub rtcp_kinds: BTreeMap<&'static str, usize>,
-    /// SCTP packets.
+    /// SCTP packets, each in a DTLS record.
     pub sctp: usize,
     /// The chunks in them, by type.
     pub chunks: BTreeMap<u8, usize>,
@@ -73,7 +73,7 @@ pub struct Counts {
     pub dcep: usize,
     /// Messages of the application: of text, and of bytes.
     pub messages: (usize, usize),
-    /// Their bytes.
+    /// The bytes of all these messages.
     pub message_bytes: usize,
 }
 

@@ -97,6 +97,9 @@ impl Session {
     }
 
     /// Reads a capture, and the descriptions and key logs beside it.
+    ///
+    /// # Errors
+    /// If a file cannot be read, or what is in it is malformed.
     pub fn open(capture_file: &Path) -> Result<Self, SessionError> {
         let folder = capture_file.parent().unwrap_or(Path::new("."));
         let mut files: Vec<PathBuf> = fs::read_dir(folder)

@@ -10,7 +10,7 @@ use super::pair::{self, End};
 use super::sctp;
 
 pub(super) fn machine(data: &[u8]) {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let rng = Rng::from_u64(1);
     let ends = [("client", true), ("server", false)].map(|(name, dtls_client)| {
         let config = Config {

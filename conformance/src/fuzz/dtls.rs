@@ -46,7 +46,7 @@ fn connection(role: Role, versions: Versions, with_kem: bool) -> Dtls {
 }
 
 pub(super) fn decode_record(data: &[u8]) {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     for (role, versions) in [
         (Role::Client, Versions::Dtls12),
         (Role::Server, Versions::Dtls12),
@@ -71,7 +71,7 @@ pub(super) fn decode_handshake(data: &[u8]) {
     let Some((choice, mut rest)) = data.split_first() else {
         return;
     };
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let role = if choice & 1 == 0 { Role::Server } else { Role::Client };
     let versions = if choice & 4 == 0 {
         Versions::Dtls12
@@ -116,7 +116,7 @@ pub(super) fn machine_13(data: &[u8]) {
 }
 
 fn both_ends(data: &[u8], versions: Versions) {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let ends = [Role::Client, Role::Server].map(|role| connection(role, versions, data.len().is_multiple_of(16)));
     pair::run(now, ends, &|_, _| (), data);
 }

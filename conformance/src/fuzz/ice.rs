@@ -20,7 +20,7 @@ pub(super) fn decode_candidate(data: &[u8]) {
 }
 
 pub(super) fn machine(data: &[u8]) {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let mut ends = [Role::Controlling, Role::Controlled].map(|role| {
         let config = Config {
             role,
@@ -194,6 +194,60 @@ impl Machine for Ice {
     }
 }
 
+impl Ice {
+    /// Something happens to its interfaces or connections.
+    fn world(&mut self, now: Instant, action: u8, argument: u8) {
+        let own = usize::from(self.agent.role() == Role::Controlled);
+        match action {
+            9 => {
+                let mut list: Vec<IpAddr> = (0..argument % 4).map(|n| [10, 0, 1, argument / 4 + n].into()).collect();
+                if argument & 0x80 == 0 {
+                    list.push(pair::address(own).ip());
+                }
+                self.agent.handle_io(now, IoEvent::Interfaces(list));
+            }
+            10 => {
+                let local = match argument {
+                    0 => Local::Socket(0),
+                    _ => Local::Tcp(u32::from(argument % 8)),
+                };
+                self.agent.handle_io(now, IoEvent::Closed { local });
+            }
+            11 => {
+                if let Some(request) = self.listener {
+                    self.connections += 1;
+                    let accepted = IoEvent::TcpAccepted {
+                        request,
+                        local: Local::Tcp(self.connections),
+                        addr: tcp_address(own),
+                        remote: pair::address(1 - own),
+                    };
+                    self.agent.handle_io(now, accepted);
+                }
+            }
+            _ => {
+                let request = u32::from(argument);
+                let reason = String::new();
+                self.agent.handle_io(now, IoEvent::Failed { request, reason });
+            }
+        }
+    }
+}
+
+/// A candidate that is reached over TCP.
+fn tcp_candidate(argument: u8) -> Candidate {
+    let types = ["active", "passive", "so"];
+    let at = tcp_address(usize::from(argument & 1));
+    let text = format!(
+        "1 1 tcp {} {} {} typ host tcptype {}",
+        u32::from(argument) << 16 | 0xff,
+        at.ip(),
+        if argument.is_multiple_of(3) { 9 } else { at.port() },
+        types[usize::from(argument % 3)]
+    );
+    text.parse().expect("a sound candidate")
+}
+
 impl End for Ice {
     fn act(&mut self, now: Instant, action: u8, argument: u8) -> Option<Vec<u8>> {
         let own = usize::from(self.agent.role() == Role::Controlled);
@@ -233,51 +287,9 @@ impl End for Ice {
                 let range = out.finish();
                 return Some(out.bytes(range).to_vec());
             }
-            9 => {
-                let mut list: Vec<IpAddr> = (0..argument % 4).map(|n| [10, 0, 1, argument / 4 + n].into()).collect();
-                if argument & 0x80 == 0 {
-                    list.push(pair::address(own).ip());
-                }
-                self.agent.handle_io(now, IoEvent::Interfaces(list));
-            }
-            10 => {
-                let local = match argument {
-                    0 => Local::Socket(0),
-                    _ => Local::Tcp(u32::from(argument % 8)),
-                };
-                self.agent.handle_io(now, IoEvent::Closed { local });
-            }
-            11 => {
-                if let Some(request) = self.listener {
-                    self.connections += 1;
-                    let accepted = IoEvent::TcpAccepted {
-                        request,
-                        local: Local::Tcp(self.connections),
-                        addr: tcp_address(own),
-                        remote: pair::address(1 - own),
-                    };
-                    self.agent.handle_io(now, accepted);
-                }
-            }
-            12 => {
-                let request = u32::from(argument);
-                let reason = String::new();
-                self.agent.handle_io(now, IoEvent::Failed { request, reason });
-            }
+            9..=12 => self.world(now, action % 20, argument),
             13 => self.agent.set_remote_renomination(argument & 1 == 1),
-            14 | 15 => {
-                let types = ["active", "passive", "so"];
-                let at = tcp_address(usize::from(argument & 1));
-                let text = format!(
-                    "1 1 tcp {} {} {} typ host tcptype {}",
-                    u32::from(argument) << 16 | 0xff,
-                    at.ip(),
-                    if argument.is_multiple_of(3) { 9 } else { at.port() },
-                    types[usize::from(argument % 3)]
-                );
-                self.agent
-                    .add_remote_candidate(now, text.parse().expect("a sound candidate"));
-            }
+            14 | 15 => self.agent.add_remote_candidate(now, tcp_candidate(argument)),
             _ => {
                 let _ = self.agent.stats();
             }

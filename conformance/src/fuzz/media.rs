@@ -56,7 +56,7 @@ fn extensions() -> Map {
 }
 
 pub(super) fn machine(data: &[u8]) {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let anchor = ClockAnchor::new(now, Duration::from_secs(1_800_000_000));
     let ends = [0u32, 1].map(|end| {
         let mut session = Session::new(Config::default(), now, anchor, Rng::from_u64(u64::from(end)));

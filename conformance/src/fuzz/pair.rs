@@ -97,6 +97,66 @@ impl<M: End> Pair<M> {
             }
         }
     }
+
+    /// One operation; a few take more bytes than their argument.
+    fn operate(&mut self, operation: u8, argument: u8, bytes: &mut impl Iterator<Item = u8>, repair: Repair<'_>) {
+        // The high bit says which end; the rest what.
+        let to = usize::from(operation >> 7);
+        match operation & 0x0f {
+            0..=3 => {
+                if let Some(packet) = self.queues[to].pop_front() {
+                    self.deliver(to, &packet);
+                }
+            }
+            4 => {
+                let len = self.queues[to].len().max(1);
+                if let Some(packet) = self.queues[to].remove(usize::from(argument) % len) {
+                    self.deliver(to, &packet);
+                }
+            }
+            5 => {
+                self.queues[to].pop_front();
+            }
+            6 => {
+                if let Some(packet) = self.queues[to].front().cloned() {
+                    self.deliver(to, &packet);
+                }
+            }
+            7 => {
+                if let (Some(mut packet), Some(change)) = (self.queues[to].front().cloned(), bytes.next()) {
+                    let at = (usize::from(argument) | usize::from(operation & 0x70) << 4) % packet.len();
+                    packet[at] ^= change;
+                    repair(to, &mut packet);
+                    self.deliver(to, &packet);
+                }
+            }
+            8 => {
+                if let Some(packet) = self.queues[to].front() {
+                    let mut packet = packet[..usize::from(argument) * packet.len() / 256].to_vec();
+                    repair(to, &mut packet);
+                    self.deliver(to, &packet);
+                }
+            }
+            9 => {
+                let mut packet: Vec<u8> = bytes.by_ref().take(usize::from(argument)).collect();
+                repair(to, &mut packet);
+                self.deliver(to, &packet);
+            }
+            10 | 11 => self.wait(),
+            12 => {
+                self.now += Duration::from_millis(u64::from(argument));
+                let now = self.now;
+                self.ends[to].handle_timeout(now);
+            }
+            _ => {
+                let action = operation >> 4 & 0x07 | (operation & 3) << 3;
+                let now = self.now;
+                if let Some(packet) = self.ends[to].act(now, action, argument) {
+                    self.queue(1 - to, packet);
+                }
+            }
+        }
+    }
 }
 
 /// Runs operations of two bytes each (a few take more). Ends with peace: everything is delivered and timers run, and
@@ -114,62 +174,7 @@ pub(super) fn run<M: End>(now: Instant, [first, second]: [M; 2], repair: Repair<
         let (Some(operation), Some(argument)) = (bytes.next(), bytes.next()) else {
             break;
         };
-        // The high bit says which end; the rest what.
-        let to = usize::from(operation >> 7);
-        match operation & 0x0f {
-            0..=3 => {
-                if let Some(packet) = pair.queues[to].pop_front() {
-                    pair.deliver(to, &packet);
-                }
-            }
-            4 => {
-                let len = pair.queues[to].len().max(1);
-                if let Some(packet) = pair.queues[to].remove(usize::from(argument) % len) {
-                    pair.deliver(to, &packet);
-                }
-            }
-            5 => {
-                pair.queues[to].pop_front();
-            }
-            6 => {
-                if let Some(packet) = pair.queues[to].front().cloned() {
-                    pair.deliver(to, &packet);
-                }
-            }
-            7 => {
-                if let (Some(mut packet), Some(change)) = (pair.queues[to].front().cloned(), bytes.next()) {
-                    let at = (usize::from(argument) | usize::from(operation & 0x70) << 4) % packet.len();
-                    packet[at] ^= change;
-                    repair(to, &mut packet);
-                    pair.deliver(to, &packet);
-                }
-            }
-            8 => {
-                if let Some(packet) = pair.queues[to].front() {
-                    let mut packet = packet[..usize::from(argument) * packet.len() / 256].to_vec();
-                    repair(to, &mut packet);
-                    pair.deliver(to, &packet);
-                }
-            }
-            9 => {
-                let mut packet: Vec<u8> = bytes.by_ref().take(usize::from(argument)).collect();
-                repair(to, &mut packet);
-                pair.deliver(to, &packet);
-            }
-            10 | 11 => pair.wait(),
-            12 => {
-                pair.now += Duration::from_millis(u64::from(argument));
-                let now = pair.now;
-                pair.ends[to].handle_timeout(now);
-            }
-            _ => {
-                let action = operation >> 4 & 0x07 | (operation & 3) << 3;
-                let now = pair.now;
-                if let Some(packet) = pair.ends[to].act(now, action, argument) {
-                    pair.queue(1 - to, packet);
-                }
-            }
-        }
+        pair.operate(operation, argument, &mut bytes, repair);
         pair.drain();
     }
     for close in [false, true] {

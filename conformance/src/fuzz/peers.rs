@@ -37,7 +37,7 @@ pub(super) fn machine(data: &[u8]) {
         };
         Arc::new(Certificate::generate(&params).expect("a certificate"))
     });
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let signalling = Signalling::default();
     let rng = Rng::from_u64(1);
     let mut ends = [0, 1].map(|at| {

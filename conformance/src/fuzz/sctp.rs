@@ -52,7 +52,7 @@ pub(super) fn config() -> Config {
 }
 
 pub(super) fn machine(data: &[u8]) {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let rng = Rng::from_u64(1);
     // Chunks of both kinds, packets with and without checksums, messages whole and in pieces.
     let config = Config {

@@ -32,7 +32,7 @@ fn sign(key: &Key, packet: &mut Vec<u8>) {
 }
 
 pub(super) fn machine(data: &[u8]) {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let mut config = ServerConfig::new("r", vec![Ipv4Addr::LOCALHOST.into()]).user("alice", "secret");
     config.policy = PeerPolicy {
         allow_loopback: true,

@@ -2,12 +2,14 @@
 #![deny(unsafe_code)]
 
 mod counting;
+mod ids;
 mod inner;
 mod link;
 mod machine;
 mod nat;
 mod network;
 mod node;
+mod packet;
 mod pipe;
 mod simulation;
 mod start;
@@ -20,14 +22,16 @@ mod tests;
 pub use antiphon_sansio as sansio;
 
 pub use counting::{Count, Counting};
+pub use ids::{HostId, NodeId, SocketId};
 pub use inner::to_the_other_end;
 pub use link::LinkConfig;
 pub use machine::{Checked, MAX_OUTPUTS_PER_STEP, Machine};
 pub use nat::{Dependence, Firewall, FirewallConfig, Nat, Nat64, NatConfig, nat64};
-pub use network::{Delivery, HostId, Network, NodeId, SocketId};
-pub use node::{Node, Packet, Transport};
+pub use network::{Delivery, Network};
+pub use node::Node;
+pub use packet::{Packet, Segment, SegmentKind, Transport};
 pub use pipe::{Filter, Pipe};
 pub use simulation::{MAX_STEPS_PER_INSTANT, PeerId, Simulation};
 pub use start::start;
 pub use stats::Stats;
-pub use tcp::{Segment, SegmentKind, TcpEvent};
+pub use tcp::TcpEvent;

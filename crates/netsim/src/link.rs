@@ -1,13 +1,15 @@
+//! One direction of a path: what it does to packets, and when they arrive.
+
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Ecn, Rng};
 
-use crate::node::Packet;
+use crate::packet::Packet;
 
 /// What one direction of a path does to packets. Probabilities are from 0 to 1.
 #[derive(Clone, Debug)]
 pub struct LinkConfig {
-    /// One-way delay.
+    /// How long every packet takes from one end to the other, before jitter.
     pub delay: Duration,
     /// More delay, uniform from zero to this. It stretches gaps but does not reorder; `reorder` does.
     pub jitter: Duration,

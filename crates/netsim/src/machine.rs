@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use antiphon_sansio::{Datagram, Transmit, TransmitBuf};
 
-use crate::network::{HostId, Network};
+use crate::ids::HostId;
+use crate::network::Network;
 use crate::tcp::TcpEvent;
 
 /// More outputs than this from one step are taken for an endless loop.

@@ -1,9 +1,12 @@
+//! NATs as RFC 4787 names them, firewalls, and the edge of a network without IPv4.
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use crate::node::{Node, Packet, Transport};
+use crate::node::Node;
+use crate::packet::{Packet, Transport};
 
 /// On what of the far end something depends (RFC 4787 §4.1, §5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +41,7 @@ pub struct NatConfig {
     pub hairpinning: bool,
     /// Whether the inner port is tried first (RFC 4787 §4.2.1).
     pub port_preservation: bool,
-    /// Ports outside.
+    /// The outer ports that it gives out, both ends included.
     pub ports: RangeInclusive<u16>,
     /// A UDP mapping that nothing was sent from for so long is gone (RFC 4787 §4.3, REQ-6: outbound packets refresh). TCP's stay.
     pub timeout: Duration,
@@ -343,7 +346,7 @@ mod tests {
     }
 
     fn nat(config: NatConfig) -> (Nat, Instant) {
-        (Nat::new(config, vec!["198.51.100.1".parse().unwrap()]), Instant::now())
+        (Nat::new(config, vec!["198.51.100.1".parse().unwrap()]), crate::start())
     }
 
     const INSIDE: &str = "10.0.0.2:5000";
@@ -452,7 +455,7 @@ mod tests {
     fn nat64_translates_what_is_under_its_prefix() {
         let inside: Ipv6Addr = "2001:db8::2".parse().unwrap();
         let mut nat = Nat64::new("198.51.100.1".parse().unwrap(), vec![inside]);
-        let now = Instant::now();
+        let now = crate::start();
         let server = nat64("192.0.2.1".parse().unwrap());
         assert_eq!(server.to_string(), "64:ff9b::c000:201");
         let outer = nat
@@ -484,7 +487,7 @@ mod tests {
     #[test]
     fn firewalls() {
         let external = vec!["198.51.100.1".parse().unwrap()];
-        let now = Instant::now();
+        let now = crate::start();
         let syn = |to: &str| Packet {
             transport: Transport::Tcp(crate::Segment {
                 connection: 0,

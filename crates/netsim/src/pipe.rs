@@ -9,7 +9,7 @@ use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
 
 use crate::link::{Dropped, Link, LinkConfig};
 use crate::machine::{Checked, Machine};
-use crate::node::{Packet, Transport};
+use crate::packet::{Packet, Transport};
 use crate::simulation::MAX_STEPS_PER_INSTANT;
 use crate::start::start;
 use crate::stats::Stats;

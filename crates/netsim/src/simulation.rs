@@ -1,9 +1,12 @@
+//! Whole machines on a network, driven by its clock and checked against the laws.
+
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::TransmitBuf;
 
+use crate::ids::HostId;
 use crate::machine::{Checked, Machine};
-use crate::network::{HostId, Network};
+use crate::network::Network;
 
 /// More steps than this at one instant are taken for a hot loop (law 2).
 pub const MAX_STEPS_PER_INSTANT: usize = 100_000;

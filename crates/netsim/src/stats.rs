@@ -3,9 +3,9 @@
 /// What became of the packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Handed to the network.
+    /// Packets that were handed to the network or link.
     pub sent: u64,
-    /// Handed to a host; duplicates count again.
+    /// Packets that were handed to a host or an end; duplicates count again.
     pub delivered: u64,
     /// Lost by a link's dice.
     pub lost: u64,
@@ -13,7 +13,7 @@ pub struct Stats {
     pub queue_dropped: u64,
     /// Larger than the MTU.
     pub too_big: u64,
-    /// Arrived twice.
+    /// Extra copies that a link made.
     pub duplicated: u64,
     /// Held back while others passed.
     pub reordered: u64,

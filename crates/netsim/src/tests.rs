@@ -1,3 +1,5 @@
+//! Links, sockets and simulations.
+
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 

@@ -214,66 +214,7 @@ pub(crate) fn run(report: &mut Report) {
         Err(why) => return report.fail("set up the live tests", &why),
     };
     let mut cells: Cells = BTreeMap::new();
-    let id = server.id().to_string();
-    let channels = |peer: &str| node(&peers, "channels.mjs", &[peer, &server.url, &id]);
-    let scripts: [(&str, Command); 18] = [
-        (
-            "chromium on the page",
-            node(&peers, "page.mjs", &["chromium", &server.url]),
-        ),
-        (
-            "firefox on the page",
-            node(&peers, "page.mjs", &["firefox", &server.url]),
-        ),
-        (
-            "chromium's security",
-            node(&peers, "security.mjs", &["chromium", &server.url]),
-        ),
-        (
-            "firefox's security",
-            node(&peers, "security.mjs", &["firefox", &server.url]),
-        ),
-        (
-            "firefox with DTLS 1.2",
-            node(&peers, "security.mjs", &["firefox-dtls12", &server.url]),
-        ),
-        ("chromium's channels", channels("chromium")),
-        ("chromium's channels with I-DATA", channels("chromium-idata")),
-        ("firefox's channels", channels("firefox")),
-        (
-            "chromium on other ways",
-            node(&peers, "paths.mjs", &["chromium", &server.url, &secure.url]),
-        ),
-        (
-            "firefox on other ways",
-            node(&peers, "paths.mjs", &["firefox", &server.url, &secure.url]),
-        ),
-        (
-            "chromium on get_started",
-            node(&peers, "get_started.mjs", &["chromium", &example.url]),
-        ),
-        (
-            "firefox on get_started",
-            node(&peers, "get_started.mjs", &["firefox", &example.url]),
-        ),
-        ("libwebrtc (node)", node(&peers, "wrtc_peer.mjs", &[&server.url])),
-        ("aiortc", {
-            let mut python = Command::new(&peers.python);
-            python.arg(peers.node.join("aiortc_peer.py")).arg(&server.url);
-            python
-        }),
-        ("WHIP and WHEP", node(&peers, "whip_whep.mjs", &[&server.url])),
-        (
-            "chromium and files",
-            node(&peers, "meet.mjs", &["chromium", &server.url, &program]),
-        ),
-        (
-            "firefox and files",
-            node(&peers, "meet.mjs", &["firefox", &server.url, &program]),
-        ),
-        ("hostile signalling", node(&peers, "hostile.mjs", &[&server.url])),
-    ];
-    for (what, mut command) in scripts {
+    for (what, mut command) in scripts(&peers, &server, &secure, &example, &program) {
         match run_within(SCRIPT_PATIENCE, what, &mut command) {
             Ok(output) => take_cells(report, what, &output, &mut cells),
             Err(why) => report.fail(what, &why),
@@ -282,6 +223,75 @@ pub(crate) fn run(report: &mut Report) {
     for table in [MEDIA, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE] {
         table.finish(report, &cells);
     }
+}
+
+/// Every foreign peer with its script, in the order in which they run.
+fn scripts(
+    peers: &Peers,
+    server: &Server,
+    secure: &Server,
+    example: &Server,
+    program: &str,
+) -> [(&'static str, Command); 18] {
+    let id = server.id().to_string();
+    let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
+    [
+        (
+            "chromium on the page",
+            node(peers, "page.mjs", &["chromium", &server.url]),
+        ),
+        (
+            "firefox on the page",
+            node(peers, "page.mjs", &["firefox", &server.url]),
+        ),
+        (
+            "chromium's security",
+            node(peers, "security.mjs", &["chromium", &server.url]),
+        ),
+        (
+            "firefox's security",
+            node(peers, "security.mjs", &["firefox", &server.url]),
+        ),
+        (
+            "firefox with DTLS 1.2",
+            node(peers, "security.mjs", &["firefox-dtls12", &server.url]),
+        ),
+        ("chromium's channels", channels("chromium")),
+        ("chromium's channels with I-DATA", channels("chromium-idata")),
+        ("firefox's channels", channels("firefox")),
+        (
+            "chromium on other ways",
+            node(peers, "paths.mjs", &["chromium", &server.url, &secure.url]),
+        ),
+        (
+            "firefox on other ways",
+            node(peers, "paths.mjs", &["firefox", &server.url, &secure.url]),
+        ),
+        (
+            "chromium on get_started",
+            node(peers, "get_started.mjs", &["chromium", &example.url]),
+        ),
+        (
+            "firefox on get_started",
+            node(peers, "get_started.mjs", &["firefox", &example.url]),
+        ),
+        ("libwebrtc (node)", node(peers, "wrtc_peer.mjs", &[&server.url])),
+        ("aiortc", {
+            let mut python = Command::new(&peers.python);
+            python.arg(peers.node.join("aiortc_peer.py")).arg(&server.url);
+            python
+        }),
+        ("WHIP and WHEP", node(peers, "whip_whep.mjs", &[&server.url])),
+        (
+            "chromium and files",
+            node(peers, "meet.mjs", &["chromium", &server.url, program]),
+        ),
+        (
+            "firefox and files",
+            node(peers, "meet.mjs", &["firefox", &server.url, program]),
+        ),
+        ("hostile signalling", node(peers, "hostile.mjs", &[&server.url])),
+    ]
 }
 
 pub(crate) fn node(peers: &Peers, script: &str, args: &[&str]) -> Command {

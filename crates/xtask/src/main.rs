@@ -5,7 +5,6 @@ mod checks;
 mod fuzz;
 mod house;
 mod live;
-mod lossy;
 mod miri;
 mod netns;
 mod peers;

@@ -1,3 +1,5 @@
+//! The pipe and its checks, and the allocator that must not count in silence.
+
 use std::collections::VecDeque;
 
 use super::*;

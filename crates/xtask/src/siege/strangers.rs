@@ -6,7 +6,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{calm, memory};
+use super::memory::{calm, memory};
 use crate::live::{START_PATIENCE, antiphon};
 use crate::report::Report;
 use crate::shell::{Service, example, run_within, tail};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
-use super::{calm, memory};
+use super::memory::{calm, memory};
 use crate::live::Server;
 use crate::report::Report;
 use crate::shell::run_within;

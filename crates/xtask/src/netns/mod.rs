@@ -10,16 +10,19 @@
 //! The namespaces have no way out of this machine. The address range between the routers is public in form only, because our
 //! server relays to no private or reserved address. Signalling goes through the peers' standard input and output.
 
-use std::ffi::OsStr;
+mod lossy;
+mod room;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use room::{Room, must, sweep, wire};
+
 use crate::live;
-use crate::lossy;
 use crate::report::Report;
 use crate::setup;
 use crate::shell::{Service, end_with_children, example};
@@ -31,8 +34,6 @@ const MESSAGES: u64 = 200;
 const SERVER: &str = "45.90.7.10";
 const USER: &str = "netns";
 const PASSWORD: &str = "behind-two-nats";
-/// Every name of ours begins so, and goes on with the process id: what a killed run left behind is found by it.
-const PREFIX: &str = "antiphon";
 
 /// How the NATs map.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -140,62 +141,6 @@ fn prepare() -> Result<(PathBuf, PathBuf), String> {
     Ok((live::program()?, example("pipe_peer")?))
 }
 
-/// Removes the namespaces of runs that are no more.
-fn sweep() {
-    let Ok(names) = fs::read_dir("/run/netns") else { return };
-    for name in names.flatten() {
-        let name = name.file_name().to_string_lossy().into_owned();
-        let mut parts = name.split('-');
-        if parts.next() == Some(PREFIX)
-            && let Some(id) = parts.next().and_then(|id| id.parse::<u32>().ok())
-            && !Path::new(&format!("/proc/{id}")).exists()
-        {
-            let _ = Command::new("ip").args(["netns", "del", &name]).status();
-        }
-    }
-}
-
-/// A namespace that goes when this goes.
-pub(crate) struct Room(String);
-
-impl Room {
-    /// One with loopback; names are of this process, so that what a killed run left behind is found.
-    pub(crate) fn make(name: &str) -> Result<Self, String> {
-        let name = format!("{PREFIX}-{}-{name}", std::process::id());
-        must(Command::new("ip").args(["netns", "add", &name]), "")?;
-        let room = Self(name);
-        room.inside("ip link set lo up")?;
-        Ok(room)
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.0
-    }
-
-    /// Its name less our prefix and process id: logs of the last run are overwritten by those of the next.
-    fn tag(&self) -> &str {
-        self.0.splitn(3, '-').nth(2).unwrap_or(&self.0)
-    }
-
-    /// A program that runs in it; arguments may follow.
-    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.0]).arg(program);
-        command
-    }
-
-    pub(crate) fn inside(&self, command: &str) -> Result<(), String> {
-        let (program, words) = command.split_once(' ').unwrap_or((command, ""));
-        must(self.command(program).args(words.split(' ')), "")
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
-    }
-}
-
 /// The rooms of one scenario.
 struct Net {
     server: Room,
@@ -259,13 +204,6 @@ impl Net {
     }
 }
 
-fn wire(room: &Room, interface: &str, other: &Room, other_interface: &str) -> Result<(), String> {
-    let mut add = Command::new("ip");
-    add.args(["link", "add", "name", interface, "netns", room.name(), "type", "veth"]);
-    add.args(["peer", "name", other_interface, "netns", other.name()]);
-    must(&mut add, "")
-}
-
 /// A router's rules. What comes unasked is dropped, as every router at home does; an answer of its own, or a connection that it
 /// tracks for itself, would spoil the hole that the peer behind it punches.
 fn rules(nat: Nat) -> String {
@@ -282,25 +220,6 @@ fn rules(nat: Nat) -> String {
          table ip filter {{\n chain in {{ type filter hook input priority filter\n  iifname \"wan\" ct state new drop\n }}\n \
          chain through {{ type filter hook forward priority filter\n  iifname \"wan\" ct state new drop\n  {forbidden}\n }}\n}}\n"
     )
-}
-
-fn must(command: &mut Command, input: &str) -> Result<(), String> {
-    let shown = format!("{command:?}");
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|e| format!("{shown}: {e}"))?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(input.as_bytes()).map_err(|e| format!("{shown}: {e}"))?;
-    }
-    let output = child.wait_with_output().map_err(|e| format!("{shown}: {e}"))?;
-    if output.status.success() {
-        Ok(())
-    } else {
-        Err(format!("{shown}: {}", String::from_utf8_lossy(&output.stderr).trim()))
-    }
 }
 
 /// What one of the peers says.

@@ -13,8 +13,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
+use super::room::Room;
 use crate::live::Server;
-use crate::netns::Room;
 use crate::setup::c_program;
 use crate::shell::{end_with_children, log_file, run, work_dir};
 
@@ -109,7 +109,7 @@ fn figure(report: &str, place: usize) -> u64 {
 }
 
 /// Runs it; what came of it in one line. `program` is the release build of `antiphon`.
-pub(crate) fn play(program: &Path) -> Result<String, String> {
+pub(super) fn play(program: &Path) -> Result<String, String> {
     let mib = match std::env::var(MIB_VARIABLE) {
         Ok(text) => text
             .parse()

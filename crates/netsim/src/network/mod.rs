@@ -1,3 +1,7 @@
+//! The network itself: hosts, their sockets, the nodes above them, the links between them, and the clock.
+
+mod tcp;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -5,33 +9,16 @@ use std::time::{Duration, Instant};
 
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 
+use crate::ids::{HostId, NodeId, SocketId};
 use crate::link::{Dropped, Link, LinkConfig};
-use crate::node::{Node, Packet, Transport};
+use crate::node::Node;
+use crate::packet::{Packet, Transport};
 use crate::start::start;
 use crate::stats::Stats;
 use crate::tcp::{Connection, REPAIR, TcpEvent};
 
 /// First port that is given to a socket bound to port 0.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
-
-/// A machine on the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct HostId(u32);
-
-/// A [`Node`] on the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeId(u32);
-
-/// A UDP socket. Numbers are unique in the network, so they serve as [`Local::Socket`] too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SocketId(pub u32);
-
-impl SocketId {
-    /// The same as machines know it.
-    pub fn local(self) -> Local {
-        Local::Socket(self.0)
-    }
-}
 
 /// A datagram that has arrived.
 #[derive(Debug)]
