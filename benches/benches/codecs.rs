@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use antiphon_rtp::extension::{Map, Values};
 use antiphon_rtp::packet::{Header, Packet};
-use antiphon_rtp::payload::{slices, vp8};
+use antiphon_rtp::payload::Packetizer;
 use antiphon_rtp::rtcp;
 use antiphon_sansio::{TransmitBuf, Writer};
 use antiphon_sdp::SessionDescription;
@@ -58,32 +58,27 @@ fn rtp(c: &mut Criterion) {
 
     // A frame of 30 kB into packets, as a sender does it.
     let frame = vec![3; 30_000];
+    let mut packetizer = Packetizer::new("VP8", 77).unwrap();
     let mut out = TransmitBuf::new(64 * 1024, 1200);
     group.throughput(Throughput::Bytes(frame.len() as u64));
     group.bench_function("packetise a VP8 frame of 30 kB", |b| {
         b.iter(|| {
             out.clear();
-            let mut descriptor = [0; vp8::MAX_DESCRIPTOR];
-            for (n, slice) in slices(frame.len(), 1150).enumerate() {
+            for (n, cut) in packetizer.packetize(&frame, 1156).unwrap().enumerate() {
                 assert!(out.begin(0, 0));
                 let mut head = [0; 64];
                 let mut writer = Writer::new(&mut head);
                 let header = Header {
                     sequence: n as u16,
+                    marker: cut.marker,
                     ..header
                 };
                 header.write(&[], &values, &map, &mut writer).unwrap();
                 out.put_slice(writer.finish());
-                let len = vp8::Descriptor {
-                    partition_start: n == 0,
-                    picture_id: Some(vp8::PictureId::Long(77)),
-                    ..vp8::Descriptor::default()
-                }
-                .write(&mut descriptor);
-                out.put_slice(&descriptor[..len]);
-                out.put_slice(&frame[slice]);
+                cut.layout.write(&frame, |part| out.put_slice(part));
                 out.finish();
             }
+            packetizer.advance();
             out.len()
         });
     });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use antiphon_rtp::ParseError;
 use antiphon_rtp::extension::{Map, Values};
 use antiphon_rtp::packet::{Header, Packet};
-use antiphon_rtp::payload::{Format, red};
+use antiphon_rtp::payload::{Depacketizer, red};
 use antiphon_sansio::{Bytes, Unwrapper16};
 
 use crate::session::Codec;
@@ -55,7 +55,7 @@ struct Piece {
     timestamp: u32,
     marker: bool,
     payload: Bytes,
-    format: Format,
+    format: Depacketizer,
 }
 
 /// A frame put together from a source.
@@ -139,8 +139,8 @@ impl Media {
         } else {
             let piece = self.piece(&header, header.payload_type, payload)?;
             match piece.as_ref().map(|piece| piece.format) {
-                Some(Format::Opus) => self.counts.opus += 1,
-                Some(Format::Vp8) => self.counts.vp8 += 1,
+                Some(Depacketizer::Opus) => self.counts.opus += 1,
+                Some(Depacketizer::Vp8) => self.counts.vp8 += 1,
                 _ => {}
             }
             self.keep(header.ssrc, header.sequence, piece);
@@ -165,7 +165,7 @@ impl Media {
             return Ok(None);
         }
         let format = codec.format;
-        format.inspect(&payload)?;
+        format.depacketize(&payload, header.marker)?;
         Ok(Some(Piece {
             timestamp: header.timestamp,
             marker: header.marker,
@@ -219,10 +219,10 @@ fn assemble(packets: &BTreeMap<u64, Option<Piece>>) -> Frames {
     for (index, piece) in packets {
         // A packet of padding alone belongs to no frame, and breaks none: it comes after a marker.
         let Some(piece) = piece else { continue };
-        if piece.format != Format::Vp8 {
+        if piece.format != Depacketizer::Vp8 {
             continue;
         }
-        let Ok(look) = piece.format.inspect(&piece.payload) else {
+        let Ok(look) = piece.format.depacketize(&piece.payload, piece.marker) else {
             continue;
         };
         if let Some((frame, next, count)) = &open
@@ -244,8 +244,9 @@ fn assemble(packets: &BTreeMap<u64, Option<Piece>>) -> Frames {
             open = Some((frame, *index, 0));
         }
         if let Some((mut frame, next, count)) = open.take() {
-            frame.data.extend_from_slice(&piece.payload[look.prefix..]);
-            if piece.marker {
+            look.layout
+                .write(&piece.payload, |part| frame.data.extend_from_slice(part));
+            if look.end {
                 out.frames.push(frame);
             } else {
                 open = Some((frame, next + 1, count + 1));

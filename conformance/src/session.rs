@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use antiphon_dtls::{Fingerprint, Role};
 use antiphon_rtp::extension::Map;
-use antiphon_rtp::payload::Format;
+use antiphon_rtp::payload::Depacketizer;
 use antiphon_sdp::{Section, SessionDescription, Setup};
 use antiphon_stun::{Class, Message, Method};
 
@@ -68,7 +68,7 @@ pub struct Codec {
     /// The encoding name.
     pub name: String,
     /// The payload format.
-    pub format: Format,
+    pub format: Depacketizer,
     /// For retransmissions: the payload type that is repeated (RFC 4588 §8.1).
     pub repeats: Option<u8>,
 }
@@ -222,7 +222,7 @@ impl Session {
                 let parameters = media.fmtp(payload_type).map_or("", |fmtp| fmtp.parameters);
                 let codec = Codec {
                     name: rtpmap.encoding.to_owned(),
-                    format: Format::from_name(rtpmap.encoding),
+                    format: Depacketizer::new(rtpmap.encoding),
                     repeats: parameters
                         .split(';')
                         .find_map(|p| p.trim().strip_prefix("apt=")?.parse().ok()),

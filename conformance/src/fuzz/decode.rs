@@ -3,7 +3,7 @@
 use antiphon_crypto::{null_provider, rust_provider};
 use antiphon_rtp::extension::{Kind, Map};
 use antiphon_rtp::packet::Packet;
-use antiphon_rtp::payload::{Format, opus, vp8};
+use antiphon_rtp::payload::{Depacketizer, opus, vp8};
 use antiphon_rtp::rtcp;
 use antiphon_sdp::SessionDescription;
 use antiphon_srtp::{Cryptex, Error, ExtensionKey, Profile, Receiver, Sender};
@@ -94,18 +94,23 @@ pub(super) fn roundtrip_sdp(data: &[u8]) {
 }
 
 pub(super) fn rtp(data: &[u8]) {
-    for format in [
-        Format::Vp8,
-        Format::Opus,
-        Format::Pcmu,
-        Format::Vp9,
-        Format::H264,
-        Format::H265,
-        Format::Av1,
-        Format::Raw,
+    for name in [
+        "VP8",
+        "opus",
+        "PCMU",
+        "VP9",
+        "H264",
+        "H265",
+        "AV1",
+        "telephone-event",
+        "?",
     ] {
-        if let Ok(piece) = format.inspect(data) {
-            assert!(piece.prefix <= data.len());
+        for marker in [false, true] {
+            if let Ok(piece) = Depacketizer::new(name).depacketize(data, marker) {
+                let mut len = 0;
+                piece.layout.write(data, |part| len += part.len());
+                assert!(len == piece.layout.len() && len <= data.len());
+            }
         }
     }
     let _ = (vp8::dimensions(data), opus::samples(data));

@@ -1,3 +1,5 @@
+//! Arrival times, fed back by transport-wide sequence number.
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -21,6 +23,8 @@ const REFERENCE_TICKS: i64 = 64_000 / TICK_MICROS;
 /// Arrival times by transport-wide sequence number, until they are fed back.
 #[derive(Debug)]
 pub(crate) struct Arrivals {
+    /// Whether the peer wants to know.
+    enabled: bool,
     epoch: Instant,
     unwrapper: Unwrapper16,
     /// The number of `ticks[0]`.
@@ -37,6 +41,7 @@ pub(crate) struct Arrivals {
 impl Arrivals {
     pub(crate) fn new(epoch: Instant) -> Self {
         Self {
+            enabled: false,
             epoch,
             unwrapper: Unwrapper16::default(),
             base: 0,
@@ -49,14 +54,29 @@ impl Arrivals {
         }
     }
 
+    /// Runs only where transport-wide feedback was negotiated.
+    pub(crate) fn enable(&mut self, enabled: bool) {
+        self.enabled = enabled;
+        if !enabled {
+            self.ticks.clear();
+            self.waiting = 0;
+            self.first = None;
+        }
+    }
+
     /// A packet of source `media` came.
+    #[inline]
     pub(crate) fn arrive(&mut self, now: Instant, sequence: u16, media: u32) {
+        if !self.enabled {
+            return;
+        }
         let extended = self.unwrapper.unwrap(Serial16::new(sequence));
         if extended > u64::MAX / 2 {
             // Older than the very first number, seen across zero.
             return;
         }
-        let ticks = now.saturating_duration_since(self.epoch).as_micros() as i64 / TICK_MICROS;
+        let since = now.saturating_duration_since(self.epoch);
+        let ticks = (since.as_secs() * 1_000_000 + u64::from(since.subsec_micros())) as i64 / TICK_MICROS;
         if self.ticks.is_empty() {
             if self.base != 0 && extended < self.base && self.base - extended > MAX_LATE {
                 return;
@@ -188,6 +208,7 @@ mod tests {
         fn every_arrival_is_told_once(start: u16, steps in prop::collection::vec((1u16..5, 0u64..30_000), 1..900)) {
             let epoch = Instant::now();
             let mut arrivals = Arrivals::new(epoch);
+            arrivals.enable(true);
             let (mut sequence, mut micros) = (start, 0);
             let mut expected = Vec::new();
             let mut seen = Vec::new();
@@ -209,6 +230,7 @@ mod tests {
         fn any_sequence_is_bounded(numbers in prop::collection::vec(any::<u16>(), 0..500)) {
             let epoch = Instant::now();
             let mut arrivals = Arrivals::new(epoch);
+            arrivals.enable(true);
             for (n, sequence) in numbers.into_iter().enumerate() {
                 arrivals.arrive(epoch + Duration::from_millis(n as u64), sequence, 9);
                 prop_assert!(arrivals.ticks.len() <= MAX_WINDOW);

@@ -1,7 +1,10 @@
+//! Puts packets of one source in order and joins them to frames. It knows no codec: each packet says what it is to its frame.
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::extension::AudioLevel;
+use antiphon_rtp::payload::Layout;
 use bytes::{Bytes, BytesMut};
 
 /// Most sequence numbers between the next one wanted and the newest held.
@@ -18,12 +21,16 @@ pub(crate) const SMALL: usize = 256;
 pub(crate) struct Part {
     pub(crate) payload_type: u8,
     pub(crate) timestamp: u32,
-    pub(crate) marker: bool,
-    /// The frame's bytes only; empty for padding.
+    /// The payload; empty for padding.
     pub(crate) data: Bytes,
+    /// Which bytes of `data` belong to the frame.
+    pub(crate) layout: Layout,
     /// Nothing but padding: takes a number, belongs to no frame.
     pub(crate) padding: bool,
+    /// Whether the frame starts here.
     pub(crate) start: bool,
+    /// Whether it ends here.
+    pub(crate) end: bool,
     pub(crate) key_frame: bool,
     pub(crate) audio_level: Option<AudioLevel>,
     pub(crate) received: Instant,
@@ -35,10 +42,11 @@ impl Part {
         Self {
             payload_type: 0,
             timestamp: 0,
-            marker: false,
             data: Bytes::new(),
+            layout: Layout::default(),
             padding: true,
             start: false,
+            end: false,
             key_frame: false,
             audio_level: None,
             received,
@@ -116,9 +124,9 @@ impl Assembler {
     }
 
     /// The source restarted: its numbers mean nothing any more.
-    pub(crate) fn restart(&mut self, video: bool) {
+    pub(crate) fn restart(&mut self) {
         let (dropped, discarded) = (self.frames_dropped, self.packets_discarded);
-        *self = Self::new(video);
+        *self = Self::new(self.video);
         self.discontinuity = true;
         (self.frames_dropped, self.packets_discarded) = (dropped, discarded);
     }
@@ -170,7 +178,7 @@ impl Assembler {
     fn skip_to(&mut self, sequence: u64) {
         let count = (sequence - self.next) as usize;
         let dropped = self.parts.iter().take(count).flatten();
-        let frames = dropped.filter(|part| part.marker && !part.padding).count();
+        let frames = dropped.filter(|part| part.end).count();
         self.frames_dropped += frames as u64;
         self.parts.drain(..count.min(self.parts.len()));
         self.next = sequence;
@@ -183,15 +191,15 @@ impl Assembler {
             Some(None) => return Err(Gap::At(index)),
             None => return Err(Gap::End),
         };
-        if !self.video || first.marker {
+        if first.end {
             return Ok(1);
         }
         for (offset, part) in self.parts.range(index + 1..).enumerate() {
             match part {
                 None => return Err(Gap::At(index + 1 + offset)),
-                // A frame without a marker ends where the next begins.
+                // A frame without a mark at its end ends where the next begins.
                 Some(part) if part.start && part.timestamp != first.timestamp => return Ok(offset + 1),
-                Some(part) if part.marker => return Ok(offset + 2),
+                Some(part) if part.end => return Ok(offset + 2),
                 Some(_) => {}
             }
         }
@@ -229,7 +237,7 @@ impl Assembler {
                         self.skip_to(self.next + count as u64);
                         continue;
                     }
-                    return Some(self.take(count));
+                    return self.take(count);
                 }
             }
             // The front is not whole: a later key frame that is makes waiting needless.
@@ -259,19 +267,18 @@ impl Assembler {
         }
     }
 
-    fn take(&mut self, count: usize) -> Assembled {
-        let parts = self.parts.drain(..count).flatten();
+    /// Takes the next `count` packets as a frame; `None` if there is nothing in them but padding.
+    fn take(&mut self, count: usize) -> Option<Assembled> {
+        let size = self.parts.range(..count).flatten().map(|part| part.layout.len()).sum();
+        let mut parts = self.parts.drain(..count).flatten().filter(|part| !part.padding);
         self.next += count as u64;
-        let mut parts = parts.filter(|part| !part.padding).peekable();
-        // `whole` saw a first part that is no padding.
-        let first = parts.next().expect("a whole frame has a first part");
-        let data = match parts.peek() {
-            None if first.data.len() >= SMALL => first.data,
-            None => Bytes::copy_from_slice(&first.data),
-            Some(_) => {
-                let mut data = BytesMut::with_capacity(first.data.len() * (count + 1));
-                data.extend_from_slice(&first.data);
-                parts.for_each(|part| data.extend_from_slice(&part.data));
+        let first = parts.next()?;
+        let data = match first.layout.single() {
+            Some(range) if range.len() == size && size >= SMALL => first.data.slice(range),
+            _ => {
+                let mut data = BytesMut::with_capacity(size);
+                first.layout.write(&first.data, |piece| data.extend_from_slice(piece));
+                parts.for_each(|part| part.layout.write(&part.data, |piece| data.extend_from_slice(piece)));
                 data.freeze()
             }
         };
@@ -280,14 +287,14 @@ impl Assembler {
             self.need_key = false;
             self.wants_key_frame = false;
         }
-        Assembled {
+        Some(Assembled {
             payload_type: first.payload_type,
             timestamp: first.timestamp,
             data,
             key_frame: first.key_frame,
             audio_level: first.audio_level,
             discontinuity: std::mem::take(&mut self.discontinuity),
-        }
+        })
     }
 }
 
@@ -320,13 +327,15 @@ mod tests {
 
         /// `kind`: K/k start and rest of a key frame, D/d of another, upper-case with `marker` alone; P padding; A audio.
         fn put(&mut self, sequence: u64, kind: char, marker: bool) {
+            let data = Bytes::from(format!("{kind}{sequence} "));
             let part = Part {
                 payload_type: 96,
                 timestamp: sequence as u32 / 2,
-                marker,
-                data: Bytes::from(format!("{kind}{sequence} ")),
+                layout: Layout::slice(0..data.len()),
+                data,
                 padding: kind == 'P',
                 start: kind.is_ascii_uppercase(),
+                end: kind == 'A' || marker && kind != 'P',
                 key_frame: matches!(kind, 'K' | 'A'),
                 audio_level: None,
                 received: self.now,

@@ -1,3 +1,6 @@
+//! What the application sends and gets: frames, packets and events, and the queue that events wait in.
+
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,7 +37,7 @@ pub struct Packet {
     /// The source, never that of retransmissions.
     pub ssrc: u32,
     /// The stream's RID, if it has one.
-    pub rid: Option<Box<str>>,
+    pub rid: Option<Arc<str>>,
     /// Which codec; on sending, one of the sender's payload types.
     pub payload_type: u8,
     /// The sequence number, extended across wraps.
@@ -120,7 +123,7 @@ pub enum Event {
         /// The source.
         ssrc: u32,
         /// The stream's RID, if it sent one.
-        rid: Option<Box<str>>,
+        rid: Option<Arc<str>>,
     },
     /// The peer cannot decode without a new key frame (PLI or FIR), at most one per 200 ms and sender.
     KeyFrameRequested {
@@ -167,4 +170,39 @@ pub enum PacketKind {
     Rtp,
     /// One RTCP packet, compound or reduced-size.
     Rtcp,
+}
+
+/// Most events that wait to be fetched; the oldest frames and packets go first.
+const MAX_EVENTS: usize = 2048;
+
+/// The events that wait to be fetched.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    queue: VecDeque<Event>,
+    /// Those that were not fetched in time.
+    pub(crate) dropped: u64,
+}
+
+impl Events {
+    #[inline]
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.queue.len() >= MAX_EVENTS {
+            let media = |event: &Event| matches!(event, Event::Frame { .. } | Event::Packet { .. });
+            let index = self.queue.iter().position(media).unwrap_or(0);
+            self.queue.remove(index);
+            self.dropped += 1;
+        }
+        self.queue.push_back(event);
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+
+    /// Tells the estimate. The newest figure alone is of use.
+    pub(crate) fn push_target(&mut self, bps: u64) {
+        self.queue.retain(|event| !matches!(event, Event::TargetBitrate { .. }));
+        self.push(Event::TargetBitrate { bps });
+    }
 }

@@ -1,37 +1,58 @@
+//! One incoming source: what it sends becomes frames or packets, and what it lacks is asked for.
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_rtp::payload::Format;
+use antiphon_rtp::extension::Carried;
+use antiphon_rtp::payload::{Depacketizer, Piece};
+use bytes::Bytes;
 
-use crate::assembler::Assembler;
+use crate::assembler::{Assembler, Part, SMALL};
 use crate::config::{Codec, Kind, Output};
-use crate::event::ReceiverId;
-use crate::nack::NackGenerator;
-use crate::reception::Reception;
-use crate::stats::RemoteOutboundRtp;
+use crate::event::{Contributors, Event, Events, Frame, Packet};
+use crate::reception::{Arrival, NackGenerator, Reception};
+use crate::section::{Section, Use};
+use crate::stats::{Dropped, RemoteOutboundRtp};
 
 /// Requests for a key frame of one source are no closer than this.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(300);
 /// A source that sends nothing is asked this long.
 const REQUEST_LIFE: Duration = Duration::from_secs(3);
+/// How long disorder is waited for, where nothing is repaired.
+const DISORDER: Duration = Duration::from_millis(60);
+
+/// What of a packet matters once it is routed.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) payload_type: u8,
+    pub(crate) sequence: u16,
+    pub(crate) timestamp: u32,
+    pub(crate) marker: bool,
+    pub(crate) payload: Bytes,
+    /// Bytes of header and padding.
+    pub(crate) header_bytes: usize,
+    pub(crate) extensions: Carried,
+    pub(crate) contributors: Option<Arc<Contributors>>,
+    /// Not brought back by a retransmission.
+    pub(crate) original: bool,
+}
 
 /// One incoming source.
 #[derive(Debug)]
 pub(crate) struct Inbound {
     pub(crate) ssrc: u32,
-    pub(crate) receiver: ReceiverId,
-    pub(crate) kind: Kind,
-    pub(crate) rid: Option<Box<str>>,
+    /// What was negotiated for its receiver.
+    pub(crate) section: Arc<Section>,
+    pub(crate) rid: Option<Arc<str>>,
     pub(crate) rtx_ssrc: Option<u32>,
     /// Announced by the description: never forgotten for another.
     pub(crate) signalled: bool,
     /// Whether a packet came; the application was told.
     pub(crate) announced: bool,
-    pub(crate) codec: Option<Codec>,
-    pub(crate) format: Format,
-    /// Whether the section negotiated NACK, for whichever of its codecs: all of them share one row of numbers.
-    pub(crate) nacks: bool,
+    /// The section's codec of the newest packet.
+    codec: Option<usize>,
     /// The timestamp of the newest key frame: its packets may all say that they begin one.
-    pub(crate) key_timestamp: Option<u32>,
+    key_timestamp: Option<u32>,
     pub(crate) reception: Reception,
     pub(crate) nack: NackGenerator,
     pub(crate) assembler: Assembler,
@@ -48,6 +69,8 @@ pub(crate) struct Inbound {
     pub(crate) remote: Option<RemoteOutboundRtp>,
     /// Said goodbye.
     pub(crate) left: bool,
+    /// When it was found to have something to do.
+    pub(crate) scheduled: Option<Instant>,
 }
 
 /// What is counted about an incoming source.
@@ -66,22 +89,20 @@ pub(crate) struct InboundCount {
 }
 
 impl Inbound {
-    pub(crate) fn new(ssrc: u32, receiver: ReceiverId, kind: Kind, signalled: bool) -> Self {
+    pub(crate) fn new(ssrc: u32, section: Arc<Section>, signalled: bool) -> Self {
+        let video = section.config.kind == Kind::Video;
         Self {
             ssrc,
-            receiver,
-            kind,
+            section,
             rid: None,
             rtx_ssrc: None,
             signalled,
             announced: false,
             codec: None,
-            format: Format::Raw,
-            nacks: false,
             key_timestamp: None,
             reception: Reception::default(),
             nack: NackGenerator::default(),
-            assembler: Assembler::new(kind == Kind::Video),
+            assembler: Assembler::new(video),
             key_frame_wanted: false,
             key_frame_requested: None,
             fir_sequence: 0,
@@ -91,20 +112,46 @@ impl Inbound {
             count: InboundCount::default(),
             remote: None,
             left: false,
+            scheduled: None,
         }
     }
 
+    /// The source says its RID.
+    pub(crate) fn name(&mut self, rid: &str) {
+        if self.rid.is_none() {
+            self.rid = Some(self.section.rid(rid));
+        }
+    }
+
+    /// Something else is negotiated for its receiver.
+    pub(crate) fn renegotiate(&mut self, section: Arc<Section>) {
+        let payload_type = self.codec().map(|codec| codec.payload_type);
+        self.codec = payload_type.and_then(|payload_type| match section.use_of(payload_type) {
+            Some(Use::Media(index)) => Some(index),
+            _ => None,
+        });
+        self.section = section;
+    }
+
+    pub(crate) fn is_video(&self) -> bool {
+        self.section.config.kind == Kind::Video
+    }
+
+    /// The codec of the newest packet.
+    pub(crate) fn codec(&self) -> Option<&Codec> {
+        Some(self.section.codec(self.codec?)?.0)
+    }
+
     pub(crate) fn clock_rate(&self) -> u32 {
-        self.codec.as_ref().map_or(90_000, |codec| codec.clock_rate.max(1))
+        self.codec().map_or(90_000, |codec| codec.clock_rate.max(1))
     }
 
     /// Whether a key frame can be asked for at all.
     fn can_request(&self) -> bool {
-        self.kind == Kind::Video
+        self.is_video()
             && self.announced
             && self
-                .codec
-                .as_ref()
+                .codec()
                 .is_some_and(|codec| codec.feedback.pli || codec.feedback.fir)
     }
 
@@ -119,25 +166,221 @@ impl Inbound {
         (due <= last + REQUEST_LIFE).then_some(due)
     }
 
-    /// How long a gap is waited for: without NACK only disorder fills it.
-    pub(crate) fn patience(&self, latency: Duration) -> Duration {
-        if self.nacks {
-            latency
+    /// The earliest moment at which this source has something to do.
+    #[inline]
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        let assembly = match self.section.config.output {
+            Output::Frames => self.assembler.deadline(),
+            Output::Packets | Output::Discard => None,
+        };
+        let request = self.request_due();
+        [self.nack.next(), assembly, request].into_iter().flatten().min()
+    }
+
+    /// The codec of a payload type, and what finds its frames.
+    #[inline]
+    fn select(&mut self, payload_type: u8) -> Option<(u32, Depacketizer)> {
+        let known = self.codec.and_then(|index| self.section.codec(index));
+        if let Some((codec, depacketizer)) = known
+            && codec.payload_type == payload_type
+        {
+            return Some((codec.clock_rate.max(1), depacketizer));
+        }
+        let codecs = &self.section.config.codecs;
+        let index = codecs.iter().position(|codec| codec.payload_type == payload_type)?;
+        self.codec = Some(index);
+        let (codec, depacketizer) = self.section.codec(index)?;
+        Some((codec.clock_rate.max(1), depacketizer))
+    }
+
+    /// Takes a packet in. What comes of it goes to `events`; a frame waits for a missing packet as long as `latency`.
+    #[inline]
+    pub(crate) fn receive(
+        &mut self,
+        now: Instant,
+        packet: Received,
+        latency: Duration,
+        events: &mut Events,
+        dropped: &mut Dropped,
+    ) {
+        let Some((clock_rate, depacketizer)) = self.select(packet.payload_type) else {
+            dropped.unrouted += 1;
+            return;
+        };
+        let sequence = match self.reception.arrive(packet.sequence, packet.original) {
+            Arrival::New(sequence) => sequence,
+            Arrival::Duplicate => {
+                dropped.duplicate += 1;
+                return;
+            }
+            Arrival::Suspect => {
+                dropped.sequence_jump += 1;
+                return;
+            }
+            Arrival::Restart(sequence) => {
+                self.nack.reset();
+                self.assembler.restart();
+                sequence
+            }
+        };
+        self.note(now, &packet);
+        let padding = packet.payload.is_empty();
+        if packet.original && !padding && depacketizer.is_clocked() {
+            self.reception.time(now, packet.timestamp, clock_rate);
+        }
+        if self.section.nacks && !self.nack.arrive(now, sequence) {
+            self.key_frame_wanted |= self.is_video();
+        }
+        if !std::mem::replace(&mut self.announced, true) {
+            events.push(Event::NewSource {
+                receiver: self.section.id,
+                ssrc: self.ssrc,
+                rid: self.rid.clone(),
+            });
+        }
+        let piece = if padding {
+            None
+        } else if let Ok(piece) = depacketizer.depacketize(&packet.payload, packet.marker) {
+            Some(piece)
         } else {
-            latency.min(Duration::from_millis(60))
+            // A hole where it would have been: a picture without it must not pass for whole.
+            dropped.malformed_payload += 1;
+            return;
+        };
+        if self.is_video() && piece.is_some_and(|piece| piece.key_frame) {
+            self.key_frame_wanted = false;
+        }
+        match self.section.config.output {
+            Output::Frames if padding || depacketizer.has_frames() => {
+                self.assembler.insert(sequence, part(now, packet, piece));
+                self.deliver_frames(now, latency, events);
+            }
+            output => {
+                self.count_frames(&packet, piece);
+                if output != Output::Discard {
+                    self.deliver_packet(now, sequence, packet, piece, events);
+                }
+                if output == Output::Frames {
+                    self.take_number(now, sequence, latency, events);
+                }
+            }
         }
     }
 
-    /// The earliest moment at which this source has something to do.
-    pub(crate) fn next_timeout(&self, output: Output) -> Option<Instant> {
-        let assembly = if output == Output::Frames {
-            self.assembler.deadline()
+    #[inline]
+    fn note(&mut self, now: Instant, packet: &Received) {
+        self.active = true;
+        self.left = false;
+        self.last_packet = Some(now);
+        self.count.packets += 1;
+        self.count.bytes += packet.payload.len() as u64;
+        self.count.header_bytes += packet.header_bytes as u64;
+        self.count.repaired += u64::from(!packet.original);
+        if let Some(level) = packet.extensions.audio_level {
+            self.count.audio_level = Some(level.below_overload);
+        }
+    }
+
+    /// Nobody assembles: the marker tells frames well enough to count them.
+    #[inline]
+    fn count_frames(&mut self, packet: &Received, piece: Option<Piece>) {
+        let video = self.is_video();
+        if packet.marker || !video {
+            self.count.frames += u64::from(piece.is_some());
+        }
+        if video
+            && piece.is_some_and(|piece| piece.key_frame)
+            && self.key_timestamp.replace(packet.timestamp) != Some(packet.timestamp)
+        {
+            self.count.key_frames += 1;
+        }
+    }
+
+    #[inline]
+    fn deliver_packet(
+        &mut self,
+        now: Instant,
+        sequence: u64,
+        packet: Received,
+        piece: Option<Piece>,
+        events: &mut Events,
+    ) {
+        let payload = if packet.payload.len() < SMALL {
+            Bytes::copy_from_slice(&packet.payload)
         } else {
-            None
+            packet.payload
         };
-        [self.nack.next(), assembly, self.request_due()]
-            .into_iter()
-            .flatten()
-            .min()
+        events.push(Event::Packet {
+            receiver: self.section.id,
+            packet: Packet {
+                ssrc: self.ssrc,
+                rid: self.rid.clone(),
+                payload_type: packet.payload_type,
+                sequence,
+                timestamp: packet.timestamp,
+                marker: packet.marker,
+                payload,
+                key_frame: piece.is_some_and(|piece| piece.key_frame),
+                extensions: packet.extensions,
+                contributors: packet.contributors,
+                received: now,
+            },
+        });
+    }
+
+    /// A packet that is part of no frame (an event between sounds, comfort noise, another codec) has come all the same: nobody need
+    /// wait for its number.
+    fn take_number(&mut self, now: Instant, sequence: u64, latency: Duration, events: &mut Events) {
+        if self.assembler.is_started() && sequence >= self.assembler.next() {
+            self.assembler.insert(sequence, Part::padding(now));
+            self.deliver_frames(now, latency, events);
+        }
+    }
+
+    /// Hands over the frames that are whole.
+    pub(crate) fn deliver_frames(&mut self, now: Instant, latency: Duration, events: &mut Events) {
+        // Without NACK only disorder fills a gap.
+        let patience = if self.section.nacks {
+            latency
+        } else {
+            latency.min(DISORDER)
+        };
+        while let Some(frame) = self.assembler.poll(now, patience) {
+            self.count.frames += 1;
+            self.count.key_frames += u64::from(frame.key_frame && self.is_video());
+            events.push(Event::Frame {
+                receiver: self.section.id,
+                ssrc: self.ssrc,
+                discontinuity: frame.discontinuity,
+                frame: Frame {
+                    payload_type: frame.payload_type,
+                    timestamp: frame.timestamp,
+                    data: frame.data,
+                    key_frame: frame.key_frame,
+                    audio_level: frame.audio_level,
+                },
+            });
+        }
+        self.nack.forget_before(self.assembler.next());
+    }
+}
+
+/// The packet as a part of a frame; without a piece it is padding.
+#[inline]
+fn part(now: Instant, packet: Received, piece: Option<Piece>) -> Part {
+    let Some(piece) = piece else {
+        return Part::padding(now);
+    };
+    Part {
+        payload_type: packet.payload_type,
+        timestamp: packet.timestamp,
+        data: packet.payload,
+        layout: piece.layout,
+        padding: false,
+        start: piece.start,
+        end: piece.end,
+        key_frame: piece.key_frame,
+        audio_level: packet.extensions.audio_level,
+        received: now,
     }
 }

@@ -1,11 +1,14 @@
+//! One outgoing stream: frames are cut into packets, packets written, sent again, and counted.
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::extension::{Carried, Kind as ExtensionKind, Values};
 use antiphon_rtp::packet::{HEADER_LEN, Header};
-use antiphon_rtp::payload::Format;
+use antiphon_rtp::payload::{Layout, Packetizer};
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
 use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
+use bytes::Bytes;
 
 use crate::config::{Codec, Kind, SenderConfig};
 use crate::event::Contributors;
@@ -52,7 +55,8 @@ pub(crate) struct Outbound {
     resend: VecDeque<u64>,
     rtx_sequence: u16,
     pub(crate) timestamp_offset: u32,
-    pub(crate) picture_id: u16,
+    /// Of each codec in `config`, in the same order; `None`: its frames cannot be cut here.
+    packetizers: Vec<Option<Packetizer>>,
     pub(crate) forward: Option<Forward>,
     /// The newest timestamp sent or queued (offset included), and when it was given.
     pub(crate) newest_timestamp: Option<(u32, Instant)>,
@@ -74,6 +78,14 @@ pub(crate) struct Outbound {
     pub(crate) reported: bool,
     /// Whether a sender report is due.
     pub(crate) report_due: bool,
+    /// Stands in the queue of those that have something to send.
+    pub(crate) queued: bool,
+}
+
+/// What cuts the frames of each codec.
+fn packetizers(config: &SenderConfig, start: u16) -> Vec<Option<Packetizer>> {
+    let codecs = config.codecs.iter();
+    codecs.map(|codec| Packetizer::new(&codec.name, start)).collect()
 }
 
 /// What is counted about an outgoing stream.
@@ -116,7 +128,7 @@ impl Outbound {
             resend: VecDeque::new(),
             rtx_sequence: rng.below(0x7fff) as u16,
             timestamp_offset: rng.u32(),
-            picture_id: rng.below(0x7fff) as u16,
+            packetizers: packetizers(&config, rng.u32() as u16),
             forward: None,
             newest_timestamp: None,
             clock_rate,
@@ -131,6 +143,7 @@ impl Outbound {
             remote: None,
             reported: false,
             report_due: false,
+            queued: false,
             config,
         }
     }
@@ -142,8 +155,11 @@ impl Outbound {
             .find(|codec| codec.payload_type == payload_type)
     }
 
-    pub(crate) fn format(&self, payload_type: u8) -> Option<Format> {
-        self.codec(payload_type).map(|codec| Format::from_name(&codec.name))
+    /// What cuts the frames of a payload type, if that was negotiated; `None` inside: they cannot be cut here.
+    pub(crate) fn packetizer(&mut self, payload_type: u8) -> Option<&mut Option<Packetizer>> {
+        let mut codecs = self.config.codecs.iter();
+        let index = codecs.position(|codec| codec.payload_type == payload_type)?;
+        self.packetizers.get_mut(index)
     }
 
     pub(crate) fn clock_rate(&self) -> u32 {
@@ -186,7 +202,7 @@ impl Outbound {
 
     /// Whether something waits for the pacer.
     pub(crate) fn waits(&self) -> bool {
-        !self.resend.is_empty() || self.ring.queued_bytes() > 0 || self.ring.peek().is_some()
+        !self.resend.is_empty() || self.ring.is_waiting()
     }
 
     /// Queues the packets of one NACK for sending again. Those sent within the last round trip are under way already.
@@ -308,8 +324,7 @@ impl Outbound {
         if let Some(original) = original {
             out.put_u16(original);
         }
-        out.put_slice(&slot.prefix[..usize::from(slot.prefix_len)]);
-        out.put_slice(&slot.payload);
+        slot.layout.write(&slot.frame, |piece| out.put_slice(piece));
         let (len, payload_type, queued) = (slot.len(), slot.payload_type, slot.queued);
         if original.is_some() {
             self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
@@ -395,6 +410,16 @@ impl Outbound {
             // A repeat on the same SSRC would no longer be the same bytes.
             self.ring.forget_sent();
         }
+        if old.codecs != config.codecs {
+            let before = std::mem::replace(&mut self.packetizers, packetizers(&config, 0));
+            for (old, packetizer) in self.config.codecs.iter().zip(before) {
+                // The numbers of a format go on.
+                let same = |codec: &Codec| codec.payload_type == old.payload_type && codec.name == old.name;
+                if let Some(index) = config.codecs.iter().position(same) {
+                    self.packetizers[index] = packetizer;
+                }
+            }
+        }
         self.config = config;
     }
 
@@ -405,9 +430,8 @@ impl Outbound {
             timestamp,
             payload_type,
             marker: false,
-            prefix: Default::default(),
-            prefix_len: 0,
-            payload: Default::default(),
+            frame: Bytes::new(),
+            layout: Layout::default(),
             extensions: Carried::default(),
             contributors: None,
             queued: now,

@@ -1,8 +1,10 @@
+//! The packets of one outgoing stream, from the queue to the last retransmission.
+
 use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon_rtp::extension::Carried;
-use antiphon_rtp::payload::vp8::MAX_DESCRIPTOR;
+use antiphon_rtp::payload::Layout;
 use bytes::Bytes;
 
 use crate::event::Contributors;
@@ -15,10 +17,10 @@ pub(crate) struct Slot {
     pub(crate) timestamp: u32,
     pub(crate) payload_type: u8,
     pub(crate) marker: bool,
-    /// The payload format's bytes in front of the frame's.
-    pub(crate) prefix: [u8; MAX_DESCRIPTOR],
-    pub(crate) prefix_len: u8,
-    pub(crate) payload: Bytes,
+    /// The frame that it is a part of, or the payload that is forwarded.
+    pub(crate) frame: Bytes,
+    /// How its payload is made of slices of the frame and bytes of the payload format.
+    pub(crate) layout: Layout,
     pub(crate) extensions: Carried,
     pub(crate) contributors: Option<Arc<Contributors>>,
     pub(crate) queued: Instant,
@@ -35,7 +37,7 @@ pub(crate) struct Slot {
 
 impl Slot {
     pub(crate) fn len(&self) -> usize {
-        usize::from(self.prefix_len) + self.payload.len()
+        self.layout.len()
     }
 }
 
@@ -50,6 +52,8 @@ pub(crate) struct Ring {
     /// The next number to send.
     unsent: u64,
     queued_bytes: usize,
+    /// Packets that wait to be sent: numbers in between may be empty.
+    waiting: usize,
 }
 
 impl Ring {
@@ -62,6 +66,7 @@ impl Ring {
             next: first,
             unsent: first,
             queued_bytes: 0,
+            waiting: 0,
         }
     }
 
@@ -84,6 +89,12 @@ impl Ring {
         self.queued_bytes
     }
 
+    /// Whether packets wait to be sent.
+    #[inline]
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.waiting > 0
+    }
+
     /// Queues a packet under its number, which is `next` or greater; numbers in between stay empty. The caller saw to the room.
     pub(crate) fn push(&mut self, slot: Slot) {
         if self.slots.is_empty() {
@@ -96,6 +107,7 @@ impl Ring {
         }
         self.next = slot.sequence + 1;
         self.queued_bytes += slot.len();
+        self.waiting += 1;
         let index = self.index(slot.sequence);
         self.slots[index] = Some(slot);
     }
@@ -108,6 +120,7 @@ impl Ring {
         }
         if slot.sequence >= self.unsent {
             self.queued_bytes += slot.len();
+            self.waiting += 1;
         }
         let index = self.index(slot.sequence);
         self.slots[index] = Some(slot);
@@ -124,6 +137,7 @@ impl Ring {
         if let Some((sequence, len)) = self.peek().map(|slot| (slot.sequence, slot.len())) {
             self.unsent = sequence + 1;
             self.queued_bytes -= len;
+            self.waiting -= 1;
         }
     }
 
@@ -172,5 +186,6 @@ impl Ring {
         // The numbers were never on the wire: give them out again.
         self.next = self.unsent;
         self.queued_bytes = 0;
+        self.waiting = 0;
     }
 }

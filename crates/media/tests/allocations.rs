@@ -1,4 +1,4 @@
-//! The send path allocates nothing per packet once its ring exists.
+//! No allocation for a packet, sent or received, once the buffers have their size.
 
 mod common;
 
@@ -6,8 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use antiphon_media::{Config, Kind};
-use antiphon_sansio::TransmitBuf;
+use antiphon_media::extension::Values;
+use antiphon_media::{Config, Event, Kind, Output, ReceiverConfig};
+use antiphon_rtp::packet::Header;
+use antiphon_sansio::{BytesMut, TransmitBuf, Writer};
 use common::*;
 
 struct Counting;
@@ -61,4 +63,74 @@ fn sending_allocates_nothing_per_packet() {
     let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
     assert!(packets > 5000);
     assert_eq!(allocated, 0, "for {packets} packets");
+}
+
+/// Packets of two layers, with MID, RID and a transport-wide number, as one batch of the driver: cut from one buffer.
+fn batch(first: u16, count: u16) -> Vec<BytesMut> {
+    let mut arena = BytesMut::with_capacity(usize::from(count) * 1500);
+    let mut lens = Vec::new();
+    let mut buffer = [0; 1500];
+    for n in first..first + count {
+        let mut out = Writer::new(&mut buffer);
+        let layer = n % 2;
+        let header = Header {
+            marker: n % 4 > 1,
+            payload_type: 96,
+            sequence: n / 2,
+            timestamp: u32::from(n / 4) * 3000,
+            ssrc: 1000 + u32::from(layer),
+        };
+        let values = Values {
+            mid: Some("v"),
+            rid: Some(["hi", "lo"][usize::from(layer)]),
+            transport_sequence: Some(n),
+            ..Values::default()
+        };
+        header.write(&[], &values, &extensions(), &mut out).unwrap();
+        out.put_slice(&[0x10; 1150]).unwrap();
+        arena.extend_from_slice(out.finish());
+        lens.push(arena.len());
+    }
+    let mut before = 0;
+    let cut = |len| arena.split_to(len - std::mem::replace(&mut before, len));
+    lens.into_iter().map(cut).collect()
+}
+
+#[test]
+fn receiving_allocates_nothing_per_packet() {
+    for output in [Output::Packets, Output::Discard] {
+        let mut pair = Pair::new(2, Config::default());
+        let session = &mut pair.ends[1];
+        let config = ReceiverConfig {
+            rids: vec!["hi".into(), "lo".into()],
+            output,
+            ..receiver("v", Kind::Video, vp8(true, true), vec![])
+        };
+        session.add_receiver(config).unwrap();
+        let mut out = TransmitBuf::new(64 * 1024, 1300);
+        let mut packets = 0;
+        let mut allocated = 0;
+        for round in 0..200 {
+            let batch = batch(round * 40, 40);
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            for data in batch {
+                pair.now += Duration::from_micros(700);
+                session.handle_rtp(pair.now, arrived(data));
+                session.handle_timeout(pair.now);
+                out.clear();
+                while session.poll_transmit(pair.now, &mut out).is_some() {
+                    out.finish();
+                }
+                while let Some(event) = session.poll_event() {
+                    packets += usize::from(matches!(event, Event::Packet { .. }));
+                }
+            }
+            // The first rounds give every buffer its size.
+            if round >= 50 {
+                allocated += ALLOCATIONS.load(Ordering::Relaxed) - before;
+            }
+        }
+        assert_eq!(packets, if output == Output::Packets { 8000 } else { 0 });
+        assert_eq!(allocated, 0, "{output:?}");
+    }
 }

@@ -55,7 +55,7 @@ impl Bench {
                 Event::Packet { receiver, packet } => Some((
                     receiver,
                     packet.ssrc,
-                    packet.rid.map(Into::into),
+                    packet.rid.as_deref().map(str::to_owned),
                     packet.sequence as u16,
                 )),
                 _ => None,

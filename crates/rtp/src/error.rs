@@ -1,3 +1,5 @@
+//! Why bytes from the network are refused.
+
 /// Why bytes from the network are not what they should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

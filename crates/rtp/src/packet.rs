@@ -158,11 +158,6 @@ impl<'a> Packet<'a> {
             .map(|bytes| u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
     }
 
-    /// The extension block as it came: "defined by profile" and data.
-    pub fn raw_extension(&self) -> Option<(u16, &'a [u8])> {
-        self.extension
-    }
-
     /// The elements of the extension block, known or not.
     #[inline]
     pub fn elements(&self) -> Elements<'a> {

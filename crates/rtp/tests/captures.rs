@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use antiphon_rtp::extension::Map;
 use antiphon_rtp::packet::{Packet, is_rtcp};
-use antiphon_rtp::payload::{Format, vp8};
+use antiphon_rtp::payload::{Depacketizer, vp8};
 use antiphon_rtp::rtcp;
 
 #[derive(Default)]
@@ -74,7 +74,9 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
         if !vp8_types.contains(&packet.header.payload_type) || packet.payload().is_empty() {
             continue;
         }
-        let piece = Format::Vp8.inspect(packet.payload()).expect("VP8 descriptor parses");
+        let piece = Depacketizer::Vp8
+            .depacketize(packet.payload(), packet.header.marker)
+            .expect("VP8 descriptor parses");
         let (frame, expected) = assembly.entry((sent, packet.header.ssrc)).or_default();
         if piece.start {
             frame.clear();
@@ -85,7 +87,9 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
             seen.broken += 1;
         }
         *expected = packet.header.sequence.wrapping_add(1);
-        frame.extend_from_slice(&packet.payload()[piece.prefix..]);
+        piece
+            .layout
+            .write(packet.payload(), |part| frame.extend_from_slice(part));
         if packet.header.marker {
             seen.frames += 1;
             seen.dimensions = vp8::dimensions(frame).or(seen.dimensions);

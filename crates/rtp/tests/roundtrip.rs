@@ -4,7 +4,7 @@ use antiphon_rtp::extension::{
     AbsCaptureTime, AudioLevel, FeedbackRequest, Kind, Map, PlayoutDelay, Values, VideoOrientation,
 };
 use antiphon_rtp::packet::{Header, Packet, set_padding};
-use antiphon_rtp::payload::{Format, opus, slices, vp8};
+use antiphon_rtp::payload::{Depacketizer, Packetizer, opus, slices, vp8};
 use antiphon_rtp::rtcp::{self, Packet as Rtcp};
 use antiphon_sansio::{Ecn, Writer};
 use proptest::collection::vec;
@@ -228,6 +228,29 @@ proptest! {
     }
 
     #[test]
+    fn frames_come_back_from_their_packets(frame in vec(any::<u8>(), 1..20_000), max in 7usize..1500, start: u16) {
+        for name in ["VP8", "opus", "PCMU"] {
+            let packetizer = Packetizer::new(name, start).unwrap();
+            let Some(cuts) = packetizer.packetize(&frame, max) else {
+                prop_assert!(name != "VP8" && frame.len() > max);
+                continue;
+            };
+            let count = cuts.len();
+            let mut whole = Vec::new();
+            for (index, cut) in cuts.enumerate() {
+                let mut payload = Vec::new();
+                cut.layout.write(&frame, |part| payload.extend_from_slice(part));
+                prop_assert!(payload.len() == cut.layout.len() && payload.len() <= max);
+                let piece = Depacketizer::new(name).depacketize(&payload, cut.marker).unwrap();
+                prop_assert_eq!((piece.start, piece.end), (index == 0, index + 1 == count));
+                prop_assert_eq!(piece.key_frame, index == 0 && packetizer.is_key_frame(&frame));
+                piece.layout.write(&payload, |part| whole.extend_from_slice(part));
+            }
+            prop_assert!(whole == frame);
+        }
+    }
+
+    #[test]
     fn no_bytes_panic(mut bytes in vec(any::<u8>(), 0..400), packet_type in 198u8..210, words in 0u16..120, plausible: bool, map in ids()) {
         if plausible && bytes.len() >= 4 {
             bytes[0] = 0x80 | bytes[0] & 0x3f;
@@ -259,9 +282,11 @@ proptest! {
             let _ = packet.values(&map);
             prop_assert!(packet.csrcs().count() <= 15);
         }
-        for format in [Format::Vp8, Format::Vp9, Format::H264, Format::Av1, Format::Opus, Format::Raw] {
-            if let Ok(piece) = format.inspect(&bytes) {
-                prop_assert!(piece.prefix <= bytes.len());
+        for name in ["VP8", "VP9", "H264", "H265", "AV1", "opus", "telephone-event", "?"] {
+            if let Ok(piece) = Depacketizer::new(name).depacketize(&bytes, plausible) {
+                let mut len = 0;
+                piece.layout.write(&bytes, |part| len += part.len());
+                prop_assert!(len == piece.layout.len() && len <= bytes.len());
             }
         }
         let _ = (opus::samples(&bytes), vp8::dimensions(&bytes));

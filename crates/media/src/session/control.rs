@@ -1,3 +1,5 @@
+//! RTCP in: reports, feedback and requests of the peer.
+
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::rtcp::{self, ReportBlock, XrBlock};
@@ -5,7 +7,7 @@ use antiphon_rtp::rtcp::{self, ReportBlock, XrBlock};
 use super::Session;
 use crate::event::{Event, SenderId};
 use crate::history::CAPACITY;
-use crate::outbound::KEY_FRAME_INTERVAL;
+use crate::outbound::{KEY_FRAME_INTERVAL, Outbound};
 use crate::stats::RemoteOutboundRtp;
 
 /// Most receiver reference times that wait for an answer.
@@ -35,25 +37,16 @@ impl Session {
                     let ssrc = report.ssrc;
                     report.blocks().for_each(|block| self.extended(now, ssrc, &block));
                 }
-                rtcp::Packet::Nack(nack) => {
-                    let rtt = self.rtt();
-                    let mut senders = self.senders.values_mut();
-                    if let Some(sender) = senders.find(|sender| sender.config.ssrc == nack.media && sender.active) {
-                        sender.nack(now, rtt, nack.sequences());
-                    }
-                }
+                rtcp::Packet::Nack(nack) => self.nack(now, &nack),
                 rtcp::Packet::Pli(pli) => {
-                    if let Some(id) = self.sender_of(pli.media) {
-                        if let Some(sender) = self.senders.get_mut(&id) {
-                            sender.count.plis += 1;
-                        }
+                    if let Some((id, sender)) = self.sender_of(pli.media) {
+                        sender.count.plis += 1;
                         self.key_frame_asked(now, id);
                     }
                 }
                 rtcp::Packet::Fir(fir) => {
                     for entry in fir.entries() {
-                        let Some(id) = self.sender_of(entry.ssrc) else { continue };
-                        let Some(sender) = self.senders.get_mut(&id) else {
+                        let Some((id, sender)) = self.sender_of(entry.ssrc) else {
                             continue;
                         };
                         // RFC 5104 §4.3.1.1: the same number is a repetition of the same request.
@@ -63,23 +56,7 @@ impl Session {
                         }
                     }
                 }
-                rtcp::Packet::TransportFeedback(feedback) => {
-                    self.history
-                        .feedback(&feedback, &mut statuses, &mut self.scratch.results);
-                    let mut narrow = false;
-                    for result in &self.scratch.results {
-                        narrow |= self.large.take(result);
-                    }
-                    if narrow {
-                        // What is refused from now on shall be heard of.
-                        for sender in self.senders.values_mut() {
-                            sender.told_too_large = false;
-                        }
-                    }
-                    let rtt = self.rtt();
-                    self.estimator.feedback(now, rtt, self.scratch.results.iter().copied());
-                    self.retarget(now);
-                }
+                rtcp::Packet::TransportFeedback(feedback) => self.transport_feedback(now, &feedback, &mut statuses),
                 rtcp::Packet::Remb(remb) => {
                     self.estimator.remb(now, remb.bitrate);
                     self.retarget(now);
@@ -91,18 +68,43 @@ impl Session {
 
     /// How many report blocks of the peer have come that speak of what we send (RFC 3550 §6.4).
     pub fn reports_received(&self) -> u64 {
-        self.reports
+        self.reports.received
     }
 
-    fn sender_of(&self, ssrc: u32) -> Option<SenderId> {
-        let mut senders = self.senders.iter();
-        senders
-            .find(|(_, sender)| sender.config.ssrc == ssrc)
-            .map(|(id, _)| *id)
+    fn sender_of(&mut self, ssrc: u32) -> Option<(SenderId, &mut Outbound)> {
+        let id = self.senders.by_ssrc(ssrc)?;
+        Some((id, self.senders.get_mut(id)?))
+    }
+
+    fn nack(&mut self, now: Instant, nack: &rtcp::Nack<'_>) {
+        let rtt = self.rtt.get();
+        if let Some((id, sender)) = self.sender_of(nack.media)
+            && sender.active
+        {
+            sender.nack(now, rtt, nack.sequences());
+            self.senders.wake(id);
+        }
+    }
+
+    fn transport_feedback(&mut self, now: Instant, feedback: &rtcp::TransportFeedback<'_>, statuses: &mut usize) {
+        self.history.feedback(feedback, statuses, &mut self.scratch.results);
+        let mut narrow = false;
+        for result in &self.scratch.results {
+            narrow |= self.large.take(result);
+        }
+        if narrow {
+            // What is refused from now on shall be heard of.
+            for sender in self.senders.iter_mut() {
+                sender.told_too_large = false;
+            }
+        }
+        let rtt = self.rtt.get();
+        self.estimator.feedback(now, rtt, self.scratch.results.iter().copied());
+        self.retarget(now);
     }
 
     fn sender_report(&mut self, now: Instant, ssrc: u32, info: rtcp::SenderInfo) {
-        let Some(source) = self.sources.get_mut(&ssrc) else {
+        let Some(source) = self.routing.by_ssrc(ssrc).and_then(|id| self.routing.source_mut(id)) else {
             return;
         };
         source.reception.sender_report(now, (info.ntp >> 16) as u32);
@@ -119,15 +121,13 @@ impl Session {
     fn report_blocks(&mut self, now: Instant, blocks: impl Iterator<Item = ReportBlock>) {
         let ntp_middle = self.anchor.ntp_middle(now);
         for block in blocks {
-            let mut senders = self.senders.values_mut();
-            let Some(sender) = senders.find(|sender| sender.config.ssrc == block.ssrc) else {
+            let Some((_, sender)) = self.sender_of(block.ssrc) else {
                 continue;
             };
-            self.reports += 1;
-            let rtt = sender.report(&block, ntp_middle);
-            if let Some(rtt) = rtt {
-                self.measured_rtt(rtt);
+            if let Some(rtt) = sender.report(&block, ntp_middle) {
+                self.rtt.sample(rtt);
             }
+            self.reports.received += 1;
             self.estimator.report(now, block.fraction_lost);
             self.retarget(now);
         }
@@ -136,9 +136,9 @@ impl Session {
     fn extended(&mut self, now: Instant, ssrc: u32, block: &XrBlock<'_>) {
         match block {
             XrBlock::ReceiverReferenceTime { ntp } => {
-                self.reference_times.retain(|(from, ..)| *from != ssrc);
-                if self.reference_times.len() < MAX_REFERENCE_TIMES {
-                    self.reference_times.push((ssrc, (ntp >> 16) as u32, now));
+                self.reports.reference_times.retain(|(from, ..)| *from != ssrc);
+                if self.reports.reference_times.len() < MAX_REFERENCE_TIMES {
+                    self.reports.reference_times.push((ssrc, (ntp >> 16) as u32, now));
                 }
             }
             XrBlock::DelaySinceLast(entries) => {
@@ -153,8 +153,9 @@ impl Session {
                         continue;
                     }
                     let rtt = Duration::from_micros(u64::from(round) * 1_000_000 / 65_536);
-                    self.measured_rtt(rtt);
-                    if let Some(remote) = self.sources.get_mut(&ssrc).and_then(|source| source.remote.as_mut()) {
+                    self.rtt.sample(rtt);
+                    let source = self.routing.by_ssrc(ssrc).and_then(|id| self.routing.source_mut(id));
+                    if let Some(remote) = source.and_then(|source| source.remote.as_mut()) {
                         remote.round_trip_time = Some(rtt);
                     }
                 }
@@ -164,29 +165,41 @@ impl Session {
     }
 
     fn bye(&mut self, ssrc: u32) {
-        let Some(source) = self.sources.get_mut(&ssrc) else {
+        let Some(id) = self.routing.by_ssrc(ssrc) else {
+            return;
+        };
+        let Some(source) = self.routing.source_mut(id) else {
             return;
         };
         if !source.announced || std::mem::replace(&mut source.left, true) {
             return;
         }
         source.key_frame_wanted = false;
-        let receiver = source.receiver;
-        self.push_event(Event::Bye { receiver, ssrc });
+        let receiver = source.section.id;
+        self.events.push(Event::Bye { receiver, ssrc });
+        self.routing.reschedule(id);
     }
 
     /// A key frame is asked for: tells the application at once, or when the last request is old enough.
-    pub(super) fn key_frame_asked(&mut self, now: Instant, id: SenderId) {
-        let Some(sender) = self.senders.get_mut(&id) else {
+    fn key_frame_asked(&mut self, now: Instant, id: SenderId) {
+        let Some(sender) = self.senders.get_mut(id) else {
             return;
         };
         let due = sender.key_frame_asked.map_or(now, |at| at + KEY_FRAME_INTERVAL);
         if due > now {
             sender.key_frame_due = Some(due);
-            return;
+        } else {
+            sender.key_frame_asked = Some(now);
+            sender.key_frame_due = None;
+            self.events.push(Event::KeyFrameRequested { sender: id });
         }
-        sender.key_frame_asked = Some(now);
-        sender.key_frame_due = None;
-        self.push_event(Event::KeyFrameRequested { sender: id });
+        self.senders.reschedule();
+    }
+
+    /// Tells the application of the requests that have waited long enough.
+    pub(super) fn ask_for_key_frames(&mut self, now: Instant) {
+        while let Some(id) = self.senders.first_key_frame_due(now) {
+            self.key_frame_asked(now, id);
+        }
     }
 }

@@ -1,3 +1,5 @@
+//! RTCP out: reports, feedback and requests to the peer.
+
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::rtcp::{self, Dlrr, FirEntry, Pli};
@@ -5,6 +7,7 @@ use antiphon_sansio::Writer;
 
 use super::{MAX_RTCP, Session};
 use crate::config::Kind;
+use crate::inbound::Inbound;
 
 /// The first report comes this long after the first packet, sent or received (RFC 3550 §6.2: half the interval).
 pub(super) const FIRST_REPORT: Duration = Duration::from_millis(500);
@@ -18,39 +21,41 @@ const MAX_BLOCKS: usize = 31;
 impl Session {
     /// The SSRC that reports and asks: that of the first sender, or one of its own.
     pub(super) fn reporter(&self) -> u32 {
-        self.senders
-            .values()
-            .next()
-            .map_or(self.local_ssrc, |sender| sender.config.ssrc)
+        let first = self.senders.iter().next();
+        first.map_or(self.local_ssrc, |(_, sender)| sender.config.ssrc)
     }
 
     /// The regular report's time: marks what it speaks of, and sets the next (RFC 3550 §6.3.1: 0.5 to 1.5 intervals).
     fn schedule(&mut self, now: Instant) {
-        if self.report_at.is_none_or(|at| at > now) {
+        if self.reports.at.is_none_or(|at| at > now) {
             return;
         }
         let mut any = false;
         for sender in self
             .senders
-            .values_mut()
+            .iter_mut()
             .filter(|sender| sender.count.packets > 0 && sender.active)
         {
             sender.report_due = true;
             any = true;
         }
-        for source in self.sources.values_mut() {
+        for (_, source) in self.routing.sources_mut() {
             source.report_due = std::mem::take(&mut source.active);
             any |= source.report_due;
         }
-        let video = self.senders.values().any(|sender| sender.config.kind == Kind::Video)
-            || self.sources.values().any(|source| source.kind == Kind::Video);
+        let video = self.senders.iter().any(|(_, sender)| sender.config.kind == Kind::Video)
+            || self.routing.sources().any(Inbound::is_video);
         let interval = if video { INTERVAL } else { AUDIO_INTERVAL };
         // Silence on all sides needs no reports; the next packet starts them again.
-        self.report_at = any.then(|| now + interval.mul_f64(0.5 + self.rng.unit()));
+        self.reports.due = any;
+        self.reports.at = any.then(|| now + interval.mul_f64(0.5 + self.rng.unit()));
     }
 
     /// Writes what is due of reports and feedback into the scratch space, at most `room` bytes; returns how many.
     pub(super) fn write_rtcp(&mut self, now: Instant, room: usize) -> usize {
+        if !self.may_be_due(now) {
+            return 0;
+        }
         self.schedule(now);
         let mut scratch = std::mem::take(&mut self.scratch.rtcp);
         let len = {
@@ -63,30 +68,43 @@ impl Session {
         len
     }
 
+    /// A quick look whether there may be anything to write: this is asked before each packet of media.
+    #[inline]
+    fn may_be_due(&self, now: Instant) -> bool {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        self.reports.due
+            || !self.reports.byes.is_empty()
+            || due(self.reports.at)
+            || due(self.arrivals.next())
+            || due(self.receive_side.next())
+            || due(self.routing.next_timeout())
+    }
+
     fn feedback_due(&self, now: Instant) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        !self.byes.is_empty()
-            || (self.feeds_back && due(self.arrivals.next()))
+        !self.reports.byes.is_empty()
+            || due(self.arrivals.next())
             || due(self.receive_side.next())
             || self
-                .sources
-                .values()
+                .routing
+                .sources()
                 .any(|source| due(source.nack.next()) || due(source.request_due()))
     }
 
     fn compose(&mut self, now: Instant, out: &mut Writer<'_>) {
-        let report = self.senders.values().any(|sender| sender.report_due)
-            || self.sources.values().any(|source| source.report_due);
+        let report = self.senders.iter().any(|(_, sender)| sender.report_due)
+            || self.routing.sources().any(|source| source.report_due);
+        self.reports.due = report;
         if !report && !self.feedback_due(now) {
             return;
         }
         // RFC 3550 §6.1: a compound begins with a report; RFC 5506 lets feedback alone go without.
-        if report || !self.config.reduced_size || !self.byes.is_empty() {
+        if report || !self.config.reduced_size || !self.reports.byes.is_empty() {
             self.compose_report(now, out);
         }
         let reporter = self.reporter();
         self.compose_requests(now, reporter, out);
-        while self.feeds_back && self.arrivals.next().is_some_and(|at| at <= now) {
+        while self.arrivals.next().is_some_and(|at| at <= now) {
             if self.arrivals.write(reporter, out).is_err() {
                 break;
             }
@@ -95,10 +113,11 @@ impl Session {
             // Lost if it does not fit; the next one is a second away.
             let _ = rtcp::write_remb(reporter, bps, ssrcs, out);
         }
-        if !self.byes.is_empty() {
-            let count = self.byes.len().min(MAX_BLOCKS);
-            if rtcp::write_bye(&self.byes[..count], None, out).is_ok() {
-                self.byes.drain(..count);
+        let byes = &mut self.reports.byes;
+        if !byes.is_empty() {
+            let count = byes.len().min(MAX_BLOCKS);
+            if rtcp::write_bye(&byes[..count], None, out).is_ok() {
+                byes.drain(..count);
             }
         }
     }
@@ -111,7 +130,7 @@ impl Session {
         self.scratch.ssrcs.push(reporter);
         // Leave room for the name and a little feedback.
         let most = out.free().saturating_sub(300) / 24;
-        for source in self.sources.values_mut().filter(|source| source.report_due) {
+        for (_, source) in self.routing.sources_mut().filter(|(_, source)| source.report_due) {
             if self.scratch.blocks.len() == most.min(MAX_BLOCKS) {
                 break;
             }
@@ -119,7 +138,7 @@ impl Session {
             self.scratch.blocks.extend(source.reception.report(now, source.ssrc));
         }
         let mut first = true;
-        for sender in self.senders.values_mut().filter(|sender| sender.report_due) {
+        for sender in self.senders.iter_mut().filter(|sender| sender.report_due) {
             let Some(info) = sender.sender_info(now, &self.anchor) else {
                 sender.report_due = false;
                 continue;
@@ -146,8 +165,9 @@ impl Session {
         let _ = rtcp::write_cname(&self.scratch.ssrcs, self.config.cname.as_bytes(), out);
         if self.config.receiver_rtt {
             let _ = rtcp::write_rrtr(reporter, self.anchor.ntp(now), out);
-            if !self.reference_times.is_empty() {
+            if !self.reports.reference_times.is_empty() {
                 let entries: Vec<_> = self
+                    .reports
                     .reference_times
                     .drain(..)
                     .map(|(ssrc, last_rr, at)| {
@@ -161,48 +181,69 @@ impl Session {
         }
     }
 
-    /// NACK, PLI and FIR.
+    /// NACK, PLI and FIR of the sources that have something to ask for.
     fn compose_requests(&mut self, now: Instant, reporter: u32, out: &mut Writer<'_>) {
-        let rtt = self.rtt();
-        for source in self.sources.values_mut() {
-            let nack_due = source.nack.next().is_some_and(|at| at <= now);
-            if nack_due && out.free() >= 64 {
-                let patience = self.config.max_latency;
-                let given_up = source.nack.take_due(now, rtt, patience, &mut self.scratch.sequences);
-                source.key_frame_wanted |= given_up && source.kind == Kind::Video;
-                if !self.scratch.sequences.is_empty() {
-                    // What does not fit is asked for with the next round.
-                    let pairs = rtcp::nack_pairs(self.scratch.sequences.iter().copied()).take((out.free() - 12) / 4);
-                    if rtcp::write_nack(reporter, source.ssrc, pairs, out).is_ok() {
-                        source.count.nacks += 1;
-                    }
-                }
+        self.scratch.due.clear();
+        self.routing.due(now, &mut self.scratch.due);
+        for index in 0..self.scratch.due.len() {
+            let id = self.scratch.due[index];
+            if let Some(source) = self.routing.source_mut(id) {
+                let (rtt, patience) = (self.rtt.get(), self.config.max_latency);
+                write_nack(now, source, reporter, rtt, patience, &mut self.scratch.sequences, out);
+                write_key_frame_request(now, source, reporter, out);
             }
-            if source.request_due().is_some_and(|at| at <= now) && out.free() >= 20 {
-                let pli = source.codec.as_ref().is_some_and(|codec| codec.feedback.pli);
-                let media = source.ssrc;
-                let written = if pli {
-                    rtcp::write_pli(
-                        Pli {
-                            sender: reporter,
-                            media,
-                        },
-                        out,
-                    )
-                } else {
-                    source.fir_sequence = source.fir_sequence.wrapping_add(1);
-                    let entry = FirEntry {
-                        ssrc: media,
-                        sequence: source.fir_sequence,
-                    };
-                    rtcp::write_fir(reporter, &[entry], out)
-                };
-                if written.is_ok() {
-                    source.count.plis += u32::from(pli);
-                    source.count.firs += u32::from(!pli);
-                    source.key_frame_requested = Some(now);
-                }
-            }
+            self.routing.reschedule(id);
         }
+    }
+}
+
+fn write_nack(
+    now: Instant,
+    source: &mut Inbound,
+    reporter: u32,
+    rtt: Duration,
+    patience: Duration,
+    sequences: &mut Vec<u16>,
+    out: &mut Writer<'_>,
+) {
+    if source.nack.next().is_none_or(|at| at > now) || out.free() < 64 {
+        return;
+    }
+    let given_up = source.nack.take_due(now, rtt, patience, sequences);
+    source.key_frame_wanted |= given_up && source.is_video();
+    if sequences.is_empty() {
+        return;
+    }
+    // What does not fit is asked for with the next round.
+    let pairs = rtcp::nack_pairs(sequences.iter().copied()).take((out.free() - 12) / 4);
+    if rtcp::write_nack(reporter, source.ssrc, pairs, out).is_ok() {
+        source.count.nacks += 1;
+    }
+}
+
+fn write_key_frame_request(now: Instant, source: &mut Inbound, reporter: u32, out: &mut Writer<'_>) {
+    if source.request_due().is_none_or(|at| at > now) || out.free() < 20 {
+        return;
+    }
+    let pli = source.codec().is_some_and(|codec| codec.feedback.pli);
+    let media = source.ssrc;
+    let written = if pli {
+        let pli = Pli {
+            sender: reporter,
+            media,
+        };
+        rtcp::write_pli(pli, out)
+    } else {
+        source.fir_sequence = source.fir_sequence.wrapping_add(1);
+        let entry = FirEntry {
+            ssrc: media,
+            sequence: source.fir_sequence,
+        };
+        rtcp::write_fir(reporter, &[entry], out)
+    };
+    if written.is_ok() {
+        source.count.plis += u32::from(pli);
+        source.count.firs += u32::from(!pli);
+        source.key_frame_requested = Some(now);
     }
 }

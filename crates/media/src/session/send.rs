@@ -1,11 +1,13 @@
-use std::ops::Bound;
+//! Frames and packets in from the application, and RTP out.
+
 use std::time::Instant;
 
 use antiphon_rtp::extension::Carried;
-use antiphon_rtp::payload::{Format, slices, vp8};
+use antiphon_rtp::payload::Layout;
 use antiphon_sansio::{Ecn, TransmitBuf};
 
 use super::Session;
+use super::report::FIRST_REPORT;
 use crate::config::Kind;
 use crate::error::Error;
 use crate::event::{Event, Frame, Outgoing, Packet, PacketKind, SenderId};
@@ -16,34 +18,33 @@ const MAX_FORWARD_GAP: u64 = 1000;
 
 impl Session {
     /// Packetises one frame and queues it. All of it is taken, or an error says why none was.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::UnknownPayloadType`];
+    /// [`Error::NotPacketised`] if only packets of the codec can be sent; [`Error::FrameSize`] and [`Error::QueueFull`] if the
+    /// frame is too large, for good or for now.
     pub fn send_frame(&mut self, now: Instant, id: SenderId, frame: Frame) -> Result<(), Error> {
         if self.closed {
             return Err(Error::Closed);
         }
         let max_packet = self.config.max_packet_size;
-        let sender = self.senders.get_mut(&id).ok_or(Error::UnknownId)?;
+        let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         if !sender.active {
             return Err(Error::Inactive);
-        }
-        let format = sender.format(frame.payload_type).ok_or(Error::UnknownPayloadType)?;
-        if matches!(format, Format::Vp9 | Format::H264 | Format::H265 | Format::Av1) {
-            return Err(Error::NotPacketised);
         }
         let extensions = Carried {
             audio_level: frame.audio_level,
             ..Carried::default()
         };
         let room = max_packet.saturating_sub(sender.overhead(&extensions, None));
-        let room = if format == Format::Vp8 {
-            room.saturating_sub(vp8::MAX_DESCRIPTOR)
-        } else {
-            room
-        };
-        if frame.data.is_empty() || room == 0 || (format != Format::Vp8 && frame.data.len() > room) {
-            return Err(Error::FrameSize);
-        }
-        let pieces = slices(frame.data.len(), room);
-        if pieces.len() > sender.ring.room() {
+        let packetizer = sender
+            .packetizer(frame.payload_type)
+            .ok_or(Error::UnknownPayloadType)?
+            .as_mut()
+            .ok_or(Error::NotPacketised)?;
+        let cuts = packetizer.packetize(&frame.data, room).ok_or(Error::FrameSize)?;
+        let key_frame = packetizer.is_key_frame(&frame.data);
+        if cuts.len() > sender.ring.room() {
             sender.count.frames_refused += 1;
             return Err(if sender.ring.queued_bytes() > 0 {
                 Error::QueueFull
@@ -51,32 +52,24 @@ impl Session {
                 Error::FrameSize
             });
         }
+        if let Some(Some(packetizer)) = sender.packetizer(frame.payload_type) {
+            packetizer.advance();
+        }
         sender.note_codec(frame.payload_type);
         sender.forward = None;
         let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
-        let last = pieces.len() - 1;
-        let picture_id = vp8::PictureId::Long(sender.picture_id);
-        for (index, piece) in pieces.enumerate() {
+        for cut in cuts {
             let mut slot = sender.slot(now, frame.payload_type, timestamp);
-            if format == Format::Vp8 {
-                let descriptor = vp8::Descriptor {
-                    partition_start: index == 0,
-                    picture_id: Some(picture_id),
-                    ..vp8::Descriptor::default()
-                };
-                slot.prefix_len = descriptor.write(&mut slot.prefix) as u8;
-                slot.marker = index == last;
-            }
-            slot.payload = frame.data.slice(piece);
+            slot.marker = cut.marker;
+            slot.frame = frame.data.clone();
+            slot.layout = cut.layout;
             slot.extensions = extensions;
             sender.ring.push(slot);
         }
-        sender.picture_id = (sender.picture_id + 1) & 0x7fff;
         sender.newest_timestamp = Some((timestamp, now));
         sender.count.frames += 1;
-        if format == Format::Vp8 && vp8::is_key_frame(frame.data[0]) {
-            sender.count.key_frames += 1;
-        }
+        sender.count.key_frames += u64::from(key_frame && sender.config.kind == Kind::Video);
+        self.senders.wake(id);
         Ok(())
     }
 
@@ -86,21 +79,25 @@ impl Session {
     /// One that is larger than [`Config::max_forward_size`](crate::Config::max_forward_size) with our headers is refused, counted,
     /// and told by [`Event::PacketTooLarge`].
     /// A packet that comes too late to be placed is left out; that is no error.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::UnknownPayloadType`], [`Error::PacketTooLarge`];
+    /// [`Error::QueueFull`] if the pacer still holds too much.
     pub fn send_rtp(&mut self, now: Instant, id: SenderId, packet: &Packet) -> Result<(), Error> {
         if self.closed {
             return Err(Error::Closed);
         }
         let limit = self.large.limit(self.config.max_forward_size);
-        let sender = self.senders.get_mut(&id).ok_or(Error::UnknownId)?;
+        let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         if !sender.active {
             return Err(Error::Inactive);
         }
-        sender.format(packet.payload_type).ok_or(Error::UnknownPayloadType)?;
+        sender.codec(packet.payload_type).ok_or(Error::UnknownPayloadType)?;
         let bytes = packet.payload.len() + sender.overhead(&packet.extensions, packet.contributors.as_deref());
         if bytes > limit {
             sender.count.too_large += 1;
             if !std::mem::replace(&mut sender.told_too_large, true) {
-                self.push_event(Event::PacketTooLarge {
+                self.events.push(Event::PacketTooLarge {
                     sender: id,
                     bytes,
                     limit,
@@ -121,7 +118,8 @@ impl Session {
         let mut slot = sender.slot(now, packet.payload_type, timestamp);
         slot.sequence = sequence;
         slot.marker = packet.marker;
-        slot.payload = packet.payload.clone();
+        slot.frame = packet.payload.clone();
+        slot.layout = Layout::slice(0..packet.payload.len());
         slot.extensions = packet.extensions;
         slot.contributors = packet.contributors.clone();
         let next = sender.ring.next();
@@ -147,6 +145,7 @@ impl Session {
         } else if sender.ring.fill(slot) && sender.ring.is_sent(sequence) {
             sender.send_late(sequence);
         }
+        self.senders.wake(id);
         Ok(())
     }
 
@@ -166,7 +165,7 @@ impl Session {
             return None;
         }
         if self.write_rtp(now, out) {
-            self.report_at.get_or_insert(now + super::report::FIRST_REPORT);
+            self.reports.at.get_or_insert(now + FIRST_REPORT);
             return Some(outgoing(PacketKind::Rtp));
         }
         out.rollback();
@@ -175,16 +174,20 @@ impl Session {
 
     /// Sound first and unpaced; then, as the pacer allows, repairs, then pictures.
     fn write_rtp(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
-        while let Some(id) = self.waiting(Kind::Audio) {
-            if self.write_of(now, id, out) {
+        while let Some(id) = self.senders.first(Kind::Audio) {
+            let written = self.write_of(now, id, out);
+            self.senders.turn(Kind::Audio);
+            if written {
                 return true;
             }
         }
-        while let Some(id) = self.waiting(Kind::Video) {
+        while let Some(id) = self.senders.first(Kind::Video) {
             if !self.pacer.ready(now) {
                 return false;
             }
-            if self.write_of(now, id, out) {
+            let written = self.write_of(now, id, out);
+            self.senders.turn(Kind::Video);
+            if written {
                 return true;
             }
         }
@@ -192,19 +195,9 @@ impl Session {
         false
     }
 
-    /// The next sender of this kind with something to send, in turn.
-    fn waiting(&self, kind: Kind) -> Option<SenderId> {
-        let waits =
-            |(_, sender): &(&SenderId, &Outbound)| sender.config.kind == kind && sender.active && sender.waits();
-        let after = self.turn.map_or(Bound::Unbounded, Bound::Excluded);
-        let later = self.senders.range((after, Bound::Unbounded)).find(waits);
-        later.or_else(|| self.senders.iter().find(waits)).map(|(id, _)| *id)
-    }
-
     /// Writes one packet of a sender, or drops one that cannot be written. `false` if nothing was written.
     fn write_of(&mut self, now: Instant, id: SenderId, out: &mut TransmitBuf) -> bool {
-        self.turn = Some(id);
-        let Some(sender) = self.senders.get_mut(&id) else {
+        let Some(sender) = self.senders.get_mut(id) else {
             return false;
         };
         let sequence = match sender.next_resend(now, self.target) {

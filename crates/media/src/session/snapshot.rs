@@ -1,6 +1,8 @@
+//! What was counted, in the terms of webrtc-stats.
+
 use super::Session;
 use crate::config::{Codec, Kind};
-use crate::stats::{InboundRtp, OutboundRtp, Stats};
+use crate::stats::{Dropped, InboundRtp, OutboundRtp, Stats};
 
 fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
     let kind = match kind {
@@ -13,21 +15,18 @@ fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
 impl Session {
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
-        let inbound = self.sources.values().filter(|source| source.announced).map(|source| {
-            let codec = source.codec.as_ref();
+        let inbound = self.routing.sources().filter(|source| source.announced).map(|source| {
+            let codec = source.codec();
+            let section = &source.section;
             InboundRtp {
-                receiver: source.receiver,
-                mid: self
-                    .receivers
-                    .get(&source.receiver)
-                    .map(|receiver| receiver.mid.clone())
-                    .unwrap_or_default(),
-                kind: source.kind,
+                receiver: section.id,
+                mid: section.config.mid.clone(),
+                kind: section.config.kind,
                 ssrc: source.ssrc,
                 rid: source.rid.as_deref().map(Into::into),
                 rtx_ssrc: source.rtx_ssrc,
                 payload_type: codec.map(|codec| codec.payload_type),
-                mime_type: mime_type(source.kind, codec),
+                mime_type: mime_type(section.config.kind, codec),
                 clock_rate: source.clock_rate(),
                 packets_received: source.count.packets,
                 bytes_received: source.count.bytes,
@@ -56,7 +55,7 @@ impl Session {
                 .payload_type
                 .and_then(|payload_type| sender.codec(payload_type));
             OutboundRtp {
-                sender: *id,
+                sender: id,
                 mid: sender.config.mid.clone(),
                 kind: sender.config.kind,
                 ssrc: sender.config.ssrc,
@@ -88,7 +87,10 @@ impl Session {
             inbound: inbound.collect(),
             outbound: outbound.collect(),
             available_outgoing_bitrate: self.target,
-            dropped: self.dropped,
+            dropped: Dropped {
+                events: self.events.dropped,
+                ..self.dropped
+            },
         }
     }
 }

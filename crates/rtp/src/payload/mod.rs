@@ -1,24 +1,126 @@
-//! Payload formats: how a frame becomes packets, and packets a frame.
+//! Payload formats: how a frame becomes packets, and packets a frame. One room for each format; two enums choose between them by
+//! the name of the encoding.
 //!
-//! Packetising works on lengths and never copies: [`slices`] cuts a frame into nearly equal pieces (batched sending wants
-//! packets of one size), and the format says which few bytes stand before each piece. Depacketising looks at one payload
-//! ([`Format::inspect`]) and says which of its bytes belong to the frame; the caller joins the pieces of packets in
-//! sequence from a start to a marker.
+//! A [`Packetizer`] cuts a frame into packets, each a [`Layout`]: a few bytes of the format's own and slices of the frame, copied
+//! by nobody before the packet is written. A [`Depacketizer`] looks at one payload and says which of its bytes belong to the
+//! frame, and whether the frame starts, ends, or can be decoded alone; the caller joins the pieces of packets in sequence from a
+//! start to an end.
 
+pub mod av1;
 pub mod g711;
-pub mod keyframe;
+pub mod h264;
+pub mod h265;
+mod layout;
 pub mod opus;
 pub mod red;
+mod slices;
 pub mod vp8;
+pub mod vp9;
+mod whole;
 
-use std::ops::Range;
+pub use layout::{Cut, Layout, MAX_OWN, MAX_SLICES, Piece};
+pub use slices::slices;
 
 use crate::ParseError;
 
-/// A payload format, as far as it is understood here.
+/// Cuts frames of one encoding into packets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Packetizer {
+    /// RFC 7741
+    Vp8(vp8::Packetizer),
+    /// RFC 7587, RFC 3551 §4.5.14: a frame is a packet.
+    Whole,
+    /// An encoding that is not known here: what fits into one packet is sent as it is.
+    Opaque,
+}
+
+/// The packets of one frame, in order.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Cuts {
+    /// Of a VP8 frame.
+    Vp8(vp8::Cuts),
+    /// A frame in one packet.
+    Whole(Option<Cut>),
+}
+
+impl Iterator for Cuts {
+    type Item = Cut;
+
+    #[inline]
+    fn next(&mut self) -> Option<Cut> {
+        match self {
+            Self::Vp8(cuts) => cuts.next(),
+            Self::Whole(cut) => cut.take(),
+        }
+    }
+}
+
+impl Cuts {
+    /// How many packets are still to come.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Vp8(cuts) => cuts.len(),
+            Self::Whole(cut) => usize::from(cut.is_some()),
+        }
+    }
+
+    /// Whether all have been taken.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Packetizer {
+    /// The packetizer of an encoding name in `a=rtpmap`, compared without case. `None`: its frames cannot be cut here, only its
+    /// packets be forwarded. `start` is where running numbers of the format begin; a random one is best.
+    pub fn new(name: &str, start: u16) -> Option<Self> {
+        match Depacketizer::new(name) {
+            Depacketizer::Vp8 => Some(Self::Vp8(vp8::Packetizer::new(start))),
+            Depacketizer::Opus | Depacketizer::Pcmu | Depacketizer::Pcma => Some(Self::Whole),
+            Depacketizer::Vp9 | Depacketizer::H264 | Depacketizer::H265 | Depacketizer::Av1 => None,
+            Depacketizer::TelephoneEvent | Depacketizer::Opaque => Some(Self::Opaque),
+        }
+    }
+
+    /// The packets of `frame`, with payloads of at most `max` bytes; `None` if it cannot be cut so, or is empty.
+    #[inline]
+    pub fn packetize(&self, frame: &[u8], max: usize) -> Option<Cuts> {
+        if frame.is_empty() {
+            return None;
+        }
+        match self {
+            Self::Vp8(vp8) => vp8.packetize(frame, max).map(Cuts::Vp8),
+            Self::Whole | Self::Opaque => {
+                whole::packetize(frame, max).map(|layout| Cuts::Whole(Some(Cut { layout, marker: false })))
+            }
+        }
+    }
+
+    /// The packets of a frame were taken: running numbers move on to the next frame.
+    #[inline]
+    pub fn advance(&mut self) {
+        match self {
+            Self::Vp8(vp8) => vp8.advance(),
+            Self::Whole | Self::Opaque => {}
+        }
+    }
+
+    /// Whether a frame can be decoded alone, by its own bits.
+    pub fn is_key_frame(&self, frame: &[u8]) -> bool {
+        match self {
+            Self::Vp8(_) => frame.first().is_some_and(|byte| vp8::is_key_frame(*byte)),
+            Self::Whole => true,
+            Self::Opaque => false,
+        }
+    }
+}
+
+/// Finds frames in the payloads of one encoding. It keeps nothing from one payload to the next: they may come in any order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Format {
+pub enum Depacketizer {
     /// RFC 7741
     Vp8,
     /// RFC 7587
@@ -35,94 +137,57 @@ pub enum Format {
     H265,
     /// AV1: key frames are recognised, frames are not assembled.
     Av1,
-    /// RFC 4733: keys pressed, beside the sound. Its timestamps say when an event began, not when a packet left.
+    /// RFC 4733: keys pressed, beside the sound.
     TelephoneEvent,
-    /// Anything else: the payload is opaque.
-    Raw,
+    /// Anything else: nothing is known of the payload.
+    Opaque,
 }
 
-impl Format {
-    /// The format of an encoding name in `a=rtpmap`, compared without case.
-    pub fn from_name(name: &str) -> Self {
-        const NAMES: [(&str, Format); 9] = [
-            ("VP8", Format::Vp8),
-            ("opus", Format::Opus),
-            ("PCMU", Format::Pcmu),
-            ("PCMA", Format::Pcma),
-            ("VP9", Format::Vp9),
-            ("H264", Format::H264),
-            ("H265", Format::H265),
-            ("AV1", Format::Av1),
-            ("telephone-event", Format::TelephoneEvent),
+impl Depacketizer {
+    /// The depacketizer of an encoding name in `a=rtpmap`, compared without case.
+    pub fn new(name: &str) -> Self {
+        const NAMES: [(&str, Depacketizer); 9] = [
+            ("VP8", Depacketizer::Vp8),
+            ("opus", Depacketizer::Opus),
+            ("PCMU", Depacketizer::Pcmu),
+            ("PCMA", Depacketizer::Pcma),
+            ("VP9", Depacketizer::Vp9),
+            ("H264", Depacketizer::H264),
+            ("H265", Depacketizer::H265),
+            ("AV1", Depacketizer::Av1),
+            ("telephone-event", Depacketizer::TelephoneEvent),
         ];
         let known = NAMES.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        known.map_or(Self::Raw, |(_, format)| format)
+        known.map_or(Self::Opaque, |(_, depacketizer)| depacketizer)
     }
 
-    /// Whether whole frames can be packetised and assembled here.
+    /// Whether whole frames can be put together from its pieces.
+    #[inline]
     pub fn has_frames(self) -> bool {
         matches!(self, Self::Vp8 | Self::Opus | Self::Pcmu | Self::Pcma)
     }
 
-    /// Looks at one payload. Only a format that has frames can fail.
+    /// Whether timestamps follow the sending of packets, so that jitter can be told from them. Those of RFC 4733 §2.2.1 say when
+    /// a key was pressed, in every packet that speaks of it.
     #[inline]
-    pub fn inspect(self, payload: &[u8]) -> Result<Piece, ParseError> {
-        match self {
-            Self::Vp8 => {
-                let (descriptor, len) = vp8::Descriptor::parse(payload)?;
-                let start = descriptor.starts_frame();
-                Ok(Piece {
-                    prefix: len,
-                    start,
-                    key_frame: start && payload.get(len).is_some_and(|byte| vp8::is_key_frame(*byte)),
-                })
-            }
-            Self::Opus | Self::Pcmu | Self::Pcma => Ok(Piece {
-                prefix: 0,
-                start: true,
-                key_frame: true,
-            }),
-            Self::Vp9 => Ok(Piece::opaque(keyframe::vp9(payload))),
-            Self::H264 => Ok(Piece::opaque(keyframe::h264(payload))),
-            Self::H265 => Ok(Piece::opaque(keyframe::h265(payload))),
-            Self::Av1 => Ok(Piece::opaque(keyframe::av1(payload))),
-            Self::TelephoneEvent | Self::Raw => Ok(Piece::opaque(false)),
-        }
+    pub fn is_clocked(self) -> bool {
+        self != Self::TelephoneEvent
     }
-}
 
-/// What one payload is to its frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece {
-    /// Bytes before the frame's own.
-    pub prefix: usize,
-    /// Whether the frame starts here.
-    pub start: bool,
-    /// Whether a frame that can be decoded alone starts here.
-    pub key_frame: bool,
-}
-
-impl Piece {
-    fn opaque(key_frame: bool) -> Self {
-        Self {
-            prefix: 0,
-            start: key_frame,
-            key_frame,
-        }
+    /// Looks at one payload that is not empty; `marker` is the marker bit of its packet.
+    ///
+    /// # Errors
+    /// If the payload cannot be of this encoding. Only one that has frames is looked at so closely.
+    #[inline]
+    pub fn depacketize(self, payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
+        Ok(match self {
+            Self::Vp8 => return vp8::depacketize(payload, marker),
+            Self::Opus | Self::Pcmu | Self::Pcma => whole::depacketize(payload),
+            Self::Vp9 => Piece::opaque(payload, marker, vp9::starts_key_frame(payload)),
+            Self::H264 => Piece::opaque(payload, marker, h264::starts_key_frame(payload)),
+            Self::H265 => Piece::opaque(payload, marker, h265::starts_key_frame(payload)),
+            Self::Av1 => Piece::opaque(payload, marker, av1::starts_key_frame(payload)),
+            Self::TelephoneEvent | Self::Opaque => Piece::opaque(payload, marker, false),
+        })
     }
-}
-
-/// Cuts `len` bytes into the fewest pieces of at most `max` bytes, whose sizes differ by at most one.
-///
-/// ```
-/// let pieces: Vec<_> = antiphon_rtp::payload::slices(10, 4).collect();
-/// assert_eq!(pieces, [0..4, 4..7, 7..10]);
-/// ```
-pub fn slices(len: usize, max: usize) -> impl ExactSizeIterator<Item = Range<usize>> {
-    let count = len.div_ceil(max.max(1));
-    let (size, larger) = (len.checked_div(count).unwrap_or(0), len.checked_rem(count).unwrap_or(0));
-    (0..count).map(move |index| {
-        let start = index * size + index.min(larger);
-        start..start + size + usize::from(index < larger)
-    })
 }

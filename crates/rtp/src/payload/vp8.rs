@@ -2,6 +2,8 @@
 
 use antiphon_sansio::Reader;
 
+use super::layout::{Cut, Layout, Piece};
+use super::slices::Slices;
 use crate::ParseError;
 
 /// Longest descriptor: required byte, extension byte, two of picture id, TL0PICIDX, TID/KEYIDX.
@@ -147,4 +149,87 @@ pub fn dimensions(frame: &[u8]) -> Option<(u16, u16)> {
         )),
         _ => None,
     }
+}
+
+/// Cuts frames: a descriptor with a picture id of 15 bits, and a slice of the frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packetizer {
+    picture_id: u16,
+}
+
+impl Packetizer {
+    /// Picture ids begin with the low 15 bits of `start`.
+    pub fn new(start: u16) -> Self {
+        Self {
+            picture_id: start & 0x7fff,
+        }
+    }
+
+    /// The packets of `frame`, with payloads of at most `max` bytes; `None` if that leaves no room beside the descriptor.
+    #[inline]
+    pub fn packetize(&self, frame: &[u8], max: usize) -> Option<Cuts> {
+        let room = max.checked_sub(MAX_DESCRIPTOR).filter(|room| *room > 0)?;
+        Some(Cuts {
+            picture_id: self.picture_id,
+            first: true,
+            slices: Slices::new(frame.len(), room),
+        })
+    }
+
+    /// The next frame has the next picture id.
+    pub fn advance(&mut self) {
+        self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
+    }
+}
+
+/// The packets of one frame.
+#[derive(Clone, Debug)]
+pub struct Cuts {
+    picture_id: u16,
+    first: bool,
+    slices: Slices,
+}
+
+impl Cuts {
+    pub(super) fn len(&self) -> usize {
+        self.slices.len()
+    }
+}
+
+impl Iterator for Cuts {
+    type Item = Cut;
+
+    #[inline]
+    fn next(&mut self) -> Option<Cut> {
+        let slice = self.slices.next()?;
+        let descriptor = Descriptor {
+            partition_start: std::mem::take(&mut self.first),
+            picture_id: Some(PictureId::Long(self.picture_id)),
+            ..Descriptor::default()
+        };
+        let mut own = [0; MAX_DESCRIPTOR];
+        let len = descriptor.write(&mut own);
+        let mut layout = Layout::default();
+        layout.push(&own[..len], slice);
+        Some(Cut {
+            layout,
+            marker: self.slices.len() == 0,
+        })
+    }
+}
+
+/// What a payload is to its frame.
+///
+/// # Errors
+/// If the descriptor is cut off, or nothing follows it.
+#[inline]
+pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
+    let (descriptor, len) = Descriptor::parse(payload)?;
+    let start = descriptor.starts_frame();
+    Ok(Piece {
+        layout: Layout::slice(len..payload.len()),
+        start,
+        end: marker,
+        key_frame: start && payload.get(len).is_some_and(|byte| is_key_frame(*byte)),
+    })
 }

@@ -1,6 +1,8 @@
+//! Congestion control feedback of RFC 8888: arrival times and ECN marks, stream by stream.
+
 use antiphon_sansio::{Ecn, Full, Reader, Writer};
 
-use super::{RTPFB, Raw, write_packet};
+use super::raw::{RTPFB, Raw, write_packet};
 use crate::ParseError;
 
 pub(super) const FMT_CCFB: u8 = 11;

@@ -1,6 +1,8 @@
+//! Feedback messages: NACK, PLI, FIR (RFC 4585, RFC 5104) and REMB.
+
 use antiphon_sansio::{Full, Reader, Writer};
 
-use super::{PSFB, RTPFB, Raw, write_packet};
+use super::raw::{PSFB, RTPFB, Raw, write_packet};
 use crate::ParseError;
 
 pub(super) const FMT_NACK: u8 = 1;

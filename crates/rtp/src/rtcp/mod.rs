@@ -5,6 +5,7 @@
 
 mod ccfb;
 mod feedback;
+mod raw;
 mod report;
 mod source;
 mod twcc;
@@ -14,6 +15,7 @@ pub use ccfb::{Ccfb, CcfbStream, PacketMetric, write_ccfb};
 pub use feedback::{
     Fir, FirEntry, Nack, NackPair, Pli, Remb, nack_pairs, write_fir, write_nack, write_pli, write_remb,
 };
+pub use raw::{APP, BYE, PSFB, RR, RTPFB, Raw, SDES, SR, XR};
 pub use report::{
     ReceiverReport, ReportBlock, ReportBlocks, SenderInfo, SenderReport, write_receiver_report, write_sender_report,
 };
@@ -21,26 +23,9 @@ pub use source::{App, Bye, Sdes, SdesChunk, SdesItem, write_app, write_bye, writ
 pub use twcc::{PacketStatus, Statuses, TransportFeedback, write_transport_feedback};
 pub use xr::{Dlrr, ExtendedReport, XrBlock, write_dlrr, write_rrtr};
 
-use antiphon_sansio::{Full, Reader, Writer};
+use antiphon_sansio::Reader;
 
 use crate::ParseError;
-
-/// Sender report (RFC 3550 §6.4.1).
-pub const SR: u8 = 200;
-/// Receiver report (RFC 3550 §6.4.2).
-pub const RR: u8 = 201;
-/// Source description (RFC 3550 §6.5).
-pub const SDES: u8 = 202;
-/// Goodbye (RFC 3550 §6.6).
-pub const BYE: u8 = 203;
-/// Application-defined (RFC 3550 §6.7).
-pub const APP: u8 = 204;
-/// Transport-layer feedback (RFC 4585 §6.2).
-pub const RTPFB: u8 = 205;
-/// Payload-specific feedback (RFC 4585 §6.3).
-pub const PSFB: u8 = 206;
-/// Extended report (RFC 3611 §2).
-pub const XR: u8 = 207;
 
 /// One packet of a compound.
 #[derive(Clone, Debug)]
@@ -72,21 +57,6 @@ pub enum Packet<'a> {
     Remb(Remb<'a>),
     /// Any other type or format, kept as it came.
     Unknown(Raw<'a>),
-}
-
-/// A packet before its body is looked at.
-///
-/// ```text
-/// |V=2|P| count   |  packet type  |    length in words, minus 1   |
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Raw<'a> {
-    /// The five bits "count", "subtype" or "FMT".
-    pub count: u8,
-    /// The packet type.
-    pub packet_type: u8,
-    /// What follows the four header bytes, without padding.
-    pub body: &'a [u8],
 }
 
 /// Walks a compound or reduced-size packet. After an `Err` the walk is over: the length of a broken packet cannot be trusted.
@@ -157,45 +127,4 @@ impl<'a> Packet<'a> {
             _ => Self::Unknown(raw),
         })
     }
-}
-
-/// Writes one packet: the header, `body`, zeros up to a word. The length is patched in after the body has run.
-fn write_packet(
-    count: u8,
-    packet_type: u8,
-    out: &mut Writer<'_>,
-    body: impl FnOnce(&mut Writer<'_>) -> Result<(), Full>,
-) -> Result<(), Full> {
-    // Bodies are written to a scratch writer over the free room, so that a failure leaves nothing behind.
-    let start = out.len();
-    let free = out.free();
-    let room = out.reserve(free)?;
-    let mut packet = Writer::new(room);
-    let result = (|| {
-        packet.put_u8(0x80 | count & 0x1f)?;
-        packet.put_u8(packet_type)?;
-        packet.put_u16(0)?;
-        body(&mut packet)?;
-        while packet.len() % 4 != 0 {
-            packet.put_u8(0)?;
-        }
-        let words = u16::try_from(packet.len() / 4 - 1).map_err(|_| Full)?;
-        packet.written_mut()[2..4].copy_from_slice(&words.to_be_bytes());
-        Ok(packet.len())
-    })();
-    match result {
-        Ok(len) => {
-            out.truncate(start + len);
-            Ok(())
-        }
-        Err(full) => {
-            out.truncate(start);
-            Err(full)
-        }
-    }
-}
-
-/// Writes a packet of any type as it is; `body` is a whole number of words.
-pub fn write_raw(raw: Raw<'_>, out: &mut Writer<'_>) -> Result<(), Full> {
-    write_packet(raw.count, raw.packet_type, out, |out| out.put_slice(raw.body))
 }

@@ -1,6 +1,8 @@
+//! Sender and receiver reports (RFC 3550 §6.4).
+
 use antiphon_sansio::{Full, Reader, Writer};
 
-use super::{RR, Raw, SR, write_packet};
+use super::raw::{RR, Raw, SR, write_packet};
 use crate::ParseError;
 
 /// Most report blocks in one packet: the count has five bits (RFC 3550 §6.4.1).

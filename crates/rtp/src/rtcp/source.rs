@@ -1,6 +1,8 @@
+//! What sources say of themselves: SDES, BYE and APP (RFC 3550 §6.5 to §6.7).
+
 use antiphon_sansio::{Full, Reader, Writer};
 
-use super::{APP, BYE, Raw, SDES, write_packet};
+use super::raw::{APP, BYE, Raw, SDES, write_packet};
 use crate::ParseError;
 
 /// The SDES item type of the canonical name (RFC 3550 §6.5.1).

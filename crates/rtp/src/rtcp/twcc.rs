@@ -1,6 +1,8 @@
+//! Transport-wide feedback: arrival times by a number that all packets of a transport share.
+
 use antiphon_sansio::{Full, Reader, Writer};
 
-use super::{RTPFB, Raw, write_packet};
+use super::raw::{RTPFB, Raw, write_packet};
 use crate::ParseError;
 
 pub(super) const FMT_TRANSPORT: u8 = 15;

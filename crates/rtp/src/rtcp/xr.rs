@@ -1,6 +1,8 @@
+//! Extended reports (RFC 3611): reference times and the answers to them.
+
 use antiphon_sansio::{Full, Reader, Writer};
 
-use super::{Raw, XR, write_packet};
+use super::raw::{Raw, XR, write_packet};
 use crate::ParseError;
 
 const RRTR: u8 = 4;

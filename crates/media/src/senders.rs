@@ -1,0 +1,117 @@
+//! The outgoing streams of a session, and whose turn it is: those that have something to send stand in a queue, sound and pictures
+//! apart.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Instant;
+
+use crate::config::Kind;
+use crate::event::SenderId;
+use crate::outbound::Outbound;
+
+/// All senders. Whoever gives one something to send, or takes it away, calls [`Self::wake`].
+#[derive(Debug, Default)]
+pub(crate) struct Senders {
+    all: BTreeMap<SenderId, Outbound>,
+    /// Those of each kind that have something to send; the first has its turn.
+    audio: VecDeque<SenderId>,
+    video: VecDeque<SenderId>,
+    /// The earliest moment at which a request for a key frame may reach the application.
+    key_frame_due: Option<Instant>,
+}
+
+impl Senders {
+    pub(crate) fn insert(&mut self, id: SenderId, sender: Outbound) {
+        self.all.insert(id, sender);
+    }
+
+    pub(crate) fn remove(&mut self, id: SenderId) -> Option<Outbound> {
+        let sender = self.all.remove(&id);
+        self.wake(id);
+        sender
+    }
+
+    #[inline]
+    pub(crate) fn get_mut(&mut self, id: SenderId) -> Option<&mut Outbound> {
+        self.all.get_mut(&id)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SenderId, &Outbound)> {
+        self.all.iter().map(|(id, sender)| (*id, sender))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outbound> {
+        self.all.values_mut()
+    }
+
+    /// The sender of this SSRC.
+    pub(crate) fn by_ssrc(&self, ssrc: u32) -> Option<SenderId> {
+        let mut all = self.all.iter();
+        all.find(|(_, sender)| sender.config.ssrc == ssrc).map(|(id, _)| *id)
+    }
+
+    fn queue(&mut self, kind: Kind) -> &mut VecDeque<SenderId> {
+        match kind {
+            Kind::Audio => &mut self.audio,
+            Kind::Video => &mut self.video,
+        }
+    }
+
+    /// Looks whether a sender has something to send, and lets it stand in the queue or leave it.
+    #[inline]
+    pub(crate) fn wake(&mut self, id: SenderId) {
+        match self.all.get_mut(&id) {
+            Some(sender) if sender.active && sender.waits() => {
+                if !std::mem::replace(&mut sender.queued, true) {
+                    let kind = sender.config.kind;
+                    self.queue(kind).push_back(id);
+                }
+            }
+            Some(Outbound { queued: false, .. }) => {}
+            sender => {
+                if let Some(sender) = sender {
+                    sender.queued = false;
+                }
+                self.audio.retain(|queued| *queued != id);
+                self.video.retain(|queued| *queued != id);
+            }
+        }
+    }
+
+    /// Whose turn it is, if anybody has something to send.
+    #[inline]
+    pub(crate) fn first(&self, kind: Kind) -> Option<SenderId> {
+        match kind {
+            Kind::Audio => self.audio.front(),
+            Kind::Video => self.video.front(),
+        }
+        .copied()
+    }
+
+    /// The first has had its turn: it stands behind the others, if it has more to send.
+    #[inline]
+    pub(crate) fn turn(&mut self, kind: Kind) {
+        if let Some(id) = self.queue(kind).pop_front() {
+            if let Some(sender) = self.all.get_mut(&id) {
+                sender.queued = false;
+            }
+            self.wake(id);
+        }
+    }
+
+    /// When a request for a key frame may reach the application, if one waits.
+    #[inline]
+    pub(crate) fn key_frame_due(&self) -> Option<Instant> {
+        self.key_frame_due
+    }
+
+    /// A sender whose request has waited long enough.
+    pub(crate) fn first_key_frame_due(&self, now: Instant) -> Option<SenderId> {
+        let due = |sender: &Outbound| sender.key_frame_due.is_some_and(|at| at <= now);
+        self.all.iter().find(|(_, sender)| due(sender)).map(|(id, _)| *id)
+    }
+
+    /// Looks again when that is.
+    pub(crate) fn reschedule(&mut self) {
+        self.key_frame_due = self.all.values().filter_map(|sender| sender.key_frame_due).min();
+    }
+}

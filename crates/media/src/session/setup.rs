@@ -1,0 +1,187 @@
+//! Senders and receivers as negotiated: added, changed, removed.
+
+use std::time::Instant;
+
+use super::Session;
+use crate::config::{Output, ReceiverConfig, SenderConfig};
+use crate::error::Error;
+use crate::event::{ReceiverId, SenderId};
+use crate::large::LargePackets;
+use crate::outbound::Outbound;
+
+impl Session {
+    /// The canonical name of all local sources: for `a=ssrc` lines.
+    pub fn cname(&self) -> &str {
+        &self.config.cname
+    }
+
+    /// Adds an outgoing stream, active at once.
+    ///
+    /// # Errors
+    /// [`Error::SsrcInUse`] if another sender has one of its SSRCs; [`Error::Closed`].
+    pub fn add_sender(&mut self, now: Instant, config: SenderConfig) -> Result<SenderId, Error> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        self.check_ssrcs(None, &config)?;
+        let id = SenderId(self.next_id);
+        self.next_id += 1;
+        self.senders.insert(id, Outbound::new(now, config, &mut self.rng));
+        Ok(id)
+    }
+
+    fn check_ssrcs(&self, id: Option<SenderId>, config: &SenderConfig) -> Result<(), Error> {
+        let wanted = [Some(config.ssrc), config.rtx_ssrc];
+        let others = self.senders.iter().filter(|(other, _)| Some(*other) != id);
+        let mut taken = others
+            .flat_map(|(_, sender)| [Some(sender.config.ssrc), sender.config.rtx_ssrc])
+            .flatten();
+        if config.rtx_ssrc == Some(config.ssrc) || taken.any(|ssrc| wanted.contains(&Some(ssrc))) {
+            return Err(Error::SsrcInUse);
+        }
+        Ok(())
+    }
+
+    /// Replaces what was negotiated for a sender; an unchanged SSRC keeps sequence, ring and statistics.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`]; [`Error::SsrcInUse`] if another sender has one of the new SSRCs.
+    pub fn update_sender(&mut self, now: Instant, id: SenderId, config: SenderConfig) -> Result<(), Error> {
+        self.check_ssrcs(Some(id), &config)?;
+        let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
+        if sender.config.ssrc == config.ssrc {
+            sender.renegotiate(config);
+        } else {
+            if sender.count.packets > 0 {
+                self.reports.byes.push(sender.config.ssrc);
+            }
+            let mut fresh = Outbound::new(now, config, &mut self.rng);
+            (fresh.active, fresh.queued) = (sender.active, sender.queued);
+            *sender = fresh;
+        }
+        self.senders.wake(id);
+        self.senders.reschedule();
+        Ok(())
+    }
+
+    /// Lets a sender send or not, as the negotiated direction says. What waits is dropped.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn set_sender_active(&mut self, id: SenderId, active: bool) -> Result<(), Error> {
+        let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
+        if !active {
+            sender.drop_queued();
+        }
+        sender.active = active;
+        self.senders.wake(id);
+        Ok(())
+    }
+
+    /// Ends an outgoing stream; RTCP BYE follows if it sent anything.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn remove_sender(&mut self, id: SenderId) -> Result<(), Error> {
+        let sender = self.senders.remove(id).ok_or(Error::UnknownId)?;
+        if sender.count.packets > 0 {
+            self.reports.byes.push(sender.config.ssrc);
+        }
+        self.senders.reschedule();
+        Ok(())
+    }
+
+    /// Adds an incoming media section.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn add_receiver(&mut self, config: ReceiverConfig) -> Result<ReceiverId, Error> {
+        if self.closed {
+            return Err(Error::Closed);
+        }
+        let id = ReceiverId(self.next_id);
+        self.next_id += 1;
+        self.routing.set_section(id, config);
+        self.choose_feedback();
+        Ok(id)
+    }
+
+    /// Replaces what was negotiated for a receiver; its sources live on, those that are announced no more are forgotten.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn update_receiver(&mut self, id: ReceiverId, config: ReceiverConfig) -> Result<(), Error> {
+        if !self.routing.has_section(id) {
+            return Err(Error::UnknownId);
+        }
+        self.routing.set_section(id, config);
+        self.choose_feedback();
+        Ok(())
+    }
+
+    /// What the peer is told of arrivals: transport-wide feedback if any receiver negotiated it, else our estimate.
+    fn choose_feedback(&mut self) {
+        let codecs = || self.routing.sections().flat_map(|section| &section.config.codecs);
+        let transport = codecs().any(|codec| codec.feedback.transport_cc);
+        let remb = codecs().any(|codec| codec.feedback.remb);
+        self.arrivals.enable(transport);
+        self.receive_side.enable(remb && !transport);
+    }
+
+    /// Chooses between frames and packets; may change at any time.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn set_output(&mut self, id: ReceiverId, output: Output) -> Result<(), Error> {
+        if !self.routing.has_section(id) {
+            return Err(Error::UnknownId);
+        }
+        self.routing.set_output(id, output);
+        Ok(())
+    }
+
+    /// Ends an incoming media section; its sources are forgotten.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn remove_receiver(&mut self, id: ReceiverId) -> Result<(), Error> {
+        if !self.routing.has_section(id) {
+            return Err(Error::UnknownId);
+        }
+        self.routing.remove_section(id);
+        self.choose_feedback();
+        Ok(())
+    }
+
+    /// Asks every source of the receiver for a key frame (PLI, or FIR if only that was negotiated). Repeated requests are
+    /// merged while one is under way.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn request_key_frame(&mut self, id: ReceiverId) -> Result<(), Error> {
+        if !self.routing.has_section(id) {
+            return Err(Error::UnknownId);
+        }
+        self.routing.want_key_frames(id);
+        Ok(())
+    }
+
+    /// Changes the largest RTP packet (bytes before SRTP) for frames that are sent from now on.
+    pub fn set_max_packet_size(&mut self, bytes: usize) {
+        self.config.max_packet_size = bytes;
+    }
+
+    /// The path has changed: sets the largest RTP packet (bytes before SRTP) that is forwarded on it.
+    pub fn set_max_forward_size(&mut self, bytes: usize) {
+        self.config.max_forward_size = bytes;
+        self.large = LargePackets::default();
+        for sender in self.senders.iter_mut() {
+            sender.told_too_large = false;
+        }
+    }
+
+    /// Whether feedback may be reduced-size (`a=rtcp-rsize`).
+    pub fn set_reduced_size(&mut self, reduced_size: bool) {
+        self.config.reduced_size = reduced_size;
+    }
+}

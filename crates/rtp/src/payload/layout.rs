@@ -1,0 +1,167 @@
+//! How a payload is put together: slices of a frame, and before each slice a few bytes of the payload format's own.
+
+use std::ops::Range;
+
+/// Most slices of a frame in one payload. An H.264 picture begins with four units: two parameter sets, SEI, the first slice.
+pub const MAX_SLICES: usize = 4;
+/// Most bytes of the payload format's own in one payload, those before all slices taken together.
+pub const MAX_OWN: usize = 16;
+
+/// Where the bytes of a payload come from. On the way out they are bytes of the payload format and slices of a frame; on the way
+/// in it is the other way round: slices of a payload, and bytes that the frame has and the payload has not.
+///
+/// Small and of a fixed size, so that a queue can hold it beside the frame and nothing is copied before the packet is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    own: [u8; MAX_OWN],
+    parts: [Part; MAX_SLICES],
+    count: u8,
+    own_len: u8,
+}
+
+/// Bytes of the format's own, and the slice that follows them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Part {
+    own: u8,
+    start: u32,
+    len: u32,
+}
+
+impl Layout {
+    /// One slice, with nothing before it.
+    #[inline]
+    pub fn slice(range: Range<usize>) -> Self {
+        let mut layout = Self::default();
+        layout.push(&[], range);
+        layout
+    }
+
+    /// Appends `own` bytes and the slice `range` of the frame. Returns `false`, and changes nothing, if there is no place for
+    /// another slice or for so many bytes.
+    #[inline]
+    pub fn push(&mut self, own: &[u8], range: Range<usize>) -> bool {
+        let at = usize::from(self.own_len);
+        let (Some(part), Some(place)) = (
+            self.parts.get_mut(usize::from(self.count)),
+            self.own.get_mut(at..at + own.len()),
+        ) else {
+            return false;
+        };
+        let (Ok(start), Ok(len)) = (u32::try_from(range.start), u32::try_from(range.len())) else {
+            return false;
+        };
+        place.copy_from_slice(own);
+        *part = Part {
+            own: own.len() as u8,
+            start,
+            len,
+        };
+        self.count += 1;
+        self.own_len += own.len() as u8;
+        true
+    }
+
+    /// How many bytes there are in all.
+    #[inline]
+    pub fn len(&self) -> usize {
+        let parts = &self.parts[..usize::from(self.count)];
+        usize::from(self.own_len) + parts.iter().map(|part| part.len as usize).sum::<usize>()
+    }
+
+    /// Whether there are no bytes at all.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The range, if it is one slice and nothing besides: then the bytes need not be put together, only cut.
+    #[inline]
+    pub fn single(&self) -> Option<Range<usize>> {
+        let [part, ..] = self.parts;
+        (self.count == 1 && self.own_len == 0).then(|| part.start as usize..(part.start + part.len) as usize)
+    }
+
+    /// Calls `put` with the bytes, piece by piece and in order. What a slice names beyond the end of `source` is left out.
+    #[inline]
+    pub fn write(&self, source: &[u8], mut put: impl FnMut(&[u8])) {
+        let mut own = &self.own[..];
+        for part in &self.parts[..usize::from(self.count)] {
+            let (before, rest) = own.split_at(usize::from(part.own));
+            own = rest;
+            if !before.is_empty() {
+                put(before);
+            }
+            let start = part.start as usize;
+            put(source.get(start..start + part.len as usize).unwrap_or(&[]));
+        }
+    }
+}
+
+/// One packet of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// Its payload.
+    pub layout: Layout,
+    /// The marker bit of its header.
+    pub marker: bool,
+}
+
+/// What one received payload is to its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// Which bytes of the payload belong to the frame, and what stands before each slice of them.
+    pub layout: Layout,
+    /// Whether the frame starts here.
+    pub start: bool,
+    /// Whether the frame ends here, as far as this payload says; it also ends where the next one starts.
+    pub end: bool,
+    /// Whether a frame that can be decoded alone starts here.
+    pub key_frame: bool,
+}
+
+impl Piece {
+    /// A payload that is a frame by itself, byte for byte.
+    #[inline]
+    pub(crate) fn whole(payload: &[u8], key_frame: bool) -> Self {
+        Self {
+            layout: Layout::slice(0..payload.len()),
+            start: true,
+            end: true,
+            key_frame,
+        }
+    }
+
+    /// A payload of which no more is known than whether a key frame starts in it.
+    #[inline]
+    pub(crate) fn opaque(payload: &[u8], marker: bool, key_frame: bool) -> Self {
+        Self {
+            layout: Layout::slice(0..payload.len()),
+            start: key_frame,
+            end: marker,
+            key_frame,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn puts_together_what_was_pushed_and_refuses_the_rest() {
+        let frame = b"abcdefghij";
+        let mut layout = Layout::default();
+        assert!(layout.is_empty());
+        assert!(layout.push(&[24, 0, 2], 0..2) && layout.push(&[0, 3], 4..7));
+        assert_eq!((layout.len(), layout.single()), (10, None));
+        let mut bytes = Vec::new();
+        layout.write(frame, |piece| bytes.extend_from_slice(piece));
+        assert_eq!(bytes, [24, 0, 2, b'a', b'b', 0, 3, b'e', b'f', b'g']);
+        let full = layout;
+        assert!(!layout.push(&[9; MAX_OWN], 0..1) && layout == full);
+        assert!(layout.push(&[], 0..1) && layout.push(&[], 1..2) && !layout.push(&[], 2..3));
+        assert_eq!(Layout::slice(3..10).single(), Some(3..10));
+        let mut beyond = 0;
+        Layout::slice(3..11).write(frame, |piece| beyond += piece.len());
+        assert_eq!(beyond, 0);
+    }
+}
