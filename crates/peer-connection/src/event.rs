@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use antiphon_data_channel::ChannelId;
 use antiphon_dtls::AlertDescription;
@@ -113,7 +114,7 @@ pub enum Event<C = ChannelId> {
         /// The SSRC of the source.
         ssrc: u32,
         /// The RID of the source (RFC 8852), if it sent one: the name of its simulcast layer.
-        rid: Option<Box<str>>,
+        rid: Option<Arc<str>>,
     },
     /// `mute`: the peer will not send for now.
     TrackMuted(TransceiverId),
