@@ -1,5 +1,5 @@
-//! The agent: what its owner calls. It wires gathering to the check list, and keeps a table of paths, so that the application's
-//! datagrams touch nothing else.
+//! The agent: what its owner calls. It wires gathering to the check list, and keeps a table of paths, so that the
+//! application's datagrams touch nothing else.
 
 use std::time::{Duration, Instant};
 
@@ -74,8 +74,9 @@ impl Agent {
         }
     }
 
-    /// A candidate of the peer came by signalling. One that names another user fragment, another component than 1, or an
-    /// address that cannot be is counted and ignored; so are those beyond [`MAX_REMOTE_CANDIDATES`](crate::MAX_REMOTE_CANDIDATES).
+    /// A candidate of the peer came by signalling. One that names another user fragment, another component than 1, or
+    /// an address that cannot be is counted and ignored; so are those beyond
+    /// [`MAX_REMOTE_CANDIDATES`](crate::MAX_REMOTE_CANDIDATES).
     pub fn add_remote_candidate(&mut self, now: Instant, candidate: Candidate) {
         if !self.is_closed() {
             self.checks.add_remote(&mut self.cx, candidate);
@@ -83,8 +84,8 @@ impl Agent {
         }
     }
 
-    /// A candidate of the peer was not handed in, for nobody here knows its kind ([`CandidateError::Unknown`](crate::CandidateError)):
-    /// it is counted.
+    /// A candidate of the peer was not handed in, for nobody here knows its kind
+    /// ([`CandidateError::Unknown`](crate::CandidateError)): it is counted.
     pub fn ignore_remote_candidate(&mut self) {
         self.cx.counters.ignored_candidates += 1;
     }
@@ -211,8 +212,8 @@ impl Agent {
         }
     }
 
-    /// Wraps the open segment for its path, and says on which path the datagram really goes. The segment was begun with the
-    /// room of [`path_room`](Self::path_room), and nothing was handed to the agent since.
+    /// Wraps the open segment for its path, and says on which path the datagram really goes. The segment was begun with
+    /// the room of [`path_room`](Self::path_room), and nothing was handed to the agent since.
     pub fn wrap(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Path {
         let Paths { known, last_out, .. } = &mut self.paths;
         if let Some(traffic) = traffic_on(known, last_out, path) {
@@ -235,8 +236,9 @@ impl Agent {
         }
     }
 
-    /// Counts a datagram of the application's for the statistics of its pair. For owners who tell protocols apart themselves and
-    /// do not hand everything to [`handle_datagram`](Self::handle_datagram), which counts what it hands back.
+    /// Counts a datagram of the application's for the statistics of its pair. For owners who tell protocols apart
+    /// themselves and do not hand everything to [`handle_datagram`](Self::handle_datagram), which counts what it hands
+    /// back.
     pub fn count_received(&mut self, now: Instant, path: Path, len: usize) {
         let Paths { known, last_in, .. } = &mut self.paths;
         if let Some(traffic) = traffic_on(known, last_in, path) {
@@ -246,18 +248,19 @@ impl Agent {
         }
     }
 
-    /// The layers above have authenticated what came on a path of ours, by SRTP or DTLS: the peer is there and goes on sending.
+    /// The layers above have authenticated what came on a path of ours, by SRTP or DTLS: the peer is there and goes on
+    /// sending.
     ///
-    /// A peer may do so without ever answering a check. Nothing may be sent to it once consent has expired, but consent is about
-    /// sending (RFC 7675 §5.1: who sends nothing does not need it), so what it sends can still be taken: the state is then
-    /// `Disconnected`, and `Failed` only when nothing was heard for half of `consent_timeout` either.
+    /// A peer may do so without ever answering a check. Nothing may be sent to it once consent has expired, but consent
+    /// is about sending (RFC 7675 §5.1: who sends nothing does not need it), so what it sends can still be taken: the
+    /// state is then `Disconnected`, and `Failed` only when nothing was heard for half of `consent_timeout` either.
     pub fn heard(&mut self, now: Instant) {
         self.heard_at = Some(now);
     }
 
-    /// Whether a datagram that came on this path may be for this agent or the layers above it: a quick look, for owners who would
-    /// not even copy what strangers send. It is from a path that is authenticated, or from a TURN server in use, or a request that
-    /// names our user fragment, or an answer.
+    /// Whether a datagram that came on this path may be for this agent or the layers above it: a quick look, for owners
+    /// who would not even copy what strangers send. It is from a path that is authenticated, or from a TURN server in
+    /// use, or a request that names our user fragment, or an answer.
     pub fn expects(&self, path: Path, datagram: &[u8]) -> bool {
         if self.is_authenticated(&path) || self.gathering.find_relay(path, datagram).is_some() {
             return true;
@@ -287,8 +290,8 @@ fn traffic_on<'a>(known: &'a mut [KnownPath], last: &mut usize, path: Path) -> O
 
 /// Input and output.
 impl Agent {
-    /// A datagram came. STUN and TURN are taken; what belongs to the layers above comes back, out of its TURN framing if it
-    /// was relayed (then its `path.local` is a `Local::Relay`).
+    /// A datagram came. STUN and TURN are taken; what belongs to the layers above comes back, out of its TURN framing
+    /// if it was relayed (then its `path.local` is a `Local::Relay`).
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) -> Option<Datagram> {
         let mut datagram = datagram;
         if let Some(relay) = self.gathering.find_relay(datagram.path, &datagram.data) {
@@ -399,8 +402,8 @@ impl Agent {
         self.gathering.poll_timeout().into_iter().chain(checks).min()
     }
 
-    /// Writes the next datagram as a segment of its own and says where it goes; `None` when there is nothing to send, or no
-    /// room in `out`. Sets the path room of `out` to zero: set it again for what you write yourself.
+    /// Writes the next datagram as a segment of its own and says where it goes; `None` when there is nothing to send,
+    /// or no room in `out`. Sets the path room of `out` to zero: set it again for what you write yourself.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         out.set_path_room(0, 0);
         // Permissions first: the check that needs one follows right behind.
@@ -421,7 +424,8 @@ impl Agent {
             match outgoing.write(session, &mut buffer) {
                 Some(Ok(len)) if len <= out.remaining() => out.put_slice(&buffer[..len]),
                 _ => {
-                    // Its generation is gone, or a TransmitBuf for tiny datagrams: nothing that the peer could not survive.
+                    // Its generation is gone, or a TransmitBuf for tiny datagrams: nothing that the peer could not
+                    // survive.
                     out.rollback();
                     continue;
                 }

@@ -145,21 +145,21 @@ impl fmt::Display for CandidateAddress {
 pub struct Candidate {
     /// Equal for candidates that are likely to work alike (RFC 8445 §5.1.1.3); 1 to 32 characters.
     pub foundation: String,
-    /// 1 is RTP, and with multiplexing everything; 2 is RTCP.
+    /// The component: 1 is RTP, and with multiplexing everything; 2 is RTCP. Others are parsed, and used by nobody.
     pub component: u16,
-    /// The transport protocol.
+    /// The transport protocol over which the peer reaches it.
     pub protocol: Protocol,
-    /// 1 to 2^31 - 1, larger is better (RFC 8445 §5.1.2).
+    /// How much it is to be preferred: 1 to 2^31 - 1, larger is better (RFC 8445 §5.1.2).
     pub priority: u32,
-    /// Where it is.
+    /// The address, or the name that hides it.
     pub address: CandidateAddress,
-    /// The port; 9 for active TCP candidates.
+    /// The port, 0 to 65535; 9 for active TCP candidates.
     pub port: u16,
-    /// How it was found.
+    /// How it was found, which decides its priority.
     pub kind: CandidateKind,
     /// `raddr` and `rport`: the base, for all kinds but host. Browsers write zeros to hide it.
     pub related: Option<SocketAddr>,
-    /// `tcptype`, for TCP.
+    /// `tcptype`: who opens the connection; for TCP candidates alone, and there always.
     pub tcp_type: Option<TcpType>,
     /// The user fragment of the generation to which the candidate belongs.
     pub ufrag: Option<String>,
@@ -215,8 +215,8 @@ impl fmt::Display for Candidate {
         if let Some(tcp_type) = self.tcp_type {
             write!(f, " tcptype {}", tcp_type.as_str())?;
         }
-        // Extensions have no order. Chromium's is kept, so that what it said is said again: the generation before the user
-        // fragment, everything else after.
+        // Extensions have no order. Chromium's is kept, so that what it said is said again: the generation before the
+        // user fragment, everything else after.
         let is_generation = |(name, _): &&(String, String)| name == "generation";
         for (name, value) in self.extensions.iter().filter(is_generation) {
             write!(f, " {name} {value}")?;

@@ -63,9 +63,9 @@ pub enum ServerKind {
 /// The URL of a STUN or TURN server (RFC 7064, RFC 7065): `stun:host:port`, `turn:host:port?transport=udp`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServerUrl {
-    /// What it does.
+    /// Whether it tells us our address or relays for us.
     pub kind: ServerKind,
-    /// How it is reached.
+    /// The transport by which it is reached.
     pub transport: ServerTransport,
     /// A name or an address, IPv6 without brackets.
     pub host: String,
@@ -172,11 +172,11 @@ impl fmt::Display for ServerUrl {
 /// One entry of W3C `iceServers`, its URLs parsed.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct IceServer {
-    /// Where it is.
+    /// Its URLs: the same server by several transports or names.
     pub urls: Vec<ServerUrl>,
-    /// The TURN user name.
+    /// The user name for TURN (RFC 8489 §9.2); empty for STUN.
     pub username: String,
-    /// The TURN password.
+    /// The password for TURN; empty for STUN. Never printed.
     pub credential: String,
 }
 
@@ -199,6 +199,9 @@ pub struct Credentials {
 
 impl Credentials {
     /// Checks the lengths that RFC 8839 §5.4 demands.
+    ///
+    /// # Errors
+    /// If the user fragment is not 4 to 256 characters, or the password not 22 to 256.
     pub fn new(ufrag: impl Into<String>, password: impl Into<String>) -> Result<Self, CredentialsError> {
         let credentials = Self {
             ufrag: ufrag.into(),
@@ -229,12 +232,13 @@ impl fmt::Debug for Credentials {
 /// How fast an agent sends, and how long it waits.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// Ta (RFC 8445 §14.2): the mean time between two new STUN transactions of this agent. Default 50 ms, at least 5 ms.
+    /// Ta (RFC 8445 §14.2): the mean time between two new STUN transactions of this agent. Default 50 ms, at least 5
+    /// ms.
     pub pacing: Duration,
     /// How many transactions may start at once after a pause; Ta holds on average. Default 5.
     pub burst: u32,
-    /// How long after an unanswered check a fresh one, a new transaction, may be sent if a slot of the pacer is free. Default
-    /// 50 ms, which is Ta: with one pair nothing else would use the slots. After four it doubles.
+    /// How long after an unanswered check a fresh one, a new transaction, may be sent if a slot of the pacer is free.
+    /// Default 50 ms, which is Ta: with one pair nothing else would use the slots. After four it doubles.
     pub recheck_interval: Duration,
     /// How long a pair is checked before it fails. Default 39.5 s (Rc = 7, Rm = 16, RFC 8489 §6.2.1).
     pub check_timeout: Duration,
@@ -247,8 +251,8 @@ pub struct Timing {
     pub consent_interval: Duration,
     /// Without an answer for this long consent is gone (RFC 7675 §5.1). Default 30 s.
     pub consent_timeout: Duration,
-    /// When a consent check and those that follow it are not answered for this long, the state is `Disconnected`. Default 5 s,
-    /// which is 5 to 11 s after the last datagram came through.
+    /// When a consent check and those that follow it are not answered for this long, the state is `Disconnected`.
+    /// Default 5 s, which is 5 to 11 s after the last datagram came through.
     pub disconnected_timeout: Duration,
 }
 
@@ -259,7 +263,7 @@ pub struct Config {
     pub role: Role,
     /// Whether we are a lite agent (RFC 8445 §2.5): host candidates only, answers but never asks.
     pub lite: bool,
-    /// STUN and TURN servers.
+    /// The STUN and TURN servers to ask; at most [`MAX_SERVERS`](crate::MAX_SERVERS) addresses of them.
     pub servers: Vec<IceServer>,
     /// Which candidates may be used.
     pub transport_policy: TransportPolicy,
@@ -281,26 +285,27 @@ pub struct Config {
     pub tcp: TcpCandidates,
     /// Addresses under which NATs that we know map ours.
     pub nat_mappings: Vec<NatMapping>,
-    /// Host candidates name a random `.local` name instead of the address (draft-ietf-mmusic-mdns-ice-candidates), for whose
-    /// publication the driver is asked. Reflexive candidates hide their base.
+    /// Host candidates name a random `.local` name instead of the address (draft-ietf-mmusic-mdns-ice-candidates), for
+    /// whose publication the driver is asked. Reflexive candidates hide their base.
     pub hide_host_addresses: bool,
-    /// Interfaces are watched: one that comes gives new candidates, even after gathering is complete, and one that goes takes
-    /// its own along; the connection moves to another pair. Default true.
+    /// Interfaces are watched: one that comes gives new candidates, even after gathering is complete, and one that goes
+    /// takes its own along; the connection moves to another pair. Default true.
     pub continual_gathering: bool,
-    /// Whether the controlling end may nominate again when a better pair works, if both ends say `a=ice-options:renomination`
-    /// (draft-thatcher-ice-renomination). Default true.
+    /// Whether the controlling end may nominate again when a better pair works, if both ends say
+    /// `a=ice-options:renomination` (draft-thatcher-ice-renomination). Default true.
     pub renomination: bool,
-    /// Whether IPv4 allocations ask for an IPv6 address besides (RFC 8656 §7.1), and so reach peers that have nothing else.
+    /// Whether IPv4 allocations ask for an IPv6 address besides (RFC 8656 §7.1), and so reach peers that have nothing
+    /// else.
     pub relay_both_families: bool,
-    /// Whether the driver gives its sockets to several agents (one-port mode). Allocations on TURN servers then get sockets of
-    /// their own.
+    /// Whether the driver gives its sockets to several agents (one-port mode). Allocations on TURN servers then get
+    /// sockets of their own.
     pub shared_sockets: bool,
-    /// What all agents of a process together may send to addresses that have not shown themselves. Without one (the default) each
-    /// agent keeps to its own pace.
+    /// What all agents of a process together may send to addresses that have not shown themselves. Without one (the
+    /// default) each agent keeps to its own pace.
     pub contacts: Option<ContactBudget>,
     /// Whether `.local` names of remote candidates are resolved.
     pub resolve_mdns: bool,
-    /// How fast it goes about it, and how long it waits.
+    /// How fast the agent sends, and how long it waits.
     pub timing: Timing,
 }
 

@@ -1,5 +1,5 @@
-//! What all parts of an agent share: the settings, randomness, numbers and counters, and the queues in which they leave what is for
-//! the owner, for the network and for each other.
+//! What all parts of an agent share: the settings, randomness, numbers and counters, and the queues in which they leave
+//! what is for the owner, for the network and for each other.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

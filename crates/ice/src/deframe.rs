@@ -20,8 +20,8 @@ pub struct Deframer {
 }
 
 impl Deframer {
-    /// Takes bytes from the stream. Returns `false`, for ever, once more waits than the next messages can hold: take the
-    /// messages after each push, or close the connection.
+    /// Takes bytes from the stream. Returns `false`, for ever, once more waits than the next messages can hold: take
+    /// the messages after each push, or close the connection.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         if self.broken || self.buffer.len() + bytes.len() > MAX_DEFRAME {
             self.broken = true;
@@ -32,8 +32,8 @@ impl Deframer {
         true
     }
 
-    /// The next whole message, without its length; `None` when more bytes are needed. Empty messages are skipped: RFC 4571
-    /// §2 allows them, and they say nothing.
+    /// The next whole message, without its length; `None` when more bytes are needed. Empty messages are skipped: RFC
+    /// 4571 §2 allows them, and they say nothing.
     pub fn next_message(&mut self) -> Option<BytesMut> {
         loop {
             let head = self.buffer.first_chunk::<FRAME_HEADER_LEN>()?;

@@ -1,3 +1,5 @@
+//! Why a text or a value that the application gives is refused.
+
 use thiserror::Error;
 
 /// Why a text is not a candidate.

@@ -48,11 +48,11 @@ impl ConnectionState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A local candidate, to be signalled. After [`GatheringState::Complete`] none comes until a restart, or, with continual
-    /// gathering, until the state is [`GatheringState::Gathering`] again because an interface came.
+    /// A local candidate, to be signalled. After [`GatheringState::Complete`] none comes until a restart, or, with
+    /// continual gathering, until the state is [`GatheringState::Gathering`] again because an interface came.
     LocalCandidate(Candidate),
-    /// A local candidate that was signalled is gone with its interface or its server. No signalling takes it back; later
-    /// descriptions should not name it.
+    /// A local candidate that was signalled is gone with its interface or its server. No signalling takes it back;
+    /// later descriptions should not name it.
     LocalCandidateGone(Candidate),
     /// Gathering went on.
     GatheringState(GatheringState),
@@ -60,25 +60,26 @@ pub enum Event {
     State(ConnectionState),
     /// This pair is used from now on.
     SelectedPair {
-        /// Where datagrams go.
+        /// Our end and the peer's address: where datagrams go from and to.
         path: Path,
-        /// Our end.
+        /// Our candidate, as it was signalled.
         local: Candidate,
-        /// The peer's end.
+        /// The peer's candidate, as it was signalled or as a check revealed it.
         remote: Candidate,
     },
     /// A server gave no candidate (W3C `RTCPeerConnectionIceErrorEvent`).
     CandidateError {
-        /// The server.
+        /// The URL of the server, in the form of RFC 7064 or RFC 7065.
         url: String,
         /// Our address that asked, if it came that far.
         address: Option<SocketAddr>,
         /// The STUN error code, or 701 if the server was not reached.
         code: u16,
-        /// For people.
+        /// The server's reason phrase, or ours, for people to read.
         text: String,
     },
-    /// The peer has not answered for so long that nothing more may be sent to it (RFC 7675 §5.1) until ICE is restarted.
+    /// The peer has not answered for so long that nothing more may be sent to it (RFC 7675 §5.1) until ICE is
+    /// restarted.
     ConsentExpired {
         /// Whether it goes on sending: see [`Agent::heard`](crate::Agent::heard). If not, the state is
         /// [`ConnectionState::Failed`].

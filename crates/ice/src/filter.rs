@@ -10,13 +10,13 @@ use crate::error::AddressRangeError;
 /// Which host candidates are gathered. All of them, by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetworkTypes {
-    /// UDP over IPv4.
+    /// Whether there are UDP candidates over IPv4.
     pub udp4: bool,
-    /// UDP over IPv6.
+    /// Whether there are UDP candidates over IPv6.
     pub udp6: bool,
-    /// TCP over IPv4.
+    /// Whether there are TCP candidates over IPv4.
     pub tcp4: bool,
-    /// TCP over IPv6.
+    /// Whether there are TCP candidates over IPv6.
     pub tcp6: bool,
 }
 
@@ -46,11 +46,11 @@ impl NetworkTypes {
 /// nothing before there is something to connect to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TcpCandidates {
-    /// We connect to the peer's passive candidates.
+    /// Whether we connect to the peer's passive candidates.
     pub active: bool,
-    /// We listen: what a server offers to browsers.
+    /// Whether we listen: what a server offers to browsers.
     pub passive: bool,
-    /// Both ends connect at once.
+    /// Whether we do both at once (simultaneous open).
     pub simultaneous_open: bool,
 }
 
@@ -72,7 +72,8 @@ impl Default for TcpCandidates {
     }
 }
 
-/// Addresses with a common beginning, in CIDR notation: `10.0.0.0/8`, `2001:db8::/32`; an address alone stands for itself.
+/// Addresses with a common beginning, in CIDR notation: `10.0.0.0/8`, `2001:db8::/32`; an address alone stands for
+/// itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AddressRange {
     network: IpAddr,
@@ -128,11 +129,11 @@ impl fmt::Display for AddressRange {
 pub struct NatMapping {
     /// The interface's address; `None` for every one of the same family.
     pub internal: Option<IpAddr>,
-    /// What the outside sees.
+    /// The address that the outside sees.
     pub external: IpAddr,
     /// [`CandidateKind::Host`]: host candidates name the external address instead of their own.
-    /// [`CandidateKind::ServerReflexive`]: it becomes a candidate besides, as if a STUN server had told it. Other kinds do
-    /// nothing.
+    /// [`CandidateKind::ServerReflexive`]: it becomes a candidate besides, as if a STUN server had told it. Other kinds
+    /// do nothing.
     pub kind: CandidateKind,
 }
 

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use antiphon_sansio::Local;
 
-/// How messages lie in a TCP or TLS stream. The machines write it on the way out; on the way in the driver splits the stream
-/// and hands over whole messages.
+/// How messages lie in a TCP or TLS stream. The machines write it on the way out; on the way in the driver splits the
+/// stream and hands over whole messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Framing {
     /// A length of two bytes before each message (RFC 4571, for ICE-TCP: RFC 6544 §10.1). [`Deframer`](crate::Deframer)
@@ -24,27 +24,27 @@ pub enum IoRequest {
         /// Whether the driver answers again, unasked, whenever the set changes.
         watch: bool,
     },
-    /// Make a UDP socket on this address; answered by [`IoEvent::UdpBound`]. In one-port mode the driver answers with its
-    /// shared socket, and with the address under which that socket is reached through this interface.
+    /// Make a UDP socket on this address; answered by [`IoEvent::UdpBound`]. In one-port mode the driver answers with
+    /// its shared socket, and with the address under which that socket is reached through this interface.
     BindUdp {
-        /// Names the request in the answer.
+        /// The number that names the request in its answer.
         request: u32,
         /// The interface's address and the configured port, mostly 0.
         addr: SocketAddr,
-        /// Whether no other agent may be given the same socket, in one-port mode neither: a TURN server tells its clients
-        /// apart by their address alone.
+        /// Whether no other agent may be given the same socket, in one-port mode neither: a TURN server tells its
+        /// clients apart by their address alone.
         exclusive: bool,
     },
     /// Open a TCP connection, with TLS over it if asked for; answered by [`IoEvent::TcpConnected`] when both stand.
     ConnectTcp {
-        /// Names the request in the answer.
+        /// The number that names the request in its answer.
         request: u32,
         /// The interface's address.
         from: IpAddr,
-        /// The port, 0 for any. A simultaneous open (RFC 6544 §4.5) names the port on which the same agent listens, so the
-        /// socket needs the options that allow sharing it.
+        /// The port, 0 for any. A simultaneous open (RFC 6544 §4.5) names the port on which the same agent listens, so
+        /// the socket needs the options that allow sharing it.
         from_port: u16,
-        /// Where to.
+        /// The address and port of the other end.
         to: SocketAddr,
         /// How to split what comes in.
         framing: Framing,
@@ -54,7 +54,7 @@ pub enum IoRequest {
     /// Listen for TCP connections of passive and simultaneous-open candidates, framed as in RFC 4571; answered by
     /// [`IoEvent::TcpListening`], and then by an [`IoEvent::TcpAccepted`] with the same number for each connection.
     ListenTcp {
-        /// Names the request in the answers.
+        /// The number that names the request in its answers.
         request: u32,
         /// The interface's address and the configured port, mostly 0.
         addr: SocketAddr,
@@ -66,16 +66,16 @@ pub enum IoRequest {
     },
     /// Look up a name of a STUN or TURN server; answered by [`IoEvent::Resolved`].
     Resolve {
-        /// Names the request in the answer.
+        /// The number that names the request in its answer.
         request: u32,
-        /// The name.
+        /// The name of the server, as its URL has it.
         host: String,
         /// The port, for resolvers that want one.
         port: u16,
     },
     /// Look up a `.local` name by multicast DNS (RFC 6762); answered by [`IoEvent::Resolved`]. Never ask unicast DNS.
     ResolveMdns {
-        /// Names the request in the answer.
+        /// The number that names the request in its answer.
         request: u32,
         /// The name, ending in `.local`.
         name: String,
@@ -83,7 +83,7 @@ pub enum IoRequest {
     /// Answer questions for this `.local` name by multicast DNS, until it is withdrawn; answered by
     /// [`IoEvent::MdnsPublished`].
     PublishMdns {
-        /// Names the request in the answer.
+        /// The number that names the request in its answer.
         request: u32,
         /// The name, ending in `.local`.
         name: String,
@@ -125,7 +125,7 @@ pub enum IoEvent {
     Interfaces(Vec<IpAddr>),
     /// The socket is there.
     UdpBound {
-        /// The request's number.
+        /// The number of the request that is answered.
         request: u32,
         /// The driver's name for the socket; datagrams come and go with it. Several agents, and several requests of one
         /// agent, may be given the same.
@@ -135,7 +135,7 @@ pub enum IoEvent {
     },
     /// The connection stands.
     TcpConnected {
-        /// The request's number.
+        /// The number of the request that is answered.
         request: u32,
         /// The driver's name for the connection, a `Local::Tcp`. A number that this agent has not seen before.
         local: Local,
@@ -144,7 +144,7 @@ pub enum IoEvent {
     },
     /// The listener stands.
     TcpListening {
-        /// The request's number.
+        /// The number of the request that is answered.
         request: u32,
         /// The address under which it is reached: never the unspecified address.
         addr: SocketAddr,
@@ -162,21 +162,21 @@ pub enum IoEvent {
     },
     /// The name is answered for.
     MdnsPublished {
-        /// The request's number.
+        /// The number of the request that is answered.
         request: u32,
     },
     /// The name has these addresses; none means that it does not exist.
     Resolved {
-        /// The request's number.
+        /// The number of the request that is answered.
         request: u32,
-        /// The addresses.
+        /// The addresses of the name, in the order of the resolver.
         addrs: Vec<IpAddr>,
     },
     /// The request failed; also a listener that ends, and what the driver cannot do at all.
     Failed {
-        /// The request's number.
+        /// The number of the request that is answered.
         request: u32,
-        /// For people.
+        /// What went wrong, for people to read.
         reason: String,
     },
     /// A socket is gone, for instance with its interface, or a connection ended.

@@ -1,5 +1,5 @@
-//! What gathering and the check list tell each other. They do not know each other: each leaves notices, and the agent delivers them
-//! in order.
+//! What gathering and the check list tell each other. They do not know each other: each leaves notices, and the agent
+//! delivers them in order.
 
 use std::net::{IpAddr, SocketAddr};
 

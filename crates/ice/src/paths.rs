@@ -1,5 +1,5 @@
-//! The table of paths: what the agent has to know to send and take the application's datagrams, and nothing else. It is brought up to
-//! date after each input, so that a datagram itself asks neither gathering nor the check list.
+//! The table of paths: what the agent has to know to send and take the application's datagrams, and nothing else. It is
+//! brought up to date after each input, so that a datagram itself asks neither gathering nor the check list.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Names for ends of TCP candidates that have no connection yet.
 //!
-//! The path of a TCP pair begins with a connection, and before there is one with a placeholder: a `Local::Tcp` with a number that
-//! no driver uses, one for each TCP candidate.
+//! The path of a TCP pair begins with a connection, and before there is one with a placeholder: a `Local::Tcp` with a
+//! number that no driver uses, one for each TCP candidate.
 
 use antiphon_sansio::Local;
 

@@ -27,7 +27,7 @@ pub enum PairState {
 pub struct CandidateStats {
     /// Stays the same for the agent's life; [`PairStats`] refers to it.
     pub id: u64,
-    /// The candidate.
+    /// The candidate in its signalled form; a peer's that came with a name keeps the name.
     pub candidate: Candidate,
     /// The server that gave it, for reflexive and relayed candidates.
     pub url: Option<String>,
@@ -38,13 +38,13 @@ pub struct CandidateStats {
 /// The application's datagrams on one pair, without headers of TURN and TCP framing; ICE's own are counted apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Datagrams sent.
+    /// How many datagrams were sent.
     pub packets_sent: u64,
-    /// Their bytes.
+    /// How many bytes those datagrams had.
     pub bytes_sent: u64,
-    /// Datagrams received.
+    /// How many datagrams were received.
     pub packets_received: u64,
-    /// Their bytes.
+    /// How many bytes those datagrams had.
     pub bytes_received: u64,
     /// When the last one was sent.
     pub last_sent: Option<Instant>,
@@ -57,11 +57,11 @@ pub struct Traffic {
 pub struct PairStats {
     /// Stays the same for the agent's life.
     pub id: u64,
-    /// The pair's path.
+    /// Where the pair's datagrams go from and to.
     pub path: Path,
-    /// The local candidate's id.
+    /// The local candidate, by its [`CandidateStats::id`].
     pub local: u64,
-    /// The remote candidate's id.
+    /// The remote candidate, by its [`CandidateStats::id`].
     pub remote: u64,
     /// How far its checks went.
     pub state: PairState,
@@ -71,21 +71,21 @@ pub struct PairStats {
     pub selected: bool,
     /// The pair's priority (RFC 8445 §6.1.2.3).
     pub priority: u64,
-    /// Checks received, consent checks too.
+    /// How many valid checks the peer sent on it, consent checks among them.
     pub requests_received: u64,
-    /// Checks sent, consent checks not.
+    /// How many checks we sent on it, consent checks not among them.
     pub requests_sent: u64,
-    /// Answers received.
+    /// How many valid answers to checks of ours came.
     pub responses_received: u64,
-    /// Answers sent.
+    /// How many checks of the peer's were answered.
     pub responses_sent: u64,
-    /// Consent checks sent (RFC 7675).
+    /// How many consent checks we sent (RFC 7675).
     pub consent_requests_sent: u64,
-    /// The application's datagrams.
+    /// The application's datagrams on it.
     pub traffic: Traffic,
-    /// The latest round trip of a check.
+    /// The latest round trip of a check or a consent check; none before the first answer.
     pub current_round_trip_time: Option<Duration>,
-    /// The sum over all answers.
+    /// The sum of the round trips of all answers; divide by `responses_received` for the mean.
     pub total_round_trip_time: Duration,
 }
 
@@ -111,21 +111,22 @@ pub struct Counters {
     pub ignored_candidates: u64,
     /// Remote candidates or pairs beyond the limits.
     pub over_limit: u64,
-    /// Checks that waited because all agents together had sent enough to that address ([`ContactBudget`](crate::ContactBudget)).
+    /// Checks that waited because all agents together had sent enough to that address
+    /// ([`ContactBudget`](crate::ContactBudget)).
     pub postponed_checks: u64,
     /// Outgoing messages beyond the limits of the queue.
     pub dropped_responses: u64,
 }
 
-/// Everything at once.
+/// Candidates, pairs and counters of an agent at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Our candidates.
+    /// All candidates of ours, signalled or not.
     pub local_candidates: Vec<CandidateStats>,
-    /// The peer's candidates.
+    /// All candidates of the peer, signalled or revealed by checks.
     pub remote_candidates: Vec<CandidateStats>,
-    /// The check list.
+    /// All pairs of the check list, in the order in which they were formed.
     pub pairs: Vec<PairStats>,
-    /// What was refused.
+    /// What was refused since the agent began.
     pub counters: Counters,
 }

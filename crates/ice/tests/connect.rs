@@ -138,7 +138,8 @@ fn peer_reflexive_on_both_sides() {
 
 #[test]
 fn checks_before_the_answer() {
-    // The answerer's checks arrive before its description does (trickle ICE): they are answered at once, and count later.
+    // The answerer's checks arrive before its description does (trickle ICE): they are answered at once, and count
+    // later.
     let mut net = Net::pair(9);
     for peer in &mut net.peers {
         peer.agent.gather(net.now);

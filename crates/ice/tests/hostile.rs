@@ -1,10 +1,9 @@
 //! Inputs of an enemy: law 4, law 5, law 7, V15, V16, V21.
-#![allow(clippy::disallowed_methods)]
 
 mod pipe;
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use antiphon_ice::{
     Agent, Candidate, Config, Event, IoEvent, MAX_EARLY_CHECKS, MAX_EVENTS, MAX_IO_REQUESTS, MAX_MDNS_QUERIES,
@@ -204,7 +203,7 @@ fn v15_floods_stay_within_the_limits() {
 
 #[test]
 fn floods_before_the_description_stay_within_the_limits() {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let mut agent = Agent::new(
         Config {
             role: Role::Controlling,
@@ -308,7 +307,7 @@ fn addresses_that_cannot_be() {
 
 #[test]
 fn an_owner_who_never_drains() {
-    let now = Instant::now();
+    let now = antiphon_netsim::start();
     let mut agent = Agent::new(Config::default(), now, Rng::from_u64(2));
     for _ in 0..2000 {
         agent.restart(now);
@@ -362,8 +361,8 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
-    /// Whatever happens, in whatever order: no panic, no hot loop, no time-out in the past (`Net` asserts those), and no
-    /// list beyond its limit.
+    /// Whatever happens, in whatever order: no panic, no hot loop, no time-out in the past (`Net` asserts those), and
+    /// no list beyond its limit.
     #[test]
     fn anything_goes(seed: u64, ops in ops()) {
         let mut net = Net::pair(seed % 1000);

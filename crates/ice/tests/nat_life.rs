@@ -1,5 +1,4 @@
 //! Calls that live behind NATs: idle ones, ones whose host moves, ones whose peer vanishes, and networks without IPv4.
-#![allow(clippy::disallowed_methods)]
 
 mod world;
 
@@ -96,9 +95,10 @@ fn v15_sending_stops_when_the_peer_vanishes() {
     }
 }
 
-/// A path that loses a few checks in a row is left for what works (docs/decisions/0002), here the relay; but not for ever: every 15
-/// seconds a better one is looked at. In the matrix that is one of 32 000 runs on rough links: full cone to double NAT, seed 158, which
-/// is on the relay at ten seconds, where the matrix looks, and direct again at half a minute.
+/// A path that loses a few checks in a row is left for what works (docs/decisions/0002), here the relay; but not for
+/// ever: every 15 seconds a better one is looked at. In the matrix that is one of 32 000 runs on rough links: full cone
+/// to double NAT, seed 158, which is on the relay at ten seconds, where the matrix looks, and direct again at half a
+/// minute.
 #[test]
 fn a_path_that_was_left_for_a_hiccup_is_taken_again() {
     let relayed = |world: &World| {
@@ -211,9 +211,10 @@ fn ipv6_only_behind_nat64() {
     }
 }
 
-/// Both peers are in 192.168.1.0/24, each behind a NAT of its own, and the first's network has another machine at the address and port
-/// that the second one tells as its host candidate. Once the two even have the same address, so that a check comes back to its sender.
-/// Never is the wrong machine the peer: all that it gets are checks, and the call goes through the NATs.
+/// Both peers are in 192.168.1.0/24, each behind a NAT of its own, and the first's network has another machine at the
+/// address and port that the second one tells as its host candidate. Once the two even have the same address, so that a
+/// check comes back to its sender. Never is the wrong machine the peer: all that it gets are checks, and the call goes
+/// through the NATs.
 #[test]
 fn v16_private_addresses_that_overlap() {
     for (seed, last) in (0..10).flat_map(|seed| [(seed, [2, 3]), (seed, [2, 2])]) {

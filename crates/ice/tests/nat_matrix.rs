@@ -1,6 +1,8 @@
-//! Every kind of NAT and firewall against every other: does the connection come about, and by the path that theory allows?
+//! Every kind of NAT and firewall against every other: does the connection come about, and by the path that theory
+//! allows?
 //!
-//! The table is in `docs/nat-matrix.md`; `NAT_MATRIX=write cargo test -p antiphon-ice --test nat_matrix` writes it anew.
+//! The table is in `docs/nat-matrix.md`; `NAT_MATRIX=write cargo test -p antiphon-ice --test nat_matrix` writes it
+//! anew.
 
 mod world;
 

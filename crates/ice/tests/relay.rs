@@ -1,15 +1,18 @@
 //! Two agents that reach each other only through a TURN server of ours.
-#![allow(clippy::disallowed_methods)]
+
+mod checked;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use antiphon_ice::{
-    Agent, Candidate, CandidateKind, Config, Event, Framing, GatheringState, IceServer, IoEvent, IoRequest, Role,
+    Candidate, CandidateKind, Config, Event, Framing, GatheringState, IceServer, IoEvent, IoRequest, Role,
     ServerTransport, TcpCandidates, TransportPolicy,
 };
+use antiphon_netsim::{Checked, Machine};
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
 use antiphon_turn::{PeerPolicy, Server, ServerAnswer, ServerConfig, ServerRequest, StreamFramer};
+use checked::AgentMachine;
 
 const SERVER: &str = "192.0.2.1:3478";
 
@@ -22,7 +25,7 @@ struct Flight {
 
 struct World {
     now: Instant,
-    agents: Vec<Agent>,
+    agents: Vec<Checked<AgentMachine>>,
     addrs: Vec<IpAddr>,
     /// Every socket: whose, its number, its address.
     sockets: Vec<(usize, Local, SocketAddr)>,
@@ -45,7 +48,7 @@ impl World {
     }
 
     fn sharing(policy: TransportPolicy, kinds: &str, seed: u64, shared_sockets: bool) -> Self {
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         let relay: IpAddr = "192.0.2.1".parse().unwrap();
         let mut config = ServerConfig::new("example.org", vec![relay]).user("alice", "secret");
         config.policy = PeerPolicy {
@@ -66,7 +69,7 @@ impl World {
                 tcp: TcpCandidates::OFF,
                 ..Config::default()
             };
-            Agent::new(config, now, Rng::from_u64(seed * 2 + n))
+            checked::agent(config, now, Rng::from_u64(seed * 2 + n))
         };
         Self {
             now,
@@ -226,7 +229,8 @@ impl World {
                     local,
                     remote: flight.from,
                 };
-                if let Some(datagram) = self.agents[n].handle_datagram(self.now, Datagram { path, ecn, data }) {
+                self.agents[n].handle_datagram(self.now, Datagram { path, ecn, data });
+                for datagram in self.agents[n].received.drain(..) {
                     self.received[n].push((datagram.path, datagram.data.to_vec()));
                 }
             }
@@ -251,7 +255,7 @@ impl World {
             let timeouts = self
                 .agents
                 .iter()
-                .filter_map(Agent::poll_timeout)
+                .filter_map(Machine::poll_timeout)
                 .chain(self.server.poll_timeout());
             self.now = timeouts.min().map_or(end, |at| at.min(end)).max(self.now);
             for agent in &mut self.agents {
@@ -350,7 +354,7 @@ fn relayed_on_both_sides() {
         }
         // An hour: refreshes of everything.
         world.run_for(Duration::from_secs(3600));
-        assert!(world.agents.iter().all(Agent::may_send));
+        assert!(world.agents.iter().all(|agent| agent.may_send()));
         assert_eq!(world.send(0, b"\x80later"), 4 * relays[0]);
         assert_eq!(
             world.received[1].pop().map(|(_, data)| data),
@@ -401,8 +405,8 @@ fn servers_that_fail_are_reported() {
 
 #[test]
 fn a_stun_server_tells_our_address() {
-    // The TURN server answers Binding requests, and here sees the clients as they are: a reflexive candidate that equals the
-    // host candidate is redundant (RFC 8445 §5.1.3).
+    // The TURN server answers Binding requests, and here sees the clients as they are: a reflexive candidate that
+    // equals the host candidate is redundant (RFC 8445 §5.1.3).
     let mut world = World::new(TransportPolicy::All, "stun:192.0.2.1:3478", 4);
     for agent in &mut world.agents {
         agent.gather(world.now);
@@ -480,7 +484,7 @@ fn relayed_over_streams() {
             assert_eq!(relayed.candidate.protocol, antiphon_ice::Protocol::Udp);
         }
         world.run_for(Duration::from_secs(3600));
-        assert!(world.agents.iter().all(Agent::may_send));
+        assert!(world.agents.iter().all(|agent| agent.may_send()));
         for agent in &mut world.agents {
             agent.close(world.now);
         }

@@ -108,7 +108,8 @@ fn without_trickling_the_checks_tell_the_new_address() {
 fn one_interface_of_two_goes_and_comes_back() {
     for (mover, renomination) in combinations() {
         let mut net = roaming(30, mover, renomination);
-        // The second interface comes in mid-call. With renomination its IPv4 address changes nothing: the first is as good.
+        // The second interface comes in mid-call. With renomination its IPv4 address changes nothing: the first is as
+        // good.
         net.set_interfaces(0, &["10.0.0.1", "10.0.0.9"]);
         net.run_for(3 * SECOND);
         assert_eq!(local_ip(&net, 0), "10.0.0.1");

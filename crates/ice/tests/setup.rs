@@ -16,8 +16,8 @@ struct Times {
     nominated: Duration,
 }
 
-/// Trickle-free signalling over a server at half a round trip: the offer came, the answer is applied by the answerer and half
-/// a round trip later by the offerer.
+/// Trickle-free signalling over a server at half a round trip: the offer came, the answer is applied by the answerer
+/// and half a round trip later by the offerer.
 fn run(seed: u64, loss: u32, dual_stack: bool, controlling: Role) -> [Times; 2] {
     let mut net = Net::pair(seed);
     net.delay = RTT / 2;

@@ -1,6 +1,5 @@
-//! STUN servers over TLS (`stuns:`, RFC 7064), which tell where TCP ports are mapped to. The server is ours; in this network TLS is
-//! a plain connection, for bytes are bytes.
-#![allow(clippy::disallowed_methods)]
+//! STUN servers over TLS (`stuns:`, RFC 7064), which tell where TCP ports are mapped to. The server is ours; in this
+//! network TLS is a plain connection, for bytes are bytes.
 
 mod world;
 
@@ -201,7 +200,7 @@ impl Alone {
             }],
             ..Config::default()
         };
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         let mut alone = Self {
             agent: Agent::new(config, now, Rng::from_u64(1)),
             now,

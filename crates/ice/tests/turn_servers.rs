@@ -1,8 +1,7 @@
 //! What an agent does about TURN servers that refuse, send it elsewhere, have no room or do not answer.
-#![allow(clippy::disallowed_methods)]
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use antiphon_ice::{Agent, Config, Event, GatheringState, IceServer, IoEvent, IoRequest, TcpCandidates};
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Rng, TransmitBuf};
@@ -22,7 +21,7 @@ fn scripted_over(
     pauses: &[u64],
     answer: &mut dyn FnMut(SocketAddr, SocketAddr, &Message<'_>, &mut MessageBuilder<'_>),
 ) -> (Agent, Vec<Event>) {
-    let mut now = Instant::now();
+    let mut now = antiphon_netsim::start();
     let config = Config {
         servers: vec![IceServer {
             urls: vec![url.parse().unwrap()],

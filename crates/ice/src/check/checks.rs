@@ -1,5 +1,5 @@
-//! The check list with everything that decides about its pairs: whose credentials count, when checks are sent, which pair is used,
-//! and whether it still works.
+//! The check list with everything that decides about its pairs: whose credentials count, when checks are sent, which
+//! pair is used, and whether it still works.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -282,7 +282,8 @@ impl Checks {
 
 /// Ends that go, and connections.
 impl Checks {
-    /// These ends are gone, or everything on this interface. If the selected pair was there, every other path is tried at once.
+    /// These ends are gone, or everything on this interface. If the selected pair was there, every other path is tried
+    /// at once.
     pub(crate) fn forget_ends(&mut self, cx: &mut Context, now: Instant, ends: &[Local], interface: Option<IpAddr>) {
         let connections = interface.map(|ip| self.connections.forget_interface(cx, ip));
         let gone = |local: Local| ends.contains(&local) || connections.iter().flatten().any(|gone| *gone == local);
@@ -382,8 +383,8 @@ impl Checks {
         self.liveness.update(cx, &mut self.list, now, &situation)
     }
 
-    /// Asks for consent on the pair in use and on the one of before a restart. The timer is their own: neither media nor
-    /// other checks put it off.
+    /// Asks for consent on the pair in use and on the one of before a restart. The timer is their own: neither media
+    /// nor other checks put it off.
     fn run_consent(&mut self, cx: &mut Context, now: Instant, outside: &Outside) {
         // When one pair loses consent the next best takes its place, and may have lost its own.
         while let Some(pair) = self.list.active_mut() {
@@ -445,8 +446,8 @@ impl Checks {
         }
     }
 
-    /// Sends a check or a consent check on a pair of this generation, with a transaction id of its own: it costs nothing more
-    /// than a retransmission (RFC 8445 §14.3 leaves it to the agent), and its answer tells the round trip.
+    /// Sends a check or a consent check on a pair of this generation, with a transaction id of its own: it costs
+    /// nothing more than a retransmission (RFC 8445 §14.3 leaves it to the agent), and its answer tells the round trip.
     fn send_request(&mut self, cx: &mut Context, now: Instant, pair: PairId) {
         let id = TransactionId::random(&mut cx.rng);
         let role = self.list.role();
@@ -478,8 +479,8 @@ impl Checks {
         });
     }
 
-    /// When checks and consent need attention. `slot`: when the pacer has a place; `probes`: questions wait for one, too. Right
-    /// after [`advance`](Self::advance) all of it lies ahead.
+    /// When checks and consent need attention. `slot`: when the pacer has a place; `probes`: questions wait for one,
+    /// too. Right after [`advance`](Self::advance) all of it lies ahead.
     pub(crate) fn poll_timeout(
         &self,
         config: &Config,
@@ -559,7 +560,8 @@ impl Checks {
         }
     }
 
-    /// The paths of pairs, in the order of their ids, and whether a Binding message with a valid MESSAGE-INTEGRITY came there.
+    /// The paths of pairs, in the order of their ids, and whether a Binding message with a valid MESSAGE-INTEGRITY came
+    /// there.
     pub(crate) fn pair_paths(&self) -> impl Iterator<Item = (PairId, Path, bool)> {
         self.list.pairs().map(|pair| (pair.id, pair.path, pair.authenticated))
     }

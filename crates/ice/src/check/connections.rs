@@ -1,5 +1,5 @@
-//! TCP connections of pairs (RFC 6544 §7.1). The path of a pair begins with a connection, and before there is one with the
-//! placeholder of its local candidate. Accepted connections belong to the candidate whose listener took them.
+//! TCP connections of pairs (RFC 6544 §7.1). The path of a pair begins with a connection, and before there is one with
+//! the placeholder of its local candidate. Accepted connections belong to the candidate whose listener took them.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -136,8 +136,8 @@ impl Connections {
         }
     }
 
-    /// Somebody connected to a listener of ours, of which the placeholder and the interface are given. Nothing is known of who it is
-    /// before a valid check comes.
+    /// Somebody connected to a listener of ours, of which the placeholder and the interface are given. Nothing is known
+    /// of who it is before a valid check comes.
     pub(super) fn accepted(
         &mut self,
         cx: &mut Context,
@@ -179,7 +179,8 @@ impl Connections {
         true
     }
 
-    /// A connection ended. Its pair can be connected again, if we are the end that connects. Returns whether it was one of these.
+    /// A connection ended. Its pair can be connected again, if we are the end that connects. Returns whether it was one
+    /// of these.
     pub(super) fn closed(&mut self, list: &mut CheckList, local: Local) -> bool {
         let Some(index) = self.list.iter().position(|c| c.local == local) else {
             return false;

@@ -18,7 +18,8 @@ const RETRY_DOUBTED: Duration = Duration::from_millis(150);
 /// How long the pair in use may leave checks unanswered, besides two round trips, before others are tried.
 const WEAK_AFTER: Duration = Duration::from_millis(1200);
 
-/// How long ago a check may have been answered on the pair in use for it not to be asked again when the peer checks another.
+/// How long ago a check may have been answered on the pair in use for it not to be asked again when the peer checks
+/// another.
 const RECENT: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Debug)]
@@ -44,7 +45,8 @@ impl Consent {
         }
     }
 
-    /// When to ask after an answer: 0.8 to 1.2 of the interval later (RFC 7675 §5.1), so that agents do not fall into step.
+    /// When to ask after an answer: 0.8 to 1.2 of the interval later (RFC 7675 §5.1), so that agents do not fall into
+    /// step.
     pub(super) fn draw_next(config: &Config, rng: &mut Rng, now: Instant) -> Instant {
         now + config.timing.consent_interval.mul_f64(0.8 + 0.4 * rng.unit())
     }
@@ -81,8 +83,8 @@ impl Consent {
             .map(|since| since + config.timing.disconnected_timeout)
     }
 
-    /// When the pair is silent for long enough to look for another one, without saying so yet: three checks that were not answered
-    /// in time.
+    /// When the pair is silent for long enough to look for another one, without saying so yet: three checks that were
+    /// not answered in time.
     pub(super) fn weakness_deadline(&self, rtt: Duration) -> Option<Instant> {
         let after = if self.doubted { 3 * RETRY_DOUBTED } else { WEAK_AFTER };
         Some(self.unanswered_since? + after + 2 * rtt)

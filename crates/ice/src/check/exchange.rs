@@ -91,8 +91,8 @@ impl Checks {
 
     /// RFC 8445 §7.3.1.1: both ends think they have the same role.
     fn settle_roles(&mut self, cx: &mut Context, message: &Message<'_>) -> Settled {
-        // A lite peer is controlled whatever its checks say, if it sends any (some that are full only until they are connected
-        // call themselves lite): it would not know what to do with a 487.
+        // A lite peer is controlled whatever its checks say, if it sends any (some that are full only until they are
+        // connected call themselves lite): it would not know what to do with a 487.
         if self.is_remote_lite() && !cx.config.lite {
             return Settled::Agreed;
         }
@@ -142,8 +142,8 @@ impl Checks {
         let answered = pair.consent.as_ref().map(Consent::last_response);
         let stale = answered.is_none_or(|at| now.saturating_duration_since(at) > limit);
         let is_selected = self.list.is_selected(id);
-        // The controlled peer checks another pair than the one in use: perhaps it cannot reach us there any more, and cannot
-        // nominate what it has instead. Asks at once.
+        // The controlled peer checks another pair than the one in use: perhaps it cannot reach us there any more, and
+        // cannot nominate what it has instead. Asks at once.
         let selected = self.list.selected().map(|pair| pair.id);
         if role == Role::Controlling
             && !is_selected
@@ -194,7 +194,8 @@ impl Checks {
 
 /// Answers to our checks.
 impl Checks {
-    /// RFC 8445 §7.2.5. Only an answer to a check of ours, from where it was sent to, with a valid MESSAGE-INTEGRITY counts.
+    /// RFC 8445 §7.2.5. Only an answer to a check of ours, from where it was sent to, with a valid MESSAGE-INTEGRITY
+    /// counts.
     pub(crate) fn handle_response(&mut self, cx: &mut Context, now: Instant, path: Path, message: &Message<'_>) {
         if message.method() != Method::BINDING {
             cx.counters.unexpected_response += 1;
@@ -246,7 +247,8 @@ impl Checks {
     fn check_succeeded(&mut self, cx: &mut Context, now: Instant, id: PairId, check: &Check, message: &Message<'_>) {
         let next = Consent::draw_next(&cx.config, &mut cx.rng, now);
         let Some(pair) = self.list.pair_mut(id) else { return };
-        // An answer alone tells that somebody is there: the source of a request can be forged, by whoever knows our password.
+        // An answer alone tells that somebody is there: the source of a request can be forged, by whoever knows our
+        // password.
         if pair.counts.responses_received == 0
             && let Some(contacts) = &cx.config.contacts
         {

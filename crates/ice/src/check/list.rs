@@ -1,4 +1,5 @@
-//! The check list (RFC 8445 §6.1.2, §6.1.4): which candidates and pairs there are, which pair is checked next, and which is in use.
+//! The check list (RFC 8445 §6.1.2, §6.1.4): which candidates and pairs there are, which pair is checked next, and
+//! which is in use.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -205,8 +206,8 @@ impl CheckList {
         }
     }
 
-    /// Makes room for a candidate of a peer that has moved a hundred times: drops the one that was heard of longest ago, of
-    /// those on which nothing works any more. What has never been checked stays: a flood drives nothing out.
+    /// Makes room for a candidate of a peer that has moved a hundred times: drops the one that was heard of longest
+    /// ago, of those on which nothing works any more. What has never been checked stays: a flood drives nothing out.
     fn evict_remote(&mut self) {
         let dead = |id: RemoteId| {
             let mut pairs = self.pairs().filter(|pair| pair.remote == id).peekable();
@@ -228,7 +229,8 @@ impl CheckList {
         }
     }
 
-    /// Drops the candidates whose end is gone, and with them their pairs. Returns whether the pair in use is among them.
+    /// Drops the candidates whose end is gone, and with them their pairs. Returns whether the pair in use is among
+    /// them.
     pub(super) fn forget_locals(&mut self, cx: &mut Context, gone: impl Fn(&LocalCandidate) -> bool) -> bool {
         let before = self.active().map(|pair| pair.id);
         if !self.locals.forget(cx, gone) {
@@ -298,8 +300,8 @@ impl CheckList {
         Some(id)
     }
 
-    /// Whether a new pair is worth checking. Once one is in use, that is when it would be moved to; the others wait until the
-    /// one in use falls silent.
+    /// Whether a new pair is worth checking. Once one is in use, that is when it would be moved to; the others wait
+    /// until the one in use falls silent.
     fn is_wanted(&self, config: &Config, priority: u64) -> bool {
         let Some(selected) = self.selected() else {
             return true;
@@ -351,8 +353,8 @@ impl CheckList {
         }
     }
 
-    /// Like [`trigger`](Self::trigger), before all others: nominations, and pairs on which the peer was heard just now, do not
-    /// wait behind a search for any path at all.
+    /// Like [`trigger`](Self::trigger), before all others: nominations, and pairs on which the peer was heard just now,
+    /// do not wait behind a search for any path at all.
     pub(super) fn trigger_first(&mut self, id: PairId) {
         self.triggered.retain(|known| *known != id);
         self.triggered.push_front(id);

@@ -42,8 +42,8 @@ pub(super) struct LocalCandidate {
 }
 
 impl LocalCandidate {
-    /// Where the peer sees what is sent from here to come from, before any NAT: of a relayed candidate, whose `base` is the way to
-    /// its server, that is the server.
+    /// Where the peer sees what is sent from here to come from, before any NAT: of a relayed candidate, whose `base` is
+    /// the way to its server, that is the server.
     pub(super) fn source(&self) -> IpAddr {
         match self.candidate.kind {
             CandidateKind::Relayed => self.addr.ip(),
@@ -182,7 +182,8 @@ impl Locals {
         self.iter().find(same).map(|l| l.id)
     }
 
-    /// ICE restarts. What a NAT that we know maps lasts as long as its base; what servers and peers said has to be asked again.
+    /// ICE restarts. What a NAT that we know maps lasts as long as its base; what servers and peers said has to be
+    /// asked again.
     pub(super) fn restart(&mut self, ufrag: &str) {
         self.list.retain(|_, l| {
             matches!(l.candidate.kind, CandidateKind::Host | CandidateKind::Relayed)

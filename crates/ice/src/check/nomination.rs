@@ -55,8 +55,8 @@ impl Nomination {
         self.first_valid.get_or_insert(now);
     }
 
-    /// Controlled: whether to use this pair, because the peer nominated it and it is valid (RFC 8445 §7.3.1.5). `silent`: the pair
-    /// in use does not answer.
+    /// Controlled: whether to use this pair, because the peer nominated it and it is valid (RFC 8445 §7.3.1.5).
+    /// `silent`: the pair in use does not answer.
     pub(super) fn is_chosen_by_peer(&self, list: &CheckList, id: PairId, silent: bool) -> bool {
         let Some(pair) = list.pair(id) else { return false };
         let Some(nominated) = &pair.peer_nominated else {
@@ -156,7 +156,8 @@ impl Nomination {
         }
     }
 
-    /// Uses this pair from now on (RFC 8445 §8.1.1, §8.1.2): the checks of the others stop. `is_first`: there was none before.
+    /// Uses this pair from now on (RFC 8445 §8.1.1, §8.1.2): the checks of the others stop. `is_first`: there was none
+    /// before.
     pub(super) fn select(&mut self, cx: &mut Context, list: &mut CheckList, now: Instant, id: PairId, is_first: bool) {
         let Some(priority) = list.pair(id).map(|pair| pair.priority) else {
             return;

@@ -10,15 +10,16 @@ use super::ids::{LocalId, PairId, RemoteId};
 use crate::config::{Config, Role};
 use crate::stats::{PairState, PairStats, Traffic};
 
-/// Answers awaited for one pair; an older check is forgotten when a newer one needs the place. Enough for fresh checks every
-/// Ta on a path with a round trip of 400 ms; later ones are so far apart that an answer over a satellite finds its check.
+/// Answers awaited for one pair; an older check is forgotten when a newer one needs the place. Enough for fresh checks
+/// every Ta on a path with a round trip of 400 ms; later ones are so far apart that an answer over a satellite finds
+/// its check.
 const MAX_OUTSTANDING: usize = 8;
 
 /// The longest time between two fresh checks of an unanswered pair.
 const MAX_RECHECK_INTERVAL: Duration = Duration::from_millis(1600);
 
-/// How many fresh checks of a pair follow each other at the first interval, before it doubles: what is lost at the start of a
-/// session costs the user time, and a pair that answers none of these is probably dead.
+/// How many fresh checks of a pair follow each other at the first interval, before it doubles: what is lost at the
+/// start of a session costs the user time, and a pair that answers none of these is probably dead.
 const EAGER_RECHECKS: u32 = 4;
 
 /// A nomination that is not answered for this long is given up, and another pair is nominated.
@@ -103,8 +104,8 @@ pub(super) struct Counts {
     pub(super) consent_requests_sent: u64,
 }
 
-/// A local and a remote candidate, which is the same as a path: pairs whose local candidates share a base would send the
-/// same datagrams, so only one of them is kept (RFC 8445 §6.1.2.4).
+/// A local and a remote candidate, which is the same as a path: pairs whose local candidates share a base would send
+/// the same datagrams, so only one of them is kept (RFC 8445 §6.1.2.4).
 #[derive(Clone, Debug)]
 pub(super) struct Pair {
     pub(super) id: PairId,
@@ -379,9 +380,8 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods)]
     fn nominations_and_their_repetitions() {
-        let start = Instant::now();
+        let start = antiphon_netsim::start();
         let at = |seconds| start + Duration::from_secs(seconds);
         let path = Path {
             local: antiphon_sansio::Local::Socket(0),
@@ -420,9 +420,8 @@ mod tests {
     }
 
     #[test]
-    #[allow(clippy::disallowed_methods)]
     fn the_oldest_check_is_forgotten() {
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         let mut outstanding = Outstanding::default();
         for n in 0..=MAX_OUTSTANDING as u8 {
             outstanding.push(Check {

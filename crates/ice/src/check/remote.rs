@@ -135,8 +135,8 @@ pub(super) fn is_reachable(candidate: &Candidate, addr: SocketAddr) -> bool {
     ip_ok && addr.port() != 0 && may_connect(candidate, addr)
 }
 
-/// Whether we open a TCP connection there because a peer says so. To the ports of system services but HTTP's we do not, as
-/// browsers do not: the three-way handshake and the first bytes alone may mean something to who listens there.
+/// Whether we open a TCP connection there because a peer says so. To the ports of system services but HTTP's we do not,
+/// as browsers do not: the three-way handshake and the first bytes alone may mean something to who listens there.
 fn may_connect(candidate: &Candidate, addr: SocketAddr) -> bool {
     match candidate.tcp_type {
         None | Some(TcpType::Active) => true,

@@ -341,7 +341,8 @@ impl Gathering {
         }
     }
 
-    /// The active candidate comes after the UDP candidate of its interface: what is said first is what simple peers use.
+    /// The active candidate comes after the UDP candidate of its interface: what is said first is what simple peers
+    /// use.
     fn add_active(&mut self, cx: &mut Context, now: Instant, interface: Interface) {
         let config = &cx.config;
         let wanted = config.tcp.active && !config.lite && config.transport_policy == TransportPolicy::All;

@@ -1,4 +1,5 @@
-//! Interfaces and the sockets on them (RFC 8445 §5.1.1.1): which addresses are used, in which order, and on which ports.
+//! Interfaces and the sockets on them (RFC 8445 §5.1.1.1): which addresses are used, in which order, and on which
+//! ports.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -104,7 +105,8 @@ fn is_usable(config: &Config, ip: IpAddr) -> bool {
     }
 }
 
-/// Alternates the families, IPv6 first, so that neither waits behind a long list of the other (RFC 8421 §4); loopback last.
+/// Alternates the families, IPv6 first, so that neither waits behind a long list of the other (RFC 8421 §4); loopback
+/// last.
 fn interleave(addrs: Vec<IpAddr>) -> Vec<IpAddr> {
     let (loopback, rest): (Vec<IpAddr>, Vec<IpAddr>) = addrs.into_iter().partition(IpAddr::is_loopback);
     let (v6, v4): (Vec<IpAddr>, Vec<IpAddr>) = rest.into_iter().partition(IpAddr::is_ipv6);

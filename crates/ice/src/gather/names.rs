@@ -1,4 +1,5 @@
-//! Names of our own (draft-ietf-mmusic-mdns-ice-candidates), and the lookup of the peer's. Both are bounded in time and number (V21).
+//! Names of our own (draft-ietf-mmusic-mdns-ice-candidates), and the lookup of the peer's. Both are bounded in time and
+//! number (V21).
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -155,8 +156,8 @@ impl Names {
         ours
     }
 
-    /// The name that stands for an address of ours. One name for each interface and agent, as long as both last: names that lived
-    /// longer would let strangers recognise us.
+    /// The name that stands for an address of ours. One name for each interface and agent, as long as both last: names
+    /// that lived longer would let strangers recognise us.
     pub(super) fn name_of(&mut self, cx: &mut Context, now: Instant, ip: IpAddr) -> MdnsName {
         if let Some(known) = self.names.iter().find(|name| name.ip == ip) {
             return MdnsName {

@@ -1,5 +1,5 @@
-//! Relayed candidates: allocations on TURN servers, each a virtual socket named `Local::Relay`, and the ends through which the
-//! servers are reached.
+//! Relayed candidates: allocations on TURN servers, each a virtual socket named `Local::Relay`, and the ends through
+//! which the servers are reached.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -78,7 +78,8 @@ impl Relays {
         is_turn.then_some(relay.id)
     }
 
-    /// Whether this server, asked from this interface, has an allocation for us, or is being asked, or had no room a moment ago.
+    /// Whether this server, asked from this interface, has an allocation for us, or is being asked, or had no room a
+    /// moment ago.
     fn is_known(&self, ip: IpAddr, server: &Server) -> bool {
         let given =
             |relay: &Relay| relay.base.interface.ip == ip && relay.server.is_same(server) && !relay.client.is_ended();
@@ -331,8 +332,8 @@ impl Relays {
             ClientEvent::Allocated { relayed, mapped } => self.allocated(cx, index, relayed, mapped),
             ClientEvent::Failed(error) => {
                 let (base, server) = (relay.base.clone(), relay.server.clone());
-                // RFC 8656 §7.4: somebody has an allocation from this address and port, or the server has forgotten ours:
-                // another port, then.
+                // RFC 8656 §7.4: somebody has an allocation from this address and port, or the server has forgotten
+                // ours: another port, then.
                 if let AllocationError::Refused { code: 437, .. } = error
                     && !self.closed
                     && let Some(again) = server.again()
@@ -357,7 +358,8 @@ impl Relays {
         let Relay { id, base, server, .. } = &self.list[index];
         let Interface { ip, local_preference } = base.interface;
         let url = server.url.to_string();
-        // RFC 8656 §7.3: the answer tells what a STUN server would. Of a socket that serves an allocation alone there is no use.
+        // RFC 8656 §7.3: the answer tells what a STUN server would. Of a socket that serves an allocation alone there
+        // is no use.
         let useful = mapped != base.addr && mapped.is_ipv4() == base.addr.is_ipv4();
         if useful && !self.sockets.contains(&base.local) {
             cx.notify(Notice::Found(NewLocal {
@@ -397,7 +399,8 @@ impl Relays {
         }
     }
 
-    /// RFC 8656 §7.4: what one server has no room for, another may have; where there is no other, the same after a minute.
+    /// RFC 8656 §7.4: what one server has no room for, another may have; where there is no other, the same after a
+    /// minute.
     fn ask_elsewhere(&mut self, cx: &mut Context, now: Instant, base: &Base, server: &Server, error: &AllocationError) {
         let full = error.retry_after();
         if self.closed || (full.is_none() && *error != AllocationError::TimedOut) {
@@ -460,8 +463,8 @@ impl Relays {
         });
     }
 
-    /// Forgets the allocations that were reached through this socket or connection, which is gone, and names them. One that
-    /// worked through a connection is asked for again.
+    /// Forgets the allocations that were reached through this socket or connection, which is gone, and names them. One
+    /// that worked through a connection is asked for again.
     pub(super) fn end_closed(&mut self, cx: &mut Context, local: Local, interfaces: &[Interface]) -> Vec<Local> {
         self.sockets.retain(|socket| *socket != local);
         let gone: Vec<Relay> = self.list.extract_if(.., |relay| relay.base.local == local).collect();

@@ -87,7 +87,8 @@ impl Sockets {
         Some(self.binds.swap_remove(index))
     }
 
-    /// A socket stands. Tells on which interface, if it was asked for here, and what it is to candidates, if it is news to them.
+    /// A socket stands. Tells on which interface, if it was asked for here, and what it is to candidates, if it is news
+    /// to them.
     pub(super) fn bound(&mut self, request: u32, local: Local, addr: SocketAddr) -> Option<(Interface, Option<Base>)> {
         let interface = self.take_bind(request)?.interface;
         let known = self.bases.iter().any(|base| base.local == local && base.addr == addr);
@@ -99,7 +100,8 @@ impl Sockets {
         Some((interface, Some(base)))
     }
 
-    /// Takes the refusal of a socket, if it is one: another port is tried. Names the interface that gets no socket at all.
+    /// Takes the refusal of a socket, if it is one: another port is tried. Names the interface that gets no socket at
+    /// all.
     pub(super) fn failed(&mut self, cx: &mut Context, request: u32) -> Option<Option<Interface>> {
         let Bind { interface, port, .. } = self.take_bind(request)?;
         match port.next(&cx.config) {

@@ -1,8 +1,10 @@
-//! STUN servers over TLS (RFC 7064 §3.2). What they see is where a TCP port of ours is mapped to: so each port that listens for ICE
-//! asks from itself, and learns its server-reflexive candidates (RFC 6544 §5.1). Of a connection nothing can be learned for UDP.
+//! STUN servers over TLS (RFC 7064 §3.2). What they see is where a TCP port of ours is mapped to: so each port that
+//! listens for ICE asks from itself, and learns its server-reflexive candidates (RFC 6544 §5.1). Of a connection
+//! nothing can be learned for UDP.
 //!
-//! An interface with an active candidate alone asks from any port: such a candidate names no port, and its address is found all the
-//! same. The connections stay until a pair is selected, since many a NAT forgets the mapping with the connection.
+//! An interface with an active candidate alone asks from any port: such a candidate names no port, and its address is
+//! found all the same. The connections stay until a pair is selected, since many a NAT forgets the mapping with the
+//! connection.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};

@@ -1,17 +1,22 @@
 //! Two agents, a network between them, and a clock that a test moves.
-#![allow(dead_code, clippy::disallowed_methods, unreachable_pub)]
+#![allow(dead_code, unreachable_pub)]
+
+#[path = "../checked/mod.rs"]
+mod checked;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use antiphon_ice::{Agent, Candidate, Config, ConnectionState, Deframer, Event, Framing, IoEvent, IoRequest, Role};
+use antiphon_ice::{Candidate, Config, ConnectionState, Deframer, Event, Framing, IoEvent, IoRequest, Role};
+use antiphon_netsim::{Checked, Machine};
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
+use checked::AgentMachine;
 
 pub const MS: Duration = Duration::from_millis(1);
 
 /// One agent with its sockets. Socket numbers and addresses are the same thing here.
 pub struct Peer {
-    pub agent: Agent,
+    pub agent: Checked<AgentMachine>,
     pub interfaces: Vec<IpAddr>,
     pub sockets: Vec<(Local, SocketAddr)>,
     /// What the network calls a socket; differs from its own address behind a NAT.
@@ -54,7 +59,7 @@ struct Syn {
 impl Peer {
     pub fn new(config: Config, seed: u64, now: Instant, interfaces: &[&str]) -> Self {
         Self {
-            agent: Agent::new(config, now, Rng::from_u64(seed)),
+            agent: checked::agent(config, now, Rng::from_u64(seed)),
             interfaces: interfaces.iter().map(|ip| ip.parse().unwrap()).collect(),
             sockets: Vec::new(),
             mapped: Vec::new(),
@@ -229,7 +234,7 @@ pub struct Net {
 
 impl Net {
     pub fn new(seed: u64, a: Config, b: Config) -> Self {
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         Self {
             start: now,
             now,
@@ -300,6 +305,9 @@ impl Net {
                 busy |= self.transmit(index);
             }
             if !busy {
+                for peer in &mut self.peers {
+                    peer.agent.drained();
+                }
                 return;
             }
         }
@@ -473,9 +481,11 @@ impl Net {
             ecn: Ecn::NotEct,
             data: BytesMut::from(data),
         };
-        if let Some(datagram) = self.peers[to].agent.handle_datagram(self.now, datagram) {
-            self.peers[to].received.push((datagram.path, datagram.data.to_vec()));
-        }
+        let peer = &mut self.peers[to];
+        peer.agent.handle_datagram(self.now, datagram);
+        let received = peer.agent.received.drain(..);
+        peer.received
+            .extend(received.map(|datagram| (datagram.path, datagram.data.to_vec())));
     }
 
     /// Moves to the next thing that happens, at most to `limit`. Checks law 2 on the way.

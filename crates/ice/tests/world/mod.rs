@@ -1,5 +1,5 @@
 //! Whole agents, and a STUN and TURN server of ours, on the simulated network: sockets, connections, NATs.
-#![allow(dead_code, clippy::disallowed_methods, unreachable_pub)]
+#![allow(dead_code, unreachable_pub)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -73,8 +73,8 @@ pub struct ServerHost {
     streams: BTreeMap<Local, (SocketAddr, StreamFramer)>,
 }
 
-/// A machine that is not the peer but sits at an address that the peer has too. It answers every Binding request, as any STUN server
-/// would: with success, and without the key that only the peer knows.
+/// A machine that is not the peer but sits at an address that the peer has too. It answers every Binding request, as
+/// any STUN server would: with success, and without the key that only the peer knows.
 #[derive(Default)]
 pub struct Impostor {
     pub heard: Vec<Vec<u8>>,
