@@ -1,3 +1,5 @@
+//! Alerts (RFC 5246 §7.2, RFC 8446 §6): how a connection ends, and why.
+
 use std::fmt;
 
 /// What an alert says (RFC 8446 §6): the number on the wire.

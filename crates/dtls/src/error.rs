@@ -1,3 +1,5 @@
+//! Why a connection failed, or a call on it.
+
 use crate::alert::AlertDescription;
 
 /// Why a connection failed, or why an operation was refused.

@@ -1,3 +1,5 @@
+//! Keying material for other protocols (RFC 5705, RFC 8446 §7.5), SRTP's among it (RFC 5764 §4.2).
+
 use antiphon_crypto::{HashAlgorithm, Provider, Secret, tls12_prf};
 
 use crate::config::{Role, SrtpKeys, SrtpProfile};

@@ -8,10 +8,8 @@ use antiphon_sansio::Reader;
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use crate::ack;
 use crate::alert::{Alert, AlertDescription};
 use crate::config::{CipherSuite, ProtocolVersion, Role, SrtpKeys, SrtpProfile};
-use crate::epoch::{OpenError, Opened, ReadEpoch};
 use crate::exporter::Exporter;
 use crate::handshake::extensions::{ExtensionType, Extensions};
 use crate::handshake::hello::{ClientHello, HelloVerifyRequest, RANDOM_LEN, ServerHello};
@@ -19,12 +17,14 @@ use crate::handshake::messages::{CertificateChain, ServerKeyExchange};
 use crate::handshake::messages13::{
     CertificateChain13, HELLO_RETRY_REQUEST, parse_encrypted_extensions, parse_key_update,
 };
+use crate::handshake::reassembly::{Push, Reassembly};
+use crate::handshake::transcript::Transcript;
 use crate::handshake::{DecodeError, FragmentHeader, Message, MessageType};
-use crate::reassembly::{Push, Reassembly};
+use crate::record::ack;
+use crate::record::epoch::{APPLICATION_EPOCH, Epochs, HANDSHAKE_EPOCH, OpenError, Opened};
 use crate::record::{ContentType, Record, Split, split};
-use crate::transcript::Transcript;
+use crate::v12;
 use crate::v13::key_schedule::{finished, next_secret, protection};
-use crate::{v12, v13};
 
 /// Finds a secret by its label in the `SSLKEYLOGFILE` format and the random of the ClientHello.
 pub type FindSecret = Box<dyn Fn(&str, &[u8; RANDOM_LEN]) -> Option<Secret> + Send>;
@@ -32,7 +32,7 @@ pub type FindSecret = Box<dyn Fn(&str, &[u8; RANDOM_LEN]) -> Option<Secret> + Se
 /// What stood in one record.
 #[derive(Clone, Debug)]
 pub struct InspectedRecord {
-    /// Its epoch.
+    /// The epoch that it belongs to.
     pub epoch: u16,
     /// Its number within the epoch.
     pub sequence: u64,
@@ -106,7 +106,7 @@ struct Agreed {
 
 /// One end of the connection.
 struct End {
-    epochs: Vec<ReadEpoch>,
+    epochs: Epochs,
     reassembly: Reassembly,
     /// DTLS 1.3: the secret of the newest epoch of application data.
     traffic: Option<Secret>,
@@ -117,7 +117,7 @@ struct End {
 impl End {
     fn new() -> Self {
         Self {
-            epochs: vec![ReadEpoch::new(0, None)],
+            epochs: Epochs::default(),
             reassembly: Reassembly::default(),
             traffic: None,
             certificate: None,
@@ -246,19 +246,19 @@ impl Inspector {
     }
 
     fn open(&mut self, sender: Role, record: &mut Record) -> Result<Opened, InspectError> {
-        // Newest first: only the low bits of the epoch are on the wire in DTLS 1.3.
-        let epochs = self.end(sender).epochs.iter_mut().rev();
-        let epoch = epochs
-            .into_iter()
-            .find(|epoch| epoch.fits(&record.header))
-            .ok_or(InspectError::NoSecret)?;
-        epoch
-            .open(&record.header, &mut record.bytes)
+        let Record { header, bytes } = record;
+        let opened = self
+            .end(sender)
+            .epochs
+            .open(header, bytes)
             .map_err(|error| match error {
+                OpenError::NoKeys => InspectError::NoSecret,
                 OpenError::Replayed => InspectError::Replayed,
                 OpenError::Malformed => InspectError::Malformed,
                 OpenError::Forged | OpenError::Exhausted => InspectError::Forged,
-            })
+            })?;
+        bytes.truncate(opened.len);
+        Ok(opened)
     }
 
     fn read(&mut self, sender: Role, opened: Opened, body: BytesMut) -> Result<InspectedRecord, InspectError> {
@@ -390,8 +390,8 @@ impl Inspector {
         let mac = self.provider.mac(suite.hash(), master.as_bytes());
         let (client, server) = v12::key_block(self.provider, suite, &*mac, &client_random, server_random)
             .map_err(|_| InspectError::NoSecret)?;
-        self.client.epochs.push(ReadEpoch::new(v12::EPOCH, Some(client)));
-        self.server.epochs.push(ReadEpoch::new(v12::EPOCH, Some(server)));
+        self.client.epochs.receive_in(v12::EPOCH, client);
+        self.server.epochs.receive_in(v12::EPOCH, server);
         Ok(())
     }
 
@@ -409,12 +409,9 @@ impl Inspector {
             ),
         ] {
             let (handshake, application) = (self.secret(handshake)?, self.secret(application)?);
-            for (epoch, secret) in [
-                (v13::HANDSHAKE_EPOCH, &handshake),
-                (v13::APPLICATION_EPOCH, &application),
-            ] {
+            for (epoch, secret) in [(HANDSHAKE_EPOCH, &handshake), (APPLICATION_EPOCH, &application)] {
                 let keys = protection(self.provider, suite, secret).map_err(|_| InspectError::NoSecret)?;
-                self.end(role).epochs.push(ReadEpoch::new(epoch, Some(keys)));
+                self.end(role).epochs.receive_in(epoch, keys);
             }
             self.end(role).traffic = Some(application);
         }
@@ -429,7 +426,7 @@ impl Inspector {
         let secret = end.traffic.as_ref().ok_or(InspectError::NoSecret)?;
         let next = next_secret(provider, suite.hash(), secret).map_err(|_| InspectError::NoSecret)?;
         let keys = protection(provider, suite, &next).map_err(|_| InspectError::NoSecret)?;
-        end.epochs.push(ReadEpoch::new(epoch.wrapping_add(1), Some(keys)));
+        end.epochs.receive_in(epoch.wrapping_add(1), keys);
         end.traffic = Some(next);
         Ok(())
     }

@@ -1,41 +1,31 @@
+//! The layer that both versions and both roles share: reassembly and flights, acknowledgements, early records, and who the
+//! peer is.
+
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use antiphon_crypto::NamedGroup;
 use antiphon_sansio::{Packet, Rng, TransmitBuf};
 use bytes::{Bytes, BytesMut};
 
 use crate::AMPLIFICATION_LIMIT;
-use crate::ack::{self, MAX_ACKED, RecordNumber};
 use crate::alert::Alert;
 use crate::certificate::{Fingerprint, PeerKey};
-use crate::config::{AddressValidation, CipherSuite, Config, MIN_MTU, ProtocolVersion, Role, SrtpProfile};
-use crate::epoch::{OpenError, Opened, Protection, ReadEpoch, WriteEpoch};
+use crate::config::{AddressValidation, Config, MIN_MTU, ProtocolVersion, Role};
 use crate::error::Error;
-use crate::exporter::Exporter;
-use crate::flight::Flight;
+use crate::handshake::flight::Flight;
+use crate::handshake::reassembly::{Push, Reassembly};
+use crate::handshake::transcript::Transcript;
 use crate::handshake::{DecodeError, FragmentHeader, MessageType};
-use crate::reassembly::{Push, Reassembly};
+use crate::record::ack::{self, MAX_ACKED, RecordNumber};
+use crate::record::epoch::{Epochs, OpenError};
 use crate::record::{self, ContentType, Front, Header};
 use crate::stats::Stats;
-use crate::transcript::Transcript;
-use crate::v13::HANDSHAKE_EPOCH;
-use crate::v13::traffic::Traffic;
 
 /// Records that came before the keys of their epoch, and the bytes of all of them.
 const MAX_EARLY_RECORDS: usize = 16;
 const MAX_EARLY_BYTES: usize = 32 * 1024;
 /// Alerts that wait to be sent.
 const MAX_ALERTS: usize = 4;
-
-/// Why there is no plaintext of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unopened {
-    /// It was dropped and counted, or is kept for later.
-    Dropped,
-    /// So many forgeries that the key is worn out.
-    Exhausted,
-}
 
 /// Why a message was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,17 +47,6 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self::Fatal(error)
     }
-}
-
-/// What a completed handshake hands over.
-pub(crate) struct Agreed {
-    pub(crate) version: ProtocolVersion,
-    pub(crate) suite: CipherSuite,
-    pub(crate) group: NamedGroup,
-    pub(crate) srtp: Option<SrtpProfile>,
-    pub(crate) exporter: Exporter,
-    /// What goes on after the handshake: DTLS 1.3 only.
-    pub(crate) traffic: Option<Traffic>,
 }
 
 /// The acknowledgements that we owe (RFC 9147 §7.1). Only DTLS 1.3 has any.
@@ -96,9 +75,7 @@ pub(crate) struct Layer {
     pub(crate) reassembly: Reassembly,
     pub(crate) flight: Flight,
     pub(crate) transcript: Transcript,
-    read: Vec<ReadEpoch>,
-    write: Vec<WriteEpoch>,
-    send_epoch: u16,
+    pub(crate) epochs: Epochs,
     next_message_seq: u16,
     early: VecDeque<Early>,
     early_bytes: usize,
@@ -108,9 +85,7 @@ pub(crate) struct Layer {
     acks: Acks,
     /// Something of the handshake has come that says that the peer goes on.
     pub(crate) peer_is_alive: bool,
-    /// Whether a protected record of the peer has been opened.
-    pub(crate) peer_has_keys: bool,
-    /// Whether the client's address is known to be its own.
+    /// Whether a cookie has shown that the client's address is its own, or nobody needs to show it.
     pub(crate) address_validated: bool,
     fingerprints: Option<Vec<Fingerprint>>,
     peer_certificate: Option<Bytes>,
@@ -129,9 +104,7 @@ impl Layer {
             stats: Stats::default(),
             reassembly: Reassembly::default(),
             transcript: Transcript::default(),
-            read: vec![ReadEpoch::new(0, None)],
-            write: vec![WriteEpoch::new(0, None)],
-            send_epoch: 0,
+            epochs: Epochs::default(),
             next_message_seq: 0,
             early: VecDeque::new(),
             early_bytes: 0,
@@ -139,7 +112,6 @@ impl Layer {
             alerts: VecDeque::new(),
             acks: Acks::default(),
             peer_is_alive: false,
-            peer_has_keys: false,
             address_validated,
             fingerprints: None,
             peer_certificate: None,
@@ -158,48 +130,8 @@ impl Layer {
     /// Puts a message into the flight alone.
     pub(crate) fn send_unrecorded(&mut self, msg_type: MessageType, body: Vec<u8>) {
         self.flight
-            .push_message(self.send_epoch, msg_type, self.next_message_seq, body);
+            .push_message(self.epochs.sending(), msg_type, self.next_message_seq, body);
         self.next_message_seq = self.next_message_seq.wrapping_add(1);
-    }
-
-    /// Gives up the keys of epochs before `epoch`, except the one just before it, of which records may still be on their
-    /// way, and the handshake's: its last flight may come again until our acknowledgement arrives. Four epochs later a
-    /// header would fit both.
-    pub(crate) fn forget_before(&mut self, epoch: u16) {
-        let handshake = epoch < HANDSHAKE_EPOCH + 4;
-        self.read
-            .retain(|read| read.number() + 1 >= epoch || (handshake && read.number() == HANDSHAKE_EPOCH));
-    }
-
-    /// Gives up our own keys of epochs before `epoch`: all that was sent with them has been acknowledged.
-    pub(crate) fn forget_sent_before(&mut self, epoch: u16) {
-        self.write.retain(|write| write.number() >= epoch);
-    }
-
-    /// The newest epoch of the peer.
-    pub(crate) fn newest_read_epoch(&self) -> u16 {
-        self.read.last().map_or(0, ReadEpoch::number)
-    }
-
-    /// The epoch that we send in, and how many records were sent in it.
-    pub(crate) fn send_position(&self) -> (u16, u64) {
-        let epoch = self.write.iter().find(|epoch| epoch.number() == self.send_epoch);
-        (self.send_epoch, epoch.map_or(0, WriteEpoch::next_sequence))
-    }
-
-    /// Takes our own keys of an epoch, to be used when [`Self::switch_send_to`] says so.
-    pub(crate) fn prepare_send_in(&mut self, epoch: u16, protection: Protection) {
-        self.write.push(WriteEpoch::new(epoch, Some(protection)));
-    }
-
-    /// What follows is sent in this epoch.
-    pub(crate) fn switch_send_to(&mut self, epoch: u16) {
-        self.send_epoch = epoch;
-    }
-
-    /// Takes the keys of an epoch of the peer.
-    pub(crate) fn receive_in(&mut self, epoch: u16, protection: Protection) {
-        self.read.push(ReadEpoch::new(epoch, Some(protection)));
     }
 
     /// Sends an alert in the newest epoch.
@@ -218,7 +150,7 @@ impl Layer {
             return Ok(false);
         }
         let mut room = self.config.mtu.max(MIN_MTU).min(out.remaining());
-        if !self.address_validated {
+        if !self.address_is_validated() {
             let allowed = AMPLIFICATION_LIMIT as u64 * self.stats.bytes_received;
             let left = usize::try_from(allowed.saturating_sub(self.stats.bytes_sent)).unwrap_or(usize::MAX);
             room = room.min(left);
@@ -234,7 +166,7 @@ impl Layer {
     }
 
     fn write_datagram(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) -> Result<bool, Error> {
-        let mut wrote = self.flight.write(now, &mut self.write, out, room)?;
+        let mut wrote = self.flight.write(now, &mut self.epochs, out, room)?;
         if self.owes_ack() && self.write_ack(out, room)? {
             wrote = true;
         }
@@ -260,12 +192,7 @@ impl Layer {
         out: &mut TransmitBuf,
         room: usize,
     ) -> Result<bool, Error> {
-        let number = self.send_epoch;
-        let epoch = self
-            .write
-            .iter_mut()
-            .find(|epoch| epoch.number() == number)
-            .ok_or(Error::Crypto)?;
+        let epoch = self.epochs.write(self.epochs.sending()).ok_or(Error::Crypto)?;
         let start = out.body().len();
         if start + epoch.front() + body.len() + epoch.back() > room {
             return Ok(false);
@@ -278,7 +205,7 @@ impl Layer {
 
     /// Whether an acknowledgement is to be sent now. Never unprotected: nobody would believe it.
     fn owes_ack(&self) -> bool {
-        self.acks.enabled && self.acks.due && self.send_epoch > 0 && !self.acks.records.is_empty()
+        self.acks.enabled && self.acks.due && self.epochs.sending() > 0 && !self.acks.records.is_empty()
     }
 
     fn write_ack(&mut self, out: &mut TransmitBuf, room: usize) -> Result<bool, Error> {
@@ -294,62 +221,31 @@ impl Layer {
         Ok(wrote)
     }
 
-    /// Room that [`Self::seal`] needs.
-    pub(crate) fn overhead(&self) -> Option<(usize, usize)> {
-        let epoch = self
-            .write
-            .last()
-            .filter(|epoch| epoch.number() == self.send_epoch && self.send_epoch > 0)?;
-        Some((epoch.front(), epoch.back()))
-    }
-
-    /// Makes the body of the open segment one record of application data, with so many bytes of padding.
-    pub(crate) fn seal(&mut self, out: &mut TransmitBuf, padding: usize) -> Result<(), Error> {
-        let number = self.send_epoch;
-        let epoch = self
-            .write
-            .iter_mut()
-            .find(|epoch| epoch.number() == number)
-            .ok_or(Error::NotConnected)?;
-        out.prepend(epoch.front());
-        epoch.seal(ContentType::ApplicationData, out, 0, padding)?;
-        self.stats.bytes_sent += out.body().len() as u64;
-        Ok(())
-    }
-
     // Receiving.
 
-    /// Opens a record, see [`ReadEpoch::open_uncut`], or keeps it for when there are keys, or drops it and counts why.
-    #[inline(always)]
-    pub(crate) fn open(&mut self, header: &Header, record: &mut Packet) -> Result<Opened, Unopened> {
-        // The newest first: the two bits of an epoch in a unified header fit every fourth.
-        let Some(epoch) = self.read.iter_mut().rev().find(|epoch| epoch.fits(header)) else {
-            self.keep_early(record);
-            return Err(Unopened::Dropped);
-        };
-        match epoch.open_uncut(header, &mut record.data) {
-            Ok(opened) => {
-                // Only who got our flight can have these keys.
-                self.peer_has_keys |= epoch.is_protected();
-                self.address_validated |= epoch.is_protected();
-                return Ok(opened);
-            }
-            Err(OpenError::Replayed) => self.stats.dropped_replayed += 1,
-            Err(OpenError::Forged) => self.stats.dropped_forged += 1,
-            Err(OpenError::Malformed) => self.stats.dropped_malformed += 1,
-            Err(OpenError::Exhausted) => return Err(Unopened::Exhausted),
+    /// Whether the client's address is known to be its own. Only who got our flight can have keys.
+    pub(crate) fn address_is_validated(&self) -> bool {
+        self.address_validated || self.epochs.peer_has_keys()
+    }
+
+    /// A record was not opened: keeps it for when there are keys, or counts why it is dropped.
+    #[cold]
+    pub(crate) fn not_opened(&mut self, error: OpenError, record: &Packet) {
+        match error {
+            OpenError::NoKeys => self.keep_early(record),
+            OpenError::Replayed => self.stats.dropped_replayed += 1,
+            OpenError::Forged | OpenError::Exhausted => self.stats.dropped_forged += 1,
+            OpenError::Malformed => self.stats.dropped_malformed += 1,
         }
-        Err(Unopened::Dropped)
     }
 
     /// Reads the header again: to hand it over would mean to have it in memory, also where nothing is kept.
-    #[cold]
     fn keep_early(&mut self, record: &Packet) {
         let bytes = &record.data[..];
         let Front::Record(header, _) = record::front(bytes) else {
             return;
         };
-        let newest = self.read.last().map_or(0, ReadEpoch::number);
+        let newest = self.epochs.newest_read();
         let to_come = match &header {
             Header::Plain(header) => header.epoch > newest && header.epoch == 1,
             Header::Unified(_) => true,
@@ -371,7 +267,7 @@ impl Layer {
 
     /// A record that was kept and can be opened now.
     pub(crate) fn take_early(&mut self) -> Option<Early> {
-        let ready = |early: &Early| self.read.iter().any(|epoch| epoch.fits(&early.header));
+        let ready = |early: &Early| self.epochs.fit(&early.header);
         let index = self.early.iter().position(ready)?;
         let early = self.early.remove(index)?;
         self.early_bytes -= early.record.data.len();
@@ -382,7 +278,7 @@ impl Layer {
     pub(crate) fn take_fragment(&mut self, now: Instant, epoch: u16, header: &FragmentHeader, fragment: &[u8]) -> bool {
         // Once there are keys, what comes without may be a repetition and nothing else: anybody can send it, and it must not
         // get in the way of the peer's own.
-        let pushed = if epoch == 0 && self.read.len() > 1 {
+        let pushed = if epoch == 0 && self.epochs.newest_read() > 0 {
             self.reassembly.known(header).unwrap_or(Push::Refused)
         } else {
             self.reassembly.push(epoch, header, fragment)
@@ -533,19 +429,5 @@ impl Layer {
     /// The alerts that wait to be sent.
     pub(crate) fn pending_alerts(&self) -> Vec<Alert> {
         self.alerts.iter().copied().collect()
-    }
-
-    /// As if the key of this epoch had so many blocks left.
-    pub(crate) fn pretend_worn(&mut self, left: u64) {
-        let number = self.send_epoch;
-        let epoch = self.write.iter_mut().find(|epoch| epoch.number() == number).unwrap();
-        epoch.pretend_worn(left);
-    }
-
-    /// A record of DTLS 1.3 whose unified header begins with `first`.
-    pub(crate) fn seal_with(&mut self, first: u8, data: &[u8]) -> BytesMut {
-        let number = self.send_epoch;
-        let epoch = self.write.iter_mut().find(|epoch| epoch.number() == number).unwrap();
-        epoch.seal_with(first, data)
     }
 }

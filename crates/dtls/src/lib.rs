@@ -1,28 +1,18 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod ack;
 mod alert;
 mod certificate;
 mod config;
 mod connection;
-mod cookie;
-mod epoch;
 mod error;
 mod exporter;
-mod flight;
 mod handshake;
 pub mod inspect;
 mod layer;
 mod negotiation;
-mod offer;
-mod private_key;
-mod ranges;
-mod reassembly;
 mod record;
-mod replay;
 mod stats;
-mod transcript;
 mod v12;
 mod v13;
 

@@ -1,12 +1,14 @@
+//! What a connection counts.
+
 use antiphon_crypto::NamedGroup;
 
 /// What a connection has counted. Records that are dropped are counted by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Datagrams written.
+    /// Datagrams of the handshake, and of alerts, that were written.
     pub datagrams_sent: u64,
-    /// Datagrams handed in.
+    /// Datagrams that the owner has handed in.
     pub datagrams_received: u64,
     /// Bytes of handshake datagrams and of sealed records.
     pub bytes_sent: u64,
@@ -26,6 +28,6 @@ pub struct Stats {
     pub dropped_overflow: u64,
     /// Alerts that came unprotected and were not believed.
     pub dropped_alerts: u64,
-    /// The group of the key exchange.
+    /// The group of the key exchange; `None` before the connection is complete.
     pub group: Option<NamedGroup>,
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::*;
 use crate::certificate::{Certificate, CertificateParams};
 use crate::config::Versions;
-use crate::epoch::LAST_BLOCKS;
 use crate::record::UnifiedHeader;
+use crate::record::epoch::LAST_BLOCKS;
 use antiphon_crypto::HashAlgorithm;
 use bytes::BytesMut;
 
@@ -171,7 +171,8 @@ fn a_worn_key_that_cannot_be_renewed_closes_the_connection() {
     for versions in [Versions::Dtls12, Versions::Dtls13] {
         let mut pair = Pair::connected(versions);
         // Three blocks for the first, two for the second.
-        pair.ends[CLIENT].layer.pretend_worn(LAST_BLOCKS + 5);
+        let epochs = &mut pair.ends[CLIENT].layer.epochs;
+        epochs.write(epochs.sending()).unwrap().pretend_worn(LAST_BLOCKS + 5);
         assert!(pair.seal(CLIENT, b"the last but one").is_ok());
         assert!(pair.seal(CLIENT, b"the last").is_ok());
         assert_eq!(pair.seal(CLIENT, b"one too many").err(), Some(Error::Exhausted));
@@ -208,7 +209,7 @@ fn a_key_update_outlives_any_outage() {
     }
     pair.run();
     assert_eq!(pair.ends[CLIENT].poll_timeout(), None);
-    assert_eq!(pair.ends[CLIENT].layer.send_position().0, 4);
+    assert_eq!(pair.ends[CLIENT].layer.epochs.sending(), 4);
     pair.data_passes();
 }
 
@@ -223,7 +224,8 @@ fn unified_headers_of_every_form() {
                 first |= if with_connection_id { 0b1_0000 } else { 0 };
                 first |= if short_number { 0 } else { 0b1000 };
                 first |= if with_length { 0b100 } else { 0 };
-                let record = pair.ends[CLIENT].layer.seal_with(first, b"any form");
+                let epochs = &mut pair.ends[CLIENT].layer.epochs;
+                let record = epochs.write(epochs.sending()).unwrap().seal_with(first, b"any form");
                 if with_length && !with_connection_id {
                     // Another record may follow in the datagram.
                     let mut both = record.clone();

@@ -1,9 +1,13 @@
 //! Codecs of the handshake messages, and of the header that lets them be cut into fragments.
 
 pub(crate) mod extensions;
+pub(crate) mod flight;
 pub(crate) mod hello;
 pub(crate) mod messages;
 pub(crate) mod messages13;
+mod ranges;
+pub(crate) mod reassembly;
+pub(crate) mod transcript;
 
 use antiphon_sansio::{Reader, Short};
 

@@ -1,3 +1,5 @@
+//! The client of DTLS 1.2: what it awaits, and how it answers.
+
 use antiphon_crypto::{NamedGroup, Secret, constant_time_eq};
 
 use super::{EPOCH, Params, Session, sign, verify};
@@ -9,8 +11,9 @@ use crate::handshake::hello::ServerHello;
 use crate::handshake::messages::{CertificateChain, CertificateRequest, ClientKeyExchange, ServerKeyExchange};
 use crate::handshake::messages13::DOWNGRADE_SENTINEL;
 use crate::handshake::{Message, MessageType};
-use crate::layer::{Agreed, Fault, Layer};
-use crate::offer::{Offer, groups};
+use crate::layer::{Fault, Layer};
+use crate::negotiation::agreed::Agreed;
+use crate::negotiation::offer::{Offer, groups};
 
 /// The client's side, from ServerHello on. Each state names what is awaited.
 ///
@@ -230,9 +233,9 @@ fn answer(
     }
     let (ours, theirs) = session.protections(layer.config.provider, Role::Client)?;
     layer.flight.push_change_cipher_spec();
-    layer.prepare_send_in(EPOCH, ours);
-    layer.switch_send_to(EPOCH);
-    layer.receive_in(EPOCH, theirs);
+    layer.epochs.prepare_send_in(EPOCH, ours);
+    layer.epochs.switch_send_to(EPOCH);
+    layer.epochs.receive_in(EPOCH, theirs);
     let verify_data = session.verify_data(layer, Role::Client);
     layer.send(MessageType::FINISHED, verify_data.to_vec());
     Ok(session)

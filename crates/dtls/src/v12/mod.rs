@@ -7,12 +7,13 @@ use antiphon_crypto::{Digest, Mac, NamedGroup, Provider, Secret, SignatureScheme
 
 use crate::certificate::{PeerKey, PublicKeyKind};
 use crate::config::{CipherSuite, ProtocolVersion, Role, SrtpProfile};
-use crate::epoch::Protection;
 use crate::error::Error;
 use crate::exporter::Exporter;
 use crate::handshake::hello::RANDOM_LEN;
 use crate::handshake::messages::Signed;
-use crate::layer::{Agreed, Layer};
+use crate::layer::Layer;
+use crate::negotiation::agreed::Agreed;
+use crate::record::Protection;
 
 /// The epoch of everything protected: there is no renegotiation, so there is no other.
 pub(crate) const EPOCH: u16 = 1;

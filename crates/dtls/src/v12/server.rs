@@ -1,3 +1,5 @@
+//! The server of DTLS 1.2: what it awaits, and how it answers.
+
 use antiphon_crypto::{KeyExchange, NamedGroup, SignatureScheme, constant_time_eq};
 
 use super::{EPOCH, Params, Session, sign, verify};
@@ -9,8 +11,9 @@ use crate::handshake::hello::{ClientHello, RANDOM_LEN, ServerHello};
 use crate::handshake::messages::{CertificateChain, CertificateRequest, ClientKeyExchange, ServerKeyExchange, Signed};
 use crate::handshake::messages13::DOWNGRADE_SENTINEL;
 use crate::handshake::{Message, MessageType, put_vec};
-use crate::layer::{Agreed, Fault, Layer};
-use crate::offer::{groups, offered_schemes};
+use crate::layer::{Fault, Layer};
+use crate::negotiation::agreed::Agreed;
+use crate::negotiation::offer::{groups, offered_schemes};
 
 /// TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 §3.3).
 const RENEGOTIATION_SCSV: u16 = 0x00ff;
@@ -136,8 +139,8 @@ impl Server {
                     return Err(Fault::Malformed);
                 };
                 let (ours, theirs) = session.protections(layer.config.provider, Role::Server)?;
-                layer.receive_in(EPOCH, theirs);
-                layer.prepare_send_in(EPOCH, ours);
+                layer.epochs.receive_in(EPOCH, theirs);
+                layer.epochs.prepare_send_in(EPOCH, ours);
                 self.advance(layer, message, Self::Finished(session));
             }
             Self::Finished(session) if msg_type == MessageType::FINISHED => {
@@ -150,7 +153,7 @@ impl Server {
                 layer.transcript.add(msg_type, message.message_seq, body);
                 layer.flight.begin(false);
                 layer.flight.push_change_cipher_spec();
-                layer.switch_send_to(EPOCH);
+                layer.epochs.switch_send_to(EPOCH);
                 let verify_data = session.verify_data(layer, Role::Server);
                 layer.send(MessageType::FINISHED, verify_data.to_vec());
                 return Ok(Some(session.agreed()));

@@ -1,6 +1,8 @@
+//! The client of DTLS 1.3: what it awaits, and how it answers.
+
 use antiphon_crypto::{NamedGroup, Secret};
 
-use super::{APPLICATION_EPOCH, HANDSHAKE_EPOCH, Session, sign, verify};
+use super::{Session, sign, verify};
 use crate::certificate::PeerKey;
 use crate::config::{CipherSuite, ProtocolVersion, Role, SrtpProfile};
 use crate::error::Error;
@@ -11,8 +13,10 @@ use crate::handshake::messages13::{
     CertificateChain13, CertificateRequest13, HELLO_RETRY_REQUEST, parse_encrypted_extensions,
 };
 use crate::handshake::{Message, MessageType};
-use crate::layer::{Agreed, Fault, Layer};
-use crate::offer::Offer;
+use crate::layer::{Fault, Layer};
+use crate::negotiation::agreed::Agreed;
+use crate::negotiation::offer::Offer;
+use crate::record::epoch::{APPLICATION_EPOCH, HANDSHAKE_EPOCH};
 
 /// The client's side, from ServerHello on. Each state names what is awaited.
 ///
@@ -89,7 +93,7 @@ impl Client {
         let session = Session::derive(layer, suite, group, offer.hello.random, &shared)?;
         // The hello stays in flight: a server that may not send more before it hears from us (AMPLIFICATION_LIMIT) has to
         // hear, should our acknowledgements be lost.
-        layer.switch_send_to(HANDSHAKE_EPOCH);
+        layer.epochs.switch_send_to(HANDSHAKE_EPOCH);
         Ok(Some(Self::EncryptedExtensions(session)))
     }
 
@@ -165,6 +169,6 @@ fn answer(layer: &mut Layer, session: Session, request: Option<&CertificateReque
     }
     let finished = session.finished(layer, Role::Client)?;
     layer.send(MessageType::FINISHED, finished.as_bytes().to_vec());
-    layer.switch_send_to(APPLICATION_EPOCH);
+    layer.epochs.switch_send_to(APPLICATION_EPOCH);
     Ok(session.agreed(Role::Client, secrets))
 }

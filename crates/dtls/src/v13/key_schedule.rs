@@ -1,8 +1,10 @@
+//! The secrets of DTLS 1.3 and how each follows from the one before (RFC 8446 §7.1).
+
 use antiphon_crypto::{HashAlgorithm, Mac, Provider, Secret, Tag, hkdf_expand_with, hkdf_extract};
 
 use crate::config::CipherSuite;
-use crate::epoch::Protection;
 use crate::error::Error;
+use crate::record::Protection;
 
 /// A secret that others are derived from: as the key of an HMAC, made once for all of them.
 pub(crate) struct Source {

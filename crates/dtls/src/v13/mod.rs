@@ -1,10 +1,10 @@
 //! The handshake of DTLS 1.3 (RFC 9147, RFC 8446), and what goes on after it.
 
-#[cfg(test)]
-mod captured;
 pub(crate) mod client;
 pub(crate) mod key_schedule;
 pub(crate) mod server;
+#[cfg(test)]
+mod tests;
 pub(crate) mod traffic;
 
 use antiphon_crypto::{NamedGroup, Secret, SignatureScheme};
@@ -15,13 +15,11 @@ use crate::error::Error;
 use crate::exporter::Exporter;
 use crate::handshake::hello::RANDOM_LEN;
 use crate::handshake::messages::Signed;
-use crate::layer::{Agreed, Layer};
+use crate::layer::Layer;
+use crate::negotiation::agreed::Agreed;
+use crate::record::epoch::{APPLICATION_EPOCH, HANDSHAKE_EPOCH};
 use key_schedule::{ApplicationSecrets, HandshakeSecrets, finished, protection};
 use traffic::Traffic;
-
-/// The epoch of the protected part of the handshake, and the first of application data (RFC 9147 §6.1).
-pub(crate) const HANDSHAKE_EPOCH: u16 = 2;
-pub(crate) const APPLICATION_EPOCH: u16 = 3;
 
 /// What both hellos have agreed on, and the secrets from it.
 pub(crate) struct Session {
@@ -60,8 +58,12 @@ impl Session {
             Role::Client => (&secrets.client, &secrets.server),
             Role::Server => (&secrets.server, &secrets.client),
         };
-        layer.prepare_send_in(HANDSHAKE_EPOCH, protection(provider, suite, ours)?);
-        layer.receive_in(HANDSHAKE_EPOCH, protection(provider, suite, theirs)?);
+        layer
+            .epochs
+            .prepare_send_in(HANDSHAKE_EPOCH, protection(provider, suite, ours)?);
+        layer
+            .epochs
+            .receive_in(HANDSHAKE_EPOCH, protection(provider, suite, theirs)?);
         layer.enable_acks();
         Ok(Self {
             suite,
@@ -95,8 +97,12 @@ impl Session {
             Role::Client => (&secrets.client, &secrets.server),
             Role::Server => (&secrets.server, &secrets.client),
         };
-        layer.prepare_send_in(APPLICATION_EPOCH, protection(provider, self.suite, ours)?);
-        layer.receive_in(APPLICATION_EPOCH, protection(provider, self.suite, theirs)?);
+        layer
+            .epochs
+            .prepare_send_in(APPLICATION_EPOCH, protection(provider, self.suite, ours)?);
+        layer
+            .epochs
+            .receive_in(APPLICATION_EPOCH, protection(provider, self.suite, theirs)?);
         Ok(secrets)
     }
 

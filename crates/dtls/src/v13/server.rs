@@ -1,7 +1,9 @@
+//! The server of DTLS 1.3: what it awaits, and how it answers.
+
 use antiphon_crypto::{NamedGroup, SignatureScheme, constant_time_eq};
 
 use super::key_schedule::ApplicationSecrets;
-use super::{APPLICATION_EPOCH, HANDSHAKE_EPOCH, Session, sign, verify};
+use super::{Session, sign, verify};
 use crate::certificate::PeerKey;
 use crate::config::{AddressValidation, CipherSuite, ProtocolVersion, Role, SrtpProfile};
 use crate::error::Error;
@@ -12,8 +14,10 @@ use crate::handshake::messages13::{
     CertificateChain13, CertificateRequest13, HELLO_RETRY_REQUEST, write_encrypted_extensions,
 };
 use crate::handshake::{Message, MessageType, put_u16, put_vec};
-use crate::layer::{Agreed, Fault, Layer};
-use crate::offer::offered_schemes;
+use crate::layer::{Fault, Layer};
+use crate::negotiation::agreed::Agreed;
+use crate::negotiation::offer::offered_schemes;
+use crate::record::epoch::{APPLICATION_EPOCH, HANDSHAKE_EPOCH};
 
 /// The server's side. Each state names what is awaited.
 pub(crate) enum Server {
@@ -53,7 +57,7 @@ impl Server {
             .transcript
             .add(message.msg_type, message.message_seq, &message.body);
         // No encapsulation, which is costly, is computed for a client that may not be where it says.
-        let costly = choice.group == NamedGroup::X25519MlKem768 && !layer.address_validated;
+        let costly = choice.group == NamedGroup::X25519MlKem768 && !layer.address_is_validated();
         let wants_cookie = layer.config.address_validation == AddressValidation::Cookie || costly;
         let Some(share) = choice.share.as_ref().filter(|_| !wants_cookie) else {
             let cookie = wants_cookie.then(|| layer.rng.array::<32>().to_vec());
@@ -239,7 +243,7 @@ fn answer(layer: &mut Layer, hello: &ClientHello, choice: &Choice, share: &[u8])
     );
     let mut session = Session::derive(layer, choice.suite, choice.group, hello.random, &shared)?;
     session.srtp = choice.srtp;
-    layer.switch_send_to(HANDSHAKE_EPOCH);
+    layer.epochs.switch_send_to(HANDSHAKE_EPOCH);
 
     let mut extensions = Extensions::default();
     if let Some(profile) = choice.srtp {
@@ -274,7 +278,7 @@ fn answer(layer: &mut Layer, hello: &ClientHello, choice: &Choice, share: &[u8])
     let finished = session.finished(layer, Role::Server)?;
     layer.send(MessageType::FINISHED, finished.as_bytes().to_vec());
     let secrets = session.application(layer)?;
-    layer.switch_send_to(APPLICATION_EPOCH);
+    layer.epochs.switch_send_to(APPLICATION_EPOCH);
     Ok(Server::Certificate(session, secrets))
 }
 

@@ -1,12 +1,14 @@
+//! What goes on after the handshake of DTLS 1.3: messages of the peer, and renewal of keys (RFC 9147 §8).
+
 use antiphon_crypto::Secret;
 
-use super::APPLICATION_EPOCH;
 use super::key_schedule::{next_secret, protection};
 use crate::config::CipherSuite;
 use crate::error::Error;
 use crate::handshake::messages13::parse_key_update;
 use crate::handshake::{Message, MessageType};
 use crate::layer::{Fault, Layer};
+use crate::record::epoch::APPLICATION_EPOCH;
 
 /// What goes on after the handshake: the secrets of both directions, and their renewal (RFC 9147 §8).
 pub(crate) struct Traffic {
@@ -35,15 +37,17 @@ impl Traffic {
         match message.msg_type {
             MessageType::KEY_UPDATE => {
                 let requested = parse_key_update(&message.body)?;
-                let newest = layer.newest_read_epoch();
+                let newest = layer.epochs.newest_read();
                 if message.epoch != newest {
                     return Err(Fault::Malformed);
                 }
                 let provider = layer.config.provider;
                 let epoch = newest.checked_add(1).ok_or(Error::Exhausted)?;
                 self.remote = next_secret(provider, self.suite.hash(), &self.remote)?;
-                layer.receive_in(epoch, protection(provider, self.suite, &self.remote)?);
-                layer.forget_before(epoch);
+                layer
+                    .epochs
+                    .receive_in(epoch, protection(provider, self.suite, &self.remote)?);
+                layer.epochs.forget_before(epoch);
                 layer.acknowledge_now();
                 if requested {
                     self.update(layer, false);
@@ -76,22 +80,17 @@ impl Traffic {
         self.updating
     }
 
-    /// Renews keys long before they are worn out.
-    pub(crate) fn update_if_worn(&mut self, layer: &mut Layer) {
-        if layer.send_position().1 >= layer.config.records_per_key {
-            self.update(layer, false);
-        }
-    }
-
     /// All that we sent has been acknowledged.
     pub(crate) fn acknowledged(&mut self, layer: &mut Layer) -> Result<(), Error> {
         if std::mem::take(&mut self.updating) {
             let provider = layer.config.provider;
-            let epoch = layer.send_position().0.checked_add(1).ok_or(Error::Exhausted)?;
+            let epoch = layer.epochs.sending().checked_add(1).ok_or(Error::Exhausted)?;
             self.local = next_secret(provider, self.suite.hash(), &self.local)?;
-            layer.prepare_send_in(epoch, protection(provider, self.suite, &self.local)?);
-            layer.switch_send_to(epoch);
-            layer.forget_sent_before(epoch);
+            layer
+                .epochs
+                .prepare_send_in(epoch, protection(provider, self.suite, &self.local)?);
+            layer.epochs.switch_send_to(epoch);
+            layer.epochs.forget_sent_before(epoch);
         }
         Ok(())
     }

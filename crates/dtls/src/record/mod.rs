@@ -1,4 +1,14 @@
+//! What a record looks like on the wire, and how it is protected: headers, keys, nonces and additional data (RFC 6347 §4.1,
+//! RFC 9147 §4).
+
+pub(crate) mod ack;
+pub(crate) mod epoch;
+
+use antiphon_crypto::{AeadAlgorithm, AeadKey, NumberMask, Provider};
 use bytes::BytesMut;
+
+use crate::config::CipherSuite;
+use crate::error::Error;
 
 /// The version in every plain record that we write.
 pub(crate) const VERSION: [u8; 2] = [0xfe, 0xfd];
@@ -263,6 +273,139 @@ pub(crate) fn split(datagram: &mut BytesMut) -> Split {
         }
         Front::Malformed => Split::Malformed,
     }
+}
+
+/// Length of the explicit part of a GCM nonce (RFC 5288 §3).
+const EXPLICIT_NONCE_LEN: usize = 8;
+/// Blocks of 16 bytes that one key of AES-GCM protects at most: those of 2^24.5 records of the greatest length, for DTLS 1.3
+/// (RFC 9147 §4.5.3) as for 1.2 (RFC 9325 §4.4). The bound is on blocks: records of 1200 bytes may be thirteen times as many,
+/// 360 gigabytes. DTLS 1.3 renews its keys long before, unless the peer never acknowledges that; DTLS 1.2 cannot and closes.
+/// ChaCha20-Poly1305 has no such bound: its key outlives all the numbers that records can have.
+pub(crate) const MAX_BLOCKS_GCM: u64 = 23_726_566 * (MAX_PLAINTEXT as u64 / BLOCK_LEN);
+pub(crate) const BLOCK_LEN: u64 = 16;
+
+/// How the nonce of a record comes about.
+enum Nonce {
+    /// AES-GCM of DTLS 1.2: four secret bytes, then eight that the record carries (RFC 5288 §3).
+    Explicit(u32),
+    /// The number into twelve secret bytes: ChaCha20-Poly1305 of DTLS 1.2 with epoch and sequence number (RFC 7905 §2),
+    /// DTLS 1.3 with the sequence number alone, since each epoch has its own key (RFC 8446 §5.3).
+    Implicit(u128),
+}
+
+impl Nonce {
+    fn implicit(iv: [u8; 12]) -> Self {
+        Self::Implicit(iv.into_iter().fold(0, |number, byte| number << 8 | u128::from(byte)))
+    }
+}
+
+/// The key of one direction of one epoch, and how records are protected with it.
+pub(crate) struct Protection {
+    pub(crate) key: Box<dyn AeadKey>,
+    /// How many blocks may be sealed.
+    pub(crate) limit: u64,
+    nonce: Nonce,
+    /// What hides sequence numbers: DTLS 1.3, and the sign of it.
+    mask: Option<NumberMask>,
+}
+
+/// The bytes of a record's ciphertext that its number is hidden with (RFC 9147 §4.2.3).
+pub(crate) const SAMPLE_LEN: usize = 16;
+
+impl Protection {
+    /// How long the IV is that DTLS 1.2 derives for a suite.
+    pub(crate) fn iv_len(suite: CipherSuite) -> usize {
+        match suite.aead() {
+            AeadAlgorithm::ChaCha20Poly1305 => 12,
+            AeadAlgorithm::Aes128Gcm | AeadAlgorithm::Aes256Gcm => 4,
+        }
+    }
+
+    /// Protection as DTLS 1.2 has it.
+    pub(crate) fn v12(provider: Provider, suite: CipherSuite, key: &[u8], iv: &[u8]) -> Result<Self, Error> {
+        let nonce = match (<[u8; 4]>::try_from(iv), <[u8; 12]>::try_from(iv)) {
+            (Ok(salt), _) => Nonce::Explicit(u32::from_be_bytes(salt)),
+            (_, Ok(iv)) => Nonce::implicit(iv),
+            _ => return Err(Error::Crypto),
+        };
+        let key = provider.aead(suite.aead(), key).map_err(|_| Error::Crypto)?;
+        Ok(Self {
+            key,
+            limit: limit(suite),
+            nonce,
+            mask: None,
+        })
+    }
+
+    /// Protection as DTLS 1.3 has it, from the three keys of a traffic secret (RFC 9147 §4.2.3).
+    pub(crate) fn v13(
+        provider: Provider,
+        suite: CipherSuite,
+        key: &[u8],
+        iv: [u8; 12],
+        number_key: &[u8],
+    ) -> Result<Self, Error> {
+        let key = provider.aead(suite.aead(), key).map_err(|_| Error::Crypto)?;
+        let mask = NumberMask::new(suite.aead(), number_key).map_err(|_| Error::Crypto)?;
+        Ok(Self {
+            key,
+            limit: limit(suite),
+            nonce: Nonce::implicit(iv),
+            mask: Some(mask),
+        })
+    }
+
+    pub(crate) fn is_13(&self) -> bool {
+        self.mask.is_some()
+    }
+
+    /// What hides the sequence number, and reveals it again.
+    #[inline]
+    pub(crate) fn number_mask(&self, ciphertext: &[u8]) -> [u8; 2] {
+        match (&self.mask, ciphertext.first_chunk::<SAMPLE_LEN>()) {
+            (Some(mask), Some(sample)) => {
+                let [first, second, ..] = mask.mask(sample);
+                [first, second]
+            }
+            _ => [0; 2],
+        }
+    }
+
+    pub(crate) fn explicit_len(&self) -> usize {
+        match self.nonce {
+            Nonce::Explicit(_) => EXPLICIT_NONCE_LEN,
+            Nonce::Implicit(_) => 0,
+        }
+    }
+
+    /// The nonce; `carried` is the explicit part, which for us is always the record number: it can not repeat.
+    #[inline]
+    pub(crate) fn nonce(&self, record_number: u64, carried: u64) -> [u8; 12] {
+        // In one number and not byte by byte: who reads the nonce reads words, and must not wait for bytes to be written.
+        let nonce = match self.nonce {
+            Nonce::Explicit(salt) => u128::from(salt) << 64 | u128::from(carried),
+            Nonce::Implicit(iv) => iv ^ u128::from(record_number),
+        };
+        let [b0, b1, b2, b3, nonce @ ..] = nonce.to_be_bytes();
+        debug_assert_eq!([b0, b1, b2, b3], [0; 4]);
+        nonce
+    }
+}
+
+fn limit(suite: CipherSuite) -> u64 {
+    match suite.aead() {
+        AeadAlgorithm::Aes128Gcm | AeadAlgorithm::Aes256Gcm => MAX_BLOCKS_GCM,
+        AeadAlgorithm::ChaCha20Poly1305 => u64::MAX,
+    }
+}
+
+/// The additional data of a record of DTLS 1.2 (RFC 5246 §6.2.3.3): record number, type, version, length of the plaintext.
+#[inline(always)]
+pub(crate) fn additional_data(header: &PlainHeader, version: [u8; 2], plaintext_len: usize) -> [u8; HEADER_LEN] {
+    let kind = u64::from(header.content_type.code()) << 32 | u64::from(u16::from_be_bytes(version)) << 16;
+    let data = u128::from(header.record_number()) << 64 | u128::from(kind | plaintext_len as u64) << 24;
+    let [data @ .., _, _, _] = data.to_be_bytes();
+    data
 }
 
 #[cfg(test)]

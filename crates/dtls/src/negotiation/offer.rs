@@ -1,3 +1,5 @@
+//! Our ClientHello, and what a server may choose from it.
+
 use antiphon_crypto::{KeyExchange, NamedGroup, SignatureScheme};
 
 use crate::config::{CipherSuite, Config, ProtocolVersion};

@@ -8,15 +8,15 @@ use super::key_schedule::{finished, protection};
 use super::signed_content;
 use crate::certificate::PeerKey;
 use crate::config::{CipherSuite, Role};
-use crate::epoch::ReadEpoch;
 use crate::handshake::extensions::Extensions;
 use crate::handshake::hello::{ClientHello, ServerHello};
 use crate::handshake::messages::Signed;
 use crate::handshake::messages13::{CertificateChain13, CertificateRequest13, parse_encrypted_extensions};
+use crate::handshake::reassembly::Reassembly;
+use crate::handshake::transcript::Transcript;
 use crate::handshake::{FragmentHeader, Message, MessageType};
-use crate::reassembly::Reassembly;
+use crate::record::epoch::{APPLICATION_EPOCH, Epochs, HANDSHAKE_EPOCH};
 use crate::record::{ContentType, Split, split};
-use crate::transcript::Transcript;
 
 const SESSION: &str = include_str!("../../tests/captured/firefox-firefox-data.txt");
 
@@ -37,7 +37,7 @@ fn secret(label: &str) -> Secret {
 
 /// One sender's epochs and messages.
 struct Sender {
-    epochs: Vec<ReadEpoch>,
+    epochs: Epochs,
     reassembly: Reassembly,
     messages: Vec<Message>,
     application: Vec<Vec<u8>>,
@@ -46,9 +46,12 @@ struct Sender {
 
 impl Sender {
     fn new(suite: CipherSuite, handshake: &Secret, application: &Secret) -> Self {
-        let epoch = |number, secret| ReadEpoch::new(number, Some(protection(ring_provider(), suite, secret).unwrap()));
+        let protection = |secret| protection(ring_provider(), suite, secret).unwrap();
+        let mut epochs = Epochs::default();
+        epochs.receive_in(HANDSHAKE_EPOCH, protection(handshake));
+        epochs.receive_in(APPLICATION_EPOCH, protection(application));
         Self {
-            epochs: vec![ReadEpoch::new(0, None), epoch(2, handshake), epoch(3, application)],
+            epochs,
             reassembly: Reassembly::default(),
             messages: Vec::new(),
             application: Vec::new(),
@@ -62,15 +65,9 @@ impl Sender {
             let Split::Record(mut record) = split(&mut datagram) else {
                 panic!("not a record")
             };
-            let epoch = self
-                .epochs
-                .iter_mut()
-                .rev()
-                .find(|epoch| epoch.fits(&record.header))
-                .unwrap();
-            let opened = epoch
-                .open(&record.header, &mut record.bytes)
-                .expect("every record opens");
+            let opened = self.epochs.open(&record.header, &mut record.bytes);
+            let opened = opened.expect("every record opens");
+            record.bytes.truncate(opened.len);
             match opened.content_type {
                 ContentType::Handshake => {
                     let mut reader = Reader::new(&record.bytes);
@@ -81,7 +78,7 @@ impl Sender {
                     self.messages.extend(std::iter::from_fn(|| self.reassembly.pop()));
                 }
                 ContentType::ApplicationData => self.application.push(record.bytes.to_vec()),
-                ContentType::Ack => self.acks += crate::ack::parse(&record.bytes).unwrap().len(),
+                ContentType::Ack => self.acks += crate::record::ack::parse(&record.bytes).unwrap().len(),
                 other => panic!("{other:?}"),
             }
         }

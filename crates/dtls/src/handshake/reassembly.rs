@@ -1,7 +1,9 @@
+//! Handshake messages put together from their fragments, and handed on in order (RFC 6347 §4.2.3).
+
 use std::collections::BTreeMap;
 
+use crate::handshake::ranges::Ranges;
 use crate::handshake::{FragmentHeader, Message, MessageType};
-use crate::ranges::Ranges;
 
 /// How far ahead of the next message fragments are kept. The longest flight of any version has seven messages.
 pub(crate) const MAX_AHEAD: u16 = 12;

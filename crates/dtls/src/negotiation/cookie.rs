@@ -1,3 +1,5 @@
+//! Cookies that show that a client's address is its own (RFC 6347 §4.2.1), without keeping anything for it.
+
 use antiphon_crypto::{Secret, hmac_sha256};
 use antiphon_sansio::Rng;
 

@@ -1,3 +1,5 @@
+//! The messages that both ends hash: what Finished and signatures are about.
+
 use antiphon_crypto::{Digest, Hash, HashAlgorithm, Provider};
 
 use crate::handshake::{self, FragmentHeader, MessageType};

@@ -1,3 +1,5 @@
+//! Sets of byte ranges: which parts of a message have come, or have been acknowledged.
+
 /// Which bytes of a message have arrived, or were acknowledged: ranges in order that neither overlap nor touch.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ranges(Vec<(usize, usize)>);

@@ -1,14 +1,17 @@
+//! The flight that we sent last: cut into records and datagrams, sent again until the peer has it (RFC 6347 §4.2.4).
+
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::TransmitBuf;
 
-use crate::ack::RecordNumber;
-use crate::epoch::WriteEpoch;
 use crate::error::Error;
+use crate::handshake::ranges::Ranges;
 use crate::handshake::{self, FragmentHeader, MessageType};
-use crate::ranges::Ranges;
 use crate::record::ContentType;
+use crate::record::ack::RecordNumber;
+use crate::record::epoch::{Epochs, WriteEpoch};
 
 /// Retransmissions are never closer than this, however short the path.
 const MIN_RTO: Duration = Duration::from_millis(50);
@@ -35,6 +38,32 @@ impl Item {
             Content::Handshake { body, .. } => body.len(),
             Content::ChangeCipherSpec => 0,
         }
+    }
+}
+
+impl Item {
+    /// Appends a part of the message as a record.
+    fn write_fragment(&self, part: Range<usize>, epoch: &mut WriteEpoch, out: &mut TransmitBuf) -> Result<(), Error> {
+        let Content::Handshake {
+            msg_type,
+            message_seq,
+            body,
+        } = &self.content
+        else {
+            return Ok(());
+        };
+        let header = FragmentHeader {
+            msg_type: *msg_type,
+            length: body.len() as u32,
+            message_seq: *message_seq,
+            offset: part.start as u32,
+            fragment_length: part.len() as u32,
+        };
+        let start = out.body().len();
+        out.put_zeros(epoch.front());
+        out.put_slice(&header.bytes());
+        out.put_slice(&body[part]);
+        epoch.seal(ContentType::Handshake, out, start, 0)
     }
 }
 
@@ -233,17 +262,14 @@ impl Flight {
     pub(crate) fn write(
         &mut self,
         now: Instant,
-        epochs: &mut [WriteEpoch],
+        epochs: &mut Epochs,
         out: &mut TransmitBuf,
         room: usize,
     ) -> Result<bool, Error> {
         let mut wrote = false;
         let was_pending = self.is_pending();
         while let Some(item) = self.items.get(self.cursor.0) {
-            let epoch = epochs
-                .iter_mut()
-                .find(|epoch| epoch.number() == item.epoch)
-                .ok_or(Error::Crypto)?;
+            let epoch = epochs.write(item.epoch).ok_or(Error::Crypto)?;
             let start = out.body().len();
             let overhead = epoch.front() + epoch.back();
             let left = room.saturating_sub(start + overhead);
@@ -257,11 +283,7 @@ impl Flight {
                     epoch.seal(ContentType::ChangeCipherSpec, out, start, 0)?;
                     self.cursor = (self.cursor.0 + 1, 0);
                 }
-                Content::Handshake {
-                    msg_type,
-                    message_seq,
-                    body,
-                } => {
+                Content::Handshake { body, .. } => {
                     let gap = if body.is_empty() {
                         Some((0, 0))
                     } else {
@@ -275,35 +297,24 @@ impl Flight {
                         return Ok(wrote);
                     }
                     let to = to.min(from + left - handshake::HEADER_LEN);
-                    let header = FragmentHeader {
-                        msg_type: *msg_type,
-                        length: body.len() as u32,
-                        message_seq: *message_seq,
-                        offset: from as u32,
-                        fragment_length: (to - from) as u32,
-                    };
-                    let record = RecordNumber {
-                        epoch: item.epoch.into(),
-                        sequence: epoch.next_sequence(),
-                    };
                     if self.sent.len() == MAX_SENT {
                         self.sent.pop_front();
                     }
                     self.sent.push_back(Sent {
-                        record,
+                        record: RecordNumber {
+                            epoch: item.epoch.into(),
+                            sequence: epoch.next_sequence(),
+                        },
                         item: self.cursor.0,
                         start: from,
                         end: to,
                     });
-                    out.put_zeros(epoch.front());
-                    out.put_slice(&header.bytes());
-                    out.put_slice(&body[from..to]);
-                    epoch.seal(ContentType::Handshake, out, start, 0)?;
                     self.cursor = if to == body.len() {
                         (self.cursor.0 + 1, 0)
                     } else {
                         (self.cursor.0, to)
                     };
+                    item.write_fragment(from..to, epoch, out)?;
                 }
             }
             wrote = true;
@@ -321,7 +332,7 @@ mod tests {
     use super::*;
 
     fn sizes(flight: &mut Flight, now: Instant, mtu: usize) -> Vec<usize> {
-        let mut epochs = [WriteEpoch::new(0, None)];
+        let mut epochs = Epochs::default();
         let mut out = TransmitBuf::new(1 << 16, 2000);
         let mut sizes = Vec::new();
         loop {

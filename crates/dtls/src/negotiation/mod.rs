@@ -1,12 +1,19 @@
+//! Which version a handshake speaks: both have the same first messages.
+
+pub(crate) mod agreed;
+mod cookie;
+pub(crate) mod offer;
+
 use antiphon_sansio::Rng;
 
 use crate::config::{AddressValidation, ProtocolVersion, Role, Versions};
-use crate::cookie::CookieSecret;
 use crate::error::Error;
 use crate::handshake::hello::{ClientHello, HelloVerifyRequest, ServerHello};
 use crate::handshake::{Message, MessageType};
-use crate::layer::{Agreed, Fault, Layer};
-use crate::offer::Offer;
+use crate::layer::{Fault, Layer};
+use crate::negotiation::agreed::Agreed;
+use crate::negotiation::cookie::CookieSecret;
+use crate::negotiation::offer::Offer;
 use crate::{v12, v13};
 
 /// A handshake on its way: first until the version is decided, then as the version has it.

@@ -1,87 +1,39 @@
-use std::collections::VecDeque;
+//! One connection: what its owner calls, and in which phase of its life what happens.
+
+mod event;
+mod rumour;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use antiphon_crypto::{NamedGroup, Secret};
+use antiphon_crypto::Secret;
 use antiphon_sansio::{Ecn, Packet, Reader, Rng, TransmitBuf};
-use bytes::{Buf, Bytes};
+use bytes::Buf;
 
-use crate::ack;
 use crate::alert::{Alert, AlertDescription};
 use crate::certificate::Fingerprint;
-use crate::config::{CipherSuite, Config, MIN_MTU, ProtocolVersion, Role, SrtpKeys};
-use crate::epoch::Opened;
+use crate::config::{Config, MIN_MTU, Role};
 use crate::error::Error;
 use crate::exporter::Exporter;
 use crate::handshake::{FragmentHeader, MessageType};
-use crate::layer::{Agreed, Fault, Layer, Unopened};
+use crate::layer::{Fault, Layer};
 use crate::negotiation::Handshake;
+use crate::negotiation::agreed::Agreed;
+use crate::record::ack;
+use crate::record::epoch::{HANDSHAKE_EPOCH, OpenError, Opened};
 use crate::record::{self, ContentType, Front, Header, PlainHeader, UnifiedHeader};
 use crate::stats::Stats;
-use crate::v13::HANDSHAKE_EPOCH;
 use crate::v13::traffic::Traffic;
 
-/// Application data that came before the peer was known to be the right one.
-const MAX_HELD_RECORDS: usize = 64;
-const MAX_HELD_BYTES: usize = 64 * 1024;
-/// Application data that nobody has polled for. More is dropped, as the network would.
-const MAX_QUEUED_RECORDS: usize = 4096;
-const MAX_QUEUED_BYTES: usize = 2 * 1024 * 1024;
+pub use event::{Connected, Event};
+use rumour::Rumour;
+use waiting::Waiting;
 
 /// How often the last flight of DTLS 1.3 is sent again.
 const MAX_LAST_RETRANSMISSIONS: u64 = 12;
-
-/// How long a fatal alert that came unprotected waits for a sign that the peer goes on all the same, in times of the base
-/// of the retransmission timer, and at least and at most.
-const RUMOUR_TIMEOUTS: u32 = 5;
-const MIN_RUMOUR: Duration = Duration::from_secs(1);
-const MAX_RUMOUR: Duration = Duration::from_secs(3);
-/// How often our flight is sent in that time.
-const RUMOUR_PROBES: u32 = 10;
-
-/// A fatal alert that came unprotected. Anybody who can write the peer's address into a datagram can send one.
-///
-/// It is put to the test: our flight goes out again, several times, and a peer that has not given up answers it or repeats
-/// its own. If it is heard of no more, the alert was its last word. So a forger ends nothing, and a peer that has failed is
-/// believed within seconds and not at the end of the handshake's time. Once the peer has shown that it has keys, its own
-/// alerts are protected, and others are not looked at.
-struct Rumour {
-    description: AlertDescription,
-    /// When it is believed; `None` after a sign of life.
-    believed_at: Option<Instant>,
-}
-
-/// What a completed handshake has agreed on.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Connected {
-    /// The version.
-    pub version: ProtocolVersion,
-    /// The cipher suite.
-    pub cipher_suite: CipherSuite,
-    /// The group of the key exchange.
-    pub group: NamedGroup,
-    /// Profile and master keys for SRTP, if use_srtp was agreed on.
-    pub srtp: Option<SrtpKeys>,
-    /// The peer's certificate, DER.
-    pub peer_certificate: Bytes,
-    /// Its fingerprint, by the hash function that signalling used.
-    pub peer_fingerprint: Fingerprint,
-}
-
-/// What happened.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Event {
-    /// The handshake is complete and the peer's certificate has a signalled fingerprint. Comes once, before any data.
-    Connected(Box<Connected>),
-    /// One record of application data, decrypted in place and cut from its datagram, with the mark that the datagram carried.
-    ApplicationData(Packet),
-    /// The connection ended by close_notify, the peer's or ours. Nothing follows.
-    Closed,
-    /// The connection failed. Nothing follows.
-    Failed(Error),
-}
 
 enum Phase {
     Handshaking(Handshake),
@@ -101,16 +53,12 @@ pub struct Connection {
     phase: Phase,
     /// Comes before all data.
     connected: Option<Box<Connected>>,
-    /// Data that waits to be polled for: the first bytes of a buffer, and how many.
-    queued: VecDeque<(Packet, usize)>,
+    waiting: Waiting,
     /// Comes after all data.
     ended: Option<Event>,
-    queued_bytes: usize,
-    held: VecDeque<(Packet, usize)>,
-    held_bytes: usize,
     /// When the handshake is given up. Runs from the first datagram, either way.
     deadline: Option<Instant>,
-    rumour: Option<Rumour>,
+    rumour: Rumour,
 }
 
 impl fmt::Debug for Connection {
@@ -136,13 +84,10 @@ impl Connection {
             layer: Layer::new(config, role, rng),
             phase: Phase::Handshaking(handshake),
             connected: None,
-            queued: VecDeque::new(),
+            waiting: Waiting::default(),
             ended: None,
-            queued_bytes: 0,
-            held: VecDeque::new(),
-            held_bytes: 0,
             deadline: None,
-            rumour: None,
+            rumour: Rumour::default(),
         }
     }
 
@@ -179,8 +124,10 @@ impl Connection {
         } else {
             return self.split_datagram(now, packet);
         };
-        if let Some(len) = len {
-            self.queue(packet, len);
+        if let Some(len) = len
+            && self.waiting.queue(packet, len).is_err()
+        {
+            self.layer.stats.dropped_overflow += 1;
         }
     }
 
@@ -242,7 +189,7 @@ impl Connection {
     /// as many as returned.
     #[inline(always)]
     fn open_record(&mut self, now: Instant, header: &Header, record: &mut Packet) -> Option<usize> {
-        match self.layer.open(header, record) {
+        match self.layer.epochs.open(header, &mut record.data) {
             // Epoch 2 of DTLS 1.3 is the handshake's alone (RFC 9147 §6.1).
             Ok(opened)
                 if opened.content_type == ContentType::ApplicationData
@@ -252,10 +199,17 @@ impl Connection {
                 return Some(opened.len);
             }
             Ok(opened) => self.handle_protocol(now, opened, &record.data[..opened.len]),
-            Err(Unopened::Dropped) => {}
-            Err(Unopened::Exhausted) => self.fail(Error::Exhausted),
+            Err(error) => self.not_opened(error, record),
         }
         None
+    }
+
+    #[cold]
+    fn not_opened(&mut self, error: OpenError, record: &Packet) {
+        self.layer.not_opened(error, record);
+        if error == OpenError::Exhausted {
+            self.fail(Error::Exhausted);
+        }
     }
 
     #[inline(never)]
@@ -269,10 +223,7 @@ impl Connection {
             ContentType::ChangeCipherSpec if body == [1] => {}
             _ => self.layer.stats.dropped_malformed += 1,
         }
-        if std::mem::take(&mut self.layer.peer_is_alive)
-            && let Some(rumour) = &mut self.rumour
-        {
-            rumour.believed_at = None;
+        if std::mem::take(&mut self.layer.peer_is_alive) && self.rumour.deny() {
             self.layer.flight.stop_probing();
         }
     }
@@ -337,7 +288,7 @@ impl Connection {
                 Ok(Some(agreed)) => {
                     self.layer.settle(agreed.version);
                     self.deadline = None;
-                    self.rumour = None;
+                    self.rumour.forget();
                     match self.layer.check_identity() {
                         Ok(true) => self.complete(agreed),
                         Ok(false) => self.phase = Phase::Unverified(agreed),
@@ -401,33 +352,19 @@ impl Connection {
             peer_fingerprint,
         }));
         self.phase = Phase::Connected(agreed.exporter, agreed.traffic);
-        self.held_bytes = 0;
-        for (data, len) in std::mem::take(&mut self.held) {
-            self.handle_application_data(data, len);
-        }
+        self.waiting.release_held();
     }
 
     #[inline(never)]
     fn handle_application_data(&mut self, data: Packet, len: usize) {
-        if matches!(self.phase, Phase::Connected(..)) {
-            self.queue(data, len);
-        } else if self.held.len() == MAX_HELD_RECORDS || self.held_bytes + len > MAX_HELD_BYTES {
-            self.layer.stats.dropped_overflow += 1;
+        let taken = if matches!(self.phase, Phase::Connected(..)) {
+            self.waiting.queue(data, len)
         } else {
-            self.held_bytes += len;
-            self.held.push_back((data, len));
-        }
-    }
-
-    #[inline(always)]
-    fn queue(&mut self, data: Packet, len: usize) {
-        let queued_bytes = self.queued_bytes + len;
-        if self.queued.len() == MAX_QUEUED_RECORDS || queued_bytes > MAX_QUEUED_BYTES {
+            self.waiting.hold(data, len)
+        };
+        if taken.is_err() {
             self.layer.stats.dropped_overflow += 1;
-            return;
         }
-        self.queued_bytes = queued_bytes;
-        self.queued.push_back((data, len));
     }
 
     fn handle_alert(&mut self, now: Instant, epoch: u16, body: &[u8]) {
@@ -439,7 +376,7 @@ impl Connection {
             // Anybody can send one of these; who believes it lets anybody end the session.
             self.layer.stats.dropped_alerts += 1;
             let answers_us = matches!(&self.phase, Phase::Handshaking(handshake) if handshake.expects_flight());
-            if alert.fatal && answers_us && !self.layer.peer_has_keys {
+            if alert.fatal && answers_us && !self.layer.epochs.peer_has_keys() {
                 self.hear_rumour(now, alert.description);
             }
         } else if alert.description == AlertDescription::CLOSE_NOTIFY {
@@ -454,14 +391,8 @@ impl Connection {
     }
 
     fn hear_rumour(&mut self, now: Instant, description: AlertDescription) {
-        let rumour = self.rumour.get_or_insert(Rumour {
-            description,
-            believed_at: None,
-        });
-        if rumour.believed_at.is_none() {
-            let patience = (RUMOUR_TIMEOUTS * self.layer.flight.base_rto()).clamp(MIN_RUMOUR, MAX_RUMOUR);
-            rumour.believed_at = Some(now + patience);
-            self.layer.flight.probe(now, patience / RUMOUR_PROBES);
+        if let Some(every) = self.rumour.hear(now, description, self.layer.flight.base_rto()) {
+            self.layer.flight.probe(now, every);
         }
     }
 
@@ -477,22 +408,23 @@ impl Connection {
     fn end(&mut self, event: Event) {
         self.phase = Phase::Over;
         self.layer.end();
-        self.held = VecDeque::new();
-        self.held_bytes = 0;
+        self.waiting.drop_held();
         self.deadline = None;
-        self.rumour = None;
+        self.rumour.forget();
         self.ended = Some(event);
     }
 
     /// Does what is due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        if self.layer.peer_has_keys {
-            self.rumour = None;
+        if self.layer.epochs.peer_has_keys() {
+            self.rumour.forget();
         }
-        let believed_at = self.rumour.as_ref().and_then(|rumour| rumour.believed_at);
-        if [self.deadline, believed_at].into_iter().flatten().any(|at| at <= now) {
-            let rumour = self.rumour.take();
-            self.fail(rumour.map_or(Error::TimedOut, |rumour| Error::PeerAlert(rumour.description)));
+        if [self.deadline, self.rumour.believed_at()]
+            .into_iter()
+            .flatten()
+            .any(|at| at <= now)
+        {
+            self.fail(self.rumour.description().map_or(Error::TimedOut, Error::PeerAlert));
             return;
         }
         // A renewal of keys is repeated for as long as it takes: without it the keys would wear out.
@@ -511,8 +443,7 @@ impl Connection {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let believed_at = self.rumour.as_ref().and_then(|rumour| rumour.believed_at);
-        let deadlines = [self.deadline, believed_at, self.layer.poll_timeout()];
+        let deadlines = [self.deadline, self.rumour.believed_at(), self.layer.poll_timeout()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -542,10 +473,8 @@ impl Connection {
     #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.connected.is_none()
-            && let Some((mut packet, len)) = self.queued.pop_front()
+            && let Some(packet) = self.waiting.pop()
         {
-            self.queued_bytes -= len;
-            packet.data.truncate(len);
             return Some(Event::ApplicationData(packet));
         }
         self.poll_rare_event()
@@ -560,7 +489,7 @@ impl Connection {
     /// Room that [`Self::seal`] needs in front of and behind the data, in bytes: exact once keys are agreed, and before
     /// that the most that any version and suite needs.
     pub fn overhead(&self) -> (usize, usize) {
-        self.layer.overhead().unwrap_or((21, 17))
+        self.layer.epochs.overhead().unwrap_or((21, 17))
     }
 
     /// Turns the body of the open segment into one record of application data, in place. The segment must have been begun
@@ -598,19 +527,31 @@ impl Connection {
     }
 
     fn seal_with(&mut self, out: &mut TransmitBuf, padding: usize) -> Result<(), Error> {
-        match &mut self.phase {
-            Phase::Connected(_, traffic) => {
-                let sealed = self.layer.seal(out, padding);
-                if let Some(traffic) = traffic {
-                    traffic.update_if_worn(&mut self.layer);
-                }
-                if sealed == Err(Error::Exhausted) {
-                    self.fail(Error::Exhausted);
-                }
-                sealed
-            }
-            _ => Err(Error::NotConnected),
+        if !matches!(self.phase, Phase::Connected(..)) {
+            return Err(Error::NotConnected);
         }
+        let sealed = self.layer.epochs.seal(out, padding);
+        match &sealed {
+            Ok(records) => {
+                self.layer.stats.bytes_sent += out.body().len() as u64;
+                if *records >= self.layer.config.records_per_key {
+                    // Long before they are worn out. DTLS 1.2 cannot.
+                    let _ = self.renew_keys(false);
+                }
+            }
+            Err(Error::Exhausted) => self.fail(Error::Exhausted),
+            Err(_) => {}
+        }
+        sealed.map(|_| ())
+    }
+
+    #[cold]
+    fn renew_keys(&mut self, request: bool) -> Result<(), Error> {
+        let Phase::Connected(_, Some(traffic)) = &mut self.phase else {
+            return Err(Error::NotConnected);
+        };
+        traffic.update(&mut self.layer, request);
+        Ok(())
     }
 
     /// Renews our keys, and asks the peer to renew its own (RFC 9147 §8). Happens by itself long before keys are worn out.
@@ -618,13 +559,7 @@ impl Connection {
     /// # Errors
     /// [`Error::NotConnected`] before [`Event::Connected`], and with DTLS 1.2, which cannot.
     pub fn update_keys(&mut self) -> Result<(), Error> {
-        match &mut self.phase {
-            Phase::Connected(_, Some(traffic)) => {
-                traffic.update(&mut self.layer, true);
-                Ok(())
-            }
-            _ => Err(Error::NotConnected),
-        }
+        self.renew_keys(true)
     }
 
     /// Tells the path's round-trip time, from which retransmission timers follow: the first comes after twice that.
@@ -661,6 +596,3 @@ impl Connection {
         self.layer.stats
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,3 +1,7 @@
+//! Certificates and their fingerprints: ours, made or read, and the peer's.
+
+mod private_key;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::SystemTime;
@@ -7,9 +11,8 @@ use bytes::Bytes;
 use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::config::ProtocolVersion;
+use crate::config::version::ProtocolVersion;
 use crate::error::Error;
-use crate::private_key;
 
 /// What kind of key a generated certificate has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +36,7 @@ pub struct CertificateParams {
     pub not_before: Option<SystemTime>,
     /// When validity ends; `None` is the last day of 2099. Peers compare the fingerprint and look at no dates.
     pub not_after: Option<SystemTime>,
-    /// The key.
+    /// What kind of key is generated for it.
     pub algorithm: KeyAlgorithm,
 }
 
