@@ -35,6 +35,8 @@ pub struct Agent {
     paths: Paths,
     /// When the layers above last took something that the peer had authenticated.
     heard_at: Option<Instant>,
+    /// When checks or consent need attention, as of the last input: nothing else changes it.
+    checks_due: Option<Instant>,
 }
 
 /// What signalling says.
@@ -49,6 +51,7 @@ impl Agent {
             pacer,
             paths: Paths::default(),
             heard_at: None,
+            checks_due: None,
             cx,
         }
     }
@@ -99,7 +102,7 @@ impl Agent {
     /// Our role, as offer and answer decide it; a conflict may change it later.
     pub fn set_role(&mut self, role: Role) {
         self.checks.set_role(role);
-        self.paths.update(&self.checks);
+        self.refresh();
     }
 
     /// Our role now.
@@ -170,7 +173,7 @@ impl Agent {
         self.cx.forget_outgoing();
         self.gathering.close(&mut self.cx, now);
         self.checks.close(&mut self.cx);
-        self.paths.update(&self.checks);
+        self.refresh();
     }
 
     fn is_closed(&self) -> bool {
@@ -194,8 +197,9 @@ impl Agent {
     /// Whether a Binding message with a valid MESSAGE-INTEGRITY came from this path: law 5, before it nothing else is
     /// taken from there.
     pub fn is_authenticated(&self, path: &Path) -> bool {
-        let mut known = self.paths.known.iter();
-        known.any(|known| known.path == *path && known.is_authenticated)
+        let Paths { known, last_in, .. } = &self.paths;
+        let fits = |known: &KnownPath| known.path == *path && known.is_authenticated;
+        known.get(*last_in).is_some_and(fits) || known.iter().any(fits)
     }
 
     /// The round trip of the pair in use, smoothed.
@@ -395,11 +399,7 @@ impl Agent {
             // allocation ends by itself.
             return None;
         }
-        let probes = self.gathering.has_queued_probe();
-        let checks = self
-            .checks
-            .poll_timeout(&self.cx.config, self.pacer.earliest(), probes, &self.outside());
-        self.gathering.poll_timeout().into_iter().chain(checks).min()
+        self.gathering.poll_timeout().into_iter().chain(self.checks_due).min()
     }
 
     /// Writes the next datagram as a segment of its own and says where it goes; `None` when there is nothing to send,
@@ -473,7 +473,14 @@ impl Agent {
             }
             self.deliver(now);
         }
+        self.refresh();
+    }
+
+    /// Notes what is asked for with every datagram.
+    fn refresh(&mut self) {
         self.paths.update(&self.checks);
+        let (slot, probes) = (self.pacer.earliest(), self.gathering.has_queued_probe());
+        self.checks_due = self.checks.poll_timeout(&self.cx.config, slot, probes, &self.outside());
     }
 
     /// Delivers what the parts have for each other.

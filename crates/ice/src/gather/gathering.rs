@@ -11,7 +11,7 @@ use super::names::Names;
 use super::probes::Probes;
 use super::relays::Relays;
 use super::server::{MAX_SERVERS, Server};
-use super::sockets::Sockets;
+use super::sockets::{Refused, Sockets};
 use super::stun_over_tls::{StunConnections, has_tcp};
 use super::tcp_ends::{TcpEnd, TcpEnds};
 use crate::candidate::{Candidate, CandidateKind, Protocol, TcpType};
@@ -208,8 +208,8 @@ impl Gathering {
     fn request_failed(&mut self, cx: &mut Context, now: Instant, request: u32, reason: &str) {
         if let Some(resolve) = self.take_resolve(request) {
             cx.candidate_error(&resolve.url.to_string(), None, NOT_REACHED, reason);
-        } else if let Some(failed) = self.sockets.failed(cx, request) {
-            if let Some(interface) = failed {
+        } else if let Some(refused) = self.sockets.failed(cx, request) {
+            if let Refused::NoSocket(interface) = refused {
                 self.add_active(cx, now, interface);
             }
         } else {

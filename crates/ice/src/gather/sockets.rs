@@ -16,6 +16,15 @@ struct Bind {
     port: PortTry,
 }
 
+/// What became of a socket that the driver refused.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It was asked for on another port.
+    TriedAgain,
+    /// This interface gets none.
+    NoSocket(Interface),
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Sockets {
     interfaces: Vec<Interface>,
@@ -100,16 +109,15 @@ impl Sockets {
         Some((interface, Some(base)))
     }
 
-    /// Takes the refusal of a socket, if it is one: another port is tried. Names the interface that gets no socket at
-    /// all.
-    pub(super) fn failed(&mut self, cx: &mut Context, request: u32) -> Option<Option<Interface>> {
+    /// Takes the refusal of a socket, if it is one: another port is tried.
+    pub(super) fn failed(&mut self, cx: &mut Context, request: u32) -> Option<Refused> {
         let Bind { interface, port, .. } = self.take_bind(request)?;
         match port.next(&cx.config) {
             Some(port) => {
                 self.bind(cx, interface, port);
-                Some(None)
+                Some(Refused::TriedAgain)
             }
-            None => Some(Some(interface)),
+            None => Some(Refused::NoSocket(interface)),
         }
     }
 
