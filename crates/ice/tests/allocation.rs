@@ -1,11 +1,14 @@
 //! A hundred connections at rest: asking for consent, and giving it, allocates nothing.
 
+mod checked;
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use antiphon_ice::{Agent, Config, ConnectionState, Event, IoEvent, IoRequest, Role};
-use antiphon_netsim::Counting;
+use antiphon_ice::{Config, ConnectionState, Event, IoEvent, IoRequest, Role};
+use antiphon_netsim::{Checked, Counting, Machine};
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
+use checked::AgentMachine;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -21,7 +24,7 @@ const PEERS: usize = 100;
 /// One server with a hundred agents on one port, and their hundred peers. Even numbers are the server's.
 struct World {
     now: Instant,
-    agents: Vec<Agent>,
+    agents: Vec<Checked<AgentMachine>>,
     out: TransmitBuf,
     counted: usize,
     consent_checks: usize,
@@ -49,7 +52,7 @@ impl World {
                 shared_sockets: n.is_multiple_of(2),
                 ..Config::default()
             };
-            Agent::new(config, now, Rng::from_u64(n as u64))
+            checked::agent(config, now, Rng::from_u64(n as u64))
         });
         Self {
             now,
@@ -114,8 +117,8 @@ impl World {
                 data: BytesMut::from(self.out.bytes(transmit.range)),
             };
             let agent = &mut self.agents[n ^ 1];
-            let (made, passed) = allocations(|| agent.handle_datagram(now, datagram));
-            assert!(passed.is_none());
+            let (made, ()) = allocations(|| agent.handle_datagram(now, datagram));
+            assert!(agent.received.is_empty());
             self.count(made);
         }
     }
@@ -123,7 +126,7 @@ impl World {
     fn run_for(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
-            let next = self.agents.iter().filter_map(Agent::poll_timeout).min();
+            let next = self.agents.iter().filter_map(Machine::poll_timeout).min();
             let Some(next) = next.filter(|next| *next <= end) else {
                 break;
             };
@@ -144,6 +147,7 @@ impl World {
             }
             for agent in &mut self.agents {
                 while agent.poll_event().is_some() {}
+                agent.drained();
             }
         }
         self.now = end;
@@ -154,7 +158,7 @@ impl World {
 fn consent_costs_no_allocation() {
     let mut world = World::new();
     world.connect();
-    let connected = |agent: &Agent| agent.state() == ConnectionState::Completed;
+    let connected = |agent: &Checked<AgentMachine>| agent.state() == ConnectionState::Completed;
     assert!(world.agents.iter().all(connected));
     let asked = |world: &World| -> u64 {
         let stats = world.agents.iter().map(|agent| agent.stats().pairs);

@@ -1,17 +1,21 @@
 //! What an agent does about TURN servers that refuse, send it elsewhere, have no room or do not answer.
 
+mod checked;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use antiphon_ice::{Agent, Config, Event, GatheringState, IceServer, IoEvent, IoRequest, TcpCandidates};
+use antiphon_ice::{Config, Event, GatheringState, IceServer, IoEvent, IoRequest, TcpCandidates};
+use antiphon_netsim::{Checked, Machine};
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Rng, TransmitBuf};
 use antiphon_stun::{AttributeType, Class, Message, MessageBuilder, Method};
+use checked::AgentMachine;
 
 /// One agent and a server that says what a test wants; each answer is made from the request.
 fn scripted(
     url: &str,
     answer: &mut dyn FnMut(SocketAddr, SocketAddr, &Message<'_>, &mut MessageBuilder<'_>),
-) -> (Agent, Vec<Event>) {
+) -> (Checked<AgentMachine>, Vec<Event>) {
     scripted_over(url, &[0], answer)
 }
 
@@ -20,7 +24,7 @@ fn scripted_over(
     url: &str,
     pauses: &[u64],
     answer: &mut dyn FnMut(SocketAddr, SocketAddr, &Message<'_>, &mut MessageBuilder<'_>),
-) -> (Agent, Vec<Event>) {
+) -> (Checked<AgentMachine>, Vec<Event>) {
     let mut now = antiphon_netsim::start();
     let config = Config {
         servers: vec![IceServer {
@@ -31,7 +35,7 @@ fn scripted_over(
         tcp: TcpCandidates::OFF,
         ..Config::default()
     };
-    let mut agent = Agent::new(config, now, Rng::from_u64(1));
+    let mut agent = checked::agent(config, now, Rng::from_u64(1));
     let mut sockets: Vec<(Local, SocketAddr)> = Vec::new();
     let mut events = Vec::new();
     agent.gather(now);
@@ -89,6 +93,7 @@ fn scripted_over(
             agent.handle_datagram(now, datagram);
         }
         events.extend(std::iter::from_fn(|| agent.poll_event()));
+        agent.drained();
     }
     (agent, events)
 }

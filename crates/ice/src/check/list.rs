@@ -225,7 +225,8 @@ impl CheckList {
         };
         if let Some((_, gone)) = self.remotes.ids().into_iter().filter_map(dead).min() {
             self.remotes.remove(gone);
-            self.forget_pairs_if(|pair| pair.remote == gone);
+            self.pairs.retain(|_, pair| pair.remote != gone);
+            self.forget_absent();
         }
     }
 
@@ -236,14 +237,14 @@ impl CheckList {
         if !self.locals.forget(cx, gone) {
             return false;
         }
-        let locals = std::mem::take(&mut self.locals);
-        self.forget_pairs_if(|pair| locals.get(pair.local).is_none());
-        self.locals = locals;
+        let locals = &self.locals;
+        self.pairs.retain(|_, pair| locals.get(pair.local).is_some());
+        self.forget_absent();
         before.is_some_and(|id| self.pair(id).is_none())
     }
 
-    fn forget_pairs_if(&mut self, gone: impl Fn(&Pair) -> bool) {
-        self.pairs.retain(|_, pair| !gone(pair));
+    /// Pairs are gone: they are neither checked nor used any more.
+    fn forget_absent(&mut self) {
         let pairs = &self.pairs;
         self.triggered.retain(|id| pairs.contains_key(id));
         self.selected = self.selected.filter(|id| pairs.contains_key(id));
@@ -316,7 +317,8 @@ impl CheckList {
         let worst = unknown.min_by_key(|pair| pair.priority);
         match worst.filter(|worst| worst.priority < priority).map(|worst| worst.id) {
             Some(id) => {
-                self.forget_pairs_if(|pair| pair.id == id);
+                self.pairs.remove(&id);
+                self.forget_absent();
                 true
             }
             None => false,

@@ -184,9 +184,6 @@ impl Gathering {
         match event {
             IoEvent::Interfaces(addrs) => self.interfaces_listed(cx, now, addrs),
             IoEvent::UdpBound { request, local, addr } => self.socket_bound(cx, now, request, local, addr),
-            IoEvent::TcpConnected { request, local, addr } => {
-                self.connected(cx, now, request, local, addr);
-            }
             IoEvent::TcpListening { request, addr } => {
                 if let Some(end) = self.tcp_ends.listening(cx, request, addr) {
                     self.insert_tcp_end(cx, now, end);
@@ -200,23 +197,23 @@ impl Gathering {
             }
             IoEvent::Failed { request, reason } => self.request_failed(cx, now, request, &reason),
             IoEvent::Closed { local } => self.end_closed(cx, local),
-            // A listener is ours, and the connection is the check list's.
-            IoEvent::TcpAccepted { .. } => {}
+            // Connections may be the check list's: see `connected` and `listener`.
+            IoEvent::TcpConnected { .. } | IoEvent::TcpAccepted { .. } => {}
         }
     }
 
     fn request_failed(&mut self, cx: &mut Context, now: Instant, request: u32, reason: &str) {
+        if self.names.failed(request)
+            || self.tcp_ends.failed(cx, request)
+            || self.relays.end_failed(cx, request, reason)
+            || self.stun_connections.failed(cx, request, reason, &self.tcp_ends)
+        {
+            return;
+        }
         if let Some(resolve) = self.take_resolve(request) {
             cx.candidate_error(&resolve.url.to_string(), None, NOT_REACHED, reason);
-        } else if let Some(refused) = self.sockets.failed(cx, request) {
-            if let Refused::NoSocket(interface) = refused {
-                self.add_active(cx, now, interface);
-            }
-        } else {
-            let _ = self.names.failed(request)
-                || self.tcp_ends.failed(cx, request)
-                || self.relays.end_failed(cx, request, reason)
-                || self.stun_connections.failed(cx, request, reason, &self.tcp_ends);
+        } else if let Some(Refused::NoSocket(interface)) = self.sockets.failed(cx, request) {
+            self.add_active(cx, now, interface);
         }
     }
 
