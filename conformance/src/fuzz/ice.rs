@@ -32,7 +32,7 @@ pub(super) fn machine(data: &[u8]) {
             hide_host_addresses: role == Role::Controlled,
             ..Config::default()
         };
-        let mut agent = Agent::new(config, now, Rng::from_u64(role as u64));
+        let mut agent = Agent::new(config, Rng::from_u64(role as u64));
         agent.gather(now);
         Ice {
             agent,

@@ -42,7 +42,7 @@ pub struct Agent {
 /// What signalling says.
 impl Agent {
     /// A new agent with fresh credentials. Nothing happens before [`gather`](Self::gather).
-    pub fn new(config: Config, _now: Instant, rng: Rng) -> Self {
+    pub fn new(config: Config, rng: Rng) -> Self {
         let pacer = Pacer::new(config.timing.pacing, config.timing.burst);
         let mut cx = Context::new(config, rng);
         Self {

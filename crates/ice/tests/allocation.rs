@@ -52,7 +52,7 @@ impl World {
                 shared_sockets: n.is_multiple_of(2),
                 ..Config::default()
             };
-            checked::agent(config, now, Rng::from_u64(n as u64))
+            checked::agent(config, Rng::from_u64(n as u64))
         });
         Self {
             now,

@@ -209,7 +209,6 @@ fn floods_before_the_description_stay_within_the_limits() {
             role: Role::Controlling,
             ..Config::default()
         },
-        now,
         Rng::from_u64(1),
     );
     agent.gather(now);
@@ -308,7 +307,7 @@ fn addresses_that_cannot_be() {
 #[test]
 fn an_owner_who_never_drains() {
     let now = antiphon_netsim::start();
-    let mut agent = Agent::new(Config::default(), now, Rng::from_u64(2));
+    let mut agent = Agent::new(Config::default(), Rng::from_u64(2));
     for _ in 0..2000 {
         agent.restart(now);
         agent.gather(now);

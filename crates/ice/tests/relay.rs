@@ -69,7 +69,7 @@ impl World {
                 tcp: TcpCandidates::OFF,
                 ..Config::default()
             };
-            checked::agent(config, now, Rng::from_u64(seed * 2 + n))
+            checked::agent(config, Rng::from_u64(seed * 2 + n))
         };
         Self {
             now,

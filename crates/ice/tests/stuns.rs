@@ -203,7 +203,7 @@ impl Alone {
         };
         let now = antiphon_netsim::start();
         let mut alone = Self {
-            agent: checked::agent(config, now, Rng::from_u64(1)),
+            agent: checked::agent(config, Rng::from_u64(1)),
             now,
         };
         alone.agent.gather(now);

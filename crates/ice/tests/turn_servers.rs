@@ -35,7 +35,7 @@ fn scripted_over(
         tcp: TcpCandidates::OFF,
         ..Config::default()
     };
-    let mut agent = checked::agent(config, now, Rng::from_u64(1));
+    let mut agent = checked::agent(config, Rng::from_u64(1));
     let mut sockets: Vec<(Local, SocketAddr)> = Vec::new();
     let mut events = Vec::new();
     agent.gather(now);

@@ -142,7 +142,7 @@ impl PeerConnection {
             cname: negotiator.config().cname.clone(),
             ..settings.media
         };
-        let mut agent = Agent::new(ice, now, rng.fork("ice"));
+        let mut agent = Agent::new(ice, rng.fork("ice"));
         if ice_candidate_pool_size > 0 {
             agent.gather(now);
         }

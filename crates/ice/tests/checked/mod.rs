@@ -16,9 +16,9 @@ pub struct AgentMachine {
 }
 
 /// A checked agent.
-pub fn agent(config: Config, now: Instant, rng: Rng) -> Checked<AgentMachine> {
+pub fn agent(config: Config, rng: Rng) -> Checked<AgentMachine> {
     Checked::new(AgentMachine {
-        agent: Agent::new(config, now, rng),
+        agent: Agent::new(config, rng),
         received: Vec::new(),
     })
 }

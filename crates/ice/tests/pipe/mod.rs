@@ -57,9 +57,9 @@ struct Syn {
 }
 
 impl Peer {
-    pub fn new(config: Config, seed: u64, now: Instant, interfaces: &[&str]) -> Self {
+    pub fn new(config: Config, seed: u64, interfaces: &[&str]) -> Self {
         Self {
-            agent: checked::agent(config, now, Rng::from_u64(seed)),
+            agent: checked::agent(config, Rng::from_u64(seed)),
             interfaces: interfaces.iter().map(|ip| ip.parse().unwrap()).collect(),
             sockets: Vec::new(),
             mapped: Vec::new(),
@@ -239,8 +239,8 @@ impl Net {
             start: now,
             now,
             peers: [
-                Peer::new(a, 2 * seed + 1, now, &["10.0.0.1"]),
-                Peer::new(b, 2 * seed + 2, now, &["10.0.0.2"]),
+                Peer::new(a, 2 * seed + 1, &["10.0.0.1"]),
+                Peer::new(b, 2 * seed + 2, &["10.0.0.2"]),
             ],
             delay: 10 * MS,
             loss: 0,

@@ -450,7 +450,7 @@ impl World {
                 ..Config::default()
             };
             change(&mut config);
-            let agent = Agent::new(config, now, Rng::from_u64(seed).fork_numbered("agent", at));
+            let agent = Agent::new(config, Rng::from_u64(seed).fork_numbered("agent", at));
             at += 1;
             let host_machine = AgentHost {
                 agent,
