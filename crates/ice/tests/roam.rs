@@ -248,3 +248,44 @@ fn switched_off_nothing_moves() {
     assert!(net.peers[0].events.is_empty());
     assert_eq!(net.peers[0].sockets.len(), 1);
 }
+
+#[test]
+fn what_is_known_of_a_pair_stays_with_it_when_others_go() {
+    let mut net = Net::pair(5);
+    net.peers[0].interfaces = vec!["10.0.0.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    net.peers[1].interfaces = vec!["10.0.0.2".parse().unwrap(), "2001:db8::2".parse().unwrap()];
+    net.start();
+    net.connect(LIMIT);
+    net.filter = |from, _| from.is_ipv4();
+    net.run_for(15 * SECOND);
+    for _ in 0..3 {
+        net.assert_data(0);
+    }
+    let selected = |net: &Net| {
+        let stats = net.peers[0].agent.stats();
+        let pair = stats.pairs.into_iter().find(|pair| pair.selected).unwrap();
+        let local = stats.local_candidates.into_iter().find(|local| local.id == pair.local);
+        let remote = stats
+            .remote_candidates
+            .into_iter()
+            .find(|remote| remote.id == pair.remote);
+        (pair, local.unwrap(), remote.unwrap())
+    };
+    let (before, pairs) = (selected(&net), net.peers[0].agent.stats().pairs.len());
+    // The candidates and pairs of IPv6 were there first.
+    net.set_interfaces(0, &["10.0.0.1"]);
+    assert!(net.peers[0].agent.stats().pairs.len() < pairs);
+    let after = selected(&net);
+    assert_eq!((before.0.id, before.0.traffic), (after.0.id, after.0.traffic));
+    assert_eq!(after.0.traffic.packets_sent, 3);
+    assert_eq!((&before.1, &before.2), (&after.1, &after.2));
+    assert!(after.1.candidate.socket_addr().unwrap().is_ipv4());
+    // Across a restart the pair carries on as itself, whatever becomes of the lists meanwhile.
+    net.peers[0].agent.restart(net.now);
+    net.peers[0].agent.gather(net.now);
+    net.set_interfaces(0, &["10.0.0.1", "10.0.0.3"]);
+    assert_eq!(net.peers[0].agent.send_path(), Some(before.0.path));
+    net.run_for(7 * SECOND);
+    assert_eq!(net.peers[0].agent.state(), ConnectionState::Connected);
+    net.assert_data(0);
+}

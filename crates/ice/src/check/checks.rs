@@ -5,21 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Local, Path};
-use antiphon_stun::TransactionId;
 
 use super::connections::Connections;
 use super::ids::PairId;
 use super::list::CheckList;
 use super::liveness::{Liveness, Situation};
+use super::local::LocalCandidate;
 use super::nomination::Nomination;
-use super::pair::{Check, Pair};
+use super::pair::{Asker, Pair};
 use super::previous::Previous;
 use super::remote::MAX_REMOTE_CANDIDATES;
 use crate::candidate::{Candidate, CandidateAddress, Protocol};
 use crate::config::{Config, Credentials, Role};
 use crate::context::Context;
 use crate::event::{ConnectionState, Event};
-use crate::message::Outgoing;
 use crate::notice::{NewLocal, Notice};
 use crate::placeholder::is_placeholder;
 use crate::session::{Keyed, Session};
@@ -30,7 +29,7 @@ pub const MAX_EARLY_CHECKS: usize = 32;
 
 /// What a valid check of the peer says.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Said {
+pub(super) struct PeerCheck {
     pub(super) priority: Option<u32>,
     pub(super) use_candidate: bool,
     /// NOMINATION, of a peer that renominates.
@@ -42,7 +41,7 @@ pub(super) struct Said {
 struct EarlyCheck {
     path: Path,
     ufrag: String,
-    said: Said,
+    check: PeerCheck,
 }
 
 /// What the checks are told of the rest of the agent.
@@ -162,9 +161,9 @@ impl Checks {
         for candidate in std::mem::take(&mut self.waiting) {
             self.accept_remote(cx, candidate);
         }
-        for check in std::mem::take(&mut self.early) {
-            if check.ufrag == ufrag {
-                self.apply_check(cx, now, check.path, check.said);
+        for early in std::mem::take(&mut self.early) {
+            if early.ufrag == ufrag {
+                self.apply_check(cx, now, early.path, early.check);
             }
         }
     }
@@ -263,16 +262,16 @@ impl Checks {
     }
 
     /// The check was answered, but who sent it is known only when its description comes (RFC 8445 §7.3, trickle ICE).
-    pub(super) fn remember_early(&mut self, cx: &mut Context, path: Path, ufrag: &str, said: Said) {
+    pub(super) fn remember_early(&mut self, cx: &mut Context, path: Path, ufrag: &str, check: PeerCheck) {
         let mut early = self.early.iter_mut();
-        if let Some(known) = early.find(|check| check.path == path && check.ufrag == ufrag) {
-            known.said.use_candidate |= said.use_candidate;
-            known.said.nomination = known.said.nomination.max(said.nomination);
+        if let Some(known) = early.find(|known| known.path == path && known.ufrag == ufrag) {
+            known.check.use_candidate |= check.use_candidate;
+            known.check.nomination = known.check.nomination.max(check.nomination);
         } else if self.early.len() < MAX_EARLY_CHECKS {
             self.early.push(EarlyCheck {
                 path,
                 ufrag: ufrag.to_owned(),
-                said,
+                check,
             });
         } else {
             cx.counters.over_limit += 1;
@@ -446,37 +445,24 @@ impl Checks {
         }
     }
 
-    /// Sends a check or a consent check on a pair of this generation, with a transaction id of its own: it costs
-    /// nothing more than a retransmission (RFC 8445 §14.3 leaves it to the agent), and its answer tells the round trip.
-    fn send_request(&mut self, cx: &mut Context, now: Instant, pair: PairId) {
-        let id = TransactionId::random(&mut cx.rng);
-        let role = self.list.role();
+    /// Sends a check or a consent check on a pair of this generation.
+    fn send_request(&mut self, cx: &mut Context, now: Instant, id: PairId) {
+        let asker = Asker {
+            generation: self.session.generation(),
+            role: self.list.role(),
+            tie_breaker: self.tie_breaker,
+        };
         let renominates = self.list.may_renominate(&cx.config);
-        let is_selected = self.list.is_selected(pair);
-        let Some(pair) = self.list.pair_mut(pair) else { return };
-        let use_candidate = role == Role::Controlling && (pair.nominating || is_selected);
-        pair.outstanding.push(Check {
-            id,
-            sent: now,
-            use_candidate,
-            role,
-        });
-        let (path, local) = (pair.path, pair.local);
-        let nomination = (use_candidate && renominates).then_some(pair.nomination);
-        let Some(local) = self.list.locals().get(local) else {
+        let is_selected = self.list.is_selected(id);
+        let local = self.list.pair(id).and_then(|pair| self.list.locals().get(pair.local));
+        let Some(priority) = local.map(LocalCandidate::reflexive_priority) else {
             return;
         };
-        cx.push_outgoing(Outgoing::Check {
-            path,
-            id,
-            generation: self.session.generation(),
-            // RFC 8445 §7.1.1: the priority of a peer-reflexive candidate that the peer may learn from it.
-            priority: local.reflexive_priority(),
-            role,
-            tie_breaker: self.tie_breaker,
-            use_candidate,
-            nomination,
-        });
+        let Some(pair) = self.list.pair_mut(id) else { return };
+        let use_candidate = asker.role == Role::Controlling && (pair.nominating || is_selected);
+        let nomination = (use_candidate && renominates).then_some(pair.nomination);
+        let check = pair.new_check(&mut cx.rng, now, asker, priority, use_candidate, nomination);
+        cx.push_outgoing(check);
     }
 
     /// When checks and consent need attention. `slot`: when the pacer has a place; `probes`: questions wait for one,

@@ -6,7 +6,7 @@ use std::time::Instant;
 use antiphon_sansio::Path;
 use antiphon_stun::{AttributeType, Check as Verdict, Class, Message, Method};
 
-use super::checks::{Checks, Said};
+use super::checks::{Checks, PeerCheck};
 use super::consent::Consent;
 use super::ids::PairId;
 use super::local::LocalCandidate;
@@ -77,15 +77,15 @@ impl Checks {
             return;
         }
         cx.push_outgoing(respond(Outcome::Success));
-        let said = Said {
+        let check = PeerCheck {
             priority: message.priority(),
             use_candidate: message.use_candidate(),
             nomination: message.nomination().filter(|_| cx.config.renomination),
         };
         if self.session.remote().is_some_and(|known| known.ufrag() == remote) {
-            self.apply_check(cx, now, path, said);
+            self.apply_check(cx, now, path, check);
         } else {
-            self.remember_early(cx, path, remote, said);
+            self.remember_early(cx, path, remote, check);
         }
     }
 
@@ -112,13 +112,13 @@ impl Checks {
     }
 
     /// What a valid check of the peer tells us (RFC 8445 §7.3.1.3 to §7.3.1.5), after it was answered.
-    pub(super) fn apply_check(&mut self, cx: &mut Context, now: Instant, path: Path, said: Said) {
+    pub(super) fn apply_check(&mut self, cx: &mut Context, now: Instant, path: Path, check: PeerCheck) {
         // RFC 7675 §5.1: once consent is gone, a restart alone brings anything back.
         if self.liveness.consent_expired() {
             return;
         }
         let known = self.list.pair_on(path);
-        let Some(id) = known.or_else(|| self.peer_reflexive_pair(cx, path, said.priority)) else {
+        let Some(id) = known.or_else(|| self.peer_reflexive_pair(cx, path, check.priority)) else {
             return;
         };
         let role = self.role();
@@ -127,7 +127,7 @@ impl Checks {
         pair.counts.requests_received += 1;
         pair.counts.responses_sent += 1;
         if role == Role::Controlled {
-            pair.note_nomination(now, said.use_candidate, said.nomination);
+            pair.note_nomination(now, check.use_candidate, check.nomination);
         }
         if cx.config.lite {
             // A lite agent takes the peer's word for it (RFC 8445 §7.3.2), and its checks for consent (RFC 7675 §5.1).
@@ -151,7 +151,7 @@ impl Checks {
         {
             consent.doubt(now);
         }
-        if is_valid && !(said.use_candidate && stale && !is_selected) {
+        if is_valid && !(check.use_candidate && stale && !is_selected) {
             self.follow_nomination(cx, now, id);
             return;
         }
@@ -217,7 +217,7 @@ impl Checks {
             return;
         }
         let pair = self.list.pair_mut(id);
-        let Some(check) = pair.and_then(|pair| pair.outstanding.take(message.transaction_id())) else {
+        let Some(check) = pair.and_then(|pair| pair.unanswered.take(message.transaction_id())) else {
             cx.counters.unexpected_response += 1;
             return;
         };

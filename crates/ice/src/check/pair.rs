@@ -2,18 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::Path;
+use antiphon_sansio::{Path, Rng};
 use antiphon_stun::TransactionId;
 
 use super::consent::Consent;
 use super::ids::{LocalId, PairId, RemoteId};
 use crate::config::{Config, Role};
+use crate::message::Outgoing;
 use crate::stats::{PairState, PairStats, Traffic};
 
 /// Answers awaited for one pair; an older check is forgotten when a newer one needs the place. Enough for fresh checks
 /// every Ta on a path with a round trip of 400 ms; later ones are so far apart that an answer over a satellite finds
 /// its check.
-const MAX_OUTSTANDING: usize = 8;
+const MAX_UNANSWERED: usize = 8;
 
 /// The longest time between two fresh checks of an unanswered pair.
 const MAX_RECHECK_INTERVAL: Duration = Duration::from_millis(1600);
@@ -37,16 +38,25 @@ pub(super) struct Check {
     pub(super) role: Role,
 }
 
-/// The checks on their way for one pair, oldest first.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Outstanding {
-    checks: [Option<Check>; MAX_OUTSTANDING],
+/// As whom a check is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker {
+    /// Whose credentials it carries.
+    pub(super) generation: u32,
+    pub(super) role: Role,
+    pub(super) tie_breaker: u64,
 }
 
-impl Outstanding {
+/// The checks on their way for one pair, oldest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Unanswered {
+    checks: [Option<Check>; MAX_UNANSWERED],
+}
+
+impl Unanswered {
     pub(super) fn push(&mut self, check: Check) {
         self.checks.rotate_left(1);
-        self.checks[MAX_OUTSTANDING - 1] = Some(check);
+        self.checks[MAX_UNANSWERED - 1] = Some(check);
     }
 
     pub(super) fn take(&mut self, id: TransactionId) -> Option<Check> {
@@ -57,7 +67,7 @@ impl Outstanding {
     }
 
     pub(super) fn clear(&mut self) {
-        self.checks = [None; MAX_OUTSTANDING];
+        self.checks = [None; MAX_UNANSWERED];
     }
 }
 
@@ -131,7 +141,7 @@ pub(super) struct Pair {
     pub(super) parked: bool,
     /// A TCP connection is being opened for it.
     pub(super) connecting: bool,
-    pub(super) outstanding: Outstanding,
+    pub(super) unanswered: Unanswered,
     pub(super) round: Round,
     pub(super) consent: Option<Consent>,
     pub(super) rtt: RoundTrips,
@@ -162,7 +172,7 @@ impl Pair {
             improvements: 0,
             parked: false,
             connecting: false,
-            outstanding: Outstanding::default(),
+            unanswered: Unanswered::default(),
             round: Round::default(),
             consent: None,
             rtt: RoundTrips::default(),
@@ -190,7 +200,7 @@ impl Pair {
     pub(super) fn fail(&mut self) {
         self.state = PairState::Failed;
         self.nominating = false;
-        self.outstanding.clear();
+        self.unanswered.clear();
         self.round.brief = false;
         self.end_round();
     }
@@ -292,6 +302,42 @@ impl Pair {
             });
         }
         self.plain_check = false;
+    }
+
+    /// A check of it, whose answer is awaited from now on, with a transaction id of its own: it costs nothing more than a
+    /// retransmission (RFC 8445 §14.3 leaves it to the agent), and its answer tells the round trip. `priority` is that of a
+    /// peer-reflexive candidate that the peer may learn from it (RFC 8445 §7.1.1).
+    pub(super) fn new_check(
+        &mut self,
+        rng: &mut Rng,
+        now: Instant,
+        asker: Asker,
+        priority: u32,
+        use_candidate: bool,
+        nomination: Option<u32>,
+    ) -> Outgoing {
+        let Asker {
+            generation,
+            role,
+            tie_breaker,
+        } = asker;
+        let id = TransactionId::random(rng);
+        self.unanswered.push(Check {
+            id,
+            sent: now,
+            use_candidate,
+            role,
+        });
+        Outgoing::Check {
+            path: self.path,
+            id,
+            generation,
+            priority,
+            role,
+            tie_breaker,
+            use_candidate,
+            nomination,
+        }
     }
 
     /// Consent is asked for with a check of its own.
@@ -422,17 +468,17 @@ mod tests {
     #[test]
     fn the_oldest_check_is_forgotten() {
         let now = antiphon_netsim::start();
-        let mut outstanding = Outstanding::default();
-        for n in 0..=MAX_OUTSTANDING as u8 {
-            outstanding.push(Check {
+        let mut unanswered = Unanswered::default();
+        for n in 0..=MAX_UNANSWERED as u8 {
+            unanswered.push(Check {
                 id: TransactionId([n; 12]),
                 sent: now,
                 use_candidate: false,
                 role: Role::Controlling,
             });
         }
-        assert!(outstanding.take(TransactionId([0; 12])).is_none());
-        assert!(outstanding.take(TransactionId([1; 12])).is_some());
-        assert!(outstanding.take(TransactionId([1; 12])).is_none());
+        assert!(unanswered.take(TransactionId([0; 12])).is_none());
+        assert!(unanswered.take(TransactionId([1; 12])).is_some());
+        assert!(unanswered.take(TransactionId([1; 12])).is_none());
     }
 }

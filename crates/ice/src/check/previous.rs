@@ -3,14 +3,13 @@
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Local, Path};
-use antiphon_stun::{Check as Verdict, Class, Message, TransactionId};
+use antiphon_stun::{Check as Verdict, Class, Message};
 
 use super::consent::Consent;
-use super::pair::{Check, Pair};
+use super::pair::{Asker, Pair};
 use crate::candidate::{Candidate, CandidateKind};
 use crate::config::{Config, Role};
 use crate::context::Context;
-use crate::message::Outgoing;
 use crate::session::Session;
 use crate::stats::PairState;
 
@@ -24,7 +23,7 @@ pub(super) struct Previous {
 impl Previous {
     pub(super) fn new(session: Session, pair: Pair) -> Self {
         let mut pair = pair;
-        pair.outstanding.clear();
+        pair.unanswered.clear();
         Self { session, pair }
     }
 
@@ -76,7 +75,7 @@ impl Previous {
         if message.check_integrity(remote.key()) != Verdict::Valid {
             return false;
         }
-        let Some(check) = self.pair.outstanding.take(message.transaction_id()) else {
+        let Some(check) = self.pair.unanswered.take(message.transaction_id()) else {
             return false;
         };
         if message.class() == Class::Success {
@@ -103,24 +102,17 @@ impl Previous {
             return true;
         }
         self.pair.asked_for_consent(now, disconnected);
-        let id = TransactionId::random(&mut cx.rng);
         let use_candidate = role == Role::Controlling && self.pair.nominated;
-        self.pair.outstanding.push(Check {
-            id,
-            sent: now,
-            use_candidate,
-            role,
-        });
-        cx.push_outgoing(Outgoing::Check {
-            path: self.pair.path,
-            id,
+        let asker = Asker {
             generation: self.session.generation(),
-            priority: Candidate::compute_priority(CandidateKind::PeerReflexive, u16::MAX),
             role,
             tie_breaker,
-            use_candidate,
-            nomination: None,
-        });
+        };
+        let priority = Candidate::compute_priority(CandidateKind::PeerReflexive, u16::MAX);
+        let check = self
+            .pair
+            .new_check(&mut cx.rng, now, asker, priority, use_candidate, None);
+        cx.push_outgoing(check);
         true
     }
 

@@ -39,7 +39,7 @@ struct Relay {
 
 /// A server that had no room for us, and when it is asked again.
 #[derive(Debug)]
-struct Later {
+struct FullServer {
     at: Instant,
     interface: Interface,
     server: Server,
@@ -52,7 +52,7 @@ pub(super) struct Relays {
     list: Vec<Relay>,
     /// Sockets and connections that serve an allocation and nothing else.
     sockets: Vec<Local>,
-    later: Vec<Later>,
+    full: Vec<FullServer>,
     next_id: u32,
     /// What is left is to give the allocations back.
     closed: bool,
@@ -88,9 +88,9 @@ impl Relays {
     }
 
     fn waits_for(&self, ip: IpAddr, server: &Server) -> bool {
-        self.later
+        self.full
             .iter()
-            .any(|later| later.interface.ip == ip && later.server.is_same(server))
+            .any(|full| full.interface.ip == ip && full.server.is_same(server))
     }
 
     /// Whether nothing is on its way that may give a candidate.
@@ -145,11 +145,11 @@ impl Relays {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let later = self.later.iter().map(|later| later.at);
+        let asked_again = self.full.iter().map(|full| full.at);
         self.list
             .iter()
             .filter_map(|relay| relay.client.poll_timeout())
-            .chain(later)
+            .chain(asked_again)
             .min()
     }
 
@@ -163,9 +163,9 @@ impl Relays {
 
     /// Asks the servers that had no room a minute ago, from the interfaces that are still there.
     pub(super) fn ask_full_servers(&mut self, cx: &mut Context, now: Instant, interfaces: &[Interface]) {
-        let due = |later: &Later| later.at <= now;
-        while let Some(index) = self.later.iter().position(due) {
-            let Later { interface, server, .. } = self.later.swap_remove(index);
+        let due = |full: &FullServer| full.at <= now;
+        while let Some(index) = self.full.iter().position(due) {
+            let FullServer { interface, server, .. } = self.full.swap_remove(index);
             if interfaces.contains(&interface) {
                 self.reach(cx, interface, &server);
             }
@@ -176,7 +176,7 @@ impl Relays {
     pub(super) fn close(&mut self, now: Instant) {
         self.closed = true;
         self.binds.clear();
-        self.later.clear();
+        self.full.clear();
         self.sockets.clear();
         for relay in &mut self.list {
             relay.client.close(now);
@@ -415,9 +415,9 @@ impl Relays {
         } else if let Some(wait) = full
             && cx.config.continual_gathering
             && let Some(again) = server.again()
-            && self.later.len() < MAX_ALLOCATIONS
+            && self.full.len() < MAX_ALLOCATIONS
         {
-            self.later.push(Later {
+            self.full.push(FullServer {
                 at: now + wait,
                 interface: base.interface,
                 server: again,
@@ -493,7 +493,7 @@ impl Relays {
     /// Forgets the allocations of this interface. Names them, and the sockets through which they were reached.
     pub(super) fn forget_interface(&mut self, ip: IpAddr) -> (Vec<Local>, Vec<Local>) {
         self.binds.retain(|bind| bind.interface.ip != ip);
-        self.later.retain(|later| later.interface.ip != ip);
+        self.full.retain(|full| full.interface.ip != ip);
         let gone = self.list.extract_if(.., |relay| relay.base.interface.ip == ip);
         let (relays, sockets): (Vec<Local>, Vec<Local>) =
             gone.map(|relay| (Local::Relay(relay.id), relay.base.local)).unzip();
