@@ -324,32 +324,41 @@ impl Agent {
             return Some(datagram);
         }
         if !self.is_closed() {
-            match Message::parse(data) {
+            let taken = match Message::parse(data) {
                 Ok(message) => self.handle_message(now, path, &message),
-                Err(_) => self.cx.counters.malformed += 1,
+                Err(_) => {
+                    self.cx.counters.malformed += 1;
+                    false
+                }
+            };
+            // From what strangers send nothing follows.
+            if taken {
+                self.advance(now);
             }
-            self.advance(now);
         }
         None
     }
 
-    fn handle_message(&mut self, now: Instant, path: Path, message: &Message<'_>) {
+    /// Returns whether it told us anything.
+    fn handle_message(&mut self, now: Instant, path: Path, message: &Message<'_>) -> bool {
         let cx = &mut self.cx;
         if message.check_fingerprint() == Verdict::Invalid {
             cx.counters.bad_fingerprint += 1;
-            return;
+            return false;
         }
         let is_binding = message.method() == Method::BINDING;
         match message.class() {
             Class::Request if is_binding => self.checks.handle_request(cx, now, path, message),
-            Class::Request => cx.counters.unauthenticated += 1,
+            Class::Request => {
+                cx.counters.unauthenticated += 1;
+                false
+            }
             Class::Success | Class::Error => {
-                if !is_binding || !self.gathering.handle_response(cx, path, message) {
-                    self.checks.handle_response(cx, now, path, message);
-                }
+                is_binding && self.gathering.handle_response(cx, path, message)
+                    || self.checks.handle_response(cx, now, path, message)
             }
             // RFC 8445 §11: a Binding indication is a keepalive, and says nothing.
-            Class::Indication => {}
+            Class::Indication => false,
         }
     }
 
@@ -370,7 +379,7 @@ impl Agent {
         match event {
             IoEvent::TcpConnected { request, local, addr } => {
                 if !self.gathering.connected(cx, now, request, local, addr) {
-                    self.checks.connected(cx, now, request, local);
+                    self.checks.connected(cx, request, local);
                 }
             }
             IoEvent::TcpAccepted {
@@ -386,8 +395,11 @@ impl Agent {
         self.advance(now);
     }
 
-    /// Time went on.
+    /// Time went on. Before the time of [`poll_timeout`](Self::poll_timeout) this costs nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_none_or(|due| due > now) {
+            return;
+        }
         self.gathering.handle_timeout(&mut self.cx, now);
         self.advance(now);
     }

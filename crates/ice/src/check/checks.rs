@@ -313,8 +313,8 @@ impl Checks {
     }
 
     /// A connection stands that serves no server.
-    pub(crate) fn connected(&mut self, cx: &mut Context, now: Instant, request: u32, local: Local) {
-        self.connections.connected(cx, &mut self.list, now, request, local);
+    pub(crate) fn connected(&mut self, cx: &mut Context, request: u32, local: Local) {
+        self.connections.connected(cx, &mut self.list, request, local);
     }
 
     /// Somebody connected to a listener, of which the placeholder and the interface are given.
@@ -482,7 +482,7 @@ impl Checks {
             self.nomination.deadline(&self.list, config),
             self.nomination.improve_at(),
             self.liveness.poll_timeout(config, &self.list, &self.situation(outside)),
-            self.connections.poll_timeout(&self.list, previous),
+            self.connections.poll_timeout(),
             previous.and_then(|previous| previous.poll_timeout(config)),
         ]
         .into_iter()

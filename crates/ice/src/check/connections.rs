@@ -34,13 +34,19 @@ struct Connection {
     interface: IpAddr,
     /// The placeholder of the candidate that it belongs to.
     end: Local,
-    idle_since: Instant,
+    /// Since when no pair uses it; `None` while one does.
+    idle_since: Option<Instant>,
 }
 
 impl Connection {
     fn is_idle(&self, list: &CheckList, previous: Option<&Previous>) -> bool {
         let uses = |pair: &Pair| pair.path.local == self.local && pair.state != PairState::Failed;
         !list.pairs().any(uses) && !previous.is_some_and(|previous| previous.uses(self.local))
+    }
+
+    /// When it is closed unless it is used.
+    fn deadline(&self) -> Option<Instant> {
+        self.idle_since.map(|since| since + IDLE_TIMEOUT)
     }
 }
 
@@ -103,31 +109,24 @@ impl Connections {
     }
 
     /// The connection that [`connect`](Self::connect) asked for stands.
-    pub(super) fn connected(
-        &mut self,
-        cx: &mut Context,
-        list: &mut CheckList,
-        now: Instant,
-        request: u32,
-        local: Local,
-    ) {
+    pub(super) fn connected(&mut self, cx: &mut Context, list: &mut CheckList, request: u32, local: Local) {
         let id = self.take_connecting(list, request);
         let pair = id.and_then(|id| list.pair(id));
         // The pair may be gone, or have failed, or have been reached by a connection of the other end.
         match pair.filter(|pair| is_placeholder(pair.path.local) && !is_placeholder(local)) {
-            Some(pair) => self.adopt(list, now, pair.id, local),
+            Some(pair) => self.adopt(list, pair.id, local),
             None => cx.push_io(IoRequest::Close(local)),
         }
     }
 
-    fn adopt(&mut self, list: &mut CheckList, now: Instant, id: PairId, local: Local) {
+    fn adopt(&mut self, list: &mut CheckList, id: PairId, local: Local) {
         let candidate = list.pair(id).and_then(|pair| list.locals().get(pair.local));
         if let Some(candidate) = candidate {
             self.list.push(Connection {
                 local,
                 interface: candidate.interface,
                 end: candidate.local,
-                idle_since: now,
+                idle_since: None,
             });
         }
         if let Some(pair) = list.pair_mut(id) {
@@ -157,14 +156,14 @@ impl Connections {
             .pairs()
             .find(|pair| pair.path.local == end && pair.path.remote == remote && pair.state == PairState::InProgress);
         if let Some(id) = awaited.map(|pair| pair.id) {
-            self.adopt(list, now, id, local);
+            self.adopt(list, id, local);
             return;
         }
         self.list.push(Connection {
             local,
             interface,
             end,
-            idle_since: now,
+            idle_since: Some(now),
         });
     }
 
@@ -212,10 +211,11 @@ impl Connections {
     /// Closes what no pair uses: strangers' connections, and those whose checks failed.
     pub(super) fn sweep(&mut self, cx: &mut Context, list: &CheckList, previous: Option<&Previous>, now: Instant) {
         self.list.retain_mut(|connection| {
-            if !connection.is_idle(list, previous) {
-                connection.idle_since = now;
-            }
-            let over = connection.idle_since + IDLE_TIMEOUT <= now;
+            connection.idle_since = match connection.is_idle(list, previous) {
+                true => connection.idle_since.or(Some(now)),
+                false => None,
+            };
+            let over = connection.deadline().is_some_and(|deadline| deadline <= now);
             if over {
                 cx.push_io(IoRequest::Close(connection.local));
             }
@@ -223,9 +223,8 @@ impl Connections {
         });
     }
 
-    pub(super) fn poll_timeout(&self, list: &CheckList, previous: Option<&Previous>) -> Option<Instant> {
-        let idle = self.list.iter().filter(|connection| connection.is_idle(list, previous));
-        idle.map(|connection| connection.idle_since + IDLE_TIMEOUT).min()
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.list.iter().filter_map(Connection::deadline).min()
     }
 
     pub(super) fn close(&mut self, cx: &mut Context) {

@@ -27,18 +27,19 @@ enum Settled {
 /// The peer's checks.
 impl Checks {
     /// RFC 8445 §7.3. Nothing that is not authenticated is answered: an answer would be a way to make us send (V16).
-    pub(crate) fn handle_request(&mut self, cx: &mut Context, now: Instant, path: Path, message: &Message<'_>) {
+    /// Returns whether it was.
+    pub(crate) fn handle_request(&mut self, cx: &mut Context, now: Instant, path: Path, message: &Message<'_>) -> bool {
         let names = message.username().and_then(|name| name.split_once(':'));
         let Some((local, remote)) = names else {
             cx.counters.unauthenticated += 1;
-            return;
+            return false;
         };
         let is_previous = local != self.session.local().ufrag();
         let session = match &self.previous {
             Some(previous) if is_previous && local == previous.session().local().ufrag() => previous.session(),
             _ if is_previous => {
                 cx.counters.unauthenticated += 1;
-                return;
+                return false;
             }
             _ => &self.session,
         };
@@ -46,11 +47,11 @@ impl Checks {
             Verdict::Valid => {}
             Verdict::Invalid => {
                 cx.counters.bad_integrity += 1;
-                return;
+                return false;
             }
             Verdict::Absent => {
                 cx.counters.unauthenticated += 1;
-                return;
+                return false;
             }
         }
         let (id, generation) = (message.transaction_id(), session.generation());
@@ -63,18 +64,18 @@ impl Checks {
         if let Some(outcome) = unknown_attributes(message) {
             cx.counters.unknown_attribute += 1;
             cx.push_outgoing(respond(outcome));
-            return;
+            return true;
         }
         if is_previous {
             cx.push_outgoing(respond(Outcome::Success));
             if let Some(previous) = &mut self.previous {
                 previous.note_check(path);
             }
-            return;
+            return true;
         }
         if self.settle_roles(cx, message) == Settled::PeerMustSwitch {
             cx.push_outgoing(respond(Outcome::RoleConflict));
-            return;
+            return true;
         }
         cx.push_outgoing(respond(Outcome::Success));
         let check = PeerCheck {
@@ -87,6 +88,7 @@ impl Checks {
         } else {
             self.remember_early(cx, path, remote, check);
         }
+        true
     }
 
     /// RFC 8445 §7.3.1.1: both ends think they have the same role.
@@ -195,36 +197,43 @@ impl Checks {
 /// Answers to our checks.
 impl Checks {
     /// RFC 8445 §7.2.5. Only an answer to a check of ours, from where it was sent to, with a valid MESSAGE-INTEGRITY
-    /// counts.
-    pub(crate) fn handle_response(&mut self, cx: &mut Context, now: Instant, path: Path, message: &Message<'_>) {
+    /// counts. Returns whether it was one.
+    pub(crate) fn handle_response(
+        &mut self,
+        cx: &mut Context,
+        now: Instant,
+        path: Path,
+        message: &Message<'_>,
+    ) -> bool {
         if message.method() != Method::BINDING {
             cx.counters.unexpected_response += 1;
-            return;
+            return false;
         }
         if let Some(previous) = &mut self.previous
             && previous.handle_response(cx, now, path, message)
         {
-            return;
+            return true;
         }
         let Some(id) = self.list.pair_on(path) else {
             cx.counters.unexpected_response += 1;
-            return;
+            return false;
         };
         let remote = self.session.remote();
         let verdict = remote.map_or(Verdict::Absent, |remote| message.check_integrity(remote.key()));
         if verdict != Verdict::Valid {
             cx.counters.bad_integrity += 1;
-            return;
+            return false;
         }
         let pair = self.list.pair_mut(id);
         let Some(check) = pair.and_then(|pair| pair.unanswered.take(message.transaction_id())) else {
             cx.counters.unexpected_response += 1;
-            return;
+            return false;
         };
         match message.class() {
             Class::Success => self.check_succeeded(cx, now, id, &check, message),
             _ => self.check_refused(cx, id, &check, message),
         }
+        true
     }
 
     fn check_refused(&mut self, cx: &mut Context, id: PairId, check: &Check, message: &Message<'_>) {

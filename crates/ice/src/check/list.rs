@@ -1,7 +1,7 @@
 //! The check list (RFC 8445 §6.1.2, §6.1.4): which candidates and pairs there are, which pair is checked next, and
 //! which is in use.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -28,7 +28,8 @@ pub(super) struct CheckList {
     remote_renomination: bool,
     locals: Locals,
     remotes: Remotes,
-    pairs: BTreeMap<PairId, Pair>,
+    /// In the order of their ids: new ones are larger.
+    pairs: Vec<Pair>,
     /// Pairs whose check was triggered (RFC 8445 §6.1.4.1); none is in it twice.
     triggered: VecDeque<PairId>,
     /// The pair that is nominated, and used. It is in `pairs`.
@@ -42,7 +43,7 @@ impl CheckList {
             remote_renomination: false,
             locals: Locals::default(),
             remotes: Remotes::default(),
-            pairs: BTreeMap::new(),
+            pairs: Vec::new(),
             triggered: VecDeque::new(),
             selected: None,
         }
@@ -86,19 +87,24 @@ impl CheckList {
     }
 
     pub(super) fn pairs(&self) -> impl Iterator<Item = &Pair> {
-        self.pairs.values()
+        self.pairs.iter()
     }
 
     pub(super) fn pairs_mut(&mut self) -> impl Iterator<Item = &mut Pair> {
-        self.pairs.values_mut()
+        self.pairs.iter_mut()
+    }
+
+    fn index(&self, id: PairId) -> Option<usize> {
+        self.pairs.binary_search_by_key(&id, |pair| pair.id).ok()
     }
 
     pub(super) fn pair(&self, id: PairId) -> Option<&Pair> {
-        self.pairs.get(&id)
+        self.index(id).map(|index| &self.pairs[index])
     }
 
     pub(super) fn pair_mut(&mut self, id: PairId) -> Option<&mut Pair> {
-        self.pairs.get_mut(&id)
+        let index = self.index(id)?;
+        self.pairs.get_mut(index)
     }
 
     pub(super) fn pair_on(&self, path: Path) -> Option<PairId> {
@@ -152,11 +158,11 @@ impl CheckList {
 
     /// Takes a pair out, which is to outlive this generation.
     pub(super) fn take(&mut self, id: PairId) -> Option<Pair> {
-        self.pairs.remove(&id)
+        self.index(id).map(|index| self.pairs.remove(index))
     }
 
     fn recompute_priorities(&mut self) {
-        for pair in self.pairs.values_mut() {
+        for pair in &mut self.pairs {
             if let (Some(local), Some(remote)) = (self.locals.get(pair.local), self.remotes.get(pair.remote)) {
                 pair.priority = pair_priority(self.role, local.candidate.priority, remote.candidate.priority);
             }
@@ -225,7 +231,7 @@ impl CheckList {
         };
         if let Some((_, gone)) = self.remotes.ids().into_iter().filter_map(dead).min() {
             self.remotes.remove(gone);
-            self.pairs.retain(|_, pair| pair.remote != gone);
+            self.pairs.retain(|pair| pair.remote != gone);
             self.forget_absent();
         }
     }
@@ -238,16 +244,17 @@ impl CheckList {
             return false;
         }
         let locals = &self.locals;
-        self.pairs.retain(|_, pair| locals.get(pair.local).is_some());
+        self.pairs.retain(|pair| locals.get(pair.local).is_some());
         self.forget_absent();
         before.is_some_and(|id| self.pair(id).is_none())
     }
 
     /// Pairs are gone: they are neither checked nor used any more.
     fn forget_absent(&mut self) {
-        let pairs = &self.pairs;
-        self.triggered.retain(|id| pairs.contains_key(id));
-        self.selected = self.selected.filter(|id| pairs.contains_key(id));
+        let mut triggered = std::mem::take(&mut self.triggered);
+        triggered.retain(|id| self.index(*id).is_some());
+        self.triggered = triggered;
+        self.selected = self.selected.filter(|id| self.index(*id).is_some());
     }
 }
 
@@ -297,7 +304,7 @@ impl CheckList {
         let id = PairId(cx.next_id());
         let mut pair = Pair::new(id, path, (local, remote), priority, state);
         pair.parked = !self.is_wanted(&cx.config, priority);
-        self.pairs.insert(id, pair);
+        self.pairs.push(pair);
         Some(id)
     }
 
@@ -317,7 +324,7 @@ impl CheckList {
         let worst = unknown.min_by_key(|pair| pair.priority);
         match worst.filter(|worst| worst.priority < priority).map(|worst| worst.id) {
             Some(id) => {
-                self.pairs.remove(&id);
+                self.pairs.retain(|pair| pair.id != id);
                 self.forget_absent();
                 true
             }
@@ -409,7 +416,7 @@ impl CheckList {
     /// Gives up on what was not answered for too long.
     pub(super) fn expire_checks(&mut self, config: &Config, now: Instant) {
         let selected = self.selected;
-        for pair in self.pairs.values_mut() {
+        for pair in &mut self.pairs {
             if pair.deadline(config).is_none_or(|deadline| deadline > now) {
                 continue;
             }
@@ -434,7 +441,7 @@ impl CheckList {
 
     /// Every path but `kept` is tried again, so that there is somewhere to go when one answers.
     pub(super) fn look_for_another(&mut self, kept: Option<PairId>) {
-        let mut others: Vec<&mut Pair> = self.pairs.values_mut().filter(|pair| Some(pair.id) != kept).collect();
+        let mut others: Vec<&mut Pair> = self.pairs.iter_mut().filter(|pair| Some(pair.id) != kept).collect();
         // Which answered last will most likely answer now.
         others.sort_by_key(|pair| {
             let answered = pair.consent.as_ref().map(|consent| consent.last_response());
