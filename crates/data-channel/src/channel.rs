@@ -1,11 +1,11 @@
+//! One channel: what it shall be, what is known of it, and what the set keeps of it.
+
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use antiphon_sctp::SendOptions;
+use crate::event::Piece;
 
-use crate::Piece;
-
-/// Names a channel for as long as the [`DataChannels`](crate::DataChannels) live; unlike a stream id it is never used again.
+/// Names a channel for as long as the [`DataChannels`](crate::DataChannels) live; unlike a stream id it is never used
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChannelId(pub(crate) u64);
 
@@ -14,11 +14,11 @@ pub struct ChannelId(pub(crate) u64);
 pub enum ChannelState {
     /// Waits for the association.
     Connecting,
-    /// Takes messages.
+    /// Messages may be sent and read.
     Open,
     /// The streams are being reset.
     Closing,
-    /// Over.
+    /// Both directions are reset, or the association has ended. What has arrived can still be read.
     Closed,
 }
 
@@ -58,7 +58,7 @@ pub struct ChannelInit {
     pub max_retransmits: Option<u16>,
     /// `Some(id)`: both applications open the channel with this id, no DCEP is spoken.
     pub negotiated: Option<u16>,
-    /// Announced to the peer.
+    /// Its importance beside other channels; the peer is told, and uses the same.
     pub priority: Priority,
 }
 
@@ -91,33 +91,33 @@ impl ChannelInit {
 pub struct ChannelInfo {
     /// The stream id; `None` until the DTLS role is known.
     pub id: Option<u16>,
-    /// The label.
+    /// The name that the opener gave it; it need not be unique.
     pub label: String,
-    /// The subprotocol.
+    /// The subprotocol's name; may be empty.
     pub protocol: String,
     /// Whether messages arrive in order.
     pub ordered: bool,
-    /// Milliseconds during which a message is (re)transmitted.
+    /// Milliseconds during which a message is (re)transmitted; `None` for no limit.
     pub max_packet_life_time: Option<u16>,
-    /// How often a message is retransmitted.
+    /// How often a message is retransmitted; `None` for no limit.
     pub max_retransmits: Option<u16>,
     /// Whether the applications agreed on the id without DCEP.
     pub negotiated: bool,
-    /// The priority.
+    /// Its importance beside other channels, both ways.
     pub priority: Priority,
-    /// Where the channel stands.
+    /// Where the channel stands now.
     pub state: ChannelState,
     /// Bytes of messages that have not been sent for the first time.
     pub buffered_amount: usize,
-    /// See [`set_buffered_amount_low_threshold`](crate::DataChannels::set_buffered_amount_low_threshold).
+    /// At how many buffered bytes, on the way down, `BufferedAmountLow` is told.
     pub buffered_amount_low_threshold: usize,
-    /// Messages sent.
+    /// Messages handed over to be sent.
     pub messages_sent: u64,
-    /// Bytes sent, without any header.
+    /// Bytes of those messages, without any header.
     pub bytes_sent: u64,
-    /// Messages received.
+    /// Whole messages that have arrived.
     pub messages_received: u64,
-    /// Bytes received, without any header.
+    /// Bytes of user data that have arrived, without any header.
     pub bytes_received: u64,
 }
 
@@ -163,18 +163,6 @@ impl Channel {
             bytes_sent: 0,
             messages_received: 0,
             bytes_received: 0,
-        }
-    }
-
-    /// How its messages are sent.
-    pub(crate) fn send_options(&self) -> SendOptions {
-        SendOptions {
-            unordered: !self.init.ordered && !self.awaits_ack,
-            max_retransmits: self.init.max_retransmits,
-            lifetime: self
-                .init
-                .max_packet_life_time
-                .map(|milliseconds| Duration::from_millis(milliseconds.into())),
         }
     }
 

@@ -3,7 +3,7 @@
 use antiphon_sansio::{Reader, Short};
 use bytes::Bytes;
 
-use crate::{ChannelInit, Priority};
+use crate::channel::{ChannelInit, Priority};
 
 /// Payload protocol identifiers (RFC 8831 §8).
 pub mod ppid {

@@ -1,3 +1,5 @@
+//! Why a channel was not opened, and why a message was not taken.
+
 use thiserror::Error;
 
 /// Why a channel was not opened.
@@ -37,9 +39,9 @@ pub enum SendError {
     /// The message is larger than the peer takes (W3C: `TypeError`).
     #[error("the message has {size} bytes, the peer takes {limit}")]
     TooLarge {
-        /// Bytes of the message.
+        /// How many bytes the message has.
         size: usize,
-        /// The peer's `a=max-message-size`.
+        /// How many it may have: see [`max_message_size`](crate::DataChannels::max_message_size).
         limit: usize,
     },
     /// The send buffer is full (W3C: `OperationError`). Wait for `BufferedAmountLow`.

@@ -1,14 +1,16 @@
+//! Messages of the application, what it is told, and the figures.
+
 use antiphon_sctp::Ending;
 use bytes::Bytes;
 
-use crate::ChannelId;
+use crate::channel::ChannelId;
 
 /// Whether a message is text or bytes; the PPID carries it (RFC 8831 §6.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageKind {
-    /// UTF-8.
+    /// Text in UTF-8 (PPID 51, 56 if empty).
     Text,
-    /// Bytes.
+    /// Any bytes (PPID 53, 57 if empty).
     Binary,
 }
 
@@ -17,7 +19,7 @@ pub enum MessageKind {
 pub struct Message {
     /// Text or bytes. What the peer calls text has been checked to be UTF-8.
     pub kind: MessageKind,
-    /// The content.
+    /// The content, without any header; may be empty.
     pub data: Bytes,
 }
 
@@ -42,8 +44,8 @@ impl Message {
 /// A message, or a piece of one that is not whole yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Text or bytes, the same for all pieces of a message. Text that comes in several pieces has not been checked to be UTF-8, and a
-    /// character may lie across two of them.
+    /// Text or bytes, the same for all pieces of a message. Text that comes in several pieces has not been checked to
+    /// be UTF-8, and a character may lie across two of them.
     pub kind: MessageKind,
     /// The content of this piece; empty only in an empty message and where the rest was given up.
     pub data: Bytes,
@@ -93,7 +95,8 @@ pub struct Stats {
     pub channels_closed: u64,
     /// Messages and control messages from the peer that broke a rule and were dropped.
     pub messages_invalid: u64,
-    /// Messages that came in pieces and were refused by [`read`](crate::DataChannels::read); each has closed its channel.
+    /// Messages that came in pieces and were refused by [`read`](crate::DataChannels::read); each has closed its
+    /// channel.
     pub messages_refused: u64,
     /// The association's figures.
     pub association: antiphon_sctp::Stats,

@@ -1,7 +1,9 @@
+//! Stream ids of our parity.
+
 use std::collections::BTreeSet;
 
-/// Stream ids of our parity (RFC 8832 §6): even for the DTLS client, odd for the server. The lowest free one goes first, so
-/// that a peer with few streams is enough as long as possible.
+/// Stream ids of our parity (RFC 8832 §6): even for the DTLS client, odd for the server. The lowest free one goes
+/// first, so that a peer with few streams is enough as long as possible.
 #[derive(Debug)]
 pub(crate) struct IdPool {
     parity: u16,

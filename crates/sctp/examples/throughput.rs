@@ -1,5 +1,5 @@
-//! Goodput of each congestion controller over simulated bottlenecks: `cargo run --release -p antiphon-sctp --example throughput`.
-//! Arguments choose rows by the words in their names; `SEED=n` other dice.
+//! Goodput of each congestion controller over simulated bottlenecks: `cargo run --release -p antiphon-sctp --example
+//! throughput`. Arguments choose rows by the words in their names; `SEED=n` other dice.
 
 #[path = "../tests/throughput/mod.rs"]
 mod throughput;

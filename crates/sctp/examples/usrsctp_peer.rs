@@ -1,8 +1,9 @@
-//! An association with usrsctp, the stack of older browsers, over UDP on loopback: who connects, DATA and I-DATA, sizes of
-//! messages, order, both kinds of partial reliability each way, stream resets, the end. Prints one line per case.
+//! An association with usrsctp, the stack of older browsers, over UDP on loopback: who connects, DATA and I-DATA, sizes
+//! of messages, order, both kinds of partial reliability each way, stream resets, the end. Prints one line per case.
 //!
-//! `cargo run -p antiphon-sctp --example usrsctp_peer -- PATH_TO_PEER`, where the peer is `conformance/live/usrsctp_peer.c`
-//! compiled with `cc usrsctp_peer.c -o PATH_TO_PEER -lusrsctp -lpthread`. `cargo xtask test --only usrsctp` does both.
+//! `cargo run -p antiphon-sctp --example usrsctp_peer -- PATH_TO_PEER`, where the peer is
+//! `conformance/live/usrsctp_peer.c` compiled with `cc usrsctp_peer.c -o PATH_TO_PEER -lusrsctp -lpthread`. `cargo
+//! xtask test --only usrsctp` does both.
 
 // A crate that knows no socket and no clock meets a program that does: this file is the driver.
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, missing_docs)]
@@ -343,9 +344,10 @@ fn given_up_by_us(link: &mut Link, stream: u16, policy: Policy, unordered: bool)
     })?;
     link.loss = NONE;
     let abandoned = link.association.stats().messages_abandoned - before;
-    // Ordered messages are counted once a question behind them on their stream is answered. Not so for unordered ones: usrsctp
-    // 0.9.5 takes the number of an unordered message that is skipped for that of an ordered one (RFC 8260 §2.3.1 tells them
-    // apart), and aborts when an ordered one comes. Data channels are one or the other, after their first message.
+    // Ordered messages are counted once a question behind them on their stream is answered. Not so for unordered ones:
+    // usrsctp 0.9.5 takes the number of an unordered message that is skipped for that of an ordered one (RFC 8260
+    // §2.3.1 tells them apart), and aborts when an ordered one comes. Data channels are one or the other, after their
+    // first message.
     let said = link.ask_on(if unordered { CONTROL } else { stream }, "count")?;
     let mut words = said.split(' ').skip(1);
     let arrived: u64 = words.next().ok_or("no count")?.parse()?;
@@ -446,10 +448,10 @@ fn session(program: &str, opening: Opening, interleaving: bool, table: &mut Tabl
     };
     let chunks = link.ask("stats").and_then(|said| {
         let theirs = said == "interleaving 1";
-        if theirs == interleaving && link.association.stats().interleaved == interleaving {
+        if theirs == interleaving && link.association.is_interleaved() == interleaving {
             Ok(format!("both ends say {}", if theirs { "I-DATA" } else { "DATA" }))
         } else {
-            Err(format!("it says {said:?}, we {:?}", link.association.stats().interleaved).into())
+            Err(format!("it says {said:?}, we {:?}", link.association.is_interleaved()).into())
         }
     });
     table.line(&what, "handshake", chunks);

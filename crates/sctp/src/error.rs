@@ -1,3 +1,5 @@
+//! Why an association ended, why a message was not taken, and why bytes could not be read.
+
 use thiserror::Error;
 
 /// Why an association ended other than by an orderly shutdown.
@@ -43,4 +45,22 @@ pub enum SendError {
     /// The stream is being reset, or the peer does not grant that many streams.
     #[error("the stream does not take messages")]
     StreamUnavailable,
+}
+
+/// Bytes are not an SCTP packet, chunk or parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ParseError {
+    /// The input ends before the field does.
+    #[error("input ends before the field does")]
+    Short,
+    /// A length field is smaller than what it counts, or larger than what is there.
+    #[error("a length field is impossible")]
+    Length,
+}
+
+impl From<antiphon_sansio::Short> for ParseError {
+    fn from(_: antiphon_sansio::Short) -> Self {
+        Self::Short
+    }
 }

@@ -1,9 +1,11 @@
+//! Messages, what is told of them and of the association, and its figures.
+
 use std::time::Duration;
 
 use antiphon_sansio::Ecn;
 use bytes::Bytes;
 
-use crate::Error;
+use crate::error::Error;
 
 /// Whether a message ends with what was handed out of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,7 +26,8 @@ pub struct Message {
     pub stream: u16,
     /// The payload protocol identifier.
     pub ppid: u32,
-    /// Never empty, but for [`Ending::GivenUp`]. A message that came in one chunk is a slice of the packet that was handed in (small ones are copied).
+    /// Never empty, but for [`Ending::GivenUp`]. A message that came in one chunk is a slice of the packet that was
+    /// handed in (small ones are copied).
     pub data: Bytes,
     /// Whether the message was sent unordered.
     pub unordered: bool,
@@ -46,12 +49,13 @@ pub struct SendOptions {
 /// A packet that [`poll_transmit`](crate::Association::poll_transmit) wrote: what the layers below have to do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing {
-    /// How its datagram is to be marked: ECN-capable if it carries DATA, and both ends have [`Config::ecn`](crate::Config::ecn).
+    /// How its datagram is to be marked: ECN-capable if it carries DATA, and both ends have
+    /// [`Config::ecn`](crate::Config::ecn).
     pub ecn: Ecn,
-    /// Bytes of padding that DTLS is to add, zero but for a path MTU probe: that is a small packet which goes out as a large one.
-    /// DTLS 1.3 has padding that every peer takes off (RFC 8446 §5.4). A layer that cannot pad leaves
-    /// [`Config::probe_up_to`](crate::Config::probe_up_to) at 0: what it sent unpadded would be taken for a large packet that has
-    /// arrived.
+    /// Bytes of padding that DTLS is to add, zero but for a path MTU probe: that is a small packet which goes out as a
+    /// large one. DTLS 1.3 has padding that every peer takes off (RFC 8446 §5.4). A layer that cannot pad leaves
+    /// [`Config::probe_up_to`](crate::Config::probe_up_to) at 0: what it sent unpadded would be taken for a large
+    /// packet that has arrived.
     pub padding: usize,
 }
 
@@ -69,14 +73,14 @@ pub enum Event {
     IncomingReset(u16),
     /// The peer has confirmed the reset that we asked for; `ok` is false if it denied it.
     OutgoingReset {
-        /// The stream.
+        /// The stream that we wanted to reset.
         stream: u16,
         /// Whether the peer performed it.
         ok: bool,
     },
     /// The peer has answered [`add_streams`](crate::Association::add_streams): how many streams we may send on now.
     OutgoingStreams {
-        /// All of them.
+        /// How many streams there are now, in all.
         streams: u16,
         /// Whether the peer granted more.
         ok: bool,
@@ -84,13 +88,13 @@ pub enum Event {
     /// How many streams the peer may send on now: it has added some, or answered
     /// [`request_streams`](crate::Association::request_streams).
     IncomingStreams {
-        /// All of them.
+        /// How many streams there are now, in all.
         streams: u16,
         /// Whether there are more than before, or will be.
         ok: bool,
     },
-    /// The association ended in an orderly way, ours or the peer's: everything has been delivered in both directions. Our last answer to
-    /// the peer's SHUTDOWN may still have to be sent, so polling goes on.
+    /// The association ended in an orderly way, ours or the peer's: everything has been delivered in both directions.
+    /// Our last answer to the peer's SHUTDOWN may still have to be sent, so polling goes on.
     Closed,
     /// The association ended otherwise.
     Failed(Error),
@@ -101,26 +105,26 @@ pub enum Event {
 pub enum State {
     /// Before [`connect`](crate::Association::connect), or after the end.
     Closed,
-    /// INIT sent.
+    /// INIT is sent, and INIT ACK awaited.
     CookieWait,
-    /// COOKIE ECHO sent.
+    /// COOKIE ECHO is sent, and COOKIE ACK awaited.
     CookieEchoed,
-    /// Data flows.
+    /// The handshake is complete: data flows both ways.
     Established,
     /// We close as soon as everything is acknowledged.
     ShutdownPending,
-    /// SHUTDOWN sent.
+    /// SHUTDOWN is sent, and SHUTDOWN ACK awaited.
     ShutdownSent,
     /// The peer closes; we first finish sending.
     ShutdownReceived,
-    /// SHUTDOWN ACK sent.
+    /// SHUTDOWN ACK is sent, and SHUTDOWN COMPLETE awaited.
     ShutdownAckSent,
 }
 
 /// Figures since the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Packets written.
+    /// Packets written by `poll_transmit`, whatever they hold.
     pub packets_sent: u64,
     /// Packets taken in with a correct checksum and tag.
     pub packets_received: u64,
@@ -148,15 +152,15 @@ pub struct Stats {
     pub tail_probes: u64,
     /// Recoveries that turned out to be for nothing: what seemed lost was late.
     pub spurious_recoveries: u64,
-    /// Smoothed round-trip time.
+    /// Smoothed round-trip time (RFC 9260 §6.3.1); `None` before the first measurement.
     pub srtt: Option<Duration>,
     /// The last round-trip time that was measured.
     pub latest_rtt: Option<Duration>,
-    /// Congestion window in bytes.
+    /// Congestion window in bytes, chunk headers included.
     pub congestion_window: usize,
     /// Bytes sent and not acknowledged, chunk headers included.
     pub in_flight: usize,
-    /// The peer's receive window less what is in flight.
+    /// The peer's receive window less what is in flight, in bytes of user data.
     pub peer_window: usize,
     /// The largest packet that is sent now, common header included: what path MTU discovery has confirmed, or
     /// [`Config::max_packet`](crate::Config::max_packet).
@@ -169,8 +173,6 @@ pub struct Stats {
     pub marks_received: u64,
     /// How often we slowed down because the peer told of marks.
     pub marks_answered: u64,
-    /// Our receive window.
+    /// Our receive window in bytes.
     pub receive_window: usize,
-    /// Whether messages travel in I-DATA chunks (RFC 8260); false until the handshake has settled it.
-    pub interleaved: bool,
 }

@@ -1,14 +1,16 @@
-//! One direction of an association seen from outside: for captures and tools. Nothing is answered, nothing is limited by a
-//! window, and both DATA and I-DATA are put together.
+//! One direction of an association seen from outside: for captures and tools. Nothing is answered, nothing is limited
+//! by a window, and both DATA and I-DATA are put together.
 
 use antiphon_sansio::Serial32;
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::Message;
-use crate::chunk::{Chunk, ReConfig, Reset};
-use crate::packet::{Packet, ParseError};
-use crate::rx::{Arrival, DataTracker, Fragment, Reassembly};
+use crate::chunk::{Chunk, Fragment, ReConfig, Reset};
+use crate::error::ParseError;
+use crate::event::Message;
+use crate::packet::Packet;
+use crate::rx::{Arrival, DataTracker, Reassembly};
+use crate::tsn::Tsn;
 
 /// The largest message that is put together, in bytes.
 pub const MAX_MESSAGE: usize = 1 << 26;
@@ -90,7 +92,8 @@ impl Direction {
         Ok(inspected)
     }
 
-    /// Takes the INIT of this direction's sender from signalling, where none will be seen in a packet (SNAP): the bytes of
+    /// Takes the INIT of this direction's sender from signalling, where none will be seen in a packet (SNAP): the bytes
+    /// of
     /// `a=sctp-init`, which has them in base64. Before the first packet; later it changes nothing.
     ///
     /// # Errors
@@ -146,7 +149,7 @@ impl Direction {
     }
 
     /// Whether a TSN is new; remembers it.
-    fn is_new(&mut self, tsn: Serial32) -> Result<Option<u64>, InspectError> {
+    fn is_new(&mut self, tsn: Serial32) -> Result<Option<Tsn>, InspectError> {
         self.had_data = true;
         let tracker = self.tracker.as_mut().ok_or(InspectError::NoInit)?;
         let tsn = tracker.extend(tsn);

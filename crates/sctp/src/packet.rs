@@ -1,30 +1,11 @@
-//! The packet: common header, checksum, and the walk over its chunks (RFC 9260 §3).
+//! The packet: its common header, its checksum, and how bytes are put into it (RFC 9260 §3).
 
-use antiphon_sansio::{Reader, Serial32, TransmitBuf};
-use thiserror::Error;
+use antiphon_sansio::{Reader, TransmitBuf};
 
-use crate::chunk::{Chunk, Put};
+pub use crate::error::ParseError;
 
 /// Bytes of the common header.
 pub const HEADER_LEN: usize = 12;
-
-/// Bytes are not an SCTP packet, chunk or parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum ParseError {
-    /// The input ends before the field does.
-    #[error("input ends before the field does")]
-    Short,
-    /// A length field is smaller than what it counts, or larger than what is there.
-    #[error("a length field is impossible")]
-    Length,
-}
-
-impl From<antiphon_sansio::Short> for ParseError {
-    fn from(_: antiphon_sansio::Short) -> Self {
-        Self::Short
-    }
-}
 
 /// A packet, borrowed.
 ///
@@ -36,9 +17,9 @@ impl From<antiphon_sansio::Short> for ParseError {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {
-    /// The sender's port.
+    /// The SCTP port that the sender has; `a=sctp-port` says it (RFC 8841 §5).
     pub source_port: u16,
-    /// The receiver's port.
+    /// The SCTP port that the receiver has.
     pub destination_port: u16,
     /// The tag that the receiver chose; 0 with INIT.
     pub verification_tag: u32,
@@ -47,6 +28,9 @@ pub struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// Reads the common header. Neither the checksum nor any chunk is looked at.
+    ///
+    /// # Errors
+    /// [`ParseError::Short`] if the header is cut short.
     pub fn parse(packet: &'a [u8]) -> Result<Self, ParseError> {
         let mut reader = Reader::new(packet);
         let (source_port, destination_port) = (reader.u16()?, reader.u16()?);
@@ -77,39 +61,53 @@ impl<'a> Packet<'a> {
         self.whole.get(HEADER_LEN).copied()
     }
 
-    /// The chunks in order; ends after the first error.
-    pub fn chunks(&self) -> Chunks<'a> {
-        Chunks {
-            rest: &self.whole[HEADER_LEN..],
-        }
-    }
-}
-
-/// An iterator over the chunks of a packet.
-#[derive(Clone, Debug)]
-pub struct Chunks<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Iterator for Chunks<'a> {
-    type Item = Result<Chunk<'a>, ParseError>;
-
+    /// The bytes behind the common header.
     #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
-            return None;
-        }
-        match Chunk::parse(self.rest) {
-            Ok((chunk, used)) => {
-                self.rest = self.rest.get(used..).unwrap_or_default();
-                Some(Ok(chunk))
-            }
-            Err(error) => {
-                self.rest = &[];
-                Some(Err(error))
-            }
-        }
+    pub(crate) fn body(&self) -> &'a [u8] {
+        self.whole.get(HEADER_LEN..).unwrap_or_default()
     }
+}
+
+/// Somewhere to append bytes.
+pub trait Put {
+    /// Appends `bytes`.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Put for Vec<u8> {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+impl Put for TransmitBuf {
+    #[inline]
+    fn put(&mut self, bytes: &[u8]) {
+        self.put_slice(bytes);
+    }
+}
+
+/// `len` rounded up to a multiple of four.
+#[inline]
+pub const fn padded(len: usize) -> usize {
+    len.next_multiple_of(4)
+}
+
+#[inline]
+pub(crate) fn put_padding(out: &mut impl Put, len: usize) {
+    out.put(&[0; 3][..padded(len) - len]);
+}
+
+/// Appends a chunk whose value lies in pieces. The length field wraps if the chunk exceeds 65535 bytes: callers bound
+/// it.
+#[inline]
+pub(crate) fn put_chunk(out: &mut impl Put, kind: u8, flags: u8, pieces: &[&[u8]]) {
+    let len = 4 + pieces.iter().map(|piece| piece.len()).sum::<usize>();
+    let [high, low] = (len as u16).to_be_bytes();
+    out.put(&[kind, flags, high, low]);
+    pieces.iter().for_each(|piece| out.put(piece));
+    put_padding(out, len);
 }
 
 /// The CRC32c of a packet, its checksum field taken as zero (RFC 9260 Appendix A). Sent least significant byte first.
@@ -132,8 +130,8 @@ fn crc32c(bytes: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(bytes)
 }
 
-/// Checks the checksum of a whole packet, and leaves zero in its place: one pass over the bytes, in place. A packet that has none,
-/// as RFC 9653 allows, is left as it is; the caller decides.
+/// Checks the checksum of a whole packet, and leaves zero in its place: one pass over the bytes, in place. A packet
+/// that has none, as RFC 9653 allows, is left as it is; the caller decides.
 #[inline]
 pub(crate) fn take_checksum(packet: &mut [u8]) -> Checksum {
     let Some(field) = packet.get_mut(8..12) else {
@@ -185,9 +183,6 @@ pub fn seal(packet: &mut [u8]) {
 pub(crate) fn seal_open_segment(out: &mut TransmitBuf) {
     seal(out.body_mut());
 }
-
-/// A TSN, by name.
-pub type Tsn = Serial32;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
-//! Bulk data in steady state allocates nothing for a packet: a message in one chunk is cut from the packet that brought it, one
-//! of many chunks is put together in one buffer.
+//! Bulk data in steady state allocates nothing for a packet: a message in one chunk is cut from the packet that brought
+//! it, one of many chunks is put together in one buffer.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

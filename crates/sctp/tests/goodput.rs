@@ -1,5 +1,6 @@
-//! What the congestion controllers get out of a path, and what they leave to others. The whole table, with long fat paths
-//! and all controllers, is `cargo run --release -p antiphon-sctp --example throughput`; here are the rows that hold the line.
+//! What the congestion controllers get out of a path, and what they leave to others. The whole table, with long fat
+//! paths and all controllers, is `cargo run --release -p antiphon-sctp --example throughput`; here are the rows that
+//! hold the line.
 
 mod throughput;
 

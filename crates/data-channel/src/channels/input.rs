@@ -1,14 +1,23 @@
+//! The way in: packets of the peer, and what they bring to the application.
+
 use std::time::Instant;
 
+use antiphon_sansio::Packet;
 use antiphon_sctp::{Ending, SendOptions};
 use bytes::Bytes;
 
 use super::{DataChannels, MAX_EVENTS, Slot};
-use crate::channel::Channel;
+use crate::channel::{Channel, ChannelId, ChannelInit, ChannelState};
 use crate::dcep::{Dcep, ppid};
-use crate::{ChannelId, ChannelInit, ChannelState, Event, MessageKind, Piece};
+use crate::event::{Event, Message, MessageKind, Piece};
 
 impl DataChannels {
+    /// Takes one SCTP packet from DTLS.
+    pub fn handle_packet(&mut self, now: Instant, packet: Packet) {
+        self.association.handle_packet(now, packet);
+        self.pump(now);
+    }
+
     /// Takes what the association has to tell.
     pub(super) fn pump(&mut self, now: Instant) {
         while let Some(event) = self.association.poll_event() {
@@ -155,7 +164,8 @@ impl DataChannels {
             ..Slot::default()
         };
         self.occupy(stream, slot);
-        // The send buffer may be full: then the ACK is missing, and the peer keeps sending in order, which does no harm.
+        // The send buffer may be full: then the ACK is missing, and the peer keeps sending in order, which does no
+        // harm.
         let ack = Dcep::Ack.write();
         let _ = self
             .association
@@ -166,8 +176,9 @@ impl DataChannels {
 
     fn handle_incoming_reset(&mut self, now: Instant, stream: u16) {
         self.drain(now, stream);
-        // The peer closes a negotiated channel that we never opened. Without our reset its end would stay closing for ever. (A
-        // stream that was somebody's is another matter: a peer that resets twice must not lose its next channel.)
+        // The peer closes a negotiated channel that we never opened. Without our reset its end would stay closing for
+        // ever. (A stream that was somebody's is another matter: a peer that resets twice must not lose its next
+        // channel.)
         if !self.used.contains(&stream) && !self.slots.contains_key(&stream) {
             self.slots.insert(stream, Slot::default());
         }
@@ -199,7 +210,7 @@ impl DataChannels {
         if !self.slots.get(&stream).is_some_and(both) {
             return;
         }
-        let slot = self.slots.remove(&stream).expect("just seen");
+        let Some(slot) = self.slots.remove(&stream) else { return };
         if let Some(ids) = &mut self.ids {
             ids.give_back(stream);
         }
@@ -238,5 +249,55 @@ impl DataChannels {
             Err(error) => Event::Failed(error),
         });
         self.end = Some(end);
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        if let Event::Readable(id) = event
+            && let Some(channel) = self.channels.get_mut(&id)
+        {
+            channel.announced = false;
+        }
+        Some(event)
+    }
+
+    /// Takes the channel's next message and gives its bytes back to the receive window.
+    ///
+    /// A message that comes in pieces (`partial_delivery` of the association's configuration) is refused: the channel
+    /// is closed, and what has come of it and after it is dropped. [`Self::read_piece`] takes it.
+    pub fn read(&mut self, now: Instant, channel: ChannelId) -> Option<Message> {
+        let found = self.channels.get_mut(&channel)?;
+        if found.inbox.front().is_some_and(|(piece, _)| !piece.is_whole()) {
+            self.refuse(now, channel);
+            return None;
+        }
+        let piece = self.read_piece(now, channel)?;
+        Some(Message {
+            kind: piece.kind,
+            data: piece.data,
+        })
+    }
+
+    /// Takes the channel's next message, or what has come of one that is too large to wait for, and gives its bytes
+    /// back to the receive window: so messages of any size pass, and never more of one is held than the receive buffer
+    /// has room for. Only ordered messages beyond `max_receive_message` come in pieces, and only with
+    /// `partial_delivery`.
+    pub fn read_piece(&mut self, now: Instant, channel: ChannelId) -> Option<Piece> {
+        let (piece, held) = self.channels.get_mut(&channel)?.inbox.pop_front()?;
+        self.association.release(now, held);
+        Some(piece)
+    }
+
+    fn refuse(&mut self, now: Instant, id: ChannelId) {
+        let Some(found) = self.channels.get_mut(&id) else {
+            return;
+        };
+        found.refuses = true;
+        for (_, held) in std::mem::take(&mut found.inbox) {
+            self.association.release(now, held);
+        }
+        self.stats.messages_refused += 1;
+        self.close_channel(now, id);
     }
 }

@@ -1,26 +1,28 @@
+//! All data channels of one transport: opened, closed, and asked about.
+
 mod input;
+mod output;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Packet, Rng, TransmitBuf};
-use antiphon_sctp::{Association, Outgoing, SendOptions};
-use bytes::Bytes;
+use antiphon_sansio::Rng;
+use antiphon_sctp::{Association, SendOptions};
 
-use crate::channel::Channel;
+use crate::channel::{Channel, ChannelId, ChannelInfo, ChannelInit, ChannelState};
+use crate::config::{Config, Start};
 use crate::dcep::{Dcep, ppid};
+use crate::error::OpenError;
+use crate::event::{Event, Stats};
 use crate::ids::IdPool;
-use crate::{
-    ChannelId, ChannelInfo, ChannelInit, ChannelState, Config, Event, Message, MessageKind, OpenError, Piece,
-    SendError, Start, Stats,
-};
 
 /// Closed channels that wait for [`DataChannels::forget`]. Beyond that the oldest is forgotten.
 const MAX_CLOSED: usize = 256;
 /// Events that wait. Beyond that the peer's new channels are refused.
 const MAX_EVENTS: usize = 4096;
-/// Channels that we close at a time: the peer has still to reset its side of so many streams. libwebrtc puts all that it has to
-/// reset into one request; one of more than 578 streams exceeds its largest packet, is never sent, and no channel closes any more.
+/// Channels that we close at a time: the peer has still to reset its side of so many streams. libwebrtc puts all that
+/// it has to reset into one request; one of more than 578 streams exceeds its largest packet, is never sent, and no
+/// channel closes any more.
 const MAX_AWAITED_RESETS: usize = 512;
 /// The peer's limit on messages until it is known: what an absent `a=max-message-size` means (RFC 8841 §6.1).
 const DEFAULT_MAX_MESSAGE: usize = 65_536;
@@ -34,8 +36,8 @@ struct Slot {
     closing: bool,
     outgoing_reset: bool,
     incoming_reset: bool,
-    /// The peer has used the stream anew and reset it again, all before its answer to our reset reached us. Applies to the
-    /// channel whose OPEN waits.
+    /// The peer has used the stream anew and reset it again, all before its answer to our reset reached us. Applies to
+    /// the channel whose OPEN waits.
     reset_again: bool,
 }
 
@@ -89,8 +91,8 @@ impl DataChannels {
         }
     }
 
-    /// DTLS is up: connects the association, gives ids to the channels that wait, and opens them. A second call changes the
-    /// message size only.
+    /// DTLS is up: connects the association, gives ids to the channels that wait, and opens them. A second call changes
+    /// the message size only.
     pub fn start(&mut self, now: Instant, start: Start) {
         // W3C `maxMessageSize`: what the peer takes, and what fits our send buffer.
         self.max_message = match start.remote_max_message_size {
@@ -113,8 +115,13 @@ impl DataChannels {
         self.pump(now);
     }
 
-    /// Opens a channel. Before [`Self::start`] its id is not known yet unless it is negotiated; it opens when the association
-    /// is up.
+    /// Opens a channel. Before [`Self::start`] its id is not known yet unless it is negotiated; it opens when the
+    /// association is up.
+    ///
+    /// # Errors
+    /// [`OpenError::TooLong`] and [`OpenError::TwoLimits`] of what nobody can open, [`OpenError::InvalidId`] and
+    /// [`OpenError::IdInUse`] of a negotiated id, [`OpenError::NoFreeId`] when there are too many, and
+    /// [`OpenError::Closed`].
     pub fn open(&mut self, now: Instant, init: ChannelInit) -> Result<ChannelId, OpenError> {
         if init.label.len() > usize::from(u16::MAX) || init.protocol.len() > usize::from(u16::MAX) {
             return Err(OpenError::TooLong);
@@ -168,7 +175,9 @@ impl DataChannels {
     /// Gives the channel its stream and announces it to the peer.
     fn give_stream(&mut self, now: Instant, id: ChannelId) -> Result<(), OpenError> {
         let limit = self.stream_limit();
-        let channel = self.channels.get_mut(&id).expect("the caller has it");
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return Err(OpenError::Closed);
+        };
         let stream = match (channel.stream, channel.init.negotiated, &mut self.ids) {
             (Some(_), ..) => return Ok(()),
             (None, Some(stream), _) => stream,
@@ -204,79 +213,8 @@ impl DataChannels {
         self.used.insert(stream);
     }
 
-    /// Queues a message.
-    pub fn send(&mut self, now: Instant, channel: ChannelId, message: Message) -> Result<(), SendError> {
-        let channel = self.channels.get_mut(&channel).ok_or(SendError::Closed)?;
-        let stream = match (channel.state, channel.stream) {
-            (ChannelState::Open, Some(stream)) => stream,
-            (ChannelState::Connecting, _) => return Err(SendError::NotOpen),
-            _ => return Err(SendError::Closed),
-        };
-        let size = message.data.len();
-        if size > self.max_message {
-            return Err(SendError::TooLarge {
-                size,
-                limit: self.max_message,
-            });
-        }
-        if message.kind == MessageKind::Text && std::str::from_utf8(&message.data).is_err() {
-            return Err(SendError::NotUtf8);
-        }
-        // RFC 8831 §6.6: SCTP has no empty messages; one byte stands for none.
-        let (ppid, data) = match (message.kind, size) {
-            (MessageKind::Text, 0) => (ppid::STRING_EMPTY, Bytes::from_static(&[0])),
-            (MessageKind::Binary, 0) => (ppid::BINARY_EMPTY, Bytes::from_static(&[0])),
-            (MessageKind::Text, _) => (ppid::STRING, message.data),
-            (MessageKind::Binary, _) => (ppid::BINARY, message.data),
-        };
-        self.association
-            .send(now, stream, ppid, data, channel.send_options())
-            .map_err(|error| match error {
-                antiphon_sctp::SendError::BufferFull => SendError::BufferFull,
-                _ => SendError::Closed,
-            })?;
-        channel.messages_sent += 1;
-        channel.bytes_sent += size as u64;
-        Ok(())
-    }
-
-    /// Takes the channel's next message and gives its bytes back to the receive window.
-    ///
-    /// A message that comes in pieces (`partial_delivery` of the association's configuration) is refused: the channel is closed, and
-    /// what has come of it and after it is dropped. [`Self::read_piece`] takes it.
-    pub fn read(&mut self, now: Instant, channel: ChannelId) -> Option<Message> {
-        let found = self.channels.get_mut(&channel)?;
-        if found.inbox.front().is_some_and(|(piece, _)| !piece.is_whole()) {
-            self.refuse(now, channel);
-            return None;
-        }
-        let piece = self.read_piece(now, channel)?;
-        Some(Message {
-            kind: piece.kind,
-            data: piece.data,
-        })
-    }
-
-    /// Takes the channel's next message, or what has come of one that is too large to wait for, and gives its bytes back to the
-    /// receive window: so messages of any size pass, and never more of one is held than the receive buffer has room for. Only
-    /// ordered messages beyond `max_receive_message` come in pieces, and only with `partial_delivery`.
-    pub fn read_piece(&mut self, now: Instant, channel: ChannelId) -> Option<Piece> {
-        let (piece, held) = self.channels.get_mut(&channel)?.inbox.pop_front()?;
-        self.association.release(now, held);
-        Some(piece)
-    }
-
-    fn refuse(&mut self, now: Instant, id: ChannelId) {
-        let found = self.channels.get_mut(&id).expect("the caller has it");
-        found.refuses = true;
-        for (_, held) in std::mem::take(&mut found.inbox) {
-            self.association.release(now, held);
-        }
-        self.stats.messages_refused += 1;
-        self.close_channel(now, id);
-    }
-
-    /// Closes the channel (W3C `close()`): what is queued is sent first, then the streams are reset. Ends with `Closed`.
+    /// Closes the channel (W3C `close()`): what is queued is sent first, then the streams are reset. Ends with
+    /// `Closed`.
     pub fn close_channel(&mut self, now: Instant, channel: ChannelId) {
         let Some(found) = self.channels.get_mut(&channel) else {
             return;
@@ -344,7 +282,9 @@ impl DataChannels {
     }
 
     fn set_open(&mut self, id: ChannelId) {
-        let channel = self.channels.get_mut(&id).expect("the caller has it");
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         channel.state = ChannelState::Open;
         channel.opened = true;
         self.stats.channels_opened += 1;
@@ -352,7 +292,9 @@ impl DataChannels {
     }
 
     fn set_closed(&mut self, now: Instant, id: ChannelId) {
-        let channel = self.channels.get_mut(&id).expect("the caller has it");
+        let Some(channel) = self.channels.get_mut(&id) else {
+            return;
+        };
         if channel.state == ChannelState::Closed {
             return;
         }
@@ -404,12 +346,6 @@ impl DataChannels {
         self.channels.keys().copied()
     }
 
-    /// Takes one SCTP packet from DTLS.
-    pub fn handle_packet(&mut self, now: Instant, packet: Packet) {
-        self.association.handle_packet(now, packet);
-        self.pump(now);
-    }
-
     /// Runs what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.association.handle_timeout(now);
@@ -421,26 +357,8 @@ impl DataChannels {
         self.association.poll_timeout()
     }
 
-    /// Writes one SCTP packet into a new segment of `out` and leaves the segment open, for DTLS to seal; `None` if there is
-    /// nothing to send or no room for a segment.
-    pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Outgoing> {
-        let wrote = self.association.poll_transmit(now, out);
-        self.pump(now);
-        wrote
-    }
-
-    /// The next event.
-    pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front()?;
-        if let Event::Readable(id) = event
-            && let Some(channel) = self.channels.get_mut(&id)
-        {
-            channel.announced = false;
-        }
-        Some(event)
-    }
-
-    /// Closes the association in an orderly way: what is queued is delivered first. Ends with `Closed` for every channel and
+    /// Closes the association in an orderly way: what is queued is delivered first. Ends with `Closed` for every
+    /// channel and
     /// `Disconnected`.
     pub fn close(&mut self, now: Instant) {
         self.association.close(now);
@@ -476,6 +394,11 @@ impl DataChannels {
     /// The state of the association underneath.
     pub fn association_state(&self) -> antiphon_sctp::State {
         self.association.state()
+    }
+
+    /// Whether messages travel in I-DATA chunks (RFC 8260); false until the handshake has settled it.
+    pub fn is_interleaved(&self) -> bool {
+        self.association.is_interleaved()
     }
 
     /// How the association ended; `Ok` in an orderly way (SCTP SHUTDOWN). `None` before.

@@ -74,7 +74,7 @@ impl Data {
     /// Whether messages travel in I-DATA chunks; `None` without an association.
     pub(crate) fn interleaving(&self) -> Option<bool> {
         let connected = self.state() == Some(RtcSctpTransportState::Connected);
-        connected.then(|| self.channels.stats().association.interleaved)
+        connected.then(|| self.channels.is_interleaved())
     }
 
     /// The state of the association. `None` without a data section.

@@ -1,3 +1,5 @@
+//! The state cookie of INIT ACK (RFC 9260 §5.1.3).
+
 use std::time::{Duration, Instant};
 
 use antiphon_crypto::{constant_time_eq, hmac_sha256};

@@ -1,13 +1,18 @@
+//! The handshake (RFC 9260 §5): INIT, INIT ACK, COOKIE ECHO, COOKIE ACK, and what may go wrong with them.
+
 use std::time::{Duration, Instant};
 
+use antiphon_sansio::Serial32;
+
 use super::cookie::{Cookie, CookieError, milliseconds};
-use super::{Association, Peer, Reply, StreamResets, Timer};
-use crate::chunk::{Capabilities, Chunk, Init, Parameters, cause, kind, padded, parameter_kind, put_parameter};
+use super::replies::Reply;
+use super::state::{Established, Peer, Phase, Stage};
+use super::{Association, Timer};
+use crate::chunk::{Capabilities, Chunk, Init, Parameters, Put, cause, kind, padded, parameter_kind, put_parameter};
+use crate::error::Error;
+use crate::event::Event;
 use crate::packet::HEADER_LEN;
 use crate::rx::DataTracker;
-use crate::tx::Outstanding;
-use crate::{Error, Event, State};
-use antiphon_sansio::Serial32;
 
 /// The error detection method that stands in for the checksum (RFC 9653 §3): DTLS.
 pub(super) const ERROR_DETECTION_DTLS: u32 = 1;
@@ -15,19 +20,26 @@ pub(super) const ERROR_DETECTION_DTLS: u32 = 1;
 const MAX_REPORTED: usize = 256;
 
 impl Association {
-    /// Sends INIT. Both ends may: collisions are resolved (RFC 9260 §5.2.1). Does nothing once it has been called, or the peer
-    /// has come first.
+    /// Sends INIT. Both ends may: collisions are resolved (RFC 9260 §5.2.1). Does nothing once it has been called, or
+    /// the peer has come first.
     pub fn connect(&mut self, now: Instant) {
-        if self.state == State::Closed && !self.ended {
-            self.state = State::CookieWait;
-            self.send_init = true;
-            self.init_sent = now;
-            self.timers.set(Timer::T1, now + self.rto.current());
+        if matches!(self.phase, Phase::Closed) {
+            self.begin(now, 0);
         }
     }
 
+    /// INIT is to be sent.
+    fn begin(&mut self, now: Instant, tries: u32) {
+        self.phase = Phase::CookieWait {
+            due: true,
+            since: now,
+            tries,
+        };
+        self.timers.set(Timer::T1, now + self.tx.rto.current());
+    }
+
     /// Our INIT as a chunk.
-    pub(super) fn write_init(&mut self, out: &mut impl crate::chunk::Put) {
+    pub(super) fn write_init(&mut self, out: &mut impl Put) {
         self.takes_no_checksum |= self.config.zero_checksum;
         let parameters = self.init_parameters(None);
         self.our_init(self.local_tag, self.local_tsn, &parameters)
@@ -37,7 +49,7 @@ impl Association {
     fn our_init<'a>(&self, initiate_tag: u32, initial_tsn: Serial32, parameters: &'a [u8]) -> Init<'a> {
         Init {
             initiate_tag,
-            a_rwnd: u32::try_from(self.advertised).unwrap_or(u32::MAX),
+            a_rwnd: u32::try_from(self.rx.advertised()).unwrap_or(u32::MAX),
             outbound_streams: self.config.streams,
             inbound_streams: self.config.streams,
             initial_tsn,
@@ -45,8 +57,9 @@ impl Association {
         }
     }
 
-    /// What we understand beyond RFC 9260. INIT says all of it (`asked` is None), in parameters that who does not know them skips.
-    /// INIT ACK answers: it says what the peer's INIT has said too, for there are peers that drop an INIT ACK with anything else.
+    /// What we understand beyond RFC 9260. INIT says all of it (`asked` is None), in parameters that who does not know
+    /// them skips. INIT ACK answers: it says what the peer's INIT has said too, for there are peers that drop an INIT
+    /// ACK with anything else.
     fn init_parameters(&self, asked: Option<&Capabilities>) -> Vec<u8> {
         let knows = |ability: fn(&Capabilities) -> bool| asked.is_none_or(ability);
         let mut bytes = Vec::new();
@@ -90,25 +103,21 @@ impl Association {
 
     /// T1-init or T1-cookie has run out (RFC 9260 §5.1.6).
     pub(super) fn handle_t1(&mut self, now: Instant) {
-        self.init_tries += 1;
-        if self.init_tries > self.config.max_init_retransmits {
+        let (Phase::CookieWait { due, tries, .. } | Phase::CookieEchoed { due, tries, .. }) = &mut self.phase else {
+            return;
+        };
+        *tries += 1;
+        if *tries > self.config.max_init_retransmits {
             self.end(Event::Failed(Error::HandshakeTimeout));
             return;
         }
-        self.rto.back_off();
-        match self.state {
-            State::CookieWait => self.send_init = true,
-            State::CookieEchoed => {
-                self.send_echo = true;
-                // The DATA that went with the cookie went with it again: lost with it, no sign of congestion.
-                let queue = &mut self.queue;
-                self.outstanding.lose_all(now, false, |key| {
-                    queue.abandon_begun(key);
-                });
-            }
-            _ => return,
+        *due = true;
+        self.tx.rto.back_off();
+        if matches!(self.phase, Phase::CookieEchoed { .. }) {
+            // The DATA that went with the cookie went with it again: lost with it, no sign of congestion.
+            self.tx.lose_all(now, false);
         }
-        self.timers.set(Timer::T1, now + self.rto.current());
+        self.timers.set(Timer::T1, now + self.tx.rto.current());
     }
 
     pub(super) fn handle_init(&mut self, now: Instant, init: &Init<'_>) {
@@ -116,21 +125,21 @@ impl Association {
             self.stats.chunks_invalid += 1;
             return;
         }
-        let (tag, tsn, ties) = match self.state {
+        let peer = self.phase.peer().map_or(0, |peer| peer.tag);
+        let (tag, tsn, ties) = match &mut self.phase {
             // RFC 9260 §9.2: the peer has lost our SHUTDOWN COMPLETE's cause; remind it.
-            State::ShutdownAckSent => {
-                self.send_shutdown_ack = true;
+            Phase::Established(Established {
+                stage: Stage::AckSent { due, .. },
+                ..
+            }) => {
+                *due = true;
                 return;
             }
             // RFC 9260 §5.2.1: the same tag as in our own INIT, so that both handshakes make one association.
-            State::Closed | State::CookieWait => (self.local_tag, self.local_tsn, (0, 0)),
-            State::CookieEchoed => {
-                let peer = self.peer.map_or(0, |peer| peer.tag);
-                (self.local_tag, self.local_tsn, (self.local_tag, peer))
-            }
+            Phase::Closed | Phase::CookieWait { .. } => (self.local_tag, self.local_tsn, (0, 0)),
+            Phase::CookieEchoed { .. } => (self.local_tag, self.local_tsn, (self.local_tag, peer)),
             // RFC 9260 §5.2.2: a new tag; the old ones tie the cookie to this association.
-            _ => {
-                let peer = self.peer.map_or(0, |peer| peer.tag);
+            Phase::Established(_) | Phase::Ended { .. } => {
                 let (tag, tsn) = (self.rng.u32().max(1), Serial32::new(self.rng.u32()));
                 (tag, tsn, (self.local_tag, peer))
             }
@@ -158,13 +167,8 @@ impl Association {
         );
         self.report_unrecognized(init, &mut parameters);
         parameters.extend(self.init_parameters(Some(&capabilities)));
-        let mut bytes = Vec::with_capacity(20 + parameters.len());
-        self.our_init(tag, tsn, &parameters).write(&mut bytes, kind::INIT_ACK);
-        self.reply(Reply {
-            tag: Some(init.initiate_tag),
-            bytes,
-            alone: true,
-        });
+        let answer = Chunk::InitAck(self.our_init(tag, tsn, &parameters));
+        self.replies.push(Reply::packet(init.initiate_tag, &answer));
     }
 
     /// RFC 9260 §3.2.2: unknown parameters whose type asks for it are reported.
@@ -194,10 +198,10 @@ impl Association {
     }
 
     pub(super) fn handle_init_ack(&mut self, now: Instant, init: &Init<'_>) {
-        if self.state != State::CookieWait {
+        let Phase::CookieWait { since, tries, .. } = self.phase else {
             // RFC 9260 §5.2.3: unexpected, ignore.
             return;
-        }
+        };
         let Some(cookie) = init.cookie() else {
             self.stats.chunks_invalid += 1;
             return;
@@ -210,93 +214,74 @@ impl Association {
             self.stats.chunks_invalid += 1;
             return;
         }
-        if self.init_tries == 0 {
-            self.rto.measured(now.saturating_duration_since(self.init_sent));
+        if tries == 0 {
+            self.tx.rto.measured(now.saturating_duration_since(since));
         }
-        self.echo = cookie.to_vec();
-        self.meet_peer(
+        let streams = [init.inbound_streams, init.outbound_streams].map(|streams| self.config.streams.min(streams));
+        let peer = self.meet_peer(
             init.initiate_tag,
             init.initial_tsn,
             init.a_rwnd,
-            [init.inbound_streams, init.outbound_streams].map(|streams| self.config.streams.min(streams)),
+            streams,
             init.capabilities(),
         );
-        self.state = State::CookieEchoed;
-        self.send_init = false;
-        self.send_echo = true;
-        self.init_tries = 0;
-        self.rto.progress();
-        self.timers.set(Timer::T1, now + self.rto.current());
+        self.phase = Phase::CookieEchoed {
+            peer,
+            cookie: cookie.to_vec(),
+            due: true,
+            tries: 0,
+        };
+        self.tx.rto.progress();
+        self.timers.set(Timer::T1, now + self.tx.rto.current());
     }
 
-    fn meet_peer(&mut self, tag: u32, tsn: Serial32, rwnd: u32, streams: [u16; 2], capabilities: Capabilities) {
-        self.peer = Some(Peer {
+    fn meet_peer(&mut self, tag: u32, tsn: Serial32, rwnd: u32, streams: [u16; 2], capabilities: Capabilities) -> Peer {
+        self.tx.meet_peer(self.config.interleaving, &capabilities, rwnd);
+        self.rx.tracker = DataTracker::new(tsn);
+        self.resets.meet_peer(tsn);
+        Peer {
             tag,
             streams: streams[0],
             incoming: streams[1],
             capabilities,
-        });
-        let interleaved = self.config.interleaving && capabilities.interleaving;
-        if self.outstanding.set_interleaved(interleaved) {
-            self.queue.set_interleaved(interleaved);
         }
-        self.tracker = DataTracker::new(tsn);
-        self.resets.meet_peer(tsn);
-        self.peer_window = rwnd as usize;
     }
 
     pub(super) fn handle_cookie_echo(&mut self, now: Instant, verification_tag: u32, bytes: &[u8]) {
         let lifetime = self.config.cookie_lifetime;
         let cookie = match Cookie::open(bytes, &self.cookie_key, self.epoch, now, lifetime) {
-            Ok(cookie) => cookie,
-            Err(CookieError::Forged) => {
+            Ok(cookie) if cookie.local_tag == verification_tag => cookie,
+            Ok(_) | Err(CookieError::Forged) => {
                 self.stats.packets_dropped += 1;
                 return;
             }
             Err(CookieError::Stale { by, peer_tag }) => {
-                // RFC 9260 §5.1.5 4): tell by how much, in microseconds.
-                let by = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
-                let mut causes = Vec::new();
-                put_parameter(&mut causes, cause::STALE_COOKIE, &[&by.to_be_bytes()]);
-                let mut bytes = Vec::new();
-                Chunk::Error(Parameters::new(&causes)).write(&mut bytes);
                 self.stats.packets_dropped += 1;
-                if self.peer.is_none() {
-                    self.reply(Reply {
-                        tag: Some(peer_tag),
-                        bytes,
-                        alone: true,
-                    });
-                }
+                self.refuse_stale_cookie(by, peer_tag);
                 return;
             }
         };
-        if cookie.local_tag != verification_tag {
-            self.stats.packets_dropped += 1;
-            return;
-        }
         // The cookie may have been echoed more than once, so this is at most a hint.
         self.path_rtt = self.path_rtt.or(Some(
             now.saturating_duration_since(self.epoch + Duration::from_millis(cookie.created)),
         ));
+        let known = self.phase.peer().copied();
         let local = cookie.local_tag == self.local_tag;
-        let peer = self.peer.is_some_and(|peer| peer.tag == cookie.peer_tag);
-        match (local, peer) {
+        let peer = match known.filter(|peer| peer.tag == cookie.peer_tag) {
             // RFC 9260 §5.2.4 D: the cookie of this very association.
-            (true, true) => {}
+            Some(peer) if local => peer,
             // B: the handshakes collided, or this is the first we hear of the peer.
-            (true, false) if matches!(self.state, State::Closed | State::CookieWait | State::CookieEchoed) => {
-                self.meet_peer(
-                    cookie.peer_tag,
-                    cookie.peer_tsn,
-                    cookie.peer_rwnd,
-                    [cookie.streams, cookie.incoming],
-                    cookie.capabilities,
-                );
-            }
+            None if local && self.phase.is_handshaking() => self.meet_peer(
+                cookie.peer_tag,
+                cookie.peer_tsn,
+                cookie.peer_rwnd,
+                [cookie.streams, cookie.incoming],
+                cookie.capabilities,
+            ),
             // A: the peer has lost its state and begins anew. Data channels do not survive that.
-            (false, false)
-                if cookie.tie_local == self.local_tag && self.peer.is_some_and(|peer| peer.tag == cookie.tie_peer) =>
+            None if !local
+                && cookie.tie_local == self.local_tag
+                && known.is_some_and(|peer| peer.tag == cookie.tie_peer) =>
             {
                 self.end(Event::Failed(Error::Restarted));
                 return;
@@ -306,51 +291,47 @@ impl Association {
                 self.stats.packets_dropped += 1;
                 return;
             }
-        }
-        let mut bytes = Vec::new();
-        Chunk::CookieAck.write(&mut bytes);
-        self.reply(Reply {
-            tag: None,
-            bytes,
-            alone: false,
-        });
-        if matches!(self.state, State::Closed | State::CookieWait | State::CookieEchoed) {
-            self.establish(now);
+        };
+        self.replies.push(Reply::chunk(&Chunk::CookieAck));
+        if self.phase.is_handshaking() {
+            self.establish(now, peer);
         }
     }
 
+    /// RFC 9260 §5.1.5 4): the peer is told by how much, in microseconds.
+    fn refuse_stale_cookie(&mut self, by: Duration, peer_tag: u32) {
+        if self.phase.peer().is_some() {
+            return;
+        }
+        let by = u32::try_from(by.as_micros()).unwrap_or(u32::MAX);
+        let mut causes = Vec::new();
+        put_parameter(&mut causes, cause::STALE_COOKIE, &[&by.to_be_bytes()]);
+        let answer = Chunk::Error(Parameters::new(&causes));
+        self.replies.push(Reply::packet(peer_tag, &answer));
+    }
+
     pub(super) fn handle_cookie_ack(&mut self, now: Instant) {
-        if self.state == State::CookieEchoed {
-            self.establish(now);
+        if let Phase::CookieEchoed { peer, .. } = self.phase {
+            self.establish(now, peer);
         }
     }
 
     /// RFC 9260 §5.2.6: our cookie was too old: begin again.
     pub(super) fn handle_stale_cookie(&mut self, now: Instant) {
-        if self.state == State::CookieEchoed && self.outstanding.is_empty() {
-            self.peer = None;
-            self.state = State::CookieWait;
-            self.send_echo = false;
-            self.send_init = true;
-            self.outstanding = Outstanding::new(now, self.local_tsn);
-            self.resets = StreamResets::new(self.local_tsn);
-            self.timers.set(Timer::T1, now + self.rto.current());
+        if let Phase::CookieEchoed { tries, .. } = self.phase
+            && self.tx.outstanding.is_empty()
+        {
+            self.begin(now, tries);
         }
     }
 
-    fn establish(&mut self, now: Instant) {
-        self.state = State::Established;
-        self.echo = Vec::new();
-        self.send_init = false;
-        self.send_echo = false;
-        self.init_tries = 0;
-        self.errors = 0;
-        self.rto.progress();
+    fn establish(&mut self, now: Instant, peer: Peer) {
+        self.phase = Phase::Established(Established::new(peer, now));
+        self.tx.rto.progress();
         self.timers.stop(Timer::T1);
-        if !self.outstanding.is_empty() {
-            self.timers.set(Timer::T3, now + self.rto.current());
+        if !self.tx.outstanding.is_empty() {
+            self.tx.restart_t3(now);
         }
-        self.heard_since_heartbeat = true;
         self.timers.set(Timer::Heartbeat, now + self.config.heartbeat_interval);
         self.events.push_back(Event::Connected);
     }

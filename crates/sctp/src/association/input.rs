@@ -1,18 +1,23 @@
+//! The way in: packets of the peer, and what they bring to the application.
+
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Ecn, Serial32};
+use antiphon_sansio::Ecn;
 
-use super::{Association, Reply, Timer};
-use crate::chunk::{
-    Chunk, Data, ForwardTsn, InterleavedForwardTsn, Parameters, Sack, cause, kind, parameter_kind, put_parameter,
-};
-use crate::packet::{Checksum, Packet, take_checksum};
-use crate::rx::{AckUrgency, Arrival, Fragment};
-use crate::tx::congestion::{Ack, Loss};
-use crate::{Error, Event, State};
+use super::replies::Reply;
+use super::state::{Phase, Stage};
+use super::{Association, Timer};
+use crate::chunk::{Chunk, Fragment, Parameters, Sack, cause, kind, parameter_kind, put_parameter};
+use crate::error::Error;
+use crate::event::{Event, Message};
+use crate::packet::{Checksum, HEADER_LEN, Packet, take_checksum};
+use crate::rx::{AckUrgency, Taken};
+use crate::tx::feedback::Answer;
 
 /// Bytes of an unknown chunk that an ERROR chunk quotes.
 const MAX_QUOTED: usize = 64;
+/// For the receive window, while no round trip has been measured.
+const UNKNOWN_RTT: Duration = Duration::from_millis(100);
 
 /// Whether the walk over a packet's chunks goes on.
 #[derive(PartialEq, Eq)]
@@ -20,11 +25,6 @@ enum Walk {
     On,
     Stop,
 }
-
-/// FORWARD TSN is not repeated sooner than this, however short the round trip.
-const MIN_FORWARD_WAIT: Duration = Duration::from_millis(1);
-/// A tail is not probed sooner than this: a peer may wake late, or acknowledge in batches.
-const MIN_PROBE_WAIT: Duration = Duration::from_millis(10);
 
 impl Association {
     /// Takes one packet from the layer below. What is malformed or out of place is dropped and counted.
@@ -36,23 +36,18 @@ impl Association {
             self.stats.packets_dropped += 1;
             return;
         };
-        let ports = packet.destination_port == self.config.local_port && packet.source_port == self.config.remote_port;
-        let sound = match checksum {
-            Checksum::Correct => true,
-            // One packet in four thousand million has a checksum of zero.
-            Checksum::Absent => self.does_without_checksum(&packet) || packet.checksum_is_correct(),
-            Checksum::Wrong => false,
-        };
-        if !ports || !sound || !self.tag_fits(&packet) {
+        if !self.is_for_us(&packet, checksum) {
             self.stats.packets_dropped += 1;
             return;
         }
         self.stats.packets_received += 1;
-        if self.ended {
+        if self.has_ended() {
             self.answer_after_the_end(&packet);
             return;
         }
-        self.heard_since_heartbeat = true;
+        if let Some(established) = self.phase.established() {
+            established.heartbeat.heard = true;
+        }
         let marked = ecn == Ecn::Ce && self.uses_ecn();
         let mut had_data = false;
         for chunk in packet.chunks() {
@@ -69,19 +64,19 @@ impl Association {
                     had_data = true;
                     self.handle_data(now, marked, Fragment::of_interleaved(&data, &bytes))
                 }
+                Chunk::ForwardTsn(_) => {
+                    had_data = true;
+                    self.handle_forward(&chunk)
+                }
+                Chunk::InterleavedForwardTsn(_) if self.config.interleaving => {
+                    had_data = true;
+                    self.handle_forward(&chunk)
+                }
                 Chunk::Sack(sack) => self.handle_sack(now, &sack),
-                Chunk::ForwardTsn(forward) => {
-                    had_data = true;
-                    self.handle_forward_tsn(&forward)
-                }
-                Chunk::InterleavedForwardTsn(forward) if self.config.interleaving => {
-                    had_data = true;
-                    self.handle_i_forward_tsn(&forward)
-                }
                 Chunk::CookieEcho(cookie) => {
                     self.handle_cookie_echo(now, packet.verification_tag, cookie);
                     // What is bundled behind counts only if the cookie was good.
-                    if self.local_tag == packet.verification_tag && self.peer.is_some() {
+                    if self.local_tag == packet.verification_tag && self.phase.peer().is_some() {
                         Walk::On
                     } else {
                         Walk::Stop
@@ -89,28 +84,39 @@ impl Association {
                 }
                 other => self.handle_control(now, other),
             };
-            if walk == Walk::Stop || self.ended {
+            if walk == Walk::Stop || self.has_ended() {
                 break;
             }
         }
-        if had_data && !self.ended {
+        if had_data && !self.has_ended() {
             self.after_data(now);
         }
         self.collect_events();
+    }
+
+    fn is_for_us(&self, packet: &Packet<'_>, checksum: Checksum) -> bool {
+        let ports = packet.destination_port == self.config.local_port && packet.source_port == self.config.remote_port;
+        let sound = match checksum {
+            Checksum::Correct => true,
+            // One packet in four thousand million has a checksum of zero.
+            Checksum::Absent => self.does_without_checksum(packet) || packet.checksum_is_correct(),
+            Checksum::Wrong => false,
+        };
+        ports && sound && self.tag_fits(packet)
     }
 
     /// RFC 9653 §5.3: zero stands for no checksum, if we said so, but not with what begins an association.
     #[inline]
     fn does_without_checksum(&self, packet: &Packet<'_>) -> bool {
         self.takes_no_checksum
-            && self.peer.is_some()
+            && self.phase.peer().is_some()
             && !matches!(packet.first_chunk_kind(), Some(kind::INIT | kind::COOKIE_ECHO))
     }
 
     /// RFC 9260 §8.5.
     fn tag_fits(&self, packet: &Packet<'_>) -> bool {
         let tag = packet.verification_tag;
-        let reflected = self.peer.is_some_and(|peer| peer.tag == tag);
+        let reflected = self.phase.peer().is_some_and(|peer| peer.tag == tag);
         match packet.chunks().next() {
             Some(Ok(Chunk::Init(_))) => tag == 0 && packet.chunks().nth(1).is_none(),
             // The cookie knows the tag.
@@ -129,20 +135,19 @@ impl Association {
 
     /// RFC 9260 §8.4 5): our SHUTDOWN COMPLETE was lost; or all of our SHUTDOWN ACKs were.
     fn answer_after_the_end(&mut self, packet: &Packet<'_>) {
+        let Phase::Ended {
+            peer: Some(peer),
+            repeats_shutdown_ack,
+        } = self.phase
+        else {
+            return;
+        };
         let answer = match packet.chunks().next() {
             Some(Ok(Chunk::ShutdownAck)) => Chunk::ShutdownComplete { reflected_tag: false },
-            Some(Ok(Chunk::Shutdown(_))) if self.shutdown_acks > 0 => Chunk::ShutdownAck,
+            Some(Ok(Chunk::Shutdown(_))) if repeats_shutdown_ack => Chunk::ShutdownAck,
             _ => return,
         };
-        if let Some(peer) = self.peer {
-            let mut bytes = Vec::new();
-            answer.write(&mut bytes);
-            self.reply(Reply {
-                tag: Some(peer.tag),
-                bytes,
-                alone: true,
-            });
-        }
+        self.replies.push(Reply::packet(peer.tag, &answer));
     }
 
     fn handle_control(&mut self, now: Instant, chunk: Chunk<'_>) -> Walk {
@@ -150,22 +155,21 @@ impl Association {
             Chunk::Init(init) => self.handle_init(now, &init),
             Chunk::InitAck(init) => self.handle_init_ack(now, &init),
             Chunk::CookieAck => self.handle_cookie_ack(now),
-            Chunk::Ecne(tsn) => self.handle_ecne(now, tsn),
-            Chunk::Cwr(tsn) => self.handle_cwr(tsn),
+            Chunk::Ecne(tsn) => {
+                if !(self.uses_ecn() && self.tx.handle_ecne(now, tsn)) {
+                    self.stats.chunks_invalid += 1;
+                }
+            }
+            Chunk::Cwr(tsn) => self.rx.handle_cwr(tsn),
             Chunk::Heartbeat(info) => {
-                let mut bytes = Vec::with_capacity(info.len() + 4);
-                Chunk::HeartbeatAck(info).write(&mut bytes);
-                if self.peer.is_some() && bytes.len() + crate::packet::HEADER_LEN <= self.config.max_packet {
-                    self.reply(Reply {
-                        tag: None,
-                        bytes,
-                        alone: false,
-                    });
+                let answer = Reply::chunk(&Chunk::HeartbeatAck(info));
+                if self.phase.peer().is_some() && answer.bytes.len() + HEADER_LEN <= self.config.max_packet {
+                    self.replies.push(answer);
                 }
             }
             Chunk::HeartbeatAck(info) => self.handle_heartbeat_ack(now, info),
             Chunk::ReConfig(re_config) => {
-                if self.peer.is_some() {
+                if self.phase.peer().is_some() {
                     self.handle_re_config(now, &re_config);
                 }
             }
@@ -194,34 +198,26 @@ impl Association {
 
     /// RFC 9260 §3.2: the two high bits of an unknown type say whether to go on and whether to report it.
     fn handle_unknown(&mut self, kind: u8, value: &[u8]) -> Walk {
-        if kind & 0x40 != 0 && self.peer.is_some() {
+        if kind & 0x40 != 0 && self.phase.peer().is_some() {
             let value = &value[..value.len().min(MAX_QUOTED)];
             let mut quoted = Vec::new();
             Chunk::Unknown { kind, flags: 0, value }.write(&mut quoted);
-            let mut causes = Vec::new();
-            put_parameter(&mut causes, cause::UNRECOGNIZED_CHUNK, &[&quoted]);
-            let mut bytes = Vec::new();
-            Chunk::Error(Parameters::new(&causes)).write(&mut bytes);
-            self.reply(Reply {
-                tag: None,
-                bytes,
-                alone: false,
-            });
+            self.report(cause::UNRECOGNIZED_CHUNK, &quoted);
         }
         if kind & 0x80 != 0 { Walk::On } else { Walk::Stop }
     }
 
-    fn takes_data(&self) -> bool {
-        matches!(
-            self.state,
-            State::Established | State::ShutdownPending | State::ShutdownSent
-        )
+    /// ERROR with this cause goes to the peer.
+    fn report(&mut self, cause: u16, value: &[u8]) {
+        let mut causes = Vec::new();
+        put_parameter(&mut causes, cause, &[value]);
+        self.replies.push(Reply::chunk(&Chunk::Error(Parameters::new(&causes))));
     }
 
     /// DATA or I-DATA; `marked`: in a packet with a congestion mark.
     #[inline]
-    fn handle_data(&mut self, now: Instant, marked: bool, mut fragment: Fragment<'_>) -> Walk {
-        if !self.takes_data() {
+    fn handle_data(&mut self, now: Instant, marked: bool, fragment: Fragment<'_>) -> Walk {
+        if !self.phase.takes_data() {
             self.stats.chunks_refused += 1;
             return Walk::On;
         }
@@ -230,258 +226,82 @@ impl Association {
             self.abort_because_of_empty_data();
             return Walk::Stop;
         }
-        fragment.tsn = self.tracker.extend(fragment.wire_tsn);
-        let arrival = self.tracker.classify(fragment.tsn);
-        let held = self.reassembly.held() + fragment.payload.len();
-        let limit = match arrival {
-            Arrival::Duplicate => {
-                self.stats.chunks_duplicate += 1;
-                self.tracker.note_duplicate(fragment.wire_tsn);
+        let (streams, stream) = (self.granted_streams(), fragment.stream);
+        match self.rx.take(fragment, marked, streams) {
+            Taken::Kept => {}
+            Taken::Dropped => return Walk::On,
+            Taken::UnknownStream => {
+                // RFC 9260 §6.5: DATA for a stream that does not exist is acknowledged, reported and dropped.
+                self.stats.chunks_invalid += 1;
+                let [high, low] = stream.to_be_bytes();
+                self.report(cause::INVALID_STREAM, &[high, low, 0, 0]);
                 return Walk::On;
             }
-            Arrival::OutOfWindow => 0,
-            // What brings the cumulative TSN forward is taken as long as a whole message fits beyond the window: only so can
-            // a buffer full of fragments become messages that can be read. If all of it can be read, the peer has to wait.
-            Arrival::InOrder if self.reassembly.has_incomplete() => {
-                self.config.receive_buffer + self.config.max_receive_message
-            }
-            Arrival::InOrder | Arrival::AboveHole => self.config.receive_buffer,
-        };
-        if held > limit {
-            if arrival == Arrival::InOrder && self.reassembly.unfinished() > self.config.receive_buffer {
-                // Nothing of it can be read, and nothing more can be taken: that never ends by itself.
-                self.abort_with(Error::ProtocolViolation("unfinished messages fill the receive buffer"));
+            Taken::Breach(rule) => {
+                self.abort_with(Error::ProtocolViolation(rule));
                 return Walk::Stop;
             }
-            self.stats.chunks_refused += 1;
-            self.tracker.acknowledge_now();
-            return Walk::On;
         }
-        if marked {
-            self.note_mark(fragment.wire_tsn);
-        }
-        self.tracker.record(fragment.tsn);
-        if fragment.flags & Data::IMMEDIATE != 0 {
-            self.tracker.acknowledge_now();
-        }
-        if fragment.stream >= self.granted_streams() {
-            self.refuse_stream(fragment.stream);
-            return Walk::On;
-        }
-        if self.reassembly.insert(&fragment).is_err() {
-            self.abort_with(Error::ProtocolViolation("a message exceeds the announced size"));
-            return Walk::Stop;
-        }
-        if self.state == State::ShutdownSent {
+        if let Some(established) = self.phase.established()
+            && let Stage::Sent { due } = &mut established.stage
+        {
             // RFC 9260 §9.2: DATA after our SHUTDOWN is answered by SACK and SHUTDOWN at once.
-            self.send_shutdown = true;
-            self.timers.set(Timer::T2, now + self.rto.current());
+            *due = true;
+            self.timers.set(Timer::T2, now + self.tx.rto.current());
         }
         Walk::On
     }
 
-    /// RFC 9260 §6.5: DATA for a stream that does not exist is acknowledged, reported and dropped.
-    fn refuse_stream(&mut self, stream: u16) {
-        self.stats.chunks_invalid += 1;
-        let [high, low] = stream.to_be_bytes();
-        let mut causes = Vec::new();
-        put_parameter(&mut causes, cause::INVALID_STREAM, &[&[high, low, 0, 0]]);
-        let mut bytes = Vec::new();
-        Chunk::Error(Parameters::new(&causes)).write(&mut bytes);
-        self.reply(Reply {
-            tag: None,
-            bytes,
-            alone: false,
-        });
-    }
-
-    fn handle_forward_tsn(&mut self, forward: &ForwardTsn<'_>) -> Walk {
-        if !self.takes_data() {
-            return Walk::On;
-        }
-        let tsn = self.tracker.extend(forward.new_cumulative_tsn);
-        if tsn > self.tracker.cumulative() {
+    /// FORWARD TSN or I-FORWARD-TSN.
+    fn handle_forward(&mut self, chunk: &Chunk<'_>) -> Walk {
+        if self.phase.takes_data() {
             let streams = self.granted_streams();
-            self.reassembly
-                .forward(tsn, forward.skipped().filter(|skipped| skipped.stream < streams));
+            match chunk {
+                Chunk::ForwardTsn(forward) => self.rx.forward(forward, streams),
+                Chunk::InterleavedForwardTsn(forward) => self.rx.forward_interleaved(forward, streams),
+                _ => {}
+            }
         }
-        // An old one is acknowledged, so that the peer learns where we are (RFC 3758 §3.6).
-        self.tracker.forward(tsn);
-        Walk::On
-    }
-
-    fn handle_i_forward_tsn(&mut self, forward: &InterleavedForwardTsn<'_>) -> Walk {
-        if !self.takes_data() {
-            return Walk::On;
-        }
-        let tsn = self.tracker.extend(forward.new_cumulative_tsn);
-        if tsn > self.tracker.cumulative() {
-            let streams = self.granted_streams();
-            self.reassembly
-                .forward_interleaved(forward.skipped().filter(|skipped| skipped.stream < streams));
-        }
-        self.tracker.forward(tsn);
         Walk::On
     }
 
     #[inline]
     fn after_data(&mut self, now: Instant) {
-        self.tracker.end_of_packet();
-        self.reassembly.sweep(self.tracker.cumulative());
+        self.rx.end_of_packet();
         self.perform_deferred_reset();
-        self.grow_window_for_unfinished();
-        if self.tracker.urgency() == AckUrgency::Delayed && self.timers.get(Timer::Ack).is_none() {
+        self.rx.grow_for_unfinished();
+        if self.rx.tracker.urgency() == AckUrgency::Delayed && self.timers.get(Timer::Ack).is_none() {
             self.timers.set(Timer::Ack, now + self.config.delayed_ack);
         }
     }
 
     fn handle_sack(&mut self, now: Instant, sack: &Sack<'_>) -> Walk {
-        if !matches!(
-            self.state,
-            State::Established | State::ShutdownPending | State::ShutdownReceived
-        ) {
-            return Walk::On;
+        if self.phase.sends_data() {
+            let answer = self.tx.handle_sack(now, sack);
+            self.after_acknowledgement(now, answer);
         }
-        let time = self.path_time();
-        let queue = &mut self.queue;
-        let acked = self.outstanding.handle_sack(now, sack, time, |key| {
-            queue.abandon_begun(key);
-        });
-        let Ok(acked) = acked else {
-            self.stats.chunks_invalid += 1;
-            return Walk::On;
-        };
-        if acked.stale {
-            return Walk::On;
-        }
-        if acked.invalid_blocks {
-            self.stats.chunks_invalid += 1;
-        }
-        self.collect_low();
-        if let Some(rtt) = acked.rtt {
-            self.rto.measured(rtt);
-        }
-        let window = sack.a_rwnd as usize;
-        self.peer_window = window.saturating_sub(self.outstanding.payload_in_flight());
-        // RFC 9260 §6.1 A: a peer that answers with a closed window is alive.
-        if acked.cumulative_advanced || acked.bytes > 0 || window == 0 {
-            self.errors = 0;
-        }
-        let was_in_recovery = self.recovery.is_some();
-        if self
-            .recovery
-            .is_some_and(|end| self.outstanding.cumulative_ack() >= end)
-        {
-            self.recovery = None;
-        }
-        if acked.spurious {
-            self.stats.spurious_recoveries += 1;
-            self.congestion.on_spurious_loss(now);
-            self.recovery = None;
-            self.outstanding.revive();
-        } else if acked.lost {
-            self.respond_to_loss(now);
-        }
-        let lost = self.outstanding.take_lost_bytes();
-        if acked.bytes > 0 || lost > 0 {
-            self.congestion.on_ack(&Ack {
-                now,
-                bytes: acked.bytes,
-                lost,
-                in_flight: self.outstanding.in_flight(),
-                cumulative_advanced: acked.cumulative_advanced,
-                window_limited: self.window_limited || self.pace_limited,
-                in_recovery: was_in_recovery || self.recovery.is_some(),
-                rtt: acked.rtt,
-                srtt: self.rto.srtt(),
-                round_start: acked.round_start,
-                sample: acked.sample,
-            });
-        }
-        self.suspect_black_hole(false);
-        if acked.bytes > 0 {
-            self.consider_search();
-            self.rto.progress();
-            self.probing = false;
-            self.schedule_probe(now);
-        }
-        // Anything that arrives shows that the path lives, and finds what is lost by itself, lost retransmissions included: T3
-        // is for silence.
-        if acked.cumulative_advanced || acked.bytes > 0 {
-            self.timers.set(Timer::T3, now + self.rto.current());
-        }
-        if self.outstanding.is_empty() {
-            self.timers.stop(Timer::T3);
-            self.timers.stop(Timer::Probe);
-            self.advance_shutdown(now);
-        }
-        self.schedule_verdict();
-        self.update_pace(now);
-        self.schedule_forward(now);
         Walk::On
     }
 
-    /// The congestion controller answers the first loss of a window.
-    pub(super) fn respond_to_loss(&mut self, now: Instant) {
-        if self.recovery.is_none() {
-            self.congestion.on_loss(&Loss {
-                now,
-                in_flight: self.outstanding.in_flight(),
-            });
-            self.recovery = Some(self.outstanding.next_tsn() - 1);
-            self.outstanding.recovery_begins(false);
-            self.fast_retransmit = self.outstanding.has_lost();
+    /// The peer has acknowledged something, or wanted to.
+    pub(super) fn after_acknowledgement(&mut self, now: Instant, answer: Answer) {
+        match answer {
+            Answer::Stale => return,
+            Answer::Invalid => {
+                self.stats.chunks_invalid += 1;
+                return;
+            }
+            Answer::Taken { alive, invalid_blocks } => {
+                self.stats.chunks_invalid += u64::from(invalid_blocks);
+                if alive {
+                    self.phase.is_alive();
+                }
+            }
         }
-        self.timers.stop(Timer::Probe);
-        self.update_pace(now);
-    }
-
-    pub(super) fn schedule_verdict(&mut self) {
-        match self.outstanding.verdict_due() {
-            Some(at) => self.timers.set(Timer::Reorder, at),
-            None => self.timers.stop(Timer::Reorder),
+        self.collect_low();
+        if self.tx.outstanding.is_empty() {
+            self.advance_shutdown(now);
         }
-    }
-
-    /// RFC 8985 §7.2: the tail is probed two round trips after the last sign of life, if T3-rtx does not come first.
-    pub(super) fn schedule_probe(&mut self, now: Instant) {
-        let (Some(srtt), false) = (self.rto.srtt(), self.probing) else {
-            return;
-        };
-        if self.recovery.is_some() || self.outstanding.has_lost() || self.outstanding.in_flight() == 0 {
-            self.timers.stop(Timer::Probe);
-            return;
-        }
-        self.timers.set(Timer::Probe, now + (srtt * 2).max(MIN_PROBE_WAIT));
-    }
-
-    pub(super) fn update_pace(&mut self, now: Instant) {
-        let rate = self.congestion.pacing_rate(self.rto.srtt());
-        self.pacer.set_rate(now, rate, self.rto.min_rtt());
-    }
-
-    /// FORWARD TSN is told when it has news, and again after a round trip without an answer (RFC 3758 §3.5 F).
-    pub(super) fn schedule_forward(&mut self, now: Instant) {
-        if !self.outstanding.wants_forward() {
-            return;
-        }
-        let news = self.outstanding.advanced() > self.forward_told;
-        // A round trip of nothing would make it due again within the same poll, for ever.
-        let wait = self
-            .rto
-            .srtt()
-            .unwrap_or_else(|| self.rto.current())
-            .max(MIN_FORWARD_WAIT);
-        if news || self.forward_sent.is_none_or(|sent| sent + wait <= now) {
-            self.forward_due = true;
-        }
-    }
-
-    /// SHUTDOWN acknowledges like a SACK without blocks.
-    pub(super) fn handle_cumulative_ack(&mut self, now: Instant, tsn: Serial32) {
-        let window = self.peer_window + self.outstanding.payload_in_flight();
-        let sack = Sack::cumulative(tsn, u32::try_from(window).unwrap_or(u32::MAX));
-        self.handle_sack(now, &sack);
     }
 
     fn handle_heartbeat_ack(&mut self, now: Instant, info: &[u8]) {
@@ -489,13 +309,54 @@ impl Association {
         let Some(nonce) = parameters.find(|p| p.kind == parameter_kind::HEARTBEAT_INFO) else {
             return;
         };
-        if self.handle_path_probe_ack(now, nonce.value) {
-            self.errors = 0;
-        } else if self.heartbeat.is_some_and(|expected| expected == nonce.value) {
-            self.heartbeat = None;
-            self.errors = 0;
-            self.rto.measured(now.saturating_duration_since(self.heartbeat_sent));
+        if self.tx.handle_path_probe_ack(now, nonce.value) {
+            self.phase.is_alive();
+            return;
+        }
+        let Some(established) = self.phase.established() else {
+            return;
+        };
+        if established
+            .heartbeat
+            .nonce
+            .is_some_and(|expected| expected == nonce.value)
+        {
+            established.heartbeat.nonce = None;
+            established.errors = 0;
+            let sent_at = established.heartbeat.sent_at;
+            self.tx.rto.measured(now.saturating_duration_since(sent_at));
             self.timers.set(Timer::Heartbeat, now + self.config.heartbeat_interval);
         }
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        let event = self.events.pop_front()?;
+        match event {
+            Event::Readable(stream) => self.rx.reassembly.announced(stream),
+            Event::BufferedAmountLow(stream) => self.tx.queue.announced(stream),
+            Event::IncomingReset(stream) => self.resets.announced(stream),
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// Takes the stream's next message, or the next piece of one
+    /// ([`Config::partial_delivery`](crate::Config::partial_delivery)), and gives its bytes back to the receive window.
+    pub fn read(&mut self, now: Instant, stream: u16) -> Option<Message> {
+        let message = self.take(stream)?;
+        self.release(now, message.data.len());
+        Some(message)
+    }
+
+    /// Takes the stream's next message; its bytes count against the receive window until [`Self::release`].
+    pub fn take(&mut self, stream: u16) -> Option<Message> {
+        self.rx.reassembly.take(stream)
+    }
+
+    /// Gives a message that was taken back to the receive window: `bytes` is the length of its data. Once per message.
+    pub fn release(&mut self, now: Instant, bytes: usize) {
+        let rtt = self.tx.rto.srtt().or(self.path_rtt).unwrap_or(UNKNOWN_RTT);
+        self.rx.release(now, bytes, rtt);
     }
 }

@@ -1,114 +1,25 @@
-use std::collections::BTreeSet;
+//! Stream resets of both directions, and more streams (RFC 6525): asked for, answered and performed.
+
 use std::time::Instant;
 
 use antiphon_sansio::Serial32;
 
-use super::{Association, Reply, Timer};
+use super::replies::Reply;
+use super::state::Stage;
+use super::stream_resets::{Deferred, Request, What};
+use super::{Association, Timer};
 use crate::chunk::{Put, ReConfig, Reset, ResetResult, StreamIds, put_add_streams, put_outgoing_reset, put_response};
-use crate::{Event, State};
-
-/// A request of ours that is not answered yet. There is one at a time (RFC 6525 §5.1.1).
-#[derive(Debug)]
-struct Request {
-    number: Serial32,
-    last_tsn: u64,
-    what: What,
-    due: bool,
-    /// The peer is not ready; it will be asked again.
-    in_progress: bool,
-    /// Transmissions without an answer.
-    tries: u32,
-}
-
-#[derive(Debug)]
-enum What {
-    Reset(Vec<u16>),
-    /// More streams (RFC 6525 §5.1.5, §5.1.6): of ours, or of the peer's.
-    Add {
-        count: u16,
-        outgoing: bool,
-    },
-}
-
-/// A request of the peer that waits for data sent before it (RFC 6525 §5.2.2).
-#[derive(Debug)]
-struct Deferred {
-    number: Serial32,
-    last_tsn: u64,
-    streams: BTreeSet<u16>,
-    /// All streams are meant.
-    all: bool,
-    /// The peer has been told "in progress".
-    put_off: bool,
-}
-
-impl Deferred {
-    fn repeats(&self, request: &Self) -> bool {
-        self.last_tsn == request.last_tsn && self.streams == request.streams && self.all == request.all
-    }
-}
-
-/// Stream resets of both directions (RFC 6525).
-#[derive(Debug)]
-pub(super) struct StreamResets {
-    wanted: BTreeSet<u16>,
-    /// How many more streams we want to send on, and the peer to send on.
-    wanted_outgoing: u16,
-    wanted_incoming: u16,
-    request: Option<Request>,
-    next_request: Serial32,
-    /// The number of the peer's next request, and how the last one ended.
-    expected: Serial32,
-    last_result: ResetResult,
-    deferred: Option<Deferred>,
-    /// A reset that we first answered by "in progress" and have performed since. Some peers ask for it again under a new
-    /// number: that must not reset what has begun since.
-    performed_late: Option<Deferred>,
-    /// `IncomingReset` events that wait in the queue.
-    announced: BTreeSet<u16>,
-}
-
-impl StreamResets {
-    pub(super) fn new(local_tsn: Serial32) -> Self {
-        Self {
-            wanted: BTreeSet::new(),
-            wanted_outgoing: 0,
-            wanted_incoming: 0,
-            request: None,
-            next_request: local_tsn,
-            expected: Serial32::new(0),
-            last_result: ResetResult::NothingToDo,
-            deferred: None,
-            performed_late: None,
-            announced: BTreeSet::new(),
-        }
-    }
-
-    /// Request numbers begin with the initial TSN (RFC 6525 §4.1).
-    pub(super) fn meet_peer(&mut self, peer_tsn: Serial32) {
-        self.expected = peer_tsn;
-    }
-
-    pub(super) fn announced(&mut self, stream: u16) {
-        self.announced.remove(&stream);
-    }
-
-    /// A request waits until everything that was sent before it is acknowledged: so the peer never has to put it off, and
-    /// what stacks do after "in progress" does not matter.
-    pub(super) fn is_due(&self, cumulative_ack: u64) -> bool {
-        let due = |request: &Request| request.due && request.last_tsn <= cumulative_ack;
-        self.request.as_ref().is_some_and(due)
-    }
-}
+use crate::event::Event;
+use crate::tsn::Tsn;
 
 impl Association {
     /// Resets our outgoing side of the stream once what is queued on it has been sent (RFC 6525 §5.1.2). Until
     /// [`Event::OutgoingReset`] the stream takes no messages.
     pub fn reset_stream(&mut self, stream: u16) {
-        if self.ended || self.queue.is_resetting(stream) {
+        if self.has_ended() || self.tx.queue.is_resetting(stream) {
             return;
         }
-        self.queue.begin_reset(stream);
+        self.tx.queue.begin_reset(stream);
         self.resets.wanted.insert(stream);
     }
 
@@ -129,13 +40,13 @@ impl Association {
         if (resets.wanted.is_empty() && !wants_streams) || resets.request.is_some() {
             return;
         }
-        let Some(peer) = self.peer else { return };
-        if !matches!(self.state, State::Established | State::ShutdownPending) {
+        let Some(peer) = self.phase.peer().copied() else { return };
+        if !matches!(self.phase.stage(), Some(Stage::Open | Stage::Pending)) {
             return;
         }
         if !peer.capabilities.re_config {
             for stream in std::mem::take(&mut self.resets.wanted) {
-                self.queue.end_reset(stream, false);
+                self.tx.queue.end_reset(stream, false);
                 self.events.push_back(Event::OutgoingReset { stream, ok: false });
             }
             for (count, outgoing) in [
@@ -155,11 +66,11 @@ impl Association {
             } else {
                 std::mem::take(&mut self.resets.wanted_incoming)
             };
-            self.ask(What::Add { count, outgoing }, 0);
+            self.ask(What::Add { count, outgoing }, self.tx.outstanding.cumulative_ack());
             return;
         }
         let most = (self.config.max_packet - 64) / 2;
-        let queue = &self.queue;
+        let queue = &self.tx.queue;
         let drained = self.resets.wanted.iter().copied().filter(|s| queue.is_drained(*s));
         let streams: Vec<u16> = drained.take(most).collect();
         if streams.is_empty() {
@@ -168,10 +79,10 @@ impl Association {
         for stream in &streams {
             self.resets.wanted.remove(stream);
         }
-        self.ask(What::Reset(streams), self.outstanding.next_tsn() - 1);
+        self.ask(What::Reset(streams), self.tx.outstanding.next_tsn().previous());
     }
 
-    fn ask(&mut self, what: What, last_tsn: u64) {
+    fn ask(&mut self, what: What, last_tsn: Tsn) {
         let number = self.resets.next_request;
         self.resets.next_request = number.next();
         self.resets.request = Some(Request {
@@ -195,13 +106,13 @@ impl Association {
                 out,
                 request.number,
                 response,
-                Serial32::new(request.last_tsn as u32),
+                request.last_tsn.wire(),
                 streams.iter().copied(),
             ),
             What::Add { count, outgoing } => put_add_streams(out, request.number, *count, *outgoing),
         }
         // The request backs off on its own: losing it says nothing of the data's timer, and the other way round.
-        let wait = self.rto.backed_off(request.tries);
+        let wait = self.tx.rto.backed_off(request.tries);
         request.tries += 1;
         self.timers.set(Timer::ReConfig, now + wait);
     }
@@ -258,7 +169,7 @@ impl Association {
 
     /// More streams: of the peer's (RFC 6525 §5.2.5), or of ours at its wish (RFC 6525 §5.2.6).
     fn handle_add_streams(&mut self, number: Serial32, count: u16, outgoing: bool) {
-        let Some(peer) = self.peer else { return };
+        let Some(peer) = self.phase.peer().copied() else { return };
         if number != self.resets.expected {
             let repeated = number == self.resets.expected.minus(1);
             let result = if repeated {
@@ -295,7 +206,7 @@ impl Association {
 
     /// There are more streams, or there will not be.
     fn streams_added(&mut self, count: u16, outgoing: bool, ok: bool) {
-        let Some(peer) = &mut self.peer else { return };
+        let Some(peer) = self.phase.peer_mut() else { return };
         if outgoing {
             peer.streams = peer.streams.saturating_add(count);
             let streams = peer.streams;
@@ -309,17 +220,16 @@ impl Association {
 
     /// Streams from this one on do not exist for the peer.
     pub(super) fn granted_streams(&self) -> u16 {
-        self.peer.map_or(0, |peer| peer.incoming).max(self.config.streams)
+        self.phase
+            .peer()
+            .map_or(0, |peer| peer.incoming)
+            .max(self.config.streams)
     }
 
     fn respond(&mut self, request: Serial32, result: ResetResult) {
         let mut bytes = Vec::with_capacity(16);
         put_response(&mut bytes, request, result);
-        self.reply(Reply {
-            tag: None,
-            bytes,
-            alone: false,
-        });
+        self.replies.push(Reply::written(bytes));
     }
 
     fn handle_reset_request(&mut self, number: Serial32, last_tsn: Serial32, streams: StreamIds<'_>) {
@@ -339,7 +249,7 @@ impl Association {
         self.resets.expected = number.next();
         let request = Deferred {
             number,
-            last_tsn: self.tracker.extend(last_tsn),
+            last_tsn: self.rx.tracker.extend(last_tsn),
             streams: streams.iter().collect(),
             all: streams.is_empty(),
             put_off: false,
@@ -363,7 +273,7 @@ impl Association {
         }
         let last_tsn = deferred.last_tsn;
         self.resets.deferred = Some(deferred);
-        if last_tsn <= self.tracker.cumulative() {
+        if last_tsn <= self.rx.tracker.cumulative() {
             self.perform_deferred_reset();
         } else {
             if let Some(deferred) = &mut self.resets.deferred {
@@ -376,7 +286,7 @@ impl Association {
     /// Performs the peer's reset if all data sent before it has arrived.
     #[inline]
     pub(super) fn perform_deferred_reset(&mut self) {
-        let cumulative = self.tracker.cumulative();
+        let cumulative = self.rx.tracker.cumulative();
         let Some(deferred) = self.resets.deferred.take_if(|d| d.last_tsn <= cumulative) else {
             return;
         };
@@ -384,10 +294,10 @@ impl Association {
         self.collect_events();
         let mut streams: Vec<u16> = deferred.streams.iter().copied().collect();
         if deferred.all {
-            streams = self.reassembly.reset_all();
+            streams = self.rx.reassembly.reset_all();
         }
         for stream in streams {
-            self.reassembly.reset(stream);
+            self.rx.reassembly.reset(stream);
             if self.resets.announced.insert(stream) {
                 self.events.push_back(Event::IncomingReset(stream));
             }
@@ -401,7 +311,7 @@ impl Association {
         let Some(request) = self.resets.request.take_if(|request| request.number == response) else {
             return;
         };
-        self.errors = 0;
+        self.phase.is_alive();
         match result {
             ResetResult::InProgress | ResetResult::AlreadyInProgress => {
                 self.resets.request = Some(Request {
@@ -410,7 +320,7 @@ impl Association {
                     tries: 0,
                     ..request
                 });
-                self.timers.set(Timer::ReConfig, now + self.rto.backed_off(0));
+                self.timers.set(Timer::ReConfig, now + self.tx.rto.backed_off(0));
             }
             result => {
                 let ok = matches!(result, ResetResult::Performed | ResetResult::NothingToDo);
@@ -418,7 +328,7 @@ impl Association {
                 match request.what {
                     What::Reset(streams) => {
                         for stream in streams {
-                            self.queue.end_reset(stream, ok);
+                            self.tx.queue.end_reset(stream, ok);
                             self.events.push_back(Event::OutgoingReset { stream, ok });
                         }
                     }

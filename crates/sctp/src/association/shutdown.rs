@@ -1,39 +1,39 @@
+//! The end of an association, in an orderly way (RFC 9260 §9.2) or at once (RFC 9260 §9.1).
+
 use std::time::Instant;
 
 use antiphon_sansio::Serial32;
 
-use super::{Association, Reply, Timer};
+use super::replies::Reply;
+use super::state::{Phase, Stage};
+use super::{Association, Timer};
 use crate::chunk::{Chunk, Parameters, cause, put_parameter};
-use crate::{Error, Event, State};
+use crate::error::Error;
+use crate::event::Event;
+use crate::tx::TxTimer;
 
-/// SHUTDOWN ACKs that may stay unanswered. Everything is exchanged by then: nothing is lost if the peer has left already, and one that
-/// asks again is answered all the same.
+/// SHUTDOWN ACKs that may stay unanswered. Everything is exchanged by then: nothing is lost if the peer has left
+/// already, and one that asks again is answered all the same.
 const MAX_SHUTDOWN_ACKS: u32 = 3;
 
 impl Association {
     /// Closes in an orderly way: what is queued is delivered first (RFC 9260 §9.2). Ends with [`Event::Closed`].
     pub fn close(&mut self, now: Instant) {
-        match self.state {
-            State::Established => {
-                self.state = State::ShutdownPending;
-                self.advance_shutdown(now);
-            }
-            State::Closed | State::CookieWait | State::CookieEchoed if !self.ended => self.end(Event::Closed),
-            _ => {}
+        if self.phase.is_handshaking() {
+            self.end(Event::Closed);
+        } else if self.phase.stage() == Some(Stage::Open) {
+            self.enter(Stage::Pending);
+            self.advance_shutdown(now);
         }
     }
 
     /// Ends the association at once; the peer is told by ABORT (RFC 9260 §9.1).
     pub fn abort(&mut self) {
-        if !self.ended {
-            self.abort_because(cause::USER_INITIATED_ABORT, Error::Aborted);
-        }
+        self.abort_because(cause::USER_INITIATED_ABORT, Error::Aborted);
     }
 
     pub(super) fn abort_with(&mut self, error: Error) {
-        if !self.ended {
-            self.abort_because(cause::PROTOCOL_VIOLATION, error);
-        }
+        self.abort_because(cause::PROTOCOL_VIOLATION, error);
     }
 
     pub(super) fn abort_because_of_empty_data(&mut self) {
@@ -41,138 +41,134 @@ impl Association {
     }
 
     fn abort_because(&mut self, code: u16, error: Error) {
-        let tag = self.peer.map(|peer| peer.tag);
+        if self.has_ended() {
+            return;
+        }
+        let tag = self.phase.peer().map(|peer| peer.tag);
         self.end(Event::Failed(error));
         if let Some(tag) = tag {
             let mut causes = Vec::new();
             put_parameter(&mut causes, code, &[]);
-            let mut bytes = Vec::new();
-            Chunk::Abort {
+            let abort = Chunk::Abort {
                 reflected_tag: false,
                 causes: Parameters::new(&causes),
-            }
-            .write(&mut bytes);
-            self.reply(Reply {
-                tag: Some(tag),
-                bytes,
-                alone: true,
-            });
+            };
+            self.replies.push(Reply::packet(tag, &abort));
         }
     }
 
     /// The end: nothing is sent any more but replies that are queued afterwards.
     pub(super) fn end(&mut self, event: Event) {
-        if self.ended {
+        if self.has_ended() {
             return;
         }
-        self.ended = true;
-        self.state = State::Closed;
+        // Who answers the peer's SHUTDOWN has told of the end already.
+        let (told, unanswered) = match self.phase.stage() {
+            Some(Stage::AckSent { unanswered, .. }) => (true, unanswered),
+            _ => (false, 0),
+        };
+        self.phase = Phase::Ended {
+            peer: self.phase.peer().copied(),
+            repeats_shutdown_ack: unanswered > 0,
+        };
         self.timers.stop_all();
         self.replies.clear();
-        self.send_init = false;
-        self.send_echo = false;
-        self.send_shutdown = false;
-        self.send_shutdown_ack = false;
-        self.heartbeat_due = false;
-        self.queue = Default::default();
-        self.outstanding = crate::tx::Outstanding::new(self.epoch, self.local_tsn);
-        self.tell_end(event);
-    }
-
-    fn tell_end(&mut self, event: Event) {
-        if !std::mem::replace(&mut self.end_told, true) {
+        self.tx.clear(self.epoch, self.local_tsn);
+        if !told {
             self.events.push_back(event);
         }
     }
 
-    /// The peer has everything of ours, and we have everything of its: its SHUTDOWN COMPLETE brings no news, and who has sent SHUTDOWN
-    /// may be gone before it.
-    fn answer_shutdown(&mut self) {
-        self.state = State::ShutdownAckSent;
-        self.send_shutdown = false;
-        self.send_shutdown_ack = true;
-        self.tell_end(Event::Closed);
+    fn enter(&mut self, stage: Stage) {
+        if let Some(established) = self.phase.established() {
+            established.stage = stage;
+        }
     }
 
-    fn all_delivered(&self) -> bool {
-        self.queue.is_empty() && self.outstanding.is_empty()
+    /// The peer has everything of ours, and we have everything of its: its SHUTDOWN COMPLETE brings no news, and who
+    /// has sent SHUTDOWN may be gone before it.
+    fn answer_shutdown(&mut self) {
+        self.enter(Stage::AckSent {
+            due: true,
+            unanswered: 0,
+        });
+        self.events.push_back(Event::Closed);
     }
 
     /// Takes the next step of a shutdown if everything is acknowledged.
     pub(super) fn advance_shutdown(&mut self, now: Instant) {
-        if !self.all_delivered() {
+        if !self.tx.all_delivered() {
             return;
         }
-        match self.state {
-            State::ShutdownPending => {
-                self.state = State::ShutdownSent;
-                self.send_shutdown = true;
+        match self.phase.stage() {
+            Some(Stage::Pending) => {
+                self.enter(Stage::Sent { due: true });
                 // RFC 9260 §9.2: five times RTO.Max guards the whole.
                 self.timers.set(Timer::T5, now + self.config.rto_max * 5);
             }
-            State::ShutdownReceived => self.answer_shutdown(),
+            Some(Stage::Received) => self.answer_shutdown(),
             _ => return,
         }
-        self.timers.stop(Timer::T3);
+        self.tx.timers.stop(TxTimer::T3);
+        self.tx.timers.stop(TxTimer::Path);
         self.timers.stop(Timer::Heartbeat);
-        self.timers.stop(Timer::Path);
         self.timers.stop(Timer::ReConfig);
-        self.timers.set(Timer::T2, now + self.rto.current());
+        self.timers.set(Timer::T2, now + self.tx.rto.current());
     }
 
     /// T2-shutdown has run out.
     pub(super) fn handle_t2(&mut self, now: Instant) {
-        self.rto.back_off();
+        self.tx.rto.back_off();
         if !self.count_error() {
             return;
         }
-        match self.state {
-            State::ShutdownSent => self.send_shutdown = true,
-            State::ShutdownAckSent => {
-                self.shutdown_acks += 1;
-                if self.shutdown_acks >= MAX_SHUTDOWN_ACKS {
+        let Some(established) = self.phase.established() else {
+            return;
+        };
+        match &mut established.stage {
+            Stage::Sent { due } => *due = true,
+            Stage::AckSent { due, unanswered } => {
+                *unanswered += 1;
+                if *unanswered >= MAX_SHUTDOWN_ACKS {
                     self.end(Event::Closed);
                     return;
                 }
-                self.send_shutdown_ack = true;
+                *due = true;
             }
-            _ => return,
+            Stage::Open | Stage::Pending | Stage::Received => return,
         }
-        self.timers.set(Timer::T2, now + self.rto.current());
+        self.timers.set(Timer::T2, now + self.tx.rto.current());
     }
 
     pub(super) fn handle_shutdown(&mut self, now: Instant, cumulative_tsn: Serial32) {
-        match self.state {
-            State::Established | State::ShutdownPending | State::ShutdownReceived => {
-                self.state = State::ShutdownReceived;
-                self.handle_cumulative_ack(now, cumulative_tsn);
+        match self.phase.stage() {
+            Some(Stage::Open | Stage::Pending | Stage::Received) => {
+                self.enter(Stage::Received);
+                let answer = self.tx.handle_cumulative_ack(now, cumulative_tsn);
+                self.after_acknowledgement(now, answer);
                 self.advance_shutdown(now);
             }
             // RFC 9260 §9.2: both ends close at once.
-            State::ShutdownSent => {
+            Some(Stage::Sent { .. }) => {
                 self.answer_shutdown();
-                self.timers.set(Timer::T2, now + self.rto.current());
+                self.timers.set(Timer::T2, now + self.tx.rto.current());
             }
-            _ => {}
+            Some(Stage::AckSent { .. }) | None => {}
         }
     }
 
     pub(super) fn handle_shutdown_ack(&mut self) {
-        if matches!(self.state, State::ShutdownSent | State::ShutdownAckSent) {
-            let tag = self.peer.map(|peer| peer.tag);
+        if matches!(self.phase.stage(), Some(Stage::Sent { .. } | Stage::AckSent { .. }))
+            && let Some(tag) = self.phase.peer().map(|peer| peer.tag)
+        {
             self.end(Event::Closed);
-            let mut bytes = Vec::new();
-            Chunk::ShutdownComplete { reflected_tag: false }.write(&mut bytes);
-            self.reply(Reply {
-                tag,
-                bytes,
-                alone: true,
-            });
+            let complete = Chunk::ShutdownComplete { reflected_tag: false };
+            self.replies.push(Reply::packet(tag, &complete));
         }
     }
 
     pub(super) fn handle_shutdown_complete(&mut self) {
-        if self.state == State::ShutdownAckSent {
+        if matches!(self.phase.stage(), Some(Stage::AckSent { .. })) {
             self.end(Event::Closed);
         }
     }

@@ -1,6 +1,9 @@
+//! ECNE and CWR (RFC 9260 Appendix B).
+
 use antiphon_sansio::Serial32;
 
-use super::{Put, kind, put_chunk};
+use super::kind;
+use crate::packet::{Put, put_chunk};
 
 /// Appends ECNE: a packet arrived that the path had marked instead of dropping it (RFC 9260 Appendix B).
 ///

@@ -1,12 +1,15 @@
+//! FORWARD TSN (RFC 3758 §3.2).
+
 use antiphon_sansio::{Reader, Serial16, Serial32};
 
-use super::{Put, kind, put_chunk};
-use crate::packet::ParseError;
+use super::kind;
+use crate::error::ParseError;
+use crate::packet::{Put, put_chunk};
 
 /// The newest given-up message of an ordered stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkippedStream {
-    /// The stream.
+    /// The stream that loses messages.
     pub stream: u16,
     /// Its newest skipped sequence number.
     pub ssn: Serial16,

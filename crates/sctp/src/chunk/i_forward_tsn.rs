@@ -1,12 +1,15 @@
+//! I-FORWARD-TSN (RFC 8260 §2.3.1).
+
 use antiphon_sansio::{Reader, Serial32};
 
-use super::{Put, kind, put_chunk};
-use crate::packet::ParseError;
+use super::kind;
+use crate::error::ParseError;
+use crate::packet::{Put, put_chunk};
 
 /// The newest given-up message of a stream, of its ordered or of its unordered messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SkippedMessage {
-    /// The stream.
+    /// The stream that loses messages.
     pub stream: u16,
     /// Whether unordered messages are meant.
     pub unordered: bool,

@@ -1,8 +1,11 @@
+//! INIT and INIT ACK, and what they say of their sender.
+
 use antiphon_sansio::{Reader, Serial32};
 
+use super::kind;
 use super::parameter::{Parameters, kind as parameter};
-use super::{Put, kind, put_chunk};
-use crate::packet::ParseError;
+use crate::error::ParseError;
+use crate::packet::{Put, put_chunk};
 
 /// INIT and INIT ACK (RFC 9260 §3.3.2, §3.3.3).
 ///
@@ -25,7 +28,7 @@ pub struct Init<'a> {
     pub inbound_streams: u16,
     /// The TSN of its first DATA chunk.
     pub initial_tsn: Serial32,
-    /// Optional parameters.
+    /// What the sender can do beyond RFC 9260; in INIT ACK the state cookie as well.
     pub parameters: Parameters<'a>,
 }
 

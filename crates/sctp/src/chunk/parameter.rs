@@ -1,7 +1,9 @@
+//! Parameters and error causes (RFC 9260 §3.2.1, §3.3.10).
+
 use antiphon_sansio::Reader;
 
-use super::{Put, padded, put_padding};
-use crate::packet::ParseError;
+use crate::error::ParseError;
+use crate::packet::{Put, padded, put_padding};
 
 /// Parameter types.
 pub mod kind {

@@ -1,8 +1,10 @@
+//! RE-CONFIG: resets of streams, and more streams (RFC 6525 §3.1).
+
 use antiphon_sansio::{Reader, Serial32};
 
 use super::parameter::{Parameters, kind, put_parameter};
-use super::{Put, put_chunk};
-use crate::packet::ParseError;
+use crate::error::ParseError;
+use crate::packet::{Put, put_chunk};
 
 /// RE-CONFIG: one or two requests or responses (RFC 6525 §3.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,32 +79,32 @@ impl From<u32> for ResetResult {
 pub enum Reset<'a> {
     /// The sender resets its outgoing streams (RFC 6525 §4.1).
     Outgoing {
-        /// Counts requests.
+        /// The request sequence number, which counts the requests of the sender.
         request: Serial32,
         /// The newest request of the other end.
         response: Serial32,
         /// The last TSN that the streams used.
         last_tsn: Serial32,
-        /// Which streams.
+        /// The streams that are meant; an empty list means all.
         streams: StreamIds<'a>,
     },
     /// The sender asks the receiver to reset its outgoing streams (RFC 6525 §4.2).
     Incoming {
-        /// Counts requests.
+        /// The request sequence number, which counts the requests of the sender.
         request: Serial32,
-        /// Which streams.
+        /// The streams that are meant; an empty list means all.
         streams: StreamIds<'a>,
     },
     /// Answers a request (RFC 6525 §4.4).
     Response {
         /// The request that is answered.
         response: Serial32,
-        /// Its outcome.
+        /// How the request ended.
         result: ResetResult,
     },
     /// The sender wants to send on more streams (RFC 6525 §4.5), or asks the receiver to do so (RFC 6525 §4.6).
     AddStreams {
-        /// Counts requests.
+        /// The request sequence number, which counts the requests of the sender.
         request: Serial32,
         /// How many more.
         count: u16,
@@ -113,7 +115,7 @@ pub enum Reset<'a> {
     Unsupported {
         /// The parameter's type.
         kind: u16,
-        /// Counts requests.
+        /// The request sequence number, which counts the requests of the sender.
         request: Serial32,
     },
 }

@@ -1,14 +1,17 @@
+//! SACK: which TSNs have arrived (RFC 9260 §3.3.4).
+
 use antiphon_sansio::{Reader, Serial32};
 
-use super::{Put, kind, put_chunk};
-use crate::packet::ParseError;
+use super::kind;
+use crate::error::ParseError;
+use crate::packet::{Put, put_chunk};
 
 /// Received TSNs `cumulative + start ..= cumulative + end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GapBlock {
-    /// Offset of the first TSN.
+    /// Offset of the first TSN from the cumulative one, at least 2 in a valid block.
     pub start: u16,
-    /// Offset of the last TSN.
+    /// Offset of the last TSN from the cumulative one, not below `start`.
     pub end: u16,
 }
 

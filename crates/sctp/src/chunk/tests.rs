@@ -1,3 +1,5 @@
+//! What chunks are read from, and written to.
+
 use antiphon_sansio::{Serial16, Serial32};
 use proptest::prelude::*;
 
@@ -69,7 +71,7 @@ proptest! {
             flags, tsn: Serial32::new(tsn), stream, ssn: Serial16::new(ssn), ppid, payload: &payload,
         };
         let bytes = written(&Chunk::Data(data));
-        prop_assert_eq!(bytes.len(), Data::wire_len(payload.len()));
+        prop_assert_eq!(bytes.len(), padded(Data::HEADER_LEN + payload.len()));
         prop_assert_eq!(parse_whole(&bytes), Chunk::Data(data));
     }
 

@@ -1,10 +1,15 @@
+//! The handing out of what has come of a message that is not whole yet (RFC 6458 §6.1.7): of each stream that whose
+//! turn it is.
+
 use antiphon_sansio::Serial32;
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use super::reassembly::{Content, OVERHEAD, Reassembly, Stream};
-use crate::{Ending, Message};
+use super::reassembly::Reassembly;
+use super::run::{Content, Run};
+use crate::config::MESSAGE_OVERHEAD;
+use crate::event::{Ending, Message};
+use crate::tsn::Tsn;
 
-/// The handing out of what has come of a message that is not whole yet (RFC 6458 §6.1.7): of each stream that whose turn it is.
 impl Reassembly {
     /// Whether messages of this kind are handed out in pieces, and so may be of any size.
     pub(super) fn is_partial(&self, unordered: bool) -> bool {
@@ -18,7 +23,7 @@ impl Reassembly {
 
     /// Hands out what this run of DATA has from its message's beginning on, if that is enough.
     #[inline]
-    pub(super) fn hand_out_run(&mut self, first: u64) {
+    pub(super) fn hand_out_run(&mut self, first: Tsn) {
         let Some(point) = self.point else { return };
         let Some(run) = self.runs.get_mut(&first) else { return };
         if run.unordered || !run.begin || run.end || run.bytes < point {
@@ -56,9 +61,8 @@ impl Reassembly {
             return;
         }
         let next = self.streams.get(&id).map_or(0, |stream| stream.next_ssn);
-        let is_next = |run: &super::reassembly::Run| {
-            run.begin && run.stream == id && !run.unordered && run.number.distance_from(next) == 0
-        };
+        let is_next =
+            |run: &Run| run.begin && run.stream == id && !run.unordered && run.number.distance_from(next) == 0;
         let first = self.runs.iter().find(|(_, run)| is_next(run)).map(|(first, _)| *first);
         match first {
             Some(first) => self.hand_out_run(first),
@@ -69,7 +73,7 @@ impl Reassembly {
     fn hand_out(&mut self, id: u16, ppid: u32, data: BytesMut) {
         // The bytes go on counting until they are released, and a piece counts as a message does.
         self.unfinished -= data.len();
-        self.held += OVERHEAD;
+        self.held += MESSAGE_OVERHEAD;
         self.bytes_received += data.len() as u64;
         let stream = self.streams.entry(id).or_default();
         stream.begun = Some(ppid);
@@ -81,28 +85,5 @@ impl Reassembly {
             ending: Ending::More,
         });
         self.announce(id);
-    }
-}
-
-impl Stream {
-    /// The message that was handed out in part, if there was one, has ended.
-    pub(super) fn end_partial(&mut self) {
-        if self.begun.take().is_some() {
-            self.ready.append(&mut self.held_back);
-        }
-    }
-
-    /// The rest of a message that was handed out in part does not come. What that holds of the receive window.
-    pub(super) fn give_up(&mut self, id: u16) -> usize {
-        let Some(ppid) = self.begun else { return 0 };
-        self.ready.push_back(Message {
-            stream: id,
-            ppid,
-            data: Bytes::new(),
-            unordered: false,
-            ending: Ending::GivenUp,
-        });
-        self.end_partial();
-        OVERHEAD
     }
 }

@@ -1,221 +1,29 @@
+//! Messages, put together from their fragments and held until they are read.
+
 use std::collections::{BTreeMap, VecDeque};
 
-use antiphon_sansio::{Serial16, Serial32};
-use bytes::{Bytes, BytesMut};
-
 use super::partial::Partial;
+use super::run::Run;
 use super::spares::Spares;
-use crate::chunk::{Data, InterleavedData, SkippedMessage, SkippedStream};
-use crate::{Ending, Message};
+use super::stream::Stream;
+use crate::chunk::{Data, Fragment, Number, SkippedMessage, SkippedStream};
+use crate::config::MESSAGE_OVERHEAD;
+use crate::event::{Ending, Message};
+use crate::tsn::Tsn;
 
-/// What a message or a fragment out of order costs against the receive window besides its bytes: our bookkeeping. Without it
-/// a peer could fill memory with messages of one byte.
-pub(crate) const OVERHEAD: usize = 64;
-/// Payloads below this are copied out, so that they do not pin the packet (or the whole batch) that they came in.
-const COPY_BELOW: usize = 256;
 /// Unfinished messages that get a buffer of the size that the last one had.
 pub(super) const MAX_RESERVED: usize = 4;
-
-/// A DATA or I-DATA chunk on its way in, and the packet that the payload is cut from.
-pub(crate) struct Fragment<'a> {
-    pub(crate) wire_tsn: Serial32,
-    /// Extended; filled in by the tracker's owner.
-    pub(crate) tsn: u64,
-    pub(crate) flags: u8,
-    pub(crate) stream: u16,
-    pub(crate) number: Number,
-    /// Of I-DATA known with the first fragment only.
-    pub(crate) ppid: u32,
-    /// Of I-DATA: the fragment's place in its message.
-    pub(crate) fsn: u32,
-    pub(crate) payload: &'a [u8],
-    packet: &'a Bytes,
-}
-
-/// A message's place in its stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Number {
-    /// DATA's stream sequence number.
-    Ssn(Serial16),
-    /// I-DATA's message identifier.
-    Mid(Serial32),
-}
-
-impl Number {
-    /// How far it is ahead of the extended number `next`.
-    #[inline]
-    pub(super) fn distance_from(self, next: u64) -> i64 {
-        match self {
-            Self::Ssn(ssn) => i64::from(ssn.distance_from(Serial16::new(next as u16))),
-            Self::Mid(mid) => i64::from(mid.distance_from(Serial32::new(next as u32))),
-        }
-    }
-}
-
-impl<'a> Fragment<'a> {
-    #[inline]
-    pub(crate) fn of_data(data: &Data<'a>, packet: &'a Bytes) -> Self {
-        Self {
-            wire_tsn: data.tsn,
-            tsn: 0,
-            flags: data.flags,
-            stream: data.stream,
-            number: Number::Ssn(data.ssn),
-            ppid: data.ppid,
-            fsn: 0,
-            payload: data.payload,
-            packet,
-        }
-    }
-
-    #[inline]
-    pub(crate) fn of_interleaved(data: &InterleavedData<'a>, packet: &'a Bytes) -> Self {
-        // The first fragment carries the PPID where the others carry their number, which for it is 0.
-        let first = data.flags & Data::BEGIN != 0;
-        Self {
-            wire_tsn: data.tsn,
-            tsn: 0,
-            flags: data.flags,
-            stream: data.stream,
-            number: Number::Mid(data.message_id),
-            ppid: if first { data.ppid_or_fsn } else { 0 },
-            fsn: if first { 0 } else { data.ppid_or_fsn },
-            payload: data.payload,
-            packet,
-        }
-    }
-
-    #[inline]
-    pub(super) fn bytes(&self) -> Bytes {
-        if self.payload.len() < COPY_BELOW {
-            Bytes::copy_from_slice(self.payload)
-        } else {
-            self.packet.slice_ref(self.payload)
-        }
-    }
-
-    #[inline]
-    pub(super) fn has(&self, flag: u8) -> bool {
-        self.flags & flag != 0
-    }
-}
 
 /// The message is larger than we take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TooLarge;
-
-/// Fragments with consecutive TSNs of one message (RFC 9260 §6.9: a message's TSNs are consecutive).
-#[derive(Debug)]
-pub(super) struct Run {
-    /// The TSN after the last one.
-    next: u64,
-    pub(super) begin: bool,
-    pub(super) end: bool,
-    pub(super) stream: u16,
-    pub(super) number: Number,
-    pub(super) ppid: u32,
-    pub(super) unordered: bool,
-    pub(super) bytes: usize,
-    pub(super) content: Content,
-}
-
-#[derive(Debug)]
-pub(super) enum Content {
-    /// The run has its beginning: its bytes are where they will be handed out from. The one copy.
-    Assembled(BytesMut),
-    /// The run waits for what comes before it.
-    Pieces(VecDeque<Bytes>),
-}
-
-impl Run {
-    fn new(fragment: &Fragment<'_>, expected_len: usize, spares: &mut Spares) -> Self {
-        let begin = fragment.has(Data::BEGIN);
-        let content = if begin {
-            let mut assembled = spares.take(expected_len.max(fragment.payload.len()));
-            assembled.extend_from_slice(fragment.payload);
-            Content::Assembled(assembled)
-        } else {
-            Content::Pieces(VecDeque::from([fragment.bytes()]))
-        };
-        Self {
-            next: fragment.tsn + 1,
-            begin,
-            end: fragment.has(Data::END),
-            stream: fragment.stream,
-            number: fragment.number,
-            ppid: fragment.ppid,
-            unordered: fragment.has(Data::UNORDERED),
-            bytes: fragment.payload.len(),
-            content,
-        }
-    }
-
-    fn is_kin(&self, fragment: &Fragment<'_>) -> bool {
-        let unordered = fragment.has(Data::UNORDERED);
-        self.stream == fragment.stream && self.unordered == unordered && (unordered || self.number == fragment.number)
-    }
-
-    fn cost(&self) -> usize {
-        self.bytes
-            + match &self.content {
-                Content::Assembled(_) => OVERHEAD,
-                Content::Pieces(pieces) => OVERHEAD * pieces.len(),
-            }
-    }
-
-    fn push(&mut self, fragment: &Fragment<'_>) {
-        match &mut self.content {
-            Content::Assembled(assembled) => assembled.extend_from_slice(fragment.payload),
-            Content::Pieces(pieces) => pieces.push_back(fragment.bytes()),
-        }
-        self.bytes += fragment.payload.len();
-        self.next = fragment.tsn + 1;
-        self.end |= fragment.has(Data::END);
-    }
-
-    /// Appends the run that follows.
-    fn join(&mut self, right: Self) {
-        let Content::Pieces(mut pieces) = right.content else {
-            unreachable!("only runs without a beginning follow another");
-        };
-        match &mut self.content {
-            Content::Assembled(assembled) => pieces.iter().for_each(|piece| assembled.extend_from_slice(piece)),
-            // The smaller side moves: hostile arrival orders stay cheap.
-            Content::Pieces(left) if left.len() >= pieces.len() => left.append(&mut pieces),
-            Content::Pieces(left) => {
-                while let Some(piece) = left.pop_back() {
-                    pieces.push_front(piece);
-                }
-                *left = pieces;
-            }
-        }
-        self.bytes += right.bytes;
-        self.next = right.next;
-        self.end = right.end;
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Stream {
-    /// The next sequence number to hand out, extended.
-    pub(super) next_ssn: u64,
-    /// The PPID of that message, if a part of it was handed out already.
-    pub(super) begun: Option<u32>,
-    /// Whole messages that wait for earlier ones.
-    waiting: BTreeMap<u64, Message>,
-    pub(super) ready: VecDeque<Message>,
-    /// Unordered messages that wait for the end of one that was handed out in part.
-    pub(super) held_back: VecDeque<Message>,
-    /// A `Readable` event waits in the queue.
-    announced: bool,
-}
 
 /// Puts messages together and holds them until they are read.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
     pub(super) streams: BTreeMap<u16, Stream>,
     /// Incomplete messages by the TSN of their first fragment that is here.
-    pub(super) runs: BTreeMap<u64, Run>,
+    pub(super) runs: BTreeMap<Tsn, Run>,
     pub(super) max_message: usize,
     /// What has come of an ordered message is handed out from so many bytes on.
     pub(super) point: Option<usize>,
@@ -255,7 +63,8 @@ impl Reassembly {
         }
     }
 
-    /// Gives back memory that waits for more messages. Now and then, so that it is not held long after they have ceased.
+    /// Gives back memory that waits for more messages. Now and then, so that it is not held long after they have
+    /// ceased.
     pub(crate) fn drop_spares(&mut self) {
         self.spares.clear();
     }
@@ -303,7 +112,7 @@ impl Reassembly {
                 unordered: fragment.has(Data::UNORDERED),
                 ending: Ending::End,
             };
-            self.held += message.data.len() + OVERHEAD;
+            self.held += message.data.len() + MESSAGE_OVERHEAD;
             self.deliver(message, fragment.number);
             return Ok(());
         }
@@ -336,45 +145,53 @@ impl Reassembly {
                 tsn
             }
         };
+        let next = tsn.next();
         let joins = |run: &Run| !run.begin && !end && run.is_kin(fragment);
-        if self.runs.get(&(tsn + 1)).is_some_and(joins) {
-            let right = self.runs.remove(&(tsn + 1)).expect("just seen");
-            let left = self.runs.get_mut(&first).expect("just made");
+        if self.runs.get(&next).is_some_and(joins)
+            && let Some(right) = self.runs.remove(&next)
+            && let Some(left) = self.runs.get_mut(&first)
+        {
             let before = left.cost() + right.cost();
             left.join(right);
             self.held = self.held - before + left.cost();
             self.unfinished = self.unfinished - before + left.cost();
         }
-        let run = &self.runs[&first];
+        self.finish_run(first)
+    }
+
+    /// Hands out what the run has, if that is a whole message, or enough of one.
+    fn finish_run(&mut self, first: Tsn) -> Result<(), TooLarge> {
+        let Some(run) = self.runs.get(&first) else {
+            return Ok(());
+        };
         if run.bytes > self.max_message && !self.is_partial(run.unordered) {
             return Err(TooLarge);
         }
-        if run.begin && run.end {
-            let run = self.runs.remove(&first).expect("just seen");
-            self.held = self.held - run.cost() + run.bytes + OVERHEAD;
-            self.unfinished -= run.cost();
-            self.expect_len(run.bytes);
-            let Content::Assembled(assembled) = run.content else {
-                unreachable!("a run with a beginning is assembled");
-            };
-            let message = Message {
-                stream: run.stream,
-                ppid: run.ppid,
-                data: self.spares.hand_out(assembled),
-                unordered: run.unordered,
-                ending: Ending::End,
-            };
-            self.deliver(message, run.number);
-        } else {
+        if !(run.begin && run.end) {
             self.hand_out_run(first);
+            return Ok(());
         }
+        let Some(run) = self.runs.remove(&first) else {
+            return Ok(());
+        };
+        self.held = self.held - run.cost() + run.bytes + MESSAGE_OVERHEAD;
+        self.unfinished -= run.cost();
+        self.expect_len(run.bytes);
+        let message = Message {
+            stream: run.stream,
+            ppid: run.ppid,
+            data: self.spares.hand_out(run.content.assembled()),
+            unordered: run.unordered,
+            ending: Ending::End,
+        };
+        self.deliver(message, run.number);
         Ok(())
     }
 
-    /// Drops fragments that can never become a message. An honest peer has at most one incomplete message that begins at or
-    /// below the cumulative TSN, and it ends there.
+    /// Drops fragments that can never become a message. An honest peer has at most one incomplete message that begins
+    /// at or below the cumulative TSN, and it ends there.
     #[inline]
-    pub(crate) fn sweep(&mut self, cumulative: u64) {
+    pub(crate) fn sweep(&mut self, cumulative: Tsn) {
         while let Some(entry) = self.runs.first_entry() {
             let hopeful = *entry.key() > cumulative || (entry.get().begin && entry.get().next > cumulative);
             if hopeful {
@@ -401,14 +218,14 @@ impl Reassembly {
             let distance = number.distance_from(stream.next_ssn);
             if distance > 0 {
                 let extended = stream.next_ssn + distance as u64;
-                let cost = message.data.len() + OVERHEAD;
+                let cost = message.data.len() + MESSAGE_OVERHEAD;
                 match stream.waiting.insert(extended, message) {
                     None => {
                         self.waiting += 1;
                         self.unfinished += cost;
                     }
                     Some(same) => {
-                        let old = same.data.len() + OVERHEAD;
+                        let old = same.data.len() + MESSAGE_OVERHEAD;
                         self.unfinished = self.unfinished + cost - old;
                         self.held -= old;
                         self.dropped += 1;
@@ -417,7 +234,7 @@ impl Reassembly {
                 return;
             }
             if distance < 0 {
-                self.held -= message.data.len() + OVERHEAD;
+                self.held -= message.data.len() + MESSAGE_OVERHEAD;
                 self.dropped += 1;
                 return;
             }
@@ -460,11 +277,11 @@ impl Reassembly {
     }
 
     pub(crate) fn release(&mut self, bytes: usize) {
-        self.held = self.held.saturating_sub(bytes + OVERHEAD);
+        self.held = self.held.saturating_sub(bytes + MESSAGE_OVERHEAD);
     }
 
     /// The peer has given up everything up to `cumulative` (RFC 3758 §3.6).
-    pub(crate) fn forward(&mut self, cumulative: u64, skipped: impl Iterator<Item = SkippedStream>) {
+    pub(crate) fn forward(&mut self, cumulative: Tsn, skipped: impl Iterator<Item = SkippedStream>) {
         while let Some(entry) = self.runs.first_entry()
             && *entry.key() <= cumulative
         {
@@ -507,7 +324,7 @@ impl Reassembly {
         {
             let message = entry.remove();
             self.waiting -= 1;
-            self.unfinished -= message.data.len() + OVERHEAD;
+            self.unfinished -= message.data.len() + MESSAGE_OVERHEAD;
             self.bytes_received += message.data.len() as u64;
             stream.ready.push_back(message);
         }
@@ -527,8 +344,8 @@ impl Reassembly {
             self.held += given_up;
             for (_, message) in std::mem::take(&mut stream.waiting) {
                 self.waiting -= 1;
-                self.unfinished -= message.data.len() + OVERHEAD;
-                self.held -= message.data.len() + OVERHEAD;
+                self.unfinished -= message.data.len() + MESSAGE_OVERHEAD;
+                self.held -= message.data.len() + MESSAGE_OVERHEAD;
                 self.dropped += 1;
             }
         }
@@ -541,21 +358,5 @@ impl Reassembly {
         let ids: Vec<u16> = self.streams.keys().copied().collect();
         ids.iter().for_each(|id| self.reset(*id));
         ids
-    }
-}
-
-impl Stream {
-    /// Hands out what has become next.
-    fn release_waiting(&mut self, waiting: &mut usize, unfinished: &mut usize, bytes_received: &mut u64) {
-        while let Some(entry) = self.waiting.first_entry()
-            && *entry.key() == self.next_ssn
-        {
-            let message = entry.remove();
-            *waiting -= 1;
-            *unfinished -= message.data.len() + OVERHEAD;
-            *bytes_received += message.data.len() as u64;
-            self.ready.push_back(message);
-            self.next_ssn += 1;
-        }
     }
 }

@@ -9,8 +9,8 @@ const MIN_SPARE: usize = 16 * 1024;
 /// What is kept at most while nobody uses it.
 const MAX_SPARE_BYTES: usize = 1024 * 1024;
 
-/// Handles of the buffers that went out last. Large blocks that are freed go back to the system, page by page, and cost more to
-/// get again than to fill: a buffer whose message its reader has dropped takes the next one.
+/// Handles of the buffers that went out last. Large blocks that are freed go back to the system, page by page, and cost
+/// more to get again than to fill: a buffer whose message its reader has dropped takes the next one.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
     /// With what each holds, oldest first.

@@ -1,3 +1,5 @@
+//! How fast the path delivers (draft-cheng-iccrg-delivery-rate-estimation).
+
 use std::time::{Duration, Instant};
 
 use super::congestion::RateSample;
@@ -73,8 +75,8 @@ impl Delivery {
         self.lost += bytes as u64;
     }
 
-    /// After everything that a SACK acknowledges was counted: what its newest packet measured, and whether a round trip is
-    /// over.
+    /// After everything that a SACK acknowledges was counted: what its newest packet measured, and whether a round trip
+    /// is over.
     #[inline]
     pub(crate) fn sample(
         &mut self,

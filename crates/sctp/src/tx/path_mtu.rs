@@ -1,12 +1,14 @@
+//! The search for the largest packet that the path carries (RFC 8899).
+
 /// Tries per size (RFC 8899 §5.1.2, MAX_PROBES).
 const MAX_PROBES: u32 = 3;
-/// Tries before a size that was once confirmed is given up: data goes in small packets meanwhile, and a path that merely loses
-/// a lot shall not be called a black hole.
+/// Tries before a size that was once confirmed is given up: data goes in small packets meanwhile, and a path that
+/// merely loses a lot shall not be called a black hole.
 const MAX_DOUBTS: u32 = 6;
 /// The search ends when less than this can be gained, in bytes.
 const GRANULARITY: usize = 16;
-/// Chunks lost in packets above the base, one after another with none arriving between them, that make a black hole likely
-/// (RFC 8899 §4.3).
+/// Chunks lost in packets above the base, one after another with none arriving between them, that make a black hole
+/// likely (RFC 8899 §4.3).
 const SUSPICIOUS_LOSSES: u32 = 16;
 
 /// Where the search stands (RFC 8899 §5.2).
@@ -24,8 +26,8 @@ enum State {
     Error,
 }
 
-/// Finds the largest packet that the path carries (RFC 8899): with probes that carry no data, so that losing one costs nothing.
-/// Knows neither clock nor wire.
+/// Finds the largest packet that the path carries (RFC 8899): with probes that carry no data, so that losing one costs
+/// nothing. Knows neither clock nor wire.
 #[derive(Debug)]
 pub(crate) struct PathMtu {
     state: State,
@@ -79,6 +81,12 @@ impl PathMtu {
             State::Searching | State::Complete => self.confirmed,
             State::Error => self.least,
         }
+    }
+
+    /// The largest packet that is sent without being confirmed.
+    #[inline]
+    pub(crate) fn base(&self) -> usize {
+        self.base
     }
 
     pub(crate) fn black_holes(&self) -> u64 {
@@ -219,8 +227,8 @@ impl PathMtu {
         }
     }
 
-    /// So many chunks were lost in packets above the base since the last that arrived; `silent`: until the retransmission
-    /// timer ran out. Says whether that raises a doubt, and a probe is to be sent.
+    /// So many chunks were lost in packets above the base since the last that arrived; `silent`: until the
+    /// retransmission timer ran out. Says whether that raises a doubt, and a probe is to be sent.
     pub(crate) fn lost_above_base(&mut self, chunks: u32, silent: bool) -> bool {
         let suspicious = chunks >= SUSPICIOUS_LOSSES || (silent && chunks > 0);
         let above = matches!(self.state, State::Searching | State::Complete) && self.confirmed > self.base;

@@ -1,8 +1,12 @@
+//! When a chunk counts as lost: by the time of its transmission beside that of what arrived (RFC 8985, for TSNs).
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// A chunk counts as lost at once when a packet sent this many packets after it has arrived, as long as the path has never
-/// reordered: the three reports of RFC 9260 §7.2.4, counted in order of transmission.
+use crate::tsn::Tsn;
+
+/// A chunk counts as lost at once when a packet sent this many packets after it has arrived, as long as the path has
+/// never reordered: the three reports of RFC 9260 §7.2.4, counted in order of transmission.
 const DUP_THRESHOLD: u64 = 3;
 /// What was learned of reordering is forgotten after this many recoveries without any (RFC 8985 §7.2).
 const PERSISTENCE: u32 = 16;
@@ -22,7 +26,7 @@ pub(crate) struct Rack {
     lost: u32,
     spurious: u32,
     timed_out: bool,
-    remembered: VecDeque<u64>,
+    remembered: VecDeque<Tsn>,
 }
 
 /// Whether a packet is lost.
@@ -103,14 +107,14 @@ impl Rack {
         self.lost += 1;
     }
 
-    pub(crate) fn retransmitted(&mut self, tsn: u64) {
+    pub(crate) fn retransmitted(&mut self, tsn: Tsn) {
         if self.remembered.len() < MAX_REMEMBERED {
             self.remembered.push_back(tsn);
         }
     }
 
     /// The peer reports a duplicate: what we sent again had arrived already (RFC 8985 §6.2.4, DSACK there).
-    pub(crate) fn duplicate(&mut self, tsn: u64, min_rtt: Duration) {
+    pub(crate) fn duplicate(&mut self, tsn: Tsn, min_rtt: Duration) {
         if let Some(at) = self.remembered.iter().position(|known| *known == tsn) {
             self.remembered.swap_remove_back(at);
             self.spurious += 1;
@@ -122,7 +126,7 @@ impl Rack {
     }
 
     /// A chunk that was found lost arrived before it was sent again.
-    pub(crate) fn was_not_lost(&mut self, tsn: u64) {
+    pub(crate) fn was_not_lost(&mut self, tsn: Tsn) {
         self.remembered.retain(|known| *known != tsn);
         self.spurious += 1;
         self.reordering_seen = true;

@@ -1,3 +1,5 @@
+//! The retransmission timeout (RFC 9260 §6.3.1).
+
 use std::time::Duration;
 
 /// The retransmission timeout (RFC 9260 §6.3.1).
@@ -65,8 +67,8 @@ impl Rto {
             }
         }
         let srtt = self.srtt.unwrap_or(rtt);
-        // With a steady round trip the variance goes to nothing, and a repair takes a round trip more: without a floor under
-        // what is added to SRTT the timer would always win against it.
+        // With a steady round trip the variance goes to nothing, and a repair takes a round trip more: without a floor
+        // under what is added to SRTT the timer would always win against it.
         self.base = (srtt + (self.rttvar * 4).max(self.min)).min(self.max);
         self.min_rtt = Some(self.min_rtt.map_or(rtt, |min| min.min(rtt)));
         self.backoff = 0;

@@ -1,7 +1,9 @@
+//! Which stream sends next (RFC 8260 §3).
+
 use std::collections::BTreeSet;
 
-/// Which stream sends next (RFC 8260 §3). With I-DATA the choice is made for each chunk, with DATA for each message, whose
-/// fragments stay together.
+/// Which stream sends next (RFC 8260 §3). With I-DATA the choice is made for each chunk, with DATA for each message,
+/// whose fragments stay together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Scheduler {

@@ -1,15 +1,15 @@
+//! Messages that wait for their first transmission, and how they become chunks.
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
 use antiphon_sansio::Serial16;
 use bytes::Bytes;
 
-use super::outstanding::{MessageKey, NewChunk};
 use super::schedule::{Scheduler, Turn, Turns};
+use super::sent::{MessageKey, NewChunk};
 use crate::chunk::Data;
-
-/// What a message costs against the send buffer besides its bytes: our bookkeeping.
-pub(crate) const OVERHEAD: usize = 64;
+use crate::config::MESSAGE_OVERHEAD;
 
 /// A message that waits.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl SendQueue {
 
     /// What it costs to keep the messages that wait, besides their bytes.
     pub(crate) fn overhead(&self) -> usize {
-        self.messages * OVERHEAD
+        self.messages * MESSAGE_OVERHEAD
     }
 
     #[inline]
@@ -156,8 +156,8 @@ impl SendQueue {
         self.streams.get(&stream).is_none_or(|s| s.queue.is_empty())
     }
 
-    /// Cuts the next chunk. `room` is what the packet has left for a chunk's payload, `allowed` what the peer's window lets
-    /// pass.
+    /// Cuts the next chunk. `room` is what the packet has left for a chunk's payload, `allowed` what the peer's window
+    /// lets pass.
     #[inline]
     pub(crate) fn next_chunk(&mut self, now: Instant, room: usize, cut: Cut, allowed: usize) -> Option<NewChunk> {
         let id = self.choose(now)?;
@@ -167,8 +167,8 @@ impl SendQueue {
         let left = message.data.len();
         let whole = left <= room.min(cut.whole);
         let room = room.min(cut.piece);
-        // A message that would fit the next packet whole is not cut, and nobody wants crumbs. Otherwise packets are filled: one that is
-        // shorter than those before it ends their run, and what follows takes another system call.
+        // A message that would fit the next packet whole is not cut, and nobody wants crumbs. Otherwise packets are
+        // filled: one that is shorter than those before it ends their run, and what follows takes another system call.
         if !whole && (left <= cut.whole || room < cut.piece / 4) {
             return None;
         }
@@ -209,8 +209,8 @@ impl SendQueue {
         begun.fsn = begun.fsn.wrapping_add(1);
         if whole {
             chunk.flags |= Data::END;
-            let (_, message) = stream.queue.pop_front().expect("just seen");
-            chunk.payload = message.data;
+            chunk.payload = std::mem::take(&mut message.data);
+            stream.queue.pop_front();
             stream.begun = None;
             self.current = None;
             self.messages -= 1;
@@ -234,7 +234,7 @@ impl SendQueue {
         }
         loop {
             let id = self.turns.first()?;
-            let stream = self.streams.get_mut(&id).expect("a stream that waits exists");
+            let stream = self.streams.get_mut(&id)?;
             if stream.begun.is_some() {
                 return Some(id);
             }
@@ -275,7 +275,9 @@ impl SendQueue {
         if stream.begun.take_if(is_it).is_none() {
             return false;
         }
-        let (_, message) = stream.queue.pop_front().expect("a begun message waits");
+        let Some((_, message)) = stream.queue.pop_front() else {
+            return false;
+        };
         self.turns.leave(key.stream, &mut stream.turn);
         Self::requeue(&mut self.turns, self.interleaved, usize::MAX, key.stream, stream);
         self.current = None;
@@ -286,7 +288,9 @@ impl SendQueue {
 
     #[inline]
     fn sent(&mut self, id: u16, bytes: usize) {
-        let stream = self.streams.get_mut(&id).expect("the caller has it");
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         let before = stream.buffered;
         stream.buffered -= bytes;
         self.total -= bytes;

@@ -1,3 +1,5 @@
+//! The queue, the pacer, and a model of the sender against random acknowledgements.
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -5,9 +7,13 @@ use antiphon_sansio::{Serial16, Serial32};
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::outstanding::{MessageKey, NewChunk, Sent, State};
-use super::{Cut, Outstanding, PathTime, Queued, Scheduler, SendQueue};
+use super::Pacer;
+use super::outstanding::Outstanding;
+use super::schedule::Scheduler;
+use super::send_queue::{Cut, Queued, SendQueue};
+use super::sent::{MessageKey, NewChunk, PathTime, Sent, Whereabouts};
 use crate::chunk::{Chunk, Data, GapBlock, write_sack};
+use crate::tsn::Tsn;
 
 const CUT: Cut = Cut { whole: 100, piece: 100 };
 
@@ -149,10 +155,14 @@ fn the_queue_drops_what_is_too_old_but_not_what_is_begun() {
     assert!(queue.is_empty() && queue.total() == 0);
 }
 
+fn tsns_between(first: Tsn, last: Tsn) -> impl Iterator<Item = Tsn> {
+    (0..=last.above(first)).map(move |count| first.plus(count))
+}
+
 impl Outstanding {
     /// Counts everything anew and compares.
     fn check_books(&self) {
-        let flying = || self.chunks.iter().filter(|sent| sent.state == State::InFlight);
+        let flying = || self.chunks.iter().filter(|sent| sent.state == Whereabouts::InFlight);
         let wire = |sent: &Sent| self.wire_len(sent.chunk.payload.len());
         assert_eq!(self.flight_wire, flying().map(wire).sum::<usize>());
         assert_eq!(
@@ -160,23 +170,34 @@ impl Outstanding {
             flying().map(|s| s.chunk.payload.len()).sum::<usize>()
         );
         let tsns = |state| {
-            let numbered = (self.first..).zip(&self.chunks);
+            let numbered = self
+                .chunks
+                .iter()
+                .enumerate()
+                .map(|(index, sent)| (self.first.plus(index as u64), sent));
             numbered
                 .filter(move |(_, sent)| sent.state == state)
                 .map(|(tsn, _)| tsn)
         };
-        assert!(tsns(State::Lost).eq(self.lost.iter().copied()));
+        assert!(tsns(Whereabouts::Lost).eq(self.lost.iter().copied()));
         // Gap blocks may cover what is given up as well.
-        let known: BTreeSet<u64> = self.acked.iter().flat_map(|(first, last)| *first..=*last).collect();
-        assert!(tsns(State::Acked).all(|tsn| known.contains(&tsn)));
+        let known: BTreeSet<Tsn> = self
+            .acked
+            .iter()
+            .flat_map(|(first, last)| tsns_between(*first, *last))
+            .collect();
+        assert!(tsns(Whereabouts::Acked).all(|tsn| known.contains(&tsn)));
         assert!(known.iter().all(|tsn| *tsn >= self.first && *tsn < self.next_tsn()));
         assert!(
-            tsns(State::InFlight)
-                .chain(tsns(State::Lost))
+            tsns(Whereabouts::InFlight)
+                .chain(tsns(Whereabouts::Lost))
                 .all(|tsn| !known.contains(&tsn))
         );
         let ranges: Vec<_> = self.acked.iter().collect();
-        assert!(ranges.windows(2).all(|pair| pair[0].1 + 1 < *pair[1].0), "ranges touch");
+        assert!(
+            ranges.windows(2).all(|pair| pair[0].1.next() < *pair[1].0),
+            "ranges touch"
+        );
         assert!(self.advanced >= self.cumulative_ack() && self.advanced < self.next_tsn());
     }
 }
@@ -244,17 +265,17 @@ proptest! {
                 }
                 Step::Sack { cumulative, blocks } => {
                     let before = outstanding.cumulative_ack();
-                    let acked = before.wrapping_add_signed(i64::from(cumulative));
+                    let acked = before.nearest(Serial32::new(before.wire().get().wrapping_add_signed(i32::from(cumulative))));
                     let mut at = 0u16;
                     let blocks: Vec<GapBlock> = blocks.into_iter().map(|(skip, len)| {
                         let start = at + u16::from(skip);
                         at = start + u16::from(len);
                         GapBlock { start, end: at }
                     }).collect();
-                    write_sack(&mut wire, Serial32::new(acked as u32), 1000, blocks.into_iter(), &[]);
+                    write_sack(&mut wire, acked.wire(), 1000, blocks.into_iter(), &[]);
                     let Ok((Chunk::Sack(sack), _)) = Chunk::parse(&wire) else { panic!("no SACK") };
                     let next = outstanding.next_tsn();
-                    let result = outstanding.handle_sack(now, &sack, time, |_| {});
+                    let result = outstanding.handle_sack(now, &sack, time);
                     if result.is_ok_and(|acked| acked.spurious) {
                         outstanding.revive();
                     }
@@ -266,7 +287,7 @@ proptest! {
                 }
                 Step::Retransmit => {
                     outstanding.begin_packet(now);
-                    outstanding.drop_spent(now, |_| {});
+                    outstanding.drop_spent(now);
                     let lost = outstanding.has_lost();
                     outstanding.retransmit(now, &mut wire);
                     prop_assert_eq!(lost, !wire.is_empty());
@@ -279,23 +300,55 @@ proptest! {
                 Step::Wait => {
                     let Some(at) = outstanding.verdict_due() else { continue };
                     now = now.max(at);
-                    outstanding.look_for_losses(now, time, &mut |_| {});
+                    outstanding.look_for_losses(now, time);
                     prop_assert!(outstanding.verdict_due().is_none_or(|at| at > now), "law 2");
                 }
                 Step::Timeout { reneged } => {
                     outstanding.recovery_begins(true);
-                    outstanding.lose_all(now, reneged, |_| {});
+                    outstanding.lose_all(now, reneged);
                 },
             }
             outstanding.check_books();
         }
         // An honest peer ends it.
         wire.clear();
-        write_sack(&mut wire, Serial32::new((outstanding.next_tsn() - 1) as u32), 1000, [].into_iter(), &[]);
+        write_sack(&mut wire, outstanding.next_tsn().previous().wire(), 1000, [].into_iter(), &[]);
         let Ok((Chunk::Sack(sack), _)) = Chunk::parse(&wire) else { panic!("no SACK") };
-        let last = outstanding.handle_sack(now, &sack, PathTime::default(), |_| {});
+        let last = outstanding.handle_sack(now, &sack, PathTime::default());
         prop_assert!(last.is_ok());
         prop_assert!(outstanding.is_empty() && outstanding.in_flight() == 0 && outstanding.payload_in_flight() == 0);
         prop_assert!(!outstanding.has_lost() && !outstanding.wants_forward());
     }
+}
+
+#[test]
+#[allow(clippy::disallowed_methods)]
+fn keeps_the_rate_and_bounds_the_burst() {
+    let start = Instant::now();
+    let mut now = start;
+    let mut pacer = Pacer::new(now, 1000);
+    assert!(pacer.check(now).is_ok(), "no rate, no pace");
+    pacer.set_rate(now, Some(10_000_000), Some(Duration::from_micros(500)));
+    pacer.sent(1_000_000);
+    assert!(pacer.check(now).is_ok(), "too short a path to pace");
+    pacer.set_rate(now, Some(10_000_000), Some(Duration::from_millis(20)));
+    let (mut sent, mut burst, mut longest) = (0, 0, 0);
+    while now < start + Duration::from_secs(1) {
+        match pacer.check(now) {
+            Ok(()) => {
+                pacer.sent(1000);
+                sent += 1000;
+                burst += 1000;
+                longest = longest.max(burst);
+            }
+            Err(at) => {
+                assert!(at > now);
+                // Woken late by up to a millisecond.
+                now = at + Duration::from_millis(1);
+                burst = 0;
+            }
+        }
+    }
+    assert!((9_800_000..=10_100_000).contains(&sent), "{sent}");
+    assert!(longest <= 22_000, "{longest}");
 }

@@ -1,4 +1,7 @@
-/// No more than this is taken for the path's own: beyond it a share of the sender's doing is likely, and gains grow too large.
+//! How much the path loses whatever is sent.
+
+/// No more than this is taken for the path's own: beyond it a share of the sender's doing is likely, and gains grow too
+/// large.
 const MOST: f64 = 0.35;
 /// So many packets, and so many rounds of normal sending, tell enough.
 const LOW_PACKETS: usize = 64;
@@ -15,11 +18,12 @@ pub(super) enum Round {
     Normal,
 }
 
-/// The part of all packets that the path loses whatever we send: a bad radio link, for instance. Congestion is what comes on top.
+/// The part of all packets that the path loses whatever we send: a bad radio link, for instance. Congestion is what
+/// comes on top.
 ///
-/// It rises only by what is lost while we send much less than the path has delivered, or while Startup still finds more bandwidth,
-/// and falls as soon as any round shows less. So losses that we or others cause by filling a queue are not learned: they end
-/// when we send less.
+/// It rises only by what is lost while we send much less than the path has delivered, or while Startup still finds more
+/// bandwidth, and falls as soon as any round shows less. So losses that we or others cause by filling a queue are not
+/// learned: they end when we send less.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BaseLoss {
     rate: f64,
@@ -41,7 +45,8 @@ impl Tally {
         self.sent += sent;
     }
 
-    /// The part lost, and two standard deviations: an estimate from few packets shall not make chance look like congestion.
+    /// The part lost, and two standard deviations: an estimate from few packets shall not make chance look like
+    /// congestion.
     fn most(self) -> f64 {
         let sent = self.sent.max(1) as f64;
         let part = self.lost as f64 / sent;
@@ -85,8 +90,8 @@ impl BaseLoss {
         1.0 / (1.0 - self.rate)
     }
 
-    /// How much larger a flight is that fills the path: what is lost counts to it for a round trip more, and one or less for
-    /// the reordering window, before it is known to be lost.
+    /// How much larger a flight is that fills the path: what is lost counts to it for a round trip more, and one or
+    /// less for the reordering window, before it is known to be lost.
     pub(super) fn carried(&self) -> f64 {
         (1.0 + 2.0 * self.rate) * self.surplus()
     }

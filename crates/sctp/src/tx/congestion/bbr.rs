@@ -1,7 +1,10 @@
+//! A model of the path, in the manner of BBRv3.
+
 use std::time::{Duration, Instant};
 
 use super::base_loss::{BaseLoss, Round};
-use super::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
+use super::control::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
+use super::path_model::{Aggregation, Bounds, Probe, Startup, ThisRound};
 
 /// 2 / ln 2, twice: doubles the rate each round trip.
 const STARTUP_GAIN: f64 = 2.77;
@@ -14,11 +17,11 @@ const GENTLE_UP_GAIN: f64 = 1.07;
 const PACING_MARGIN: f64 = 0.99;
 const WINDOW_GAIN: f64 = 2.0;
 const PROBE_RTT_GAIN: f64 = 0.5;
-/// Half a flight evenly spread: if the window alone held packets back, they would leave in bursts, and a small message would wait
-/// half a round trip for the next one.
+/// Half a flight evenly spread: if the window alone held packets back, they would leave in bursts, and a small message
+/// would wait half a round trip for the next one.
 const PROBE_RTT_PACE: f64 = 0.45;
-/// More than this part of a flight lost, beside what the path loses in any case, is too much, if it is at least so many packets:
-/// one packet of a small flight says nothing.
+/// More than this part of a flight lost, beside what the path loses in any case, is too much, if it is at least so many
+/// packets: one packet of a small flight says nothing.
 const LOSS_THRESHOLD: f64 = 0.02;
 const MIN_LOST_PACKETS: f64 = 3.0;
 /// Startup's first flights are small, and leaving it early costs much.
@@ -43,7 +46,8 @@ const MAX_PROBE_ROUNDS: u32 = 63;
 /// A flight may be larger by what leaves in this time: end hosts wake late, and acknowledge in batches.
 const QUANTUM: Duration = Duration::from_millis(1);
 
-/// So far below what arrived when too much began to be lost, for so many rounds, nothing that is lost is lost by our doing.
+/// So far below what arrived when too much began to be lost, for so many rounds, nothing that is lost is lost by our
+/// doing.
 const LOW_PART: f64 = 0.6;
 const LOW_ROUNDS: u32 = 2;
 
@@ -63,95 +67,34 @@ enum Phase {
     ProbeRtt,
 }
 
-/// A controller that keeps a model of the path, in the manner of BBRv3 (draft-ietf-ccwg-bbr): the largest delivery rate of
-/// the last probes, the smallest round-trip time, and bounds on the flight that losses taught. It sends at the rate of the
-/// model and not by the count of losses, so that random loss does not slow it down: neither below two per cent, nor above as far
-/// as the path loses as much at half the rate.
+/// A controller that keeps a model of the path, in the manner of BBRv3 (draft-ietf-ccwg-bbr): the largest delivery rate
+/// of the last probes, the smallest round-trip time, and bounds on the flight that losses taught. It sends at the rate
+/// of the model and not by the count of losses, so that random loss does not slow it down: neither below two per cent,
+/// nor above as far as the path loses as much at half the rate.
 #[derive(Clone, Debug)]
 pub struct Bbr {
     max_packet: usize,
     phase: Phase,
+    phase_since: Option<Instant>,
+    rounds_in_phase: u32,
     /// The largest delivery rate of this probing cycle, and of the one before.
     bandwidth: [u64; 2],
-    /// Short-term bounds, until the next probe.
-    bandwidth_lo: u64,
-    inflight_lo: usize,
-    /// The largest flight that went well, once one did not.
-    inflight_hi: usize,
-    /// What Startup or the last probe found.
-    probed_bandwidth: u64,
-    /// Of this round.
-    bandwidth_latest: u64,
-    delivered_latest: usize,
-    lost_in_round: usize,
-    acked_in_round: usize,
+    bounds: Bounds,
+    before_loss: Option<Bounds>,
+    round: ThisRound,
+    startup: Startup,
+    probe: Probe,
     base_loss: BaseLoss,
     /// What arrived in a second when the short-term bounds first came down.
     lossy_bandwidth: u64,
     low_rounds: u32,
     min_rtt: Option<Duration>,
     min_rtt_at: Option<Instant>,
-    /// Startup's plateau.
-    full_bandwidth: u64,
-    full_rounds: u32,
-    full: bool,
-    phase_since: Option<Instant>,
-    rounds_in_phase: u32,
-    /// The last probe for bandwidth: when it ended, how many rounds ago.
-    probed_at: Option<Instant>,
-    rounds_since_probe: u32,
-    probe_wait: Duration,
-    bandwidth_before_probe: u64,
-    /// The probe's rounds without more bandwidth, and the bandwidth that they are measured by.
-    flat_rounds: u32,
-    flat_bandwidth: u64,
-    up_gain: f64,
-    /// Startup ended because of losses, which may turn out to be none.
-    lossy_startup: bool,
     probe_rtt_until: Option<Instant>,
     aggregation: Aggregation,
     window: usize,
     window_before_probe_rtt: usize,
     pacing: u64,
-    before_loss: Option<(u64, usize, usize)>,
-}
-
-/// How far acknowledgements run ahead of the bandwidth: what comes in bunches needs a larger flight.
-#[derive(Clone, Copy, Debug, Default)]
-struct Aggregation {
-    since: Option<Instant>,
-    acked: u64,
-    /// The most of the last rounds, and of those before.
-    extra: [usize; 2],
-    rounds: u32,
-}
-
-impl Aggregation {
-    fn update(&mut self, ack: &Ack, bandwidth: u64, window: usize) {
-        if ack.round_start {
-            self.rounds += 1;
-            if self.rounds >= 5 {
-                self.rounds = 0;
-                self.extra = [0, self.extra[0]];
-            }
-        }
-        let since = *self.since.get_or_insert(ack.now);
-        let elapsed = ack.now.saturating_duration_since(since);
-        let expected = (bandwidth as f64 * elapsed.as_secs_f64()) as u64;
-        if self.acked <= expected {
-            self.acked = 0;
-            self.since = Some(ack.now);
-        }
-        self.acked += ack.bytes as u64;
-        let extra = self
-            .acked
-            .saturating_sub(if self.since == Some(ack.now) { 0 } else { expected });
-        self.extra[0] = self.extra[0].max((extra as usize).min(window));
-    }
-
-    fn extra(&self) -> usize {
-        self.extra[0].max(self.extra[1])
-    }
 }
 
 impl Bbr {
@@ -160,39 +103,33 @@ impl Bbr {
         Self {
             max_packet,
             phase: Phase::Startup,
+            phase_since: None,
+            rounds_in_phase: 0,
             bandwidth: [0; 2],
-            bandwidth_lo: u64::MAX,
-            inflight_lo: usize::MAX,
-            inflight_hi: usize::MAX,
-            probed_bandwidth: 0,
-            bandwidth_latest: 0,
-            delivered_latest: 0,
-            lost_in_round: 0,
-            acked_in_round: 0,
+            bounds: Bounds::NONE,
+            before_loss: None,
+            round: ThisRound::default(),
+            startup: Startup::default(),
+            probe: Probe {
+                ended_at: None,
+                rounds_since: 0,
+                wait: PROBE_WAIT,
+                bandwidth_before: 0,
+                found: 0,
+                flat_rounds: 0,
+                flat_bandwidth: 0,
+                gain: UP_GAIN,
+            },
             base_loss: BaseLoss::default(),
             lossy_bandwidth: 0,
             low_rounds: 0,
             min_rtt: None,
             min_rtt_at: None,
-            full_bandwidth: 0,
-            full_rounds: 0,
-            full: false,
-            phase_since: None,
-            rounds_in_phase: 0,
-            probed_at: None,
-            rounds_since_probe: 0,
-            probe_wait: PROBE_WAIT,
-            bandwidth_before_probe: 0,
-            flat_rounds: 0,
-            flat_bandwidth: 0,
-            lossy_startup: false,
-            up_gain: UP_GAIN,
             probe_rtt_until: None,
             aggregation: Aggregation::default(),
             window: 10 * max_packet,
             window_before_probe_rtt: 0,
             pacing: 0,
-            before_loss: None,
         }
     }
 
@@ -201,17 +138,17 @@ impl Bbr {
     }
 
     fn estimate(&self) -> u64 {
-        self.max_bandwidth().min(self.bandwidth_lo)
+        self.max_bandwidth().min(self.bounds.bandwidth_lo)
     }
 
-    /// Nothing is delivered faster than it was sent. A SACK has room for some hundred blocks only: behind many holes much is
-    /// told late and at once, which looks like more.
+    /// Nothing is delivered faster than it was sent. A SACK has room for some hundred blocks only: behind many holes
+    /// much is told late and at once, which looks like more.
     fn credible(&self) -> u64 {
         match self.phase {
             Phase::Startup | Phase::Up => u64::MAX,
             // The end of a gentle probe may still bring what it asked for.
-            Phase::Down => (self.probed_bandwidth as f64 * (GENTLE_UP_GAIN + 0.01)) as u64,
-            _ => self.probed_bandwidth.max(self.bandwidth[0]),
+            Phase::Down => (self.probe.found as f64 * (GENTLE_UP_GAIN + 0.01)) as u64,
+            _ => self.probe.found.max(self.bandwidth[0]),
         }
     }
 
@@ -237,11 +174,11 @@ impl Bbr {
 
     fn begin_down(&mut self, now: Instant) {
         self.enter(now, Phase::Down);
-        self.probed_at = Some(now);
-        self.rounds_since_probe = 0;
+        self.probe.ended_at = Some(now);
+        self.probe.rounds_since = 0;
         // Flows that began together shall not probe together for ever: some time that differs from flow to flow.
-        let spread = (self.delivered_latest as u64 ^ self.pacing) % 1000;
-        self.probe_wait = PROBE_WAIT + Duration::from_millis(spread);
+        let spread = (self.round.delivered as u64 ^ self.pacing) % 1000;
+        self.probe.wait = PROBE_WAIT + Duration::from_millis(spread);
         if self.bandwidth[0] > 0 {
             self.bandwidth = [0, self.bandwidth[0]];
         }
@@ -249,14 +186,14 @@ impl Bbr {
 
     fn forget_short_term(&mut self) {
         self.lossy_bandwidth = 0;
-        self.bandwidth_lo = u64::MAX;
-        self.inflight_lo = usize::MAX;
+        self.bounds.bandwidth_lo = u64::MAX;
+        self.bounds.inflight_lo = usize::MAX;
     }
 
     fn update_model(&mut self, ack: &Ack) {
         if let Some(sample) = &ack.sample {
-            self.bandwidth_latest = self.bandwidth_latest.max(sample.bytes_per_second);
-            self.delivered_latest = self.delivered_latest.max(sample.delivered);
+            self.round.bandwidth = self.round.bandwidth.max(sample.bytes_per_second);
+            self.round.delivered = self.round.delivered.max(sample.delivered);
             if !sample.app_limited || sample.bytes_per_second >= self.max_bandwidth() {
                 let rate = sample.bytes_per_second.min(self.credible());
                 self.bandwidth[0] = self.bandwidth[0].max(rate);
@@ -271,14 +208,14 @@ impl Bbr {
                 self.min_rtt_at = Some(ack.now);
             }
         }
-        self.lost_in_round += ack.lost;
-        self.acked_in_round += ack.bytes;
+        self.round.lost += ack.lost;
+        self.round.acked += ack.bytes;
         let estimate = self.estimate();
         self.aggregation.update(ack, estimate, self.window);
     }
 
-    /// Whether the losses of `flight` bytes show a rate above the threshold, and not mere chance: two standard deviations
-    /// above what the threshold lets expect.
+    /// Whether the losses of `flight` bytes show a rate above the threshold, and not mere chance: two standard
+    /// deviations above what the threshold lets expect.
     fn too_many(&self, lost: usize, flight: usize) -> bool {
         let packet = self.max_packet.max(1) as f64;
         let threshold = LOSS_THRESHOLD + self.base_loss.rate();
@@ -288,39 +225,39 @@ impl Bbr {
 
     fn end_of_round(&mut self, ack: &Ack) {
         self.rounds_in_phase += 1;
-        self.rounds_since_probe += 1;
-        let flight = self.lost_in_round + self.acked_in_round;
-        let lossy = self.too_many(self.lost_in_round, flight);
+        self.probe.rounds_since += 1;
+        let flight = self.round.lost + self.round.acked;
+        let lossy = self.too_many(self.round.lost, flight);
         self.learn_base_loss(lossy, flight);
         match self.phase {
             Phase::Startup => self.check_startup(ack, lossy),
             // What is lost while we probe for more is judged there.
             Phase::Up => {
-                if self.max_bandwidth() as f64 >= self.flat_bandwidth as f64 * UP_GROWTH {
-                    (self.flat_rounds, self.flat_bandwidth) = (0, self.max_bandwidth());
+                if self.max_bandwidth() as f64 >= self.probe.flat_bandwidth as f64 * UP_GROWTH {
+                    (self.probe.flat_rounds, self.probe.flat_bandwidth) = (0, self.max_bandwidth());
                     // There is more: no need to be gentle.
-                    self.up_gain = UP_GAIN;
+                    self.probe.gain = UP_GAIN;
                 } else {
-                    self.flat_rounds += 1;
+                    self.probe.flat_rounds += 1;
                 }
             }
             Phase::Refill | Phase::ProbeRtt => {}
             // And so is what a probe or Startup has lost and we hear of only now.
-            Phase::Down | Phase::Cruise if lossy && self.rounds_since_probe >= AFTERMATH_ROUNDS => {
+            Phase::Down | Phase::Cruise if lossy && self.probe.rounds_since >= AFTERMATH_ROUNDS => {
                 self.slow_down();
             }
             _ => {}
         }
-        self.bandwidth_latest = ack.sample.map_or(0, |sample| sample.bytes_per_second);
-        self.delivered_latest = ack.sample.map_or(0, |sample| sample.delivered);
-        self.lost_in_round = 0;
-        self.acked_in_round = 0;
+        self.round.bandwidth = ack.sample.map_or(0, |sample| sample.bytes_per_second);
+        self.round.delivered = ack.sample.map_or(0, |sample| sample.delivered);
+        self.round.lost = 0;
+        self.round.acked = 0;
     }
 
     fn learn_base_loss(&mut self, lossy: bool, flight: usize) {
         let low = match self.phase {
             Phase::ProbeRtt => self.probe_rtt_until.is_some(),
-            _ => self.bandwidth_lo as f64 <= self.lossy_bandwidth as f64 * LOW_PART,
+            _ => self.bounds.bandwidth_lo as f64 <= self.lossy_bandwidth as f64 * LOW_PART,
         };
         self.low_rounds = if low { self.low_rounds + 1 } else { 0 };
         let round = match self.phase {
@@ -331,41 +268,41 @@ impl Bbr {
         };
         let packet = self.max_packet.max(1);
         self.base_loss
-            .end_of_round(round, self.lost_in_round.div_ceil(packet), flight.div_ceil(packet));
+            .end_of_round(round, self.round.lost.div_ceil(packet), flight.div_ceil(packet));
     }
 
     /// Startup's last round has brought a quarter more.
     fn grows(&self) -> bool {
-        self.max_bandwidth() as f64 >= self.full_bandwidth as f64 * FULL_GROWTH
+        self.max_bandwidth() as f64 >= self.startup.full_bandwidth as f64 * FULL_GROWTH
     }
 
     /// The short-term bounds take note of a loss, or of a mark.
     fn slow_down(&mut self) {
-        if self.bandwidth_lo == u64::MAX {
-            self.lossy_bandwidth = self.bandwidth_latest;
+        if self.bounds.bandwidth_lo == u64::MAX {
+            self.lossy_bandwidth = self.round.bandwidth;
         }
         let reduced = |value: f64| value * BETA;
-        let bandwidth = self.bandwidth_lo.min(self.max_bandwidth());
-        self.bandwidth_lo = self.bandwidth_latest.max(reduced(bandwidth as f64) as u64);
-        let inflight = self.inflight_lo.min(self.window);
-        self.inflight_lo = self.delivered_latest.max(reduced(inflight as f64) as usize);
+        let bandwidth = self.bounds.bandwidth_lo.min(self.max_bandwidth());
+        self.bounds.bandwidth_lo = self.round.bandwidth.max(reduced(bandwidth as f64) as u64);
+        let inflight = self.bounds.inflight_lo.min(self.window);
+        self.bounds.inflight_lo = self.round.delivered.max(reduced(inflight as f64) as usize);
     }
 
     fn check_startup(&mut self, ack: &Ack, lossy: bool) {
-        let lossy = lossy && self.lost_in_round >= MIN_LOST_IN_STARTUP * self.max_packet;
+        let lossy = lossy && self.round.lost >= MIN_LOST_IN_STARTUP * self.max_packet;
         if self.grows() {
-            self.full_bandwidth = self.max_bandwidth();
-            self.full_rounds = 0;
+            self.startup.full_bandwidth = self.max_bandwidth();
+            self.startup.full_rounds = 0;
         } else if ack.sample.is_some_and(|sample| !sample.app_limited) {
-            self.full_rounds += 1;
+            self.startup.full_rounds += 1;
         }
         if lossy {
-            self.inflight_hi = self.flight(self.max_bandwidth(), 1.0).max(self.delivered_latest);
+            self.bounds.inflight_hi = self.flight(self.max_bandwidth(), 1.0).max(self.round.delivered);
         }
-        if self.full_rounds >= FULL_ROUNDS || lossy {
-            self.full = true;
-            self.lossy_startup = lossy && self.full_rounds < FULL_ROUNDS;
-            self.probed_bandwidth = self.max_bandwidth();
+        if self.startup.full_rounds >= FULL_ROUNDS || lossy {
+            self.startup.full = true;
+            self.startup.lossy = lossy && self.startup.full_rounds < FULL_ROUNDS;
+            self.probe.found = self.max_bandwidth();
             self.enter(ack.now, Phase::Drain);
         }
     }
@@ -384,7 +321,7 @@ impl Bbr {
                 }
             }
             Phase::Down => {
-                let headroom = (self.inflight_hi as f64 * HEADROOM) as usize;
+                let headroom = (self.bounds.inflight_hi as f64 * HEADROOM) as usize;
                 let low = self.flight(self.max_bandwidth(), 1.0).min(headroom).max(self.floor());
                 if self.is_time_to_probe(ack.now) {
                     self.begin_refill(ack.now);
@@ -399,8 +336,8 @@ impl Bbr {
             }
             Phase::Refill => {
                 if self.rounds_in_phase >= 1 {
-                    self.bandwidth_before_probe = self.max_bandwidth();
-                    (self.flat_rounds, self.flat_bandwidth) = (0, self.max_bandwidth());
+                    self.probe.bandwidth_before = self.max_bandwidth();
+                    (self.probe.flat_rounds, self.probe.flat_bandwidth) = (0, self.max_bandwidth());
                     self.enter(ack.now, Phase::Up);
                 }
             }
@@ -411,19 +348,20 @@ impl Bbr {
     }
 
     fn is_time_to_probe(&self, now: Instant) -> bool {
-        if self.bandwidth_before_probe > 0 && self.found_more() {
+        if self.probe.bandwidth_before > 0 && self.found_more() {
             return true;
         }
         let rounds = (self.flight(self.max_bandwidth(), 1.0) / self.max_packet.max(1)) as u32;
-        self.rounds_since_probe >= rounds.clamp(4, MAX_PROBE_ROUNDS)
+        self.probe.rounds_since >= rounds.clamp(4, MAX_PROBE_ROUNDS)
             || self
-                .probed_at
-                .is_none_or(|at| now.saturating_duration_since(at) >= self.probe_wait)
+                .probe
+                .ended_at
+                .is_none_or(|at| now.saturating_duration_since(at) >= self.probe.wait)
     }
 
     fn begin_refill(&mut self, now: Instant) {
         if self.found_more() {
-            self.up_gain = UP_GAIN;
+            self.probe.gain = UP_GAIN;
         }
         self.forget_short_term();
         self.enter(now, Phase::Refill);
@@ -436,40 +374,41 @@ impl Bbr {
             && self.too_many(sample.lost, sample.in_flight.max(sample.delivered + sample.lost))
         {
             let target = (self.flight(bandwidth, 1.0) as f64 * BETA) as usize;
-            self.inflight_hi = sample.in_flight.max(target).max(self.floor());
+            self.bounds.inflight_hi = sample.in_flight.max(target).max(self.floor());
             self.end_probe(ack.now);
             return;
         }
         // A flight that reaches the known bound and loses nothing moves the bound, faster from round to round.
-        if self.inflight_hi != usize::MAX && ack.window_limited {
+        if self.bounds.inflight_hi != usize::MAX && ack.window_limited {
             let step = (self.max_packet << self.rounds_in_phase.min(10)) * ack.bytes / self.window.max(1);
-            self.inflight_hi = self.inflight_hi.saturating_add(step.min(ack.bytes));
-            // As long as the bound holds the flight back, a rate that does not grow shows nothing. Where nothing is lost at random
-            // the bound was taught by a full queue, and a longer probe would take it from others.
-            if self.base_loss.rate() > LOSS_THRESHOLD && ack.in_flight + ack.bytes + self.max_packet >= self.inflight_hi
+            self.bounds.inflight_hi = self.bounds.inflight_hi.saturating_add(step.min(ack.bytes));
+            // As long as the bound holds the flight back, a rate that does not grow shows nothing. Where nothing is
+            // lost at random the bound was taught by a full queue, and a longer probe would take it from others.
+            if self.base_loss.rate() > LOSS_THRESHOLD
+                && ack.in_flight + ack.bytes + self.max_packet >= self.bounds.inflight_hi
             {
-                (self.flat_rounds, self.flat_bandwidth) = (0, bandwidth);
+                (self.probe.flat_rounds, self.probe.flat_bandwidth) = (0, bandwidth);
             }
         }
-        let full = ack.in_flight >= self.flight(bandwidth, self.up_gain);
-        // As long as the bandwidth grows the probe goes on, and when it does not, until the queue or two rounds show it.
-        // A gentle one ends after a round: what it brings is seen in the next, and calls for another.
-        let gentle = self.up_gain < UP_GAIN;
-        let flat = self.flat_rounds >= 2 || ((full || gentle) && self.flat_rounds >= 1);
+        let full = ack.in_flight >= self.flight(bandwidth, self.probe.gain);
+        // As long as the bandwidth grows the probe goes on, and when it does not, until the queue or two rounds show
+        // it. A gentle one ends after a round: what it brings is seen in the next, and calls for another.
+        let gentle = self.probe.gain < UP_GAIN;
+        let flat = self.probe.flat_rounds >= 2 || ((full || gentle) && self.probe.flat_rounds >= 1);
         if in_phase >= min_rtt && flat {
             self.end_probe(ack.now);
         }
     }
 
     fn end_probe(&mut self, now: Instant) {
-        self.up_gain = GENTLE_UP_GAIN;
-        self.probed_bandwidth = self.max_bandwidth();
+        self.probe.gain = GENTLE_UP_GAIN;
+        self.probe.found = self.max_bandwidth();
         self.begin_down(now);
     }
 
     /// Whether the last probe has found more bandwidth, which shows up to a round trip after it.
     fn found_more(&self) -> bool {
-        self.max_bandwidth() as f64 > self.bandwidth_before_probe as f64 * UP_GROWTH
+        self.max_bandwidth() as f64 > self.probe.bandwidth_before as f64 * UP_GROWTH
     }
 
     fn check_probe_rtt(&mut self, ack: &Ack) {
@@ -511,7 +450,7 @@ impl Bbr {
             Phase::Startup => STARTUP_GAIN,
             Phase::Drain => DRAIN_GAIN,
             Phase::Down => DOWN_GAIN,
-            Phase::Up => self.up_gain,
+            Phase::Up => self.probe.gain,
             Phase::ProbeRtt => PROBE_RTT_PACE,
             Phase::Cruise | Phase::Refill => 1.0,
         }
@@ -520,7 +459,7 @@ impl Bbr {
     fn set_outputs(&mut self, ack: &Ack) {
         let estimate = self.estimate();
         let pacing = (estimate as f64 * self.pacing_gain() * PACING_MARGIN * self.base_loss.surplus()) as u64;
-        if self.full || pacing > self.pacing {
+        if self.startup.full || pacing > self.pacing {
             self.pacing = pacing;
         }
         if estimate == 0 {
@@ -534,20 +473,20 @@ impl Bbr {
             WINDOW_GAIN
         };
         let most = self.flight(estimate, gain) + self.aggregation.extra() + 3 * self.quantum();
-        if self.full {
+        if self.startup.full {
             self.window = (self.window + ack.bytes).min(most);
         } else if self.window < most {
             self.window += ack.bytes;
         }
         let bound = match self.phase {
             Phase::Startup | Phase::Drain => usize::MAX,
-            Phase::Down | Phase::Cruise => (self.inflight_hi as f64 * HEADROOM) as usize,
-            Phase::Refill | Phase::Up => self.inflight_hi,
+            Phase::Down | Phase::Cruise => (self.bounds.inflight_hi as f64 * HEADROOM) as usize,
+            Phase::Refill | Phase::Up => self.bounds.inflight_hi,
             // For a round the pace brings the flight down, without a pause.
             Phase::ProbeRtt if self.probe_rtt_until.is_none() && self.rounds_in_phase == 0 => usize::MAX,
             Phase::ProbeRtt => self.probe_rtt_window(),
         };
-        self.window = self.window.min(bound).min(self.inflight_lo);
+        self.window = self.window.min(bound).min(self.bounds.inflight_lo);
         self.window = self.window.clamp(self.floor(), MAX_WINDOW);
     }
 }
@@ -574,8 +513,8 @@ impl CongestionControl for Bbr {
     }
 
     fn on_loss(&mut self, _loss: &Loss) {
-        self.lossy_startup = false;
-        self.before_loss = Some((self.bandwidth_lo, self.inflight_lo, self.inflight_hi));
+        self.startup.lossy = false;
+        self.before_loss = Some(self.bounds);
     }
 
     fn on_mark(&mut self, mark: &Loss) {
@@ -583,37 +522,37 @@ impl CongestionControl for Bbr {
         let target = (self.flight(self.max_bandwidth(), 1.0) as f64 * BETA) as usize;
         match self.phase {
             Phase::Startup => {
-                self.full = true;
-                self.lossy_startup = false;
-                self.probed_bandwidth = self.max_bandwidth();
-                self.inflight_hi = mark.in_flight.max(self.flight(self.max_bandwidth(), 1.0));
+                self.startup.full = true;
+                self.startup.lossy = false;
+                self.probe.found = self.max_bandwidth();
+                self.bounds.inflight_hi = mark.in_flight.max(self.flight(self.max_bandwidth(), 1.0));
                 self.enter(mark.now, Phase::Drain);
             }
             Phase::Up => {
-                self.inflight_hi = mark.in_flight.max(target).max(self.floor());
+                self.bounds.inflight_hi = mark.in_flight.max(target).max(self.floor());
                 self.end_probe(mark.now);
             }
-            Phase::Down | Phase::Cruise if self.rounds_since_probe >= AFTERMATH_ROUNDS => self.slow_down(),
+            Phase::Down | Phase::Cruise if self.probe.rounds_since >= AFTERMATH_ROUNDS => self.slow_down(),
             _ => {}
         }
     }
 
     fn on_spurious_loss(&mut self, now: Instant) {
-        if std::mem::take(&mut self.lossy_startup) {
-            self.full = false;
-            self.full_rounds = 0;
-            self.inflight_hi = usize::MAX;
+        if std::mem::take(&mut self.startup.lossy) {
+            self.startup.full = false;
+            self.startup.full_rounds = 0;
+            self.bounds.inflight_hi = usize::MAX;
             self.enter(now, Phase::Startup);
         }
-        if let Some((bandwidth_lo, inflight_lo, inflight_hi)) = self.before_loss.take() {
-            self.bandwidth_lo = self.bandwidth_lo.max(bandwidth_lo);
-            self.inflight_lo = self.inflight_lo.max(inflight_lo);
-            self.inflight_hi = self.inflight_hi.max(inflight_hi);
+        if let Some(before) = self.before_loss.take() {
+            self.bounds.bandwidth_lo = self.bounds.bandwidth_lo.max(before.bandwidth_lo);
+            self.bounds.inflight_lo = self.bounds.inflight_lo.max(before.inflight_lo);
+            self.bounds.inflight_hi = self.bounds.inflight_hi.max(before.inflight_hi);
         }
     }
 
     fn on_timeout(&mut self, _now: Instant) {
-        self.before_loss = Some((self.bandwidth_lo, self.inflight_lo, self.inflight_hi));
+        self.before_loss = Some(self.bounds);
         // Nothing comes back: one packet asks; what it brings opens the window again as fast as slow start does.
         self.window = self.max_packet;
     }

@@ -1,7 +1,9 @@
+//! CUBIC (RFC 9438).
+
 use std::time::{Duration, Instant};
 
+use super::control::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
 use super::hystart::{Growth, HyStart};
-use super::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
 
 /// C and beta of RFC 9438 §5 (§4.1.2, §4.6).
 const C: f64 = 0.4;

@@ -1,3 +1,5 @@
+//! HyStart++: the end of slow start before the queue is full (RFC 9406).
+
 use std::time::Duration;
 
 /// Delay has grown by this part of the last round's minimum, within the two limits below (RFC 9406 §4.3).

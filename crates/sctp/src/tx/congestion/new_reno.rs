@@ -1,6 +1,8 @@
+//! The controller of RFC 9260 §7.2.
+
 use std::time::{Duration, Instant};
 
-use super::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
+use super::control::{Ack, CongestionControl, Loss, MAX_WINDOW, rate};
 
 /// Slow start, congestion avoidance and halving (RFC 9260 §7.2).
 #[derive(Clone, Debug)]

@@ -1,3 +1,5 @@
+//! What the controllers do on a path of a few lines.
+
 use std::time::{Duration, Instant};
 
 use super::{Ack, Bbr, CongestionControl, Cubic, Loss, NewReno, RateSample};
