@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::report::Report;
 use crate::setup::{apt, cargo_deny};
-use crate::shell::{cargo, example, root, run, tail};
+use crate::shell::{cargo, example, root, run, tail, work_dir};
 
 /// A file longer than this is not read in one sitting.
 const MAX_FILE_LINES: usize = 800;
@@ -194,17 +194,42 @@ fn crate_names(folder: &Path) -> Result<Vec<String>, String> {
 /// Examples that a newcomer runs first.
 pub(crate) fn examples(report: &mut Report) {
     println!("examples");
-    const TITLE: &str = "example data_channel";
-    match example("data_channel").and_then(|program| run(TITLE, &mut Command::new(program))) {
-        Ok(output) if output.success && output.text.contains("Cookies 4 life") => {
-            report.pass(
-                TITLE,
-                "two peers, a message each way, and it ends by itself",
-                output.took,
-            );
+    let text = work_dir().join("licence.txt");
+    if let Err(error) = fs::copy("LICENSE-MIT", &text) {
+        return report.fail("examples", &format!("{}: {error}", text.display()));
+    }
+    let each: [(&str, &str); 5] = [
+        ("data_channel", "Cookies 4 life"),
+        ("chat", "PERMISSION IS HEREBY GRANTED"),
+        ("file", "received"),
+        ("video", "50 frames"),
+        ("forward", "50 frames"),
+    ];
+    for (name, said) in each {
+        let title = format!("example {name}");
+        // The licence is what `chat` reads, and what `file` sends.
+        let with_input = r#"exec "$0" "$1" < "$1""#;
+        let output = example(name).and_then(|program| {
+            run(
+                &title,
+                Command::new("sh").args(["-c", with_input]).arg(program).arg(&text),
+            )
+        });
+        match output {
+            Ok(output) if output.success && output.text.contains(said) => {
+                report.pass(
+                    &title,
+                    "its peers meet, do their work, and it ends by itself",
+                    output.took,
+                );
+            }
+            Ok(output) => report.fail(&title, &tail(&output.text, 40)),
+            Err(why) => report.fail(&title, &why),
         }
-        Ok(output) => report.fail(TITLE, &tail(&output.text, 40)),
-        Err(why) => report.fail(TITLE, &why),
+    }
+    let received = fs::read(text.with_extension("txt.received"));
+    if received.ok() != fs::read(&text).ok() {
+        report.fail("example file", "the file that arrived is not the one that was sent");
     }
 }
 
