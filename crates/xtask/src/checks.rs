@@ -195,7 +195,8 @@ fn crate_names(folder: &Path) -> Result<Vec<String>, String> {
 pub(crate) fn examples(report: &mut Report) {
     println!("examples");
     let text = work_dir().join("licence.txt");
-    if let Err(error) = fs::copy("LICENSE-MIT", &text) {
+    let copied = fs::create_dir_all(work_dir()).and_then(|()| fs::copy(root().join("LICENSE-MIT"), &text));
+    if let Err(error) = copied {
         return report.fail("examples", &format!("{}: {error}", text.display()));
     }
     let each: [(&str, &str); 5] = [
