@@ -193,7 +193,7 @@ impl Receiving {
     fn packet(&mut self) -> Vec<u8> {
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
-        let (first, last) = (sequence % 10 == 0, sequence % 10 == 9);
+        let (first, last) = (sequence.is_multiple_of(10), sequence % 10 == 9);
         let [mid, rid, transport] = self.ids;
         let [high, low] = sequence.to_be_bytes();
         let timestamp = 3000 * u32::from(sequence / 10);

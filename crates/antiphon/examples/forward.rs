@@ -58,12 +58,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         for number in 0u32.. {
             tick.tick().await;
             let mut data = vec![0x55; 4000];
-            data[0] = u8::from(number % 10 != 0);
+            data[0] = u8::from(!number.is_multiple_of(10));
             let frame = Frame {
                 payload_type: vp8,
                 timestamp: number * 3000,
                 data: Bytes::from(data),
-                key_frame: number % 10 == 0,
+                key_frame: number.is_multiple_of(10),
                 audio_level: None,
             };
             if publisher.send_frame(video, frame).await.is_err() {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// Where your encoder stands: every tenth frame can be decoded alone (a VP8 frame says so in its first bit).
 fn encode(number: u32) -> Bytes {
     let mut frame = vec![0x55; 4000];
-    frame[0] = u8::from(number % 10 != 0);
+    frame[0] = u8::from(!number.is_multiple_of(10));
     Bytes::from(frame)
 }
 
@@ -25,7 +25,7 @@ async fn send_video(pc: &PeerConnection, video: TransceiverId) -> Result<(), Err
             payload_type: vp8,
             timestamp: number * 3000, // of a clock with 90 000 ticks a second
             data: encode(number),
-            key_frame: number % 10 == 0,
+            key_frame: number.is_multiple_of(10),
             audio_level: None,
         };
         pc.send_frame(video, frame).await?; // cut into packets, paced, repaired where some are lost
