@@ -7,6 +7,7 @@ mod house;
 mod live;
 mod miri;
 mod netns;
+mod packages;
 mod peers;
 mod relay;
 mod report;
@@ -62,6 +63,8 @@ enum Chore {
 pub(crate) enum Part {
     /// rustfmt, clippy without warnings, rustdoc without warnings, file lengths, forbidden packages.
     Lint,
+    /// Every package: no unused dependency, built with the lowest versions that its manifest states, complete when it is packed.
+    Packages,
     /// `cargo test --workspace`: hermetic, no network and no browser.
     Hermetic,
     /// Each crate compiled with only that crate selected, tests and examples included: its features and dependencies suffice.
@@ -98,6 +101,7 @@ impl Part {
     fn run(self, report: &mut Report) {
         match self {
             Self::Lint => checks::lint(report),
+            Self::Packages => packages::check(report),
             Self::Hermetic => checks::hermetic(report),
             Self::Alone => checks::alone(report),
             Self::Miri => miri::run_all(report),

