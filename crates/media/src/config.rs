@@ -1,6 +1,10 @@
+//! Settings of a session, and what was negotiated for its senders and receivers.
+
 use std::time::Duration;
 
 use antiphon_rtp::extension::Map;
+
+use crate::congestion::Congestion;
 
 /// An RTP packet of this size, in bytes before SRTP, passes everywhere: with SRTP, UDP and IPv6 around it, it is just below 1280
 /// (RFC 8200 §5).
@@ -21,6 +25,8 @@ pub struct Config {
     pub reduced_size: bool,
     /// Whether extended reports carry RRTR and DLRR (`a=rtcp-xr:rcvr-rtt`, RFC 3611 §4.4).
     pub receiver_rtt: bool,
+    /// Which congestion controller steers what is sent.
+    pub congestion: Congestion,
     /// First bandwidth estimate, bits a second.
     pub start_bitrate: u64,
     /// The estimate never goes below, bits a second.
@@ -39,6 +45,7 @@ impl Default for Config {
             max_forward_size: 1456,
             reduced_size: true,
             receiver_rtt: false,
+            congestion: Congestion::default(),
             start_bitrate: 1_000_000,
             min_bitrate: 30_000,
             max_bitrate: 50_000_000,

@@ -1,3 +1,5 @@
+//! Why senders, receivers and media are refused.
+
 /// Why a sender or receiver could not be set up, or media could not be taken for sending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -100,27 +100,27 @@ impl Contributors {
 pub enum Event {
     /// A whole frame, in decoding order.
     Frame {
-        /// Whose.
+        /// The receiver that it belongs to.
         receiver: ReceiverId,
-        /// The source.
+        /// The SSRC of the source.
         ssrc: u32,
         /// Whether frames before it are missing.
         discontinuity: bool,
-        /// The frame.
+        /// The frame itself.
         frame: Frame,
     },
     /// One packet, in order of arrival.
     Packet {
-        /// Whose.
+        /// The receiver that it belongs to.
         receiver: ReceiverId,
-        /// The packet.
+        /// The packet itself.
         packet: Packet,
     },
     /// A source was routed to a receiver for the first time.
     NewSource {
-        /// Whose.
+        /// The receiver that it belongs to.
         receiver: ReceiverId,
-        /// The source.
+        /// The SSRC of the source.
         ssrc: u32,
         /// The stream's RID, if it sent one.
         rid: Option<Arc<str>>,
@@ -138,18 +138,18 @@ pub enum Event {
     /// A packet that is forwarded was refused because it is larger than the path carries: the first since the path, or what it
     /// carries, has changed. All of them are counted in the statistics.
     PacketTooLarge {
-        /// Whose.
+        /// The sender that was to send it.
         sender: SenderId,
         /// The packet's size with our headers, before SRTP.
         bytes: usize,
-        /// The most that is sent.
+        /// The most bytes that are sent, counted likewise.
         limit: usize,
     },
     /// The source has left (RTCP BYE).
     Bye {
-        /// Whose.
+        /// The receiver that it belongs to.
         receiver: ReceiverId,
-        /// The source.
+        /// The SSRC of the source.
         ssrc: u32,
     },
 }

@@ -1,20 +1,17 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
-mod arrivals;
 mod assembler;
-mod bandwidth;
 mod config;
+pub mod congestion;
 mod deadlines;
 mod error;
 mod event;
-mod history;
+mod feedback;
 mod inbound;
-mod large;
 mod outbound;
 mod pacer;
 mod reception;
-mod remb;
 mod ring;
 mod routing;
 mod section;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::extension::{Carried, Kind as ExtensionKind, Values};
-use antiphon_rtp::packet::{HEADER_LEN, Header};
+use antiphon_rtp::packet::{HEADER_LEN, Header, set_padding};
 use antiphon_rtp::payload::{Layout, Packetizer};
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
 use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
@@ -12,7 +12,6 @@ use bytes::Bytes;
 
 use crate::config::{Codec, Kind, SenderConfig};
 use crate::event::Contributors;
-use crate::history::History;
 use crate::ring::{Ring, Slot};
 use crate::stats::RemoteInboundRtp;
 
@@ -28,6 +27,8 @@ const MAX_RESENDS: u8 = 12;
 const MAX_ID: usize = 32;
 /// Largest header written here: with 15 CSRCs and every extension in its longer form.
 const MAX_HEADER: usize = 256;
+/// Bytes of a packet that is nothing but padding.
+const PADDING: u8 = 224;
 /// Retransmissions may burst this many bytes ...
 const RESEND_BURST: f64 = 96_000.0;
 /// ... and otherwise take this part of the estimate.
@@ -80,6 +81,20 @@ pub(crate) struct Outbound {
     pub(crate) report_due: bool,
     /// Stands in the queue of those that have something to send.
     pub(crate) queued: bool,
+}
+
+/// A packet that was written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Written {
+    /// Its size.
+    pub(crate) bytes: usize,
+    /// Whether it bears a new transport-wide number.
+    pub(crate) numbered: bool,
+}
+
+/// abs-send-time: 6.18 seconds of the wall clock.
+fn abs_send_time(now: Instant, anchor: &ClockAnchor) -> u32 {
+    (anchor.ntp(now) >> 14) as u32 & 0xff_ffff
 }
 
 /// What cuts the frames of each codec.
@@ -262,34 +277,86 @@ impl Outbound {
         None
     }
 
-    /// Writes packet `sequence` of the ring into the open segment. Returns the bytes written, and whether the header carries
-    /// a new transport-wide number, which the caller enters in the history.
+    /// The SSRC and payload type under which packets of this payload type are repeated, if there are such.
+    fn rtx(&self, payload_type: u8) -> Option<(u32, u8)> {
+        let codec = self.codec(payload_type)?;
+        self.config.rtx_ssrc.zip(codec.rtx_payload_type)
+    }
+
+    /// Whether a packet bears a transport-wide number.
+    fn is_numbered(&self) -> bool {
+        let extensions = &self.config.extensions;
+        let numbered = |kind| extensions.id(kind).is_some();
+        numbered(ExtensionKind::TransportCc) || numbered(ExtensionKind::TransportCc2)
+    }
+
+    /// Writes packet `sequence` of the ring into the open segment, with this transport-wide number if it is no mere repetition.
     pub(crate) fn write(
         &mut self,
         now: Instant,
         sequence: u64,
-        history: &History,
+        number: u16,
         anchor: &ClockAnchor,
         out: &mut TransmitBuf,
-    ) -> Option<(usize, bool)> {
-        let rtx = self.config.rtx_ssrc;
+    ) -> Option<Written> {
         let slot = self.ring.get(sequence)?;
         let repeat = slot.sent.is_some();
-        let rtx = if repeat {
-            let payload_type = self.codec(slot.payload_type).and_then(|codec| codec.rtx_payload_type);
-            rtx.zip(payload_type)
+        let rtx = repeat.then(|| self.rtx(slot.payload_type)).flatten();
+        // A repetition on the stream's own SSRC is the same bytes.
+        let fresh = !repeat || rtx.is_some();
+        let (number, send_time) = if fresh {
+            (number, abs_send_time(now, anchor))
         } else {
-            None
-        };
-        // abs-send-time: 6.18 seconds of the wall clock.
-        let (transport_sequence, abs_send_time) = if repeat && rtx.is_none() {
             (slot.transport_sequence, slot.abs_send_time)
-        } else {
-            (history.next(), (anchor.ntp(now) >> 14) as u32 & 0xff_ffff)
         };
+        let mut buffer = [0; MAX_HEADER];
+        let header_len = self.write_header(slot, rtx, number, send_time, &mut buffer)?;
+        let len = slot.len();
+        if header_len + len > out.remaining() {
+            // The path carries less than when it was queued.
+            self.count.too_large += 1;
+            return None;
+        }
+        out.put_slice(&buffer[..header_len]);
+        slot.layout.write(&slot.frame, |piece| out.put_slice(piece));
+        if rtx.is_some() {
+            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+            self.count.rtx_packets += 1;
+            self.count.rtx_bytes += len as u64;
+        }
+        let slot = self.ring.get_mut(sequence)?;
+        slot.sent = Some(now);
+        if repeat {
+            slot.resends += 1;
+            self.count.resent_packets += 1;
+            self.count.resent_bytes += len as u64;
+        } else {
+            slot.transport_sequence = number;
+            slot.abs_send_time = send_time;
+            self.count.delay += now.saturating_duration_since(slot.queued);
+        }
+        self.count.packets += 1;
+        self.count.bytes += len as u64;
+        self.count.header_bytes += header_len as u64;
+        self.count.payload_type = Some(slot.payload_type);
+        Some(Written {
+            bytes: header_len + len,
+            numbered: fresh && self.is_numbered(),
+        })
+    }
+
+    /// Writes the header of a packet, and of a repetition the number of the original (RFC 4588 §4). Returns how many bytes.
+    fn write_header(
+        &self,
+        slot: &Slot,
+        rtx: Option<(u32, u8)>,
+        number: u16,
+        send_time: u32,
+        buffer: &mut [u8],
+    ) -> Option<usize> {
         let mut values = Values {
-            transport_sequence: Some(transport_sequence),
-            abs_send_time: Some(abs_send_time),
+            transport_sequence: Some(number),
+            abs_send_time: Some(send_time),
             csrc_audio_levels: slot.contributors.as_deref().map(Contributors::levels),
             ..self.values()
         };
@@ -311,45 +378,56 @@ impl Outbound {
             header.sequence = self.rtx_sequence;
             values.repaired_rid = values.rid.take();
         }
-        let mut buffer = [0; MAX_HEADER];
+        let mut out = Writer::new(buffer);
+        header.write(csrcs, &values, &self.config.extensions, &mut out).ok()?;
+        if let Some(original) = original {
+            out.put_u16(original).ok()?;
+        }
+        Some(out.len())
+    }
+
+    /// Whether [`Self::write_padding`] can write: padding goes on the retransmission SSRC, where it disturbs no sequence.
+    pub(crate) fn can_pad(&self) -> bool {
+        let sent = self.count.payload_type.and_then(|payload_type| self.rtx(payload_type));
+        self.active && sent.is_some() && self.is_numbered()
+    }
+
+    /// Writes a packet that is nothing but padding (RFC 3550 §5.1) into the open segment: a probe has more bytes than media.
+    pub(crate) fn write_padding(
+        &mut self,
+        now: Instant,
+        number: u16,
+        anchor: &ClockAnchor,
+        out: &mut TransmitBuf,
+    ) -> Option<Written> {
+        let (ssrc, payload_type) = self.rtx(self.count.payload_type?)?;
+        let mut values = Values {
+            transport_sequence: Some(number),
+            abs_send_time: Some(abs_send_time(now, anchor)),
+            ..self.values()
+        };
+        values.repaired_rid = values.rid.take();
+        let header = Header {
+            marker: false,
+            payload_type,
+            sequence: self.rtx_sequence,
+            timestamp: self.newest_timestamp?.0,
+            ssrc,
+        };
+        let mut buffer = [0; MAX_HEADER + PADDING as usize];
         let mut head = Writer::new(&mut buffer);
-        header.write(csrcs, &values, &self.config.extensions, &mut head).ok()?;
-        let header_len = head.len() + original.map_or(0, |_| 2);
-        if header_len + slot.len() > out.remaining() {
-            // The path carries less than when it was queued.
-            self.count.too_large += 1;
+        header.write(&[], &values, &self.config.extensions, &mut head).ok()?;
+        let bytes = head.len() + usize::from(PADDING);
+        if bytes > out.remaining() || bytes > buffer.len() {
             return None;
         }
-        out.put_slice(head.finish());
-        if let Some(original) = original {
-            out.put_u16(original);
-        }
-        slot.layout.write(&slot.frame, |piece| out.put_slice(piece));
-        let (len, payload_type, queued) = (slot.len(), slot.payload_type, slot.queued);
-        if original.is_some() {
-            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-            self.count.rtx_packets += 1;
-            self.count.rtx_bytes += len as u64;
-        }
-        let slot = self.ring.get_mut(sequence)?;
-        if repeat {
-            slot.resends += 1;
-            self.count.resent_packets += 1;
-            self.count.resent_bytes += len as u64;
-        } else {
-            slot.transport_sequence = transport_sequence;
-            slot.abs_send_time = abs_send_time;
-            self.count.delay += now.saturating_duration_since(queued);
-        }
-        slot.sent = Some(now);
+        set_padding(&mut buffer[..bytes], PADDING);
+        out.put_slice(&buffer[..bytes]);
+        self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
         self.count.packets += 1;
-        self.count.bytes += len as u64;
-        self.count.header_bytes += header_len as u64;
-        self.count.payload_type = Some(payload_type);
-        let extensions = &self.config.extensions;
-        let has_number =
-            extensions.id(ExtensionKind::TransportCc).is_some() || extensions.id(ExtensionKind::TransportCc2).is_some();
-        Some((header_len + len, has_number && !(repeat && rtx.is_none())))
+        self.count.rtx_packets += 1;
+        self.count.header_bytes += bytes as u64;
+        Some(Written { bytes, numbered: true })
     }
 
     /// The media clock at `now`, extrapolated from the newest frame.

@@ -1,3 +1,5 @@
+//! What is counted, as snapshots in the terms of webrtc-stats.
+
 use std::time::{Duration, Instant};
 
 use crate::config::Kind;
@@ -41,35 +43,35 @@ pub struct Dropped {
 /// `RTCInboundRtpStreamStats`, and the `RTCRemoteOutboundRtpStreamStats` that belongs to it.
 #[derive(Clone, Debug)]
 pub struct InboundRtp {
-    /// Whose.
+    /// The receiver that the source was routed to.
     pub receiver: ReceiverId,
-    /// `mid`.
+    /// `mid`: the media section, by its identification tag.
     pub mid: String,
-    /// `kind`.
+    /// `kind`: audio or video.
     pub kind: Kind,
-    /// `ssrc`.
+    /// `ssrc`: the SSRC of the stream itself.
     pub ssrc: u32,
-    /// `rid`.
+    /// `rid`: the encoding, where the section has several.
     pub rid: Option<String>,
-    /// `rtxSsrc`.
+    /// `rtxSsrc`: the SSRC of its retransmissions, if they have one of their own.
     pub rtx_ssrc: Option<u32>,
     /// The payload type received last.
     pub payload_type: Option<u8>,
     /// The codec received last, as `audio/opus`.
     pub mime_type: String,
-    /// Its clock, Hz.
+    /// The RTP clock of that codec, Hz.
     pub clock_rate: u32,
-    /// `packetsReceived`, retransmissions included.
+    /// `packetsReceived`: packets of the stream, retransmissions included.
     pub packets_received: u64,
-    /// `bytesReceived`: payload without headers and padding.
+    /// `bytesReceived`: bytes of payload, without headers and padding.
     pub bytes_received: u64,
-    /// `headerBytesReceived`: headers and padding.
+    /// `headerBytesReceived`: bytes of headers and padding, before SRTP.
     pub header_bytes_received: u64,
     /// `packetsLost`; negative if duplicates outnumber losses.
     pub packets_lost: i64,
-    /// `jitter`, seconds.
+    /// `jitter`: variation of the transit time (RFC 3550 §6.4.1), seconds.
     pub jitter: f64,
-    /// `retransmittedPacketsReceived`.
+    /// `retransmittedPacketsReceived`: packets that came back by RTX.
     pub retransmitted_packets_received: u64,
     /// `nackCount`: NACK messages sent.
     pub nack_count: u32,
@@ -85,9 +87,9 @@ pub struct InboundRtp {
     pub frames_dropped: u64,
     /// `packetsDiscarded`: too late for their frame.
     pub packets_discarded: u64,
-    /// `audioLevel` of the newest packet that carried one, 0 to 1.
+    /// `audioLevel` of the newest packet that carried one: 0 is silence, 1 is overload.
     pub audio_level: Option<f64>,
-    /// `lastPacketReceivedTimestamp`.
+    /// `lastPacketReceivedTimestamp`: when the newest packet came.
     pub last_packet_received: Option<Instant>,
     /// What the peer reported about its sending.
     pub remote: Option<RemoteOutboundRtp>,
@@ -96,54 +98,54 @@ pub struct InboundRtp {
 /// `RTCRemoteOutboundRtpStreamStats`: from the peer's sender reports.
 #[derive(Clone, Copy, Debug)]
 pub struct RemoteOutboundRtp {
-    /// `packetsSent`.
+    /// `packetsSent`: packets that the peer says it sent, modulo 2^32.
     pub packets_sent: u32,
-    /// `bytesSent`.
+    /// `bytesSent`: bytes of payload that the peer says it sent, modulo 2^32.
     pub bytes_sent: u32,
-    /// `reportsSent`.
+    /// `reportsSent`: sender reports that came.
     pub reports_sent: u64,
-    /// `remoteTimestamp`: the NTP time of the newest report.
+    /// `remoteTimestamp`: the NTP time of the newest report, 32.32 seconds.
     pub ntp: u64,
-    /// `roundTripTime`, from DLRR blocks.
+    /// `roundTripTime`, from DLRR blocks (RFC 3611 §4.5); `None` until one came.
     pub round_trip_time: Option<Duration>,
 }
 
 /// `RTCOutboundRtpStreamStats`, and the `RTCRemoteInboundRtpStreamStats` that belongs to it.
 #[derive(Clone, Debug)]
 pub struct OutboundRtp {
-    /// Whose.
+    /// The sender that this is about.
     pub sender: SenderId,
-    /// `mid`.
+    /// `mid`: the media section, by its identification tag.
     pub mid: String,
-    /// `kind`.
+    /// `kind`: audio or video.
     pub kind: Kind,
-    /// `ssrc`.
+    /// `ssrc`: the SSRC of the stream itself.
     pub ssrc: u32,
-    /// `rid`.
+    /// `rid`: the encoding, where the section has several.
     pub rid: Option<String>,
-    /// `rtxSsrc`.
+    /// `rtxSsrc`: the SSRC of its retransmissions, if they have one of their own.
     pub rtx_ssrc: Option<u32>,
     /// The payload type sent last.
     pub payload_type: Option<u8>,
     /// The codec sent last, as `video/VP8`.
     pub mime_type: String,
-    /// Its clock, Hz.
+    /// The RTP clock of that codec, Hz.
     pub clock_rate: u32,
-    /// `active`.
+    /// `active`: whether the negotiated direction lets it send.
     pub active: bool,
-    /// `packetsSent`, retransmissions included.
+    /// `packetsSent`: packets on both SSRCs, retransmissions included.
     pub packets_sent: u64,
     /// `bytesSent`: payload without headers and padding, retransmissions included.
     pub bytes_sent: u64,
-    /// `headerBytesSent`.
+    /// `headerBytesSent`: bytes of headers and padding, before SRTP.
     pub header_bytes_sent: u64,
-    /// `retransmittedPacketsSent`.
+    /// `retransmittedPacketsSent`: packets that were sent again.
     pub retransmitted_packets_sent: u64,
-    /// `retransmittedBytesSent`.
+    /// `retransmittedBytesSent`: bytes of payload that were sent again.
     pub retransmitted_bytes_sent: u64,
     /// Retransmissions refused because of the rate cap.
     pub retransmissions_refused: u64,
-    /// `framesSent`.
+    /// `framesSent`: frames that were taken, or forwarded whole.
     pub frames_sent: u64,
     /// `keyFramesEncoded` of an endpoint that sends what it encodes.
     pub key_frames_sent: u64,
@@ -159,8 +161,6 @@ pub struct OutboundRtp {
     pub fir_count: u32,
     /// `totalPacketSendDelay`: time spent in the pacer, all packets together.
     pub total_packet_send_delay: Duration,
-    /// `targetBitrate` of the whole session, bits a second.
-    pub target_bitrate: Option<u64>,
     /// What the peer reported about its receiving.
     pub remote: Option<RemoteInboundRtp>,
 }
@@ -168,16 +168,16 @@ pub struct OutboundRtp {
 /// `RTCRemoteInboundRtpStreamStats`: from the peer's report blocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RemoteInboundRtp {
-    /// `packetsLost`.
+    /// `packetsLost`: packets that never reached the peer; negative if duplicates outnumber them.
     pub packets_lost: i64,
-    /// `fractionLost`, 0 to 1.
+    /// `fractionLost`: the lost part of the packets between the last two reports, 0 to 1.
     pub fraction_lost: f64,
-    /// `jitter`, seconds.
+    /// `jitter`: variation of the transit time (RFC 3550 §6.4.1), seconds.
     pub jitter: f64,
-    /// `roundTripTime`.
+    /// `roundTripTime`, by the newest report that shows one.
     pub round_trip_time: Option<Duration>,
-    /// `totalRoundTripTime`.
+    /// `totalRoundTripTime`: the sum of all that were measured.
     pub total_round_trip_time: Duration,
-    /// `roundTripTimeMeasurements`.
+    /// `roundTripTimeMeasurements`: how many were measured.
     pub round_trip_time_measurements: u64,
 }

@@ -2,36 +2,17 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use antiphon_media::extension::Values;
 use antiphon_media::{Config, Event, Kind, Output, ReceiverConfig};
+use antiphon_netsim::Counting;
 use antiphon_rtp::packet::Header;
 use antiphon_sansio::{BytesMut, TransmitBuf, Writer};
 use common::*;
 
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: forwards to the system allocator and only counts.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // SAFETY: the caller's contract is the same.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's contract is the same.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static GLOBAL: Counting = Counting;
+static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn sending_allocates_nothing_per_packet() {
@@ -46,7 +27,7 @@ fn sending_allocates_nothing_per_packet() {
     for round in 0..600 {
         // The first rounds fill the ring and the history.
         if round == 300 {
-            before = ALLOCATIONS.load(Ordering::Relaxed);
+            before = Counting::here().allocations;
             packets = 0;
         }
         pair.ends[0].send_frame(pair.now, id, frame.clone()).unwrap();
@@ -60,7 +41,7 @@ fn sending_allocates_nothing_per_packet() {
             }
         }
     }
-    let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let allocated = Counting::here().allocations - before;
     assert!(packets > 5000);
     assert_eq!(allocated, 0, "for {packets} packets");
 }
@@ -112,7 +93,7 @@ fn receiving_allocates_nothing_per_packet() {
         let mut allocated = 0;
         for round in 0..200 {
             let batch = batch(round * 40, 40);
-            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let before = Counting::here().allocations;
             for data in batch {
                 pair.now += Duration::from_micros(700);
                 session.handle_rtp(pair.now, arrived(data));
@@ -127,7 +108,7 @@ fn receiving_allocates_nothing_per_packet() {
             }
             // The first rounds give every buffer its size.
             if round >= 50 {
-                allocated += ALLOCATIONS.load(Ordering::Relaxed) - before;
+                allocated += Counting::here().allocations - before;
             }
         }
         assert_eq!(packets, if output == Output::Packets { 8000 } else { 0 });

@@ -177,9 +177,9 @@ pub struct VideoOrientation {
 /// Wished bounds of the playout delay, in units of 10 ms, 12 bits each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PlayoutDelay {
-    /// Least delay.
+    /// The least delay, in units of 10 ms, 0 to 4095.
     pub min: u16,
-    /// Greatest delay.
+    /// The greatest delay, in units of 10 ms, 0 to 4095.
     pub max: u16,
 }
 
@@ -198,29 +198,29 @@ pub struct AbsCaptureTime {
 /// An element whose length does not fit its kind is left out, as if unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Values<'a> {
-    /// [`Kind::Mid`]
+    /// The media section ([`Kind::Mid`]).
     pub mid: Option<&'a str>,
-    /// [`Kind::Rid`]
+    /// The encoding ([`Kind::Rid`]).
     pub rid: Option<&'a str>,
-    /// [`Kind::RepairedRid`]
+    /// The encoding that this stream repairs ([`Kind::RepairedRid`]).
     pub repaired_rid: Option<&'a str>,
-    /// [`Kind::TransportCc`] or [`Kind::TransportCc2`]
+    /// The transport-wide number ([`Kind::TransportCc`] or [`Kind::TransportCc2`]).
     pub transport_sequence: Option<u16>,
-    /// [`Kind::TransportCc2`]
+    /// A wish for feedback ([`Kind::TransportCc2`]).
     pub feedback_request: Option<FeedbackRequest>,
     /// [`Kind::AbsSendTime`]: 24 bits, units of 2^-18 s.
     pub abs_send_time: Option<u32>,
-    /// [`Kind::AudioLevel`]
+    /// How loud the sound is ([`Kind::AudioLevel`]).
     pub audio_level: Option<AudioLevel>,
     /// [`Kind::CsrcAudioLevel`]: one byte a source, in the order of the CSRC list.
     pub csrc_audio_levels: Option<&'a [u8]>,
     /// [`Kind::TransmissionOffset`]: RTP timestamp units, 24 bits signed.
     pub transmission_offset: Option<i32>,
-    /// [`Kind::VideoOrientation`]
+    /// How the picture is to be turned ([`Kind::VideoOrientation`]).
     pub video_orientation: Option<VideoOrientation>,
-    /// [`Kind::PlayoutDelay`]
+    /// When the picture is to be shown ([`Kind::PlayoutDelay`]).
     pub playout_delay: Option<PlayoutDelay>,
-    /// [`Kind::AbsCaptureTime`]
+    /// When the frame was captured ([`Kind::AbsCaptureTime`]).
     pub abs_capture_time: Option<AbsCaptureTime>,
 }
 
@@ -228,11 +228,11 @@ pub struct Values<'a> {
 /// identifiers of the next hop. Identification (MID, RID), numbering and send times are each hop's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
-    /// [`Kind::AudioLevel`]
+    /// How loud the sound is ([`Kind::AudioLevel`]).
     pub audio_level: Option<AudioLevel>,
-    /// [`Kind::VideoOrientation`]
+    /// How the picture is to be turned ([`Kind::VideoOrientation`]).
     pub video_orientation: Option<VideoOrientation>,
-    /// [`Kind::PlayoutDelay`]
+    /// When the picture is to be shown ([`Kind::PlayoutDelay`]).
     pub playout_delay: Option<PlayoutDelay>,
     /// [`Kind::AbsCaptureTime`], the capture time alone: the clock offset beside it is that of the sender before us to the
     /// capturer, which says nothing of ours.

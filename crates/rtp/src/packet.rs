@@ -30,13 +30,16 @@ pub struct Header {
     pub sequence: u16,
     /// The media clock.
     pub timestamp: u32,
-    /// The source.
+    /// The SSRC of the source.
     pub ssrc: u32,
 }
 
 impl Header {
     /// Writes the header: fixed fields, CSRC list (its first 15 entries) and those extensions that have a value and an
     /// identifier in `map`. The caller appends the payload, and padding by [`set_padding`].
+    ///
+    /// # Errors
+    /// If there is no room for it in `out`.
     #[inline]
     pub fn write(&self, csrcs: &[u32], values: &Values<'_>, map: &Map, out: &mut Writer<'_>) -> Result<(), Full> {
         let start = out.len();
@@ -84,6 +87,9 @@ pub struct Packet<'a> {
 impl<'a> Packet<'a> {
     /// Parses one packet. Checks version, the room for CSRC list and extension, and the padding length (RFC 3550 §5.1);
     /// a packet that is nothing but padding is valid and has an empty payload.
+    ///
+    /// # Errors
+    /// If one of these is not as it should be.
     #[inline]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, ParseError> {
         let (fixed, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(ParseError::Short)?;

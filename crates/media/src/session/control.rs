@@ -6,7 +6,7 @@ use antiphon_rtp::rtcp::{self, ReportBlock, XrBlock};
 
 use super::Session;
 use crate::event::{Event, SenderId};
-use crate::history::CAPACITY;
+use crate::feedback::history::CAPACITY;
 use crate::outbound::{KEY_FRAME_INTERVAL, Outbound};
 use crate::stats::RemoteOutboundRtp;
 
@@ -58,7 +58,7 @@ impl Session {
                 }
                 rtcp::Packet::TransportFeedback(feedback) => self.transport_feedback(now, &feedback, &mut statuses),
                 rtcp::Packet::Remb(remb) => {
-                    self.estimator.remb(now, remb.bitrate);
+                    self.controller.on_remb(now, remb.bitrate);
                     self.retarget(now);
                 }
                 _ => {}
@@ -87,7 +87,8 @@ impl Session {
     }
 
     fn transport_feedback(&mut self, now: Instant, feedback: &rtcp::TransportFeedback<'_>, statuses: &mut usize) {
-        self.history.feedback(feedback, statuses, &mut self.scratch.results);
+        let results = &mut self.scratch.results;
+        self.heard.take(now, feedback, &mut self.history, statuses, results);
         let mut narrow = false;
         for result in &self.scratch.results {
             narrow |= self.large.take(result);
@@ -99,7 +100,7 @@ impl Session {
             }
         }
         let rtt = self.rtt.get();
-        self.estimator.feedback(now, rtt, self.scratch.results.iter().copied());
+        self.controller.on_feedback(now, rtt, &self.scratch.results);
         self.retarget(now);
     }
 
@@ -128,7 +129,7 @@ impl Session {
                 self.rtt.sample(rtt);
             }
             self.reports.received += 1;
-            self.estimator.report(now, block.fraction_lost);
+            self.controller.on_loss(now, f64::from(block.fraction_lost) / 256.0);
             self.retarget(now);
         }
     }

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use antiphon_rtp::rtcp::ReportBlock;
 use antiphon_sansio::{ClockAnchor, Rng};
 
-use crate::arrivals::Arrivals;
-use crate::bandwidth::{Estimator, PacketResult};
 use crate::config::{Config, Kind};
+use crate::congestion::{CongestionControl, PacketResult};
 use crate::event::{Event, Events};
-use crate::history::History;
-use crate::large::LargePackets;
-use crate::pacer::Pacer;
-use crate::remb::ReceiveSide;
+use crate::feedback::history::History;
+use crate::feedback::large::LargePackets;
+use crate::feedback::remb::ReceiveSide;
+use crate::feedback::twcc::{Arrivals, Heard};
+use crate::pacer::{MAX_PROBES, Pacer};
 use crate::routing::{Routing, SourceId};
 use crate::senders::Senders;
 use crate::stats::Dropped;
@@ -46,10 +46,11 @@ pub struct Session {
     /// What the peer is told of arrivals.
     arrivals: Arrivals,
     receive_side: ReceiveSide,
-    /// What the peer tells of arrivals.
+    /// What was sent, and what the peer tells of arrivals.
     history: History,
+    heard: Heard,
     large: LargePackets,
-    estimator: Estimator,
+    controller: Box<dyn CongestionControl>,
     pacer: Pacer,
     /// The estimate that the application was told, bits a second.
     target: Option<u64>,
@@ -121,10 +122,13 @@ impl Session {
             senders: Senders::default(),
             routing: Routing::default(),
             arrivals: Arrivals::new(now),
-            receive_side: ReceiveSide::new(now, &config),
-            history: History::new(now),
+            receive_side: ReceiveSide::new(&config),
+            history: History::default(),
+            heard: Heard::default(),
             large: LargePackets::default(),
-            estimator: Estimator::new(config.start_bitrate, config.min_bitrate, config.max_bitrate),
+            controller: config
+                .congestion
+                .controller(config.start_bitrate, config.min_bitrate, config.max_bitrate),
             pacer: Pacer::new(now),
             target: None,
             reports: Reports::default(),
@@ -161,9 +165,13 @@ impl Session {
         self.events.pop()
     }
 
-    /// The estimate may have changed: tells the application of changes that matter.
+    /// The controller was told something: takes its answers, and tells the application of changes that matter.
     fn retarget(&mut self, now: Instant) {
-        let target = self.estimator.target(now);
+        self.pacer.set_rate(self.controller.pacing_rate(now));
+        for probe in std::iter::from_fn(|| self.controller.next_probe(now)).take(MAX_PROBES) {
+            self.pacer.probe(probe);
+        }
+        let target = self.controller.target_rate(now);
         if let Some(bps) = target {
             let told = self.target.unwrap_or(0);
             if bps.abs_diff(told) * 20 < told {
@@ -179,9 +187,10 @@ impl Session {
         if self.closed {
             return None;
         }
-        let paced = self.senders.first(Kind::Video).map(|_| self.pacer.next());
+        let waits = self.senders.first(Kind::Video).is_some() || self.pacer.probing().is_some();
         [
-            paced,
+            waits.then(|| self.pacer.next()),
+            self.controller.next_timeout(),
             self.senders.key_frame_due(),
             self.routing.next_timeout(),
             self.arrivals.next(),
@@ -207,6 +216,10 @@ impl Session {
                 source.deliver_frames(now, self.config.max_latency, &mut self.events);
                 self.routing.reschedule(id);
             }
+        }
+        if self.controller.next_timeout().is_some_and(|at| at <= now) {
+            self.controller.on_timeout(now);
+            self.retarget(now);
         }
         if self.senders.key_frame_due().is_some_and(|at| at <= now) {
             self.ask_for_key_frames(now);

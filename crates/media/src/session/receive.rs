@@ -12,7 +12,7 @@ use super::report::FIRST_REPORT;
 use crate::event::Contributors;
 use crate::inbound::Received;
 use crate::routing::Route;
-use crate::section::Use;
+use crate::section::{Section, Use};
 
 impl Session {
     /// Takes one RTP packet after SRTP: only what was authenticated may come here (law 5).
@@ -75,17 +75,14 @@ impl Session {
             original,
         };
         if !original {
-            // RFC 4588 §4: the original's number, then its payload. Chromium probes with padding alone: nothing to undo.
-            let Some((number, _)) = received.payload.split_first_chunk::<2>() else {
-                return;
-            };
-            let Some(Use::Rtx(index)) = source.section.use_of(received.payload_type) else {
-                self.dropped.unrouted += 1;
-                return;
-            };
-            received.sequence = u16::from_be_bytes(*number);
-            received.payload_type = source.section.config.codecs[index].payload_type;
-            received.payload.advance(2);
+            match undo_rtx(&source.section, &mut received) {
+                Some(true) => {}
+                Some(false) => return,
+                None => {
+                    self.dropped.unrouted += 1;
+                    return;
+                }
+            }
         }
         source.receive(
             now,
@@ -99,4 +96,19 @@ impl Session {
         }
         self.routing.reschedule(id);
     }
+}
+
+/// Makes the original of a repetition (RFC 4588 §4): its number stands before its payload. `false` if it is nothing but padding,
+/// by which Chromium probes; `None` if its payload type repeats no codec.
+fn undo_rtx(section: &Section, packet: &mut Received) -> Option<bool> {
+    let Some((number, _)) = packet.payload.split_first_chunk::<2>() else {
+        return Some(false);
+    };
+    let Some(Use::Rtx(index)) = section.use_of(packet.payload_type) else {
+        return None;
+    };
+    packet.sequence = u16::from_be_bytes(*number);
+    packet.payload_type = section.codec(index)?.0.payload_type;
+    packet.payload.advance(2);
+    Some(true)
 }

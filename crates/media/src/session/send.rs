@@ -11,8 +11,10 @@ use super::report::FIRST_REPORT;
 use crate::config::Kind;
 use crate::error::Error;
 use crate::event::{Event, Frame, Outgoing, Packet, PacketKind, SenderId};
-use crate::outbound::{Forward, Outbound};
+use crate::outbound::{Forward, Outbound, Written};
 
+/// The mark of what is sent: no controller asks for another yet.
+const MARK: Ecn = Ecn::NotEct;
 /// A forwarded source whose numbers jump further than this has restarted.
 const MAX_FORWARD_GAP: u64 = 1000;
 
@@ -172,7 +174,7 @@ impl Session {
         None
     }
 
-    /// Sound first and unpaced; then, as the pacer allows, repairs, then pictures.
+    /// Sound first and unpaced; then, as the pacer allows, repairs, then pictures, then what a probe lacks.
     fn write_rtp(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
         while let Some(id) = self.senders.first(Kind::Audio) {
             let written = self.write_of(now, id, out);
@@ -190,6 +192,9 @@ impl Session {
             if written {
                 return true;
             }
+        }
+        if self.pacer.probing().is_some() {
+            return self.pacer.ready(now) && self.write_padding(now, out);
         }
         self.pacer.idle();
         false
@@ -209,21 +214,39 @@ impl Session {
                 sequence
             }
         };
-        let Some(sequence) = sequence else { return false };
-        let Some((bytes, numbered)) = sender.write(now, sequence, &self.history, &self.anchor, out) else {
-            return false;
-        };
-        if numbered {
-            self.history.sent(now, bytes);
-        }
+        let number = self.history.next_number();
+        let written = sequence.and_then(|sequence| sender.write(now, sequence, number, &self.anchor, out));
         let queued = sender.ring.queued_bytes();
-        self.pacer.sent(now, bytes, queued, self.target);
+        self.note_sent(now, written, queued)
+    }
+
+    /// Writes padding for a probe. Where nobody can send any, there are no probes.
+    fn write_padding(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+        let number = self.history.next_number();
+        let written = self
+            .senders
+            .iter_mut()
+            .find(|sender| sender.can_pad())
+            .and_then(|sender| sender.write_padding(now, number, &self.anchor, out));
+        if written.is_none() {
+            self.pacer.give_up_probes();
+        }
+        self.note_sent(now, written, 0)
+    }
+
+    /// Remembers a packet until feedback speaks of it. `false` if there is none.
+    fn note_sent(&mut self, now: Instant, written: Option<Written>, queued: usize) -> bool {
+        let Some(written) = written else { return false };
+        let probe = self.pacer.probing();
+        let sent = self.history.sent(now, written.bytes, MARK, written.numbered, probe);
+        self.controller.on_sent(&sent);
+        self.pacer.sent(now, written.bytes, queued);
         true
     }
 }
 
 fn outgoing(kind: PacketKind) -> Outgoing {
-    Outgoing { kind, ecn: Ecn::NotEct }
+    Outgoing { kind, ecn: MARK }
 }
 
 /// The mapping for a forwarded packet; begins a new one when its source changed or restarted.
@@ -260,4 +283,124 @@ fn follow(sender: &mut Outbound, now: Instant, packet: &Packet) -> Forward {
     };
     sender.forward = Some(forward);
     forward
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use antiphon_netsim::start;
+    use antiphon_rtp::extension::{Kind as Extension, Map};
+    use antiphon_rtp::packet::Packet;
+    use antiphon_sansio::{ClockAnchor, Rng};
+
+    use super::*;
+    use crate::config::{Codec, Config, Feedback, SenderConfig};
+    use crate::congestion::{CongestionControl, PacketResult, Probe, ProbeId, Sent};
+
+    /// Wants one probe, and counts what left for it.
+    #[derive(Debug, Default)]
+    struct Prober {
+        asked: bool,
+    }
+
+    impl CongestionControl for Prober {
+        fn on_sent(&mut self, packet: &Sent) {
+            assert!(packet.probe.is_none_or(|probe| probe == ProbeId(7)));
+        }
+        fn on_feedback(&mut self, _: Instant, _: Duration, _: &[PacketResult]) {}
+        fn on_loss(&mut self, _: Instant, _: f64) {}
+        fn on_remb(&mut self, _: Instant, _: u64) {}
+        fn target_rate(&self, _: Instant) -> Option<u64> {
+            Some(300_000)
+        }
+        fn pacing_rate(&self, _: Instant) -> Option<u64> {
+            Some(300_000)
+        }
+        fn next_probe(&mut self, _: Instant) -> Option<Probe> {
+            let probe = Probe {
+                id: ProbeId(7),
+                rate: 2_000_000,
+                bytes: 20_000,
+            };
+            (!std::mem::replace(&mut self.asked, true)).then_some(probe)
+        }
+    }
+
+    /// A probe is sent after the first packet; returns the bytes that left, the padding among them, and how long it took.
+    fn probe(rtx: bool) -> (usize, usize, Duration) {
+        let mut now = start();
+        let anchor = ClockAnchor::new(now, Duration::from_secs(1_800_000_000));
+        let mut session = Session::new(Config::default(), now, anchor, Rng::from_u64(1));
+        session.controller = Box::new(Prober::default());
+        let mut extensions = Map::default();
+        extensions.insert(3, Extension::TransportCc);
+        let codec = Codec {
+            payload_type: 96,
+            name: "VP8".into(),
+            clock_rate: 90_000,
+            channels: 1,
+            fmtp: String::new(),
+            rtx_payload_type: rtx.then_some(97),
+            feedback: Feedback::default(),
+        };
+        let config = SenderConfig {
+            mid: "v".into(),
+            rid: None,
+            kind: Kind::Video,
+            ssrc: 1,
+            rtx_ssrc: rtx.then_some(2),
+            codecs: vec![codec],
+            extensions,
+        };
+        let id = session.add_sender(now, config).unwrap();
+        let frame = Frame {
+            payload_type: 96,
+            timestamp: 0,
+            data: vec![0; 5000].into(),
+            key_frame: true,
+            audio_level: None,
+        };
+        session.send_frame(now, id, frame).unwrap();
+        session.retarget(now);
+        let (mut bytes, mut padding) = (0, 0);
+        let mut out = TransmitBuf::new(64 * 1024, 1300);
+        let end = now + Duration::from_millis(400);
+        let mut last = now;
+        loop {
+            out.clear();
+            while let Some(outgoing) = session.poll_transmit(now, &mut out) {
+                let range = out.finish();
+                if outgoing.kind == PacketKind::Rtp {
+                    let packet = Packet::parse(out.bytes(range)).unwrap();
+                    bytes += packet.header_len() + packet.payload().len() + packet.padding_len();
+                    padding += packet.padding_len();
+                    assert_eq!(packet.header.ssrc == 2, packet.payload().is_empty());
+                    last = now;
+                }
+            }
+            let next = session.poll_timeout().filter(|at| *at < end);
+            let Some(next) = next else { break };
+            assert!(next > now, "law 2");
+            now = next;
+            session.handle_timeout(now);
+        }
+        (bytes, padding, last - start())
+    }
+
+    #[test]
+    fn padding_makes_up_for_what_a_probe_lacks() {
+        let (bytes, padding, took) = probe(true);
+        assert!(
+            (20_000..20_400).contains(&bytes) && padding > 13_000,
+            "{bytes} {padding}"
+        );
+        // 160 kbit at 2 Mbit/s, less the last burst.
+        assert!(
+            (Duration::from_millis(70)..Duration::from_millis(81)).contains(&took),
+            "{took:?}"
+        );
+        let (bytes, padding, _) = probe(false);
+        assert!(bytes < 5200 && padding == 0, "nowhere to put it: {bytes}");
+    }
 }

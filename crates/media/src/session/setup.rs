@@ -6,7 +6,7 @@ use super::Session;
 use crate::config::{Output, ReceiverConfig, SenderConfig};
 use crate::error::Error;
 use crate::event::{ReceiverId, SenderId};
-use crate::large::LargePackets;
+use crate::feedback::large::LargePackets;
 use crate::outbound::Outbound;
 
 impl Session {

@@ -79,7 +79,6 @@ impl Session {
                 pli_count: sender.count.plis,
                 fir_count: sender.count.firs,
                 total_packet_send_delay: sender.count.delay,
-                target_bitrate: self.target,
                 remote: sender.remote,
             }
         });

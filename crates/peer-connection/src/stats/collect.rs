@@ -252,7 +252,7 @@ impl PeerConnection {
                 pli_count: from.pli_count,
                 fir_count: from.fir_count,
                 total_packet_send_delay: from.total_packet_send_delay,
-                target_bitrate: from.target_bitrate,
+                target_bitrate: stats.available_outgoing_bitrate,
             }));
             if let Some(remote) = from.remote {
                 entries.push(RtcStats::RemoteInboundRtp(RemoteInboundRtpStats {

@@ -99,7 +99,7 @@ impl Layout {
 /// One packet of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {
-    /// Its payload.
+    /// What its payload is made of.
     pub layout: Layout,
     /// The marker bit of its header.
     pub marker: bool,

@@ -25,6 +25,9 @@ pub struct Block<'a> {
 ///     |F|  block PT   |  timestamp offset (14) | length (10) |   x n, F = 1
 ///     |0|  block PT   |                                          primary
 /// ```
+///
+/// # Errors
+/// If a header or a payload is cut off, or there are more than [`MAX_BLOCKS`].
 pub fn parse(payload: &[u8]) -> Result<Vec<Block<'_>>, ParseError> {
     let mut reader = Reader::new(payload);
     let mut headers = Vec::new();

@@ -55,6 +55,9 @@ impl Descriptor {
 
     /// Parses the descriptor at the front of `payload`; returns it and its length. A payload that ends with its descriptor
     /// is refused: it carries nothing.
+    ///
+    /// # Errors
+    /// If it is cut off, or nothing follows it.
     #[inline]
     pub fn parse(payload: &[u8]) -> Result<(Self, usize), ParseError> {
         let mut reader = Reader::new(payload);

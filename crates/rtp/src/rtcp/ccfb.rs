@@ -23,7 +23,7 @@ const OVER_RANGE: u16 = 0x1ffe;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Ccfb<'a> {
-    /// Who received.
+    /// The SSRC of the receiver that reports.
     pub sender: u32,
     /// When the report was made: middle 32 bits of NTP time.
     pub timestamp: u32,
@@ -33,7 +33,7 @@ pub struct Ccfb<'a> {
 /// The report on one stream.
 #[derive(Clone, Debug)]
 pub struct CcfbStream<'a> {
-    /// The stream.
+    /// The SSRC of the stream.
     pub ssrc: u32,
     /// The first sequence number reported on.
     pub begin_sequence: u16,
@@ -108,6 +108,9 @@ impl<'a> CcfbStream<'a> {
 }
 
 /// Writes a congestion control feedback packet: for each stream its SSRC, first sequence number and metrics.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_ccfb(
     sender: u32,
     streams: &[(u32, u16, &[Option<PacketMetric>])],

@@ -50,7 +50,7 @@ pub fn nack_pairs(sequences: impl IntoIterator<Item = u16>) -> impl Iterator<Ite
 pub struct Nack<'a> {
     /// Who misses packets.
     pub sender: u32,
-    /// Whose packets.
+    /// The SSRC whose packets are missing.
     pub media: u32,
     pairs: &'a [u8],
 }
@@ -80,6 +80,9 @@ impl<'a> Nack<'a> {
 }
 
 /// Writes a generic NACK.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_nack(
     sender: u32,
     media: u32,
@@ -101,7 +104,7 @@ pub fn write_nack(
 pub struct Pli {
     /// Who lost the picture.
     pub sender: u32,
-    /// Whose picture.
+    /// The SSRC whose picture was lost.
     pub media: u32,
 }
 
@@ -116,6 +119,9 @@ impl Pli {
 }
 
 /// Writes a picture loss indication.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_pli(pli: Pli, out: &mut Writer<'_>) -> Result<(), Full> {
     write_packet(FMT_PLI, PSFB, out, |out| {
         out.put_u32(pli.sender)?;
@@ -135,7 +141,7 @@ pub struct FirEntry {
 /// A parsed full intra request (RFC 5104 §4.3.1).
 #[derive(Clone, Debug)]
 pub struct Fir<'a> {
-    /// Who asks.
+    /// The SSRC of who asks.
     pub sender: u32,
     entries: &'a [u8],
 }
@@ -162,6 +168,9 @@ impl<'a> Fir<'a> {
 }
 
 /// Writes a full intra request.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_fir(sender: u32, entries: &[FirEntry], out: &mut Writer<'_>) -> Result<(), Full> {
     write_packet(FMT_FIR, PSFB, out, |out| {
         out.put_u32(sender)?;
@@ -176,7 +185,7 @@ pub fn write_fir(sender: u32, entries: &[FirEntry], out: &mut Writer<'_>) -> Res
 /// A parsed receiver estimated maximum bitrate (draft-alvestrand-rmcat-remb-03 §2.2).
 #[derive(Clone, Debug)]
 pub struct Remb<'a> {
-    /// Who estimates.
+    /// The SSRC of the receiver that estimates.
     pub sender: u32,
     /// Bits a second, saturated at `u64::MAX`.
     pub bitrate: u64,
@@ -216,6 +225,9 @@ impl<'a> Remb<'a> {
 }
 
 /// Writes a REMB for the first 255 of `ssrcs`. The wire keeps 18 significant bits of the bitrate, rounded down.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_remb(sender: u32, bitrate: u64, ssrcs: &[u32], out: &mut Writer<'_>) -> Result<(), Full> {
     let ssrcs = &ssrcs[..ssrcs.len().min(255)];
     let exponent = (64 - bitrate.leading_zeros()).saturating_sub(18);

@@ -94,7 +94,7 @@ impl Iterator for ReportBlocks<'_> {
 /// A parsed sender report.
 #[derive(Clone, Debug)]
 pub struct SenderReport<'a> {
-    /// Who reports.
+    /// The SSRC that the report is about.
     pub ssrc: u32,
     /// About its own sending.
     pub info: SenderInfo,
@@ -127,7 +127,7 @@ impl<'a> SenderReport<'a> {
 /// A parsed receiver report.
 #[derive(Clone, Debug)]
 pub struct ReceiverReport<'a> {
-    /// Who reports.
+    /// The SSRC of who reports.
     pub ssrc: u32,
     blocks: &'a [u8],
 }
@@ -150,6 +150,9 @@ impl<'a> ReceiverReport<'a> {
 }
 
 /// Writes a sender report with the first 31 of `blocks`.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_sender_report(
     ssrc: u32,
     info: &SenderInfo,
@@ -168,6 +171,9 @@ pub fn write_sender_report(
 }
 
 /// Writes a receiver report with the first 31 of `blocks`.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_receiver_report(ssrc: u32, blocks: &[ReportBlock], out: &mut Writer<'_>) -> Result<(), Full> {
     let blocks = &blocks[..blocks.len().min(MAX_BLOCKS)];
     write_packet(blocks.len() as u8, RR, out, |out| {

@@ -18,7 +18,7 @@ pub struct Sdes<'a> {
 /// What is said about one source.
 #[derive(Clone, Debug)]
 pub struct SdesChunk<'a> {
-    /// The source.
+    /// The SSRC that the items describe.
     pub ssrc: u32,
     items: &'a [u8],
 }
@@ -90,6 +90,9 @@ impl<'a> SdesChunk<'a> {
 }
 
 /// Writes a source description that gives every one of `ssrcs` (the first 31) the same canonical name (cut at 255 bytes).
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_cname(ssrcs: &[u32], cname: &[u8], out: &mut Writer<'_>) -> Result<(), Full> {
     let ssrcs = &ssrcs[..ssrcs.len().min(31)];
     let cname = &cname[..cname.len().min(255)];
@@ -131,6 +134,9 @@ impl<'a> Bye<'a> {
 }
 
 /// Writes a goodbye of the first 31 of `ssrcs`.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_bye(ssrcs: &[u32], reason: Option<&[u8]>, out: &mut Writer<'_>) -> Result<(), Full> {
     let ssrcs = &ssrcs[..ssrcs.len().min(31)];
     write_packet(ssrcs.len() as u8, BYE, out, |out| {
@@ -170,6 +176,9 @@ impl<'a> App<'a> {
 }
 
 /// Writes an application-defined packet; its data is zero-padded to a word.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_app(app: &App<'_>, out: &mut Writer<'_>) -> Result<(), Full> {
     write_packet(app.subtype, APP, out, |out| {
         out.put_u32(app.ssrc)?;

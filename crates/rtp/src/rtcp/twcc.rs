@@ -20,7 +20,7 @@ pub(super) const FMT_TRANSPORT: u8 = 15;
 /// input may stand for thousands of packets that were not received: bound what you do per status.
 #[derive(Clone, Debug)]
 pub struct TransportFeedback<'a> {
-    /// Who received.
+    /// The SSRC of the receiver that reports.
     pub sender: u32,
     /// Any SSRC of the transport.
     pub media: u32,
@@ -187,6 +187,9 @@ fn symbol(delta: Option<i16>) -> u8 {
 /// Writes a feedback packet: `deltas[i]` speaks about sequence number `base_sequence + i`, as [`PacketStatus::delta`].
 ///
 /// At most 65535 entries. `reference_time` keeps its low 24 bits.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_transport_feedback(
     sender: u32,
     media: u32,

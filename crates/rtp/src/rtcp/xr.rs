@@ -11,7 +11,7 @@ const DLRR: u8 = 5;
 /// A parsed extended report (RFC 3611 §2).
 #[derive(Clone, Debug)]
 pub struct ExtendedReport<'a> {
-    /// Who reports.
+    /// The SSRC of who reports.
     pub ssrc: u32,
     blocks: &'a [u8],
 }
@@ -22,16 +22,16 @@ pub struct ExtendedReport<'a> {
 pub enum XrBlock<'a> {
     /// Receiver reference time (RFC 3611 §4.4): the reporter's NTP clock.
     ReceiverReferenceTime {
-        /// NTP time.
+        /// The NTP time, 32.32 seconds.
         ntp: u64,
     },
     /// Delay since the last receiver reference time (RFC 3611 §4.5).
     DelaySinceLast(Vec<Dlrr>),
     /// Any other block.
     Unknown {
-        /// Block type.
+        /// The type of the block.
         block_type: u8,
-        /// Type-specific bits.
+        /// Bits whose meaning depends on the type.
         specific: u8,
         /// The rest of it.
         data: &'a [u8],
@@ -94,6 +94,9 @@ impl<'a> ExtendedReport<'a> {
 }
 
 /// Writes an extended report with one receiver reference time block.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_rrtr(ssrc: u32, ntp: u64, out: &mut Writer<'_>) -> Result<(), Full> {
     write_packet(0, XR, out, |out| {
         out.put_u32(ssrc)?;
@@ -103,6 +106,9 @@ pub fn write_rrtr(ssrc: u32, ntp: u64, out: &mut Writer<'_>) -> Result<(), Full>
 }
 
 /// Writes an extended report with one DLRR block.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
 pub fn write_dlrr(ssrc: u32, entries: &[Dlrr], out: &mut Writer<'_>) -> Result<(), Full> {
     let words = u16::try_from(entries.len() * 3).map_err(|_| Full)?;
     write_packet(0, XR, out, |out| {

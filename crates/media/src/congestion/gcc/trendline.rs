@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::PacketResult;
+use super::sample::Sample;
 
 /// Packets sent within this long of each other count as one group (draft-ietf-rmcat-gcc-02 §5.2), microseconds.
 const BURST: i64 = 5_000;
@@ -79,7 +79,7 @@ impl Trendline {
     }
 
     /// Takes in a packet that arrived, in order of sending.
-    pub(crate) fn packet(&mut self, result: &PacketResult, arrival: i64) {
+    pub(crate) fn packet(&mut self, result: &Sample, arrival: i64) {
         let Some(current) = &mut self.current else {
             self.current = Some(Group {
                 first_sent: result.sent,

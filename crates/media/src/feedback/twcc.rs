@@ -1,10 +1,15 @@
-//! Arrival times, fed back by transport-wide sequence number.
+//! Transport-wide feedback: arrival times by a number that all packets of a transport share, told and heard
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01).
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use antiphon_rtp::rtcp::write_transport_feedback;
+use antiphon_rtp::rtcp::{TransportFeedback, write_transport_feedback};
 use antiphon_sansio::{Full, Serial16, Unwrapper16, Writer};
+
+use super::history::History;
+use super::peer_clock::PeerClock;
+use crate::congestion::PacketResult;
 
 /// Most transport-wide sequence numbers between the oldest unreported packet and the newest.
 const MAX_WINDOW: usize = 2048;
@@ -176,11 +181,53 @@ impl Arrivals {
     }
 }
 
+/// Reads the peer's feedback on what we sent.
+#[derive(Debug, Default)]
+pub(crate) struct Heard {
+    /// The reference time of the newest feedback, unwrapped from its 24 bits, in 64 ms.
+    reference: Option<i64>,
+    clock: PeerClock,
+}
+
+impl Heard {
+    /// Puts what the feedback says of packets that were not acknowledged yet into `results`. Bounded by `allowance`, whatever the
+    /// feedback claims: one word of it can speak of thousands of packets, so what a datagram may have us look at is counted.
+    pub(crate) fn take(
+        &mut self,
+        now: Instant,
+        feedback: &TransportFeedback<'_>,
+        history: &mut History,
+        allowance: &mut usize,
+        results: &mut Vec<PacketResult>,
+    ) {
+        results.clear();
+        let wire = i64::from(feedback.reference_time);
+        let reference = match self.reference {
+            None => wire,
+            Some(last) => last + (((wire - last) << 40) >> 40),
+        };
+        self.reference = Some(reference);
+        let mut ticks = reference * REFERENCE_TICKS;
+        for status in feedback.statuses().take(*allowance) {
+            *allowance -= 1;
+            let arrival = status.delta.map(|delta| {
+                ticks += i64::from(delta);
+                self.clock.at(now, ticks * TICK_MICROS)
+            });
+            results.extend(history.report_number(status.sequence, arrival));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use antiphon_netsim::start;
     use antiphon_rtp::rtcp::{Packet, packets};
+    use antiphon_sansio::Ecn;
     use proptest::prelude::*;
+
+    use super::super::history::CAPACITY;
+    use super::*;
 
     fn told(arrivals: &mut Arrivals) -> Vec<(u16, i64)> {
         let mut all = Vec::new();
@@ -204,12 +251,11 @@ mod tests {
 
     proptest! {
         #[test]
-        #[allow(clippy::disallowed_methods)]
-        fn every_arrival_is_told_once(start: u16, steps in prop::collection::vec((1u16..5, 0u64..30_000), 1..900)) {
-            let epoch = Instant::now();
+        fn every_arrival_is_told_once(first: u16, steps in prop::collection::vec((1u16..5, 0u64..30_000), 1..900)) {
+            let epoch = start();
             let mut arrivals = Arrivals::new(epoch);
             arrivals.enable(true);
-            let (mut sequence, mut micros) = (start, 0);
+            let (mut sequence, mut micros) = (first, 0);
             let mut expected = Vec::new();
             let mut seen = Vec::new();
             for (n, (step, wait)) in steps.into_iter().enumerate() {
@@ -226,9 +272,8 @@ mod tests {
         }
 
         #[test]
-        #[allow(clippy::disallowed_methods)]
         fn any_sequence_is_bounded(numbers in prop::collection::vec(any::<u16>(), 0..500)) {
-            let epoch = Instant::now();
+            let epoch = start();
             let mut arrivals = Arrivals::new(epoch);
             arrivals.enable(true);
             for (n, sequence) in numbers.into_iter().enumerate() {
@@ -239,5 +284,47 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn v23_a_datagram_of_feedback_on_everything_costs_a_look_at_what_is_remembered() {
+        // 65535 packets that did not come, in runs of 8191: forty bytes.
+        let mut one = vec![0x8f, 205, 0, 9, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
+        one.extend([0x1f, 0xff].repeat(8));
+        one.extend([0, 7, 0, 0]);
+        let datagram = one.repeat(30);
+        let now = start();
+        let mut history = History::default();
+        for _ in 0..CAPACITY {
+            history.sent(now, 1000, Ecn::NotEct, true, None);
+        }
+        let (mut heard, mut allowance, mut looked_at, mut results) = (Heard::default(), CAPACITY, 0, Vec::new());
+        let mut parsed = 0;
+        for packet in packets(&datagram) {
+            let Ok(Packet::TransportFeedback(feedback)) = packet else {
+                panic!("{packet:?}")
+            };
+            assert_eq!(feedback.status_count, 65_535);
+            let before = allowance;
+            heard.take(now, &feedback, &mut history, &mut allowance, &mut results);
+            looked_at += before - allowance;
+            parsed += 1;
+        }
+        assert_eq!((parsed, looked_at, allowance), (30, CAPACITY, 0));
+    }
+
+    #[test]
+    fn numbers_lead_to_packets_whether_or_not_all_bear_one() {
+        let now = start();
+        let mut history = History::default();
+        for n in 0..3 * CAPACITY {
+            history.sent(now, n, Ecn::NotEct, n % 3 == 0, None);
+        }
+        let newest = (CAPACITY - 1) as u16;
+        let result = history.report_number(newest, Some(now)).unwrap();
+        assert_eq!(result.sent.bytes, 3 * usize::from(newest));
+        assert_eq!(history.report_number(newest, Some(now)), None, "once only");
+        assert_eq!(history.report_number(7, Some(now)), None, "forgotten");
+        assert_eq!(history.report_number(newest + 1, None), None, "never sent");
     }
 }

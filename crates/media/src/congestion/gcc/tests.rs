@@ -1,8 +1,12 @@
+use antiphon_netsim::start;
+use antiphon_sansio::Ecn;
+
+use super::super::control::{PacketId, Sent};
 use super::*;
 
 /// A sender that follows the estimate through a bottleneck with a queue; feedback every 50 ms.
 struct Link {
-    estimator: Estimator,
+    estimator: Gcc,
     start: Instant,
     micros: i64,
     /// When the bottleneck is free again.
@@ -11,11 +15,10 @@ struct Link {
 }
 
 impl Link {
-    #[allow(clippy::disallowed_methods)]
     fn new(start_bitrate: u64) -> Self {
         Self {
-            estimator: Estimator::new(start_bitrate, 30_000, 20_000_000),
-            start: Instant::now(),
+            estimator: Gcc::new(start_bitrate, 30_000, 20_000_000),
+            start: start(),
             micros: 0,
             free: 0.0,
             lcg: 1,
@@ -35,7 +38,7 @@ impl Link {
     }
 
     fn target(&self) -> f64 {
-        self.estimator.target(self.now()).unwrap_or(300_000) as f64
+        self.estimator.target_rate(self.now()).unwrap_or(300_000) as f64
     }
 
     /// Runs for `seconds`; returns the mean estimate of the second half.
@@ -56,15 +59,20 @@ impl Link {
                     (self.free + 25_000.0) as i64
                 });
                 results.push(PacketResult {
-                    sent: self.micros,
-                    arrival,
-                    bytes,
+                    sent: Sent {
+                        id: PacketId(0),
+                        at: self.now(),
+                        bytes,
+                        ecn: Ecn::NotEct,
+                        probe: None,
+                    },
+                    arrival: arrival.map(|micros: i64| self.start + Duration::from_micros(micros as u64)),
+                    ecn: Ecn::NotEct,
                 });
                 self.micros += (bytes as f64 * 8.0 / self.target().min(app_limit) * 1e6) as i64;
             }
             let now = self.now();
-            self.estimator
-                .feedback(now, Duration::from_millis(50), results.into_iter());
+            self.estimator.on_feedback(now, Duration::from_millis(50), &results);
             if self.micros > middle {
                 sum += self.target();
                 count += 1.0;
@@ -107,12 +115,11 @@ fn an_idle_application_does_not_inflate_the_estimate() {
 }
 
 #[test]
-#[allow(clippy::disallowed_methods)]
 fn remb_caps_and_expires() {
-    let now = Instant::now();
-    let mut estimator = Estimator::new(600_000, 30_000, 5_000_000);
-    assert_eq!(estimator.target(now), None);
-    estimator.remb(now, 200_000);
-    assert_eq!(estimator.target(now), Some(200_000));
-    assert_eq!(estimator.target(now + REMB_LIFE), None);
+    let now = start();
+    let mut estimator = Gcc::new(600_000, 30_000, 5_000_000);
+    assert_eq!(estimator.target_rate(now), None);
+    estimator.on_remb(now, 200_000);
+    assert_eq!(estimator.target_rate(now), Some(200_000));
+    assert_eq!(estimator.target_rate(now + REMB_LIFE), None);
 }

@@ -1,8 +1,8 @@
 //! Whether packets larger than what passes everywhere arrive: a path that carries less than its first link does drops them, and
 //! tells nobody.
 
-use crate::bandwidth::PacketResult;
 use crate::config::SAFE_PACKET;
+use crate::congestion::PacketResult;
 
 /// So many large packets lost in a row, with small ones arriving meanwhile, are no accident.
 const MAX_LOST: u32 = 32;
@@ -20,7 +20,7 @@ pub(crate) struct LargePackets {
 impl LargePackets {
     /// Takes in what became of a packet. Returns whether it is now known that large ones do not arrive.
     pub(crate) fn take(&mut self, result: &PacketResult) -> bool {
-        if result.bytes <= SAFE_PACKET {
+        if result.sent.bytes <= SAFE_PACKET {
             self.small_arrived += u32::from(result.arrival.is_some() && self.lost > 0);
         } else if result.arrival.is_some() {
             (self.lost, self.small_arrived) = (0, 0);
@@ -40,13 +40,23 @@ impl LargePackets {
 
 #[cfg(test)]
 mod tests {
+    use antiphon_netsim::start;
+    use antiphon_sansio::Ecn;
+
     use super::*;
+    use crate::congestion::{PacketId, Sent};
 
     fn result(bytes: usize, arrived: bool) -> PacketResult {
         PacketResult {
-            sent: 0,
-            arrival: arrived.then_some(0),
-            bytes,
+            sent: Sent {
+                id: PacketId(0),
+                at: start(),
+                bytes,
+                ecn: Ecn::NotEct,
+                probe: None,
+            },
+            arrival: arrived.then(start),
+            ecn: Ecn::NotEct,
         }
     }
 

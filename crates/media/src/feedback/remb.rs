@@ -1,7 +1,12 @@
+//! The receiver's own estimate, sent as REMB.
+
 use std::time::{Duration, Instant};
 
-use crate::bandwidth::{Estimator, PacketResult};
+use antiphon_sansio::Ecn;
+
+use super::peer_clock::PeerClock;
 use crate::config::Config;
+use crate::congestion::{CongestionControl, Gcc, PacketId, PacketResult, Sent};
 
 /// A REMB leaves at least this often while media comes.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -9,7 +14,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(2);
 /// Most sources that one REMB names.
 const MAX_SSRCS: usize = 32;
-/// How often the estimate is brought up to date.
+/// The round trip, which a receiver does not know.
+const RTT: Duration = Duration::from_millis(100);
+/// How many packets are taken in at a time before the estimate is brought up to date.
 const BATCH: usize = 20;
 
 /// The receiver's own estimate, for peers without transport-wide feedback: the delay controller runs here, on the senders'
@@ -17,8 +24,9 @@ const BATCH: usize = 20;
 #[derive(Debug)]
 pub(crate) struct ReceiveSide {
     enabled: bool,
-    epoch: Instant,
-    estimator: Estimator,
+    estimator: Gcc,
+    /// The senders' clock.
+    clock: PeerClock,
     /// The newest abs-send-time, unwrapped from 24 bits, in 2^-18 s.
     sent: Option<i64>,
     batch: Vec<PacketResult>,
@@ -28,11 +36,11 @@ pub(crate) struct ReceiveSide {
 }
 
 impl ReceiveSide {
-    pub(crate) fn new(now: Instant, config: &Config) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             enabled: false,
-            epoch: now,
-            estimator: Estimator::new(config.start_bitrate, config.min_bitrate, config.max_bitrate),
+            clock: PeerClock::default(),
+            estimator: Gcc::new(config.start_bitrate, config.min_bitrate, config.max_bitrate),
             sent: None,
             batch: Vec::new(),
             ssrcs: Vec::new(),
@@ -50,6 +58,7 @@ impl ReceiveSide {
     }
 
     /// A packet came that carried its sending time.
+    #[inline]
     pub(crate) fn arrive(&mut self, now: Instant, ssrc: u32, abs_send_time: u32, bytes: usize) {
         if !self.enabled {
             return;
@@ -63,17 +72,23 @@ impl ReceiveSide {
         self.last_packet = Some(now);
         self.next.get_or_insert(now + INTERVAL / 2);
         self.batch.push(PacketResult {
-            sent: sent * 1_000_000 / (1 << 18),
-            arrival: Some(now.saturating_duration_since(self.epoch).as_micros() as i64),
-            bytes,
+            sent: Sent {
+                id: PacketId(0),
+                at: self.clock.at(now, sent * 1_000_000 / (1 << 18)),
+                bytes,
+                ecn: Ecn::NotEct,
+                probe: None,
+            },
+            arrival: Some(now),
+            ecn: Ecn::NotEct,
         });
         if self.batch.len() >= BATCH {
-            let before = self.estimator.target(now);
-            self.estimator
-                .feedback(now, Duration::from_millis(100), self.batch.drain(..));
+            let before = self.estimator.target_rate(now);
+            self.estimator.on_feedback(now, RTT, &self.batch);
+            self.batch.clear();
             let dropped = self
                 .estimator
-                .target(now)
+                .target_rate(now)
                 .zip(before)
                 .is_some_and(|(after, before)| after * 100 < before * 97);
             if dropped {
@@ -101,6 +116,6 @@ impl ReceiveSide {
             self.ssrcs.clear();
             return None;
         }
-        Some((self.estimator.target(now)?, &self.ssrcs))
+        Some((self.estimator.target_rate(now)?, &self.ssrcs))
     }
 }

@@ -1,14 +1,18 @@
-//! Bandwidth estimation at the sender: a delay-based and a loss-based controller on transport-wide feedback, capped by REMB
-//! (draft-ietf-rmcat-gcc-02). No probing yet: the estimate grows with what is sent.
+//! A delay-based and a loss-based controller, capped by REMB (draft-ietf-rmcat-gcc-02). No probing yet: the estimate grows with
+//! what is sent.
 
 mod loss;
+mod sample;
 mod trendline;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use loss::LossBased;
+use sample::Clocks;
 use trendline::{Trendline, Usage};
+
+use super::control::{CongestionControl, PacketResult};
 
 /// The multiplicative decrease on over-use (draft-ietf-rmcat-gcc-02 §5.5).
 const BETA: f64 = 0.85;
@@ -16,21 +20,15 @@ const BETA: f64 = 0.85;
 const ACKED_WINDOW: i64 = 500_000;
 /// A REMB is forgotten after this long without another.
 const REMB_LIFE: Duration = Duration::from_secs(10);
+/// Pacing is this much faster than the estimate, so that a large frame does not take a frame's time.
+const PACING: f64 = 2.5;
 /// Most entries in the acknowledged window.
 const MAX_ACKED: usize = 4096;
 
-/// What feedback said about one packet. Times in microseconds, each on its own clock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct PacketResult {
-    pub(crate) sent: i64,
-    /// `None`: lost.
-    pub(crate) arrival: Option<i64>,
-    pub(crate) bytes: usize,
-}
-
 /// The estimate for one transport.
 #[derive(Debug)]
-pub(crate) struct Estimator {
+pub(crate) struct Gcc {
+    clocks: Clocks,
     min: f64,
     max: f64,
     trend: Trendline,
@@ -49,10 +47,11 @@ pub(crate) struct Estimator {
     feedback_seen: bool,
 }
 
-impl Estimator {
+impl Gcc {
     pub(crate) fn new(start: u64, min: u64, max: u64) -> Self {
         let start = start.clamp(min, max) as f64;
         Self {
+            clocks: Clocks::default(),
             min: min as f64,
             max: max as f64,
             trend: Trendline::default(),
@@ -66,58 +65,6 @@ impl Estimator {
             acked_bytes: 0,
             remb: None,
             feedback_seen: false,
-        }
-    }
-
-    /// The estimate, once any feedback came.
-    pub(crate) fn target(&self, now: Instant) -> Option<u64> {
-        let remb = self
-            .remb
-            .filter(|(at, _)| now.saturating_duration_since(*at) < REMB_LIFE)
-            .map(|(_, bps)| bps);
-        let own = self.feedback_seen.then(|| self.delay_based.min(self.loss_based.rate()));
-        let target = match (own, remb) {
-            (Some(own), Some(remb)) => own.min(remb),
-            (Some(one), None) | (None, Some(one)) => one.min(self.loss_based.rate()),
-            (None, None) => return None,
-        };
-        Some(target.clamp(self.min, self.max) as u64)
-    }
-
-    /// The receiver's own estimate came: a cap.
-    pub(crate) fn remb(&mut self, now: Instant, bps: u64) {
-        self.remb = Some((now, bps as f64));
-    }
-
-    /// A report block came from a peer that sends no transport-wide feedback.
-    pub(crate) fn report(&mut self, now: Instant, fraction_lost: u8) {
-        if !self.feedback_seen {
-            self.loss_based.loss(now, f64::from(fraction_lost) / 256.0, self.max);
-        }
-    }
-
-    /// Transport-wide feedback came: results in order of sending.
-    pub(crate) fn feedback(&mut self, now: Instant, rtt: Duration, results: impl Iterator<Item = PacketResult>) {
-        let mut any = false;
-        let before = self.trend.usage();
-        let mut over = false;
-        for result in results {
-            any = true;
-            self.loss_based.packet(result.arrival.is_none());
-            if let Some(arrival) = result.arrival {
-                self.trend.packet(&result, arrival);
-                over |= self.trend.usage() == Usage::Over && before != Usage::Over;
-                self.acknowledge(arrival, result.bytes);
-            }
-        }
-        if !any {
-            return;
-        }
-        self.feedback_seen = true;
-        let usage = if over { Usage::Over } else { self.trend.usage() };
-        self.control(now, rtt, usage);
-        if self.loss_based.update(now, self.delay_based) {
-            self.startup = false;
         }
     }
 
@@ -204,6 +151,60 @@ impl Estimator {
                 (capacity, deviation.clamp(0.02 * capacity, 0.2 * capacity))
             }
         });
+    }
+}
+
+impl CongestionControl for Gcc {
+    fn on_feedback(&mut self, now: Instant, rtt: Duration, results: &[PacketResult]) {
+        if results.is_empty() {
+            return;
+        }
+        let before = self.trend.usage();
+        let mut over = false;
+        for result in results {
+            let sample = self.clocks.sample(result);
+            self.loss_based.packet(sample.arrival.is_none());
+            if let Some(arrival) = sample.arrival {
+                self.trend.packet(&sample, arrival);
+                over |= self.trend.usage() == Usage::Over && before != Usage::Over;
+                self.acknowledge(arrival, sample.bytes);
+            }
+        }
+        self.feedback_seen = true;
+        let usage = if over { Usage::Over } else { self.trend.usage() };
+        self.control(now, rtt, usage);
+        if self.loss_based.update(now, self.delay_based) {
+            self.startup = false;
+        }
+    }
+
+    /// Of use only from a peer that gives no feedback on single packets.
+    fn on_loss(&mut self, now: Instant, fraction: f64) {
+        if !self.feedback_seen {
+            self.loss_based.loss(now, fraction, self.max);
+        }
+    }
+
+    fn on_remb(&mut self, now: Instant, rate: u64) {
+        self.remb = Some((now, rate as f64));
+    }
+
+    fn target_rate(&self, now: Instant) -> Option<u64> {
+        let remb = self
+            .remb
+            .filter(|(at, _)| now.saturating_duration_since(*at) < REMB_LIFE)
+            .map(|(_, bps)| bps);
+        let own = self.feedback_seen.then(|| self.delay_based.min(self.loss_based.rate()));
+        let target = match (own, remb) {
+            (Some(own), Some(remb)) => own.min(remb),
+            (Some(one), None) | (None, Some(one)) => one.min(self.loss_based.rate()),
+            (None, None) => return None,
+        };
+        Some(target.clamp(self.min, self.max) as u64)
+    }
+
+    fn pacing_rate(&self, now: Instant) -> Option<u64> {
+        self.target_rate(now).map(|rate| (rate as f64 * PACING) as u64)
     }
 }
 

@@ -1,0 +1,25 @@
+//! How much may be sent, and how fast: the seam behind which the controllers are, and the choice between them.
+
+mod control;
+mod gcc;
+
+pub use control::{CongestionControl, PacketId, PacketResult, Probe, ProbeId, Sent};
+pub(crate) use gcc::Gcc;
+
+/// The congestion controllers that are built in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Congestion {
+    /// Delay trend, loss and REMB (draft-ietf-rmcat-gcc-02).
+    #[default]
+    Gcc,
+}
+
+impl Congestion {
+    /// Makes the controller. It begins with the rate `start`, and stays between `min` and `max`, bits a second.
+    pub fn controller(self, start: u64, min: u64, max: u64) -> Box<dyn CongestionControl> {
+        match self {
+            Self::Gcc => Box::new(Gcc::new(start, min, max)),
+        }
+    }
+}
