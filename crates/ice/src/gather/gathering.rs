@@ -94,12 +94,10 @@ impl Gathering {
         self.state = GatheringState::New;
         self.listing = false;
         self.probes.forget(|_| true);
-        self.names.forget_queries();
     }
 
     /// Closes what is open, and gives allocations back.
     pub(crate) fn close(&mut self, cx: &mut Context, now: Instant) {
-        self.names.forget_queries();
         self.names.withdraw(cx, |_| true);
         self.tcp_ends.forget(cx, |_| true);
         let mut sockets: Vec<Local> = self.sockets.bases().iter().map(|base| base.local).collect();
