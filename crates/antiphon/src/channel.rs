@@ -101,6 +101,13 @@ impl DataChannel {
         }
     }
 
+    /// Waits until the channel is closed. What has arrived can still be taken.
+    pub async fn closed(&self) {
+        let mut state = self.receiver.state.clone();
+        // An error means that the connection is gone, and the channel with it.
+        let _ = state.wait_for(|s| *s == ChannelState::Closed).await;
+    }
+
     /// The next message; `None` when the channel is closed and everything received has been taken. Cancel safe.
     ///
     /// A message that comes in pieces is refused and closes the channel: see [`Self::recv_piece`].

@@ -60,21 +60,27 @@ impl PeerHandle {
     }
 }
 
-/// Every method fails with [`Error::Closed`] once the connection is closed and gone, and otherwise with [`Error::Peer`] as the
-/// machine's method of that name says.
-#[allow(clippy::missing_errors_doc)] // said once, above
 impl PeerHandle {
     /// `createOffer`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn create_offer(&self, options: RtcOfferOptions) -> Result<RtcSessionDescription, Error> {
         Ok(self.call(move |pc, _| pc.create_offer(options)).await??)
     }
 
     /// `createAnswer`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn create_answer(&self) -> Result<RtcSessionDescription, Error> {
         Ok(self.call(|pc, _| pc.create_answer()).await??)
     }
 
     /// `setLocalDescription`; `None` makes the offer or answer that the state calls for.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn set_local_description(&self, description: Option<RtcSessionDescription>) -> Result<(), Error> {
         Ok(self
             .call(move |pc, now| pc.set_local_description(now, description))
@@ -82,6 +88,9 @@ impl PeerHandle {
     }
 
     /// `setRemoteDescription`. Candidates that came before it are applied with it.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn set_remote_description(&self, description: RtcSessionDescription) -> Result<(), Error> {
         Ok(self
             .call(move |pc, now| pc.set_remote_description(now, description))
@@ -89,111 +98,177 @@ impl PeerHandle {
     }
 
     /// `addIceCandidate`; `None`, or an empty candidate, means that no more will come.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn add_ice_candidate(&self, candidate: Option<RtcIceCandidateInit>) -> Result<(), Error> {
         Ok(self.call(move |pc, now| pc.add_ice_candidate(now, candidate)).await??)
     }
 
     /// `localDescription`, with the candidates gathered so far.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn local_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
         self.call(|pc, _| pc.local_description()).await
     }
 
     /// `remoteDescription`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn remote_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
         self.call(|pc, _| pc.remote_description()).await
     }
 
     /// `currentLocalDescription`: as agreed last, with the candidates gathered so far.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn current_local_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
         self.call(|pc, _| pc.current_local_description()).await
     }
 
     /// `pendingLocalDescription`: not agreed yet, with the candidates gathered so far.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn pending_local_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
         self.call(|pc, _| pc.pending_local_description()).await
     }
 
     /// `currentRemoteDescription`: as agreed last.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn current_remote_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
         self.call(|pc, _| pc.current_remote_description()).await
     }
 
     /// `pendingRemoteDescription`: not agreed yet.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn pending_remote_description(&self) -> Result<Option<RtcSessionDescription>, Error> {
         self.call(|pc, _| pc.pending_remote_description()).await
     }
 
     /// `canTrickleIceCandidates`: whether the peer takes candidates later than its description; `None` before there is one.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn can_trickle_ice_candidates(&self) -> Result<Option<bool>, Error> {
         self.call(|pc, _| pc.can_trickle_ice_candidates()).await
     }
 
     /// `signalingState`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn signaling_state(&self) -> Result<RtcSignalingState, Error> {
         self.call(|pc, _| pc.signaling_state()).await
     }
 
     /// `iceGatheringState`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn ice_gathering_state(&self) -> Result<RtcIceGatheringState, Error> {
         self.call(|pc, _| pc.ice_gathering_state()).await
     }
 
     /// `iceConnectionState`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn ice_connection_state(&self) -> Result<RtcIceConnectionState, Error> {
         self.call(|pc, _| pc.ice_connection_state()).await
     }
 
     /// `connectionState`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn connection_state(&self) -> Result<RtcPeerConnectionState, Error> {
         self.call(|pc, _| pc.connection_state()).await
     }
 
     /// `RTCDtlsTransport.state`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn dtls_state(&self) -> Result<RtcDtlsTransportState, Error> {
         self.call(|pc, _| pc.dtls_state()).await
     }
 
     /// `rtpHeaderEncryptionNegotiated`: whether RTP header extensions and CSRCs are sent encrypted.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn rtp_header_encryption_negotiated(&self) -> Result<bool, Error> {
         self.call(|pc, _| pc.rtp_header_encryption_negotiated()).await
     }
 
     /// `RTCSctpTransport.state`; `None` before data channels are negotiated.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn sctp_state(&self) -> Result<Option<RtcSctpTransportState>, Error> {
         self.call(|pc, _| pc.sctp_state()).await
     }
 
     /// `restartIce`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn restart_ice(&self) -> Result<(), Error> {
         self.call(|pc, _| pc.restart_ice()).await
     }
 
     /// `getStats`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn get_stats(&self) -> Result<RtcStatsReport, Error> {
         self.call(|pc, now| pc.get_stats(now)).await
     }
 
     /// `addTransceiver`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn add_transceiver(&self, kind: MediaKind, init: RtcRtpTransceiverInit) -> Result<TransceiverId, Error> {
         Ok(self.call(move |pc, _| pc.add_transceiver(kind, init)).await??)
     }
 
     /// `addTrack`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn add_track(&self, track: MediaStreamTrack) -> Result<TransceiverId, Error> {
         Ok(self.call(move |pc, _| pc.add_track(track)).await??)
     }
 
     /// `removeTrack`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn remove_track(&self, transceiver: TransceiverId) -> Result<(), Error> {
         Ok(self.call(move |pc, _| pc.remove_track(transceiver)).await??)
     }
 
     /// `getTransceivers`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn transceivers(&self) -> Result<Vec<Transceiver>, Error> {
         self.call(|pc, _| pc.transceivers().cloned().collect()).await
     }
 
     /// Sets `RTCRtpTransceiver.direction`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn set_direction(&self, transceiver: TransceiverId, direction: Direction) -> Result<(), Error> {
         Ok(self
             .call(move |pc, _| pc.set_direction(transceiver, direction))
@@ -201,11 +276,17 @@ impl PeerHandle {
     }
 
     /// `RTCRtpSender.setStreams`: the streams that what we send belongs to, by id.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn set_streams(&self, transceiver: TransceiverId, streams: Vec<String>) -> Result<(), Error> {
         Ok(self.call(move |pc, _| pc.set_streams(transceiver, streams)).await??)
     }
 
     /// `RTCRtpTransceiver.setCodecPreferences`, by name, best first.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn set_codec_preferences(&self, transceiver: TransceiverId, names: Vec<String>) -> Result<(), Error> {
         Ok(self
             .call(move |pc, _| pc.set_codec_preferences(transceiver, names))
@@ -213,11 +294,17 @@ impl PeerHandle {
     }
 
     /// `RTCRtpTransceiver.stop`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn stop_transceiver(&self, transceiver: TransceiverId) -> Result<(), Error> {
         Ok(self.call(move |pc, _| pc.stop_transceiver(transceiver)).await??)
     }
 
     /// Whether a receiver hands out whole frames or packets.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn set_receive_output(&self, transceiver: TransceiverId, output: Output) -> Result<(), Error> {
         Ok(self
             .call(move |pc, _| pc.set_receive_output(transceiver, output))
@@ -225,17 +312,26 @@ impl PeerHandle {
     }
 
     /// The payload type negotiated for a codec's name, for [`Self::send_frame`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn payload_type(&self, transceiver: TransceiverId, codec: &str) -> Result<Option<u8>, Error> {
         let codec = codec.to_owned();
         self.call(move |pc, _| pc.payload_type(transceiver, &codec)).await
     }
 
     /// Sends one encoded frame: a picture of video, or a packet's worth of audio.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn send_frame(&self, transceiver: TransceiverId, frame: Frame) -> Result<(), Error> {
         self.ask(|answer| Request::SendFrame(transceiver, frame, answer)).await
     }
 
     /// Forwards a packet of another connection's receiver.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn send_rtp(&self, transceiver: TransceiverId, packet: Packet) -> Result<(), Error> {
         self.ask(|answer| Request::SendPacket(transceiver, packet, Some(answer)))
             .await
@@ -250,16 +346,25 @@ impl PeerHandle {
     }
 
     /// Asks the peer for a key frame.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn request_key_frame(&self, transceiver: TransceiverId) -> Result<(), Error> {
         Ok(self.call(move |pc, _| pc.request_key_frame(transceiver)).await??)
     }
 
     /// The bandwidth estimate for all that we send, in bits a second, once there is one.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn target_bitrate(&self) -> Result<Option<u64>, Error> {
         self.call(|pc, _| pc.target_bitrate()).await
     }
 
     /// `createDataChannel`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn create_data_channel(&self, label: &str, init: RtcDataChannelInit) -> Result<DataChannel, Error> {
         let (queue, receiver) = Queue::new();
         let label = label.to_owned();
@@ -280,6 +385,9 @@ impl PeerHandle {
     }
 
     /// Runs `visit` on the sans-I/O machine, for what this handle has no method for.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
     pub async fn with<T: Send + 'static>(
         &self,
         visit: impl FnOnce(&mut core::PeerConnection, Instant) -> T + Send + 'static,

@@ -330,9 +330,10 @@ impl Mailbox {
 /// Where messages that are to be sent wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Waiting {
-    /// In the mailbox.
+    /// In the mailbox, for SCTP has no room.
     Here,
-    /// In SCTP.
+    /// In the machine, whose SCTP has not sent them all.
     InMachine,
+    /// Nothing waits.
     Nowhere,
 }

@@ -187,9 +187,8 @@ async fn what_has_arrived_can_be_read_after_the_channel_is_closed() {
         within("room", near.send(message)).await.unwrap();
     }
     near.close();
-    while far.ready_state() != ChannelState::Closed {
-        within("the end", tokio::time::sleep(Duration::from_millis(5))).await;
-    }
+    within("the end", far.closed()).await;
+    assert_eq!(far.ready_state(), ChannelState::Closed);
     for n in 0..40u8 {
         let message = within("more", far.recv()).await.expect("all of it");
         assert_eq!((message.data.len(), message.data[0]), (16 * 1024, n));

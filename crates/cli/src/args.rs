@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -7,7 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::turn::TurnArgs;
 
-/// WebRTC from scratch: video, sound and data between browsers and this program.
+/// WebRTC from scratch: video, audio and data between browsers and this program.
 #[derive(Debug, Parser)]
 #[command(
     name = "antiphon",
@@ -169,12 +170,12 @@ pub struct ServeArgs {
     /// own page and pages of the same machine always may.
     #[arg(long = "allow-origin", value_name = "ORIGIN", help_heading = WHO)]
     pub allow_origins: Vec<String>,
-    /// The bearer token that publishers at /whip must show; better in the environment than on the command line. Without it everybody
-    /// who reaches the server may publish.
-    #[arg(long, value_name = "TOKEN", env = "ANTIPHON_WHIP_TOKEN", hide_env_values = true, value_parser = token, help_heading = WHO)]
+    /// The bearer token that publishers at /whip must show; better in ANTIPHON_WHIP_TOKEN than on the command line, which others can
+    /// read. Without it everybody who reaches the server may publish.
+    #[arg(long, value_name = "TOKEN", value_parser = token, help_heading = WHO)]
     pub whip_token: Option<String>,
-    /// The bearer token that players at /whep must show.
-    #[arg(long, value_name = "TOKEN", env = "ANTIPHON_WHEP_TOKEN", hide_env_values = true, value_parser = token, help_heading = WHO)]
+    /// The bearer token that players at /whep must show; better in ANTIPHON_WHEP_TOKEN.
+    #[arg(long, value_name = "TOKEN", value_parser = token, help_heading = WHO)]
     pub whep_token: Option<String>,
     /// Serve over HTTPS, with a certificate that is made now (browsers warn) unless --tls-cert names one.
     #[arg(long)]
@@ -185,6 +186,28 @@ pub struct ServeArgs {
     /// PEM file with the certificate's key.
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// Takes the tokens that no flag gives from the environment, whose variables `variable` reads. The command line does not: these flags
+    /// stand beside every command, and what is wrong with a token is no concern of `antiphon send`.
+    ///
+    /// # Errors
+    /// Which variable holds no token, and why.
+    pub fn read_tokens(&mut self, variable: impl Fn(&str) -> Option<OsString>) -> Result<(), String> {
+        let read = |name: &str| {
+            let text = variable(name).map(|value| value.into_string().unwrap_or_default());
+            text.map(|text| token(&text).map_err(|why| format!("{name}: {why}")))
+                .transpose()
+        };
+        if self.whip_token.is_none() {
+            self.whip_token = read("ANTIPHON_WHIP_TOKEN")?;
+        }
+        if self.whep_token.is_none() {
+            self.whep_token = read("ANTIPHON_WHEP_TOKEN")?;
+        }
+        Ok(())
+    }
 }
 
 /// The heading of the flags that say who may use the server.
@@ -222,6 +245,29 @@ mod tests {
         let args = Args::parse_from(["antiphon", "--whep-token", "c2VjcmV0-._~+/=="]).serve;
         assert_eq!(args.whep_token.as_deref(), Some("c2VjcmV0-._~+/=="));
         assert_eq!(args.whip_token, None);
+    }
+
+    #[test]
+    fn tokens_of_the_environment_are_read_for_the_server_alone() {
+        let environment = |name: &str| match name {
+            "ANTIPHON_WHIP_TOKEN" => Some(OsString::from("c2VjcmV0==")),
+            "ANTIPHON_WHEP_TOKEN" => Some(OsString::from("two words")),
+            _ => None,
+        };
+        let mut args = Args::parse_from(["antiphon", "--whep-token", "abc"]).serve;
+        args.read_tokens(environment).unwrap();
+        assert_eq!(
+            (args.whip_token.as_deref(), args.whep_token.as_deref()),
+            (Some("c2VjcmV0=="), Some("abc"))
+        );
+        let mut args = Args::parse_from(["antiphon"]).serve;
+        let error = args.read_tokens(environment).unwrap_err();
+        assert!(error.starts_with("ANTIPHON_WHEP_TOKEN: a token has"), "{error}");
+        let mut args = Args::parse_from(["antiphon"]).serve;
+        assert!(
+            args.read_tokens(|_| Some(OsString::new())).is_err(),
+            "an empty one is none"
+        );
     }
 
     #[test]

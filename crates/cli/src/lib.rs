@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod args;
+pub mod code;
 pub mod files;
 pub mod logging;
 pub mod reach;

@@ -4,13 +4,12 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
 
 use antiphon::{Event, RtcPeerConnectionState, RtcSessionDescription};
 use common::{Socket, client, drive, http, whole_offer, within};
 use serde_json::json;
+use tokio::sync::watch;
 
 const PASSWORD: &str = "correct-horse-battery-staple";
 const TOKEN: &str = "bearer-of-a-token-that-nobody-may-read";
@@ -18,7 +17,7 @@ const TOKEN: &str = "bearer-of-a-token-that-nobody-may-read";
 /// The program with all logging there is, and all that it has written.
 struct Program {
     child: Child,
-    written: Arc<Mutex<Vec<String>>>,
+    written: watch::Sender<Vec<String>>,
 }
 
 impl Program {
@@ -33,7 +32,7 @@ impl Program {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let written = Arc::default();
+        let written = watch::Sender::default();
         collect(child.stdout.take().unwrap(), &written);
         collect(child.stderr.take().unwrap(), &written);
         Self { child, written }
@@ -41,25 +40,21 @@ impl Program {
 
     /// The word after `before`, once it was written.
     async fn word_after(&self, before: &str) -> String {
-        within(before, async {
-            loop {
-                let found = self.written.lock().unwrap().iter().find_map(|line| {
-                    let (_, rest) = line.split_once(before)?;
-                    rest.split_whitespace().next().map(str::to_owned)
-                });
-                match found {
-                    Some(word) => return word,
-                    None => tokio::time::sleep(Duration::from_millis(10)).await,
-                }
-            }
-        })
-        .await
+        let word = |lines: &Vec<String>| {
+            lines.iter().find_map(|line| {
+                let (_, rest) = line.split_once(before)?;
+                rest.split_whitespace().next().map(str::to_owned)
+            })
+        };
+        let mut written = self.written.subscribe();
+        let lines = within(before, written.wait_for(|lines| word(lines).is_some())).await;
+        word(&lines.unwrap()).unwrap()
     }
 
     fn end(&mut self) -> String {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        self.written.lock().unwrap().join("\n")
+        self.written.borrow().join("\n")
     }
 }
 
@@ -70,11 +65,11 @@ impl Drop for Program {
     }
 }
 
-fn collect(stream: impl Read + Send + 'static, written: &Arc<Mutex<Vec<String>>>) {
-    let written = Arc::clone(written);
+fn collect(stream: impl Read + Send + 'static, written: &watch::Sender<Vec<String>>) {
+    let written = written.clone();
     thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            written.lock().unwrap().push(line);
+            written.send_modify(|lines| lines.push(line));
         }
     });
 }

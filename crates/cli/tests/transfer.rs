@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 
 use antiphon::{Api, Event, Message, RtcConfiguration, RtcDataChannelInit, RtcSessionDescription};
+use antiphon_cli::code::new_code;
 use antiphon_cli::transfer::{
-    Card, Inbox, Link, Meeting, Outbox, Pasting, Received, ReceivedFile, Role, Sent, Signalled, TransferError, new_code,
+    Card, Inbox, Link, Meeting, Outbox, Pasting, Received, ReceivedFile, Role, Sent, Signalled, TransferError,
 };
 use common::{Running, within};
 use sha2::{Digest, Sha256};
@@ -73,19 +74,13 @@ async fn a_folder_by_pasted_lines() {
     let mut inbox = Inbox::new(into.path(), false, true).unwrap();
     let (mut here, mut there) = pasting();
     let api = api();
-    let sending = async {
-        let mut link = here.link(&api, RtcConfiguration::default()).await.unwrap();
-        let sent = outbox.run(&mut link).await.unwrap();
-        link.close().await;
-        sent
-    };
-    let receiving = async {
-        let mut link = there.link(&api, RtcConfiguration::default()).await.unwrap();
-        let received = inbox.run(&mut link).await.unwrap();
-        link.close().await;
-        received
-    };
-    let (sent, received) = within("the transfer", async { tokio::join!(sending, receiving) }).await;
+    let (one, mut other) = meet(&api, &mut here, &mut there).await;
+    let (sent, received) = within("the transfer", async {
+        tokio::join!(run_and_close(&mut outbox, one), inbox.run(&mut other))
+    })
+    .await;
+    let (sent, received) = (sent.unwrap(), received.unwrap());
+    other.close().await;
     assert_eq!((sent.failed, received.failed), (0, 0));
     assert_eq!(sent.files.len(), 3);
     for file in &sent.files {
@@ -124,21 +119,10 @@ async fn a_connection_that_breaks_goes_on_where_it_was() {
     let api = api();
 
     // The first connection is cut when a part has been written.
-    let (mut one, mut other) = within("a meeting", async {
-        tokio::join!(
-            here.link(&api, RtcConfiguration::default()),
-            there.link(&api, RtcConfiguration::default())
-        )
-    })
-    .await
-    .map_pair();
-    let cut = one.cut();
-    let watching = into.path().to_owned();
+    let (mut one, mut other) = meet(&api, &mut here, &mut there).await;
+    let (cut, mut taken) = (one.cut(), inbox.taken());
     let cutter = tokio::spawn(async move {
-        let len = |path: &PathBuf| fs::metadata(path).map_or(0, |meta| meta.len());
-        while parts(&watching).first().map_or(0, len) < 2 << 20 {
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-        }
+        taken.wait_for(|bytes| *bytes >= 2 << 20).await.unwrap();
         cut.close().await;
     });
     let (sent, received) = within("the break", async {
@@ -152,14 +136,7 @@ async fn a_connection_that_breaks_goes_on_where_it_was() {
     let kept = fs::metadata(&parts(into.path())[0]).unwrap().len();
     assert!((2 << 20..size as u64).contains(&kept), "{kept} bytes are kept");
 
-    let (one, mut other) = within("another meeting", async {
-        tokio::join!(
-            here.link(&api, RtcConfiguration::default()),
-            there.link(&api, RtcConfiguration::default())
-        )
-    })
-    .await
-    .map_pair();
+    let (one, mut other) = meet(&api, &mut here, &mut there).await;
     let (sent, received) = within("the rest", async {
         tokio::join!(run_and_close(&mut outbox, one), inbox.run(&mut other))
     })
@@ -188,14 +165,7 @@ async fn what_is_there_is_never_overwritten_silently() {
         let mut inbox = Inbox::new(into.path(), overwrite, true).unwrap();
         let (mut here, mut there) = pasting();
         let api = api();
-        let (one, mut other) = within("a meeting", async {
-            tokio::join!(
-                here.link(&api, RtcConfiguration::default()),
-                there.link(&api, RtcConfiguration::default())
-            )
-        })
-        .await
-        .map_pair();
+        let (one, mut other) = meet(&api, &mut here, &mut there).await;
         let (sent, received) = within("the transfer", async {
             tokio::join!(run_and_close(&mut outbox, one), inbox.run(&mut other))
         })
@@ -446,14 +416,7 @@ async fn mend18_a_full_disk_is_told_to_the_sender_at_once() {
     let mut inbox = Inbox::new(into.path(), false, true).unwrap().with_room(1_000_000);
     let (mut here, mut there) = pasting();
     let api = api();
-    let (one, mut other) = within("a meeting", async {
-        tokio::join!(
-            here.link(&api, RtcConfiguration::default()),
-            there.link(&api, RtcConfiguration::default())
-        )
-    })
-    .await
-    .map_pair();
+    let (one, mut other) = meet(&api, &mut here, &mut there).await;
     let (sent, received) = within("the end", async {
         tokio::join!(run_and_close(&mut outbox, one), inbox.run(&mut other))
     })
@@ -482,13 +445,10 @@ async fn run_and_close(outbox: &mut Outbox, mut link: Link) -> Result<Sent, Tran
     sent
 }
 
-/// Both links, or the reason why not.
-trait MapPair<T> {
-    fn map_pair(self) -> (T, T);
-}
-
-impl<T, E: std::fmt::Debug> MapPair<T> for (Result<T, E>, Result<T, E>) {
-    fn map_pair(self) -> (T, T) {
-        (self.0.unwrap(), self.1.unwrap())
-    }
+/// Both ends meet.
+async fn meet(api: &Api, here: &mut Meeting, there: &mut Meeting) -> (Link, Link) {
+    let configuration = RtcConfiguration::default;
+    let links = async { tokio::join!(here.link(api, configuration()), there.link(api, configuration())) };
+    let (one, other) = within("a meeting", links).await;
+    (one.unwrap(), other.unwrap())
 }

@@ -1,28 +1,26 @@
-// Names and texts of strangers, made safe: the rules of src/transfer/names.rs and src/text.rs, for files that the browser saves.
+// Names and texts of strangers, made safe for files that the browser saves. The rules are the server's (src/transfer/rules.rs), which tells
+// them; the names stay here.
 
-const MAX_FILES = 100_000;
-const MAX_PATH = 4096;
-const MAX_DEPTH = 32;
-const MAX_NAME = 240;
-// Control, format and unassigned characters, those that leave no mark, and fillers that look like blanks.
-const UNSEEN = /[\p{Cc}\p{Cf}\p{Cn}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800]/u;
-const EVERY_UNSEEN = new RegExp(UNSEEN, 'gu');
-const DEVICES = /^(CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|CLOCK\$|(COM|LPT)[0-9])$/;
-const ACTED_UPON = /^(authorized_keys2?|autorun\.(inf|exe|sh)|desktop\.ini|folder\.htt)$|\.(appref-ms|desktop|directory|library-ms|lnk|pif|scf|search-ms|searchconnector-ms|settingcontent-ms|url|webloc|antiphon-part)$/;
+const answer = await fetch(new URL('rules.json', import.meta.url));
+if (!answer.ok) throw new Error(`the rules for names: ${answer.status}`);
+const rules = await answer.json();
+const UNSEEN = new RegExp(rules.unseen, 'gu');
 
 /** A stranger's text, safe to show in a line: nothing unseen, nothing that changes the direction of what follows. */
 export function plain(text, most = 200) {
-  const cut = String(text).slice(0, most).replace(EVERY_UNSEEN, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+  const cut = String(text).slice(0, most).replace(UNSEEN, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
   return cut.length < text.length && text.length > most ? `${cut}...` : cut;
 }
 
 function safe(name) {
-  let ours = name.replace(/[\\:*?"<>|]/g, '_').replace(EVERY_UNSEEN, '_');
+  let ours = name.replace(/[\\:*?"<>|]/g, '_').replace(UNSEEN, '_');
   ours = ours.replace(/^[.\-~\s]/u, '_').replace(/[.\s]+$/u, (end) => '_'.repeat(end.length));
   const compared = ours.normalize('NFKC').toUpperCase();
-  if (DEVICES.test(compared.split('.')[0].trimEnd())) ours = `_${ours}`;
-  if (ACTED_UPON.test(compared.toLowerCase())) ours += '_';
-  if (new TextEncoder().encode(ours).length > MAX_NAME) {
+  const stem = compared.split('.')[0].trimEnd();
+  if (rules.devices.includes(stem) || /^(COM|LPT)[0-9]$/.test(stem)) ours = `_${ours}`;
+  const acted = compared.toLowerCase();
+  if (rules.actedUpon.includes(acted) || rules.actedUponEnds.some((end) => acted.endsWith(end))) ours += '_';
+  if (new TextEncoder().encode(ours).length > rules.maxName) {
     const end = /\.[^.]{1,10}$/u.exec(ours)?.[0] ?? '';
     ours = `${[...ours.slice(0, ours.length - end.length)].slice(0, 50).join('')}~${end}`;
   }
@@ -36,7 +34,7 @@ function numbered(name, number) {
 
 /** Checks a stranger's list of files; what each is called here, in its order. Throws where the list is none that can be taken. */
 export function safePaths(entries) {
-  if (!Array.isArray(entries) || entries.length > MAX_FILES) throw new Error('too many files');
+  if (!Array.isArray(entries) || entries.length > rules.maxFiles) throw new Error('too many files');
   let total = 0;
   const known = new Map();
   const taken = new Set();
@@ -61,7 +59,7 @@ export function safePaths(entries) {
     if (typeof path !== 'string' || !Number.isSafeInteger(size) || size < 0) throw new Error('a list that is none');
     total += size;
     const names = path.split('/');
-    if (path.length > MAX_PATH || names.length > MAX_DEPTH) throw new Error('a path that is too long');
+    if (path.length > rules.maxPath || names.length > rules.maxDepth) throw new Error('a path that is too long');
     if (names.some((name) => name === '' || name === '.' || name === '..')) throw new Error('a path that leads elsewhere');
     if (!Number.isSafeInteger(total)) throw new Error('more bytes than there are');
     let folder = '';
@@ -93,12 +91,14 @@ export function question(entries, paths) {
   return [`Receive ${paths.length} files, ${(total / 1e6).toFixed(1)} MB?`, '', ...first, ...more, ...rest, ...changed].join('\n');
 }
 
-/** Whether whoever guesses at codes will not find this one soon: the rule of src/transfer/code.rs. */
+/** Whether whoever guesses at codes will not find this one soon: the rule of src/code.rs. */
 export function isCode(code) {
-  if (!/^[a-zA-Z0-9-]{1,64}$/.test(code)) return false;
+  const { most, least, leastDigits, leastDifferent } = rules.code;
+  if (code.length > most || !/^[a-zA-Z0-9-]+$/.test(code)) return false;
   const letters = code.replaceAll('-', '').toLowerCase();
   const steps = [...letters].filter((c, at) => at > 0 && Math.abs(c.charCodeAt(0) - letters.charCodeAt(at - 1)) > 1).length;
-  return letters.length >= (/^[0-9]*$/.test(letters) ? 14 : 10) && new Set(letters).size >= 6 && steps >= 6;
+  const enough = /^[0-9]*$/.test(letters) ? leastDigits : least;
+  return letters.length >= enough && new Set(letters).size >= leastDifferent && steps >= leastDifferent;
 }
 
-export const CODE_RULE = 'A code has 10 to 64 letters, digits and dashes, or 14 digits, and is no pattern. Leave it empty to send with one that nobody guesses.';
+export const CODE_RULE = `A code has ${rules.code.least} to ${rules.code.most} letters, digits and dashes, or ${rules.code.leastDigits} digits, and is no pattern. Leave it empty to send with one that nobody guesses.`;

@@ -6,7 +6,7 @@ const CONNECT_LIMIT_MS = 30_000;
 export class Session extends EventTarget {
   /**
    * mode: 'watch' (their pattern and music), 'echo' (our camera and microphone come back) or 'data' (no media);
-   * offerer: 'browser' or 'server'; codec: 'opus' or 'pcmu', the sound codec we prefer.
+   * offerer: 'browser' or 'server'; codec: 'opus' or 'pcmu', the audio codec we prefer.
    */
   constructor({ mode = 'watch', offerer = 'browser', codec = 'opus' } = {}) {
     super();
@@ -96,7 +96,7 @@ export class Session extends EventTarget {
     for (const label of ['chat', 'file', 'echo']) this.adopt(pc.createDataChannel(label));
   }
 
-  /** Puts the wanted sound codec first; nothing is removed from the list. */
+  /** Puts the wanted audio codec first; nothing is removed from the list. */
   prefer(transceiver) {
     if (this.codec !== 'pcmu' || transceiver.receiver.track.kind !== 'audio' || !transceiver.setCodecPreferences) return;
     const { codecs } = RTCRtpReceiver.getCapabilities('audio');

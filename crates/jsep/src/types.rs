@@ -230,6 +230,8 @@ pub struct OfferOptions {
 
 /// A candidate on its way from one end to the other (the W3C's RTCIceCandidateInit).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "camelCase", default))]
 pub struct IceCandidate {
     /// The value of the attribute, `candidate:...` (RFC 8839 §5.1); empty means that no more will come (RFC 8838 §13).
     pub candidate: String,

@@ -57,7 +57,7 @@ pub(crate) enum Request {
     },
     /// Close the connection.
     Close,
-    /// Run this.
+    /// Run this on the peer's machine.
     Call(Call),
 }
 

@@ -24,6 +24,9 @@ pub struct TurnServer {
 
 impl TurnServer {
     /// Binds every socket and starts to serve on the current tokio runtime.
+    ///
+    /// # Errors
+    /// Any [`TurnServerError`].
     pub async fn start(config: TurnServerConfig) -> Result<Self, TurnServerError> {
         let mut seed = [0; 32];
         ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed)

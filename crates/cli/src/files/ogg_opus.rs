@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use bytes::Bytes;
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
-/// Packets on one page: a second of sound in packets of 20 ms.
+/// Packets on one page: a second of audio in packets of 20 ms.
 const PAGE_PACKETS: u32 = 50;
 /// The longest packet, in samples at 48 kHz: 120 ms (RFC 6716 §3.4, R5).
 const MAX_DURATION: u32 = 5_760;
@@ -14,7 +14,7 @@ const MAX_GAP: i32 = 480_000;
 /// A packet that is later than this, in samples at 48 kHz, is not late: its source's clock was set back. One second.
 const MAX_LATE: i32 = 48_000;
 
-/// Writes Opus packets as they come from RTP. Where packets were lost the decoder is asked to conceal them, so sound and picture
+/// Writes Opus packets as they come from RTP. Where packets were lost the decoder is asked to conceal them, so audio and video
 /// stay together.
 pub struct OggOpusWriter<W: Write> {
     out: PacketWriter<'static, W>,
@@ -98,7 +98,7 @@ impl<W: Write> OggOpusWriter<W> {
         Ok(())
     }
 
-    /// RFC 7845 §4.1: packets without sound, which tell the decoder to conceal what is missing, in the mode of the packet before and
+    /// RFC 7845 §4.1: packets without audio, which tell the decoder to conceal what is missing, in the mode of the packet before and
     /// in frames of its length. Returns how many samples they make.
     fn conceal(&mut self, gap: i32, toc: u8) -> io::Result<u32> {
         // RFC 6716 §3.2.5: code 3, frames of one size, which is zero.

@@ -8,24 +8,26 @@ const EPISODE: Duration = Duration::from_secs(60);
 
 /// Something that strangers can make happen as often as they like.
 #[derive(Debug, Default)]
-pub(super) struct Complaint(Mutex<Said>);
+pub(super) struct Complaint(Mutex<Told>);
 
 #[derive(Debug, Default)]
-struct Said {
+struct Told {
+    /// When it was last said.
     last: Option<Instant>,
+    /// How often it has happened since.
     times: u64,
 }
 
 impl Complaint {
     /// How often it has happened since it was last said, if it is to be said now.
     pub(super) fn say(&self) -> Option<u64> {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        said.times += 1;
-        if said.last.is_some_and(|last| last.elapsed() < EPISODE) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        told.times += 1;
+        if told.last.is_some_and(|last| last.elapsed() < EPISODE) {
             return None;
         }
-        said.last = Some(Instant::now());
-        Some(std::mem::take(&mut said.times))
+        told.last = Some(Instant::now());
+        Some(std::mem::take(&mut told.times))
     }
 }
 

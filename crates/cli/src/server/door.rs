@@ -16,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::room::Room;
 use crate::args::ServeArgs;
 
 /// Any name, or any page.
@@ -43,9 +42,9 @@ impl fmt::Debug for Token {
 pub(super) enum Bearer {
     /// No token is needed, or it is the right one.
     Right,
-    /// None.
+    /// It came with none.
     Missing,
-    /// Another one.
+    /// It came with another one.
     Wrong,
 }
 
@@ -113,11 +112,8 @@ impl Door {
 }
 
 /// Turns requests away that came under a stranger's name.
-pub(super) async fn known_host(State(room): State<Arc<Room>>, request: Request, next: Next) -> Response {
-    if room
-        .door
-        .knows_host(request.version(), request.uri(), request.headers())
-    {
+pub(super) async fn known_host(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    if door.knows_host(request.version(), request.uri(), request.headers()) {
         return next.run(request).await;
     }
     let why = "this server is not known by that name: start it with --allow-host NAME\n";
@@ -125,8 +121,8 @@ pub(super) async fn known_host(State(room): State<Arc<Room>>, request: Request, 
 }
 
 /// Turns requests away that a stranger's page makes.
-pub(super) async fn known_page(State(room): State<Arc<Room>>, request: Request, next: Next) -> Response {
-    if room.door.knows_page(request.headers()) {
+pub(super) async fn known_page(State(door): State<Arc<Door>>, request: Request, next: Next) -> Response {
+    if door.knows_page(request.headers()) {
         return next.run(request).await;
     }
     let why = "pages of that origin may not use this server: start it with --allow-origin ORIGIN\n";

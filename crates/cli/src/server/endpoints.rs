@@ -18,10 +18,12 @@ use axum::routing::{MethodRouter, options};
 use serde::Deserialize;
 
 use super::door::{Bearer, bearer};
+use super::resource::Endpoint;
 use super::room::Room;
+use super::sdpfrag;
+use super::signal::MAX_SIGNAL;
 use super::streams::{DEFAULT_STREAM, is_name};
-use super::wish::{self, Endpoint, Purpose, Refusal, candidates, close, open};
-use super::{MAX_SIGNAL, sdpfrag};
+use super::wish::{self, Purpose, Refusal, candidates, close, open};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";

@@ -25,6 +25,13 @@ pub(super) struct Figures {
     target_bps: Option<u64>,
     loss: Option<f64>,
     codecs: Option<String>,
+    #[serde(flatten)]
+    totals: Totals,
+}
+
+/// What was counted since the session began.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Totals {
     frames_sent: u64,
     frames_received: u64,
     key_frame_requests: u64,
@@ -50,10 +57,10 @@ impl Meter {
             match entry {
                 RtcStats::Transport(transport) => {
                     figures.ice = transport.ice_state.to_string();
-                    figures.bytes_sent = transport.bytes_sent;
-                    figures.bytes_received = transport.bytes_received;
-                    figures.packets_sent = transport.packets_sent;
-                    figures.packets_received = transport.packets_received;
+                    figures.totals.bytes_sent = transport.bytes_sent;
+                    figures.totals.bytes_received = transport.bytes_received;
+                    figures.totals.packets_sent = transport.packets_sent;
+                    figures.totals.packets_received = transport.packets_received;
                     figures.cipher = transport.dtls_cipher.map(ToString::to_string);
                     figures.group = transport.tls_group.map(ToString::to_string);
                     figures.srtp = transport.srtp_cipher.map(ToString::to_string);
@@ -73,12 +80,12 @@ impl Meter {
                     figures.target_bps = pair.available_outgoing_bitrate;
                 }
                 RtcStats::OutboundRtp(sent) => {
-                    figures.frames_sent += if sent.kind == "video" { sent.frames_sent } else { 0 };
-                    figures.key_frame_requests += u64::from(sent.pli_count) + u64::from(sent.fir_count);
+                    figures.totals.frames_sent += if sent.kind == "video" { sent.frames_sent } else { 0 };
+                    figures.totals.key_frame_requests += u64::from(sent.pli_count) + u64::from(sent.fir_count);
                     figures.target_bps = figures.target_bps.or(sent.target_bitrate);
                 }
                 RtcStats::InboundRtp(received) if received.kind == "video" => {
-                    figures.frames_received += received.frames_received;
+                    figures.totals.frames_received += received.frames_received;
                 }
                 RtcStats::RemoteInboundRtp(remote) => {
                     figures.loss = Some(figures.loss.unwrap_or(0.0).max(remote.fraction_lost));
@@ -90,8 +97,8 @@ impl Meter {
                     }
                 }
                 RtcStats::DataChannel(channel) => {
-                    figures.messages_sent += channel.messages_sent;
-                    figures.messages_received += channel.messages_received;
+                    figures.totals.messages_sent += channel.messages_sent;
+                    figures.totals.messages_received += channel.messages_received;
                 }
                 _ => {}
             }
@@ -99,10 +106,10 @@ impl Meter {
         figures.codecs = Some(codecs.join(", ")).filter(|names| !names.is_empty());
         if let Some((then, sent, received)) = self.before {
             let seconds = now.duration_since(then).as_secs_f64().max(0.001);
-            figures.send_bps = Some(figures.bytes_sent.saturating_sub(sent) as f64 * 8.0 / seconds);
-            figures.receive_bps = Some(figures.bytes_received.saturating_sub(received) as f64 * 8.0 / seconds);
+            figures.send_bps = Some(figures.totals.bytes_sent.saturating_sub(sent) as f64 * 8.0 / seconds);
+            figures.receive_bps = Some(figures.totals.bytes_received.saturating_sub(received) as f64 * 8.0 / seconds);
         }
-        self.before = Some((now, figures.bytes_sent, figures.bytes_received));
+        self.before = Some((now, figures.totals.bytes_sent, figures.totals.bytes_received));
         figures
     }
 }

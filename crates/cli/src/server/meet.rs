@@ -2,102 +2,38 @@
 //!
 //! The server reads nothing of what they say. It knows a code only while somebody waits there.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::ws::{Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::MAX_SIGNAL;
 use super::endpoints::unavailable;
+use super::meetings::Side;
 use super::places::Place;
 use super::pulse::{Beat, Pulse};
 use super::room::Room;
+use super::signal::MAX_SIGNAL;
 use super::ws::SEND_LIMIT;
-use crate::transfer::{CODE_RULE, is_code};
+use crate::code::{CODE_RULE, is_code};
 
-/// Messages that wait for an end that is slow.
-const QUEUE: usize = 64;
 /// Messages of one end in one meeting; signalling needs a few dozen.
 const MAX_MESSAGES: usize = 500;
 /// Who says nothing and hears nothing for so long has gone home.
 const IDLE: Duration = Duration::from_secs(900);
 
-/// Which of the two ends.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Side {
-    Send,
-    Recv,
-}
-
-impl Side {
-    fn index(self) -> usize {
-        self as usize
-    }
-}
-
 #[derive(Deserialize)]
 struct Parameters {
     role: Side,
-}
-
-/// Who waits where. Bounded by the room's sockets: each end holds a place there.
-#[derive(Debug, Default)]
-pub(super) struct Meetings(Mutex<HashMap<String, [Option<mpsc::Sender<Utf8Bytes>>; 2]>>);
-
-impl Meetings {
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, [Option<mpsc::Sender<Utf8Bytes>>; 2]>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes a seat; both are told when the second one comes.
-    fn enter(&self, code: &str, side: Side) -> Option<mpsc::Receiver<Utf8Bytes>> {
-        let mut meetings = self.lock();
-        let seats = meetings.entry(code.to_owned()).or_default();
-        if seats[side.index()].is_some() {
-            return None;
-        }
-        let (sender, receiver) = mpsc::channel(QUEUE);
-        seats[side.index()] = Some(sender);
-        if seats.iter().all(Option::is_some) {
-            for seat in seats.iter().flatten() {
-                // A queue that is new, or of somebody who only waited: there is room.
-                _ = seat.try_send(Utf8Bytes::from_static(r#"{"type":"peer"}"#));
-            }
-        }
-        Some(receiver)
-    }
-
-    /// Passes a message on. `false` if the other end does not keep up.
-    fn pass(&self, code: &str, from: Side, message: Utf8Bytes) -> bool {
-        let meetings = self.lock();
-        let other = meetings.get(code).and_then(|seats| seats[1 - from.index()].as_ref());
-        // Who speaks to an empty seat will be told of it.
-        other.is_none_or(|seat| !matches!(seat.try_send(message), Err(mpsc::error::TrySendError::Full(_))))
-    }
-
-    fn leave(&self, code: &str, side: Side) {
-        let mut meetings = self.lock();
-        if let Some(seats) = meetings.get_mut(code) {
-            seats[side.index()] = None;
-            match &seats[1 - side.index()] {
-                Some(other) => _ = other.try_send(Utf8Bytes::from_static(r#"{"type":"left"}"#)),
-                None => _ = meetings.remove(code),
-            }
-        }
-    }
 }
 
 pub(super) fn routes() -> Router<Arc<Room>> {
@@ -184,46 +120,4 @@ async fn refuse(mut socket: WebSocket, message: &str) {
     let text = serde_json::json!({"type": "error", "message": message}).to_string();
     _ = timeout(SEND_LIMIT, socket.send(Message::Text(text.into()))).await;
     _ = timeout(SEND_LIMIT, socket.send(Message::Close(None))).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn text(message: Result<Utf8Bytes, mpsc::error::TryRecvError>) -> String {
-        message.unwrap().to_string()
-    }
-
-    #[test]
-    fn two_meet_one_leaves_another_comes() {
-        let meetings = Meetings::default();
-        let mut sender = meetings.enter("abcd", Side::Send).unwrap();
-        assert!(meetings.enter("abcd", Side::Send).is_none(), "one seat of a kind");
-        assert!(sender.try_recv().is_err());
-        let mut receiver = meetings.enter("abcd", Side::Recv).unwrap();
-        for heard in [&mut sender, &mut receiver] {
-            assert!(text(heard.try_recv()).contains("peer"));
-        }
-        assert!(meetings.pass("abcd", Side::Send, "hello".into()));
-        assert_eq!(text(receiver.try_recv()), "hello");
-        assert!(sender.try_recv().is_err());
-        meetings.leave("abcd", Side::Recv);
-        assert!(text(sender.try_recv()).contains("left"));
-        assert!(meetings.pass("abcd", Side::Send, "to nobody".into()));
-        let mut receiver = meetings.enter("abcd", Side::Recv).unwrap();
-        assert!(
-            text(receiver.try_recv()).contains("peer"),
-            "what was said to nobody is gone"
-        );
-        for _ in 0..QUEUE {
-            assert!(meetings.pass("abcd", Side::Send, "x".into()));
-        }
-        assert!(
-            !meetings.pass("abcd", Side::Send, "x".into()),
-            "nobody fills our memory"
-        );
-        meetings.leave("abcd", Side::Recv);
-        meetings.leave("abcd", Side::Send);
-        assert!(meetings.lock().is_empty());
-    }
 }

@@ -10,12 +10,16 @@ mod forward;
 mod gate;
 mod guesses;
 mod meet;
+mod meetings;
 mod page;
 mod patience;
 mod peer;
 mod places;
 mod player;
+mod playing;
 mod pulse;
+mod resource;
+mod role;
 mod room;
 mod sdpfrag;
 mod signal;
@@ -44,12 +48,8 @@ pub use patience::Patience;
 use places::{Limits, Places};
 use room::Room;
 use rustls::ServerConfig;
-pub(crate) use signal::Candidate as CandidateJson;
 use tls::Identity;
 use web::Web;
-
-/// The largest body or WebSocket message, in bytes.
-const MAX_SIGNAL: usize = 256 * 1024;
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +58,9 @@ pub enum ServeError {
     /// The TCP address is taken or not ours.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
-        /// The address.
+        /// The address that `--listen` names.
         addr: SocketAddr,
-        /// What the system said.
+        /// What the system said of it.
         source: io::Error,
     },
     /// The certificate or its key cannot be used.
@@ -69,6 +69,9 @@ pub enum ServeError {
     /// The certificates to trust for TURN servers cannot be used.
     #[error("cannot trust {0}")]
     Trust(io::Error),
+    /// What the environment holds is no bearer token.
+    #[error("{0}")]
+    Token(String),
     /// No peer connections can be made.
     #[error(transparent)]
     Peers(#[from] antiphon::Error),
@@ -123,7 +126,7 @@ impl Server {
         let room = Room::new(
             builder.build()?,
             configuration(args),
-            Door::new(args),
+            Arc::new(Door::new(args)),
             Places::new(Limits::new(args.max_sessions, args.max_per_address)),
             // Whatever they are for, WebSockets leave the page its half of the connections.
             Places::new(Limits::new(connections / 2, args.max_per_address)),
@@ -278,9 +281,9 @@ fn router(room: Arc<Room>) -> Router {
         .merge(ws::routes())
         .merge(meet::routes())
         .merge(endpoints::routes())
-        .layer(from_fn_with_state(room.clone(), door::known_page))
+        .layer(from_fn_with_state(room.door.clone(), door::known_page))
         .merge(page::routes())
-        .layer(from_fn_with_state(room.clone(), door::known_host))
+        .layer(from_fn_with_state(room.door.clone(), door::known_host))
         .with_state(room)
 }
 
@@ -288,7 +291,9 @@ fn router(room: Arc<Room>) -> Router {
 ///
 /// # Errors
 /// Any [`ServeError`].
-pub async fn run(args: ServeArgs) -> Result<(), ServeError> {
+pub async fn run(mut args: ServeArgs) -> Result<(), ServeError> {
+    args.read_tokens(|name| std::env::var_os(name))
+        .map_err(ServeError::Token)?;
     let stop = Stop::new()?;
     // As many descriptors as the system grants: the soft limit is often 1024, for programs that use select(2).
     #[cfg(unix)]

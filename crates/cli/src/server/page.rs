@@ -8,6 +8,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 
 use super::room::Room;
+use crate::transfer::RULES;
 
 const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
@@ -34,6 +35,7 @@ pub(super) fn routes() -> Router<Arc<Room>> {
         .route("/meet.js", asset!(SCRIPT, "meet.js"))
         .route("/names.js", asset!(SCRIPT, "names.js"))
         .route("/sha256.js", asset!(SCRIPT, "sha256.js"))
+        .route("/rules.json", get(async || file("application/json", &RULES)))
 }
 
 fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {

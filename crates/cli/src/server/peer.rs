@@ -12,12 +12,13 @@ use antiphon::{
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::channels;
 use super::figures::{Figures, Meter};
 use super::forward::{self, Intake, Outlet, PayloadTypes, Playable, Publisher};
 use super::player::{self, Stage};
+use super::playing::{Playing, Voice, receives, sends, studio_capabilities, track_id};
+use super::role::{Outcome, Refused, Role};
 use super::room::Room;
-use super::signal::Sound;
-use super::{channels, signal};
 use crate::sources::AudioCodec;
 
 /// What is left to say to a peer is said within this, or not at all.
@@ -32,66 +33,6 @@ const MAX_CHANNELS: usize = 1_100;
 const MAX_STREAM_ID: usize = 64;
 /// The labels of the channels that we make when we offer.
 const LABELS: [&str; 3] = ["chat", "file", "echo"];
-
-/// Why a session without a candidate of ours ends.
-pub(super) const NO_WAY: &str =
-    "nothing can reach this server: it could open no socket (ulimit -n, --ports), or no relay answers (--relay-only)";
-
-/// What a peer's media is for.
-#[derive(Clone, Debug)]
-pub(super) enum Role {
-    /// It sees our pattern.
-    Pattern,
-    /// It gets its own media back.
-    Echo,
-    /// No media.
-    Data,
-    /// It sends to everybody (WHIP).
-    Publish,
-    /// It sees a publisher (WHEP).
-    Watch(Arc<Publisher>),
-}
-
-impl Role {
-    /// Whether we send; only then are tracks added.
-    fn sends(&self) -> bool {
-        matches!(self, Self::Pattern | Self::Echo | Self::Watch(_))
-    }
-}
-
-impl From<signal::Mode> for Role {
-    fn from(mode: signal::Mode) -> Self {
-        match mode {
-            signal::Mode::Watch => Self::Pattern,
-            signal::Mode::Echo => Self::Echo,
-            signal::Mode::Data => Self::Data,
-        }
-    }
-}
-
-/// Why there is no session.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
-    /// The offer cannot be served, and this is why.
-    #[error("{0}")]
-    Offer(String),
-    /// It is our fault.
-    #[error(transparent)]
-    Broken(#[from] Error),
-}
-
-/// What the signalling has to pass on.
-#[derive(Debug)]
-pub(super) enum Outcome {
-    /// A candidate of ours; `None`: no more.
-    Candidate(Option<RtcIceCandidateInit>),
-    /// An offer should be made.
-    Negotiate,
-    /// All candidates are gathered.
-    Gathered,
-    /// It is over.
-    Closed,
-}
 
 /// One session's peer connection.
 #[derive(Debug)]
@@ -126,13 +67,13 @@ pub(super) struct Peer {
 
 impl Peer {
     /// A peer connection for this role, for offers that come and go.
-    pub(super) async fn new(room: Arc<Room>, session: u64, role: Role, sound: Sound) -> Result<Self, Error> {
+    pub(super) async fn new(room: Arc<Room>, session: u64, role: Role, audio: AudioCodec) -> Result<Self, Error> {
         let mut capabilities = match role {
             // Whatever it is, it goes back as it came.
             Role::Echo => MediaCapabilities::forwarding(),
             _ => studio_capabilities(),
         };
-        if sound == Sound::Pcmu {
+        if audio == AudioCodec::Pcmu {
             capabilities.audio.sort_by_key(|codec| codec.name != "PCMU");
         }
         Self::with_capabilities(room, session, role, capabilities).await
@@ -584,59 +525,6 @@ impl Peer {
         self.pc.close().await;
         // The farewell is on its way when the driver has nothing more to tell.
         _ = tokio::time::timeout(FAREWELL, async { while self.pc.next_event().await.is_some() {} }).await;
-    }
-}
-
-/// What the studio makes: one video codec and two for sound.
-fn studio_capabilities() -> MediaCapabilities {
-    let mut capabilities = MediaCapabilities::default();
-    capabilities.video.retain(|codec| Voice::named(&codec.name).is_some());
-    capabilities.audio.retain(|codec| Voice::named(&codec.name).is_some());
-    capabilities
-}
-
-/// What a section sends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Playing {
-    /// The studio's, under this payload type.
-    Studio(u8, Voice),
-    /// A track of the publisher.
-    Track(usize, PayloadTypes),
-    /// What comes in on it.
-    Echo(PayloadTypes),
-}
-
-/// A codec that we have media for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Voice {
-    Vp8,
-    Opus,
-    Pcmu,
-}
-
-impl Voice {
-    fn named(name: &str) -> Option<Self> {
-        match name {
-            "VP8" => Some(Self::Vp8),
-            "opus" => Some(Self::Opus),
-            "PCMU" => Some(Self::Pcmu),
-            _ => None,
-        }
-    }
-}
-
-fn sends(direction: Direction) -> bool {
-    matches!(direction, Direction::SendRecv | Direction::SendOnly)
-}
-
-fn receives(direction: Direction) -> bool {
-    matches!(direction, Direction::SendRecv | Direction::RecvOnly)
-}
-
-fn track_id(kind: MediaKind, n: usize) -> String {
-    match kind {
-        MediaKind::Video => format!("video{n}"),
-        MediaKind::Audio => format!("audio{n}"),
     }
 }
 

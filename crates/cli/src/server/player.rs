@@ -1,4 +1,4 @@
-//! Tasks that carry the studio's pictures and music to one peer.
+//! Tasks that carry the studio's video and music to one peer.
 
 use antiphon::{Error, Frame};
 use tokio::sync::broadcast::error::RecvError;
@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use super::forward::Outlet;
 use crate::sources::{AudioCodec, Sample, Studio, rung_for};
 
-/// What the sound takes of the bandwidth.
+/// What the audio takes of the bandwidth, in bits a second.
 const SOUND_BPS: u64 = 90_000;
 
 /// Where the studio's frames go.

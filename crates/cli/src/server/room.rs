@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use antiphon::{Api, RtcConfiguration};
 use tokio::sync::{broadcast, watch};
@@ -12,11 +12,11 @@ use super::complaint::Complaint;
 use super::door::Door;
 use super::file_space::FileSpace;
 use super::guesses::Guesses;
-use super::meet::Meetings;
+use super::meetings::Meetings;
 use super::patience::Patience;
 use super::places::{Full, Place, Places};
+use super::resource::Resource;
 use super::streams::Streams;
-use super::wish::Resource;
 use crate::sources::Studio;
 
 /// Lines that a slow session may lag in the chat.
@@ -42,7 +42,7 @@ pub(super) struct Room {
     pub(super) files: FileSpace,
     pub(super) streams: Streams,
     /// Who may come in.
-    pub(super) door: Door,
+    pub(super) door: Arc<Door>,
     pub(super) patience: Patience,
     /// WebSockets, whether a session comes of them or not.
     pub(super) sockets: Places,
@@ -58,7 +58,7 @@ impl Room {
     pub(super) fn new(
         api: Api,
         configuration: RtcConfiguration,
-        door: Door,
+        door: Arc<Door>,
         sessions: Places,
         sockets: Places,
         stopped: watch::Receiver<bool>,

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::figures::Figures;
+use crate::sources::AudioCodec;
+
+/// The largest body or WebSocket message, in bytes.
+pub(super) const MAX_SIGNAL: usize = 256 * 1024;
 
 /// What the media of a session is for.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -15,7 +19,7 @@ pub(super) enum Mode {
     Watch,
     /// What comes in goes out.
     Echo,
-    /// No media.
+    /// Data channels and no media.
     Data,
 }
 
@@ -38,15 +42,6 @@ pub(super) enum Offerer {
     Server,
 }
 
-/// The sound codec that we put first in our offers.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Sound {
-    #[default]
-    Opus,
-    Pcmu,
-}
-
 /// A message from the client.
 #[derive(Clone, Debug, Deserialize, PartialEq)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -56,8 +51,9 @@ pub(super) enum Request {
         mode: Mode,
         #[serde(default)]
         offerer: Offerer,
+        /// The codec that we put first in our offers.
         #[serde(default)]
-        audio: Sound,
+        audio: AudioCodec,
     },
     Offer {
         sdp: String,
@@ -66,44 +62,11 @@ pub(super) enum Request {
         sdp: String,
     },
     Candidate {
-        candidate: Option<Candidate>,
+        candidate: Option<RtcIceCandidateInit>,
     },
     /// Restart ICE: we offer new credentials.
     Restart,
     Bye,
-}
-
-/// `RTCIceCandidateInit` in JSON.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase", default)]
-pub(crate) struct Candidate {
-    candidate: String,
-    sdp_mid: Option<String>,
-    #[serde(rename = "sdpMLineIndex")]
-    sdp_m_line_index: Option<u16>,
-    username_fragment: Option<String>,
-}
-
-impl From<Candidate> for RtcIceCandidateInit {
-    fn from(from: Candidate) -> Self {
-        Self {
-            candidate: from.candidate,
-            sdp_mid: from.sdp_mid,
-            sdp_m_line_index: from.sdp_m_line_index,
-            username_fragment: from.username_fragment,
-        }
-    }
-}
-
-impl From<RtcIceCandidateInit> for Candidate {
-    fn from(from: RtcIceCandidateInit) -> Self {
-        Self {
-            candidate: from.candidate,
-            sdp_mid: from.sdp_mid,
-            sdp_m_line_index: from.sdp_m_line_index,
-            username_fragment: from.username_fragment,
-        }
-    }
 }
 
 /// A message to the client.
@@ -113,7 +76,7 @@ pub(super) enum Reply {
     Welcome { session: String },
     Offer { sdp: String },
     Answer { sdp: String },
-    Candidate { candidate: Option<Candidate> },
+    Candidate { candidate: Option<RtcIceCandidateInit> },
     Stats { stats: Box<Figures> },
     Error { code: &'static str, message: String },
 }
@@ -177,7 +140,7 @@ mod tests {
             Request::Start {
                 mode: Mode::Echo,
                 offerer: Offerer::Server,
-                audio: Sound::Pcmu
+                audio: AudioCodec::Pcmu
             }
         );
         assert_eq!(
@@ -185,7 +148,7 @@ mod tests {
             Request::Start {
                 mode: Mode::Watch,
                 offerer: Offerer::Browser,
-                audio: Sound::Opus
+                audio: AudioCodec::Opus
             }
         );
         assert_eq!(
@@ -199,9 +162,12 @@ mod tests {
         else {
             panic!()
         };
-        let init = RtcIceCandidateInit::from(candidate.clone());
-        assert_eq!(init.sdp_m_line_index, Some(0));
-        assert_eq!(Candidate::from(init), candidate);
+        assert_eq!(candidate.sdp_m_line_index, Some(0));
+        assert_eq!(candidate.username_fragment.as_deref(), Some("abcd"));
+        let reply = Reply::Candidate {
+            candidate: Some(candidate),
+        };
+        assert_eq!(reply.to_json(), text);
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use antiphon::RtcIceCandidateInit;
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -14,8 +13,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::forward::Publisher;
-use super::peer::{NO_WAY, Outcome, Peer, Refused, Role};
+use super::peer::Peer;
 use super::places::Place;
+use super::resource::{Endpoint, Order, Resource};
+use super::role::{NO_WAY, Outcome, Refused, Role};
 use super::room::Room;
 use super::sdpfrag::Fragment;
 use super::streams::Claim;
@@ -26,22 +27,6 @@ const GATHER_LIMIT: Duration = Duration::from_secs(2);
 pub(super) const RETRY_AFTER: u16 = 5;
 /// Requests that may wait for one session.
 const MAX_REQUESTS: usize = 16;
-
-/// Which side of the house a session is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Endpoint {
-    Whip,
-    Whep,
-}
-
-impl Endpoint {
-    pub(super) fn path(self) -> &'static str {
-        match self {
-            Self::Whip => "/whip",
-            Self::Whep => "/whep",
-        }
-    }
-}
 
 /// Why a request is answered with an error.
 #[derive(Debug)]
@@ -80,22 +65,6 @@ pub(super) struct Opened {
     pub(super) id: String,
     pub(super) etag: String,
     pub(super) answer: String,
-}
-
-/// A session that HTTP can reach.
-#[derive(Debug)]
-pub(super) struct Resource {
-    endpoint: Endpoint,
-    etag: String,
-    /// The user name fragment of the client's offer, to tell trickle from restart.
-    ufrag: Option<String>,
-    requests: mpsc::Sender<Order>,
-}
-
-#[derive(Debug)]
-enum Order {
-    Candidates(Vec<RtcIceCandidateInit>, bool, oneshot::Sender<bool>),
-    Close(oneshot::Sender<()>),
 }
 
 /// What a session is for.

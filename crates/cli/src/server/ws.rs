@@ -12,13 +12,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
-use super::MAX_SIGNAL;
 use super::endpoints::unavailable;
-use super::peer::{NO_WAY, Outcome, Peer};
+use super::peer::Peer;
 use super::places::Place;
 use super::pulse::{Beat, Pulse};
+use super::role::{NO_WAY, Outcome};
 use super::room::Room;
-use super::signal::{self, Mode, Offerer, Reply, Request, Sound};
+use super::signal::{self, MAX_SIGNAL, Mode, Offerer, Reply, Request};
+use crate::sources::AudioCodec;
 
 /// Anything beyond this ends the socket; up to it a message that is too long gets an error and the session lives.
 const MAX_FRAME: usize = 4 * MAX_SIGNAL;
@@ -211,7 +212,7 @@ impl Connection {
                 Ok(Some(Reply::Offer { sdp }))
             }
             Request::Offer { sdp } => {
-                let peer = self.start(Sound::Opus).await?;
+                let peer = self.start(AudioCodec::Opus).await?;
                 let offering = peer
                     .is_offering()
                     .await
@@ -240,8 +241,7 @@ impl Connection {
                 Ok(None)
             }
             Request::Candidate { candidate } => {
-                let peer = self.start(Sound::Opus).await?;
-                let candidate = candidate.map(Into::into);
+                let peer = self.start(AudioCodec::Opus).await?;
                 peer.add_candidate(candidate)
                     .await
                     .map_err(|e| Reply::error("candidate", e.to_string()))?;
@@ -262,13 +262,13 @@ impl Connection {
     }
 
     /// The peer, made on first use.
-    async fn start(&mut self, sound: Sound) -> Result<&mut Peer, Reply> {
+    async fn start(&mut self, audio: AudioCodec) -> Result<&mut Peer, Reply> {
         if self.peer.is_none() {
             if self.place.is_none() {
                 let place = self.room.enter(self.from);
                 self.place = Some(place.map_err(|full| Reply::error("limit", full.to_string()))?);
             }
-            let peer = Peer::new(self.room.clone(), self.session, self.mode.into(), sound).await;
+            let peer = Peer::new(self.room.clone(), self.session, self.mode.into(), audio).await;
             self.peer = Some(peer.map_err(|e| Reply::error("state", e.to_string()))?);
         }
         self.peer.as_mut().ok_or_else(|| Reply::error("state", "no peer"))
@@ -276,12 +276,7 @@ impl Connection {
 
     async fn signal(&mut self, outcome: Outcome) -> Result<(), Gone> {
         match outcome {
-            Outcome::Candidate(candidate) => {
-                self.send(Reply::Candidate {
-                    candidate: candidate.map(Into::into),
-                })
-                .await
-            }
+            Outcome::Candidate(candidate) => self.send(Reply::Candidate { candidate }).await,
             Outcome::Negotiate => {
                 let Some(peer) = &mut self.peer else { return Ok(()) };
                 match peer.is_offering().await {

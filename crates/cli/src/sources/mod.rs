@@ -1,7 +1,7 @@
 //! What the server plays: a moving picture and music, drawn, composed and encoded while somebody watches.
 //!
 //! A [`Studio`] encodes once for all who watch. Video comes in a few sizes ("rungs"), of which each watcher takes the one that its
-//! path carries ([`rung_for`]); sound comes as Opus and as PCMU. Nobody watching, nothing encoded.
+//! path carries ([`rung_for`]); audio comes as Opus and as PCMU. Nobody watching, nothing encoded.
 
 mod font;
 pub mod music;
@@ -14,7 +14,7 @@ pub use studio::{AudioCodec, RUNGS, Rung, Studio, rung_for};
 
 use bytes::Bytes;
 
-/// One encoded frame of video or packet of sound.
+/// One encoded frame of video or packet of audio.
 #[derive(Clone, Debug)]
 pub struct Sample {
     /// Media clock: 90 kHz for video, 48 kHz for Opus, 8 kHz for PCMU. All clocks of a studio start together.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use ropus::{Application, Bitrate, Channels, Encoder, Signal};
+use serde::Deserialize;
 use tokio::sync::broadcast;
 
 use super::music::{self, FRAME_SAMPLES};
@@ -57,12 +58,14 @@ pub fn rung_for(bps: u64) -> usize {
     RUNGS.iter().rposition(|rung| u64::from(rung.bps) <= bps).unwrap_or(0)
 }
 
-/// A sound codec of the studio.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// An audio codec of the studio.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub enum AudioCodec {
-    /// 48 kHz stereo.
+    /// Opus, 48 kHz stereo.
+    #[default]
     Opus,
-    /// G.711 mu-law, 8 kHz mono.
+    /// PCMU (G.711 mu-law), 8 kHz mono.
     Pcmu,
 }
 
@@ -118,7 +121,7 @@ impl Studio {
         feed
     }
 
-    /// The sound, in packets of 20 ms.
+    /// The audio, in packets of 20 ms.
     pub fn audio(&self, codec: AudioCodec) -> broadcast::Receiver<Sample> {
         let feed = match codec {
             AudioCodec::Opus => self.feeds.opus.subscribe(),
@@ -197,7 +200,7 @@ fn film(feeds: Weak<Feeds>) {
     }
 }
 
-/// The sound thread.
+/// The audio thread.
 fn play(feeds: Weak<Feeds>) {
     let mut tape: Option<(Vec<i16>, Bytes)> = None;
     let mut encoder = match Encoder::builder(48_000, Channels::Stereo, Application::Audio)
@@ -247,7 +250,7 @@ fn play(feeds: Weak<Feeds>) {
                         data,
                     });
                 }
-                Err(error) => tracing::warn!(?error, "sound packet left out"),
+                Err(error) => tracing::warn!(?error, "audio packet left out"),
             }
         }
     }

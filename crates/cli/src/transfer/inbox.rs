@@ -11,15 +11,19 @@ use std::time::Duration;
 
 use antiphon::DataChannelSender;
 use cap_std::fs::Dir;
+use indicatif::ProgressBar;
 use sha2::{Digest, Sha256};
+use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::error::TransferError;
 use super::folder::{self, Folders, are_equal, is_full, open_ambient, open_plain};
 use super::meet::Link;
-use super::names::{PART, PathError, Place, Plan};
+use super::names::{PathError, Place, Plan};
 use super::outbox::HashWriter;
-use super::protocol::{Entry, Heard, Line, MAX_FILES, MAX_LIST, PAGE, Part, hex, say};
-use super::{TransferError, progress, question};
+use super::protocol::{Entry, Heard, Line, PAGE, Part, hex, say};
+use super::rules::{MAX_FILES, MAX_LIST, PART};
+use super::{progress, question};
 use crate::text::plain;
 
 /// How long a sender may take to hear our last word.
@@ -63,6 +67,8 @@ pub struct Inbox {
     numbered: Vec<Numbered>,
     /// Bytes that are left to take, if that is bounded.
     room: Option<u64>,
+    /// Bytes that were taken.
+    taken: watch::Sender<u64>,
 }
 
 /// A file that arrived, now or before the connection broke.
@@ -99,7 +105,7 @@ struct Current {
 
 /// Why a file does not arrive.
 enum Trouble {
-    /// Ours.
+    /// It cannot be read or written here.
     Disk(io::Error),
     /// Its hash is not the sender's.
     Hash,
@@ -133,7 +139,13 @@ impl Inbox {
             whole: HashMap::new(),
             numbered: Vec::new(),
             room: None,
+            taken: watch::Sender::new(0),
         })
+    }
+
+    /// How many bytes have been taken since this inbox was made, as they come.
+    pub fn taken(&self) -> watch::Receiver<u64> {
+        self.taken.subscribe()
     }
 
     /// As if the disk had room for so many bytes and no more. For tests.
@@ -149,33 +161,79 @@ impl Inbox {
     /// [`TransferError::Broken`], [`TransferError::Protocol`], [`TransferError::Declined`], [`TransferError::File`] for a full disk.
     pub async fn run(&mut self, link: &mut Link) -> Result<Received, TransferError> {
         let sender = link.sender();
-        let (transfer, list) = read_list(link).await?;
-        if transfer != self.transfer || list != self.list {
-            let plan = match Plan::new(&list) {
-                Ok(plan) => plan,
-                Err(error) => {
-                    decline(&sender, link, &error.to_string()).await?;
-                    return Err(TransferError::Protocol(match error {
-                        PathError::Twice => "the same path twice",
-                        _ => "a path that leads elsewhere",
-                    }));
-                }
-            };
-            let folders = Folders::new(self.root.try_clone().map_err(disk("."))?, plan.folders.clone());
-            if self.agreed && self.list.is_empty() {
-                eprint!("{}", question::renamed(&list, &plan, 0));
-            } else {
-                self.agreed = ask(&list, &plan, &folders, self.overwrite).await;
-            }
-            if !self.agreed {
-                decline(&sender, link, "the receiver does not want these files").await?;
-                return Err(TransferError::Declined("not wanted".into()));
-            }
-            (self.transfer, self.list, self.places, self.folders) = (transfer, list, plan.places, folders);
-            self.whole.clear();
-            self.numbered.clear();
+        self.agree(&sender, link).await?;
+        let pieces = self.pieces();
+        for line in self.have(&pieces) {
+            say(&sender, &line).await?;
         }
-        let mut pieces = self.pieces();
+        let mut receiving = Receiving::new(self, pieces);
+        loop {
+            let step = match link.hear().await? {
+                Heard::Bytes(bytes) => receiving.bytes(&bytes)?,
+                Heard::Line(Line::Begin { id, offset }) => receiving.begin(id, offset)?,
+                Heard::Line(Line::End { id, sha256 }) => receiving.end(id, &sha256)?,
+                Heard::Line(Line::Skip { id, message }) => receiving.skip(id, &message)?,
+                Heard::Line(Line::Done) => {
+                    receiving.bar.finish_and_clear();
+                    say(&sender, &Line::Bye).await?;
+                    // The sender closes when it has heard that; until then the channel carries it.
+                    _ = timeout(GOODBYE, link.hear()).await;
+                    return Ok(receiving.received);
+                }
+                Heard::Line(_) => return Err(TransferError::Protocol("a line out of turn")),
+            };
+            match step {
+                Step::GoOn => {}
+                Step::Arrived(id) => say(&sender, &Line::Received { id }).await?,
+                Step::Failed(id, Trouble::Disk(error)) if is_full(&error) => {
+                    receiving.give_up(id);
+                    receiving.bar.finish_and_clear();
+                    let path = receiving.inbox.path(id);
+                    decline(&sender, link, "the receiver's disk is full").await?;
+                    return Err(TransferError::file(plain(&path))(error));
+                }
+                Step::Failed(id, trouble) => {
+                    let message = receiving.failed(id, trouble).to_owned();
+                    say(&sender, &Line::Failed { id, message }).await?;
+                }
+            }
+        }
+    }
+
+    /// Hears what is offered. What was not agreed to before must be agreed to now.
+    async fn agree(&mut self, sender: &DataChannelSender, link: &mut Link) -> Result<(), TransferError> {
+        let (transfer, list) = read_list(link).await?;
+        if transfer == self.transfer && list == self.list {
+            return Ok(());
+        }
+        let plan = match Plan::new(&list) {
+            Ok(plan) => plan,
+            Err(error) => {
+                decline(sender, link, &error.to_string()).await?;
+                return Err(TransferError::Protocol(match error {
+                    PathError::Twice => "the same path twice",
+                    _ => "a path that leads elsewhere",
+                }));
+            }
+        };
+        let folders = Folders::new(self.root.try_clone().map_err(disk("."))?, plan.folders.clone());
+        if self.agreed && self.list.is_empty() {
+            eprint!("{}", question::renamed(&list, &plan, 0));
+        } else {
+            self.agreed = question::ask(&list, &plan, &folders, self.overwrite).await;
+        }
+        if !self.agreed {
+            decline(sender, link, "the receiver does not want these files").await?;
+            return Err(TransferError::Declined("not wanted".into()));
+        }
+        (self.transfer, self.list, self.places, self.folders) = (transfer, list, plan.places, folders);
+        self.whole.clear();
+        self.numbered.clear();
+        Ok(())
+    }
+
+    /// What is here already, in lines of a bounded size.
+    fn have(&self, pieces: &HashMap<usize, Piece>) -> Vec<Line> {
         let whole = self.whole.iter().map(|(&id, whole)| Part {
             id,
             offset: whole.size,
@@ -189,126 +247,11 @@ impl Inbox {
         let mut parts: Vec<Part> = whole.chain(begun).collect();
         parts.sort_by_key(|part| part.id);
         let pages = parts.chunks(PAGE).len().max(1);
-        for at in 0..pages {
-            let page = parts.iter().skip(at * PAGE).take(PAGE).cloned().collect();
-            let more = at + 1 < pages;
-            say(&sender, &Line::Have { parts: page, more }).await?;
-        }
-
-        let total = self.list.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
-        let bar = progress::bar(total);
-        let mut received = Received::default();
-        let mut done = vec![false; self.list.len()];
-        let mut current: Option<Current> = None;
-        // The file whose bytes are of no use any more.
-        let mut given_up = None;
-        loop {
-            let (id, trouble) = match link.hear().await? {
-                Heard::Line(Line::Begin { id, offset }) => {
-                    // Once each: a sender that begins again and again would fill the disk with what nobody agreed to.
-                    let begun = done.get_mut(id).ok_or(TransferError::Protocol("an unknown file"))?;
-                    if std::mem::replace(begun, true) {
-                        return Err(TransferError::Protocol("a file that begins twice"));
-                    }
-                    (current, given_up) = (None, None);
-                    bar.set_message(plain(&self.path(id)).to_string());
-                    bar.inc(offset);
-                    let has = self.whole.get(&id).map(|whole| whole.size);
-                    let piece = pieces.remove(&id).filter(|piece| offset > 0 && piece.offset == offset);
-                    if offset > 0 && piece.is_none() && has != Some(offset) {
-                        return Err(TransferError::Protocol("a file that begins in the middle"));
-                    }
-                    match self.begin(id, offset, piece) {
-                        Ok(begun) => {
-                            current = Some(begun);
-                            continue;
-                        }
-                        Err(trouble) => (id, trouble),
-                    }
-                }
-                Heard::Bytes(bytes) => {
-                    let Some(writing) = &mut current else {
-                        if given_up.is_some() {
-                            continue;
-                        }
-                        return Err(TransferError::Protocol("bytes of no file"));
-                    };
-                    writing.at = writing.at.saturating_add(bytes.len() as u64);
-                    if writing.at > self.list[writing.id].size {
-                        return Err(TransferError::Protocol("more bytes than the file has"));
-                    }
-                    let Some(part) = &mut writing.part else {
-                        return Err(TransferError::Protocol("bytes of a file that is whole"));
-                    };
-                    writing.hash.update(&bytes);
-                    bar.inc(bytes.len() as u64);
-                    match room(&mut self.room, bytes.len()).and_then(|()| part.write(&bytes)) {
-                        Ok(()) => continue,
-                        Err(error) => (writing.id, error.into()),
-                    }
-                }
-                Heard::Line(Line::End { id, sha256 }) => {
-                    if given_up == Some(id) {
-                        given_up = None;
-                        continue;
-                    }
-                    let ours = current.take().filter(|current| current.id == id);
-                    let ours = ours.ok_or(TransferError::Protocol("the end of another file"))?;
-                    match self.end(ours, &sha256) {
-                        Ok(file) => {
-                            received.files.push(file);
-                            say(&sender, &Line::Received { id }).await?;
-                            continue;
-                        }
-                        Err(trouble) => (id, trouble),
-                    }
-                }
-                Heard::Line(Line::Skip { id, message }) => {
-                    let known = done.get_mut(id).ok_or(TransferError::Protocol("an unknown file"))?;
-                    let begun = current.take().is_some_and(|current| current.id == id);
-                    if std::mem::replace(known, true) && !begun {
-                        // What we gave up, it gives up too.
-                        if given_up.take() != Some(id) {
-                            return Err(TransferError::Protocol("a file that is left out twice"));
-                        }
-                        continue;
-                    }
-                    received.failed += 1;
-                    bar.suspend(|| eprintln!("{}: the sender: {}", plain(&self.path(id)), plain(&message)));
-                    continue;
-                }
-                Heard::Line(Line::Done) => {
-                    bar.finish_and_clear();
-                    say(&sender, &Line::Bye).await?;
-                    // The sender closes when it has heard that; until then the channel carries it.
-                    _ = timeout(GOODBYE, link.hear()).await;
-                    return Ok(received);
-                }
-                Heard::Line(_) => return Err(TransferError::Protocol("a line out of turn")),
-            };
-            // Half of it is kept for no one: the sender does not send the other half.
-            if let Some(part) = current.take().and_then(|current| current.part) {
-                _ = part.remove();
-            }
-            let path = self.path(id);
-            let message = match trouble {
-                Trouble::Disk(error) if is_full(&error) => {
-                    bar.finish_and_clear();
-                    decline(&sender, link, "the receiver's disk is full").await?;
-                    return Err(TransferError::file(plain(&path))(error));
-                }
-                Trouble::Disk(error) => {
-                    bar.suspend(|| eprintln!("{}: {error}", plain(&path)));
-                    "the receiver cannot write it"
-                }
-                Trouble::Hash => "it arrived with another hash",
-                Trouble::Changed => "it changed while the connection was broken",
-            };
-            received.failed += 1;
-            given_up = Some(id);
-            let message = message.to_owned();
-            say(&sender, &Line::Failed { id, message }).await?;
-        }
+        let line = |at: usize| Line::Have {
+            parts: parts.iter().skip(at * PAGE).take(PAGE).cloned().collect(),
+            more: at + 1 < pages,
+        };
+        (0..pages).map(line).collect()
     }
 
     /// Takes away what arrived twice: a file that got a number because one with the same content has its name already. Not while
@@ -439,6 +382,160 @@ impl Inbox {
     }
 }
 
+/// What follows from something that the sender said.
+enum Step {
+    /// There is nothing to say yet.
+    GoOn,
+    /// A file is whole.
+    Arrived(usize),
+    /// A file does not arrive.
+    Failed(usize, Trouble),
+}
+
+/// The files of one link, from the first to the last.
+struct Receiving<'a> {
+    inbox: &'a mut Inbox,
+    pieces: HashMap<usize, Piece>,
+    bar: ProgressBar,
+    received: Received,
+    /// Files that have begun, or were left out.
+    done: Vec<bool>,
+    current: Option<Current>,
+    /// The file whose bytes are of no use any more.
+    given_up: Option<usize>,
+}
+
+impl<'a> Receiving<'a> {
+    fn new(inbox: &'a mut Inbox, pieces: HashMap<usize, Piece>) -> Self {
+        let total = inbox
+            .list
+            .iter()
+            .fold(0u64, |sum, entry| sum.saturating_add(entry.size));
+        Self {
+            pieces,
+            bar: progress::bar(total),
+            received: Received::default(),
+            done: vec![false; inbox.list.len()],
+            current: None,
+            given_up: None,
+            inbox,
+        }
+    }
+
+    fn begin(&mut self, id: usize, offset: u64) -> Result<Step, TransferError> {
+        // Once each: a sender that begins again and again would fill the disk with what nobody agreed to.
+        let begun = self
+            .done
+            .get_mut(id)
+            .ok_or(TransferError::Protocol("an unknown file"))?;
+        if std::mem::replace(begun, true) {
+            return Err(TransferError::Protocol("a file that begins twice"));
+        }
+        (self.current, self.given_up) = (None, None);
+        self.bar.set_message(plain(&self.inbox.path(id)).to_string());
+        self.bar.inc(offset);
+        let has = self.inbox.whole.get(&id).map(|whole| whole.size);
+        let piece = self
+            .pieces
+            .remove(&id)
+            .filter(|piece| offset > 0 && piece.offset == offset);
+        if offset > 0 && piece.is_none() && has != Some(offset) {
+            return Err(TransferError::Protocol("a file that begins in the middle"));
+        }
+        match self.inbox.begin(id, offset, piece) {
+            Ok(begun) => {
+                self.current = Some(begun);
+                Ok(Step::GoOn)
+            }
+            Err(trouble) => Ok(Step::Failed(id, trouble)),
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<Step, TransferError> {
+        let Some(writing) = &mut self.current else {
+            if self.given_up.is_some() {
+                return Ok(Step::GoOn);
+            }
+            return Err(TransferError::Protocol("bytes of no file"));
+        };
+        writing.at = writing.at.saturating_add(bytes.len() as u64);
+        if writing.at > self.inbox.list[writing.id].size {
+            return Err(TransferError::Protocol("more bytes than the file has"));
+        }
+        let Some(part) = &mut writing.part else {
+            return Err(TransferError::Protocol("bytes of a file that is whole"));
+        };
+        writing.hash.update(bytes);
+        self.bar.inc(bytes.len() as u64);
+        match room(&mut self.inbox.room, bytes.len()).and_then(|()| part.write(bytes)) {
+            Ok(()) => {
+                self.inbox.taken.send_modify(|taken| *taken += bytes.len() as u64);
+                Ok(Step::GoOn)
+            }
+            Err(error) => Ok(Step::Failed(writing.id, error.into())),
+        }
+    }
+
+    fn end(&mut self, id: usize, sha256: &str) -> Result<Step, TransferError> {
+        if self.given_up == Some(id) {
+            self.given_up = None;
+            return Ok(Step::GoOn);
+        }
+        let ours = self.current.take().filter(|current| current.id == id);
+        let ours = ours.ok_or(TransferError::Protocol("the end of another file"))?;
+        match self.inbox.end(ours, sha256) {
+            Ok(file) => {
+                self.received.files.push(file);
+                Ok(Step::Arrived(id))
+            }
+            Err(trouble) => Ok(Step::Failed(id, trouble)),
+        }
+    }
+
+    fn skip(&mut self, id: usize, message: &str) -> Result<Step, TransferError> {
+        let known = self
+            .done
+            .get_mut(id)
+            .ok_or(TransferError::Protocol("an unknown file"))?;
+        let begun = self.current.take().is_some_and(|current| current.id == id);
+        if std::mem::replace(known, true) && !begun {
+            // What we gave up, it gives up too.
+            if self.given_up.take() != Some(id) {
+                return Err(TransferError::Protocol("a file that is left out twice"));
+            }
+            return Ok(Step::GoOn);
+        }
+        self.received.failed += 1;
+        let path = self.inbox.path(id);
+        self.bar
+            .suspend(|| eprintln!("{}: the sender: {}", plain(&path), plain(message)));
+        Ok(Step::GoOn)
+    }
+
+    /// Half of a file is kept for no one: the sender does not send the other half.
+    fn give_up(&mut self, id: usize) {
+        if let Some(part) = self.current.take().and_then(|current| current.part) {
+            _ = part.remove();
+        }
+        self.received.failed += 1;
+        self.given_up = Some(id);
+    }
+
+    /// Gives a file up, and says why in words for the sender.
+    fn failed(&mut self, id: usize, trouble: Trouble) -> &'static str {
+        self.give_up(id);
+        match trouble {
+            Trouble::Disk(error) => {
+                let path = self.inbox.path(id);
+                self.bar.suspend(|| eprintln!("{}: {error}", plain(&path)));
+                "the receiver cannot write it"
+            }
+            Trouble::Hash => "it arrived with another hash",
+            Trouble::Changed => "it changed while the connection was broken",
+        }
+    }
+}
+
 fn disk(path: &str) -> impl FnOnce(io::Error) -> TransferError {
     TransferError::file(path.to_owned())
 }
@@ -486,36 +583,4 @@ async fn read_list(link: &mut Link) -> Result<(String, Vec<Entry>), TransferErro
             return Ok((transfer, list));
         }
     }
-}
-
-/// Asks at the terminal.
-async fn ask(list: &[Entry], plan: &Plan, folders: &Folders, replaced: bool) -> bool {
-    let taken = question::Taken {
-        names: taken(plan, folders),
-        replaced,
-    };
-    eprint!("{}", question::offer(list, plan, taken));
-    eprint!("Receive {}? [y/N] ", question::amount(list, plan));
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut line = String::new();
-        io::stdin().read_line(&mut line).map(|_| line)
-    });
-    matches!(answer.await, Ok(Ok(line)) if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-}
-
-/// How many of the names are there already.
-fn taken(plan: &Plan, folders: &Folders) -> usize {
-    let mut taken = 0;
-    let mut open: Option<(usize, Option<Dir>)> = None;
-    for place in &plan.places {
-        if open.as_ref().is_none_or(|(folder, _)| *folder != place.folder) {
-            open = Some((place.folder, folders.find(place.folder).ok()));
-        }
-        if let Some((_, Some(dir))) = &open
-            && dir.symlink_metadata(&place.name).is_ok()
-        {
-            taken += 1;
-        }
-    }
-    taken
 }

@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout};
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
-use super::code::{CODE_RULE, is_code};
+use super::card::{Card, CardError};
+use super::error::{MeetError, TransferError};
 use super::protocol::{self, Heard, LABEL, PROTOCOL};
-use super::{Card, CardError, TransferError};
-use crate::server::CandidateJson;
+use crate::code::is_code;
 use crate::text::{plain, print_line};
 
 /// From both descriptions known to an open channel.
@@ -33,44 +33,17 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// Which end this is. The sender offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Has the files.
+    /// The end that has the files.
     Sender,
-    /// Wants them.
+    /// The end that wants them.
     Receiver,
-}
-
-/// Why the two did not meet.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum MeetError {
-    /// The signalling server does not answer, or the socket to it broke.
-    #[error("the signalling server: {0}")]
-    Unreachable(String),
-    /// The signalling server says no.
-    #[error("the signalling server refuses: {0}")]
-    Refused(String),
-    /// A code that is too easy to guess, or has characters that none has.
-    #[error("{CODE_RULE}")]
-    Code,
-    /// Both are there, but no packet comes through.
-    #[error("no connection came about; behind strict NATs both ends need --ice-server")]
-    NotConnected,
-    /// The pasted line.
-    #[error(transparent)]
-    Card(#[from] CardError),
-    /// Standard input ended.
-    #[error("no code was given")]
-    NoInput,
-    /// A description was refused.
-    #[error(transparent)]
-    Peer(#[from] antiphon::Error),
 }
 
 /// A way to meet, again and again if need be.
 pub enum Meeting {
     /// Lines that a person carries.
     Pasting(Pasting),
-    /// A server.
+    /// A code at a server.
     Signalled(Signalled),
 }
 
@@ -400,7 +373,6 @@ impl Signalled {
                     return Ok(Exchange::Left);
                 }
                 Some(candidate) = candidates.recv() => {
-                    let candidate = candidate.map(CandidateJson::from);
                     say(socket, &json!({"type": "candidate", "candidate": candidate})).await?;
                 }
                 message = next(socket) => {
@@ -415,10 +387,10 @@ impl Signalled {
                             handle.set_remote_description(RtcSessionDescription::answer(sdp())).await?;
                         }
                         Some("candidate") => {
-                            let candidate: Option<CandidateJson> = serde_json::from_value(message["candidate"].clone())
+                            let candidate: Option<RtcIceCandidateInit> = serde_json::from_value(message["candidate"].clone())
                                 .map_err(|error| MeetError::Refused(plain(&error.to_string()).to_string()))?;
                             // One that we cannot use is the other end's loss alone.
-                            _ = handle.add_ice_candidate(candidate.map(Into::into)).await;
+                            _ = handle.add_ice_candidate(candidate).await;
                         }
                         Some("left") => given_up = Some(Instant::now() + LEFT_LIMIT),
                         Some("peer") => {

@@ -5,7 +5,7 @@
 //! folder that their user chose, `question` shows what is offered.
 
 mod card;
-mod code;
+mod error;
 mod folder;
 mod inbox;
 mod meet;
@@ -14,23 +14,25 @@ mod outbox;
 mod progress;
 mod protocol;
 mod question;
+mod rules;
 
 pub use card::{Card, CardError};
-pub(crate) use code::is_code;
-pub use code::{CODE_RULE, new_code};
+pub use error::{MeetError, TransferError};
 pub use inbox::{Inbox, Received, ReceivedFile};
-pub use meet::{Link, MeetError, Meeting, Pasting, Role, Signalled};
+pub use meet::{Link, Meeting, Pasting, Role, Signalled};
 pub use names::PathError;
 pub use outbox::{Outbox, Sent, SentFile};
-pub use protocol::{Entry, MAX_FILES, MAX_LIST};
+pub use protocol::Entry;
+pub(crate) use rules::RULES;
+pub use rules::{MAX_FILES, MAX_LIST};
 
-use std::io;
 use std::time::Duration;
 
 use antiphon::{Api, RtcConfiguration, RtcIceServer};
 use tokio::time::Instant;
 
 use crate::args::{MeetArgs, RecvArgs, SendArgs};
+use crate::code::new_code;
 use crate::stop::Stop;
 use crate::text::{plain, print_line};
 
@@ -39,61 +41,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Between two attempts to meet.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Why a transfer ended early.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TransferError {
-    /// The two did not meet.
-    #[error(transparent)]
-    Meet(#[from] MeetError),
-    /// The connection broke; what has arrived is kept, and the transfer can go on.
-    #[error("the connection broke")]
-    Broken,
-    /// The peer does not keep to the protocol.
-    #[error("the peer does not keep to the protocol: {0}")]
-    Protocol(&'static str),
-    /// The receiver does not want the files, or has no room for them.
-    #[error("declined: {0}")]
-    Declined(String),
-    /// A file could not be read or written.
-    #[error("{path}: {source}")]
-    File {
-        /// Which.
-        path: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Some files did not arrive.
-    #[error("{failed} of {total} files did not arrive")]
-    Incomplete {
-        /// That did not.
-        failed: usize,
-        /// Of all.
-        total: usize,
-    },
-    /// No peer connection can be made here.
-    #[error(transparent)]
-    Peer(#[from] antiphon::Error),
-    /// The person wants no more of it.
-    #[error("interrupted")]
-    Interrupted,
-    /// There is nothing to send.
-    #[error("there is nothing to send")]
-    Nothing,
-    /// More files, longer paths or more bytes than one transfer can have.
-    #[error("more than {MAX_FILES} files, or more bytes than there are: pack them into an archive")]
-    TooMuch,
-}
-
 /// Names of what was left out that are shown.
 const SHOWN_SKIPPED: usize = 20;
-
-impl TransferError {
-    fn file(path: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_string();
-        move |source| Self::File { path, source }
-    }
-}
 
 /// Makes the peer connections of one transfer.
 fn connections(args: &MeetArgs) -> Result<(Api, RtcConfiguration), TransferError> {

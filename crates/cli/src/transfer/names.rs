@@ -5,16 +5,8 @@ use std::collections::{HashMap, HashSet};
 use unicode_normalization::UnicodeNormalization;
 
 use super::protocol::Entry;
+use super::rules::{ACTED_UPON, ACTED_UPON_ENDS, DEVICES, MAX_DEPTH, MAX_NAME, MAX_PATH, PART};
 use crate::text::is_unseen;
-
-/// The longest path, in bytes.
-pub(super) const MAX_PATH: usize = 4096;
-/// The longest name of one file or folder, in bytes; what common file systems allow, less the room for a number.
-const MAX_NAME: usize = 240;
-/// Folders within folders.
-pub(super) const MAX_DEPTH: usize = 32;
-/// The end of the names of files that are not whole yet.
-pub(super) const PART: &str = ".antiphon-part";
 
 /// Why a list of files was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -185,34 +177,6 @@ pub(super) fn numbered(name: &str, number: usize) -> String {
         _ => format!("{name} ({number})"),
     }
 }
-
-/// Names that some program acts upon without being asked: who may log in, what runs when a folder is opened.
-const ACTED_UPON: [&str; 7] = [
-    "authorized_keys",
-    "authorized_keys2",
-    "autorun.inf",
-    "autorun.exe",
-    "autorun.sh",
-    "desktop.ini",
-    "folder.htt",
-];
-/// The ends of such names.
-const ACTED_UPON_ENDS: [&str; 12] = [
-    ".appref-ms",
-    ".desktop",
-    ".directory",
-    ".library-ms",
-    ".lnk",
-    ".pif",
-    ".scf",
-    ".search-ms",
-    ".searchconnector-ms",
-    ".settingcontent-ms",
-    ".url",
-    ".webloc",
-];
-/// Names that Windows keeps for devices, with any end.
-const DEVICES: [&str; 7] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"];
 
 /// A name that is a plain file's or folder's on every system, and that no system hides or acts upon. The same name, if it is one.
 fn safe(name: &str) -> String {

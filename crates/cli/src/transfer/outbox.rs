@@ -13,11 +13,13 @@ use cap_std::fs::{Dir, File};
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
 
+use super::error::TransferError;
 use super::folder::{open_ambient, open_plain};
 use super::meet::Link;
-use super::names::{self, MAX_DEPTH, numbered};
-use super::protocol::{CHUNK, Entry, Heard, Line, MAX_FILES, Part, hex, pages, say};
-use super::{TransferError, progress};
+use super::names::{self, numbered};
+use super::progress;
+use super::protocol::{CHUNK, Entry, Heard, Line, Part, hex, pages, say};
+use super::rules::{MAX_DEPTH, MAX_FILES};
 use crate::text::plain;
 
 /// What the receiver said of a file: nothing yet, that it has it, that it has not.

@@ -26,7 +26,7 @@ use antiphon::{DataChannel, Message, MessageKind};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::TransferError;
+use super::error::TransferError;
 
 /// The channel's label.
 pub(super) const LABEL: &str = "antiphon-transfer";
@@ -34,8 +34,6 @@ pub(super) const LABEL: &str = "antiphon-transfer";
 pub(super) const PROTOCOL: &str = "antiphon-transfer-2";
 /// Bytes of a file in one message. Some peers close a channel on 65 536.
 pub(super) const CHUNK: usize = 60 * 1024;
-/// Files in one transfer.
-pub const MAX_FILES: usize = 100_000;
 /// Entries in one `have`.
 pub(super) const PAGE: usize = 200;
 /// Bytes of the paths in one `list`: as JSON, of the worst characters, they take six times as many.
@@ -44,15 +42,13 @@ const PAGE_BYTES: usize = 6 * 1024;
 const ENTRY_BYTES: usize = 48;
 /// A text message has at most so many bytes.
 const MAX_TEXT: usize = 256 * 1024;
-/// The paths of one transfer together, in bytes.
-pub const MAX_LIST: usize = 32 * 1024 * 1024;
 
 /// One file of the sender's list; its place in the list is its id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Relative, with `/` between the parts.
+    /// The path relative to what is sent, with `/` between the parts.
     pub path: String,
-    /// Bytes.
+    /// The file's size in bytes.
     pub size: u64,
 }
 

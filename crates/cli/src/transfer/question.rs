@@ -1,9 +1,12 @@
 //! What the user is asked before files of a stranger are taken.
 
 use std::fmt::Write;
+use std::io;
 
+use cap_std::fs::Dir;
 use indicatif::HumanBytes;
 
+use super::folder::Folders;
 use super::names::Plan;
 use super::protocol::Entry;
 use crate::text::plain;
@@ -13,15 +16,30 @@ const SHOWN: usize = 20;
 /// Characters of a path that are shown.
 const SHOWN_PATH: usize = 120;
 
+/// Asks at the terminal.
+pub(super) async fn ask(list: &[Entry], plan: &Plan, folders: &Folders, replaced: bool) -> bool {
+    let taken = Taken {
+        names: taken(plan, folders),
+        replaced,
+    };
+    eprint!("{}", offer(list, plan, taken));
+    eprint!("Receive {}? [y/N] ", amount(list, plan));
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut line = String::new();
+        io::stdin().read_line(&mut line).map(|_| line)
+    });
+    matches!(answer.await, Ok(Ok(line)) if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
 /// How many of the names are taken already, and what becomes of those files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) names: usize,
-    pub(super) replaced: bool,
+struct Taken {
+    names: usize,
+    replaced: bool,
 }
 
 /// The offer in words: the first names, every odd one that there is room for, what is taken, and how much it is.
-pub(super) fn offer(list: &[Entry], plan: &Plan, taken: Taken) -> String {
+fn offer(list: &[Entry], plan: &Plan, taken: Taken) -> String {
     let mut text = String::new();
     for (file, entry) in list.iter().enumerate().take(SHOWN) {
         line(&mut text, file, entry, plan);
@@ -39,7 +57,7 @@ pub(super) fn offer(list: &[Entry], plan: &Plan, taken: Taken) -> String {
 }
 
 /// `12 files in 3 folders, 1.5 MiB`.
-pub(super) fn amount(list: &[Entry], plan: &Plan) -> String {
+fn amount(list: &[Entry], plan: &Plan) -> String {
     let bytes = list.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.size));
     let folders = match plan.folders.len() - 1 {
         0 => String::new(),
@@ -74,6 +92,23 @@ fn line(text: &mut String, file: usize, entry: &Entry, plan: &Plan) {
         _ = write!(text, "   (sent as \"{}\")", plain(&entry.path).at_most(SHOWN_PATH));
     }
     text.push('\n');
+}
+
+/// How many of the names are there already.
+fn taken(plan: &Plan, folders: &Folders) -> usize {
+    let mut taken = 0;
+    let mut open: Option<(usize, Option<Dir>)> = None;
+    for place in &plan.places {
+        if open.as_ref().is_none_or(|(folder, _)| *folder != place.folder) {
+            open = Some((place.folder, folders.find(place.folder).ok()));
+        }
+        if let Some((_, Some(dir))) = &open
+            && dir.symlink_metadata(&place.name).is_ok()
+        {
+            taken += 1;
+        }
+    }
+    taken
 }
 
 #[cfg(test)]

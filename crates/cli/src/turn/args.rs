@@ -80,6 +80,23 @@ pub struct TurnArgs {
     /// A network or address to which is not relayed, besides those that never are. Repeatable.
     #[arg(long = "deny-peer", value_name = "ADDRESS[/BITS]", value_parser = network)]
     pub denied_peers: Vec<(IpAddr, u8)>,
+    /// How much of it all one client, one user and everybody may have.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// TCP and TLS connections at a time.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub max_connections: usize,
+    /// Where Prometheus reads figures: http://ADDRESS:PORT/metrics.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
+    /// How long allocations may go on after the first SIGINT or SIGTERM.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    pub drain: u64,
+}
+
+/// Flags of `turn` that say how much is too much.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LimitArgs {
     /// Allocations at a time.
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     pub max_allocations: usize,
@@ -109,15 +126,6 @@ pub struct TurnArgs {
     /// The most that the server may relay in all: keep some of your line for other things. Default: no limit.
     #[arg(long, value_name = "BITS", value_parser = bits)]
     pub max_bps_total: Option<u64>,
-    /// TCP and TLS connections at a time.
-    #[arg(long, value_name = "N", default_value_t = 1024)]
-    pub max_connections: usize,
-    /// Where Prometheus reads figures: http://ADDRESS:PORT/metrics.
-    #[arg(long, value_name = "ADDRESS:PORT")]
-    pub metrics: Option<SocketAddr>,
-    /// How long allocations may go on after the first SIGINT or SIGTERM.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    pub drain: u64,
 }
 
 fn port_range(text: &str) -> Result<(u16, u16), String> {

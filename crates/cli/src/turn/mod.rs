@@ -10,12 +10,15 @@ use std::time::Duration;
 use antiphon::turn_server::{PeerPolicy, Rate, RelayAddress, TlsIdentity, TurnServer, TurnServerConfig};
 
 pub(crate) use args::EXAMPLES;
-pub use args::TurnArgs;
+pub use args::{LimitArgs, TurnArgs};
 
 use crate::stop::Stop;
 use crate::text::print_line;
 
 /// Serves until SIGINT or SIGTERM; then lets calls finish for `--drain` seconds, or until the next signal.
+///
+/// # Errors
+/// What is wrong with the flags, or why a socket could not be bound.
 pub async fn run(args: TurnArgs) -> io::Result<()> {
     let stop = Stop::new()?;
     let config = config(&args)?;
@@ -73,21 +76,22 @@ fn config(args: &TurnArgs) -> io::Result<TurnServerConfig> {
         allow_private: args.allow_private_peers,
         denied: args.denied_peers.clone(),
     };
-    config.server.max_allocations = args.max_allocations;
-    config.server.max_allocations_per_user = args.max_allocations_per_user;
-    config.server.max_allocations_per_address = args.max_allocations_per_address;
-    config.server.max_age = args.max_age.map(Duration::from_secs);
+    let limits = &args.limits;
+    config.server.max_allocations = limits.max_allocations;
+    config.server.max_allocations_per_user = limits.max_allocations_per_user;
+    config.server.max_allocations_per_address = limits.max_allocations_per_address;
+    config.server.max_age = limits.max_age.map(Duration::from_secs);
     config.server.stranger_rate = Rate {
-        per_second: args.stranger_rate,
-        burst: args.stranger_rate.saturating_mul(2),
+        per_second: limits.stranger_rate,
+        burst: limits.stranger_rate.saturating_mul(2),
     };
     config.server.failure_rate = Rate {
-        per_second: args.failure_rate,
-        burst: args.failure_rate.saturating_mul(10),
+        per_second: limits.failure_rate,
+        burst: limits.failure_rate.saturating_mul(10),
     };
-    config.server.max_bps_allocation = args.max_bps_allocation;
-    config.server.max_bps_user = args.max_bps_user;
-    config.server.max_bps_total = args.max_bps_total;
+    config.server.max_bps_allocation = limits.max_bps_allocation;
+    config.server.max_bps_user = limits.max_bps_user;
+    config.server.max_bps_total = limits.max_bps_total;
     config.alternate = args.alternate_listen;
     config.server.whole_discovery = args.whole_discovery;
     if let Some(secret) = &args.secret {

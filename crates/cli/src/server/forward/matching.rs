@@ -17,7 +17,7 @@ pub(in crate::server) struct Playable {
     pub(in crate::server) any_of: Vec<Codec>,
 }
 
-/// Beside the sound, never the sound itself: keys pressed (RFC 4733), and noise to fill silence (RFC 3389).
+/// Beside the audio, never the audio itself: keys pressed (RFC 4733), and noise to fill silence (RFC 3389).
 pub(super) fn is_beside(codec: &Codec) -> bool {
     ["telephone-event", "CN"]
         .iter()
@@ -225,7 +225,7 @@ mod tests {
             ]),
             Ok(vec![Some(1), Some(0)])
         );
-        // Nothing is left for a third section, and for sound there is nothing at all; who sends gets nothing.
+        // Nothing is left for a third section, and for audio there is nothing at all; who sends gets nothing.
         assert_eq!(
             of(&[
                 section("0", Video, SendOnly, &both),
@@ -249,8 +249,8 @@ mod tests {
             "nothing in common in section v: published is H264 (packetization-mode=1;profile-level-id=42e01f); offered was VP8, \
              VP9 (profile-id=0)"
         );
-        let sound = [section("a", MediaKind::Audio, RecvOnly, &[codec(111, "opus", "")])];
-        let refusal = assign(&sound, &tracks).unwrap_err();
+        let audio = [section("a", MediaKind::Audio, RecvOnly, &[codec(111, "opus", "")])];
+        let refusal = assign(&audio, &tracks).unwrap_err();
         assert!(
             refusal.contains("published is H264") && refusal.contains("was opus"),
             "{refusal}"

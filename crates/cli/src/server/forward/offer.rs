@@ -37,7 +37,7 @@ fn sends(section: &OfferedSection) -> bool {
     !section.rejected && matches!(section.direction, Direction::SendOnly | Direction::SendRecv)
 }
 
-/// Whether a stream of this codec can be a track. Sound is forwarded as it is, whatever it is. Of pictures we must know where one
+/// Whether a stream of this codec can be a track. Audio is forwarded as it is, whatever it is. Of video we must know where a frame
 /// can begin; and redundancy names other payload types, which change from hop to hop.
 fn is_media(all: &MediaCapabilities, kind: MediaKind, codec: &Codec) -> bool {
     match kind {
@@ -93,28 +93,28 @@ pub(in crate::server) fn publishing(sections: &[OfferedSection]) -> Result<Media
             ));
         }
     }
-    all.audio = sound_of(sections, &all);
+    all.audio = audio_of(sections, &all);
     Ok(all)
 }
 
-/// The sound codecs of an offer, as they are: what the publisher says of them (stereo, bitrates) is what we want of it.
-fn sound_of(sections: &[OfferedSection], all: &MediaCapabilities) -> Vec<CodecCapability> {
-    let mut sound: Vec<CodecCapability> = Vec::new();
-    let Some(like) = all.audio.first() else { return sound };
+/// The audio codecs of an offer, as they are: what the publisher says of them (stereo, bitrates) is what we want of it.
+fn audio_of(sections: &[OfferedSection], all: &MediaCapabilities) -> Vec<CodecCapability> {
+    let mut audio: Vec<CodecCapability> = Vec::new();
+    let Some(like) = all.audio.first() else { return audio };
     let offered = sections
         .iter()
         .filter(|section| section.content == OfferedContent::Media(MediaKind::Audio))
         .flat_map(|section| &section.codecs);
     for codec in offered.filter(|codec| !is_redundancy(codec)) {
-        let known = sound.iter().any(|own| {
+        let known = audio.iter().any(|own| {
             own.name.eq_ignore_ascii_case(&codec.name)
                 && own.clock_rate == codec.clock_rate
                 && own.channels.unwrap_or(1) == codec.channels.unwrap_or(1)
         });
-        if known || sound.len() == 128 {
+        if known || audio.len() == 128 {
             continue;
         }
-        sound.push(CodecCapability {
+        audio.push(CodecCapability {
             payload_type: codec.payload_type,
             name: codec.name.clone(),
             clock_rate: codec.clock_rate,
@@ -125,10 +125,10 @@ fn sound_of(sections: &[OfferedSection], all: &MediaCapabilities) -> Vec<CodecCa
             ..like.clone()
         });
     }
-    sound
+    audio
 }
 
-/// The parameters by which we ask for a sound stream as its sender would like to send it: its own, without those that describe the
+/// The parameters by which we ask for an audio stream as its sender would like to send it: its own, without those that describe the
 /// sender; stereo, if it says that it has stereo (RFC 7587 §6.1).
 fn wanted(codec: &Codec) -> String {
     let pairs = || {

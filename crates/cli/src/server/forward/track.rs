@@ -126,7 +126,7 @@ impl Track {
         self.packets.subscribe()
     }
 
-    /// A watcher cannot go on without a key frame. Of sound nothing is asked.
+    /// A watcher cannot go on without a key frame. Of audio nothing is asked.
     pub(in crate::server) fn request_key_frame(&self) {
         if self.kind == MediaKind::Video && !self.requested.swap(true, Ordering::Relaxed) {
             // There is room for each track once; an error means that the publisher is gone.
@@ -292,7 +292,7 @@ pub(super) mod tests {
         let (publisher, _requests) = Publisher::new(1, vec![(MediaKind::Audio, codecs, vec![])]);
         let mut intake = Intake::new(publisher.tracks()[0].clone());
         let leading = || publisher.playables()[0].any_of[0].name.clone();
-        assert_eq!(leading(), "opus", "the first that is sound");
+        assert_eq!(leading(), "opus", "the first that is audio");
         for (payload_type, name) in [(0, "PCMU"), (110, "PCMU"), (111, "opus")] {
             intake.take(Instant::now(), packet(1, payload_type, true));
             assert_eq!(leading(), name);

@@ -1,15 +1,32 @@
 //! The code that two ends meet with at a server.
 
 use ring::rand::{SecureRandom, SystemRandom};
+use serde::Serialize;
 
 /// Letters of a code: none that look like another one; 50 bits in ten of them.
 const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
-/// Letters and digits that a code has at least.
-const LEAST: usize = 10;
-/// Those of a code of digits alone.
-const LEAST_DIGITS: usize = 14;
-/// Different ones among them, and steps that are no counting on.
-const LEAST_DIFFERENT: usize = 6;
+
+/// What a code must be at least. The page is told it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Rule {
+    /// The most characters, dashes included.
+    most: usize,
+    /// The fewest letters and digits.
+    least: usize,
+    /// The fewest digits of a code without letters.
+    least_digits: usize,
+    /// The fewest different ones among them, and the fewest steps from one to the next that are no counting on.
+    least_different: usize,
+}
+
+/// The rule that [`CODE_RULE`] puts into words.
+pub(crate) const RULE: Rule = Rule {
+    most: 64,
+    least: 10,
+    least_digits: 14,
+    least_different: 6,
+};
 
 /// What a code must be, for whoever chose one that is not.
 pub const CODE_RULE: &str = "a code has 10 to 64 letters, digits and dashes, or 14 digits, and is no pattern: \
@@ -34,7 +51,7 @@ pub fn new_code() -> String {
 
 /// Whether it can be a code: whoever guesses it is the other end, so it must not be short or a pattern.
 pub(crate) fn is_code(code: &str) -> bool {
-    if code.len() > 64 || !code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
+    if code.len() > RULE.most || !code.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
         return false;
     }
     let letters: Vec<u8> = code
@@ -46,12 +63,12 @@ pub(crate) fn is_code(code: &str) -> bool {
     different.sort_unstable();
     different.dedup();
     let least = match letters.iter().all(u8::is_ascii_digit) {
-        true => LEAST_DIGITS,
-        false => LEAST,
+        true => RULE.least_digits,
+        false => RULE.least,
     };
     // 1234, abcd and aaaa count on.
     let steps = letters.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) > 1).count();
-    letters.len() >= least && different.len() >= LEAST_DIFFERENT && steps >= LEAST_DIFFERENT
+    letters.len() >= least && different.len() >= RULE.least_different && steps >= RULE.least_different
 }
 
 #[cfg(test)]
