@@ -137,8 +137,8 @@ impl DataChannel {
     /// The next message, or what has come of one that is too large to wait for; `None` when the channel is closed and everything
     /// received has been taken. So messages of any size pass, and memory holds no more of them than the receive buffer. Cancel safe.
     ///
-    /// Only ordered messages beyond `max_receive_message` come in pieces, and only with `partial_delivery` in the settings of the
-    /// association (`configuration.settings.data.association`), which also tells the peer that any size is welcome.
+    /// Only ordered messages beyond `max_receive_message` come in pieces, and only with `partial_delivery` in the settings
+    /// of data channels (`configuration.settings.data`), which also tells the peer that any size is welcome.
     pub async fn recv_piece(&mut self) -> Option<Piece> {
         poll_fn(|cx| self.poll_recv_piece(cx)).await
     }

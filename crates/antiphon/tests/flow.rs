@@ -199,10 +199,10 @@ async fn what_has_arrived_can_be_read_after_the_channel_is_closed() {
 /// One message of 64 MiB, through a receive buffer of one.
 async fn large() -> (DataChannel, DataChannel, [PeerHandle; 2], Bytes) {
     let mut configuration = RtcConfiguration::default();
-    let association = &mut configuration.settings.data.association;
-    association.partial_delivery = true;
-    association.receive_buffer = 1 << 20;
-    association.send_buffer = 65 << 20;
+    let data = &mut configuration.settings.data;
+    data.partial_delivery = true;
+    data.receive_buffer = 1 << 20;
+    data.send_buffer = 65 << 20;
     let (near, far, handles) = connected(configuration).await;
     let message: Bytes = (0..64 << 20).map(|n: u32| (n % 253) as u8).collect();
     within("room", near.send_binary(message.clone())).await.unwrap();

@@ -18,7 +18,7 @@ async fn connect<const N: usize>(
 ) -> (JoinHandle<PeerConnection>, Socket, [DataChannel; N]) {
     let mut socket = server.socket().await;
     let mut configuration = RtcConfiguration::default();
-    configuration.settings.data.association.max_receive_message = most;
+    configuration.settings.data.max_receive_message = most;
     let api = Api::builder().loopback(true).build().unwrap();
     let mut pc = api.peer_connection(configuration).await.unwrap();
     let mut channels = Vec::new();

@@ -1,26 +1,28 @@
 //! The connection itself: its parts, its making and its states.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::DataChannels;
 use antiphon_dtls::{Certificate, CertificateParams};
-use antiphon_ice::Agent;
-use antiphon_jsep::{Negotiator, SignalingState, TransceiverId};
-use antiphon_media::{ReceiverId, SenderId, Session};
-use antiphon_sansio::{ClockAnchor, Rng};
+use antiphon_ice::{Agent, IceServer, ServerKind};
+use antiphon_jsep::{IceRole, Negotiator, SignalingState};
+use antiphon_media::Session;
+use antiphon_sansio::{ClockAnchor, Path, Rng};
 
+use crate::configuration::{MIN_MTU, RtcBundlePolicy, RtcConfiguration, RtcIceServer, Settings};
 use crate::data::Data;
 use crate::error::Error;
 use crate::event::{Event, PeerEnd};
 use crate::ice_restart::IceRestart;
+use crate::signaling::Signaling;
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
+    States,
 };
-use crate::transceivers::Row;
+use crate::transceivers::Transceivers;
 use crate::transport::Transport;
-use crate::types::{MIN_MTU, RtcBundlePolicy, RtcConfiguration, RtcSessionDescription};
 
 /// How many events wait for an application that does not ask; the oldest go first. Media and data have queues of their own.
 pub const MAX_EVENTS: usize = 2048;
@@ -45,41 +47,43 @@ pub(crate) enum Closing {
 /// [`poll_timeout`](Self::poll_timeout) says.
 #[derive(Debug)]
 pub struct PeerConnection {
-    pub(crate) negotiator: Negotiator,
+    pub(crate) signaling: Signaling,
+    pub(crate) ice_restart: IceRestart,
     pub(crate) transport: Transport,
+    pub(crate) transceivers: Transceivers,
     pub(crate) media: Session,
     pub(crate) data: Data,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) by_sender: BTreeMap<SenderId, TransceiverId>,
-    pub(crate) by_receiver: BTreeMap<ReceiverId, TransceiverId>,
     pub(crate) events: VecDeque<Event>,
+    pub(crate) states: States,
+    pub(crate) sizes: Sizes,
     pub(crate) anchor: ClockAnchor,
     pub(crate) rng: Rng,
-    pub(crate) receive_output: antiphon_media::Output,
-    pub(crate) mtu: usize,
-    pub(crate) max_mtu: usize,
-    pub(crate) relays: bool,
-    pub(crate) restart: IceRestart,
     /// The role that signalling gave ICE last; a conflict may have changed it since.
-    pub(crate) planned_role: Option<antiphon_jsep::IceRole>,
+    pub(crate) planned_role: Option<IceRole>,
     /// Our candidates of this generation, for descriptions made later.
     pub(crate) local_candidates: Vec<String>,
     /// What was gathered ahead of the first local description, with an `ice_candidate_pool_size`.
     pub(crate) pool: Option<Vec<antiphon_ice::Event>>,
-    pub(crate) early_candidates: Vec<antiphon_jsep::IceCandidate>,
-    pub(crate) negotiation_needed: bool,
-    pub(crate) negotiation_event: bool,
-    pub(crate) ice_state: RtcIceConnectionState,
-    pub(crate) gathering_state: RtcIceGatheringState,
-    pub(crate) connection_state: RtcPeerConnectionState,
-    pub(crate) sctp_state: Option<RtcSctpTransportState>,
     /// How the peer ended the connection, if the application was told that it did.
     pub(crate) peer_end: Option<PeerEnd>,
     pub(crate) closing: Option<Closing>,
+    /// Whether data goes before media the next time.
     pub(crate) data_turn: bool,
     /// The round trip that the layers above ICE were told last.
     pub(crate) rtt: Option<Duration>,
-    pub(crate) last_created: Option<RtcSessionDescription>,
+}
+
+/// How large datagrams may be, in bytes of UDP payload.
+#[derive(Debug)]
+pub(crate) struct Sizes {
+    /// What is sent without asking.
+    pub(crate) mtu: usize,
+    /// What path MTU discovery tries over IPv4.
+    pub(crate) max_mtu: usize,
+    /// Whether the path may become a relayed one.
+    pub(crate) relays: bool,
+    /// The largest of all on the path in use.
+    pub(crate) largest: usize,
 }
 
 impl PeerConnection {
@@ -89,94 +93,73 @@ impl PeerConnection {
     /// # Errors
     /// What is wrong with the configuration.
     pub fn new(configuration: RtcConfiguration, now: Instant, anchor: ClockAnchor, rng: Rng) -> Result<Self, Error> {
-        let RtcConfiguration {
-            ice_servers,
-            ice_transport_policy,
-            ice_candidate_pool_size,
-            bundle_policy,
-            rtp_header_encryption_policy,
-            certificates,
-            settings,
-        } = configuration;
+        let settings = configuration.settings;
         if settings.mtu < MIN_MTU {
             return Err(Error::Setting("the MTU is below 576 bytes"));
         }
-        let certificate = match certificates.as_slice() {
-            [] => Arc::new(Certificate::generate(&CertificateParams::default()).map_err(Error::Certificate)?),
-            [certificate] => Arc::clone(certificate),
-            _ => return Err(Error::TooManyCertificates),
-        };
-        let servers = ice_servers
+        let certificate = certificate(&configuration.certificates)?;
+        let servers: Vec<IceServer> = configuration
+            .ice_servers
             .iter()
-            .map(|server| server.parse())
-            .collect::<Result<Vec<_>, _>>()?;
-        let relays = servers
-            .iter()
-            .flat_map(|server| &server.urls)
-            .any(|url| url.kind == antiphon_ice::ServerKind::Turn);
-        let ice = antiphon_ice::Config {
-            servers,
-            transport_policy: ice_transport_policy,
-            ..settings.ice
-        };
-        let mut dtls = antiphon_dtls::Config::new(certificate);
-        dtls.srtp_profiles = settings.srtp_profiles;
-        dtls.versions = settings.dtls_versions;
-        dtls.mtu = settings.mtu;
-        dtls.key_log = settings.key_log;
-        dtls.provider = settings.provider;
+            .map(RtcIceServer::parse)
+            .collect::<Result<_, _>>()?;
+        let mut urls = servers.iter().flat_map(|server| &server.urls);
+        let relays = urls.any(|url| url.kind == ServerKind::Turn);
+        let encryption = configuration.rtp_header_encryption_policy;
+        let bundle_only = configuration.bundle_policy == RtcBundlePolicy::MaxBundle;
+        let dtls = dtls_config(&settings, certificate);
+        let data = antiphon_data_channel::Config::from(settings.data);
         let jsep = antiphon_jsep::Config {
             capabilities: settings.capabilities,
             // Read in pieces, messages may have any size (RFC 8841 §6.1).
-            max_message_size: match settings.data.association.partial_delivery {
+            max_message_size: match data.association.partial_delivery {
                 true => 0,
-                false => settings.data.association.max_receive_message as u64,
+                false => data.association.max_receive_message as u64,
             },
-            sctp_port: settings.data.association.local_port,
+            sctp_port: data.association.local_port,
             cname: String::new(),
-            bundle_only: bundle_policy == RtcBundlePolicy::MaxBundle,
-            header_encryption: rtp_header_encryption_policy,
+            bundle_only,
+            header_encryption: encryption,
         };
         let negotiator = Negotiator::new(jsep, rng.fork("jsep"));
         let media = antiphon_media::Config {
             cname: negotiator.config().cname.clone(),
-            ..settings.media
+            ..settings.media.into()
+        };
+        let ice = antiphon_ice::Config {
+            servers,
+            transport_policy: configuration.ice_transport_policy,
+            ..settings.ice.into()
         };
         let mut agent = Agent::new(ice, rng.fork("ice"));
-        if ice_candidate_pool_size > 0 {
+        let gathers_ahead = configuration.ice_candidate_pool_size > 0;
+        if gathers_ahead {
             agent.gather(now);
         }
         let mut connection = Self {
-            negotiator,
-            transport: Transport::new(agent, dtls, rtp_header_encryption_policy, rng.fork("dtls")),
+            signaling: Signaling::new(negotiator),
+            ice_restart: IceRestart::default(),
+            transport: Transport::new(agent, dtls, encryption, rng.fork("dtls")),
+            transceivers: Transceivers::new(settings.receive_output),
             media: Session::new(media, now, anchor, rng.fork("media")),
-            data: Data::new(DataChannels::new(settings.data, now, rng.fork("data"))),
-            rows: Vec::new(),
-            by_sender: BTreeMap::new(),
-            by_receiver: BTreeMap::new(),
+            data: Data::new(DataChannels::new(data, now, rng.fork("data"))),
             events: VecDeque::new(),
+            states: States::default(),
+            sizes: Sizes {
+                mtu: settings.mtu,
+                max_mtu: settings.max_mtu,
+                relays,
+                largest: settings.mtu,
+            },
             anchor,
             rng: rng.fork("peer-connection"),
-            receive_output: settings.receive_output,
-            mtu: settings.mtu,
-            max_mtu: settings.max_mtu,
-            relays,
-            restart: IceRestart::default(),
             planned_role: None,
             local_candidates: Vec::new(),
-            pool: (ice_candidate_pool_size > 0).then(Vec::new),
-            early_candidates: Vec::new(),
-            negotiation_needed: false,
-            negotiation_event: false,
-            ice_state: RtcIceConnectionState::New,
-            gathering_state: RtcIceGatheringState::New,
-            connection_state: RtcPeerConnectionState::New,
-            sctp_state: None,
+            pool: gathers_ahead.then(Vec::new),
             peer_end: None,
             closing: None,
             data_turn: false,
             rtt: None,
-            last_created: None,
         };
         connection.update_sizes();
         Ok(connection)
@@ -198,22 +181,22 @@ impl PeerConnection {
 
     /// `signalingState`.
     pub fn signaling_state(&self) -> SignalingState {
-        self.negotiator.signaling_state()
+        self.signaling.negotiator.signaling_state()
     }
 
     /// `iceGatheringState`.
     pub fn ice_gathering_state(&self) -> RtcIceGatheringState {
-        self.gathering_state
+        self.states.gathering
     }
 
     /// `iceConnectionState`.
     pub fn ice_connection_state(&self) -> RtcIceConnectionState {
-        self.ice_state
+        self.states.ice
     }
 
     /// `connectionState`.
     pub fn connection_state(&self) -> RtcPeerConnectionState {
-        self.connection_state
+        self.states.connection
     }
 
     /// The state of the DTLS transport.
@@ -229,7 +212,7 @@ impl PeerConnection {
 
     /// The state of the SCTP transport; `None` while no data section is negotiated.
     pub fn sctp_state(&self) -> Option<RtcSctpTransportState> {
-        self.sctp_state
+        self.states.sctp
     }
 
     /// Whether `close` was called.
@@ -244,7 +227,28 @@ impl PeerConnection {
     }
 
     /// Whether a Binding message with valid MESSAGE-INTEGRITY came from `path`: the driver may route the path to us.
-    pub fn is_authenticated(&self, path: &antiphon_sansio::Path) -> bool {
+    pub fn is_authenticated(&self, path: &Path) -> bool {
         self.transport.agent.is_authenticated(path)
     }
+}
+
+/// Ours: the one that was given, or a new one.
+fn certificate(given: &[Arc<Certificate>]) -> Result<Arc<Certificate>, Error> {
+    match given {
+        [] => Certificate::generate(&CertificateParams::default())
+            .map(Arc::new)
+            .map_err(Error::Certificate),
+        [certificate] => Ok(Arc::clone(certificate)),
+        _ => Err(Error::TooManyCertificates),
+    }
+}
+
+fn dtls_config(settings: &Settings, certificate: Arc<Certificate>) -> antiphon_dtls::Config {
+    let mut config = antiphon_dtls::Config::new(certificate);
+    config.srtp_profiles.clone_from(&settings.srtp_profiles);
+    config.versions = settings.dtls_versions;
+    config.mtu = settings.mtu;
+    config.key_log.clone_from(&settings.key_log);
+    config.provider = settings.provider;
+    config
 }

@@ -1,3 +1,5 @@
+//! Why a call was refused, in words and with the W3C's names.
+
 use antiphon_data_channel::{OpenError, SendError};
 use antiphon_jsep::JsepError;
 
@@ -15,9 +17,9 @@ pub enum Error {
     /// The URL of a STUN or TURN server cannot be used.
     #[error("{url}: {reason}")]
     ServerUrl {
-        /// The URL.
+        /// The URL, as it was given.
         url: String,
-        /// What is wrong with it.
+        /// What is wrong with the URL.
         reason: antiphon_ice::UrlError,
     },
     /// A server has no URL.
@@ -45,6 +47,9 @@ pub enum Error {
     /// The track is being sent already.
     #[error("the track has a sender already")]
     TrackInUse,
+    /// More than one encoding was asked for: simulcast is received, but not sent yet.
+    #[error("simulcast is not sent yet: a transceiver has one encoding")]
+    Simulcast,
     /// There are too many transceivers or data channels.
     #[error("too many {0}")]
     TooMany(&'static str),
@@ -82,6 +87,7 @@ impl Error {
             Self::Certificate(_) | Self::TooManyCertificates => "InvalidAccessError",
             Self::Setting(_) | Self::CandidateWithoutSection | Self::ChannelWithoutId => "TypeError",
             Self::TooManyCandidates | Self::TooMany(_) => "OperationError",
+            Self::Simulcast => "NotSupportedError",
             Self::Open(error) => match error {
                 OpenError::TooLong | OpenError::TwoLimits | OpenError::InvalidId => "TypeError",
                 OpenError::Closed => "InvalidStateError",

@@ -8,6 +8,7 @@ extern crate self as antiphon_peer_connection;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+mod configuration;
 mod connection;
 mod data;
 mod demux;
@@ -29,7 +30,9 @@ pub use antiphon_data_channel::{
 pub use antiphon_dtls::{
     AlertDescription, Certificate, CertificateParams, KeyLog, SrtpProfile, Versions as DtlsVersions,
 };
-pub use antiphon_ice::{Framing as IceFraming, IoEvent, IoRequest, TransportPolicy as RtcIceTransportPolicy};
+pub use antiphon_ice::{
+    Framing as IceFraming, IoEvent, IoRequest, Timing as IceTiming, TransportPolicy as RtcIceTransportPolicy,
+};
 pub use antiphon_jsep::{
     Accepts, Codec, CodecCapability, Direction, ExtensionCapability, IceCandidate as RtcIceCandidateInit,
     MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions, OfferedContent, OfferedSection, SdpType,
@@ -37,6 +40,10 @@ pub use antiphon_jsep::{
 };
 pub use antiphon_media::{Contributors, Frame, Output, Packet, extension};
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
+pub use configuration::{
+    DEFAULT_MAX_MTU, DEFAULT_MTU, DataSettings, IceSettings, MIN_MTU, MediaSettings, RtcBundlePolicy, RtcConfiguration,
+    RtcIceServer, RtcRtpHeaderEncryptionPolicy, Settings,
+};
 pub use connection::{MAX_EVENTS, PeerConnection};
 pub use data::MAX_EARLY_SCTP_PACKETS;
 pub use demux::{Protocol, classify};
@@ -50,6 +57,5 @@ pub use stats::{RtcStats, RtcStatsReport, StatValue};
 pub use transceivers::MAX_TRANSCEIVERS;
 pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
 pub use types::{
-    DEFAULT_MAX_MTU, DEFAULT_MTU, MIN_MTU, MediaStreamTrack, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,
-    RtcIceServer, RtcRtpHeaderEncryptionPolicy, RtcRtpTransceiverInit, RtcSessionDescription, Settings,
+    MediaStreamTrack, RtcDataChannelInit, RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSessionDescription,
 };

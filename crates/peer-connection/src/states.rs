@@ -104,6 +104,27 @@ w3c_enum! {
     }
 }
 
+/// The states that the application was told last.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct States {
+    pub(crate) ice: RtcIceConnectionState,
+    pub(crate) gathering: RtcIceGatheringState,
+    pub(crate) connection: RtcPeerConnectionState,
+    /// `None` while no data section is negotiated.
+    pub(crate) sctp: Option<RtcSctpTransportState>,
+}
+
+impl Default for States {
+    fn default() -> Self {
+        Self {
+            ice: RtcIceConnectionState::New,
+            gathering: RtcIceGatheringState::New,
+            connection: RtcPeerConnectionState::New,
+            sctp: None,
+        }
+    }
+}
+
 impl From<antiphon_ice::ConnectionState> for RtcIceConnectionState {
     fn from(state: antiphon_ice::ConnectionState) -> Self {
         use antiphon_ice::ConnectionState as Ice;

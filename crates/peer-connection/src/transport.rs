@@ -149,13 +149,17 @@ impl Transport {
         self.recheck = true;
     }
 
+    /// How large the datagrams of the handshake may be.
+    pub(crate) fn set_mtu(&mut self, bytes: usize) {
+        self.config.mtu = bytes;
+        if let Some(dtls) = &mut self.dtls {
+            dtls.set_mtu(bytes);
+        }
+    }
+
     /// Where datagrams go now, if anywhere (RFC 7675 §5.1).
     pub(crate) fn path(&self) -> Option<Path> {
-        if self.agent.may_send() {
-            self.agent.send_path()
-        } else {
-            None
-        }
+        self.agent.send_path()
     }
 
     /// Law 5: only paths on which a Binding message with a valid MESSAGE-INTEGRITY came lead anywhere.

@@ -7,7 +7,7 @@ use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
     Bytes, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message, Output, Packet, RtcDataChannelInit,
-    RtcRtpTransceiverInit, TransceiverId,
+    RtcRtpEncodingParameters, RtcRtpTransceiverInit, TransceiverId,
 };
 
 /// Something that looks like VP8 (RFC 6386 §9.1): the frame tag, and for key frames start code and size. The rest tells
@@ -415,4 +415,37 @@ fn mend13_a_negotiated_payload_type_is_not_called_unnegotiated() {
     let data = Bytes::from(vec![0x65; 100]);
     let refused = pair.call(0, |pc, now| pc.send_frame(now, id, frame(127, 0, data, true)));
     assert!(refused.unwrap_err().to_string().contains("not negotiated"));
+}
+
+#[test]
+fn one_encoding_may_be_silent_and_several_are_refused() {
+    let mut pair = Pair::new(3);
+    let encoding = |rid: &str, active| RtcRtpEncodingParameters {
+        rid: Some(rid.into()),
+        active,
+    };
+    let with = |send_encodings| RtcRtpTransceiverInit {
+        send_encodings,
+        ..RtcRtpTransceiverInit::default()
+    };
+    let layers = vec![encoding("low", true), encoding("high", true)];
+    let refused = pair.call(0, |pc, _| pc.add_transceiver(MediaKind::Video, with(layers)));
+    assert_eq!(refused, Err(Error::Simulcast));
+    assert_eq!(pair.pc(0).transceivers().count(), 0, "no trace is left");
+    let mut add = |active| {
+        let init = with(vec![encoding("only", active)]);
+        pair.call(0, |pc, _| pc.add_transceiver(MediaKind::Video, init))
+            .unwrap()
+    };
+    let (silent, loud) = (add(false), add(true));
+    pair.negotiate(0);
+    pair.connect();
+    let mut send = |id| {
+        pair.call(0, |pc, now| {
+            let payload_type = pc.payload_type(id, "VP8").unwrap();
+            pc.send_frame(now, id, frame(payload_type, 0, picture(0, true, 100), true))
+        })
+    };
+    assert!(matches!(send(silent), Err(Error::Media(_))));
+    assert_eq!(send(loud), Ok(()));
 }

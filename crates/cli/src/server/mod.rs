@@ -267,12 +267,12 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
             mapping.kind = CandidateKind::Host;
         }
     }
-    let association = &mut configuration.settings.data.association;
-    association.max_receive_message = args.max_message as usize;
+    let data = &mut configuration.settings.data;
+    data.max_receive_message = args.max_message as usize;
     // A whole message, what is under way behind it, and the same on its way back.
-    let buffer = association.max_receive_message + ROOM_BESIDE_MESSAGE;
-    association.receive_buffer = association.receive_buffer.max(buffer);
-    association.send_buffer = association.send_buffer.max(buffer);
+    let buffer = data.max_receive_message + ROOM_BESIDE_MESSAGE;
+    data.receive_buffer = data.receive_buffer.max(buffer);
+    data.send_buffer = data.send_buffer.max(buffer);
     configuration
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelInit, Message, Piece};
+use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelInit};
 
 use crate::connection::PeerConnection;
 use crate::error::Error;
@@ -37,29 +37,9 @@ impl PeerConnection {
                 priority: init.priority,
             },
         )?;
-        self.negotiator.want_data();
-        self.check_negotiation_needed();
+        self.signaling.negotiator.want_data();
+        self.signaling.check_needed();
         Ok(id)
-    }
-
-    /// `send`. The message is taken whole or not at all; `buffered_amount` shows what waits.
-    ///
-    /// # Errors
-    /// [`Error::Send`].
-    pub fn send(&mut self, now: Instant, channel: ChannelId, message: Message) -> Result<(), Error> {
-        self.open()?;
-        Ok(self.data.channels.send(now, channel, message)?)
-    }
-
-    /// The channel's next message. Until it is read it counts against the peer's send window.
-    pub fn read(&mut self, now: Instant, channel: ChannelId) -> Option<Message> {
-        self.data.channels.read(now, channel)
-    }
-
-    /// The channel's next message, or the next piece of one that is too large to wait for: with `partial_delivery` in the settings
-    /// of the association. [`Self::read`] would refuse that and close the channel.
-    pub fn read_piece(&mut self, now: Instant, channel: ChannelId) -> Option<Piece> {
-        self.data.channels.read_piece(now, channel)
     }
 
     /// `bufferedAmount`, in bytes.

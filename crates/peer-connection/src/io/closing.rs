@@ -20,15 +20,15 @@ impl PeerConnection {
         if self.closing.is_some() {
             return;
         }
-        self.negotiator.close();
+        self.signaling.negotiator.close();
         self.media.close();
         self.data.channels.abort(now);
         self.transport.drop_held();
-        self.forget_negotiation_needed();
+        self.signaling.forget_needed();
         self.events.clear();
-        self.ice_state = RtcIceConnectionState::Closed;
-        self.connection_state = RtcPeerConnectionState::Closed;
-        self.sctp_state = self.data.state();
+        self.states.ice = RtcIceConnectionState::Closed;
+        self.states.connection = RtcPeerConnectionState::Closed;
+        self.states.sctp = self.data.state();
         self.closing = Some(Closing::Streams(0));
         if self.transport.path().is_none() {
             self.close_ice(now);
@@ -70,11 +70,11 @@ impl PeerConnection {
             PeerEnd::SctpAbort { cause } => cause.is_none_or(|cause| cause == USER_INITIATED_ABORT),
             _ => true,
         };
-        let media = self.negotiator.transceivers().any(|transceiver| {
+        let media = self.signaling.negotiator.transceivers().any(|transceiver| {
             let direction = transceiver.current_direction();
             !transceiver.stopped() && direction.is_some_and(|direction| direction != Direction::Inactive)
         });
-        let settled = self.negotiator.signaling_state() != SignalingState::HaveLocalOffer;
+        let settled = self.signaling.negotiator.signaling_state() != SignalingState::HaveLocalOffer;
         (!media || (meant && settled)).then_some(end)
     }
 

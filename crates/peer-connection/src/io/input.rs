@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_data_channel::Event as DataEvent;
+use antiphon_data_channel::{ChannelId, Event as DataEvent, Message, Piece};
 use antiphon_dtls::{Error as DtlsError, Event as DtlsEvent};
 use antiphon_ice::{Event as IceEvent, IoEvent};
 use antiphon_media::Event as MediaEvent;
@@ -207,9 +207,9 @@ impl PeerConnection {
     }
 
     fn update_states(&mut self) {
-        let connection = RtcPeerConnectionState::aggregate(false, self.ice_state, self.transport.dtls_state);
-        if connection != self.connection_state {
-            self.connection_state = connection;
+        let connection = RtcPeerConnectionState::aggregate(false, self.states.ice, self.transport.dtls_state);
+        if connection != self.states.connection {
+            self.states.connection = connection;
             self.push(Event::ConnectionStateChange(connection));
         }
         self.update_sctp_state();
@@ -217,8 +217,8 @@ impl PeerConnection {
 
     pub(crate) fn update_sctp_state(&mut self) {
         let sctp = self.data.state();
-        if sctp != self.sctp_state {
-            self.sctp_state = sctp;
+        if sctp != self.states.sctp {
+            self.states.sctp = sctp;
             if let Some(state) = sctp {
                 self.push(Event::SctpStateChange(state));
                 if state == RtcSctpTransportState::Closed
@@ -250,7 +250,7 @@ impl PeerConnection {
             IceEvent::LocalCandidate(candidate) => {
                 let text = candidate.to_string();
                 let ufrag = self.local_ufrag().to_owned();
-                let signalled = self.negotiator.add_local_candidate(&text, &ufrag);
+                let signalled = self.signaling.negotiator.add_local_candidate(&text, &ufrag);
                 self.local_candidates.push(text);
                 if let Some(candidate) = signalled {
                     self.push(Event::IceCandidate(Some(candidate)));
@@ -258,21 +258,21 @@ impl PeerConnection {
             }
             IceEvent::GatheringState(state) => {
                 let state = RtcIceGatheringState::from(state);
-                if state == self.gathering_state {
+                if state == self.states.gathering {
                     return;
                 }
-                self.gathering_state = state;
+                self.states.gathering = state;
                 self.push(Event::IceGatheringStateChange(state));
                 if state == RtcIceGatheringState::Complete {
                     let ufrag = self.local_ufrag().to_owned();
-                    let _ = self.negotiator.end_of_local_candidates(&ufrag);
+                    let _ = self.signaling.negotiator.end_of_local_candidates(&ufrag);
                     self.push(Event::IceCandidate(None));
                 }
             }
             IceEvent::State(state) => {
                 let state = RtcIceConnectionState::from(state);
-                if state != self.ice_state {
-                    self.ice_state = state;
+                if state != self.states.ice {
+                    self.states.ice = state;
                     self.push(Event::IceConnectionStateChange(state));
                     self.watch_for_silence(state);
                 }
@@ -361,7 +361,7 @@ impl PeerConnection {
         if let Some(event) = self.events.pop_front() {
             return Some(event);
         }
-        if std::mem::take(&mut self.negotiation_event) {
+        if self.signaling.take_due() {
             return Some(Event::NegotiationNeeded);
         }
         while let Some(event) = self.data.channels.poll_event() {
@@ -394,32 +394,45 @@ impl PeerConnection {
                 discontinuity,
                 frame,
             } => Event::Frame {
-                transceiver: self.transceiver_of_receiver(receiver)?,
+                transceiver: *self.transceivers.by_receiver.get(&receiver)?,
                 ssrc,
                 discontinuity,
                 frame,
             },
             MediaEvent::Packet { receiver, packet } => Event::Packet {
-                transceiver: self.transceiver_of_receiver(receiver)?,
+                transceiver: *self.transceivers.by_receiver.get(&receiver)?,
                 packet,
             },
             MediaEvent::NewSource { receiver, ssrc, rid } => Event::TrackUnmuted {
-                transceiver: self.transceiver_of_receiver(receiver)?,
+                transceiver: *self.transceivers.by_receiver.get(&receiver)?,
                 ssrc,
                 rid,
             },
             MediaEvent::Bye { receiver, ssrc } => Event::SourceEnded {
-                transceiver: self.transceiver_of_receiver(receiver)?,
+                transceiver: *self.transceivers.by_receiver.get(&receiver)?,
                 ssrc,
             },
-            MediaEvent::KeyFrameRequested { sender } => Event::KeyFrameRequested(self.transceiver_of_sender(sender)?),
+            MediaEvent::KeyFrameRequested { sender } => {
+                Event::KeyFrameRequested(*self.transceivers.by_sender.get(&sender)?)
+            }
             MediaEvent::PacketTooLarge { sender, bytes, limit } => Event::PacketTooLarge {
-                transceiver: self.transceiver_of_sender(sender)?,
+                transceiver: *self.transceivers.by_sender.get(&sender)?,
                 bytes,
                 limit,
             },
             MediaEvent::TargetBitrate { bps } => Event::TargetBitrate(bps),
             _ => return None,
         })
+    }
+
+    /// The channel's next message. Until it is read it counts against the peer's send window.
+    pub fn read(&mut self, now: Instant, channel: ChannelId) -> Option<Message> {
+        self.data.channels.read(now, channel)
+    }
+
+    /// The channel's next message, or the next piece of one that is too large to wait for: with `partial_delivery` in the settings
+    /// of the association. [`Self::read`] would refuse that and close the channel.
+    pub fn read_piece(&mut self, now: Instant, channel: ChannelId) -> Option<Piece> {
+        self.data.channels.read_piece(now, channel)
     }
 }

@@ -1,17 +1,63 @@
-//! What goes out: the datagrams of every layer by turns, and how large they may be.
+//! What goes out: what the application sends, the datagrams of every layer by turns, and how large they may be.
 
 use std::time::Instant;
 
+use antiphon_data_channel::{ChannelId, Message};
 use antiphon_ice::IoRequest;
-use antiphon_media::{Outgoing, PacketKind};
+use antiphon_jsep::TransceiverId;
+use antiphon_media::{Frame, Outgoing, Packet, PacketKind, SenderId};
 use antiphon_sansio::{Path, Transmit, TransmitBuf};
 
+use crate::configuration::DEFAULT_MTU;
 use crate::connection::{Closing, PeerConnection};
+use crate::error::Error;
 use crate::io::closing::MAX_CLOSING_DATAGRAMS;
 use crate::states::RtcDtlsTransportState;
-use crate::types::DEFAULT_MTU;
 
 impl PeerConnection {
+    /// Sends one encoded frame: a picture, or a packet's worth of sound.
+    ///
+    /// # Errors
+    /// [`Error::NotSending`] while the negotiated direction does not let it; [`Error::Media`] if it is not taken.
+    pub fn send_frame(&mut self, now: Instant, id: TransceiverId, frame: Frame) -> Result<(), Error> {
+        let sender = self.sending(id)?;
+        Ok(self.media.send_frame(now, sender, frame)?)
+    }
+
+    /// Forwards a packet of another connection's receiver: SSRC, sequence number and timestamp are rewritten.
+    /// `packet.payload_type` must be one that is negotiated for sending here.
+    ///
+    /// # Errors
+    /// As for [`Self::send_frame`].
+    pub fn send_rtp(&mut self, now: Instant, id: TransceiverId, packet: &Packet) -> Result<(), Error> {
+        let sender = self.sending(id)?;
+        Ok(self.media.send_rtp(now, sender, packet)?)
+    }
+
+    /// Asks the peer for a key frame.
+    ///
+    /// # Errors
+    /// [`Error::NotReceiving`].
+    pub fn request_key_frame(&mut self, id: TransceiverId) -> Result<(), Error> {
+        self.open()?;
+        let receiver = self.transceivers.row(id)?.receiver.ok_or(Error::NotReceiving)?;
+        Ok(self.media.request_key_frame(receiver)?)
+    }
+
+    fn sending(&self, id: TransceiverId) -> Result<SenderId, Error> {
+        self.open()?;
+        self.transceivers.sending(self.transceiver(id), id)
+    }
+
+    /// `send`. The message is taken whole or not at all; `buffered_amount` shows what waits.
+    ///
+    /// # Errors
+    /// [`Error::Send`].
+    pub fn send(&mut self, now: Instant, channel: ChannelId, message: Message) -> Result<(), Error> {
+        self.open()?;
+        Ok(self.data.channels.send(now, channel, message)?)
+    }
+
     /// The next request to the driver; answer it by [`Self::handle_io`]. Poll after [`Self::poll_transmit`].
     pub fn poll_io(&mut self) -> Option<IoRequest> {
         self.transport.agent.poll_io()
@@ -24,16 +70,12 @@ impl PeerConnection {
     /// side in `out`, so the driver can hand a run of them to the kernel as one.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave what
-        // does not fit unsent without anybody knowing.
-        let largest = self.max_media_datagram().max(self.max_data_datagram());
-        out.set_max_segment(largest);
+        // does not fit unsent without anybody knowing. Each layer keeps to the sizes that it was told.
+        out.set_max_segment(self.sizes.largest);
         if !out.has_room() {
             return None;
         }
-        out.set_max_segment(self.mtu);
-        let transmit = self.poll_layers(now, out);
-        out.set_max_segment(largest);
-        transmit
+        self.poll_layers(now, out)
     }
 
     fn poll_layers(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
@@ -83,25 +125,18 @@ impl PeerConnection {
         }
     }
 
-    fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
-        out.set_max_segment(self.max_media_datagram());
-        let transmit = self.poll_media_packet(now, path, out);
-        out.set_max_segment(self.mtu);
-        transmit
-    }
-
     /// Forwarded packets were cut by somebody else, and carry our headers besides: they may fill what the path carries as far as
     /// anybody knows, and in any case what IPv6 carries everywhere (RFC 8200 §5: 1280, less 48 of IPv6 and UDP), unless the
     /// application asked for less than usual.
     fn max_media_datagram(&self) -> usize {
-        if self.mtu < DEFAULT_MTU {
-            self.mtu
+        if self.sizes.mtu < DEFAULT_MTU {
+            self.sizes.mtu
         } else {
             self.max_data_datagram().max(1280 - 48)
         }
     }
 
-    fn poll_media_packet(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+    fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
         let (front, back) = self.transport.media_room(&path)?;
         loop {
             out.set_path_room(front, back);
@@ -138,10 +173,7 @@ impl PeerConnection {
         }
         let (front, back) = self.transport.data_room(&path)?;
         out.set_path_room(front, back);
-        out.set_max_segment(self.max_data_datagram());
-        let outgoing = self.data.channels.poll_transmit(now, out);
-        out.set_max_segment(self.mtu);
-        let outgoing = outgoing?;
+        let outgoing = self.data.channels.poll_transmit(now, out)?;
         let dtls = self.transport.dtls.as_mut()?;
         let sealed = match outgoing.padding {
             0 => dtls.seal(out),
@@ -159,32 +191,35 @@ impl PeerConnection {
     pub(crate) fn sctp_packets(&self) -> [usize; 2] {
         // Before there is a connection: the largest overhead that a record has.
         let (front, back) = self.transport.dtls.as_ref().map_or((21, 17), |dtls| dtls.overhead());
-        let room = self.transport.worst_path_room(self.relays) + front + back;
+        let room = self.transport.worst_path_room(self.sizes.relays) + front + back;
         // What path MTU discovery sends is padding (docs/decisions/0006): DTLS 1.2 has none.
         let can_pad = self.transport.dtls.as_ref().is_some_and(|dtls| dtls.can_pad());
         let probe_up_to = if can_pad { self.max_data_datagram() - room } else { 0 };
-        [self.mtu - room, probe_up_to]
+        [self.sizes.mtu - room, probe_up_to]
     }
 
     /// An application that asked for smaller datagrams than usual knows why.
     fn max_data_datagram(&self) -> usize {
-        if self.mtu < DEFAULT_MTU {
-            return self.mtu;
+        if self.sizes.mtu < DEFAULT_MTU {
+            return self.sizes.mtu;
         }
         // The header of IPv6 is longer by 20 bytes.
         let ipv6 = self.transport.path().is_some_and(|path| path.remote.is_ipv6());
-        self.mtu.max(self.max_mtu.saturating_sub(if ipv6 { 20 } else { 0 }))
+        self.sizes
+            .mtu
+            .max(self.sizes.max_mtu.saturating_sub(if ipv6 { 20 } else { 0 }))
     }
 
     /// Tells every layer how large its packets may be on this path.
     pub(crate) fn update_sizes(&mut self) {
-        let room = self.transport.worst_path_room(self.relays);
+        self.sizes.largest = self.max_media_datagram().max(self.max_data_datagram());
+        let room = self.transport.worst_path_room(self.sizes.relays);
         let overhead = self
             .transport
             .srtp
             .as_ref()
             .map_or(16, |srtp| srtp.sender.overhead_rtp().max(srtp.sender.overhead_rtcp()));
-        self.media.set_max_packet_size(self.mtu - room - overhead);
+        self.media.set_max_packet_size(self.sizes.mtu - room - overhead);
         // A packet that is forwarded leaves at once, on the path that is in use.
         let (front, back) = self
             .transport
@@ -195,8 +230,6 @@ impl PeerConnection {
         let [max_packet, probe_up_to] = self.sctp_packets();
         self.data.channels.set_max_packet(max_packet);
         self.data.channels.set_probe_up_to(probe_up_to);
-        if let Some(dtls) = &mut self.transport.dtls {
-            dtls.set_mtu(self.mtu - room);
-        }
+        self.transport.set_mtu(self.sizes.mtu - room);
     }
 }

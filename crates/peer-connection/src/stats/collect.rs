@@ -79,7 +79,7 @@ impl PeerConnection {
                 antiphon_ice::Role::Controlled => "controlled",
             },
             ice_local_username_fragment: self.local_ufrag().to_owned(),
-            ice_state: self.ice_state.as_str(),
+            ice_state: self.states.ice.as_str(),
             dtls_state: transport.dtls_state.as_str(),
             selected_candidate_pair_id: selected.map(|pair| format!("CP{}", pair.id)),
             selected_candidate_pair_changes: counters.pair_changes,

@@ -3,5 +3,5 @@
 mod calls;
 mod table;
 
-pub use calls::MAX_TRANSCEIVERS;
-pub(crate) use table::Row;
+pub use table::MAX_TRANSCEIVERS;
+pub(crate) use table::Transceivers;

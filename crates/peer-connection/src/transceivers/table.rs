@@ -1,25 +1,219 @@
-//! What the connection keeps of each transceiver besides what signalling does, and the way from negotiated parameters to
-//! those of `media`.
+//! The table of transceivers: what the connection keeps of each besides what signalling does, and the way from negotiated
+//! parameters to those of `media`.
 
-use antiphon_jsep::{Direction, MediaKind, ReceiveParameters, SendParameters, TransceiverId};
-use antiphon_media::{
-    Codec, Feedback, Kind, Output, ReceiverConfig, ReceiverId, RemoteSource, SenderConfig, SenderId, extension,
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use antiphon_jsep::{
+    Direction, MediaKind, ReceiveParameters, SendParameters, Transceiver, TransceiverId, TransceiverPlan,
 };
+use antiphon_media::{
+    Codec, Feedback, Kind, Output, ReceiverConfig, ReceiverId, RemoteSource, SenderConfig, SenderId, Session, extension,
+};
+use antiphon_sansio::Rng;
 
-/// A row of the transceiver table.
+use crate::error::Error;
+use crate::types::RtcRtpEncodingParameters;
+
+/// How many transceivers one connection may have.
+pub const MAX_TRANSCEIVERS: usize = 512;
+
+/// The transceivers, and the names that `media` has for their senders and receivers.
+#[derive(Debug)]
+pub(crate) struct Transceivers {
+    rows: Vec<Row>,
+    pub(crate) by_sender: BTreeMap<SenderId, TransceiverId>,
+    pub(crate) by_receiver: BTreeMap<ReceiverId, TransceiverId>,
+    /// What the receiver of a new row hands out.
+    output: Output,
+}
+
+/// One transceiver.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) id: TransceiverId,
     pub(crate) kind: MediaKind,
     /// The id of the outgoing track; `None`: `remove_track` took it, or there never was one.
     pub(crate) track: Option<String>,
-    pub(crate) ssrc: u32,
-    pub(crate) rtx_ssrc: u32,
-    pub(crate) sender: Option<SenderId>,
+    /// The streams that the track is sent in: one, or one for each simulcast layer.
+    encodings: Vec<Encoding>,
     pub(crate) receiver: Option<ReceiverId>,
-    pub(crate) output: Output,
+    output: Output,
     /// Whether the sender was ever negotiated to send: `add_track` does not take such a transceiver (W3C).
     pub(crate) has_sent: bool,
+}
+
+/// One stream of RTP that a transceiver sends.
+#[derive(Debug)]
+struct Encoding {
+    /// The name of its simulcast layer (RFC 8851).
+    rid: Option<String>,
+    ssrc: u32,
+    rtx_ssrc: u32,
+    /// Whether the application lets it be sent.
+    active: bool,
+    sender: Option<SenderId>,
+}
+
+impl Transceivers {
+    pub(crate) fn new(output: Output) -> Self {
+        Self {
+            rows: Vec::new(),
+            by_sender: BTreeMap::new(),
+            by_receiver: BTreeMap::new(),
+            output,
+        }
+    }
+
+    pub(crate) fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    pub(crate) fn row(&self, id: TransceiverId) -> Result<&Row, Error> {
+        self.rows.iter().find(|row| row.id == id).ok_or(Error::NoTransceiver)
+    }
+
+    pub(crate) fn row_mut(&mut self, id: TransceiverId) -> Result<&mut Row, Error> {
+        self.rows
+            .iter_mut()
+            .find(|row| row.id == id)
+            .ok_or(Error::NoTransceiver)
+    }
+
+    /// A new row, with SSRCs of its own for each encoding: for one without a RID if none is given.
+    pub(crate) fn insert(
+        &mut self,
+        id: TransceiverId,
+        kind: MediaKind,
+        track: Option<String>,
+        encodings: &[RtcRtpEncodingParameters],
+        rng: &mut Rng,
+    ) -> &Row {
+        let default = [RtcRtpEncodingParameters::default()];
+        let wanted = if encodings.is_empty() { &default[..] } else { encodings };
+        let mut row = Row {
+            id,
+            kind,
+            track,
+            encodings: Vec::new(),
+            receiver: None,
+            output: self.output,
+            has_sent: false,
+        };
+        for encoding in wanted {
+            let ssrc = self.draw_ssrc(&row, 0, rng);
+            let rtx_ssrc = self.draw_ssrc(&row, ssrc, rng);
+            row.encodings.push(Encoding {
+                rid: encoding.rid.clone(),
+                ssrc,
+                rtx_ssrc,
+                active: encoding.active,
+                sender: None,
+            });
+        }
+        self.rows.push(row);
+        &self.rows[self.rows.len() - 1]
+    }
+
+    /// A random SSRC that no sender of ours has (RFC 3550 §8.1), nor the row to come.
+    fn draw_ssrc(&self, row: &Row, taken: u32, rng: &mut Rng) -> u32 {
+        loop {
+            let ssrc = rng.u32();
+            let mut used = self.rows.iter().chain([row]).flat_map(|row| &row.encodings);
+            if ssrc != 0 && ssrc != taken && !used.any(|own| own.ssrc == ssrc || own.rtx_ssrc == ssrc) {
+                return ssrc;
+            }
+        }
+    }
+
+    /// Takes a transceiver out of the table, with its senders and its receiver. Whether it was there.
+    pub(crate) fn remove(&mut self, id: TransceiverId, media: &mut Session) -> bool {
+        self.silence(id, media);
+        let before = self.rows.len();
+        self.rows.retain(|row| row.id != id);
+        self.rows.len() < before
+    }
+
+    /// W3C "stop sending and receiving": RTCP BYE now, not when the exchange has ended.
+    pub(crate) fn silence(&mut self, id: TransceiverId, media: &mut Session) {
+        let Ok(row) = self.row_mut(id) else { return };
+        let senders: Vec<SenderId> = row.encodings.iter_mut().filter_map(|own| own.sender.take()).collect();
+        let receiver = row.receiver.take();
+        for sender in senders {
+            self.by_sender.remove(&sender);
+            let _ = media.remove_sender(sender);
+        }
+        if let Some(receiver) = receiver {
+            self.by_receiver.remove(&receiver);
+            let _ = media.remove_receiver(receiver);
+        }
+    }
+
+    /// Brings what was negotiated for a transceiver into force. `false`: it is not in the table.
+    pub(crate) fn apply(&mut self, now: Instant, plan: &TransceiverPlan, media: &mut Session) -> bool {
+        let Some(row) = self.rows.iter_mut().find(|row| row.id == plan.id) else {
+            return false;
+        };
+        let mid = plan.mid.as_deref().unwrap_or_default();
+        if let Some(send) = &plan.send {
+            row.has_sent = true;
+            media.set_reduced_size(send.reduced_size_rtcp);
+        }
+        for at in 0..row.encodings.len() {
+            let config = plan.send.as_ref().and_then(|send| row.sender_config(at, mid, send));
+            let encoding = &mut row.encodings[at];
+            let active = config.is_some() && encoding.active;
+            // A conflict of SSRCs with a sender of ours cannot be: they are drawn apart.
+            match (config, encoding.sender) {
+                (Some(config), Some(sender)) => _ = media.update_sender(now, sender, config),
+                (Some(config), None) => {
+                    encoding.sender = media.add_sender(now, config).ok();
+                    self.by_sender.extend(encoding.sender.map(|sender| (sender, plan.id)));
+                }
+                (None, _) => {}
+            }
+            if let Some(sender) = encoding.sender {
+                let _ = media.set_sender_active(sender, active);
+            }
+        }
+        match (&plan.receive, row.receiver) {
+            (Some(receive), Some(receiver)) => {
+                let _ = media.update_receiver(receiver, row.receiver_config(mid, receive));
+            }
+            (Some(receive), None) => {
+                row.receiver = media.add_receiver(row.receiver_config(mid, receive)).ok();
+                self.by_receiver
+                    .extend(row.receiver.map(|receiver| (receiver, plan.id)));
+            }
+            (None, Some(receiver)) => {
+                row.receiver = None;
+                self.by_receiver.remove(&receiver);
+                let _ = media.remove_receiver(receiver);
+            }
+            (None, None) => {}
+        }
+        true
+    }
+
+    /// Chooses what a receiver hands out.
+    pub(crate) fn set_output(&mut self, id: TransceiverId, output: Output, media: &mut Session) -> Result<(), Error> {
+        let row = self.row_mut(id)?;
+        row.output = output;
+        if let Some(receiver) = row.receiver {
+            media.set_output(receiver, output)?;
+        }
+        Ok(())
+    }
+
+    /// The sender of a transceiver that may send now.
+    pub(crate) fn sending(&self, transceiver: Option<&Transceiver>, id: TransceiverId) -> Result<SenderId, Error> {
+        let row = self.row(id)?;
+        let sender = row.encodings.iter().find_map(|encoding| encoding.sender);
+        let current = transceiver.and_then(Transceiver::current_direction);
+        sender
+            .filter(|_| current.is_some_and(Direction::sends))
+            .ok_or(Error::NotSending)
+    }
 }
 
 /// The direction with our sending switched on or off.
@@ -31,11 +225,6 @@ pub(crate) fn with_sending(direction: Direction, send: bool) -> Direction {
         (false, true) => Direction::RecvOnly,
         (false, false) => Direction::Inactive,
     }
-}
-
-/// Whether we send in this direction.
-pub(crate) fn sends(direction: Direction) -> bool {
-    matches!(direction, Direction::SendRecv | Direction::SendOnly)
 }
 
 fn kind(kind: MediaKind) -> Kind {
@@ -73,21 +262,31 @@ fn extensions(list: &[antiphon_jsep::Extension]) -> extension::Map {
 }
 
 impl Row {
-    pub(crate) fn sender_config(&self, mid: &str, send: &SendParameters) -> SenderConfig {
+    /// How the encoding at a place is to be sent; `None`: not at all, for the peer did not take its layer.
+    fn sender_config(&self, at: usize, mid: &str, send: &SendParameters) -> Option<SenderConfig> {
+        let encoding = &self.encodings[at];
+        // Without simulcast only the first is sent, and needs no name.
+        let rid = match send.simulcast.as_slice() {
+            [] => (at == 0).then_some(None),
+            layers => layers
+                .iter()
+                .find(|layer| encoding.rid.as_ref() == Some(&layer.rid))
+                .map(|layer| Some(layer.rid.clone())),
+        }?;
         let codecs: Vec<Codec> = send.codecs.iter().map(codec).collect();
         let rtx = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
-        SenderConfig {
+        Some(SenderConfig {
             mid: mid.to_owned(),
-            rid: None,
+            rid,
             kind: kind(self.kind),
-            ssrc: self.ssrc,
-            rtx_ssrc: (rtx && self.kind == MediaKind::Video).then_some(self.rtx_ssrc),
+            ssrc: encoding.ssrc,
+            rtx_ssrc: (rtx && self.kind == MediaKind::Video).then_some(encoding.rtx_ssrc),
             codecs,
             extensions: extensions(&send.extensions),
-        }
+        })
     }
 
-    pub(crate) fn receiver_config(&self, mid: &str, receive: &ReceiveParameters) -> ReceiverConfig {
+    fn receiver_config(&self, mid: &str, receive: &ReceiveParameters) -> ReceiverConfig {
         ReceiverConfig {
             mid: mid.to_owned(),
             kind: kind(self.kind),
@@ -108,14 +307,82 @@ impl Row {
 
     /// What signalling says of the sender.
     pub(crate) fn signalled_sender(&self, streams: Vec<String>) -> antiphon_jsep::Sender {
+        let video = self.kind == MediaKind::Video;
+        let encodings = self.encodings.iter().map(|encoding| antiphon_jsep::Encoding {
+            rid: encoding.rid.clone(),
+            ssrc: encoding.ssrc,
+            rtx_ssrc: video.then_some(encoding.rtx_ssrc),
+        });
         antiphon_jsep::Sender {
             streams,
             track: self.track.clone(),
-            encodings: vec![antiphon_jsep::Encoding {
-                rid: None,
-                ssrc: self.ssrc,
-                rtx_ssrc: (self.kind == MediaKind::Video).then_some(self.rtx_ssrc),
-            }],
+            encodings: encodings.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_jsep::{Config, Negotiator, SimulcastLayer, TransceiverInit};
+
+    use super::*;
+
+    fn encoding(rid: &str, active: bool) -> RtcRtpEncodingParameters {
+        RtcRtpEncodingParameters {
+            rid: Some(rid.into()),
+            active,
+        }
+    }
+
+    fn parameters(layers: &[&str]) -> SendParameters {
+        let layer = |rid: &&str| SimulcastLayer {
+            rid: (*rid).into(),
+            paused: false,
+            payload_types: Vec::new(),
+        };
+        SendParameters {
+            codecs: Vec::new(),
+            extensions: Vec::new(),
+            extmap_allow_mixed: false,
+            reduced_size_rtcp: false,
+            simulcast: layers.iter().map(layer).collect(),
+            max_bitrate_bps: None,
+            ptime_ms: None,
+        }
+    }
+
+    #[test]
+    fn each_encoding_is_a_stream_of_its_own() {
+        let mut negotiator = Negotiator::new(Config::default(), Rng::from_u64(1));
+        let mut id = || negotiator.add_transceiver(MediaKind::Video, TransceiverInit::default());
+        let mut table = Transceivers::new(Output::Frames);
+        let mut rng = Rng::from_u64(2);
+        let plain = table.insert(id(), MediaKind::Video, None, &[], &mut rng);
+        assert_eq!(plain.signalled_sender(Vec::new()).encodings.len(), 1);
+        let layers = ["low", "high"].map(|rid| encoding(rid, true));
+        let row = table.insert(id(), MediaKind::Video, None, &layers, &mut rng);
+        let signalled = row.signalled_sender(Vec::new()).encodings;
+        let rids: Vec<_> = signalled.iter().map(|own| own.rid.as_deref()).collect();
+        assert_eq!(rids, [Some("low"), Some("high")]);
+
+        // What the peer took of the layers -> the RIDs that are sent.
+        for (taken, sent) in [
+            (&["low", "high"][..], &[Some("low"), Some("high")][..]),
+            (&["high"], &[Some("high")]),
+            (&[], &[None]),
+        ] {
+            let send = parameters(taken);
+            let configs: Vec<_> = (0..2).filter_map(|at| row.sender_config(at, "0", &send)).collect();
+            let rids: Vec<_> = configs.iter().map(|config| config.rid.as_deref()).collect();
+            assert_eq!(rids, sent);
+            for config in &configs {
+                assert!(signalled.iter().any(|own| own.ssrc == config.ssrc), "as signalled");
+            }
+        }
+        let ssrcs = table.rows.iter().flat_map(|row| &row.encodings);
+        let mut all: Vec<u32> = ssrcs.flat_map(|own| [own.ssrc, own.rtx_ssrc]).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert_eq!(all.len(), 6, "drawn apart");
     }
 }

@@ -147,7 +147,7 @@ fn mend09_an_association_that_breaks_ends_the_connection_unless_media_goes_on() 
         let limited = |at: usize| {
             let mut settings = Settings::default();
             if at == 1 {
-                settings.data.association.max_receive_message = 1000;
+                settings.data.max_receive_message = 1000;
             }
             RtcConfiguration {
                 settings,
