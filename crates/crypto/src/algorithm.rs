@@ -1,3 +1,5 @@
+//! The algorithms that the protocols name, with their sizes.
+
 /// Length of every AEAD tag here, in bytes.
 pub const TAG_LEN: usize = 16;
 

@@ -1,3 +1,5 @@
+//! Why a key cannot be made, or a message not be believed.
+
 /// The tag, signature or length is wrong. Deliberately says no more: what failed is of use to an attacker only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("authentication failed")]

@@ -61,8 +61,22 @@ impl KeyExchange for HybridExchange {
     }
 }
 
-/// The server's answer to a client's share: its own share, and the secret.
+/// Answers a client's share of any group: our own share, and the secret.
 pub(crate) fn respond<P: CryptoProvider + ?Sized>(
+    provider: &P,
+    group: NamedGroup,
+    peer: &[u8],
+    rng: &mut Rng,
+) -> Result<(Vec<u8>, Secret), CryptoError> {
+    if group == NamedGroup::X25519MlKem768 {
+        return encapsulate(provider, peer, rng);
+    }
+    let exchange = provider.start_exchange(group, rng)?;
+    let public = exchange.public_key().to_vec();
+    Ok((public, exchange.complete(peer)?))
+}
+
+fn encapsulate<P: CryptoProvider + ?Sized>(
     provider: &P,
     peer: &[u8],
     rng: &mut Rng,

@@ -1,3 +1,5 @@
+//! Key derivation: HKDF (RFC 5869) and the PRF of TLS 1.2 (RFC 5246 §5).
+
 use crate::algorithm::HashAlgorithm;
 use crate::error::CryptoError;
 use crate::provider::{Mac, Provider};
@@ -16,6 +18,9 @@ pub fn hkdf_extract(provider: Provider, hash: HashAlgorithm, salt: &[u8], input_
 /// HKDF-Expand (RFC 5869 §2.3). `info` is the concatenation of its parts.
 ///
 /// Fills `out`, of at most 255 digests.
+///
+/// # Errors
+/// [`CryptoError::OutputLength`] if more is asked for than that.
 pub fn hkdf_expand(
     provider: Provider,
     hash: HashAlgorithm,
@@ -28,6 +33,9 @@ pub fn hkdf_expand(
 
 /// [`hkdf_expand`] with a key that is made once and used for several outputs: `mac` is HMAC by `hash` with the pseudo-random
 /// key.
+///
+/// # Errors
+/// [`CryptoError::OutputLength`] if more is asked for than 255 digests.
 pub fn hkdf_expand_with(mac: &dyn Mac, hash: HashAlgorithm, info: &[&[u8]], out: &mut [u8]) -> Result<(), CryptoError> {
     if out.len() > 255 * hash.output_len() {
         return Err(CryptoError::OutputLength);

@@ -4,6 +4,7 @@
 mod aes_ctr;
 mod algorithm;
 mod ctr_hmac;
+mod digest;
 mod error;
 mod hmac_sha1;
 mod hybrid;
@@ -18,17 +19,20 @@ mod ring_provider;
 #[cfg(feature = "rust")]
 mod rust_exchange;
 mod rust_provider;
+#[cfg(feature = "rust")]
+mod rust_signing;
 mod secret;
 mod signing;
 mod tag;
 
 pub use algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+pub use digest::{digest, md5, sha1, sha256};
 pub use error::{AuthError, CryptoError};
 pub use kdf::{hkdf_expand, hkdf_expand_with, hkdf_extract, tls12_prf, tls12_prf_with};
 #[cfg(feature = "null")]
 pub use null_provider::null_provider;
 pub use number_mask::NumberMask;
-pub use one_shot::{digest, hmac_sha1, hmac_sha256, md5, sha1, sha256};
+pub use one_shot::{hmac_sha1, hmac_sha256};
 pub use provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 pub use ring_provider::ring_provider;
 pub use rust_provider::rust_provider;

@@ -1,3 +1,5 @@
+//! HMAC by RustCrypto, with keys that are kept.
+
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac as _};
 

@@ -1,3 +1,5 @@
+//! The provider that protects nothing, for fuzzing.
+
 use antiphon_sansio::Rng;
 
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
@@ -62,6 +64,10 @@ impl CryptoProvider for NullProvider {
             public[0] = 4; // An uncompressed point says so in its first byte.
         }
         Ok(Box::new(NullExchange { group, public }))
+    }
+
+    fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError> {
+        hybrid::respond(self, group, peer, rng)
     }
 
     fn signing_key(&self, _pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {

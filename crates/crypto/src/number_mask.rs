@@ -1,3 +1,5 @@
+//! What hides the record numbers of DTLS 1.3 (RFC 9147 §4.2.3).
+
 use std::fmt;
 
 use ring::aead::quic::{AES_128, AES_256, CHACHA20, HeaderProtectionKey};
@@ -12,6 +14,9 @@ pub struct NumberMask(HeaderProtectionKey);
 
 impl NumberMask {
     /// From a key of [`AeadAlgorithm::key_len`] bytes.
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyLength`] for a key of another length.
     pub fn new(algorithm: AeadAlgorithm, key: &[u8]) -> Result<Self, CryptoError> {
         let algorithm = match algorithm {
             AeadAlgorithm::Aes128Gcm => &AES_128,

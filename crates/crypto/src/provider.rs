@@ -1,11 +1,11 @@
+//! What the protocols need of a provider, as traits: no implementation is named here.
+
 use std::fmt;
 
 use antiphon_sansio::Rng;
 
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
-use crate::ctr_hmac::ctr_hmac_sha1;
 use crate::error::{AuthError, CryptoError};
-use crate::hybrid;
 use crate::secret::Secret;
 use crate::signing::SigningKey;
 use crate::tag::{Digest, Tag};
@@ -19,18 +19,28 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
     fn name(&self) -> &'static str;
 
     /// An AEAD key of [`AeadAlgorithm::key_len`] bytes.
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyLength`] for a key of another length.
     fn aead(&self, algorithm: AeadAlgorithm, key: &[u8]) -> Result<Box<dyn AeadKey>, CryptoError>;
 
     /// An AES key of 16 or 32 bytes for counter mode.
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyLength`] for a key of another length.
     fn aes_ctr(&self, key: &[u8]) -> Result<Box<dyn AesCtr>, CryptoError>;
 
     /// An AES key of 16 or 32 bytes for single blocks.
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyLength`] for a key of another length.
     fn block_cipher(&self, key: &[u8]) -> Result<Box<dyn BlockCipher>, CryptoError>;
 
     /// AES in counter mode, with a key of 16 or 32 bytes, and HMAC-SHA1, with a key of any length, in one pass.
-    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError> {
-        ctr_hmac_sha1(encryption, authentication)
-    }
+    ///
+    /// # Errors
+    /// [`CryptoError::KeyLength`] for an encryption key of another length.
+    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError>;
 
     /// An HMAC key of any length (RFC 2104 §2).
     fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac>;
@@ -39,23 +49,28 @@ pub trait CryptoProvider: Send + Sync + fmt::Debug {
     fn hash(&self, algorithm: HashAlgorithm) -> Box<dyn Hash>;
 
     /// An ephemeral key pair. A provider that draws its own randomness leaves `rng` untouched.
+    ///
+    /// # Errors
+    /// [`CryptoError::Randomness`] if none can be had.
     fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError>;
 
     /// Answers the other end's public value in one step: our own public value and the shared secret. For a Diffie-Hellman
     /// group the same as an exchange started and completed; a key encapsulation can only be answered.
-    fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError> {
-        if group == NamedGroup::X25519MlKem768 {
-            return hybrid::respond(self, peer, rng);
-        }
-        let exchange = self.start_exchange(group, rng)?;
-        let public = exchange.public_key().to_vec();
-        Ok((public, exchange.complete(peer)?))
-    }
+    ///
+    /// # Errors
+    /// [`CryptoError::PeerKey`] for a value that is not of the group; else as [`Self::start_exchange`].
+    fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError>;
 
     /// A private key from PKCS #8 DER: ECDSA on P-256 or P-384, Ed25519, or RSA.
+    ///
+    /// # Errors
+    /// [`CryptoError::PrivateKey`] for anything else.
     fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError>;
 
     /// Checks a signature; see [`crate::verify_signature`] for the form of `public_key`.
+    ///
+    /// # Errors
+    /// [`AuthError`] if it is not the key's signature of the message.
     fn verify_signature(
         &self,
         scheme: SignatureScheme,
@@ -72,7 +87,8 @@ pub trait AeadKey: Send + Sync {
 
     /// Checks and decrypts `data_and_tag` in place; the plaintext is its first bytes, as many as returned.
     ///
-    /// After an error the contents of `data_and_tag` are unspecified: drop the packet.
+    /// # Errors
+    /// [`AuthError`] if the tag is wrong. The contents of `data_and_tag` are unspecified then: drop the packet.
     fn open(&self, nonce: &[u8; 12], aad: &[u8], data_and_tag: &mut [u8]) -> Result<usize, AuthError> {
         let (data, tag) = data_and_tag.split_last_chunk_mut::<TAG_LEN>().ok_or(AuthError)?;
         self.open_detached(nonce, aad, data, tag)?;
@@ -80,6 +96,9 @@ pub trait AeadKey: Send + Sync {
     }
 
     /// [`Self::open`] with the tag apart: checks `tag` and decrypts `data` in place.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
     fn open_detached(
         &self,
         nonce: &[u8; 12],
@@ -106,7 +125,8 @@ pub trait CtrHmac: Send + Sync {
     /// Whether `tag` is the code over `packet` and `suffix`, or its first 4 bytes or more; decrypts `packet` from `clear` on,
     /// in place.
     ///
-    /// After an error the contents of `packet` are unspecified: drop it.
+    /// # Errors
+    /// [`AuthError`] if the code is wrong. The contents of `packet` are unspecified then: drop it.
     ///
     /// # Panics
     /// If `clear` is beyond the packet's end.
@@ -158,5 +178,8 @@ pub trait KeyExchange: Send {
 
     /// The shared secret (the x coordinate for NIST curves). Refuses points off the curve and all-zero secrets
     /// (RFC 8422 §5.10, RFC 7748 §6.1).
+    ///
+    /// # Errors
+    /// [`CryptoError::PeerKey`] for a public value that is refused.
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<Secret, CryptoError>;
 }

@@ -1,3 +1,5 @@
+//! The default provider: ring, with RustCrypto where ring has nothing or is slower.
+
 use antiphon_sansio::Rng;
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey};
@@ -5,10 +7,11 @@ use ring::digest;
 
 use crate::aes_ctr::{aes_ctr, block_cipher};
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+use crate::ctr_hmac::ctr_hmac_sha1;
 use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
 use crate::mac::hmac_key;
-use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
+use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 use crate::secret::Secret;
 use crate::signing::{self, SigningKey};
 use crate::tag::Digest;
@@ -46,6 +49,10 @@ impl CryptoProvider for RingProvider {
         block_cipher(key)
     }
 
+    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError> {
+        ctr_hmac_sha1(encryption, authentication)
+    }
+
     fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
         hmac_key(hash, key)
     }
@@ -64,6 +71,10 @@ impl CryptoProvider for RingProvider {
             return hybrid::start(self, rng);
         }
         start_exchange(group)
+    }
+
+    fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError> {
+        hybrid::respond(self, group, peer, rng)
     }
 
     fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {

@@ -1,3 +1,5 @@
+//! The provider of RustCrypto.
+
 use aes_gcm::aead::consts::{U12, U16};
 use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes128Gcm, Aes256Gcm};
@@ -7,10 +9,12 @@ use sha2::Digest as _;
 
 use crate::aes_ctr::{aes_ctr, block_cipher};
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
+use crate::ctr_hmac::ctr_hmac_sha1;
 use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
 use crate::mac::hmac_key;
-use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, Hash, KeyExchange, Mac, Provider};
+use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
+use crate::secret::Secret;
 use crate::signing::{self, SigningKey};
 use crate::tag::Digest;
 
@@ -47,6 +51,10 @@ impl CryptoProvider for RustProvider {
         block_cipher(key)
     }
 
+    fn ctr_hmac_sha1(&self, encryption: &[u8], authentication: &[u8]) -> Result<Box<dyn CtrHmac>, CryptoError> {
+        ctr_hmac_sha1(encryption, authentication)
+    }
+
     fn mac(&self, hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
         hmac_key(hash, key)
     }
@@ -70,6 +78,10 @@ impl CryptoProvider for RustProvider {
         crate::ring_provider::start_exchange(group)
     }
 
+    fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError> {
+        hybrid::respond(self, group, peer, rng)
+    }
+
     fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {
         #[cfg(feature = "rust")]
         return SigningKey::rust_from_pkcs8_der(pkcs8);
@@ -85,7 +97,7 @@ impl CryptoProvider for RustProvider {
         signature: &[u8],
     ) -> Result<(), AuthError> {
         #[cfg(feature = "rust")]
-        if let Some(verdict) = crate::rust_exchange::verify(scheme, public_key, message, signature) {
+        if let Some(verdict) = crate::rust_signing::verify(scheme, public_key, message, signature) {
             return verdict;
         }
         signing::verify_signature(scheme, public_key, message, signature)

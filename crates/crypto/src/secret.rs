@@ -1,3 +1,5 @@
+//! Bytes that are wiped when dropped and never printed.
+
 use std::fmt;
 
 use zeroize::Zeroizing;

@@ -1,3 +1,5 @@
+//! Private keys that sign, and the check of signatures.
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,7 +11,7 @@ use ring::signature::{
 use crate::algorithm::SignatureScheme;
 use crate::error::{AuthError, CryptoError};
 #[cfg(feature = "rust")]
-use crate::rust_exchange::RustKey;
+use crate::rust_signing::RustKey;
 
 /// A private key that signs. Cheap to clone: clones share the key.
 #[derive(Clone)]
@@ -51,6 +53,9 @@ fn rsa_padding(scheme: SignatureScheme) -> Option<&'static dyn RsaEncoding> {
 
 impl SigningKey {
     /// Reads PKCS #8 DER, as `rcgen` and OpenSSL write it: ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits.
+    ///
+    /// # Errors
+    /// [`CryptoError::PrivateKey`] for anything else.
     pub fn from_pkcs8_der(pkcs8: &[u8]) -> Result<Self, CryptoError> {
         let rng = system_random();
         let curves = [
@@ -137,8 +142,10 @@ impl SigningKey {
     /// Signs `message` by [`Self::scheme`]: DER `ECDSA-Sig-Value` for ECDSA, 64 bytes for Ed25519, as many as the modulus has
     /// for RSA.
     ///
-    /// ECDSA and RSA-PSS take randomness from ring's own generator, so two calls differ. Fails only if the system has none to
-    /// give.
+    /// ECDSA and RSA-PSS take randomness from ring's own generator, so two calls differ.
+    ///
+    /// # Errors
+    /// [`CryptoError::Randomness`] if the system has none to give.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>, CryptoError> {
         self.sign_with(self.scheme(), message)
     }
@@ -189,6 +196,9 @@ pub(crate) fn system_random() -> SystemRandom {
 /// `public_key` is the content of the certificate's `subjectPublicKey` bit string: an uncompressed point for ECDSA,
 /// 32 bytes for Ed25519, a DER `RSAPublicKey` (2048 to 8192 bits) for RSA. For the two ECDSA schemes the curve is the key's
 /// own, as TLS 1.2 has it; TLS 1.3 code checks besides that it is the scheme's.
+///
+/// # Errors
+/// [`AuthError`] if it is not the key's signature, or the key is not one of the scheme.
 pub fn verify_signature(
     scheme: SignatureScheme,
     public_key: &[u8],

@@ -1,3 +1,5 @@
+//! Codes and hashes, and their comparison in constant time.
+
 use std::fmt;
 
 use subtle::ConstantTimeEq;

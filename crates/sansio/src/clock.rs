@@ -1,3 +1,5 @@
+//! The anchor that ties the monotonic clock to wall-clock time.
+
 use std::time::{Duration, Instant};
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (1970).

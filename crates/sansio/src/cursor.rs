@@ -1,4 +1,6 @@
-/// The input ended before the field did.
+//! Reading and writing big-endian fields in borrowed memory.
+
+/// The input ended before the field did, or went on where it should have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short;
 
@@ -19,6 +21,9 @@ pub struct Reader<'a> {
 macro_rules! read_uint {
     ($($name:ident: $ty:ty, $bytes:literal;)*) => {$(
         #[doc = concat!("Reads ", stringify!($bytes), " bytes as a big-endian number.")]
+        ///
+        /// # Errors
+        /// [`Short`] if the input ends before.
         #[inline]
         pub fn $name(&mut self) -> Result<$ty, Short> {
             let field = self.take($bytes)?;
@@ -35,6 +40,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads one byte.
+    ///
+    /// # Errors
+    /// [`Short`] if the input ends before.
     #[inline]
     pub fn u8(&mut self) -> Result<u8, Short> {
         let (first, rest) = self.rest.split_first().ok_or(Short)?;
@@ -51,6 +59,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next `len` bytes.
+    ///
+    /// # Errors
+    /// [`Short`] if the input ends before.
     #[inline]
     pub fn take(&mut self, len: usize) -> Result<&'a [u8], Short> {
         let (head, rest) = self.rest.split_at_checked(len).ok_or(Short)?;
@@ -59,6 +70,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next `N` bytes as an array.
+    ///
+    /// # Errors
+    /// [`Short`] if the input ends before.
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Result<[u8; N], Short> {
         let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(Short)?;
@@ -67,18 +81,27 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes a vector that is preceded by its length in one byte (RFC 8446 §3.4 `<..2^8-1>`).
+    ///
+    /// # Errors
+    /// [`Short`] if the input ends before.
     #[inline]
     pub fn vec8(&mut self) -> Result<&'a [u8], Short> {
         self.prefixed(|r| r.u8().map(usize::from))
     }
 
     /// Takes a vector that is preceded by its length in two bytes.
+    ///
+    /// # Errors
+    /// [`Short`] if the input ends before.
     #[inline]
     pub fn vec16(&mut self) -> Result<&'a [u8], Short> {
         self.prefixed(|r| r.u16().map(usize::from))
     }
 
     /// Takes a vector that is preceded by its length in three bytes.
+    ///
+    /// # Errors
+    /// [`Short`] if the input ends before.
     #[inline]
     pub fn vec24(&mut self) -> Result<&'a [u8], Short> {
         self.prefixed(|r| r.u24().map(|len| len as usize))
@@ -139,6 +162,9 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// [`Full`] if the buffer ends before; nothing is written then.
     #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) -> Result<(), Full> {
         self.reserve(bytes.len())?.copy_from_slice(bytes);
@@ -146,36 +172,54 @@ impl<'a> Writer<'a> {
     }
 
     /// Appends one byte.
+    ///
+    /// # Errors
+    /// [`Full`] if the buffer ends before; nothing is written then.
     #[inline]
     pub fn put_u8(&mut self, value: u8) -> Result<(), Full> {
         self.put_slice(&[value])
     }
 
     /// Appends two bytes, big-endian.
+    ///
+    /// # Errors
+    /// [`Full`] if the buffer ends before; nothing is written then.
     #[inline]
     pub fn put_u16(&mut self, value: u16) -> Result<(), Full> {
         self.put_slice(&value.to_be_bytes())
     }
 
     /// Appends the low three bytes of `value`, big-endian.
+    ///
+    /// # Errors
+    /// [`Full`] if the buffer ends before; nothing is written then.
     #[inline]
     pub fn put_u24(&mut self, value: u32) -> Result<(), Full> {
         self.put_slice(&value.to_be_bytes()[1..])
     }
 
     /// Appends four bytes, big-endian.
+    ///
+    /// # Errors
+    /// [`Full`] if the buffer ends before; nothing is written then.
     #[inline]
     pub fn put_u32(&mut self, value: u32) -> Result<(), Full> {
         self.put_slice(&value.to_be_bytes())
     }
 
     /// Appends eight bytes, big-endian.
+    ///
+    /// # Errors
+    /// [`Full`] if the buffer ends before; nothing is written then.
     #[inline]
     pub fn put_u64(&mut self, value: u64) -> Result<(), Full> {
         self.put_slice(&value.to_be_bytes())
     }
 
     /// Appends `len` bytes and hands them out to be filled; they hold whatever the buffer held.
+    ///
+    /// # Errors
+    /// [`Full`] if the buffer ends before; nothing is written then.
     #[inline]
     pub fn reserve(&mut self, len: usize) -> Result<&mut [u8], Full> {
         let end = self.len.checked_add(len).ok_or(Full)?;

@@ -1,3 +1,5 @@
+//! Datagrams and packets, the paths that they take, and the marks that they carry.
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -28,7 +30,7 @@ impl fmt::Display for Local {
 /// Where a datagram came from, or goes to: one of our ends and the peer's address. What other texts call a five-tuple.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Path {
-    /// Our end.
+    /// Our end of it.
     pub local: Local,
     /// The peer's address as our end sees it.
     pub remote: SocketAddr,

@@ -1,3 +1,5 @@
+//! Randomness that is forked by label, so that each part of a machine has a stream of its own.
+
 use std::fmt;
 
 use rand_chacha::ChaCha20Rng;

@@ -1,3 +1,5 @@
+//! Serial numbers (RFC 1982): comparison and extension of numbers that wrap.
+
 use std::fmt;
 
 macro_rules! serial {

@@ -1,3 +1,5 @@
+//! The deadlines of a machine, by name.
+
 use std::marker::PhantomData;
 use std::time::Instant;
 

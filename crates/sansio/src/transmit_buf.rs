@@ -1,3 +1,5 @@
+//! The buffer that all layers write outgoing datagrams into.
+
 use std::ops::Range;
 
 /// One batch of outgoing datagrams, written in place by every layer that a datagram passes.
@@ -192,12 +194,6 @@ impl TransmitBuf {
             "segment exceeds the path's largest datagram"
         );
         self.data.extend_from_slice(bytes);
-    }
-
-    /// Shortens the body to `len` bytes; does nothing if it is shorter.
-    pub fn truncate_body(&mut self, len: usize) {
-        let body = self.open().body;
-        self.data.truncate(body + len);
     }
 
     /// Takes `len` bytes of the front room into the body and hands them out to be filled.

@@ -70,14 +70,14 @@ pub enum Attribute<'a> {
     MaxPtime(u32),
     /// An attribute that has a type above, but whose text does not follow its grammar.
     Malformed {
-        /// The name.
+        /// The name before the colon.
         name: &'a str,
         /// The text after the colon, if there is a colon.
         value: Option<&'a str>,
     },
     /// Any other attribute, `a=rtcp-mux` and other flags among them.
     Other {
-        /// The name.
+        /// The name before the colon.
         name: &'a str,
         /// The text after the colon, if there is a colon.
         value: Option<&'a str>,

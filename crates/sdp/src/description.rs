@@ -1,9 +1,12 @@
+//! The tree that a description is read into: session level, media descriptions, `m=` and `o=` lines.
+
 use std::fmt::{self, Write as _};
 use std::ops::Range;
-use std::str::FromStr;
 
-use crate::error::{ErrorKind, ParseError};
-use crate::grammar;
+use nom::character::complete::{digit1, space1};
+
+use crate::attribute::{Direction, Fmtp, RtpMap};
+use crate::grammar::{self, whole, word};
 use crate::section::{Ending, Line, Section};
 use crate::text::Text;
 
@@ -22,26 +25,6 @@ pub struct SessionDescription {
 }
 
 impl SessionDescription {
-    /// Reads a description in time linear in its length.
-    ///
-    /// # Errors
-    /// [`ParseError`] when the text is not SDP at all. Attributes are judged when they are asked for, not here.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        grammar::description(text)
-    }
-
-    /// Like [`Self::parse`], from bytes that should be UTF-8.
-    ///
-    /// # Errors
-    /// As [`Self::parse`], and [`ErrorKind::NotText`].
-    pub fn parse_bytes(bytes: &[u8]) -> Result<Self, ParseError> {
-        let text = std::str::from_utf8(bytes).map_err(|_| ParseError {
-            line: 0,
-            kind: ErrorKind::NotText,
-        })?;
-        Self::parse(text)
-    }
-
     /// A description with `v=0`, the given `o=`, `s=-` and `t=0 0` (RFC 9429 §5.2.1), and no media.
     pub fn new(origin: &Origin<'_>) -> Self {
         let mut session = Section::new();
@@ -58,7 +41,7 @@ impl SessionDescription {
     /// The `o=` line; `None` if it does not follow its grammar.
     pub fn origin(&self) -> Option<Origin<'_>> {
         let line = self.session.lines().iter().find(|line| line.letter == b'o')?;
-        grammar::origin(&line.value)
+        Origin::parse(&line.value)
     }
 
     /// Replaces the `o=` line.
@@ -78,12 +61,12 @@ impl SessionDescription {
     }
 
     /// The direction of a media description: its own, else the session's, else `sendrecv` (RFC 8866 §6.7).
-    pub fn direction_of(&self, media: &MediaDescription) -> crate::Direction {
+    pub fn direction_of(&self, media: &MediaDescription) -> Direction {
         media
             .section
             .direction()
             .or_else(|| self.session.direction())
-            .unwrap_or(crate::Direction::SendRecv)
+            .unwrap_or(Direction::SendRecv)
     }
 
     /// The length of the text in bytes.
@@ -133,14 +116,6 @@ impl fmt::Display for SessionDescription {
     }
 }
 
-impl FromStr for SessionDescription {
-    type Err = ParseError;
-
-    fn from_str(text: &str) -> Result<Self, ParseError> {
-        Self::parse(text)
-    }
-}
-
 /// The `o=` line (RFC 8866 §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin<'a> {
@@ -150,7 +125,7 @@ pub struct Origin<'a> {
     pub session_id: &'a str,
     /// The session version: decimal digits; one more for each changed description (RFC 3264 §8).
     pub session_version: &'a str,
-    /// `IN`.
+    /// The network: `IN` for the Internet.
     pub network_type: &'a str,
     /// `IP4` or `IP6`.
     pub address_type: &'a str,
@@ -162,6 +137,25 @@ impl Origin<'_> {
     /// The session version as a number, if it fits one.
     pub fn version(&self) -> Option<u64> {
         self.session_version.parse().ok()
+    }
+}
+
+impl<'a> Origin<'a> {
+    pub(crate) fn parse(text: &'a str) -> Option<Self> {
+        let (username, _, session_id, _, session_version, _, network_type, _, address_type, _, address) = whole(
+            (
+                word, space1, digit1, space1, digit1, space1, word, space1, word, space1, word,
+            ),
+            text.trim_end(),
+        )?;
+        Some(Self {
+            username,
+            session_id,
+            session_version,
+            network_type,
+            address_type,
+            address,
+        })
     }
 }
 
@@ -287,12 +281,12 @@ impl MediaDescription {
     }
 
     /// The `a=rtpmap` of a payload type.
-    pub fn rtpmap(&self, payload_type: u8) -> Option<crate::RtpMap<'_>> {
+    pub fn rtpmap(&self, payload_type: u8) -> Option<RtpMap<'_>> {
         self.section.rtpmaps().find(|map| map.payload_type == payload_type)
     }
 
     /// The first `a=fmtp` of a payload type.
-    pub fn fmtp(&self, payload_type: u8) -> Option<crate::Fmtp<'_>> {
+    pub fn fmtp(&self, payload_type: u8) -> Option<Fmtp<'_>> {
         self.section.fmtps().find(|fmtp| fmtp.payload_type == payload_type)
     }
 }

@@ -1,3 +1,5 @@
+//! Why a text is no description.
+
 use thiserror::Error;
 
 /// A description that is not SDP. `line` counts from 1.

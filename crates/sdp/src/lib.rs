@@ -5,6 +5,7 @@ mod attribute;
 mod description;
 mod error;
 mod grammar;
+mod parser;
 mod section;
 mod text;
 

@@ -1,10 +1,15 @@
+//! The lines of one level of a description, and typed access to its attributes.
+
 use std::fmt::{self, Write as _};
+
+use nom::character::complete::{char, space1};
+use nom::sequence::separated_pair;
 
 use crate::attribute::{
     Attribute, Candidate, Direction, ExtMap, Fingerprint, Fmtp, Group, Msid, Rid, Rtcp, RtcpFeedback, RtpMap, Setup,
     Simulcast, Ssrc, SsrcGroup,
 };
-use crate::grammar;
+use crate::grammar::{self, decimal, token, whole, word};
 use crate::text::Text;
 
 /// How a line ended in the text that was read, so that it is written back the same.
@@ -95,12 +100,23 @@ impl Line {
 /// A `c=` line (RFC 8866 §5.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection<'a> {
-    /// `IN`.
+    /// The network: `IN` for the Internet.
     pub network_type: &'a str,
     /// `IP4` or `IP6`.
     pub address_type: &'a str,
     /// The address, with multicast suffixes if there are any.
     pub address: &'a str,
+}
+
+impl<'a> Connection<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (network_type, _, address_type, _, address) = whole((word, space1, word, space1, word), text.trim_end())?;
+        Some(Self {
+            network_type,
+            address_type,
+            address,
+        })
+    }
 }
 
 /// A `b=` line (RFC 8866 §5.8).
@@ -110,6 +126,13 @@ pub struct Bandwidth<'a> {
     pub kind: &'a str,
     /// The number, in the unit of its kind.
     pub value: u64,
+}
+
+impl<'a> Bandwidth<'a> {
+    fn parse(text: &'a str) -> Option<Self> {
+        let (kind, value) = whole(separated_pair(token, char(':'), decimal), text.trim_end())?;
+        Some(Self { kind, value })
+    }
 }
 
 /// The lines of the session level, or those below one `m=` line, with typed access to the attributes.
@@ -197,12 +220,12 @@ impl Section {
 
     /// The `c=` line.
     pub fn connection(&self) -> Option<Connection<'_>> {
-        self.letter_values(b'c').find_map(grammar::connection)
+        self.letter_values(b'c').find_map(Connection::parse)
     }
 
     /// The `b=` lines (RFC 8866 §5.8).
     pub fn bandwidths(&self) -> impl Iterator<Item = Bandwidth<'_>> {
-        self.letter_values(b'b').filter_map(grammar::bandwidth)
+        self.letter_values(b'b').filter_map(Bandwidth::parse)
     }
 
     fn letter_values(&self, letter: u8) -> impl Iterator<Item = &str> {
@@ -268,11 +291,6 @@ impl Section {
     /// `a=mid` (RFC 5888 §4).
     pub fn mid(&self) -> Option<&str> {
         self.value("mid").filter(|mid| !mid.is_empty())
-    }
-
-    /// `a=msid-semantic` (an expired part of RFC 8830 that browsers still write).
-    pub fn msid_semantic(&self) -> Option<&str> {
-        self.value("msid-semantic")
     }
 
     /// Every `a=msid` (RFC 8830 §2).

@@ -1,3 +1,5 @@
+//! A piece of the text that was read, shared instead of copied.
+
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;

@@ -32,6 +32,9 @@ impl fmt::Debug for ExtensionKey {
 impl ExtensionKey {
     /// Derives the key from the same master key and salt as a sender or receiver. `ids` are the local identifiers that
     /// signalling has given to the encrypted elements (`urn:ietf:params:rtp-hdrext:encrypt`, RFC 6904 §4).
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] if key or salt have not the profile's length.
     pub fn new(
         profile: Profile,
         master_key: &[u8],

@@ -1,3 +1,5 @@
+//! Why a packet is not protected or not accepted.
+
 /// Why a packet was not protected or not accepted, or why no context could be made.
 ///
 /// Only [`Error::MasterKey`] and [`Error::KeyExhausted`] say that something is wrong with the context; after any other error

@@ -1,3 +1,5 @@
+//! The protection profiles of DTLS-SRTP (RFC 5764 §4.1.2, RFC 7714 §14.2).
+
 use antiphon_crypto::AeadAlgorithm;
 
 /// A protection profile, with DTLS-SRTP's number for it if there is one (RFC 5764 §4.1.2, RFC 7714 §14.2).

@@ -1,3 +1,5 @@
+//! Checking and decrypting what the peer sends.
+
 use std::fmt;
 
 use antiphon_crypto::Provider;
@@ -27,17 +29,17 @@ pub struct Stats {
     pub rtp: u64,
     /// RTCP packets accepted.
     pub rtcp: u64,
-    /// Dropped: [`Error::Malformed`].
+    /// Packets dropped for [`Error::Malformed`].
     pub malformed: u64,
-    /// Dropped: [`Error::Authentication`].
+    /// Packets dropped for [`Error::Authentication`].
     pub unauthentic: u64,
-    /// Dropped: [`Error::Replayed`].
+    /// Packets dropped for [`Error::Replayed`].
     pub replayed: u64,
-    /// Dropped: [`Error::Unencrypted`].
+    /// Packets dropped for [`Error::Unencrypted`].
     pub unencrypted: u64,
     /// Dropped though authentic: [`Error::TooManySsrcs`].
     pub too_many_ssrcs: u64,
-    /// Dropped: [`Error::HeaderInClear`].
+    /// Packets dropped for [`Error::HeaderInClear`].
     pub header_in_clear: u64,
 }
 
@@ -89,6 +91,9 @@ impl fmt::Debug for Receiver {
 
 impl Receiver {
     /// Derives the session keys (RFC 3711 §4.3). Copies nothing of the master key; wiping it is the caller's business.
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] if key or salt have not the profile's length.
     pub fn new(profile: Profile, master_key: &[u8], master_salt: &[u8], provider: Provider) -> Result<Self, Error> {
         let (rtp, rtcp) = session(profile, master_key, master_salt, provider)?;
         Ok(Self::from_session(profile, rtp, rtcp))
@@ -147,17 +152,25 @@ impl Receiver {
 
     /// Checks and decrypts an SRTP packet in place; `packet` is the RTP packet then.
     ///
-    /// After an error the packet is counted, its contents are unspecified, and no state has changed: drop it.
+    /// # Errors
+    /// [`Error::Malformed`], [`Error::Replayed`], [`Error::Authentication`], [`Error::TooManySsrcs`] or [`Error::HeaderInClear`].
+    /// The packet is counted, its contents are unspecified, and no state has changed: drop it.
     pub fn unprotect_rtp(&mut self, packet: &mut BytesMut) -> Result<(), Error> {
         self.unprotect_rtp_slice(packet).map(|len| packet.truncate(len))
     }
 
-    /// Checks and decrypts an SRTCP packet in place; `packet` is the RTCP packet then. Errors as above.
+    /// Checks and decrypts an SRTCP packet in place; `packet` is the RTCP packet then.
+    ///
+    /// # Errors
+    /// As [`Self::unprotect_rtp`], and [`Error::Unencrypted`].
     pub fn unprotect_rtcp(&mut self, packet: &mut BytesMut) -> Result<(), Error> {
         self.unprotect_rtcp_slice(packet).map(|len| packet.truncate(len))
     }
 
     /// Like [`Self::unprotect_rtp`]; the RTP packet is as long as returned.
+    ///
+    /// # Errors
+    /// As [`Self::unprotect_rtp`].
     pub fn unprotect_rtp_slice(&mut self, packet: &mut [u8]) -> Result<usize, Error> {
         let opened = self.open_rtp(packet);
         match opened {
@@ -168,6 +181,9 @@ impl Receiver {
     }
 
     /// Like [`Self::unprotect_rtcp`]; the RTCP packet is as long as returned.
+    ///
+    /// # Errors
+    /// As [`Self::unprotect_rtcp`].
     pub fn unprotect_rtcp_slice(&mut self, packet: &mut [u8]) -> Result<usize, Error> {
         let opened = self.open_rtcp(packet);
         match opened {

@@ -1,3 +1,5 @@
+//! Protecting what we send.
+
 use std::fmt;
 
 use antiphon_crypto::{Provider, TAG_LEN};
@@ -63,6 +65,9 @@ impl fmt::Debug for Sender {
 
 impl Sender {
     /// Derives the session keys (RFC 3711 §4.3). Copies nothing of the master key; wiping it is the caller's business.
+    ///
+    /// # Errors
+    /// [`Error::MasterKey`] if key or salt have not the profile's length.
     pub fn new(profile: Profile, master_key: &[u8], master_salt: &[u8], provider: Provider) -> Result<Self, Error> {
         let (rtp, rtcp) = session(profile, master_key, master_salt, provider)?;
         Ok(Self::from_session(profile, rtp, rtcp))
@@ -128,7 +133,11 @@ impl Sender {
     /// Protects the RTP packet that is the body of the open segment, in place, and appends the tag.
     ///
     /// A source should begin with a sequence number below 2^15 (RFC 3711 §3.3.1): if its first packets are lost around a
-    /// wrap, the receiver cannot know the rollover counter. After an error roll the segment back.
+    /// wrap, the receiver cannot know the rollover counter.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no RTP packet, [`Error::TooManySsrcs`], [`Error::IndexReused`] for another packet under an
+    /// index that was used, [`Error::KeyExhausted`]. Roll the segment back then.
     ///
     /// # Panics
     /// If no segment is open, or it has not [`Self::overhead_rtp`] bytes of room left behind.
@@ -149,6 +158,9 @@ impl Sender {
     ///
     /// # Panics
     /// If no segment is open, or it has not [`Self::overhead_rtcp`] bytes of room left behind.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for what is no RTCP packet, [`Error::TooManySsrcs`], [`Error::KeyExhausted`]. Roll the segment back then.
     pub fn protect_rtcp(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
         let trailer = self.seal_rtcp(out.body_mut())?;
         out.append(trailer.as_bytes());
@@ -156,6 +168,9 @@ impl Sender {
     }
 
     /// Protects the RTP packet in the first `len` bytes of `buffer`, in place; the result is as long as returned.
+    ///
+    /// # Errors
+    /// As [`Self::protect_rtp`], and [`Error::NoRoom`].
     pub fn protect_rtp_slice(&mut self, buffer: &mut [u8], mut len: usize) -> Result<usize, Error> {
         let tag_len = self.rtp.tag_len();
         let insert = self.cryptex && buffer.get(..len).is_some_and(cryptex::needs_extension);
@@ -176,6 +191,9 @@ impl Sender {
     }
 
     /// Protects the compound RTCP packet in the first `len` bytes of `buffer`, in place; the result is as long as returned.
+    ///
+    /// # Errors
+    /// As [`Self::protect_rtcp`], and [`Error::NoRoom`].
     pub fn protect_rtcp_slice(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, Error> {
         let (packet, room) = split(buffer, len, self.overhead_rtcp())?;
         let trailer = self.seal_rtcp(packet)?;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::message::{MAGIC_COOKIE, TransactionId};
+use crate::header::{MAGIC_COOKIE, TransactionId};
 
 /// The number of an attribute (IANA "STUN Attributes"). Numbers below 0x8000 must be understood by the receiver.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,7 +137,7 @@ impl fmt::Display for AttributeType {
 /// One attribute as it lies in the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attribute<'a> {
-    /// Its number.
+    /// The number of the attribute.
     pub kind: AttributeType,
     /// Its value without padding.
     pub value: &'a [u8],

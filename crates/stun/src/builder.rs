@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use crate::attribute::{AddressFamily, AttributeType, write_address, xor_address};
 use crate::error::WriteError;
+use crate::header::{Class, HEADER_LEN, MAGIC_COOKIE, Method, TransactionId, message_type};
 use crate::integrity::{Key, SHA1_LEN, SHA256_LEN};
-use crate::message::{Class, HEADER_LEN, MAGIC_COOKIE, Method, TransactionId, fingerprint, message_type};
+use crate::message::fingerprint;
 
 /// Writes one message into a borrowed buffer; allocates nothing.
 ///
@@ -227,6 +228,9 @@ impl<'b> MessageBuilder<'b> {
     }
 
     /// How many bytes were written.
+    ///
+    /// # Errors
+    /// [`WriteError`] if something did not fit, the buffer or a length field.
     pub fn finish(&self) -> Result<usize, WriteError> {
         match self.error {
             Some(error) => Err(error),

@@ -1,3 +1,5 @@
+//! Why a message is not read or not written.
+
 use thiserror::Error;
 
 /// Why bytes are not a STUN message.

@@ -16,6 +16,9 @@ use crate::error::OpaqueStringError;
 /// assert_eq!(antiphon_stun::opaque_string("caf\u{e9}").unwrap(), antiphon_stun::opaque_string("cafe\u{301}").unwrap());
 /// assert!(antiphon_stun::opaque_string("tab\t").is_err());
 /// ```
+///
+/// # Errors
+/// [`OpaqueStringError`] for an empty text, and for one that names and passwords must not have.
 pub fn opaque_string(text: &str) -> Result<Cow<'_, str>, OpaqueStringError> {
     if text.is_empty() {
         return Err(OpaqueStringError::Empty);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::message::TransactionId;
+use crate::header::TransactionId;
 
 /// When a request is sent again (RFC 8489 §6.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,3 +1,5 @@
+//! Why there is no allocation.
+
 use std::time::Duration;
 
 use thiserror::Error;
@@ -12,7 +14,7 @@ pub enum AllocationError {
     /// The server refused with this STUN error code (401, 403, 437, 441, 442, 486, 508 ...).
     #[error("the TURN server refused: {code} {reason}")]
     Refused {
-        /// The code.
+        /// The number of the error response (RFC 8489 §14.8), 300 to 699.
         code: u16,
         /// The server's words, for people; those of the RFC if it said none.
         reason: String,

@@ -1,3 +1,5 @@
+//! The attribute candidate (RFC 8839 §5.1).
+
 use std::fmt;
 
 use nom::bytes::complete::{tag, tag_no_case};
@@ -16,7 +18,7 @@ pub struct Candidate<'a> {
     pub component: u16,
     /// `udp` or `tcp`; compare without regard to case.
     pub transport: &'a str,
-    /// The priority.
+    /// The priority: larger is better (RFC 8839 §5.1).
     pub priority: u32,
     /// An IP address or a host name.
     pub address: &'a str,

@@ -1,3 +1,5 @@
+//! Attributes that describe formats: rtpmap, fmtp, rtcp-fb, extmap.
+
 use std::fmt;
 
 use nom::bytes::complete::take_till1;

@@ -1,3 +1,5 @@
+//! The attributes rid (RFC 8851) and simulcast (RFC 8853).
+
 use std::fmt;
 
 use nom::character::complete::{space0, space1};
@@ -48,7 +50,7 @@ impl fmt::Display for RidDirection {
 pub struct Rid<'a> {
     /// The stream's name.
     pub id: &'a str,
-    /// Its direction.
+    /// Whether its author sends or receives it.
     pub direction: RidDirection,
     /// Formats and restrictions as they stand.
     pub parameters: Option<&'a str>,

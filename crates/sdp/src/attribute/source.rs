@@ -1,3 +1,5 @@
+//! Attributes that name sources and groups: ssrc, ssrc-group, msid, group (RFC 5576, RFC 8830, RFC 5888).
+
 use std::fmt;
 
 use nom::bytes::complete::take_till1;
@@ -14,7 +16,7 @@ pub struct Ssrc<'a> {
     pub ssrc: u32,
     /// `cname`, `msid`, ...; empty if the line names the source alone.
     pub attribute: &'a str,
-    /// Its value.
+    /// The value behind the attribute's colon.
     pub value: Option<&'a str>,
 }
 
@@ -66,7 +68,7 @@ impl fmt::Display for SsrcGroup<'_> {
 /// `a=group:<semantics> <mid> ...` (RFC 5888 §5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Group<'a> {
-    /// `BUNDLE`, `LS`, ...
+    /// What the group means: `BUNDLE`, `LS`, ...
     pub semantics: &'a str,
     mids: &'a str,
 }

@@ -1,3 +1,5 @@
+//! Attributes of the transport: direction, fingerprint, setup, rtcp.
+
 use std::fmt;
 
 use nom::character::complete::space1;
@@ -153,7 +155,7 @@ impl fmt::Display for Fingerprint<'_> {
 /// `a=rtcp:<port> [<nettype> <addrtype> <address>]` (RFC 3605 §2.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rtcp<'a> {
-    /// The port.
+    /// The port for RTCP.
     pub port: u16,
     /// Network type, address type and address, undivided, if they are given.
     pub address: Option<&'a str>,

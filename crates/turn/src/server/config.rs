@@ -174,9 +174,9 @@ pub enum ServerAnswer {
     BoundPair {
         /// The request's number.
         request: u32,
-        /// The even one.
+        /// The socket with the even port, and its address.
         even: (Local, SocketAddr),
-        /// The next.
+        /// The socket with the port above it, and its address.
         next: (Local, SocketAddr),
     },
     /// It could not be opened.
@@ -192,7 +192,7 @@ pub enum ServerAnswer {
 pub struct ServerCounters {
     /// Binding requests that were answered.
     pub bindings: u64,
-    /// Allocations made.
+    /// Allocations that were made.
     pub allocated: u64,
     /// Not STUN, not ChannelData, or malformed.
     pub malformed: u64,
