@@ -33,7 +33,7 @@ fn extensions_of_chromium() -> Map {
 
 #[test]
 fn chromium_video_becomes_frames_reports_and_feedback() {
-    let mut now = epoch();
+    let mut now = start();
     let anchor = ClockAnchor::new(now, Duration::from_secs(1_790_000_000));
     let mut session = Session::new(Config::default(), now, anchor, Rng::from_u64(1));
     // The section's MID stands in the packets; nothing else is announced.

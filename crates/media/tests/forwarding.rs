@@ -11,7 +11,7 @@ use antiphon_media::{Codec, Config, Error, Event, Kind, Outgoing, Output, Packet
 use antiphon_rtp::packet::{self, Header};
 use antiphon_rtp::rtcp;
 use antiphon_sansio::{BytesMut, ClockAnchor, Rng, TransmitBuf, Writer};
-use common::{MS, arrived, epoch, opus, receiver, sender, vp8};
+use common::{MS, arrived, opus, receiver, sender, start, vp8};
 
 /// The UDP payload that Ethernet leaves, less the tag of AES-GCM.
 const ROOM: usize = 1472 - 16;
@@ -49,7 +49,7 @@ struct Way {
 
 impl Way {
     fn new(kind: Kind, codec: Codec) -> Self {
-        let now = epoch();
+        let now = start();
         let (mut near, mut far) = (session(now, 1), session(now, 2));
         let mut config = receiver("in", kind, codec.clone(), vec![]);
         config.extensions = map(1);
@@ -175,7 +175,7 @@ fn mend11_extensions_of_the_media_marker_and_csrcs_go_on_under_the_next_hops_num
 
 #[test]
 fn mend11_what_the_watcher_did_not_negotiate_is_not_sent() {
-    let now = epoch();
+    let now = start();
     let mut way = Way::new(Kind::Video, vp8(true, true));
     let mut config = sender("out", Kind::Video, 9000, vp8(true, true));
     config.extensions = common::extensions();

@@ -17,7 +17,7 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let now = epoch();
+        let now = start();
         let anchor = ClockAnchor::new(now, Duration::from_secs(1));
         Self {
             now,

@@ -1,6 +1,7 @@
 //! Two sessions on a virtual clock, with a link between them that loses, delays, reorders and narrows.
 #![allow(dead_code, unreachable_pub, reason = "each test file takes what it needs")]
 
+use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use antiphon_media::extension::{Kind as Extension, Map};
@@ -8,8 +9,11 @@ use antiphon_media::{
     Codec, Config, Event, Feedback, Frame, Kind, Outgoing, Output, PacketKind, ReceiverConfig, RemoteSource,
     SenderConfig, Session,
 };
+pub use antiphon_netsim::start;
+use antiphon_netsim::{Checked, Machine, to_the_other_end};
+use antiphon_rtp::packet::is_rtcp;
 use antiphon_rtp::rtcp;
-use antiphon_sansio::{BytesMut, ClockAnchor, Ecn, Rng, TransmitBuf};
+use antiphon_sansio::{BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 
 pub const MS: Duration = Duration::from_millis(1);
 
@@ -38,7 +42,6 @@ impl Default for Link {
 struct Flight {
     at: Instant,
     to: usize,
-    kind: PacketKind,
     bytes: BytesMut,
 }
 
@@ -55,7 +58,7 @@ pub struct Pair {
     pub now: Instant,
     pub start: Instant,
     /// Alice, who sends, and Bob.
-    pub ends: [Session; 2],
+    pub ends: [Checked<End>; 2],
     pub links: [Link; 2],
     pub events: [Vec<Event>; 2],
     pub sent: Vec<Sent>,
@@ -65,9 +68,64 @@ pub struct Pair {
     rng: Rng,
 }
 
-#[allow(clippy::disallowed_methods)]
-pub fn epoch() -> Instant {
-    Instant::now()
+/// A session as a machine that is held to the laws.
+#[derive(Debug)]
+pub struct End(pub Session);
+
+impl Deref for End {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.0
+    }
+}
+
+impl DerefMut for End {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.0
+    }
+}
+
+impl Machine for End {
+    type Event = Event;
+
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        let packet = antiphon_sansio::Packet {
+            ecn: datagram.ecn,
+            data: datagram.data,
+        };
+        if is_rtcp(&packet.data) {
+            self.0.handle_rtcp(now, packet);
+        } else {
+            self.0.handle_rtp(now, packet);
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.0.handle_timeout(now);
+    }
+
+    fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        let Outgoing { kind, ecn } = self.0.poll_transmit(now, out)?;
+        assert_eq!(
+            kind == PacketKind::Rtcp,
+            is_rtcp(out.body()),
+            "what it says is what it wrote"
+        );
+        Some(to_the_other_end(out.finish(), ecn))
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.0.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.0.poll_timeout()
+    }
+
+    fn close(&mut self, _: Instant) {
+        self.0.close();
+    }
 }
 
 /// A packet without an ECN mark.
@@ -167,11 +225,12 @@ pub fn sound(number: u32) -> Frame {
 
 impl Pair {
     pub fn new(seed: u64, config: Config) -> Self {
-        let now = epoch();
+        let now = start();
         let rng = Rng::from_u64(seed);
         let end = |n| {
             let anchor = ClockAnchor::new(now, Duration::from_secs(1_700_000_000 + n * 1000));
-            Session::new(config.clone(), now, anchor, rng.fork_numbered("end", n))
+            let session = Session::new(config.clone(), now, anchor, rng.fork_numbered("end", n));
+            Checked::new(End(session))
         };
         Self {
             now,
@@ -193,11 +252,15 @@ impl Pair {
             loop {
                 out.clear();
                 out.set_path_room(0, 20);
-                let Some(Outgoing { kind, .. }) = self.ends[from].poll_transmit(self.now, &mut out) else {
+                let Some(transmit) = Machine::poll_transmit(&mut self.ends[from], self.now, &mut out) else {
                     break;
                 };
-                let range = out.finish();
-                let bytes = BytesMut::from(out.bytes(range));
+                let bytes = BytesMut::from(out.bytes(transmit.range));
+                let kind = if is_rtcp(&bytes) {
+                    PacketKind::Rtcp
+                } else {
+                    PacketKind::Rtp
+                };
                 assert!(bytes.len() <= 1280, "a packet of {} bytes", bytes.len());
                 if self.log {
                     self.sent.push(Sent {
@@ -224,14 +287,14 @@ impl Pair {
                 self.flights.push(Flight {
                     at,
                     to: 1 - from,
-                    kind,
                     bytes,
                 });
             }
-            while let Some(event) = self.ends[from].poll_event() {
+            while let Some(event) = Machine::poll_event(&mut self.ends[from]) {
                 self.events[from].push(event);
             }
-            if let Some(at) = self.ends[from].poll_timeout() {
+            self.ends[from].drained();
+            if let Some(at) = Machine::poll_timeout(&self.ends[from]) {
                 assert!(at > self.now, "law 2: end {from} is due in the past");
             }
         }
@@ -242,7 +305,7 @@ impl Pair {
         loop {
             self.flush();
             let flight = self.flights.iter().map(|flight| flight.at).min();
-            let timers = self.ends.iter().filter_map(Session::poll_timeout).min();
+            let timers = self.ends.iter().filter_map(Machine::poll_timeout).min();
             let Some(next) = [flight, timers].into_iter().flatten().min().filter(|at| *at <= until) else {
                 break;
             };
@@ -258,18 +321,23 @@ impl Pair {
             }
             due.sort_by_key(|flight| flight.at);
             for flight in due {
-                match flight.kind {
-                    PacketKind::Rtp => self.ends[flight.to].handle_rtp(next, arrived(flight.bytes)),
-                    PacketKind::Rtcp => self.ends[flight.to].handle_rtcp(next, arrived(flight.bytes)),
-                }
+                let datagram = Datagram {
+                    path: Path {
+                        local: Local::Socket(0),
+                        remote: ([127, 0, 0, 1], 9).into(),
+                    },
+                    ecn: Ecn::NotEct,
+                    data: flight.bytes,
+                };
+                Machine::handle_datagram(&mut self.ends[flight.to], next, datagram);
             }
             for end in &mut self.ends {
-                end.handle_timeout(next);
+                Machine::handle_timeout(end, next);
             }
         }
         self.now = until;
         for end in &mut self.ends {
-            end.handle_timeout(until);
+            Machine::handle_timeout(end, until);
         }
         self.flush();
     }
