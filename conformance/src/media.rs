@@ -244,8 +244,8 @@ fn assemble(packets: &BTreeMap<u64, Option<Piece>>) -> Frames {
             open = Some((frame, *index, 0));
         }
         if let Some((mut frame, next, count)) = open.take() {
-            look.layout
-                .write(&piece.payload, |part| frame.data.extend_from_slice(part));
+            let layout = piece.format.layout(&piece.payload);
+            layout.write(&piece.payload, |part| frame.data.extend_from_slice(part));
             if look.end {
                 out.frames.push(frame);
             } else {

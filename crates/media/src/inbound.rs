@@ -198,7 +198,7 @@ impl Inbound {
     pub(crate) fn receive(
         &mut self,
         now: Instant,
-        packet: Received,
+        packet: &mut Received,
         latency: Duration,
         events: &mut Events,
         dropped: &mut Dropped,
@@ -223,7 +223,7 @@ impl Inbound {
                 sequence
             }
         };
-        self.note(now, &packet);
+        self.note(now, packet);
         let padding = packet.payload.is_empty();
         if packet.original && !padding && depacketizer.is_clocked() {
             self.reception.time(now, packet.timestamp, clock_rate);
@@ -252,11 +252,11 @@ impl Inbound {
         }
         match self.section.config.output {
             Output::Frames if padding || depacketizer.has_frames() => {
-                self.assembler.insert(sequence, part(now, packet, piece));
+                self.assembler.insert(sequence, part(now, packet, piece, depacketizer));
                 self.deliver_frames(now, latency, events);
             }
             output => {
-                self.count_frames(&packet, piece);
+                self.count_frames(packet, piece);
                 if output != Output::Discard {
                     self.deliver_packet(now, sequence, packet, piece, events);
                 }
@@ -301,14 +301,14 @@ impl Inbound {
         &mut self,
         now: Instant,
         sequence: u64,
-        packet: Received,
+        packet: &mut Received,
         piece: Option<Piece>,
         events: &mut Events,
     ) {
         let payload = if packet.payload.len() < SMALL {
             Bytes::copy_from_slice(&packet.payload)
         } else {
-            packet.payload
+            std::mem::take(&mut packet.payload)
         };
         events.push(Event::Packet {
             receiver: self.section.id,
@@ -322,7 +322,7 @@ impl Inbound {
                 payload,
                 key_frame: piece.is_some_and(|piece| piece.key_frame),
                 extensions: packet.extensions,
-                contributors: packet.contributors,
+                contributors: packet.contributors.take(),
                 received: now,
             },
         });
@@ -367,15 +367,15 @@ impl Inbound {
 
 /// The packet as a part of a frame; without a piece it is padding.
 #[inline]
-fn part(now: Instant, packet: Received, piece: Option<Piece>) -> Part {
+fn part(now: Instant, packet: &mut Received, piece: Option<Piece>, depacketizer: Depacketizer) -> Part {
     let Some(piece) = piece else {
         return Part::padding(now);
     };
     Part {
         payload_type: packet.payload_type,
         timestamp: packet.timestamp,
-        data: packet.payload,
-        layout: piece.layout,
+        layout: depacketizer.layout(&packet.payload),
+        data: std::mem::take(&mut packet.payload),
         padding: false,
         start: piece.start,
         end: piece.end,

@@ -87,9 +87,8 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
             seen.broken += 1;
         }
         *expected = packet.header.sequence.wrapping_add(1);
-        piece
-            .layout
-            .write(packet.payload(), |part| frame.extend_from_slice(part));
+        let layout = Depacketizer::Vp8.layout(packet.payload());
+        layout.write(packet.payload(), |part| frame.extend_from_slice(part));
         if packet.header.marker {
             seen.frames += 1;
             seen.dimensions = vp8::dimensions(frame).or(seen.dimensions);

@@ -244,7 +244,7 @@ proptest! {
                 let piece = Depacketizer::new(name).depacketize(&payload, cut.marker).unwrap();
                 prop_assert_eq!((piece.start, piece.end), (index == 0, index + 1 == count));
                 prop_assert_eq!(piece.key_frame, index == 0 && packetizer.is_key_frame(&frame));
-                piece.layout.write(&payload, |part| whole.extend_from_slice(part));
+                Depacketizer::new(name).layout(&payload).write(&payload, |part| whole.extend_from_slice(part));
             }
             prop_assert!(whole == frame);
         }
@@ -283,11 +283,12 @@ proptest! {
             prop_assert!(packet.csrcs().count() <= 15);
         }
         for name in ["VP8", "VP9", "H264", "H265", "AV1", "opus", "telephone-event", "?"] {
-            if let Ok(piece) = Depacketizer::new(name).depacketize(&bytes, plausible) {
-                let mut len = 0;
-                piece.layout.write(&bytes, |part| len += part.len());
-                prop_assert!(len == piece.layout.len() && len <= bytes.len());
-            }
+            let depacketizer = Depacketizer::new(name);
+            let _ = depacketizer.depacketize(&bytes, plausible);
+            let layout = depacketizer.layout(&bytes);
+            let mut len = 0;
+            layout.write(&bytes, |part| len += part.len());
+            prop_assert!(len == layout.len() && len <= bytes.len());
         }
         let _ = (opus::samples(&bytes), vp8::dimensions(&bytes));
     }

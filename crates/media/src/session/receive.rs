@@ -86,7 +86,7 @@ impl Session {
         }
         source.receive(
             now,
-            received,
+            &mut received,
             self.config.max_latency,
             &mut self.events,
             &mut self.dropped,

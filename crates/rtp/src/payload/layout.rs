@@ -15,14 +15,15 @@ pub const MAX_OWN: usize = 16;
 pub struct Layout {
     own: [u8; MAX_OWN],
     parts: [Part; MAX_SLICES],
-    count: u8,
-    own_len: u8,
+    /// How many of the own bytes stand before each slice.
+    before: [u8; MAX_SLICES],
+    count: u16,
+    own_len: u16,
 }
 
-/// Bytes of the format's own, and the slice that follows them.
+/// A slice of the frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Part {
-    own: u8,
     start: u32,
     len: u32,
 }
@@ -32,7 +33,11 @@ impl Layout {
     #[inline]
     pub fn slice(range: Range<usize>) -> Self {
         let mut layout = Self::default();
-        layout.push(&[], range);
+        layout.parts[0] = Part {
+            start: range.start as u32,
+            len: range.len() as u32,
+        };
+        layout.count = 1;
         layout
     }
 
@@ -51,13 +56,10 @@ impl Layout {
             return false;
         };
         place.copy_from_slice(own);
-        *part = Part {
-            own: own.len() as u8,
-            start,
-            len,
-        };
+        *part = Part { start, len };
+        self.before[usize::from(self.count)] = own.len() as u8;
         self.count += 1;
-        self.own_len += own.len() as u8;
+        self.own_len += own.len() as u16;
         true
     }
 
@@ -84,8 +86,8 @@ impl Layout {
     #[inline]
     pub fn write(&self, source: &[u8], mut put: impl FnMut(&[u8])) {
         let mut own = &self.own[..];
-        for part in &self.parts[..usize::from(self.count)] {
-            let (before, rest) = own.split_at(usize::from(part.own));
+        for (part, before) in self.parts[..usize::from(self.count)].iter().zip(self.before) {
+            let (before, rest) = own.split_at(usize::from(before));
             own = rest;
             if !before.is_empty() {
                 put(before);
@@ -105,41 +107,15 @@ pub struct Cut {
     pub marker: bool,
 }
 
-/// What one received payload is to its frame.
+/// What one received payload is to its frame. Small: a forwarder needs no more, and asks for each packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
-    /// Which bytes of the payload belong to the frame, and what stands before each slice of them.
-    pub layout: Layout,
     /// Whether the frame starts here.
     pub start: bool,
     /// Whether the frame ends here, as far as this payload says; it also ends where the next one starts.
     pub end: bool,
     /// Whether a frame that can be decoded alone starts here.
     pub key_frame: bool,
-}
-
-impl Piece {
-    /// A payload that is a frame by itself, byte for byte.
-    #[inline]
-    pub(crate) fn whole(payload: &[u8], key_frame: bool) -> Self {
-        Self {
-            layout: Layout::slice(0..payload.len()),
-            start: true,
-            end: true,
-            key_frame,
-        }
-    }
-
-    /// A payload of which no more is known than whether a key frame starts in it.
-    #[inline]
-    pub(crate) fn opaque(payload: &[u8], marker: bool, key_frame: bool) -> Self {
-        Self {
-            layout: Layout::slice(0..payload.len()),
-            start: key_frame,
-            end: marker,
-            key_frame,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,9 @@
 //! the name of the encoding.
 //!
 //! A [`Packetizer`] cuts a frame into packets, each a [`Layout`]: a few bytes of the format's own and slices of the frame, copied
-//! by nobody before the packet is written. A [`Depacketizer`] looks at one payload and says which of its bytes belong to the
-//! frame, and whether the frame starts, ends, or can be decoded alone; the caller joins the pieces of packets in sequence from a
-//! start to an end.
+//! by nobody before the packet is written. A [`Depacketizer`] looks at one payload and says whether the frame starts, ends,
+//! or can be decoded alone, and which of the bytes belong to it; the caller joins the pieces of packets in sequence from a start
+//! to an end.
 
 pub mod av1;
 pub mod g711;
@@ -180,14 +180,34 @@ impl Depacketizer {
     /// If the payload cannot be of this encoding. Only one that has frames is looked at so closely.
     #[inline]
     pub fn depacketize(self, payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
-        Ok(match self {
+        let key_frame = match self {
             Self::Vp8 => return vp8::depacketize(payload, marker),
-            Self::Opus | Self::Pcmu | Self::Pcma => whole::depacketize(payload),
-            Self::Vp9 => Piece::opaque(payload, marker, vp9::starts_key_frame(payload)),
-            Self::H264 => Piece::opaque(payload, marker, h264::starts_key_frame(payload)),
-            Self::H265 => Piece::opaque(payload, marker, h265::starts_key_frame(payload)),
-            Self::Av1 => Piece::opaque(payload, marker, av1::starts_key_frame(payload)),
-            Self::TelephoneEvent | Self::Opaque => Piece::opaque(payload, marker, false),
+            Self::Opus | Self::Pcmu | Self::Pcma => {
+                return Ok(Piece {
+                    start: true,
+                    end: true,
+                    key_frame: true,
+                });
+            }
+            Self::Vp9 => vp9::starts_key_frame(payload),
+            Self::H264 => h264::starts_key_frame(payload),
+            Self::H265 => h265::starts_key_frame(payload),
+            Self::Av1 => av1::starts_key_frame(payload),
+            Self::TelephoneEvent | Self::Opaque => false,
+        };
+        Ok(Piece {
+            start: key_frame,
+            end: marker,
+            key_frame,
         })
+    }
+
+    /// Which bytes of a payload that [`Self::depacketize`] has taken belong to the frame, and what stands before each slice of them.
+    #[inline]
+    pub fn layout(self, payload: &[u8]) -> Layout {
+        match self {
+            Self::Vp8 => vp8::layout(payload),
+            _ => Layout::slice(0..payload.len()),
+        }
     }
 }

@@ -221,6 +221,13 @@ impl Iterator for Cuts {
     }
 }
 
+/// Which bytes of a payload belong to the frame: those behind the descriptor.
+#[inline]
+pub fn layout(payload: &[u8]) -> Layout {
+    let prefix = Descriptor::parse(payload).map_or(payload.len(), |(_, len)| len);
+    Layout::slice(prefix..payload.len())
+}
+
 /// What a payload is to its frame.
 ///
 /// # Errors
@@ -230,7 +237,6 @@ pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
     let (descriptor, len) = Descriptor::parse(payload)?;
     let start = descriptor.starts_frame();
     Ok(Piece {
-        layout: Layout::slice(len..payload.len()),
         start,
         end: marker,
         key_frame: start && payload.get(len).is_some_and(|byte| is_key_frame(*byte)),
