@@ -34,6 +34,124 @@ fn certificate(id: String, fingerprint: &Fingerprint) -> RtcStats {
     })
 }
 
+/// A candidate of either end.
+fn candidate(from: &antiphon_ice::CandidateStats) -> CandidateStats {
+    CandidateStats {
+        id: format!("I{}", from.id),
+        transport_id: TRANSPORT.into(),
+        address: from.candidate.address.ip().map(|ip| ip.to_string()),
+        port: from.candidate.port,
+        protocol: from.candidate.protocol.as_str(),
+        candidate_type: from.candidate.kind.as_str(),
+        priority: from.candidate.priority,
+        url: from.url.clone(),
+        relay_protocol: from.relay_protocol.map(|transport| match transport {
+            ServerTransport::Udp => "udp",
+            ServerTransport::Tcp => "tcp",
+            ServerTransport::Tls => "tls",
+        }),
+        tcp_type: from.candidate.tcp_type.map(|tcp_type| tcp_type.as_str()),
+        related_address: from.candidate.related.map(|related| related.ip().to_string()),
+        related_port: from.candidate.related.map(|related| related.port()),
+        foundation: from.candidate.foundation.clone(),
+        username_fragment: from.candidate.ufrag.clone(),
+    }
+}
+
+/// A stream that we receive, and what the peer says of its sending.
+fn inbound(from: &antiphon_media::InboundRtp, codec_id: Option<String>, entries: &mut Vec<RtcStats>) {
+    let id = format!("IT{}", from.ssrc);
+    let remote_id = format!("ROA{}", from.ssrc);
+    entries.push(RtcStats::InboundRtp(InboundRtpStats {
+        id: id.clone(),
+        ssrc: from.ssrc,
+        kind: kind(from.kind),
+        transport_id: TRANSPORT.into(),
+        codec_id,
+        mid: from.mid.clone(),
+        rid: from.rid.clone(),
+        rtx_ssrc: from.rtx_ssrc,
+        remote_id: from.remote.map(|_| remote_id.clone()),
+        packets_received: from.packets_received,
+        bytes_received: from.bytes_received,
+        header_bytes_received: from.header_bytes_received,
+        packets_lost: from.packets_lost,
+        jitter: from.jitter,
+        retransmitted_packets_received: from.retransmitted_packets_received,
+        nack_count: from.nack_count,
+        pli_count: from.pli_count,
+        fir_count: from.fir_count,
+        frames_received: from.frames_received,
+        key_frames_received: from.key_frames_received,
+        frames_dropped: from.frames_dropped,
+        packets_discarded: from.packets_discarded,
+        audio_level: from.audio_level,
+    }));
+    if let Some(remote) = from.remote {
+        entries.push(RtcStats::RemoteOutboundRtp(RemoteOutboundRtpStats {
+            id: remote_id,
+            ssrc: from.ssrc,
+            kind: kind(from.kind),
+            transport_id: TRANSPORT.into(),
+            local_id: id,
+            packets_sent: remote.packets_sent,
+            bytes_sent: remote.bytes_sent,
+            reports_sent: remote.reports_sent,
+            round_trip_time: remote.round_trip_time,
+        }));
+    }
+}
+
+/// A stream that we send, and what the peer says of its receiving.
+fn outbound(
+    from: &antiphon_media::OutboundRtp,
+    codec_id: Option<String>,
+    target_bitrate: Option<u64>,
+    entries: &mut Vec<RtcStats>,
+) {
+    let id = format!("OT{}", from.ssrc);
+    let remote_id = format!("RIA{}", from.ssrc);
+    entries.push(RtcStats::OutboundRtp(OutboundRtpStats {
+        id: id.clone(),
+        ssrc: from.ssrc,
+        kind: kind(from.kind),
+        transport_id: TRANSPORT.into(),
+        codec_id,
+        mid: from.mid.clone(),
+        rid: from.rid.clone(),
+        rtx_ssrc: from.rtx_ssrc,
+        remote_id: from.remote.map(|_| remote_id.clone()),
+        packets_sent: from.packets_sent,
+        bytes_sent: from.bytes_sent,
+        header_bytes_sent: from.header_bytes_sent,
+        retransmitted_packets_sent: from.retransmitted_packets_sent,
+        retransmitted_bytes_sent: from.retransmitted_bytes_sent,
+        frames_sent: from.frames_sent,
+        key_frames_sent: from.key_frames_sent,
+        packets_too_large: from.packets_too_large,
+        nack_count: from.nack_count,
+        pli_count: from.pli_count,
+        fir_count: from.fir_count,
+        total_packet_send_delay: from.total_packet_send_delay,
+        target_bitrate,
+    }));
+    if let Some(remote) = from.remote {
+        entries.push(RtcStats::RemoteInboundRtp(RemoteInboundRtpStats {
+            id: remote_id,
+            ssrc: from.ssrc,
+            kind: kind(from.kind),
+            transport_id: TRANSPORT.into(),
+            local_id: id,
+            packets_lost: remote.packets_lost,
+            fraction_lost: remote.fraction_lost,
+            jitter: remote.jitter,
+            round_trip_time: remote.round_trip_time,
+            total_round_trip_time: remote.total_round_trip_time,
+            round_trip_time_measurements: remote.round_trip_time_measurements,
+        }));
+    }
+}
+
 impl PeerConnection {
     /// `getStats`.
     pub fn get_stats(&self, now: Instant) -> RtcStatsReport {
@@ -96,9 +214,23 @@ impl PeerConnection {
             srtp_cipher: connected.and_then(|connected| connected.srtp.as_ref().map(|keys| keys.profile.name())),
             sctp_interleaving: self.data.interleaving(),
         }));
+        self.pair_stats(&ice.pairs, entries);
+        entries.extend(
+            ice.local_candidates
+                .iter()
+                .map(|from| RtcStats::LocalCandidate(candidate(from))),
+        );
+        entries.extend(
+            ice.remote_candidates
+                .iter()
+                .map(|from| RtcStats::RemoteCandidate(candidate(from))),
+        );
+    }
+
+    fn pair_stats(&self, pairs: &[antiphon_ice::PairStats], entries: &mut Vec<RtcStats>) {
         let bitrate = self.media.target_bitrate();
         let milliseconds = |at: Instant| self.anchor.unix(at).as_secs_f64() * 1000.0;
-        entries.extend(ice.pairs.iter().map(|pair| {
+        entries.extend(pairs.iter().map(|pair| {
             RtcStats::CandidatePair(CandidatePairStats {
                 id: format!("CP{}", pair.id),
                 transport_id: TRANSPORT.into(),
@@ -129,148 +261,49 @@ impl PeerConnection {
                 consent_requests_sent: pair.consent_requests_sent,
             })
         }));
-        let candidate = |from: &antiphon_ice::CandidateStats| CandidateStats {
-            id: format!("I{}", from.id),
-            transport_id: TRANSPORT.into(),
-            address: from.candidate.address.ip().map(|ip| ip.to_string()),
-            port: from.candidate.port,
-            protocol: from.candidate.protocol.as_str(),
-            candidate_type: from.candidate.kind.as_str(),
-            priority: from.candidate.priority,
-            url: from.url.clone(),
-            relay_protocol: from.relay_protocol.map(|transport| match transport {
-                ServerTransport::Udp => "udp",
-                ServerTransport::Tcp => "tcp",
-                ServerTransport::Tls => "tls",
-            }),
-            tcp_type: from.candidate.tcp_type.map(|tcp_type| tcp_type.as_str()),
-            related_address: from.candidate.related.map(|related| related.ip().to_string()),
-            related_port: from.candidate.related.map(|related| related.port()),
-            foundation: from.candidate.foundation.clone(),
-            username_fragment: from.candidate.ufrag.clone(),
-        };
-        entries.extend(
-            ice.local_candidates
-                .iter()
-                .map(|from| RtcStats::LocalCandidate(candidate(from))),
-        );
-        entries.extend(
-            ice.remote_candidates
-                .iter()
-                .map(|from| RtcStats::RemoteCandidate(candidate(from))),
-        );
     }
 
     fn media_stats(&self, entries: &mut Vec<RtcStats>) {
         let stats = self.media.stats();
         let mut codecs = BTreeMap::new();
-        let mut codec_id = |outbound: bool, mid: &str, payload_type: Option<u8>| {
-            let payload_type = payload_type?;
-            let transceiver = self.transceivers().find(|own| own.mid() == Some(mid))?;
-            let list = if outbound {
-                &transceiver.send()?.codecs
-            } else {
-                &transceiver.receive()?.codecs
-            };
-            let codec = list.iter().find(|codec| codec.payload_type == payload_type)?;
-            let id = format!("C{}{mid}_{payload_type}", if outbound { 'O' } else { 'I' });
-            codecs.entry(id.clone()).or_insert_with(|| CodecStats {
-                id: id.clone(),
-                payload_type,
-                transport_id: TRANSPORT.into(),
-                mime_type: format!("{}/{}", transceiver.kind(), codec.name),
-                clock_rate: codec.clock_rate,
-                channels: codec.channels,
-                sdp_fmtp_line: (!codec.parameters.is_empty()).then(|| codec.parameters.clone()),
-            });
-            Some(id)
-        };
         for from in &stats.inbound {
-            let id = format!("IT{}", from.ssrc);
-            let remote_id = format!("ROA{}", from.ssrc);
-            entries.push(RtcStats::InboundRtp(InboundRtpStats {
-                id: id.clone(),
-                ssrc: from.ssrc,
-                kind: kind(from.kind),
-                transport_id: TRANSPORT.into(),
-                codec_id: codec_id(false, &from.mid, from.payload_type),
-                mid: from.mid.clone(),
-                rid: from.rid.clone(),
-                rtx_ssrc: from.rtx_ssrc,
-                remote_id: from.remote.map(|_| remote_id.clone()),
-                packets_received: from.packets_received,
-                bytes_received: from.bytes_received,
-                header_bytes_received: from.header_bytes_received,
-                packets_lost: from.packets_lost,
-                jitter: from.jitter,
-                retransmitted_packets_received: from.retransmitted_packets_received,
-                nack_count: from.nack_count,
-                pli_count: from.pli_count,
-                fir_count: from.fir_count,
-                frames_received: from.frames_received,
-                key_frames_received: from.key_frames_received,
-                frames_dropped: from.frames_dropped,
-                packets_discarded: from.packets_discarded,
-                audio_level: from.audio_level,
-            }));
-            if let Some(remote) = from.remote {
-                entries.push(RtcStats::RemoteOutboundRtp(RemoteOutboundRtpStats {
-                    id: remote_id,
-                    ssrc: from.ssrc,
-                    kind: kind(from.kind),
-                    transport_id: TRANSPORT.into(),
-                    local_id: id,
-                    packets_sent: remote.packets_sent,
-                    bytes_sent: remote.bytes_sent,
-                    reports_sent: remote.reports_sent,
-                    round_trip_time: remote.round_trip_time,
-                }));
-            }
+            let codec_id = self.codec(&mut codecs, false, &from.mid, from.payload_type);
+            inbound(from, codec_id, entries);
         }
         for from in &stats.outbound {
-            let id = format!("OT{}", from.ssrc);
-            let remote_id = format!("RIA{}", from.ssrc);
-            entries.push(RtcStats::OutboundRtp(OutboundRtpStats {
-                id: id.clone(),
-                ssrc: from.ssrc,
-                kind: kind(from.kind),
-                transport_id: TRANSPORT.into(),
-                codec_id: codec_id(true, &from.mid, from.payload_type),
-                mid: from.mid.clone(),
-                rid: from.rid.clone(),
-                rtx_ssrc: from.rtx_ssrc,
-                remote_id: from.remote.map(|_| remote_id.clone()),
-                packets_sent: from.packets_sent,
-                bytes_sent: from.bytes_sent,
-                header_bytes_sent: from.header_bytes_sent,
-                retransmitted_packets_sent: from.retransmitted_packets_sent,
-                retransmitted_bytes_sent: from.retransmitted_bytes_sent,
-                frames_sent: from.frames_sent,
-                key_frames_sent: from.key_frames_sent,
-                packets_too_large: from.packets_too_large,
-                nack_count: from.nack_count,
-                pli_count: from.pli_count,
-                fir_count: from.fir_count,
-                total_packet_send_delay: from.total_packet_send_delay,
-                target_bitrate: stats.available_outgoing_bitrate,
-            }));
-            if let Some(remote) = from.remote {
-                entries.push(RtcStats::RemoteInboundRtp(RemoteInboundRtpStats {
-                    id: remote_id,
-                    ssrc: from.ssrc,
-                    kind: kind(from.kind),
-                    transport_id: TRANSPORT.into(),
-                    local_id: id,
-                    packets_lost: remote.packets_lost,
-                    fraction_lost: remote.fraction_lost,
-                    jitter: remote.jitter,
-                    round_trip_time: remote.round_trip_time,
-                    total_round_trip_time: remote.total_round_trip_time,
-                    round_trip_time_measurements: remote.round_trip_time_measurements,
-                }));
-            }
+            let codec_id = self.codec(&mut codecs, true, &from.mid, from.payload_type);
+            outbound(from, codec_id, stats.available_outgoing_bitrate, entries);
         }
         entries.extend(codecs.into_values().map(RtcStats::Codec));
+    }
+
+    /// The id of the entry of a codec in use, which is made if it is new.
+    fn codec(
+        &self,
+        codecs: &mut BTreeMap<String, CodecStats>,
+        outbound: bool,
+        mid: &str,
+        payload_type: Option<u8>,
+    ) -> Option<String> {
+        let payload_type = payload_type?;
+        let transceiver = self.transceivers().find(|own| own.mid() == Some(mid))?;
+        let list = if outbound {
+            &transceiver.send()?.codecs
+        } else {
+            &transceiver.receive()?.codecs
+        };
+        let codec = list.iter().find(|codec| codec.payload_type == payload_type)?;
+        let id = format!("C{}{mid}_{payload_type}", if outbound { 'O' } else { 'I' });
+        codecs.entry(id.clone()).or_insert_with(|| CodecStats {
+            id: id.clone(),
+            payload_type,
+            transport_id: TRANSPORT.into(),
+            mime_type: format!("{}/{}", transceiver.kind(), codec.name),
+            clock_rate: codec.clock_rate,
+            channels: codec.channels,
+            sdp_fmtp_line: (!codec.parameters.is_empty()).then(|| codec.parameters.clone()),
+        });
+        Some(id)
     }
 
     fn channel_stats(&self, entries: &mut Vec<RtcStats>) {

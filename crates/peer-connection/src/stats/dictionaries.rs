@@ -5,7 +5,7 @@ use std::time::Duration;
 /// A figure of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub enum StatValue {
-    /// A truth.
+    /// Whether something is so.
     Bool(bool),
     /// A number; times in seconds unless webrtc-stats says otherwise.
     Number(f64),
@@ -85,11 +85,11 @@ macro_rules! dictionary {
 dictionary! {
     /// `RTCPeerConnectionStats`.
     PeerConnectionStats {
-        /// Channels that reached `open`.
+        /// How many data channels have reached `open`.
         data_channels_opened: u64 = "dataChannelsOpened",
-        /// Channels that were open and closed.
+        /// How many data channels were open and are closed.
         data_channels_closed: u64 = "dataChannelsClosed",
-        /// Datagrams that were dropped before any protocol saw them: unknown first byte, or no authenticated path.
+        /// How many datagrams were dropped before any protocol saw them: unknown first byte, or no authenticated path.
         datagrams_dropped: u64 = "datagramsDropped",
         /// RTP and RTCP packets that were not sent because the peer had ceased to answer checks while it went on sending.
         datagrams_withheld: u64 = "datagramsWithheld",
@@ -99,39 +99,39 @@ dictionary! {
 dictionary! {
     /// `RTCTransportStats`.
     TransportStats {
-        /// Datagrams sent, ICE's own not counted.
+        /// How many datagrams were sent, ICE's own not counted.
         packets_sent: u64 = "packetsSent",
-        /// Datagrams received, ICE's own not counted.
+        /// How many datagrams were received, ICE's own not counted.
         packets_received: u64 = "packetsReceived",
-        /// Their bytes.
+        /// How many bytes those datagrams had that were sent, UDP and IP not counted.
         bytes_sent: u64 = "bytesSent",
-        /// Their bytes.
+        /// How many bytes those datagrams had that were received, UDP and IP not counted.
         bytes_received: u64 = "bytesReceived",
-        /// `controlling` or `controlled`.
+        /// Who nominates: we are `controlling` or `controlled`.
         ice_role: &'static str = "iceRole",
-        /// Our user name fragment.
+        /// Our ICE user name fragment.
         ice_local_username_fragment: String = "iceLocalUsernameFragment",
-        /// ICE's state.
+        /// The state of ICE, a value of `RTCIceTransportState`.
         ice_state: &'static str = "iceState",
-        /// DTLS's state.
+        /// The state of DTLS, a value of `RTCDtlsTransportState`.
         dtls_state: &'static str = "dtlsState",
-        /// The pair in use.
+        /// The id of the entry of the pair in use, if there is one.
         selected_candidate_pair_id: Option<String> = "selectedCandidatePairId",
         /// How often another pair was chosen.
         selected_candidate_pair_changes: u32 = "selectedCandidatePairChanges",
-        /// Our certificate's entry.
+        /// The id of the entry of our certificate.
         local_certificate_id: Option<String> = "localCertificateId",
-        /// The peer's certificate's entry.
+        /// The id of the entry of the peer's certificate, once DTLS is connected.
         remote_certificate_id: Option<String> = "remoteCertificateId",
-        /// `FEFD` is DTLS 1.2, `FEFC` is 1.3.
+        /// The version of DTLS as four hexadecimal digits: `FEFD` is 1.2, `FEFC` is 1.3.
         tls_version: Option<String> = "tlsVersion",
-        /// The cipher suite.
+        /// The cipher suite of DTLS, by its IANA name.
         dtls_cipher: Option<&'static str> = "dtlsCipher",
-        /// `client`, `server` or `unknown`.
+        /// Our end of the DTLS handshake: `client`, `server` or `unknown`.
         dtls_role: &'static str = "dtlsRole",
-        /// The group of the key exchange.
+        /// The group of the key exchange, by its IANA name.
         tls_group: Option<&'static str> = "tlsGroup",
-        /// The SRTP profile.
+        /// The protection profile of SRTP, by its IANA name; `None` without media.
         srtp_cipher: Option<&'static str> = "srtpCipher",
         /// Whether data channels use I-DATA (RFC 8260), which keeps a large message from holding up others; not in the W3C's
         /// dictionary. `None` without an association.
@@ -142,45 +142,45 @@ dictionary! {
 dictionary! {
     /// `RTCIceCandidatePairStats`.
     CandidatePairStats {
-        /// The transport's entry.
+        /// The id of the transport's entry.
         transport_id: String = "transportId",
-        /// Our candidate's entry.
+        /// The id of the entry of our candidate.
         local_candidate_id: String = "localCandidateId",
-        /// The peer's candidate's entry.
+        /// The id of the entry of the peer's candidate.
         remote_candidate_id: String = "remoteCandidateId",
-        /// `frozen`, `waiting`, `in-progress`, `succeeded` or `failed`.
+        /// How far its checks are: `frozen`, `waiting`, `in-progress`, `succeeded` or `failed`.
         state: &'static str = "state",
-        /// Whether it was nominated.
+        /// Whether the controlling end has nominated it.
         nominated: bool = "nominated",
-        /// Whether it is in use.
+        /// Whether it is the pair in use.
         selected: bool = "selected",
-        /// Datagrams sent, those of ICE itself not counted.
+        /// How many datagrams were sent on it, those of ICE itself not counted.
         packets_sent: u64 = "packetsSent",
-        /// Datagrams received, those of ICE itself not counted.
+        /// How many datagrams were received on it, those of ICE itself not counted.
         packets_received: u64 = "packetsReceived",
-        /// Their payload.
+        /// How many bytes those datagrams had that were sent, UDP and IP not counted.
         bytes_sent: u64 = "bytesSent",
-        /// Their payload.
+        /// How many bytes those datagrams had that were received, UDP and IP not counted.
         bytes_received: u64 = "bytesReceived",
         /// When the last one was sent, in milliseconds since 1970.
         last_packet_sent_timestamp: Option<f64> = "lastPacketSentTimestamp",
         /// When the last one was received, in milliseconds since 1970.
         last_packet_received_timestamp: Option<f64> = "lastPacketReceivedTimestamp",
-        /// The latest round trip of a check.
+        /// The round trip of the check that was answered last; in a report in seconds.
         current_round_trip_time: Option<Duration> = "currentRoundTripTime",
-        /// The sum over all answers.
+        /// The sum of the round trips of all checks that were answered; in a report in seconds.
         total_round_trip_time: Duration = "totalRoundTripTime",
-        /// Bits a second that may be sent, if the peer's feedback says.
+        /// How much may be sent, in bits a second, if the peer's feedback says so; only of the pair in use.
         available_outgoing_bitrate: Option<u64> = "availableOutgoingBitrate",
-        /// Checks received.
+        /// How many checks were received.
         requests_received: u64 = "requestsReceived",
-        /// Checks sent.
+        /// How many checks were sent, retransmissions not counted.
         requests_sent: u64 = "requestsSent",
-        /// Answers received.
+        /// How many answers to checks were received.
         responses_received: u64 = "responsesReceived",
-        /// Answers sent.
+        /// How many answers to checks were sent.
         responses_sent: u64 = "responsesSent",
-        /// Consent checks sent (RFC 7675).
+        /// How many consent checks were sent (RFC 7675).
         consent_requests_sent: u64 = "consentRequestsSent",
     }
 }
@@ -188,31 +188,31 @@ dictionary! {
 dictionary! {
     /// `RTCIceCandidateStats`.
     CandidateStats {
-        /// The transport's entry.
+        /// The id of the transport's entry.
         transport_id: String = "transportId",
-        /// The address; absent where signalling gave only a name.
+        /// The IP address; absent where signalling gave only a name.
         address: Option<String> = "address",
-        /// The port.
+        /// The port of the address.
         port: u16 = "port",
-        /// `udp` or `tcp`.
+        /// The transport protocol: `udp` or `tcp`.
         protocol: &'static str = "protocol",
-        /// `host`, `srflx`, `prflx` or `relay`.
+        /// The type of the candidate: `host`, `srflx`, `prflx` or `relay`.
         candidate_type: &'static str = "candidateType",
-        /// Larger is better.
+        /// The priority (RFC 8445 §5.1.2): the larger, the sooner it is checked.
         priority: u32 = "priority",
-        /// The server that gave it.
+        /// The URL of the server that gave it, if one did.
         url: Option<String> = "url",
         /// How the TURN server is reached: `udp`, `tcp` or `tls`.
         relay_protocol: Option<&'static str> = "relayProtocol",
-        /// `active`, `passive` or `so`, of TCP candidates.
+        /// Of TCP candidates, who connects: `active`, `passive` or `so`.
         tcp_type: Option<&'static str> = "tcpType",
         /// The base of a reflexive candidate, and the mapped address of a relayed one.
         related_address: Option<String> = "relatedAddress",
-        /// Its port.
+        /// The port of the related address.
         related_port: Option<u16> = "relatedPort",
         /// Equal for candidates that are likely to work alike.
         foundation: String = "foundation",
-        /// The generation that it belongs to.
+        /// The user name fragment of the generation that it belongs to.
         username_fragment: Option<String> = "usernameFragment",
     }
 }
@@ -220,9 +220,9 @@ dictionary! {
 dictionary! {
     /// `RTCCertificateStats`.
     CertificateStats {
-        /// The fingerprint's digits.
+        /// The digits of the fingerprint, hexadecimal and separated by colons.
         fingerprint: String = "fingerprint",
-        /// The hash function.
+        /// The hash function of the fingerprint, such as `sha-256`.
         fingerprint_algorithm: String = "fingerprintAlgorithm",
     }
 }
@@ -230,17 +230,17 @@ dictionary! {
 dictionary! {
     /// `RTCCodecStats`.
     CodecStats {
-        /// The payload type.
+        /// The payload type that stands for it in RTP, below 128.
         payload_type: u8 = "payloadType",
-        /// The transport's entry.
+        /// The id of the transport's entry.
         transport_id: String = "transportId",
-        /// `video/VP8`.
+        /// Kind and name of the codec, such as `video/VP8`.
         mime_type: String = "mimeType",
-        /// Ticks per second.
+        /// The clock of its timestamps, in ticks a second.
         clock_rate: u32 = "clockRate",
-        /// Channels of audio.
+        /// How many channels the audio has; absent for video.
         channels: Option<u8> = "channels",
-        /// The format parameters.
+        /// The format parameters of `a=fmtp`; absent if there are none.
         sdp_fmtp_line: Option<String> = "sdpFmtpLine",
     }
 }
@@ -248,49 +248,49 @@ dictionary! {
 dictionary! {
     /// `RTCInboundRtpStreamStats`.
     InboundRtpStats {
-        /// The source.
+        /// The SSRC of the stream.
         ssrc: u32 = "ssrc",
-        /// `audio` or `video`.
+        /// Whether the stream is `audio` or `video`.
         kind: &'static str = "kind",
-        /// The transport's entry.
+        /// The id of the transport's entry.
         transport_id: String = "transportId",
-        /// The codec's entry.
+        /// The id of the entry of the codec in use, once a packet has named it.
         codec_id: Option<String> = "codecId",
-        /// The media section.
+        /// The `a=mid` of the media section that the stream belongs to.
         mid: String = "mid",
-        /// The simulcast layer.
+        /// The RID of the stream (RFC 8852), if it has one: the name of its simulcast layer.
         rid: Option<String> = "rid",
-        /// The source of retransmissions.
+        /// The SSRC of the stream's retransmissions (RFC 4588), if they have one.
         rtx_ssrc: Option<u32> = "rtxSsrc",
-        /// The entry of what the peer says about its sending.
+        /// The id of the entry of what the peer says about its sending, once it has.
         remote_id: Option<String> = "remoteId",
-        /// Packets, retransmissions included.
+        /// How many packets were received, retransmissions included.
         packets_received: u64 = "packetsReceived",
-        /// Bytes of payload.
+        /// How many bytes of payload were received.
         bytes_received: u64 = "bytesReceived",
-        /// Bytes of headers and padding.
+        /// How many bytes of headers and padding were received.
         header_bytes_received: u64 = "headerBytesReceived",
-        /// Packets lost; negative if duplicates outnumber losses.
+        /// How many packets were lost; negative if duplicates outnumber losses.
         packets_lost: i64 = "packetsLost",
-        /// Interarrival jitter in seconds.
+        /// How much the time between packets varies (RFC 3550 §6.4.1), in seconds.
         jitter: f64 = "jitter",
-        /// Retransmissions.
+        /// How many of the packets were retransmissions.
         retransmitted_packets_received: u64 = "retransmittedPacketsReceived",
-        /// NACKs sent.
+        /// How many NACKs were sent.
         nack_count: u32 = "nackCount",
-        /// PLIs sent.
+        /// How many PLIs were sent.
         pli_count: u32 = "pliCount",
-        /// FIRs sent.
+        /// How many FIRs were sent.
         fir_count: u32 = "firCount",
-        /// Whole frames.
+        /// How many whole frames were received.
         frames_received: u64 = "framesReceived",
-        /// Whole key frames.
+        /// How many of the whole frames were key frames.
         key_frames_received: u64 = "keyFramesReceived",
-        /// Frames given up.
+        /// How many frames were given up because packets were missing.
         frames_dropped: u64 = "framesDropped",
-        /// Packets that came too late.
+        /// How many packets came too late to be of use.
         packets_discarded: u64 = "packetsDiscarded",
-        /// Loudness, 0 to 1.
+        /// How loud the last packet was, from 0 to 1, if it said so.
         audio_level: Option<f64> = "audioLevel",
     }
 }
@@ -298,47 +298,47 @@ dictionary! {
 dictionary! {
     /// `RTCOutboundRtpStreamStats`.
     OutboundRtpStats {
-        /// The source.
+        /// The SSRC of the stream.
         ssrc: u32 = "ssrc",
-        /// `audio` or `video`.
+        /// Whether the stream is `audio` or `video`.
         kind: &'static str = "kind",
-        /// The transport's entry.
+        /// The id of the transport's entry.
         transport_id: String = "transportId",
-        /// The codec's entry.
+        /// The id of the entry of the codec in use, once a packet has named it.
         codec_id: Option<String> = "codecId",
-        /// The media section.
+        /// The `a=mid` of the media section that the stream belongs to.
         mid: String = "mid",
-        /// The simulcast layer.
+        /// The RID of the stream (RFC 8852), if it has one: the name of its simulcast layer.
         rid: Option<String> = "rid",
-        /// The source of retransmissions.
+        /// The SSRC of the stream's retransmissions (RFC 4588), if they have one.
         rtx_ssrc: Option<u32> = "rtxSsrc",
-        /// The entry of what the peer says about its receiving.
+        /// The id of the entry of what the peer says about its receiving, once it has.
         remote_id: Option<String> = "remoteId",
-        /// Packets, retransmissions included.
+        /// How many packets were sent, retransmissions included.
         packets_sent: u64 = "packetsSent",
-        /// Bytes of payload.
+        /// How many bytes of payload were sent.
         bytes_sent: u64 = "bytesSent",
-        /// Bytes of headers and padding.
+        /// How many bytes of headers and padding were sent.
         header_bytes_sent: u64 = "headerBytesSent",
-        /// Retransmissions.
+        /// How many of the packets were retransmissions.
         retransmitted_packets_sent: u64 = "retransmittedPacketsSent",
-        /// Their bytes.
+        /// How many bytes of payload were in retransmissions.
         retransmitted_bytes_sent: u64 = "retransmittedBytesSent",
-        /// Frames.
+        /// How many frames were sent.
         frames_sent: u64 = "framesSent",
-        /// Key frames.
+        /// How many of the frames were key frames.
         key_frames_sent: u64 = "keyFramesEncoded",
         /// Forwarded packets that were refused because they are larger than the path carries.
         packets_too_large: u64 = "packetsTooLarge",
-        /// NACKs received.
+        /// How many NACKs were received.
         nack_count: u32 = "nackCount",
-        /// PLIs received.
+        /// How many PLIs were received.
         pli_count: u32 = "pliCount",
-        /// FIRs received.
+        /// How many FIRs were received.
         fir_count: u32 = "firCount",
-        /// Time spent in the pacer, all packets together.
+        /// How long packets have waited in the pacer, all of them together; in a report in seconds.
         total_packet_send_delay: Duration = "totalPacketSendDelay",
-        /// Bits a second.
+        /// How much the stream may send, in bits a second, if the peer's feedback says so.
         target_bitrate: Option<u64> = "targetBitrate",
     }
 }
@@ -346,25 +346,25 @@ dictionary! {
 dictionary! {
     /// `RTCRemoteInboundRtpStreamStats`.
     RemoteInboundRtpStats {
-        /// The source, ours.
+        /// The SSRC of our stream that it is about.
         ssrc: u32 = "ssrc",
-        /// `audio` or `video`.
+        /// Whether the stream is `audio` or `video`.
         kind: &'static str = "kind",
-        /// The transport's entry.
+        /// The id of the transport's entry.
         transport_id: String = "transportId",
-        /// The entry of our sending.
+        /// The id of the entry of our sending.
         local_id: String = "localId",
-        /// Packets lost.
+        /// How many of our packets the peer misses; negative if duplicates outnumber losses.
         packets_lost: i64 = "packetsLost",
-        /// The part lost lately, 0 to 1.
+        /// The part of our packets that was lost between the last two reports, from 0 to 1.
         fraction_lost: f64 = "fractionLost",
-        /// Interarrival jitter in seconds.
+        /// How much the time between packets varies (RFC 3550 §6.4.1), in seconds.
         jitter: f64 = "jitter",
-        /// The latest round trip.
+        /// The round trip that the last report gave; in a report in seconds.
         round_trip_time: Option<Duration> = "roundTripTime",
-        /// The sum of all.
+        /// The sum of all round trips that were measured; in a report in seconds.
         total_round_trip_time: Duration = "totalRoundTripTime",
-        /// How many.
+        /// How many round trips were measured.
         round_trip_time_measurements: u64 = "roundTripTimeMeasurements",
     }
 }
@@ -372,21 +372,21 @@ dictionary! {
 dictionary! {
     /// `RTCRemoteOutboundRtpStreamStats`.
     RemoteOutboundRtpStats {
-        /// The source, the peer's.
+        /// The SSRC of the peer's stream that it is about.
         ssrc: u32 = "ssrc",
-        /// `audio` or `video`.
+        /// Whether the stream is `audio` or `video`.
         kind: &'static str = "kind",
-        /// The transport's entry.
+        /// The id of the transport's entry.
         transport_id: String = "transportId",
-        /// The entry of our receiving.
+        /// The id of the entry of our receiving.
         local_id: String = "localId",
-        /// Packets.
+        /// How many packets the peer has sent.
         packets_sent: u32 = "packetsSent",
-        /// Bytes of payload.
+        /// How many bytes of payload the peer has sent.
         bytes_sent: u32 = "bytesSent",
-        /// Sender reports.
+        /// How many sender reports have come.
         reports_sent: u64 = "reportsSent",
-        /// The latest round trip.
+        /// The round trip that was measured last, if one was; in a report in seconds.
         round_trip_time: Option<Duration> = "roundTripTime",
     }
 }
@@ -394,23 +394,23 @@ dictionary! {
 dictionary! {
     /// `RTCDataChannelStats`.
     DataChannelStats {
-        /// The label.
+        /// The label that the channel was opened with.
         label: String = "label",
-        /// The subprotocol.
+        /// The subprotocol that the channel was opened with; empty for none.
         protocol: String = "protocol",
-        /// The stream id, once it is known.
+        /// The id of its SCTP stream, once it is known.
         data_channel_identifier: Option<u16> = "dataChannelIdentifier",
-        /// `connecting`, `open`, `closing` or `closed`.
+        /// Its state: `connecting`, `open`, `closing` or `closed`.
         state: &'static str = "state",
-        /// Messages sent.
+        /// How many messages were sent.
         messages_sent: u64 = "messagesSent",
-        /// Bytes sent.
+        /// How many bytes of messages were sent.
         bytes_sent: u64 = "bytesSent",
-        /// Messages received.
+        /// How many messages were received.
         messages_received: u64 = "messagesReceived",
-        /// Bytes received.
+        /// How many bytes of messages were received.
         bytes_received: u64 = "bytesReceived",
-        /// Bytes that wait to be sent.
+        /// How many bytes wait to be sent.
         buffered_amount: usize = "bufferedAmount",
     }
 }
@@ -480,9 +480,9 @@ entries! {
 /// All figures of a connection at one moment (`RTCStatsReport`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RtcStatsReport {
-    /// The moment, counted from the Unix epoch.
+    /// When the figures were taken, counted from the Unix epoch.
     pub timestamp: Duration,
-    /// The entries.
+    /// The entries, in no order that means anything.
     pub entries: Vec<RtcStats>,
 }
 
