@@ -20,12 +20,13 @@ pub use antiphon_ice::{AddressRange, CandidateKind, NatMapping, NetworkTypes, Tc
 pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
     Accepts, AlertDescription, Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability,
-    Contributors, DataChannelId, Direction, Ending, ExtensionCapability, Frame, MediaCapabilities, MediaKind,
-    MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, Output, Packet, PeerEnd, Piece,
-    RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
-    RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions,
-    RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState,
-    RtcStats, RtcStatsReport, SdpType, Settings, Transceiver, TransceiverId, extension, stats,
+    Contributors, DataChannelId, DataSettings, Direction, Ending, ExtensionCapability, Frame, IceSettings,
+    MediaCapabilities, MediaKind, MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent,
+    OfferedSection, Output, Packet, PeerEnd, Piece, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,
+    RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcIceServer,
+    RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcRtpEncodingParameters, RtcRtpTransceiverInit,
+    RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, Settings,
+    Transceiver, TransceiverId, extension, stats,
 };
 
 pub use api::{Api, ApiBuilder};

@@ -153,8 +153,8 @@ fn section(
     }
 }
 
-/// The offered codecs that we have, with the offerer's payload types (RFC 3264 §6.1), in its order unless the application
-/// named an order of its own.
+/// The offered codecs that we have, with the offerer's payload types (RFC 3264 §6.1), in its order unless the
+/// application named an order of its own.
 fn codecs(
     config: &Config,
     kind: MediaKind,

@@ -21,8 +21,8 @@ fn ufrag_of(described: &Described, index: usize) -> Option<String> {
 }
 
 impl IceCandidate {
-    /// The same, in one form: the attribute's value alone, without `a=`, `candidate:` and needless blanks; an empty mid or user
-    /// name fragment is none.
+    /// The same, in one form: the attribute's value alone, without `a=`, `candidate:` and needless blanks; an empty mid
+    /// or user name fragment is none.
     ///
     /// # Errors
     /// [`JsepError::CandidateSyntax`].

@@ -6,17 +6,17 @@ use crate::types::MediaKind;
 /// A codec that we can send or receive, or forward.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodecCapability {
-    /// The payload type in our offers, if it is free there.
+    /// The payload type in our offers, below 128, if it is free there.
     pub payload_type: u8,
-    /// The encoding's name.
+    /// The encoding's name: `opus`, `VP8`, ...
     pub name: String,
-    /// Ticks per second.
+    /// The clock of its timestamps, in ticks a second.
     pub clock_rate: u32,
-    /// Channels of audio; `None` means 1.
+    /// How many channels audio has; `None` means 1.
     pub channels: Option<u8>,
     /// The format parameters (`a=fmtp`), empty for none.
     pub parameters: String,
-    /// The feedback we use (`a=rtcp-fb`).
+    /// The feedback that we use, as the values of `a=rtcp-fb`.
     pub feedback: Vec<String>,
     /// The payload type of its retransmission format in our offers, if we do that for this codec.
     pub rtx_payload_type: Option<u8>,
@@ -24,19 +24,19 @@ pub struct CodecCapability {
     pub accepts: Accepts,
 }
 
-/// Which of the offered configurations of a codec are taken: its H.264 profile and packetization mode, its VP9, AV1 or H.265
-/// profile. Codecs without such parameters have one configuration, and it makes no difference.
+/// Which of the offered configurations of a codec are taken: its H.264 profile and packetization mode, its VP9, AV1 or
+/// H.265 profile. Codecs without such parameters have one configuration, and it makes no difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Accepts {
-    /// The same as ours, by the rules of the payload format (RFC 6184 §8.2.2): for an end that encodes or decodes. The level
-    /// may be another one.
+    /// The same as ours, by the rules of the payload format (RFC 6184 §8.2.2): for an end that encodes or decodes. The
+    /// level may be another one.
     #[default]
     Same,
     /// Every one, and the answer repeats its parameters: for who forwards or records what comes.
     Any,
     /// Every one with which the peer decodes a stream of ours that was made elsewhere, as
-    /// [`CodecCapability::parameters`] describe it; the answer repeats the offered parameters. A stream of Constrained High
-    /// goes to who offers High. For who forwards to a watcher.
+    /// [`CodecCapability::parameters`] describe it; the answer repeats the offered parameters. A stream of Constrained
+    /// High goes to who offers High. For who forwards to a watcher.
     Decoders,
 }
 
@@ -58,9 +58,9 @@ impl CodecCapability {
 /// A header extension that we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionCapability {
-    /// The id in our offers, if it is free there.
+    /// The identifier in our offers, 1 to 14 or 16 to 255, if it is free there.
     pub id: u8,
-    /// Its name.
+    /// The URI that names the extension (RFC 8285 §5).
     pub uri: String,
 }
 
@@ -68,20 +68,20 @@ pub struct ExtensionCapability {
 /// extension that nobody here reads or writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MediaCapabilities {
-    /// Audio codecs.
+    /// The audio codecs, best first.
     pub audio: Vec<CodecCapability>,
-    /// Video codecs.
+    /// The video codecs, best first.
     pub video: Vec<CodecCapability>,
-    /// Header extensions for audio.
+    /// The header extensions that audio may have.
     pub audio_extensions: Vec<ExtensionCapability>,
-    /// Header extensions for video.
+    /// The header extensions that video may have.
     pub video_extensions: Vec<ExtensionCapability>,
 }
 
 impl MediaCapabilities {
     /// What a forwarder or recorder can take: all that the default has and H.265, in every configuration
-    /// ([`Accepts::Any`]), and the header extensions that speak to whoever shows the video: its orientation, and the wished
-    /// bounds of the playout delay. They are to be handed on with the packets.
+    /// ([`Accepts::Any`]), and the header extensions that speak to whoever shows the video: its orientation, and the
+    /// wished bounds of the playout delay. They are to be handed on with the packets.
     pub fn forwarding() -> Self {
         let mut all = Self::default();
         if let Some(last) = all.video.last() {

@@ -6,11 +6,11 @@ use crate::types::HeaderEncryptionPolicy;
 /// What a [`Negotiator`](crate::Negotiator) is told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Codecs and header extensions.
+    /// The codecs and header extensions that are negotiated.
     pub capabilities: MediaCapabilities,
     /// The largest data-channel message that we take, in bytes; 0 means any size. Browsers say 262144.
     pub max_message_size: u64,
-    /// Our SCTP port.
+    /// The SCTP port at our end (`a=sctp-port`).
     pub sctp_port: u16,
     /// The CNAME of all our streams (RFC 7022); drawn at random if empty.
     pub cname: String,

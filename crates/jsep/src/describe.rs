@@ -39,8 +39,8 @@ pub(crate) struct Common<'a> {
     pub(crate) setup: Setup,
     /// Whether sections have `a=cryptex`.
     pub(crate) cryptex: bool,
-    /// In offers that ask for more than older peers know: `a=tls-id` (RFC 8842 §4), by which it shows whether an answer is
-    /// copied.
+    /// In offers that ask for more than older peers know: `a=tls-id` (RFC 8842 §4), by which it shows whether an answer
+    /// is copied.
     pub(crate) tls_id: Option<&'a str>,
 }
 
@@ -189,8 +189,9 @@ fn write_transport(section: &mut Section, common: &Common<'_>, mid: Option<&str>
 
 /// A refused section, in the shape of what it refuses (RFC 9429 §5.3.1).
 ///
-/// It has the transport's attributes like the others, as Chromium writes it: nobody needs them, but GStreamer's webrtcbin looks
-/// for a fingerprint, `a=setup` and ICE credentials in every section, and refuses the whole description without.
+/// It has the transport's attributes like the others, as Chromium writes it: nobody needs them, but GStreamer's
+/// webrtcbin looks for a fingerprint, `a=setup` and ICE credentials in every section, and refuses the whole description
+/// without.
 pub(crate) fn rejected(
     common: &Common<'_>,
     media: &str,
@@ -271,8 +272,8 @@ pub(crate) fn media(common: &Common<'_>, written: &WrittenMedia<'_>) -> MediaDes
     description
 }
 
-/// The streams and the track of a sender as `a=msid` has them; "-" is no stream (RFC 8830 §2). RFC 9429 §5.2.1 leaves the
-/// track away; browsers write it, and older peers look for it: it stands there if there is one.
+/// The streams and the track of a sender as `a=msid` has them; "-" is no stream (RFC 8830 §2). RFC 9429 §5.2.1 leaves
+/// the track away; browsers write it, and older peers look for it: it stands there if there is one.
 pub(crate) fn msids(sender: &Sender) -> impl Iterator<Item = (&str, Option<&str>)> {
     let track = sender.track.as_deref().filter(|track| !track.is_empty());
     let none = sender.streams.is_empty().then_some(("-", track));

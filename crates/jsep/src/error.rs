@@ -13,7 +13,7 @@ pub enum JsepError {
     InvalidState {
         /// What was asked: `set a local answer`, `create an answer`, ...
         operation: &'static str,
-        /// The state.
+        /// The state in which it was asked.
         state: SignalingState,
     },
     /// The description is not SDP.
@@ -22,23 +22,23 @@ pub enum JsepError {
     /// There are more m-sections than we handle.
     #[error("{count} m-sections; at most {max} are handled")]
     TooManySections {
-        /// How many.
+        /// How many m-sections there are.
         count: usize,
-        /// The limit.
+        /// How many are handled.
         max: usize,
     },
     /// The description is longer than we handle.
     #[error("{bytes} bytes of description; at most {max} are handled")]
     TooLong {
-        /// Its length.
+        /// The length of the description, in bytes.
         bytes: usize,
-        /// The limit.
+        /// The longest that is handled, in bytes.
         max: usize,
     },
     /// A local description is not one that `create_offer` or `create_answer` made last (W3C InvalidModificationError).
     #[error("the local description was not made by the last create_offer or create_answer: {reason}")]
     Modified {
-        /// What differs.
+        /// What differs from the description that was made.
         reason: &'static str,
     },
     /// An active section has no ICE credentials, or ones shorter or longer than RFC 8839 §5.4 allows.
@@ -61,7 +61,7 @@ pub enum JsepError {
     Setup {
         /// The section's mid, or its index.
         mid: String,
-        /// Why.
+        /// Why the value of `a=setup` does not fit.
         reason: &'static str,
     },
     /// The peer wants another DTLS role in mid-session.
@@ -81,7 +81,7 @@ pub enum JsepError {
     InsecureProtocol {
         /// The section's mid, or its index.
         mid: String,
-        /// Its protocol.
+        /// The protocol on its `m=` line, cut to 64 characters.
         protocol: String,
     },
     /// An accepted section of an answer wants RTCP on a port of its own (RFC 8858 §3).
@@ -99,13 +99,13 @@ pub enum JsepError {
     /// The BUNDLE group names a mid that is not there, is rejected, or was not offered (RFC 9143 §7.3).
     #[error("the BUNDLE group names {mid}, which cannot be in it")]
     BundleGroup {
-        /// The mid.
+        /// The mid that the group names.
         mid: String,
     },
     /// Two sections have one mid (RFC 5888 §4).
     #[error("two sections have the mid {mid}")]
     DuplicateMid {
-        /// The mid.
+        /// The mid that two sections have.
         mid: String,
     },
     /// A section is not what the offer, or the last exchange, has in its place (RFC 3264 §6, §8).
@@ -113,7 +113,7 @@ pub enum JsepError {
     SectionMismatch {
         /// The section's index.
         index: usize,
-        /// What differs.
+        /// What differs from the section that belongs there.
         reason: &'static str,
     },
     /// The answer has another number of sections than the offer (RFC 3264 §6), or a later offer has fewer (§8).

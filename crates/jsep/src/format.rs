@@ -29,7 +29,8 @@ impl<'a> Format<'a> {
         for map in media.section.rtpmaps() {
             maps[usize::from(map.payload_type)].get_or_insert(map);
         }
-        // RFC 8866 §6.15 allows one `a=fmtp` for a format; older peers write several, each with a part of the parameters.
+        // RFC 8866 §6.15 allows one `a=fmtp` for a format; older peers write several, each with a part of the
+        // parameters.
         let mut parameters = [const { Cow::Borrowed("") }; 128];
         for fmtp in media.section.fmtps() {
             let own: &mut Cow<'a, str> = &mut parameters[usize::from(fmtp.payload_type)];

@@ -16,7 +16,8 @@ use crate::types::{
 };
 use crate::{answer, negotiation_needed, offer, preference};
 
-/// Offer and answer for one peer connection (RFC 9429): the signalling state, the descriptions and the transceiver table.
+/// Offer and answer for one peer connection (RFC 9429): the signalling state, the descriptions and the transceiver
+/// table.
 ///
 /// Pure: no clock, no socket, no transport. Each `set_*` checks everything first; on `Err` nothing has changed.
 pub struct Negotiator {
@@ -123,9 +124,9 @@ impl Negotiator {
         Ok(())
     }
 
-    /// Names the codecs to negotiate, best first, by encoding name (`VP8`, or `video/VP8` as the W3C has it) or name and
-    /// parameters (`H264 packetization-mode=1;profile-level-id=42e01f`); empty means all that we have. Letters may be of
-    /// either case. `video/rtx` may stand in the list: retransmission goes with every codec that has it.
+    /// Names the codecs to negotiate, best first, by encoding name (`VP8`, or `video/VP8` as the W3C has it) or name
+    /// and parameters (`H264 packetization-mode=1;profile-level-id=42e01f`); empty means all that we have. Letters may
+    /// be of either case. `video/rtx` may stand in the list: retransmission goes with every codec that has it.
     ///
     /// # Errors
     /// [`JsepError::NoTransceiver`]; [`JsepError::UnknownCodec`] for a preference that names nothing we have, and for a
@@ -137,8 +138,8 @@ impl Negotiator {
         Ok(())
     }
 
-    /// Stops a transceiver: at once if it has no section yet, else with the next exchange. Returns whether it is stopped
-    /// (and gone) already.
+    /// Stops a transceiver: at once if it has no section yet, else with the next exchange. Returns whether it is
+    /// stopped (and gone) already.
     ///
     /// # Errors
     /// [`JsepError::NoTransceiver`].
@@ -218,8 +219,8 @@ impl Negotiator {
     /// Makes an answer (RFC 9429 §5.3).
     ///
     /// # Errors
-    /// [`JsepError::InvalidState`] outside `have-remote-offer` and `have-local-pranswer`; [`JsepError::LocalTransport`];
-    /// [`JsepError::CredentialsInUse`] when [`Self::answer_needs_new_credentials`].
+    /// [`JsepError::InvalidState`] outside `have-remote-offer` and `have-local-pranswer`;
+    /// [`JsepError::LocalTransport`]; [`JsepError::CredentialsInUse`] when [`Self::answer_needs_new_credentials`].
     pub fn create_answer(&mut self, transport: &LocalTransport) -> Result<Arc<SessionDescription>, JsepError> {
         let offer = match (self.state.signaling, &self.state.pending_remote) {
             (SignalingState::HaveRemoteOffer | SignalingState::HaveLocalPrAnswer, Some(offer)) => offer,
@@ -244,9 +245,10 @@ impl Negotiator {
         }
     }
 
-    /// Sets a local description (RFC 9429 §5.9): the one that [`Self::create_offer`] or [`Self::create_answer`] made last.
-    /// Codecs, directions and parameters in it may have been edited, sections and transport not. The very description that was
-    /// made is taken as it is. [`SdpType::Rollback`] takes back what is pending, whatever the description says.
+    /// Sets a local description (RFC 9429 §5.9): the one that [`Self::create_offer`] or [`Self::create_answer`] made
+    /// last. Codecs, directions and parameters in it may have been edited, sections and transport not. The very
+    /// description that was made is taken as it is. [`SdpType::Rollback`] takes back what is pending, whatever the
+    /// description says.
     ///
     /// # Errors
     /// Any [`JsepError`]; nothing has changed then.
@@ -301,8 +303,8 @@ impl Negotiator {
     }
 
     /// Judges a trickled candidate and enters it into the remote description (W3C `addIceCandidate`). `Ok(None)`: it is
-    /// meant for a section that is rejected or not on the transport, and is passed over. An error leaves no trace; after
-    /// [`JsepError::CandidateGeneration`] it may be offered again when the next remote description is set.
+    /// meant for a section that is rejected or not on the transport, and is passed over. An error leaves no trace;
+    /// after [`JsepError::CandidateGeneration`] it may be offered again when the next remote description is set.
     ///
     /// # Errors
     /// [`JsepError::NoRemoteDescription`], [`JsepError::CandidateSection`], [`JsepError::CandidateGeneration`],

@@ -228,7 +228,8 @@ fn media(
     )
 }
 
-/// Our codecs with the payload types they already have in this section, in the order of the last exchange; then the rest.
+/// Our codecs with the payload types they already have in this section, in the order of the last exchange; then the
+/// rest.
 fn codecs(
     config: &Config,
     numbers: &mut Numbers,

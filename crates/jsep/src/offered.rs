@@ -14,11 +14,11 @@ use crate::types::MediaKind;
 pub struct OfferedSection {
     /// Its mid, or its index as `#0`: a name for people.
     pub label: String,
-    /// What it carries.
+    /// What the section carries.
     pub content: OfferedContent,
     /// Whether the offerer itself does not use it: port 0, and not because it is bundled (RFC 9143 §6).
     pub rejected: bool,
-    /// The offerer's direction.
+    /// The direction from where the offerer stands.
     pub direction: Direction,
     /// The codecs in the offerer's order, known here or not, without the retransmission formats, which stand in
     /// [`Codec::rtx`] of what they repeat.

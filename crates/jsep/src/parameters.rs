@@ -54,8 +54,8 @@ impl<'a> Pair<'a> {
             let same = |our: &&Format<'_>| our.matches(their);
             let numbered = |our: &&Format<'_>| our.payload_type == their.payload_type;
             let same_number = |our: &&Format<'_>| numbered(our) && same(our);
-            // The number says what is meant (RFC 3264 §6.1), though an answerer may describe its configuration of the codec
-            // with words of its own.
+            // The number says what is meant (RFC 3264 §6.1), though an answerer may describe its configuration of the
+            // codec with words of its own.
             let same_encoding = |our: &&Format<'_>| numbered(our) && our.is_same_encoding(their);
             let found = ours.iter().find(same_number).or_else(|| ours.iter().find(same));
             let Some(our) = found.or_else(|| ours.iter().find(same_encoding)) else {
@@ -178,8 +178,9 @@ pub(crate) fn rtx_of(formats: &[Format<'_>], of: &Format<'_>) -> Option<Rtx> {
     })
 }
 
-/// The `a=extmap` lines that can be used in a section: id from 1 to 255, each id once, the first meaning kept. Those of the
-/// session hold for every section (RFC 8285 §8), unless the section says something else of the same id or extension.
+/// The `a=extmap` lines that can be used in a section: id from 1 to 255, each id once, the first meaning kept. Those of
+/// the session hold for every section (RFC 8285 §8), unless the section says something else of the same id or
+/// extension.
 pub(crate) fn extmaps(description: &SessionDescription, index: usize) -> Vec<ExtMap<'_>> {
     let own = &description.media[index].section;
     let mut of_session = description.session.extmaps().take(MAX_SESSION_EXTMAPS).peekable();

@@ -9,19 +9,20 @@ use crate::types::{DtlsRole, Fingerprint, MediaKind, RemoteCandidate, SignalingS
 
 /// What changes with a description: everything that a peer connection has to do, without reading SDP itself.
 ///
-/// Where a field is an `Option` of a whole (`send`, `receive`, `data`), it holds the complete new value, not a difference.
+/// Where a field is an `Option` of a whole (`send`, `receive`, `data`), it holds the complete new value, not a
+/// difference.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Plan {
-    /// The state after it.
+    /// The signalling state once it is set.
     pub signaling_state: SignalingState,
     /// Whether that is another state than before.
     pub signaling_state_changed: bool,
-    /// The one transport.
+    /// What becomes of the one transport.
     pub transport: TransportPlan,
     /// Every transceiver for which something changed, new ones among them, in the order of the m-sections.
     pub transceivers: Vec<TransceiverPlan>,
-    /// Transceivers that a rollback took away: they were made by the offer that is gone (RFC 9429 §4.1.10.2), or had been
-    /// stopped since it was made.
+    /// Transceivers that a rollback took away: they were made by the offer that is gone (RFC 9429 §4.1.10.2), or had
+    /// been stopped since it was made.
     pub removed: Vec<TransceiverId>,
     /// The data section, complete, if it became negotiated, changed, or went; see [`DataPlan`].
     pub data: Option<DataPlan>,
@@ -34,9 +35,9 @@ pub struct Plan {
 /// ICE credentials.
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceParameters {
-    /// The user name fragment.
+    /// The user name fragment, 4 to 256 characters.
     pub ufrag: String,
-    /// The password.
+    /// The password, 22 to 256 characters; it stays out of logs.
     pub pwd: String,
 }
 
@@ -87,7 +88,7 @@ pub struct RemoteTransport {
     pub ice_options: Vec<String>,
     /// The fingerprints of its certificates: one must match (RFC 8122 §5).
     pub fingerprints: Vec<Fingerprint>,
-    /// Its `a=tls-id`.
+    /// The name of its DTLS association (`a=tls-id`, RFC 8842 §4), if it gives one.
     pub tls_id: Option<String>,
     /// Whether RTP header extensions and CSRCs may be sent to it encrypted: all its sections for media have `a=cryptex`
     /// (RFC 9335 §4), and we did not disable it.
@@ -111,13 +112,13 @@ pub enum TrackChange {
 /// One transceiver's part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct TransceiverPlan {
-    /// Which one.
+    /// The transceiver that it is about.
     pub id: TransceiverId,
     /// The description made it (a remote offer with a section that none of ours fits).
     pub added: bool,
     /// It is stopped now: its section was rejected, or `stop` was negotiated. Its sender and receiver end.
     pub stopped: bool,
-    /// Audio or video.
+    /// Whether it is for audio or video.
     pub kind: MediaKind,
     /// Its `a=mid`, once it has a section.
     pub mid: Option<String>,
@@ -127,9 +128,9 @@ pub struct TransceiverPlan {
     pub direction: Direction,
     /// The direction that is negotiated; `None` before the first answer.
     pub current_direction: Option<Direction>,
-    /// What became of the incoming track.
+    /// What happened to the incoming track.
     pub track: TrackChange,
-    /// The streams that the incoming track belongs to.
+    /// The ids of the streams that the incoming track belongs to.
     pub remote_streams: Vec<String>,
     /// The track's id as the peer names it, if it does.
     pub remote_track: Option<String>,
@@ -142,19 +143,19 @@ pub struct TransceiverPlan {
 /// A codec as negotiated for one direction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Codec {
-    /// The payload type to write, or to expect.
+    /// The payload type to write, or to expect; below 128.
     pub payload_type: u8,
     /// The encoding's name, as we spell it: `opus`, `VP8`, `telephone-event`, ...
     pub name: String,
-    /// Ticks per second.
+    /// The clock of its timestamps, in ticks a second.
     pub clock_rate: u32,
-    /// Channels of audio; `None` means 1, and for video nothing.
+    /// How many channels audio has; `None` means 1, and for video nothing.
     pub channels: Option<u8>,
     /// The format parameters of the side that receives, which are what a sender must keep to.
     pub parameters: String,
     /// The feedback that both sides named: `nack`, `nack pli`, `ccm fir`, `transport-cc`, `goog-remb`, `ack ccfb`.
     pub feedback: Vec<String>,
-    /// Retransmission in a stream of its own (RFC 4588).
+    /// How it is retransmitted in a stream of its own (RFC 4588), if both sides do that.
     pub rtx: Option<Rtx>,
 }
 
@@ -164,11 +165,12 @@ impl Codec {
         self.feedback.iter().any(|own| own == value)
     }
 
-    /// Whether who describes this codec decodes a stream that is described as `stream`: the same encoding, and a profile and
-    /// packetization mode of its own or one contained in it. Levels are not compared: they are wishes about size and speed.
+    /// Whether who describes this codec decodes a stream that is described as `stream`: the same encoding, and a
+    /// profile and packetization mode of its own or one contained in it. Levels are not compared: they are wishes about
+    /// size and speed.
     ///
-    /// With this codec from the `send` parameters of one connection, and `stream` from the `receive` parameters of another,
-    /// it says under which payload type the stream may be forwarded.
+    /// With this codec from the `send` parameters of one connection, and `stream` from the `receive` parameters of
+    /// another, it says under which payload type the stream may be forwarded.
     pub fn decodes(&self, stream: &Self) -> bool {
         self.name.eq_ignore_ascii_case(&stream.name)
             && self.clock_rate == stream.clock_rate
@@ -181,7 +183,7 @@ impl Codec {
 /// The retransmission format of a codec (RFC 4588 §8.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rtx {
-    /// Its payload type.
+    /// The payload type of retransmissions, below 128.
     pub payload_type: u8,
     /// How long the sender keeps packets, in milliseconds, if it says.
     pub rtx_time_ms: Option<u32>,
@@ -192,18 +194,18 @@ pub struct Rtx {
 pub struct Extension {
     /// Its id on the wire: 1 to 14 in one-byte headers, up to 255 in two-byte headers.
     pub id: u8,
-    /// Its name.
+    /// The URI that names the extension (RFC 8285 §5).
     pub uri: String,
 }
 
 /// One simulcast stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SimulcastLayer {
-    /// Its RID.
+    /// The RID that names the layer (RFC 8851).
     pub rid: String,
     /// Whether it starts paused.
     pub paused: bool,
-    /// The payload types it is restricted to; none means any.
+    /// The payload types that it is restricted to; none means any.
     pub payload_types: Vec<u8>,
 }
 
@@ -220,7 +222,7 @@ pub struct SendParameters {
     pub reduced_size_rtcp: bool,
     /// The simulcast layers that the peer agreed to receive; empty without simulcast.
     pub simulcast: Vec<SimulcastLayer>,
-    /// The peer's limit in bits per second (`b=TIAS`, or `b=AS`).
+    /// The limit that the peer sets, in bits a second (`b=TIAS`, or `b=AS`).
     pub max_bitrate_bps: Option<u64>,
     /// The packet duration that the peer asks for, in milliseconds.
     pub ptime_ms: Option<u32>,
@@ -229,13 +231,13 @@ pub struct SendParameters {
 /// A stream that the peer announced by SSRC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiveStream {
-    /// The SSRC.
+    /// The SSRC of the stream.
     pub ssrc: u32,
     /// The SSRC of its retransmissions (`a=ssrc-group:FID`).
     pub rtx_ssrc: Option<u32>,
     /// The SSRC of its FlexFEC (`a=ssrc-group:FEC-FR`).
     pub fec_ssrc: Option<u32>,
-    /// Its CNAME.
+    /// The CNAME of its sender (RFC 3550 §6.5.1), if it is said; at most 256 characters.
     pub cname: Option<String>,
 }
 
@@ -257,7 +259,7 @@ pub struct ReceiveParameters {
 /// The data section's part of a [`Plan`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataPlan {
-    /// Its mid.
+    /// The mid of the data section.
     pub mid: String,
     /// Whether it is negotiated and not rejected: SCTP may start (or go on) once DTLS is connected.
     pub active: bool,
@@ -265,7 +267,8 @@ pub struct DataPlan {
     pub local_port: u16,
     /// The SCTP port at the peer's end.
     pub remote_port: u16,
-    /// The largest message that the peer takes, in bytes; `None` means any size. 64 KiB if it says nothing (RFC 8841 §6.1).
+    /// The largest message that the peer takes, in bytes; `None` means any size. 64 KiB if it says nothing (RFC 8841
+    /// §6.1).
     pub remote_max_message_size: Option<u64>,
     /// The peer's INIT chunk in base64, if it sent one ahead (draft-hancke-tsvwg-snap).
     pub remote_sctp_init: Option<String>,

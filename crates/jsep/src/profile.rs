@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use antiphon_sdp::Fmtp;
 
-/// The parameters that name one configuration of a codec, by the rules of its payload format. The same configuration at both
-/// ends: what one encodes, the other decodes.
+/// The parameters that name one configuration of a codec, by the rules of its payload format. The same configuration at
+/// both ends: what one encodes, the other decodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Configuration {
     /// The codec has only one.
@@ -172,8 +172,8 @@ pub(crate) fn with_lower_level<'a>(own: &'a str, offered: &str) -> Cow<'a, str> 
     pairs.collect::<Vec<_>>().join(";").into()
 }
 
-/// Offered parameters as an answer repeats them: all but the parameter sets, which belong to the stream of who describes
-/// them (RFC 6184 §8.2.2, RFC 7798 §7.2.2).
+/// Offered parameters as an answer repeats them: all but the parameter sets, which belong to the stream of who
+/// describes them (RFC 6184 §8.2.2, RFC 7798 §7.2.2).
 pub(crate) fn repeated(offered: &str) -> String {
     let fmtp = Fmtp {
         payload_type: 0,

@@ -89,8 +89,8 @@ pub(crate) struct State {
     pub(crate) tls_id: String,
     /// The highest `o=` version that was set locally. A rollback does not lower it.
     pub(crate) version: u64,
-    /// What each header extension id has ever meant, refused sections included: Firefox will not have an id mean anything
-    /// else later.
+    /// What each header extension id has ever meant, refused sections included: Firefox will not have an id mean
+    /// anything else later.
     pub(crate) extension_ids: BTreeMap<u8, String>,
     pub(crate) wants_data: bool,
     pub(crate) ice_restart_wanted: bool,

@@ -76,8 +76,8 @@ pub(crate) fn check(description: &SessionDescription) -> Result<(), JsepError> {
                 mid: label(description, index),
             });
         }
-        // V14: media without DTLS is refused loudly, not answered with port 0 and forgotten. RFC 9429 §5.1.2: older profiles
-        // are as good, if a fingerprint says that DTLS is meant.
+        // V14: media without DTLS is refused loudly, not answered with port 0 and forgotten. RFC 9429 §5.1.2: older
+        // profiles are as good, if a fingerprint says that DTLS is meant.
         let protocol = media.line.protocol();
         if matches!(Content::of(media), Content::Media(_)) && !media.is_rejected() && !is_dtls_srtp(protocol) {
             let dtls = !fingerprints(description, index).is_empty()
@@ -142,8 +142,8 @@ pub(crate) fn is_acceptable(config: &Config, media: &MediaDescription) -> bool {
 /// The sections of an offer that go on our one transport, and the one among them whose transport attributes count.
 ///
 /// All of them are in one BUNDLE group; a section outside it is answered with port 0, for there is no second transport.
-/// Of several groups, and sections in none, that one is taken which is in force already, else the one with most sections,
-/// else the first.
+/// Of several groups, and sections in none, that one is taken which is in force already, else the one with most
+/// sections, else the first.
 pub(crate) fn offered_members(
     config: &Config,
     description: &SessionDescription,
@@ -305,8 +305,8 @@ fn without_cryptex<'a>(description: &'a SessionDescription, members: &'a [usize]
     })
 }
 
-/// Whether the peer takes encrypted header extensions on our transport (RFC 9335 §4): it says so, we have not disabled it, and
-/// where it answers, we asked. `ours` is what it knows of us: our offer, or what was in force before its own.
+/// Whether the peer takes encrypted header extensions on our transport (RFC 9335 §4): it says so, we have not disabled
+/// it, and where it answers, we asked. `ours` is what it knows of us: our offer, or what was in force before its own.
 ///
 /// # Errors
 /// [`JsepError::NoHeaderEncryption`], if the media would go with header extensions in the clear and must not.
@@ -344,8 +344,9 @@ pub(crate) fn any_copied(ours: &SessionDescription, theirs: &SessionDescription)
     (0..theirs.media.len()).any(|index| copies(ours, theirs, index))
 }
 
-/// Whether the peer has copied lines of ours into its section instead of saying what it does itself. Our SSRCs and `a=tls-id`
-/// are drawn at random, so nobody has them by chance; our `a=msid` may be anybody's, but not of a section that sends nothing.
+/// Whether the peer has copied lines of ours into its section instead of saying what it does itself. Our SSRCs and
+/// `a=tls-id` are drawn at random, so nobody has them by chance; our `a=msid` may be anybody's, but not of a section
+/// that sends nothing.
 pub(crate) fn copies(ours: &SessionDescription, theirs: &SessionDescription, index: usize) -> bool {
     let (Some(our), Some(their)) = (ours.media.get(index), theirs.media.get(index)) else {
         return false;

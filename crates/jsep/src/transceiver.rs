@@ -21,18 +21,18 @@ pub struct Encoding {
 pub struct Sender {
     /// The ids of the streams that the track belongs to.
     pub streams: Vec<String>,
-    /// The track's id.
+    /// The id of the track that is sent, if there is one.
     pub track: Option<String>,
-    /// The streams it sends: one, or one for each simulcast layer.
+    /// The streams of RTP that the track is sent in: one, or one for each simulcast layer.
     pub encodings: Vec<Encoding>,
 }
 
 /// How a transceiver begins (RTCRtpTransceiverInit).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransceiverInit {
-    /// The preferred direction.
+    /// The direction that we prefer.
     pub direction: Direction,
-    /// What it sends.
+    /// What the transceiver sends.
     pub sender: Sender,
     /// Whether `add_track` made it, not `add_transceiver`: only then may a section of a remote offer take it
     /// (RFC 9429 §5.10).

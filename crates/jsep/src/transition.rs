@@ -276,8 +276,8 @@ impl State {
             (None, _) => DtlsRole::Server,
         };
         match self.session.transport.dtls_role {
-            // Firefox answers an ICE restart with `active` whatever its role is, and keeps the association that it has. Other
-            // fingerprints would have been refused above, so ours stays as well.
+            // Firefox answers an ICE restart with `active` whatever its role is, and keeps the association that it has.
+            // Other fingerprints would have been refused above, so ours stays as well.
             Some(own) if own != role && kind != SdpType::Offer => Ok(()),
             Some(own) if own != role => Err(JsepError::DtlsRoleChanged { wanted: role }),
             // From an offer it only binds our answer, which writes it down.

@@ -131,8 +131,8 @@ pub enum DtlsRole {
 pub enum HeaderEncryptionPolicy {
     /// Neither offered nor accepted.
     Disable,
-    /// Not offered, but used with a peer that offers it. This is the default, and not the W3C's `negotiate`: some peers copy
-    /// the lines of an offer into their answer and then cannot read what they have asked for.
+    /// Not offered, but used with a peer that offers it. This is the default, and not the W3C's `negotiate`: some peers
+    /// copy the lines of an offer into their answer and then cannot read what they have asked for.
     #[default]
     Accept,
     /// Offered, and used with a peer that has it too, unless its answer shows that it copies our offer.
@@ -162,9 +162,9 @@ impl fmt::Display for TransceiverId {
 /// certificate matches it is for `dtls` to say, in constant time.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Fingerprint {
-    /// `sha-256`, `sha-384`, ...
+    /// The hash function, in lower case: `sha-256`, `sha-384`, ...
     pub algorithm: String,
-    /// `AB:CD:...`
+    /// The digits of the hash, in upper case and separated by colons: `AB:CD:...`
     pub digest: String,
 }
 

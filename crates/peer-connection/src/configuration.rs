@@ -62,7 +62,8 @@ impl fmt::Debug for RtcIceServer {
     }
 }
 
-/// How the other sections of an offer stand beside the first (`RTCBundlePolicy`). Everything always runs on one transport.
+/// How the other sections of an offer stand beside the first (`RTCBundlePolicy`). Everything always runs on one
+/// transport.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RtcBundlePolicy {
     /// Sections may be read by a peer that does not bundle; it must still accept only the first.
@@ -82,8 +83,8 @@ pub struct RtcConfiguration {
     pub ice_servers: Vec<RtcIceServer>,
     /// Which candidates may be used: all, or relayed ones only.
     pub ice_transport_policy: antiphon_ice::TransportPolicy,
-    /// With more than 0 candidates are gathered before the first local description asks for them. There is one transport, so
-    /// larger numbers do no more.
+    /// With more than 0 candidates are gathered before the first local description asks for them. There is one
+    /// transport, so larger numbers do no more.
     pub ice_candidate_pool_size: u8,
     /// How the sections of an offer stand to each other.
     pub bundle_policy: RtcBundlePolicy,
@@ -114,9 +115,9 @@ pub struct Settings {
     pub receive_output: antiphon_media::Output,
     /// The largest UDP payload, in bytes, that is sent without asking; at least [`MIN_MTU`].
     pub mtu: usize,
-    /// The largest UDP payload over IPv4, in bytes, that path MTU discovery tries for data channels (RFC 8899), and that forwarded
-    /// RTP may have; over IPv6 20 less. Sockets must not fragment (DF). At most `mtu` turns it off, and so does an `mtu` below
-    /// [`DEFAULT_MTU`].
+    /// The largest UDP payload over IPv4, in bytes, that path MTU discovery tries for data channels (RFC 8899), and
+    /// that forwarded RTP may have; over IPv6 20 less. Sockets must not fragment (DF). At most `mtu` turns it off, and
+    /// so does an `mtu` below [`DEFAULT_MTU`].
     pub max_mtu: usize,
     /// Receives the secrets of DTLS, so that captures can be dissected; `None` keeps them.
     pub key_log: Option<antiphon_dtls::KeyLog>,
@@ -166,25 +167,26 @@ pub struct IceSettings {
     pub tcp: TcpCandidates,
     /// The addresses under which NATs that we know map ours.
     pub nat_mappings: Vec<NatMapping>,
-    /// Whether host candidates name a random `.local` name instead of the address (draft-ietf-mmusic-mdns-ice-candidates), for
-    /// whose publication the driver is asked; reflexive candidates hide their base then. Default false.
+    /// Whether host candidates name a random `.local` name instead of the address
+    /// (draft-ietf-mmusic-mdns-ice-candidates), for whose publication the driver is asked; reflexive candidates hide
+    /// their base then. Default false.
     pub hide_host_addresses: bool,
     /// Whether `.local` names of remote candidates are resolved. Default true.
     pub resolve_mdns: bool,
-    /// Whether interfaces are watched: one that comes gives new candidates, even after gathering is complete, and one that goes
-    /// takes its own along; the connection moves to another pair. Default true.
+    /// Whether interfaces are watched: one that comes gives new candidates, even after gathering is complete, and one
+    /// that goes takes its own along; the connection moves to another pair. Default true.
     pub continual_gathering: bool,
-    /// Whether the controlling end may nominate again when a better pair works, if both ends say `a=ice-options:renomination`
-    /// (draft-thatcher-ice-renomination). Default true.
+    /// Whether the controlling end may nominate again when a better pair works, if both ends say
+    /// `a=ice-options:renomination` (draft-thatcher-ice-renomination). Default true.
     pub renomination: bool,
-    /// Whether IPv4 allocations ask for an IPv6 address besides (RFC 8656 §7.1), and so reach peers that have nothing else.
-    /// Default false.
+    /// Whether IPv4 allocations ask for an IPv6 address besides (RFC 8656 §7.1), and so reach peers that have nothing
+    /// else. Default false.
     pub relay_both_families: bool,
-    /// Whether the driver gives its sockets to several connections (one-port mode). Allocations on TURN servers then get sockets
-    /// of their own. Default false.
+    /// Whether the driver gives its sockets to several connections (one-port mode). Allocations on TURN servers then
+    /// get sockets of their own. Default false.
     pub shared_sockets: bool,
-    /// What all connections of a process together may send to addresses that have not shown themselves. `None`, the default: each
-    /// connection keeps to its own pace.
+    /// What all connections of a process together may send to addresses that have not shown themselves. `None`, the
+    /// default: each connection keeps to its own pace.
     pub contacts: Option<ContactBudget>,
     /// How fast ICE goes about it, and how long it believes in a peer that does not answer.
     pub timing: Timing,
@@ -248,14 +250,14 @@ impl From<IceSettings> for antiphon_ice::Config {
 pub struct DataSettings {
     /// The bytes that may wait for the application before the peer is told to pause. Default 16 MiB.
     pub receive_buffer: usize,
-    /// The bytes that may wait for transmission, all channels together. Of messages, however small, one may wait for each 64 of
-    /// them. Default 16 MiB.
+    /// The bytes that may wait for transmission, all channels together. Of messages, however small, one may wait for
+    /// each 64 of them. Default 16 MiB.
     pub send_buffer: usize,
-    /// The largest message, in bytes, that is taken from the peer; it is told so (`a=max-message-size`). A larger one ends the
-    /// association. Default 256 KiB.
+    /// The largest message, in bytes, that is taken from the peer; it is told so (`a=max-message-size`). A larger one
+    /// ends the association. Default 256 KiB.
     pub max_receive_message: usize,
-    /// Whether ordered messages beyond `max_receive_message` are handed out in pieces as they arrive, instead of ending the
-    /// association: `read_piece` then takes messages of any size. Default false.
+    /// Whether ordered messages beyond `max_receive_message` are handed out in pieces as they arrive, instead of ending
+    /// the association: `read_piece` then takes messages of any size. Default false.
     pub partial_delivery: bool,
     /// Whether I-DATA is used with a peer that knows it (RFC 8260): large messages do not hold up others. Default true.
     pub interleaving: bool,
@@ -333,11 +335,12 @@ impl From<MediaSettings> for antiphon_media::Config {
     }
 }
 
-/// The largest UDP payload by default: 1280, which IPv6 carries everywhere, less its headers and a margin for tunnels, as
-/// browsers have it.
+/// The largest UDP payload by default: 1280, which IPv6 carries everywhere, less its headers and a margin for tunnels,
+/// as browsers have it.
 pub const DEFAULT_MTU: usize = 1200;
 
-/// The largest UDP payload that path MTU discovery tries by default: what Ethernet carries, less the headers of IPv4 and UDP.
+/// The largest UDP payload that path MTU discovery tries by default: what Ethernet carries, less the headers of IPv4
+/// and UDP.
 pub const DEFAULT_MAX_MTU: usize = 1500 - 28;
 
 /// The smallest [`Settings::mtu`] that is honoured.

@@ -24,7 +24,8 @@ use crate::states::{
 use crate::transceivers::Transceivers;
 use crate::transport::Transport;
 
-/// How many events wait for an application that does not ask; the oldest go first. Media and data have queues of their own.
+/// How many events wait for an application that does not ask; the oldest go first. Media and data have queues of their
+/// own.
 pub const MAX_EVENTS: usize = 2048;
 
 /// How far closing has come.
@@ -41,8 +42,8 @@ pub(crate) enum Closing {
 /// `RTCPeerConnection`, without sockets, clocks and threads.
 ///
 /// Whoever owns it hands in what happens ([`handle_datagram`](Self::handle_datagram),
-/// [`handle_timeout`](Self::handle_timeout), [`handle_io`](Self::handle_io)) and the calls of the application. After each of
-/// these it polls until nothing is left: [`poll_transmit`](Self::poll_transmit), [`poll_io`](Self::poll_io),
+/// [`handle_timeout`](Self::handle_timeout), [`handle_io`](Self::handle_io)) and the calls of the application. After
+/// each of these it polls until nothing is left: [`poll_transmit`](Self::poll_transmit), [`poll_io`](Self::poll_io),
 /// [`poll_event`](Self::poll_event); and calls [`handle_timeout`](Self::handle_timeout) when
 /// [`poll_timeout`](Self::poll_timeout) says.
 #[derive(Debug)]
@@ -87,8 +88,8 @@ pub(crate) struct Sizes {
 }
 
 impl PeerConnection {
-    /// A connection. `anchor` gives the wall clock's time at some `Instant`; everything random comes from `rng`, but a new
-    /// certificate and the keys of key exchanges, which the crypto provider draws.
+    /// A connection. `anchor` gives the wall clock's time at some `Instant`; everything random comes from `rng`, but a
+    /// new certificate and the keys of key exchanges, which the crypto provider draws.
     ///
     /// # Errors
     /// What is wrong with the configuration.
@@ -204,8 +205,9 @@ impl PeerConnection {
         self.transport.dtls_state
     }
 
-    /// Whether RTP header extensions and CSRCs are sent encrypted (`rtpHeaderEncryptionNegotiated`): for all transceivers or for
-    /// none, for they share the transport. It ends, unless it is required, if the peer sends no report of what goes out so.
+    /// Whether RTP header extensions and CSRCs are sent encrypted (`rtpHeaderEncryptionNegotiated`): for all
+    /// transceivers or for none, for they share the transport. It ends, unless it is required, if the peer sends no
+    /// report of what goes out so.
     pub fn rtp_header_encryption_negotiated(&self) -> bool {
         self.transport.header_encryption_negotiated()
     }
@@ -220,8 +222,8 @@ impl PeerConnection {
         self.closing.is_some()
     }
 
-    /// The user name fragment by which the peer's checks name us: in one-port mode the driver finds us by it. It changes with
-    /// an ICE restart, when a local description is set.
+    /// The user name fragment by which the peer's checks name us: in one-port mode the driver finds us by it. It
+    /// changes with an ICE restart, when a local description is set.
     pub fn local_ufrag(&self) -> &str {
         &self.transport.agent.local_credentials().ufrag
     }

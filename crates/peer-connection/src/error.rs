@@ -3,8 +3,8 @@
 use antiphon_data_channel::{OpenError, SendError};
 use antiphon_jsep::JsepError;
 
-/// Why a call was refused. Nothing has changed then. What a peer does wrong on the wire is never an error: it is dropped
-/// and counted, and shows in the states.
+/// Why a call was refused. Nothing has changed then. What a peer does wrong on the wire is never an error: it is
+/// dropped and counted, and shows in the states.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -34,8 +34,8 @@ pub enum Error {
     /// A setting is out of its range.
     #[error("{0}")]
     Setting(&'static str),
-    /// Both ends are ICE-lite: neither would ever check whether the other is there and wants to be sent to, which RFC 7675
-    /// demands of whoever sends.
+    /// Both ends are ICE-lite: neither would ever check whether the other is there and wants to be sent to, which RFC
+    /// 7675 demands of whoever sends.
     #[error("both ends are ICE-lite, so neither would ask whether the other is there")]
     BothLite,
     /// A candidate is neither for a section nor for the whole session.

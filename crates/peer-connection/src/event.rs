@@ -28,8 +28,8 @@ pub enum PeerEnd {
     CloseNotify,
     /// By a fatal alert of DTLS (RFC 8446 §6.2).
     Alert(AlertDescription),
-    /// Consent to send expired: it has answered no check for 30 seconds (RFC 7675 §5.1), nor sent anything else of late that was
-    /// authentic. An ICE restart may bring it back.
+    /// Consent to send expired: it has answered no check for 30 seconds (RFC 7675 §5.1), nor sent anything else of late
+    /// that was authentic. An ICE restart may bring it back.
     Silence,
 }
 
@@ -46,8 +46,8 @@ impl fmt::Display for PeerEnd {
     }
 }
 
-/// What happened, in the order in which the application should see it. `C` is how it names a data channel: by an id here, by a
-/// handle where there are handles.
+/// What happened, in the order in which the application should see it. `C` is how it names a data channel: by an id
+/// here, by a handle where there are handles.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<C = ChannelId> {
@@ -78,9 +78,9 @@ pub enum Event<C = ChannelId> {
     DtlsStateChange(RtcDtlsTransportState),
     /// `RTCSctpTransport.statechange`, with the new state.
     SctpStateChange(RtcSctpTransportState),
-    /// The peer has ended the connection, and how: told once, within a round trip of the word that says so, or after 30 seconds of
-    /// silence; the first sign counts. The W3C has no such event; its states of this moment are in docs/connection-end.md. What has
-    /// arrived can still be read; then `close`.
+    /// The peer has ended the connection, and how: told once, within a round trip of the word that says so, or after 30
+    /// seconds of silence; the first sign counts. The W3C has no such event; its states of this moment are in
+    /// docs/connection-end.md. What has arrived can still be read; then `close`.
     PeerEnded(PeerEnd),
     /// `RTCIceTransport.selectedcandidatepairchange`.
     SelectedCandidatePairChange {
@@ -145,8 +145,8 @@ pub enum Event<C = ChannelId> {
         /// The packet without SRTP, retransmission undone.
         packet: Packet,
     },
-    /// A packet that is forwarded was refused because it is larger than the path carries: the first on this path. All of them are
-    /// counted in the statistics.
+    /// A packet that is forwarded was refused because it is larger than the path carries: the first on this path. All
+    /// of them are counted in the statistics.
     PacketTooLarge {
         /// The transceiver that should have sent the packet.
         transceiver: TransceiverId,
@@ -174,7 +174,8 @@ pub enum Event<C = ChannelId> {
 }
 
 impl<C> Event<C> {
-    /// The same event with another name for the data channel, if it is about one. `None`, if `map` has no name for that.
+    /// The same event with another name for the data channel, if it is about one. `None`, if `map` has no name for
+    /// that.
     pub fn map_channel<D>(self, map: impl FnOnce(C) -> Option<D>) -> Option<Event<D>> {
         Some(match self {
             Self::NegotiationNeeded => Event::NegotiationNeeded,

@@ -1,12 +1,13 @@
-//! Whether RTP header extensions and CSRCs go out encrypted (RFC 9335), and the doubt whether the peer can read them so.
+//! Whether RTP header extensions and CSRCs go out encrypted (RFC 9335), and the doubt whether the peer can read them
+//! so.
 
 use std::time::{Duration, Instant};
 
 use antiphon_jsep::HeaderEncryptionPolicy;
 use antiphon_srtp::Cryptex;
 
-/// How long packets with encrypted header extensions may go out without any receiver report about them. Twice the longest that
-/// RFC 3550 §6.2 lets a receiver of ours wait: 5 seconds, half as much again at random.
+/// How long packets with encrypted header extensions may go out without any receiver report about them. Twice the
+/// longest that RFC 3550 §6.2 lets a receiver of ours wait: 5 seconds, half as much again at random.
 pub(crate) const MAX_UNREAD: Duration = Duration::from_secs(15);
 
 /// When the first packet went out that the peer may or may not be able to read.
@@ -58,8 +59,9 @@ impl HeaderEncryption {
         self.negotiated && !self.unread
     }
 
-    /// An RTP packet goes out, and `reports` have come so far of what we send. `true`: from this packet on in the clear, for
-    /// nobody reads them. A receiver that has Cryptex must take both (RFC 9335 §5.2), so nothing is lost by going back.
+    /// An RTP packet goes out, and `reports` have come so far of what we send. `true`: from this packet on in the
+    /// clear, for nobody reads them. A receiver that has Cryptex must take both (RFC 9335 §5.2), so nothing is lost by
+    /// going back.
     pub(crate) fn gives_up(&mut self, now: Instant, reports: u64) -> bool {
         if self.read || !self.sending() || self.policy == HeaderEncryptionPolicy::Require {
             return false;

@@ -1,5 +1,5 @@
-//! What is between two generations of ICE: whose credentials a description gets, and what of the peer's new generation waits
-//! for ours. The old path carries everything until both ends have begun the new one.
+//! What is between two generations of ICE: whose credentials a description gets, and what of the peer's new generation
+//! waits for ours. The old path carries everything until both ends have begun the new one.
 
 use antiphon_ice::{Candidate, Credentials, MAX_REMOTE_CANDIDATES};
 use antiphon_jsep::{IceParameters, RemoteTransport, TransportPlan};
@@ -39,8 +39,8 @@ pub(crate) enum RemoteIce {
 }
 
 impl IceRestart {
-    /// The credentials that an offer gets, if not those in force: `asked` says that it shall restart ICE, `described` that a
-    /// description of ours is set, without which there is nothing to restart.
+    /// The credentials that an offer gets, if not those in force: `asked` says that it shall restart ICE, `described`
+    /// that a description of ours is set, without which there is nothing to restart.
     pub(crate) fn offer(&mut self, asked: bool, described: bool, ours: &str, rng: &mut Rng) -> Option<&Credentials> {
         (asked && described && !self.restarted(ours)).then(|| self.draw(rng))
     }
@@ -60,8 +60,8 @@ impl IceRestart {
         })
     }
 
-    /// A local description with these credentials is set, where `ours` is the user name fragment in force: the credentials
-    /// with which the agent has to restart, if it has to.
+    /// A local description with these credentials is set, where `ours` is the user name fragment in force: the
+    /// credentials with which the agent has to restart, if it has to.
     pub(crate) fn local(&mut self, set: &IceParameters, ours: &str) -> Option<Credentials> {
         if set.ufrag == ours {
             return None;
@@ -70,8 +70,8 @@ impl IceRestart {
         Some(credentials(set))
     }
 
-    /// A remote description is set, or a rollback has brought an older one back; `known` are the peer's credentials that the
-    /// agent has, `ours` the user name fragment that it has.
+    /// A remote description is set, or a rollback has brought an older one back; `known` are the peer's credentials
+    /// that the agent has, `ours` the user name fragment that it has.
     pub(crate) fn remote(
         &mut self,
         plan: &TransportPlan,
@@ -104,8 +104,8 @@ impl IceRestart {
             });
         }
         if plan.remote_changed || !restarted {
-            // Without a restart of ours the peer's credentials are in force: for the first time, or again because a rollback
-            // has taken our restart back.
+            // Without a restart of ours the peer's credentials are in force: for the first time, or again because a
+            // rollback has taken our restart back.
             self.waiting = None;
             return RemoteIce::Now {
                 candidates: Vec::new(),
@@ -115,7 +115,8 @@ impl IceRestart {
         RemoteIce::Later
     }
 
-    /// Takes a candidate of the peer's, of the generation that it names: `Some` for the agent, `None` if it waits for ours.
+    /// Takes a candidate of the peer's, of the generation that it names: `Some` for the agent, `None` if it waits for
+    /// ours.
     pub(crate) fn candidate(&mut self, candidate: Candidate, generation: Option<&str>) -> Option<Candidate> {
         let Some(waiting) = self.waiting_for(generation) else {
             return Some(candidate);

@@ -11,8 +11,8 @@ use antiphon_sansio::{BytesMut, Datagram, Ecn, Path, Rng, Transmit, TransmitBuf}
 use crate::header_encryption::HeaderEncryption;
 use crate::states::RtcDtlsTransportState;
 
-/// How many datagrams are held that came before they could be taken: DTLS from a path that is not authenticated yet, and
-/// SRTP from before the keys. The oldest go first, counted.
+/// How many datagrams are held that came before they could be taken: DTLS from a path that is not authenticated yet,
+/// and SRTP from before the keys. The oldest go first, counted.
 pub const MAX_HELD_DATAGRAMS: usize = 64;
 
 /// How many bytes those may have.
@@ -112,8 +112,8 @@ impl Transport {
         self.start_dtls();
     }
 
-    /// RFC 8122 §5: the peer's certificate must have one of these. The handshake may have run by now; DTLS delivers nothing
-    /// before it has compared.
+    /// RFC 8122 §5: the peer's certificate must have one of these. The handshake may have run by now; DTLS delivers
+    /// nothing before it has compared.
     pub(crate) fn set_fingerprints(&mut self, fingerprints: &[antiphon_jsep::Fingerprint]) {
         // One by a hash function that we do not know cannot be compared, but another beside it can.
         self.fingerprints = fingerprints
@@ -280,7 +280,8 @@ impl Transport {
         self.drop_held();
     }
 
-    /// RFC 9335 §4: whether the peer takes encrypted header extensions, which from now on are sent so, or are not any more.
+    /// RFC 9335 §4: whether the peer takes encrypted header extensions, which from now on are sent so, or are not any
+    /// more.
     pub(crate) fn set_header_encryption(&mut self, negotiated: bool) {
         self.header_encryption.set_negotiated(negotiated);
         if let Some(srtp) = &mut self.srtp {

@@ -46,8 +46,8 @@ pub struct RtcRtpTransceiverInit {
     pub streams: Vec<String>,
     /// The id of its outgoing track, if it has one; shown to the peer in `a=msid`.
     pub track_id: Option<String>,
-    /// The streams that the track is sent in: none is the same as one. More than one is simulcast, which is not sent yet:
-    /// `add_transceiver` refuses it.
+    /// The streams that the track is sent in: none is the same as one. More than one is simulcast, which is not sent
+    /// yet: `add_transceiver` refuses it.
     pub send_encodings: Vec<RtcRtpEncodingParameters>,
 }
 

@@ -1,5 +1,5 @@
-//! All of this crate's tests of whole peers, in one program: to build and link the whole stack once for each file took ten times as long
-//! as running them.
+//! All of this crate's tests of whole peers, in one program: to build and link the whole stack once for each file took
+//! ten times as long as running them.
 
 mod captured;
 mod data;

@@ -1,4 +1,5 @@
-//! Descriptions that browsers wrote: every captured offer is answered, and every answer is one that its offerer would take.
+//! Descriptions that browsers wrote: every captured offer is answered, and every answer is one that its offerer would
+//! take.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -101,8 +101,8 @@ fn who_requires_it_refuses_who_has_it_not() {
     );
 }
 
-/// A later exchange may switch it off; and whoever only says that it has it, and sends in the clear, is heard by who does
-/// not insist.
+/// A later exchange may switch it off; and whoever only says that it has it, and sends in the clear, is heard by who
+/// does not insist.
 #[test]
 fn a_later_exchange_may_switch_it_off() {
     let (mut pair, transceivers) = pair([Negotiate, Negotiate]);
@@ -125,7 +125,8 @@ fn a_later_exchange_may_switch_it_off() {
     );
 }
 
-/// A peer that says `a=cryptex` and cannot read it, and shows no sign of copying: it sends no reports of what it cannot read.
+/// A peer that says `a=cryptex` and cannot read it, and shows no sign of copying: it sends no reports of what it cannot
+/// read.
 #[test]
 fn mend03_what_nobody_reads_goes_in_the_clear_again() {
     let (mut pair, transceivers) = pair([Negotiate, Disable]);

@@ -315,8 +315,8 @@ fn damaged_datagrams() {
     }
 }
 
-/// The address goes away twice under load and another one comes, which the system notices at once or late: no message is lost or
-/// overtakes another, and nobody is told of a disconnection.
+/// The address goes away twice under load and another one comes, which the system notices at once or late: no message
+/// is lost or overtakes another, and nobody is told of a disconnection.
 #[test]
 fn an_address_that_changes_under_load() {
     for (mover, noticed) in [(0, 0), (0, 400), (1, 0), (1, 400)] {
@@ -454,8 +454,8 @@ fn data_channels_find_out_what_the_path_carries() {
     }
 }
 
-/// RFC 7675 §5.1, V15: a peer that disappears has everything stop within 30 seconds, data and media, whatever the application goes on
-/// to send; and ICE's own checks some time later.
+/// RFC 7675 §5.1, V15: a peer that disappears has everything stop within 30 seconds, data and media, whatever the
+/// application goes on to send; and ICE's own checks some time later.
 #[test]
 fn v15_nothing_is_sent_to_a_peer_that_disappears() {
     for gone in [0, 1] {

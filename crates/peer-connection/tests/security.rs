@@ -41,8 +41,8 @@ fn dropped(pair: &Pair, at: usize) -> u64 {
     found.unwrap()
 }
 
-/// V1, V14: before, during and after ICE a stranger sends ClientHellos and plain RTP to every open port. Nothing comes back
-/// to it, and the peers do not notice.
+/// V1, V14: before, during and after ICE a stranger sends ClientHellos and plain RTP to every open port. Nothing comes
+/// back to it, and the peers do not notice.
 #[test]
 fn a_stranger_gets_no_answer_and_does_no_harm() {
     for offerer in 0..2 {
@@ -146,8 +146,8 @@ fn v14_media_without_dtls_is_refused() {
     }
 }
 
-/// V14: RTP and RTCP without SRTP from the peer's own address, which ICE has authenticated: dropped and counted, before DTLS
-/// has ended and after, and no source comes of it.
+/// V14: RTP and RTCP without SRTP from the peer's own address, which ICE has authenticated: dropped and counted, before
+/// DTLS has ended and after, and no source comes of it.
 #[test]
 fn v14_plain_media_is_dropped_and_counted() {
     let (mut pair, channel) = with_data(0, 11);
@@ -225,8 +225,8 @@ fn floods_are_bounded() {
     assert!(dropped(&pair, 0) > 1000);
 }
 
-/// The peer that answers may be faster than its answer: its checks and its ClientHello come first. The handshake may begin,
-/// but nothing is connected before the answer has named the fingerprint.
+/// The peer that answers may be faster than its answer: its checks and its ClientHello come first. The handshake may
+/// begin, but nothing is connected before the answer has named the fingerprint.
 #[test]
 fn an_answer_slower_than_dtls() {
     for (seed, honest) in [(8, true), (9, false)] {
@@ -260,8 +260,8 @@ fn an_answer_slower_than_dtls() {
     }
 }
 
-/// V15: a peer's signalling names thousands of candidates, in its description and after it. Neither the tables nor the pace at which
-/// strangers are sent checks grow with them, and the true candidate, told first, still serves.
+/// V15: a peer's signalling names thousands of candidates, in its description and after it. Neither the tables nor the
+/// pace at which strangers are sent checks grow with them, and the true candidate, told first, still serves.
 #[test]
 fn v15_candidate_floods_are_bounded() {
     let (mut pair, channel) = with_data(0, 12);
@@ -289,8 +289,8 @@ fn v15_candidate_floods_are_bounded() {
         };
         let _ = pair.call(0, |pc, now| pc.add_ice_candidate(now, Some(init)));
     }
-    // The true one cannot be reached as yet, so the others have their turn: one new transaction each 50 ms (RFC 8445 §14.2), and the burst
-    // with which checks begin.
+    // The true one cannot be reached as yet, so the others have their turn: one new transaction each 50 ms (RFC 8445
+    // §14.2), and the burst with which checks begin.
     pair.run_for(Duration::from_secs(10));
     let sent = pair.sent(0).stun_datagrams;
     assert!((150..=10_000 / 50 + 10).contains(&sent), "{sent}");

@@ -1,5 +1,5 @@
-//! How long it takes whole peers at a round trip of 50 ms until a pair is valid and one is nominated, DTLS has connected them and a
-//! data channel is open; each end counts from the moment at which it had applied the answer.
+//! How long it takes whole peers at a round trip of 50 ms until a pair is valid and one is nominated, DTLS has
+//! connected them and a data channel is open; each end counts from the moment at which it had applied the answer.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -21,8 +21,8 @@ const STEPS: [&str; 4] = ["valid pair", "nominated", "DTLS", "channel"];
 /// When one end took each step.
 type Times = [Option<Duration>; 4];
 
-/// Signalling over a server at half a round trip, all candidates in the descriptions: the offerer applies the answer half a round trip
-/// after the answerer.
+/// Signalling over a server at half a round trip, all candidates in the descriptions: the offerer applies the answer
+/// half a round trip after the answerer.
 fn run(seed: u64, loss: f64, versions: DtlsVersions) -> [Times; 2] {
     let link = LinkConfig {
         delay: RTT / 2,
@@ -101,8 +101,8 @@ fn theory(versions: DtlsVersions) -> [[u32; 4]; 2] {
     }
 }
 
-/// The same at 5 % loss for 95 of 100. ICE's own limit is what we have set ourselves. To that a lost flight adds DTLS's timer of two round
-/// trips, and a lost packet of SCTP's handshake RTO.Initial, half a second.
+/// The same at 5 % loss for 95 of 100. ICE's own limit is what we have set ourselves. To that a lost flight adds DTLS's
+/// timer of two round trips, and a lost packet of SCTP's handshake RTO.Initial, half a second.
 const LOSSY: [u32; 4] = [4, 4, 7, 14];
 
 #[test]

@@ -1,5 +1,5 @@
-//! Random walks: whatever two applications do, and whenever, the connection comes to rest in working order. And the same
-//! walk gives the same bytes.
+//! Random walks: whatever two applications do, and whenever, the connection comes to rest in working order. And the
+//! same walk gives the same bytes.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -14,8 +14,8 @@ use crate::states::{RtcDtlsTransportState, RtcIceConnectionState, RtcPeerConnect
 pub(crate) const MAX_CLOSING_DATAGRAMS: u32 = 256;
 
 impl PeerConnection {
-    /// `close`. Goodbyes are sent by the polls that follow; then these give nothing any more. As the W3C has it, no events
-    /// tell of it but those of the data channels.
+    /// `close`. Goodbyes are sent by the polls that follow; then these give nothing any more. As the W3C has it, no
+    /// events tell of it but those of the data channels.
     pub fn close(&mut self, now: Instant) {
         if self.closing.is_some() {
             return;
@@ -57,9 +57,9 @@ impl PeerConnection {
         true
     }
 
-    /// The end of the connection that the end of its association means. Some stacks say no more than that, so it counts beside media
-    /// too. It does not where it may have another cause: an association that broke while media goes on, and the answer to an
-    /// offer of ours, on its way, that takes the data section out.
+    /// The end of the connection that the end of its association means. Some stacks say no more than that, so it counts
+    /// beside media too. It does not where it may have another cause: an association that broke while media goes on,
+    /// and the answer to an offer of ours, on its way, that takes the data section out.
     pub(crate) fn end_by_association(&self) -> Option<PeerEnd> {
         let end = match self.data.channels.end()? {
             Ok(()) => PeerEnd::SctpShutdown,

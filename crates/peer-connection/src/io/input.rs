@@ -46,8 +46,8 @@ impl PeerConnection {
         self.pump(now);
     }
 
-    /// Whether a datagram may be for this connection: a quick look, for drivers that would not even copy what strangers send. A
-    /// refusal is counted.
+    /// Whether a datagram may be for this connection: a quick look, for drivers that would not even copy what strangers
+    /// send. A refusal is counted.
     pub fn expects(&mut self, path: &Path, datagram: &[u8]) -> bool {
         if self.transport.is_authenticated(path) || self.transport.agent.expects(*path, datagram) {
             return true;
@@ -76,8 +76,8 @@ impl PeerConnection {
     }
 
     fn take_dtls(&mut self, now: Instant, datagram: Datagram) {
-        // Law 5, and V1: a handshake begins, and goes on, only with whom ICE knows. The first ClientHello may be faster than
-        // the check that will vouch for it, so it is held for a while.
+        // Law 5, and V1: a handshake begins, and goes on, only with whom ICE knows. The first ClientHello may be faster
+        // than the check that will vouch for it, so it is held for a while.
         if !self.transport.is_authenticated(&datagram.path) {
             if self.transport.is_handshaking() {
                 self.transport.hold(datagram);
@@ -165,8 +165,8 @@ impl PeerConnection {
         self.transport.dtls_state == RtcDtlsTransportState::Connected && self.transport.path().is_some()
     }
 
-    /// Whether RTP flows: a peer may have agreed on DTLS, but on no SRTP profile. What only receives has its timers too, for
-    /// packets that are waited for; what it has to say goes nowhere.
+    /// Whether RTP flows: a peer may have agreed on DTLS, but on no SRTP profile. What only receives has its timers
+    /// too, for packets that are waited for; what it has to say goes nowhere.
     fn is_media_live(&self) -> bool {
         self.transport.srtp.is_some() && (self.is_writable() || self.only_receives())
     }
@@ -430,8 +430,8 @@ impl PeerConnection {
         self.data.channels.read(now, channel)
     }
 
-    /// The channel's next message, or the next piece of one that is too large to wait for: with `partial_delivery` in the settings
-    /// of the association. [`Self::read`] would refuse that and close the channel.
+    /// The channel's next message, or the next piece of one that is too large to wait for: with `partial_delivery` in
+    /// the settings of the association. [`Self::read`] would refuse that and close the channel.
     pub fn read_piece(&mut self, now: Instant, channel: ChannelId) -> Option<Piece> {
         self.data.channels.read_piece(now, channel)
     }

@@ -63,14 +63,14 @@ impl PeerConnection {
         self.transport.agent.poll_io()
     }
 
-    /// Writes the next datagram into `out`. `None`: nothing to send, or no room in `out` for another datagram (then send
-    /// what is there, clear it and poll again).
+    /// Writes the next datagram into `out`. `None`: nothing to send, or no room in `out` for another datagram (then
+    /// send what is there, clear it and poll again).
     ///
-    /// Each call writes one datagram. Datagrams of equal size that follow each other to one destination mostly lie side by
-    /// side in `out`, so the driver can hand a run of them to the kernel as one.
+    /// Each call writes one datagram. Datagrams of equal size that follow each other to one destination mostly lie side
+    /// by side in `out`, so the driver can hand a run of them to the kernel as one.
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave what
-        // does not fit unsent without anybody knowing. Each layer keeps to the sizes that it was told.
+        // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave
+        // what does not fit unsent without anybody knowing. Each layer keeps to the sizes that it was told.
         out.set_max_segment(self.sizes.largest);
         if !out.has_room() {
             return None;
@@ -125,9 +125,9 @@ impl PeerConnection {
         }
     }
 
-    /// Forwarded packets were cut by somebody else, and carry our headers besides: they may fill what the path carries as far as
-    /// anybody knows, and in any case what IPv6 carries everywhere (RFC 8200 §5: 1280, less 48 of IPv6 and UDP), unless the
-    /// application asked for less than usual.
+    /// Forwarded packets were cut by somebody else, and carry our headers besides: they may fill what the path carries
+    /// as far as anybody knows, and in any case what IPv6 carries everywhere (RFC 8200 §5: 1280, less 48 of IPv6 and
+    /// UDP), unless the application asked for less than usual.
     fn max_media_datagram(&self) -> usize {
         if self.sizes.mtu < DEFAULT_MTU {
             self.sizes.mtu
@@ -159,7 +159,8 @@ impl PeerConnection {
         }
     }
 
-    /// The peer has not consented to what RTP and RTCP have to say: it is dropped here, as on a path that leads nowhere.
+    /// The peer has not consented to what RTP and RTCP have to say: it is dropped here, as on a path that leads
+    /// nowhere.
     fn withhold_media(&mut self, now: Instant, out: &mut TransmitBuf) {
         while self.media.poll_transmit(now, out).is_some() {
             out.rollback();

@@ -1,5 +1,5 @@
-//! Offers, answers and candidates: the calls of the application, and what a description that is set does to every layer.
-//! Whatever is wrong is found before anything changes; what follows from the plan cannot fail.
+//! Offers, answers and candidates: the calls of the application, and what a description that is set does to every
+//! layer. Whatever is wrong is found before anything changes; what follows from the plan cannot fail.
 
 use std::time::Instant;
 
@@ -87,8 +87,8 @@ impl PeerConnection {
             .create(SdpType::Answer, &OfferOptions::default(), &transport)
     }
 
-    /// What a description made now says of our end: with `fresh` credentials, for which nothing is gathered yet, or with those
-    /// in force.
+    /// What a description made now says of our end: with `fresh` credentials, for which nothing is gathered yet, or
+    /// with those in force.
     fn local_transport(&self, fresh: Option<Credentials>) -> LocalTransport {
         let agent = &self.transport.agent;
         let fingerprint = self.transport.certificate().fingerprint(HashAlgorithm::Sha256);
@@ -110,8 +110,8 @@ impl PeerConnection {
         transport
     }
 
-    /// `setLocalDescription`. `None` makes the description that fits the state first, and sets it; a description with an
-    /// empty text is the one that was made last. Candidates are gathered from now on.
+    /// `setLocalDescription`. `None` makes the description that fits the state first, and sets it; a description with
+    /// an empty text is the one that was made last. Candidates are gathered from now on.
     ///
     /// # Errors
     /// `InvalidStateError` or `InvalidModificationError`; nothing has changed then.
@@ -144,7 +144,8 @@ impl PeerConnection {
         }
     }
 
-    /// `setRemoteDescription`. An offer that meets our own takes ours back (W3C "perfect negotiation", the polite side).
+    /// `setRemoteDescription`. An offer that meets our own takes ours back (W3C "perfect negotiation", the polite
+    /// side).
     ///
     /// # Errors
     /// What is wrong with the description, or that it does not fit the state; nothing has changed then.
@@ -163,10 +164,10 @@ impl PeerConnection {
         Ok(())
     }
 
-    /// `addIceCandidate`. `None`, or an empty candidate: the peer has no more. What comes before the description that it
-    /// belongs to, be it the first or one that restarts ICE, is kept for it, up to
-    /// [`MAX_EARLY_CANDIDATES`](crate::MAX_EARLY_CANDIDATES). A candidate of a transport or type that nobody here knows is
-    /// counted and ignored (RFC 8839 §5.1).
+    /// `addIceCandidate`. `None`, or an empty candidate: the peer has no more. What comes before the description that
+    /// it belongs to, be it the first or one that restarts ICE, is kept for it, up to
+    /// [`MAX_EARLY_CANDIDATES`](crate::MAX_EARLY_CANDIDATES). A candidate of a transport or type that nobody here knows
+    /// is counted and ignored (RFC 8839 §5.1).
     ///
     /// # Errors
     /// `TypeError` or `OperationError` for a candidate that cannot be read or placed. It leaves no trace then.

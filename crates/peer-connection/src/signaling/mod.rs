@@ -1,5 +1,5 @@
-//! Signalling: the descriptions of an exchange, the candidates that are faster than theirs, and whether another exchange is
-//! needed.
+//! Signalling: the descriptions of an exchange, the candidates that are faster than theirs, and whether another
+//! exchange is needed.
 
 mod descriptions;
 
@@ -125,8 +125,8 @@ impl Signaling {
         match self.negotiator.add_remote_candidate(&candidate) {
             Ok(Some(remote)) => Ok(Taken::Now(remote)),
             Ok(None) => Ok(Taken::Never),
-            // Faster than the offer that restarts ICE (RFC 8838 §11). Nobody knows whether that will come: of too many the
-            // oldest go.
+            // Faster than the offer that restarts ICE (RFC 8838 §11). Nobody knows whether that will come: of too many
+            // the oldest go.
             Err(JsepError::CandidateGeneration) => {
                 let ousted = self.early.len() >= MAX_EARLY_CANDIDATES;
                 if ousted {

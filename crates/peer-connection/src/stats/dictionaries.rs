@@ -91,7 +91,8 @@ dictionary! {
         data_channels_closed: u64 = "dataChannelsClosed",
         /// How many datagrams were dropped before any protocol saw them: unknown first byte, or no authenticated path.
         datagrams_dropped: u64 = "datagramsDropped",
-        /// RTP and RTCP packets that were not sent because the peer had ceased to answer checks while it went on sending.
+        /// RTP and RTCP packets that were not sent because the peer had ceased to answer checks while it went on
+        /// sending.
         datagrams_withheld: u64 = "datagramsWithheld",
     }
 }
@@ -133,8 +134,8 @@ dictionary! {
         tls_group: Option<&'static str> = "tlsGroup",
         /// The protection profile of SRTP, by its IANA name; `None` without media.
         srtp_cipher: Option<&'static str> = "srtpCipher",
-        /// Whether data channels use I-DATA (RFC 8260), which keeps a large message from holding up others; not in the W3C's
-        /// dictionary. `None` without an association.
+        /// Whether data channels use I-DATA (RFC 8260), which keeps a large message from holding up others; not in the
+        /// W3C's dictionary. `None` without an association.
         sctp_interleaving: Option<bool> = "sctpInterleaving",
     }
 }

@@ -150,7 +150,8 @@ impl PeerConnection {
         Ok(())
     }
 
-    /// `setCodecPreferences`: encoding names, best first, as [`antiphon_jsep::Negotiator::set_codec_preferences`] has them.
+    /// `setCodecPreferences`: encoding names, best first, as [`antiphon_jsep::Negotiator::set_codec_preferences`] has
+    /// them.
     ///
     /// # Errors
     /// When closed, or without such a transceiver.

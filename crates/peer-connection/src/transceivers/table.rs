@@ -1,5 +1,5 @@
-//! The table of transceivers: what the connection keeps of each besides what signalling does, and the way from negotiated
-//! parameters to those of `media`.
+//! The table of transceivers: what the connection keeps of each besides what signalling does, and the way from
+//! negotiated parameters to those of `media`.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
