@@ -176,7 +176,7 @@ impl Session {
         credentials
     }
 
-    /// The DTLS role of an end: the first answer says (RFC 8842 §5.2).
+    /// The DTLS role of an end: the first answer says (RFC 8842 §5.3).
     pub fn dtls_role(&self, end: End) -> Role {
         let answerer_is_client = self.sections(End::B).find_map(Section::setup) != Some(Setup::Passive);
         if (end == End::B) == answerer_is_client {
@@ -194,7 +194,7 @@ impl Session {
             .collect()
     }
 
-    /// Header extensions: identifiers mean the same in all bundled sections (RFC 8843 §7.1.2), and both directions.
+    /// Header extensions: identifiers mean the same in all bundled sections (RFC 9143 §12), and both directions.
     /// The second map has every identifier with its URI, known to us or not.
     pub fn extensions(&self) -> (Map, BTreeMap<u8, String>) {
         let (mut map, mut all) = (Map::default(), BTreeMap::new());

@@ -8,9 +8,9 @@ use antiphon_sansio::{Full, Writer};
 pub enum Kind {
     /// Media identification (RFC 9143 §15.2).
     Mid,
-    /// RTP stream id (RFC 8852 §4.1).
+    /// RTP stream id (RFC 8852 §4.3).
     Rid,
-    /// The stream id that this stream repairs (RFC 8852 §4.2).
+    /// The stream id that this stream repairs (RFC 8852 §4.4).
     RepairedRid,
     /// Transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2).
     TransportCc,
@@ -446,8 +446,8 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Walks the elements of an extension block: `(identifier, data)`. Padding is skipped; a broken element ends the walk, as
-/// the parser cannot know where the next one begins (RFC 8285 §4.2: "MUST ignore the rest").
+/// Walks the elements of an extension block: `(identifier, data)`. Padding is skipped. A broken element ends the walk, for nobody
+/// knows where the next one begins; identifier 15 of the one-byte form ends it too (RFC 8285 §4.2).
 #[derive(Clone, Debug)]
 pub struct Elements<'a> {
     rest: &'a [u8],
