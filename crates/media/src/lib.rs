@@ -14,7 +14,6 @@ mod pacer;
 mod reception;
 mod ring;
 mod routing;
-mod section;
 mod senders;
 mod session;
 mod stats;

@@ -14,8 +14,7 @@ use antiphon_rtp::packet::Header;
 use crate::config::{Output, ReceiverConfig, RemoteSource};
 use crate::deadlines::Deadlines;
 use crate::event::ReceiverId;
-use crate::inbound::Inbound;
-use crate::section::{Section, Use};
+use crate::inbound::{Inbound, Section, Use};
 use crate::stats::Dropped;
 
 /// Most sources of one receiver that no description announced; the longest silent one makes room.

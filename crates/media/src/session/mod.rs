@@ -1,4 +1,4 @@
-//! All RTP of one transport: the session, its time and its events. What comes in, goes out and is set up has rooms of its own.
+//! All RTP of one transport: the session, and its time. What comes in, goes out and is set up has rooms of its own.
 
 mod control;
 mod receive;
@@ -14,7 +14,7 @@ use antiphon_sansio::{ClockAnchor, Rng};
 
 use crate::config::{Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult};
-use crate::event::{Event, Events};
+use crate::event::Events;
 use crate::feedback::history::History;
 use crate::feedback::large::LargePackets;
 use crate::feedback::remb::ReceiveSide;
@@ -157,12 +157,6 @@ impl Session {
     /// The newest bandwidth estimate, bits a second; `None` until the peer sent congestion feedback.
     pub fn target_bitrate(&self) -> Option<u64> {
         self.target
-    }
-
-    /// What happened. Media events are bounded; the oldest go first, counted.
-    #[inline]
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop()
     }
 
     /// The controller was told something: takes its answers, and tells the application of changes that matter.

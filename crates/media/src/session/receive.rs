@@ -1,4 +1,4 @@
-//! RTP in: each packet is parsed once, looked up once, and handed to its source.
+//! RTP in: each packet is parsed once, looked up once, and handed to its source; and the events that come of it.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,12 +9,17 @@ use bytes::Buf;
 
 use super::Session;
 use super::report::FIRST_REPORT;
-use crate::event::Contributors;
-use crate::inbound::Received;
+use crate::event::{Contributors, Event};
+use crate::inbound::{Received, Section, Use};
 use crate::routing::Route;
-use crate::section::{Section, Use};
 
 impl Session {
+    /// What happened. Media events are bounded; the oldest go first, counted.
+    #[inline]
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
     /// Takes one RTP packet after SRTP: only what was authenticated may come here (law 5).
     pub fn handle_rtp(&mut self, now: Instant, packet: antiphon_sansio::Packet) {
         if self.closed {

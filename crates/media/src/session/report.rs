@@ -53,9 +53,6 @@ impl Session {
 
     /// Writes what is due of reports and feedback into the scratch space, at most `room` bytes; returns how many.
     pub(super) fn write_rtcp(&mut self, now: Instant, room: usize) -> usize {
-        if !self.may_be_due(now) {
-            return 0;
-        }
         self.schedule(now);
         let mut scratch = std::mem::take(&mut self.scratch.rtcp);
         let len = {
@@ -66,18 +63,6 @@ impl Session {
         };
         self.scratch.rtcp = scratch;
         len
-    }
-
-    /// A quick look whether there may be anything to write: this is asked before each packet of media.
-    #[inline]
-    fn may_be_due(&self, now: Instant) -> bool {
-        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
-        self.reports.due
-            || !self.reports.byes.is_empty()
-            || due(self.reports.at)
-            || due(self.arrivals.next())
-            || due(self.receive_side.next())
-            || due(self.routing.next_timeout())
     }
 
     fn feedback_due(&self, now: Instant) -> bool {

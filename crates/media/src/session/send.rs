@@ -157,7 +157,11 @@ impl Session {
         if !out.begin(0, 0) {
             return None;
         }
-        let len = self.write_rtcp(now, out.remaining());
+        let len = if self.may_be_due(now) {
+            self.write_rtcp(now, out.remaining())
+        } else {
+            0
+        };
         if len > 0 {
             out.put_slice(&self.scratch.rtcp[..len]);
             return Some(outgoing(PacketKind::Rtcp));
@@ -172,6 +176,18 @@ impl Session {
         }
         out.rollback();
         None
+    }
+
+    /// A quick look whether there may be RTCP to write: this is asked before each packet of media.
+    #[inline]
+    fn may_be_due(&self, now: Instant) -> bool {
+        let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
+        self.reports.due
+            || !self.reports.byes.is_empty()
+            || due(self.reports.at)
+            || due(self.arrivals.next())
+            || due(self.receive_side.next())
+            || due(self.routing.next_timeout())
     }
 
     /// Sound first and unpaced; then, as the pacer allows, repairs, then pictures, then what a probe lacks.

@@ -13,13 +13,11 @@ pub mod h265;
 mod layout;
 pub mod opus;
 pub mod red;
-mod slices;
 pub mod vp8;
 pub mod vp9;
 mod whole;
 
-pub use layout::{Cut, Layout, MAX_OWN, MAX_SLICES, Piece};
-pub use slices::slices;
+pub use layout::{Cut, Layout, MAX_OWN, MAX_SLICES, Piece, slices};
 
 use crate::ParseError;
 

@@ -2,8 +2,7 @@
 
 use antiphon_sansio::Reader;
 
-use super::layout::{Cut, Layout, Piece};
-use super::slices::Slices;
+use super::layout::{Cut, Layout, Piece, Slices};
 use crate::ParseError;
 
 /// Longest descriptor: required byte, extension byte, two of picture id, TL0PICIDX, TID/KEYIDX.
