@@ -2,34 +2,11 @@
 
 mod pair;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use antiphon::{DataChannel, Message, PeerHandle, RtcConfiguration};
+use antiphon_netsim::Counting;
 use bytes::Bytes;
 
 use pair::{connected, within};
-
-struct Counting;
-
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -67,8 +44,8 @@ async fn packets(handles: &[PeerHandle; 2]) -> u64 {
     sent
 }
 
-/// What a message of `size` bytes costs, in allocations of both ends and the application, and in datagrams: the difference that twice as many messages make, so
-/// that what is allocated once, or now and then by the clock, does not count.
+/// What a message of `size` bytes costs, in allocations of both ends and the application, and in datagrams: the difference that twice
+/// as many messages make, so that what is allocated once, or now and then by the clock, does not count.
 async fn steady(size: usize, messages: usize) -> (f64, f64) {
     let (near, mut far, handles) = pair().await;
     let message = Bytes::from(vec![7; size]);
@@ -77,9 +54,9 @@ async fn steady(size: usize, messages: usize) -> (f64, f64) {
     let mut spent = Vec::new();
     for part in [messages, 2 * messages] {
         let sent = packets(&handles).await;
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = Counting::everywhere().allocations;
         carry_messages(&near, &mut far, &message, part).await;
-        let allocated = ALLOCATIONS.load(Ordering::Relaxed) - before;
+        let allocated = Counting::everywhere().allocations - before;
         spent.push((allocated as f64, (packets(&handles).await - sent) as f64));
     }
     let [(few, few_packets), (many, many_packets)] = spent[..] else {
@@ -117,9 +94,6 @@ async fn table(threads: &str, limit: f64) {
 
 #[test]
 fn a_packet_costs_no_allocation() {
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
-    drop(std::hint::black_box(Box::new(1)));
-    assert_eq!(ALLOCATIONS.load(Ordering::Relaxed) - before, 1, "the allocator counts");
     // One allocation for twenty datagrams would be: the driver's memory for 32 KiB of them, if it could not be used again.
     let mut one = tokio::runtime::Builder::new_current_thread();
     one.enable_all().build().unwrap().block_on(table("one thread", 0.05));

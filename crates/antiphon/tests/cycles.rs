@@ -2,10 +2,8 @@
 //!
 //! `cargo test` runs a few hundred cycles; `ANTIPHON_CYCLES=10000` (as `cargo xtask test` sets it) runs them all.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicI64, Ordering};
-
 use antiphon::{Api, Event, PeerConnection, RtcConfiguration};
+use antiphon_netsim::Counting;
 
 /// Cycles before the first reading: allocators and pools settle.
 const WARM_UP: usize = 100;
@@ -13,27 +11,9 @@ const WARM_UP: usize = 100;
 /// be saying good-bye when one is taken.
 const READINGS: usize = 100;
 /// How many bytes in use a whole run may add, whatever its length: less than one peer, of the thousands that came and went.
-const MAX_GROWTH: i64 = 64 * 1024;
+const MAX_GROWTH: usize = 64 * 1024;
 /// The same for the resident set, which the system's allocator alone moves by several MiB to and fro.
 const MAX_RESIDENT_GROWTH_KIB: u64 = 16 * 1024;
-
-/// The system's allocator, with a count of the bytes in use.
-struct Counting;
-
-static IN_USE: AtomicI64 = AtomicI64::new(0);
-
-// SAFETY: every call goes to the system allocator unchanged; the count is an atomic.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        IN_USE.fetch_add(layout.size() as i64, Ordering::Relaxed);
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        IN_USE.fetch_sub(layout.size() as i64, Ordering::Relaxed);
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -98,7 +78,7 @@ async fn memory_stays_flat() {
     for n in 0..cycles {
         cycle(&api).await;
         if (n + 1).is_multiple_of(cycles.div_ceil(READINGS)) {
-            readings.push((IN_USE.load(Ordering::Relaxed), resident_kib()));
+            readings.push((Counting::in_use(), resident_kib()));
         }
         if (n + 1).is_multiple_of(1000) {
             let (bytes, resident) = readings.last().expect("a reading at least every thousand");
@@ -107,8 +87,8 @@ async fn memory_stays_flat() {
     }
     let quarter = readings.len().div_ceil(4);
     let (first, last) = (&readings[..quarter], &readings[readings.len() - quarter..]);
-    let in_use = |some: &[(i64, u64)]| some.iter().map(|(bytes, _)| *bytes).min().expect("readings");
-    let resident = |some: &[(i64, u64)]| some.iter().map(|(_, kib)| *kib).min().expect("readings");
+    let in_use = |some: &[(usize, u64)]| some.iter().map(|(bytes, _)| *bytes).min().expect("readings");
+    let resident = |some: &[(usize, u64)]| some.iter().map(|(_, kib)| *kib).min().expect("readings");
     let (before, after) = (in_use(first), in_use(last));
     let (resident_before, resident_after) = (resident(first), resident(last));
     println!(
