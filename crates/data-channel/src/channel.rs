@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::Piece;
+use crate::message::Piece;
 
 /// Names a channel for as long as the [`DataChannels`](crate::DataChannels) live; unlike a stream id it is never used
 /// again.

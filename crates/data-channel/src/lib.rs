@@ -8,6 +8,7 @@ pub mod dcep;
 mod error;
 mod event;
 mod ids;
+mod message;
 
 pub use antiphon_sctp as sctp;
 pub use antiphon_sctp::{Ending, Outgoing};
@@ -15,4 +16,5 @@ pub use channel::{ChannelId, ChannelInfo, ChannelInit, ChannelState, Priority};
 pub use channels::DataChannels;
 pub use config::{Config, Start};
 pub use error::{OpenError, SendError};
-pub use event::{Event, Message, MessageKind, Piece, Stats};
+pub use event::{Event, Stats};
+pub use message::{Message, MessageKind, Piece};

@@ -11,11 +11,11 @@ use antiphon_data_channel::{
 use antiphon_sansio::{Rng, TransmitBuf};
 use antiphon_sctp::{Association, SendOptions};
 use bytes::Bytes;
-use pair::Pair;
+use pair::{Channels, Pair};
 
 #[test]
 fn opened_before_start_and_after() {
-    let mut pair = Pair::new(1, Config::default());
+    let mut pair = Pair::of(1, Config::default());
     let init = ChannelInit {
         protocol: "p".into(),
         ordered: false,
@@ -36,7 +36,7 @@ fn opened_before_start_and_after() {
         "the DTLS client uses even ids"
     );
     assert_eq!(pair.ends[1].info(theirs).unwrap().id, Some(1));
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.events[0][..2], [Event::Connected, Event::Open(first)]);
     let seen = pair.ends[1].info(pair.incoming(1)[0]).unwrap();
     assert_eq!(
@@ -50,7 +50,7 @@ fn opened_before_start_and_after() {
     assert_eq!(seen.state, ChannelState::Open);
     let late = pair.open(0, ChannelInit::new("late"));
     assert_eq!(pair.ends[0].info(late).unwrap().id, Some(2));
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.incoming(1).len(), 2);
 }
 
@@ -70,23 +70,23 @@ fn data_may_follow_open_at_once() {
         Message::binary(vec![7; 200_000]),
     ];
     for message in &messages {
-        pair.send(0, id, message.clone());
+        pair.say(0, id, message.clone());
     }
-    pair.run(Duration::from_secs(2));
+    pair.run_for(Duration::from_secs(2));
     let there = pair.incoming(1)[0];
     let got: Vec<_> = std::iter::from_fn(|| pair.ends[1].read(pair.now, there)).collect();
     assert_eq!(got, messages, "in order until the ACK has come (RFC 8832 §6)");
     let info = pair.ends[1].info(there).unwrap();
     assert_eq!((info.messages_received, info.bytes_received), (5, 200_017));
     assert!(pair.events[1].contains(&Event::Readable(there)));
-    pair.send(1, there, Message::text("back"));
-    pair.run(Duration::from_secs(1));
+    pair.say(1, there, Message::text("back"));
+    pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.ends[0].read(pair.now, id), Some(Message::text("back")));
 }
 
 #[test]
 fn negotiated_channels_speak_no_dcep() {
-    let mut pair = Pair::new(3, Config::default());
+    let mut pair = Pair::of(3, Config::default());
     let init = ChannelInit {
         negotiated: Some(77),
         ..ChannelInit::new("both")
@@ -99,13 +99,13 @@ fn negotiated_channels_speak_no_dcep() {
     assert_eq!(pair.ends[0].open(pair.now, refused(77)), Err(OpenError::IdInUse));
     assert_eq!(pair.ends[0].open(pair.now, refused(65_535)), Err(OpenError::InvalidId));
     pair.start();
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     for (end, id) in ids.iter().enumerate() {
         assert!(pair.events[end].contains(&Event::Open(*id)));
         assert!(pair.incoming(end).is_empty());
     }
-    pair.send(1, ids[1], Message::text("hello"));
-    pair.run(Duration::from_secs(1));
+    pair.say(1, ids[1], Message::text("hello"));
+    pair.run_for(Duration::from_secs(1));
     assert_eq!(pair.ends[0].read(pair.now, ids[0]), Some(Message::text("hello")));
 }
 
@@ -113,7 +113,7 @@ fn negotiated_channels_speak_no_dcep() {
 fn close_delivers_first_and_frees_the_id_after_both_resets() {
     for seed in 0..20 {
         let mut pair = Pair::connected(seed);
-        pair.loss = 0.2;
+        pair.set_loss(0.2);
         for round in 0..5 {
             pair.clear();
             let id = pair.open(0, ChannelInit::new("again"));
@@ -122,7 +122,7 @@ fn close_delivers_first_and_frees_the_id_after_both_resets() {
                 Some(0),
                 "the lowest id is used again"
             );
-            pair.send(0, id, Message::binary(vec![round; 50_000]));
+            pair.say(0, id, Message::binary(vec![round; 50_000]));
             let now = pair.now;
             pair.ends[0].close_channel(now, id);
             assert_eq!(pair.ends[0].state(id), Some(ChannelState::Closing));
@@ -135,7 +135,7 @@ fn close_delivers_first_and_frees_the_id_after_both_resets() {
             assert_eq!(pair.ends[0].info(other).unwrap().id, Some(2));
             let now = pair.now;
             pair.ends[0].close_channel(now, other);
-            pair.run(Duration::from_secs(60));
+            pair.run_for(Duration::from_secs(60));
             let there = pair.incoming(1)[0];
             assert_eq!(
                 pair.ends[1].read(pair.now, there),
@@ -159,12 +159,12 @@ fn close_delivers_first_and_frees_the_id_after_both_resets() {
 fn both_ends_close_at_once() {
     let mut pair = Pair::connected(4);
     let id = pair.open(0, ChannelInit::new("x"));
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     let there = pair.incoming(1)[0];
     let now = pair.now;
     pair.ends[0].close_channel(now, id);
     pair.ends[1].close_channel(now, there);
-    pair.run(Duration::from_secs(5));
+    pair.run_for(Duration::from_secs(5));
     assert_eq!(pair.events[0].last(), Some(&Event::Closed(id)));
     assert_eq!(pair.events[1].last(), Some(&Event::Closed(there)));
     assert_eq!(pair.ends[0].stats().channels_closed, 1);
@@ -175,19 +175,19 @@ fn a_closed_channel_makes_room_at_once_for_the_next_with_its_id() {
     // Opening again the moment `Closed` is seen: the OPEN may overtake the peer's view of its own reset.
     for seed in 0..30 {
         let mut pair = Pair::connected(seed);
-        pair.loss = 0.3;
+        pair.set_loss(0.3);
         let mut id = pair.open(0, ChannelInit::new("0"));
         for round in 1..6 {
             let now = pair.now;
             pair.ends[0].close_channel(now, id);
             while !pair.events[0].contains(&Event::Closed(id)) {
-                pair.run(Duration::from_millis(1));
+                pair.run_for(Duration::from_millis(1));
             }
             id = pair.open(0, ChannelInit::new(round.to_string()));
             assert_eq!(pair.ends[0].info(id).unwrap().id, Some(0));
-            pair.send(0, id, Message::text(round.to_string()));
+            pair.say(0, id, Message::text(round.to_string()));
         }
-        pair.run(Duration::from_secs(60));
+        pair.run_for(Duration::from_secs(60));
         let last = *pair.incoming(1).last().unwrap();
         assert_eq!(pair.ends[1].info(last).unwrap().label, "5", "seed {seed}");
         assert_eq!(pair.ends[1].read(pair.now, last), Some(Message::text("5")));
@@ -207,7 +207,7 @@ fn sizes_and_arguments_are_checked() {
         pair.ends[0].send(pair.now, id, Message::binary(vec![0; 262_145])),
         Err(too_large)
     );
-    pair.send(0, id, Message::binary(vec![0; 262_144]));
+    pair.say(0, id, Message::binary(vec![0; 262_144]));
     let both = ChannelInit {
         max_retransmits: Some(1),
         max_packet_life_time: Some(1),
@@ -217,7 +217,7 @@ fn sizes_and_arguments_are_checked() {
     let long = ChannelInit::new("x".repeat(65_536));
     assert_eq!(pair.ends[0].open(pair.now, long), Err(OpenError::TooLong));
     let long = pair.open(0, ChannelInit::new("x".repeat(65_535)));
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     let there = pair.incoming(1)[1];
     assert_eq!(pair.ends[1].info(there).unwrap().label.len(), 65_535);
     assert_eq!(pair.ends[0].state(long), Some(ChannelState::Open));
@@ -227,22 +227,22 @@ fn sizes_and_arguments_are_checked() {
 fn what_is_not_read_holds_the_window() {
     let mut config = Config::default();
     config.association.receive_buffer = 100_000;
-    let mut pair = Pair::new(6, config);
+    let mut pair = Pair::of(6, config);
     pair.start();
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     let id = pair.open(0, ChannelInit::new("x"));
     pair.ends[0].set_buffered_amount_low_threshold(id, 10_000);
     for n in 0..100 {
-        pair.send(0, id, Message::binary(vec![n; 5000]));
+        pair.say(0, id, Message::binary(vec![n; 5000]));
     }
-    pair.run(Duration::from_secs(20));
+    pair.run_for(Duration::from_secs(20));
     assert!(pair.ends[0].buffered_amount(id) > 350_000);
     assert!(!pair.events[0].contains(&Event::BufferedAmountLow(id)));
     let there = pair.incoming(1)[0];
     let mut got = 0;
     for _ in 0..200 {
         got += std::iter::from_fn(|| pair.ends[1].read(pair.now, there)).count();
-        pair.run(Duration::from_millis(100));
+        pair.run_for(Duration::from_millis(100));
     }
     assert_eq!(got, 100);
     assert_eq!(pair.ends[0].buffered_amount(id), 0);
@@ -255,9 +255,9 @@ fn the_end_of_the_association_closes_every_channel() {
     for orderly in [true, false] {
         let mut pair = Pair::connected(7);
         let id = pair.open(0, ChannelInit::new("x"));
-        pair.send(0, id, Message::text("last words"));
+        pair.say(0, id, Message::text("last words"));
         if !orderly {
-            pair.run(Duration::from_secs(1));
+            pair.run_for(Duration::from_secs(1));
         }
         let now = pair.now;
         if orderly {
@@ -265,7 +265,7 @@ fn the_end_of_the_association_closes_every_channel() {
         } else {
             pair.ends[0].abort(now);
         }
-        pair.run(Duration::from_secs(5));
+        pair.run_for(Duration::from_secs(5));
         let there = pair.incoming(1)[0];
         assert!(pair.events[0].contains(&Event::Closed(id)));
         assert!(pair.events[1].contains(&Event::Closed(there)));
@@ -288,7 +288,7 @@ fn many_channels_come_and_go_without_growth() {
             let now = pair.now;
             pair.ends[0].close_channel(now, id);
         }
-        pair.run(Duration::from_secs(1));
+        pair.run_for(Duration::from_secs(1));
         pair.clear();
     }
     for end in &pair.ends {
@@ -307,8 +307,7 @@ struct Rogue {
 
 impl Rogue {
     fn new(config: Config) -> Self {
-        #[allow(clippy::disallowed_methods)]
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         let mut victim = DataChannels::new(config, now, Rng::from_u64(1));
         victim.start(now, pair::start(true, 262_144));
         let rogue = Association::new(Default::default(), now, Rng::from_u64(2));
@@ -452,10 +451,10 @@ fn every_id_can_be_a_channel_and_be_used_again() {
             let id = pair.open(end, ChannelInit::new("x"));
             assert!(ids.insert(pair.ends[end].info(id).unwrap().id.unwrap()));
             if n % 1000 == 0 {
-                pair.run(Duration::from_millis(100));
+                pair.run_for(Duration::from_millis(100));
             }
         }
-        pair.run(Duration::from_secs(1));
+        pair.run_for(Duration::from_secs(1));
     }
     assert_eq!((ids.len(), ids.last()), (65_535, Some(&65_534)));
     for end in 0..2 {
@@ -471,7 +470,7 @@ fn every_id_can_be_a_channel_and_be_used_again() {
     for id in all {
         pair.ends[0].close_channel(pair.now, id);
     }
-    pair.run(Duration::from_secs(60));
+    pair.run_for(Duration::from_secs(60));
     for end in 0..2 {
         let closed = pair.events[end]
             .iter()
@@ -480,9 +479,9 @@ fn every_id_can_be_a_channel_and_be_used_again() {
     }
     let id = pair.open(0, ChannelInit::new("again"));
     assert_eq!(pair.ends[0].info(id).unwrap().id, Some(0));
-    pair.run(Duration::from_secs(1));
-    pair.send(0, id, Message::text("on a used id"));
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
+    pair.say(0, id, Message::text("on a used id"));
+    pair.run_for(Duration::from_secs(1));
     let last = *pair.incoming(1).last().unwrap();
     assert_eq!(pair.ends[1].read(pair.now, last), Some(Message::text("on a used id")));
 }
@@ -497,16 +496,16 @@ fn priorities_share_the_bandwidth() {
         };
         pair.open(0, init)
     });
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     for _ in 0..100 {
         for id in channels {
-            pair.send(0, id, Message::binary(vec![7; 20_000]));
+            pair.say(0, id, Message::binary(vec![7; 20_000]));
         }
     }
     // A little of it leaves: four parts of the important channel, one of the other (RFC 8831 §6.4).
     let waiting = |pair: &Pair, n: usize| pair.ends[0].buffered_amount(channels[n]);
     while waiting(&pair, 0) > 1_000_000 {
-        pair.run(Duration::from_millis(1));
+        pair.run_for(Duration::from_millis(1));
     }
     let sent = [0, 1].map(|n| (2_000_000 - waiting(&pair, n)) as f64);
     let ratio = sent[0] / sent[1];
@@ -523,11 +522,11 @@ fn unlimited() -> Config {
 
 /// A pair whose left end has sent a large message on its channel, and that channel at the right end.
 fn large(init: ChannelInit) -> (Pair, ChannelId, ChannelId, Bytes) {
-    let mut pair = Pair::new(3, unlimited());
+    let mut pair = Pair::of(3, unlimited());
     pair.ends[0].start(pair.now, pair::start(true, 0));
     pair.ends[1].start(pair.now, pair::start(false, 0));
     let near = pair.ends[0].open(pair.now, init).unwrap();
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     let far = pair.ends[1].channels().next().unwrap();
     let data: Bytes = (0..8_000_000u32).map(|n| (n % 249) as u8).collect();
     pair.ends[0]
@@ -545,7 +544,7 @@ fn a_large_message_is_read_in_pieces() {
         .last()
         .is_none_or(|piece: &Piece| piece.kind == MessageKind::Binary)
     {
-        pair.run(Duration::from_millis(1));
+        pair.run_for(Duration::from_millis(1));
         pieces.extend(std::iter::from_fn(|| pair.ends[1].read_piece(pair.now, far)));
     }
     let last = pieces.pop().unwrap();
@@ -564,7 +563,7 @@ fn a_large_message_is_read_in_pieces() {
 fn a_reader_of_whole_messages_closes_the_channel() {
     let (mut pair, near, far, _) = large(ChannelInit::new("large"));
     for _ in 0..50 {
-        pair.run(Duration::from_millis(100));
+        pair.run_for(Duration::from_millis(100));
         assert_eq!(pair.ends[1].read(pair.now, far), None);
     }
     assert!(pair.events[0].contains(&Event::Closed(near)), "{:?}", pair.events[0]);
@@ -575,7 +574,7 @@ fn a_reader_of_whole_messages_closes_the_channel() {
     // The others go on.
     let other = pair.ends[0].open(pair.now, ChannelInit::new("other")).unwrap();
     pair.ends[0].send(pair.now, other, Message::text("still here")).unwrap();
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     let last = pair.ends[1].channels().last().unwrap();
     assert_eq!(pair.ends[1].read(pair.now, last), Some(Message::text("still here")));
 }

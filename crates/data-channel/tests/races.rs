@@ -6,11 +6,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use antiphon_data_channel::{ChannelId, ChannelInit, ChannelState, Config, Event, Message, OpenError, SendError};
-use pair::Pair;
+use pair::{Channels, Pair};
 
 const A_WHILE: Duration = Duration::from_secs(30);
 
-impl Pair {
+/// More of that.
+trait Races {
+    fn close(&mut self, end: usize, id: ChannelId);
+    fn count(&self, end: usize, event: &Event) -> usize;
+    fn stream(&self, end: usize, id: ChannelId) -> Option<u16>;
+    fn opened(&mut self, init: ChannelInit) -> [ChannelId; 2];
+}
+
+impl Races for Pair {
     fn close(&mut self, end: usize, id: ChannelId) {
         let now = self.now;
         self.ends[end].close_channel(now, id);
@@ -27,7 +35,7 @@ impl Pair {
     /// A channel that is open at both ends: its names there.
     fn opened(&mut self, init: ChannelInit) -> [ChannelId; 2] {
         let id = self.open(0, init);
-        self.run(Duration::from_secs(1));
+        self.run_for(Duration::from_secs(1));
         [id, *self.incoming(1).last().unwrap()]
     }
 }
@@ -41,7 +49,7 @@ fn negotiated(id: u16) -> ChannelInit {
 
 #[test]
 fn closed_before_there_is_a_connection() {
-    let mut pair = Pair::new(1, Config::default());
+    let mut pair = Pair::of(1, Config::default());
     let never = pair.open(0, ChannelInit::new("never"));
     let agreed = pair.open(0, negotiated(0));
     pair.close(0, never);
@@ -49,7 +57,7 @@ fn closed_before_there_is_a_connection() {
     assert_eq!(pair.ends[0].state(never), Some(ChannelState::Closed));
     let next = pair.open(0, ChannelInit::new("next"));
     pair.start();
-    pair.run(A_WHILE);
+    pair.run_for(A_WHILE);
     assert_eq!(pair.stream(0, next), Some(0), "neither holds an id");
     let seen = pair.incoming(1);
     assert_eq!(seen.len(), 1);
@@ -60,17 +68,17 @@ fn closed_before_there_is_a_connection() {
 #[test]
 fn closed_between_start_and_connected() {
     for seed in 0..10 {
-        let mut pair = Pair::new(seed, Config::default());
-        pair.loss = 0.2;
+        let mut pair = Pair::of(seed, Config::default());
+        pair.set_loss(0.2);
         let id = pair.open(0, ChannelInit::new("short"));
         pair.start();
-        pair.run(Duration::from_millis(7));
+        pair.run_for(Duration::from_millis(7));
         pair.close(0, id);
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         assert_eq!(pair.ends[0].state(id), Some(ChannelState::Closed), "seed {seed}");
         let again = pair.open(0, ChannelInit::new("again"));
         assert_eq!(pair.stream(0, again), Some(0), "seed {seed}");
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         assert_eq!(pair.ends[0].state(again), Some(ChannelState::Open), "seed {seed}");
         let there = *pair.incoming(1).last().unwrap();
         assert_eq!(pair.ends[1].info(there).unwrap().label, "again");
@@ -81,10 +89,10 @@ fn closed_between_start_and_connected() {
 fn the_peer_closes_before_its_ack_is_here() {
     for seed in 0..20 {
         let mut pair = Pair::connected(seed);
-        pair.loss = f64::from(seed as u8 % 2) * 0.3;
+        pair.set_loss(f64::from(seed as u8 % 2) * 0.3);
         let id = pair.open(0, ChannelInit::new("unwanted"));
         while pair.incoming(1).is_empty() {
-            pair.run(Duration::from_millis(1));
+            pair.run_for(Duration::from_millis(1));
         }
         let there = pair.incoming(1)[0];
         pair.close(1, there);
@@ -92,7 +100,7 @@ fn the_peer_closes_before_its_ack_is_here() {
         let now = pair.now;
         let sent = pair.ends[0].send(now, id, Message::text("into the closing"));
         assert!(sent == Ok(()) || sent == Err(SendError::Closed));
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         for (end, id) in [(0, id), (1, there)] {
             assert_eq!(pair.count(end, &Event::Closed(id)), 1, "seed {seed}, end {end}");
         }
@@ -107,10 +115,10 @@ fn what_the_peer_sent_before_it_knew_still_arrives() {
     let mut pair = Pair::connected(2);
     let [id, there] = pair.opened(ChannelInit::new("x"));
     for n in 0..10u8 {
-        pair.send(1, there, Message::binary(vec![n; 20_000]));
+        pair.say(1, there, Message::binary(vec![n; 20_000]));
     }
     pair.close(0, id);
-    pair.run(A_WHILE);
+    pair.run_for(A_WHILE);
     let got: Vec<_> = std::iter::from_fn(|| pair.ends[0].read(pair.now, id)).collect();
     assert_eq!(got.len(), 10, "a closed channel can be read out");
     let at = |event| pair.events[0].iter().position(|seen| *seen == event).unwrap();
@@ -122,22 +130,22 @@ fn what_the_peer_sent_before_it_knew_still_arrives() {
 fn closing_waits_for_a_reader_that_sleeps_and_the_id_with_it() {
     let mut config = Config::default();
     config.association.receive_buffer = 100_000;
-    let mut pair = Pair::new(3, config);
+    let mut pair = Pair::of(3, config);
     pair.start();
-    pair.run(Duration::from_secs(1));
+    pair.run_for(Duration::from_secs(1));
     let [id, there] = pair.opened(ChannelInit::new("bulk"));
     for n in 0..20u8 {
-        pair.send(0, id, Message::binary(vec![n; 20_000]));
+        pair.say(0, id, Message::binary(vec![n; 20_000]));
     }
     pair.close(0, id);
-    pair.run(A_WHILE);
+    pair.run_for(A_WHILE);
     assert_eq!(pair.ends[0].state(id), Some(ChannelState::Closing));
     let other = pair.open(0, ChannelInit::new("other"));
     assert_eq!(pair.stream(0, other), Some(2), "the id is not free");
     let mut got = 0;
     for _ in 0..100 {
         got += std::iter::from_fn(|| pair.ends[1].read(pair.now, there)).count();
-        pair.run(Duration::from_millis(300));
+        pair.run_for(Duration::from_millis(300));
     }
     assert_eq!(got, 20, "nothing is lost by closing");
     assert_eq!(pair.ends[0].state(id), Some(ChannelState::Closed));
@@ -149,21 +157,21 @@ fn closing_waits_for_a_reader_that_sleeps_and_the_id_with_it() {
 fn closing_twice_or_after_the_peer_is_closing_once() {
     for seed in 0..10 {
         let mut pair = Pair::connected(seed);
-        pair.loss = 0.2;
+        pair.set_loss(0.2);
         let mut ids = [pair.open(0, ChannelInit::new("x")); 2];
         while pair.incoming(1).is_empty() {
-            pair.run(Duration::from_millis(1));
+            pair.run_for(Duration::from_millis(1));
         }
         ids[1] = pair.incoming(1)[0];
         pair.close(0, ids[0]);
         pair.close(0, ids[0]);
         while pair.ends[1].state(ids[1]) == Some(ChannelState::Open) {
-            pair.run(Duration::from_millis(1));
+            pair.run_for(Duration::from_millis(1));
         }
         pair.close(1, ids[1]);
         // Forgetting does not cut it short.
         pair.ends[0].forget(pair.now, ids[0]);
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         for (end, id) in ids.into_iter().enumerate() {
             assert_eq!(pair.count(end, &Event::Closed(id)), 1, "seed {seed}, end {end}");
             pair.close(end, id);
@@ -173,7 +181,7 @@ fn closing_twice_or_after_the_peer_is_closing_once() {
             assert_eq!(pair.ends[end].state(id), None);
         }
         pair.clear();
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         assert!(pair.events.iter().all(Vec::is_empty), "{:?}", pair.events);
     }
 }
@@ -182,11 +190,11 @@ fn closing_twice_or_after_the_peer_is_closing_once() {
 fn a_negotiated_id_is_used_again_after_both_resets_and_not_before() {
     for seed in 0..10 {
         let mut pair = Pair::connected(seed);
-        pair.loss = f64::from(seed as u8 % 2) * 0.3;
+        pair.set_loss(f64::from(seed as u8 % 2) * 0.3);
         for round in 0..4u8 {
             let ids = [0, 1].map(|end| pair.open(end, negotiated(6)));
-            pair.send(0, ids[0], Message::binary(vec![round]));
-            pair.run(A_WHILE);
+            pair.say(0, ids[0], Message::binary(vec![round]));
+            pair.run_for(A_WHILE);
             assert_eq!(
                 pair.ends[1].read(pair.now, ids[1]),
                 Some(Message::binary(vec![round])),
@@ -196,7 +204,7 @@ fn a_negotiated_id_is_used_again_after_both_resets_and_not_before() {
             pair.close(closer, ids[closer]);
             let now = pair.now;
             assert_eq!(pair.ends[closer].open(now, negotiated(6)), Err(OpenError::IdInUse));
-            pair.run(A_WHILE);
+            pair.run_for(A_WHILE);
             for (end, id) in ids.into_iter().enumerate() {
                 assert_eq!(
                     pair.ends[end].state(id),
@@ -213,16 +221,16 @@ fn a_negotiated_id_is_used_again_after_both_resets_and_not_before() {
 fn a_negotiated_channel_that_only_one_end_has_opened_can_be_closed() {
     let mut pair = Pair::connected(4);
     let id = pair.open(0, negotiated(9));
-    pair.send(0, id, Message::text("nobody is there"));
-    pair.run(A_WHILE);
+    pair.say(0, id, Message::text("nobody is there"));
+    pair.run_for(A_WHILE);
     assert_eq!(pair.ends[1].stats().messages_invalid, 1);
     pair.close(0, id);
-    pair.run(A_WHILE);
+    pair.run_for(A_WHILE);
     assert_eq!(pair.ends[0].state(id), Some(ChannelState::Closed));
     // And both may open it now.
     let ids = [0, 1].map(|end| pair.open(end, negotiated(9)));
-    pair.send(0, ids[0], Message::text("now"));
-    pair.run(A_WHILE);
+    pair.say(0, ids[0], Message::text("now"));
+    pair.run_for(A_WHILE);
     assert_eq!(pair.ends[1].read(pair.now, ids[1]), Some(Message::text("now")));
     // A second reset of a stream that was used calls for nothing.
     assert_eq!(pair.count(0, &Event::Closed(id)), 1);
@@ -234,17 +242,17 @@ fn v22_both_ends_open_and_close_at_every_offset() {
         let mut pair = Pair::connected(offset);
         let ours = pair.open(0, ChannelInit::new("ours"));
         let theirs = pair.open(1, ChannelInit::new("theirs"));
-        pair.run(Duration::from_millis(offset));
+        pair.run_for(Duration::from_millis(offset));
         pair.close(0, ours);
         if let Some(seen) = pair.incoming(0).first().copied() {
             pair.close(0, seen);
         }
-        pair.run(Duration::from_millis(offset / 3));
+        pair.run_for(Duration::from_millis(offset / 3));
         pair.close(1, theirs);
         if let Some(seen) = pair.incoming(1).first().copied() {
             pair.close(1, seen);
         }
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         for end in 0..2 {
             let all: Vec<_> = pair.ends[end].channels().collect();
             for id in all {
@@ -254,7 +262,7 @@ fn v22_both_ends_open_and_close_at_every_offset() {
             let again = pair.open(end, ChannelInit::new("again"));
             assert_eq!(pair.stream(end, again), Some(end as u16), "offset {offset}");
         }
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         assert_eq!(
             pair.ends.each_ref().map(|end| end.stats().messages_invalid),
             [0; 2],
@@ -273,23 +281,23 @@ fn a_thousand_closed_in_one_go_owe_few_resets_at_a_time() {
         let (loss, closers) = ([0.0, 0.1, 0.3][seed % 3], 1 + seed % 2);
         let mut pair = Pair::connected(seed as u64);
         let ids: Vec<ChannelId> = (0..COUNT).map(|_| pair.open(0, ChannelInit::new("many"))).collect();
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         let there = pair.incoming(1);
         assert_eq!(there.len(), COUNT);
-        pair.loss = loss;
+        pair.set_loss(loss);
         for (end, ids) in [&ids, &there].into_iter().enumerate().take(closers) {
             for id in ids {
                 pair.close(end, *id);
             }
         }
-        pair.run(A_WHILE);
+        pair.run_for(A_WHILE);
         for (end, ids) in [(0, &ids), (1, &there)] {
             for id in ids {
                 assert_eq!(pair.count(end, &Event::Closed(*id)), 1, "seed {seed}, end {end}");
             }
         }
         let mut done: [BTreeSet<u16>; 2] = Default::default();
-        for (from, streams) in &pair.resets {
+        for (from, streams) in &pair.resets() {
             done[*from].extend(streams);
             let owed = done[*from].difference(&done[1 - *from]).count();
             assert!(owed <= MOST, "seed {seed}: {owed} owed to end {from}");

@@ -1,40 +1,12 @@
 //! Bulk data in steady state allocates nothing for a packet: a message in one chunk is cut from the packet that brought
 //! it, one of many chunks is put together in one buffer.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use antiphon_netsim::Counting;
 use antiphon_sansio::{Bytes, BytesMut, Ecn, Packet, Rng, TransmitBuf};
 use antiphon_sctp::{Association, Config, SendOptions, Stats};
-
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
-}
-
-fn count() {
-    ALLOCATIONS.with(|count| count.set(count.get() + 1));
-}
-
-// SAFETY: every call goes to the system allocator unchanged; counting touches a thread-local without a destructor.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -57,8 +29,7 @@ struct Pair {
 
 impl Pair {
     fn new(interleaving: bool, lose: Option<u64>) -> Self {
-        #[allow(clippy::disallowed_methods)]
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         let config = Config {
             interleaving,
             max_packet: PACKET,
@@ -80,9 +51,8 @@ impl Pair {
     }
 
     fn measured<T>(&mut self, end: usize, work: impl FnOnce(&mut Association) -> T) -> T {
-        let before = ALLOCATIONS.with(Cell::get);
-        let result = work(&mut self.ends[end]);
-        self.allocated[end] += ALLOCATIONS.with(Cell::get) - before;
+        let (count, result) = Counting::during(|| work(&mut self.ends[end]));
+        self.allocated[end] += count.allocations;
         result
     }
 
@@ -165,9 +135,8 @@ fn steady(size: usize, messages: usize, interleaving: bool, lose: Option<u64>) -
 
 #[test]
 fn a_packet_costs_no_allocation() {
-    let before = ALLOCATIONS.with(Cell::get);
-    drop(std::hint::black_box(Box::new(1)));
-    assert_eq!(ALLOCATIONS.with(Cell::get) - before, 1, "the allocator counts");
+    let (count, _) = Counting::during(|| std::hint::black_box(Box::new(1)));
+    assert_eq!(count.allocations, 1, "the allocator counts");
     for interleaving in [true, false] {
         // A message in one chunk: nothing at all.
         let (sending, receiving, packets) = steady(1000, 20_000, interleaving, None);

@@ -10,7 +10,7 @@ use antiphon_sansio::Serial32;
 use antiphon_sctp::chunk::{Chunk, Parameters, kind, parameter_kind, put_parameter};
 use antiphon_sctp::packet::{HEADER_LEN, Packet};
 use antiphon_sctp::{Config, Event, SendOptions, State};
-use pair::{Network, Pair, pattern};
+use pair::{Associations, Pair, pattern, perfect};
 use victim::{PEER_TSN, Victim};
 
 /// A parameter: type and value.
@@ -190,7 +190,7 @@ fn mend02_the_search_for_the_path_mtu_sends_no_chunk_beyond_rfc_9260() {
         zero_checksum: false,
         ..Config::default()
     };
-    let mut pair = Pair::new(1, Network::perfect(), config.clone(), config);
+    let mut pair = Pair::of(1, perfect(), config.clone(), config);
     let seen = std::rc::Rc::new(std::cell::RefCell::new(BTreeSet::new()));
     let collected = seen.clone();
     pair.filter = Some(Box::new(move |_, packet| {
@@ -198,9 +198,9 @@ fn mend02_the_search_for_the_path_mtu_sends_no_chunk_beyond_rfc_9260() {
         true
     }));
     pair.connect();
-    pair.send(0, 1, pattern(200_000, 1), SendOptions::default());
+    pair.send_from(0, 1, pattern(200_000, 1), SendOptions::default());
     pair.run_for(Duration::from_secs(5));
-    let stats = pair.ends[0].stats();
+    let stats = pair.end(0).stats();
     assert_eq!(
         (stats.max_packet, stats.path_probes),
         (1400, 2),

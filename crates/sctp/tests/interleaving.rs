@@ -8,7 +8,7 @@ use std::time::Duration;
 use antiphon_sansio::Serial32;
 use antiphon_sctp::chunk::{Data, SkippedMessage, write_i_forward_tsn};
 use antiphon_sctp::{Config, Error, Event, INITIAL_WINDOW, Scheduler, SendOptions};
-use pair::{Network, Pair, pattern};
+use pair::{Associations, Pair, bad, pattern, perfect};
 use victim::{PEER_TSN, Victim};
 
 const WHOLE: u8 = Data::BEGIN | Data::END;
@@ -25,11 +25,11 @@ fn each_end_may_do_without_it() {
             interleaving,
             ..Config::default()
         };
-        let mut pair = Pair::new(1, Network::bad(0.05), config(ours), config(theirs));
+        let mut pair = Pair::of(1, bad(0.05), config(ours), config(theirs));
         pair.connect();
         for end in 0..2 {
             for n in 0..5 {
-                pair.send(end, u16::from(n), pattern(30_000, n), RELIABLE);
+                pair.send_from(end, u16::from(n), pattern(30_000, n), RELIABLE);
             }
         }
         pair.run_for(Duration::from_secs(30));
@@ -52,12 +52,12 @@ fn a_small_message_overtakes_a_large_one_of_another_stream() {
             scheduler,
             ..Config::default()
         };
-        let mut pair = Pair::new(2, Network::perfect(), config.clone(), config);
+        let mut pair = Pair::of(2, perfect(), config.clone(), config);
         pair.connect();
-        pair.ends[0].set_weight(2, 1024);
-        pair.send(0, 1, pattern(250_000, 1), RELIABLE);
+        pair.end(0).set_weight(2, 1024);
+        pair.send_from(0, 1, pattern(250_000, 1), RELIABLE);
         pair.run_for(Duration::from_millis(1));
-        pair.send(0, 2, "quick", RELIABLE);
+        pair.send_from(0, 2, "quick", RELIABLE);
         let quick = pair.run_until(Duration::from_secs(10), |pair| {
             pair.events[1].contains(&Event::Readable(2))
         });
@@ -74,10 +74,10 @@ fn many_large_messages_that_alternate_do_not_lock_the_window() {
         scheduler: Scheduler::RoundRobin,
         ..Config::default()
     };
-    let mut pair = Pair::new(3, Network::perfect(), config.clone(), config);
+    let mut pair = Pair::of(3, perfect(), config.clone(), config);
     pair.connect();
     for stream in 0..40 {
-        pair.send(0, stream, pattern(256 * 1024, stream as u8), RELIABLE);
+        pair.send_from(0, stream, pattern(256 * 1024, stream as u8), RELIABLE);
     }
     let mut got = 0;
     let done = pair.run_until(Duration::from_secs(120), |pair| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use antiphon_sctp::{Config, Ending, SendOptions};
 use bytes::Bytes;
-use pair::{Network, Pair};
+use pair::{Associations, Pair, bad, perfect};
 
 const MIB: usize = 1024 * 1024;
 
@@ -38,7 +38,7 @@ fn read_for(
     let end = pair.now + time;
     while !done(&messages) && pair.now < end {
         pair.run_for(Duration::from_millis(1));
-        let held = MIB.saturating_sub(pair.ends[1].stats().receive_window);
+        let held = MIB.saturating_sub(pair.end(1).stats().receive_window);
         assert!(held <= MIB, "{held}");
         pair.events[1].clear();
         for message in pair.read_all(1, stream) {
@@ -59,13 +59,13 @@ fn read_for(
 #[test]
 fn a_message_of_64_mib_goes_through_a_window_of_one() {
     for interleaving in [false, true] {
-        let mut pair = Pair::new(1, Network::perfect(), config(interleaving), config(interleaving));
+        let mut pair = Pair::of(1, perfect(), config(interleaving), config(interleaving));
         pair.connect();
         let large = pattern(64 * MIB);
-        pair.send(0, 3, large.clone(), SendOptions::default());
-        pair.send(0, 3, "after it", SendOptions::default());
+        pair.send_from(0, 3, large.clone(), SendOptions::default());
+        pair.send_from(0, 3, "after it", SendOptions::default());
         let messages = read_for(&mut pair, 3, Duration::from_secs(600), |messages| messages.len() == 2);
-        assert_eq!(pair.ends[1].is_interleaved(), interleaving);
+        assert_eq!(pair.end(1).is_interleaved(), interleaving);
         assert!(messages[0].0 == large, "it arrives as it was sent");
         assert!(messages[0].1 >= 64, "in many pieces: {}", messages[0].1);
         assert_eq!(messages[1], (b"after it".to_vec(), 1));
@@ -76,18 +76,18 @@ fn a_message_of_64_mib_goes_through_a_window_of_one() {
 fn holes_repeats_and_other_streams_do_not_disturb_it() {
     for seed in 0..6 {
         let interleaving = seed % 2 == 0;
-        let mut pair = Pair::new(seed, Network::bad(0.05), config(interleaving), config(interleaving));
+        let mut pair = Pair::of(seed, bad(0.05), config(interleaving), config(interleaving));
         pair.connect();
         let sent = [3 * MIB, 10, 700_000, 2 * MIB, 5].map(pattern);
         for message in &sent {
-            pair.send(0, 3, message.clone(), SendOptions::default());
+            pair.send_from(0, 3, message.clone(), SendOptions::default());
         }
         let unordered = SendOptions {
             unordered: true,
             ..SendOptions::default()
         };
-        pair.send(0, 3, "out of order", unordered);
-        pair.send(0, 4, pattern(500_000), SendOptions::default());
+        pair.send_from(0, 3, "out of order", unordered);
+        pair.send_from(0, 4, pattern(500_000), SendOptions::default());
         let messages = read_for(&mut pair, 3, Duration::from_secs(600), |messages| messages.len() == 6);
         let (late, ordered): (Vec<_>, Vec<_>) = messages.into_iter().partition(|(bytes, _)| bytes == b"out of order");
         assert_eq!(late.len(), 1);
@@ -102,7 +102,7 @@ fn holes_repeats_and_other_streams_do_not_disturb_it() {
 #[test]
 fn a_message_that_is_given_up_half_way_says_so() {
     for interleaving in [false, true] {
-        let mut pair = Pair::new(1, Network::perfect(), config(interleaving), config(interleaving));
+        let mut pair = Pair::of(1, perfect(), config(interleaving), config(interleaving));
         pair.connect();
         let once = SendOptions {
             max_retransmits: Some(0),
@@ -113,8 +113,8 @@ fn a_message_that_is_given_up_half_way_says_so() {
             left -= i32::from(end == 0 && packet.len() > 1000);
             left != 0
         }));
-        pair.send(0, 3, pattern(20 * MIB), once);
-        pair.send(0, 3, "after it", SendOptions::default());
+        pair.send_from(0, 3, pattern(20 * MIB), once);
+        pair.send_from(0, 3, "after it", SendOptions::default());
         let (mut endings, mut last) = (Vec::new(), Bytes::new());
         for _ in 0..100 {
             for message in pair.read_all(1, 3) {
@@ -130,7 +130,7 @@ fn a_message_that_is_given_up_half_way_says_so() {
         );
         assert_eq!(endings[more..], [Ending::GivenUp, Ending::End]);
         assert_eq!(last, "after it");
-        let stats = pair.ends[1].stats();
+        let stats = pair.end(1).stats();
         assert!(stats.receive_window >= MIB / 2, "everything was given back: {stats:?}");
     }
 }
@@ -142,14 +142,14 @@ fn without_it_and_out_of_order_a_message_has_a_largest_size() {
             partial_delivery,
             ..config(true)
         };
-        let mut pair = Pair::new(1, Network::perfect(), config.clone(), config);
+        let mut pair = Pair::of(1, perfect(), config.clone(), config);
         pair.connect();
         let options = SendOptions {
             unordered,
             ..SendOptions::default()
         };
-        pair.send(0, 3, pattern(300_000), options);
+        pair.send_from(0, 3, pattern(300_000), options);
         pair.run_for(Duration::from_secs(5));
-        assert!(pair.ends[1].has_ended(), "{:?}", pair.ends[1]);
+        assert!(pair.end(1).has_ended(), "{:?}", pair.ends[1]);
     }
 }

@@ -5,9 +5,10 @@ mod victim;
 
 use std::time::Duration;
 
+use antiphon_netsim::LinkConfig;
 use antiphon_sctp::chunk::{ResetResult, parameter_kind};
 use antiphon_sctp::{Config, Event, SendError, SendOptions};
-use pair::{Network, Pair};
+use pair::{Associations, Pair, bad, perfect};
 use victim::Victim;
 
 fn four(max_added_streams: u16) -> Config {
@@ -18,12 +19,12 @@ fn four(max_added_streams: u16) -> Config {
     }
 }
 
-fn connected(network: Network, caps: [u16; 2]) -> Pair {
-    let mut pair = Pair::new(1, network, four(caps[0]), four(caps[1]));
+fn connected(network: LinkConfig, caps: [u16; 2]) -> Pair {
+    let mut pair = Pair::of(1, network, four(caps[0]), four(caps[1]));
     pair.connect();
     for end in 0..2 {
-        assert_eq!(pair.ends[end].outgoing_streams(), Some(4));
-        assert_eq!(pair.ends[end].incoming_streams(), Some(4));
+        assert_eq!(pair.end(end).outgoing_streams(), Some(4));
+        assert_eq!(pair.end(end).incoming_streams(), Some(4));
     }
     pair.events.iter_mut().for_each(Vec::clear);
     pair
@@ -36,15 +37,15 @@ fn told(pair: &mut Pair, end: usize, event: Event) {
 
 #[test]
 fn more_streams_of_ours_and_at_our_wish_of_theirs() {
-    for network in [Network::perfect(), Network::bad(0.3)] {
+    for network in [perfect(), bad(0.3)] {
         let mut pair = connected(network, [100, 100]);
         let send = |pair: &mut Pair, end: usize, stream| {
             let now = pair.now;
-            pair.ends[end].send(now, stream, 53, "x".into(), SendOptions::default())
+            pair.end(end).send(now, stream, 53, "x".into(), SendOptions::default())
         };
         assert_eq!(send(&mut pair, 0, 4), Err(SendError::StreamUnavailable));
-        pair.ends[0].add_streams(6);
-        pair.ends[0].request_streams(20);
+        pair.end(0).add_streams(6);
+        pair.end(0).request_streams(20);
         told(&mut pair, 0, Event::OutgoingStreams { streams: 10, ok: true });
         told(&mut pair, 1, Event::IncomingStreams { streams: 10, ok: true });
         told(&mut pair, 1, Event::OutgoingStreams { streams: 24, ok: true });
@@ -56,8 +57,8 @@ fn more_streams_of_ours_and_at_our_wish_of_theirs() {
             assert_eq!(pair.read_all(1 - end, last).len(), 1);
         }
         // A reset of such a stream, and adding more, one after the other.
-        pair.ends[0].reset_stream(9);
-        pair.ends[0].add_streams(1);
+        pair.end(0).reset_stream(9);
+        pair.end(0).add_streams(1);
         told(&mut pair, 0, Event::OutgoingReset { stream: 9, ok: true });
         told(&mut pair, 0, Event::OutgoingStreams { streams: 11, ok: true });
         let asked = pair
@@ -71,14 +72,14 @@ fn more_streams_of_ours_and_at_our_wish_of_theirs() {
 
 #[test]
 fn more_than_the_other_end_allows_is_denied() {
-    let mut pair = connected(Network::perfect(), [100, 8]);
-    pair.ends[0].add_streams(5);
+    let mut pair = connected(perfect(), [100, 8]);
+    pair.end(0).add_streams(5);
     told(&mut pair, 0, Event::OutgoingStreams { streams: 4, ok: false });
-    pair.ends[0].request_streams(5);
+    pair.end(0).request_streams(5);
     told(&mut pair, 0, Event::IncomingStreams { streams: 4, ok: false });
-    pair.ends[0].add_streams(4);
+    pair.end(0).add_streams(4);
     told(&mut pair, 0, Event::OutgoingStreams { streams: 8, ok: true });
-    assert_eq!(pair.ends[1].incoming_streams(), Some(8));
+    assert_eq!(pair.end(1).incoming_streams(), Some(8));
 }
 
 #[test]

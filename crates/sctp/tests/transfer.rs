@@ -4,8 +4,10 @@ mod pair;
 
 use std::time::Duration;
 
+use antiphon_netsim::LinkConfig;
+use antiphon_sansio::Rng;
 use antiphon_sctp::{Config, Event, INITIAL_WINDOW, SendError, SendOptions, State};
-use pair::{Network, Pair, pattern};
+use pair::{Associations, Pair, bad, pattern, perfect};
 
 const RELIABLE: SendOptions = SendOptions {
     unordered: false,
@@ -16,16 +18,16 @@ const RELIABLE: SendOptions = SendOptions {
 #[test]
 fn one_end_connects_and_both_ends_connect() {
     for connectors in [[true, false], [false, true], [true, true]] {
-        let mut pair = Pair::new(1, Network::perfect(), Config::default(), Config::default());
+        let mut pair = Pair::of(1, perfect(), Config::default(), Config::default());
         for (end, _) in connectors.iter().enumerate().filter(|(_, c)| **c) {
             let now = pair.now;
-            pair.ends[end].connect(now);
+            pair.end(end).connect(now);
         }
         assert!(pair.run_until(Duration::from_secs(1), |pair| {
             (0..2).all(|end| pair.events[end] == [Event::Connected])
         }));
         assert_eq!(
-            pair.now - pair.start,
+            pair.now - antiphon_netsim::start(),
             Duration::from_millis(if connectors == [true, true] { 15 } else { 20 })
         );
     }
@@ -33,15 +35,15 @@ fn one_end_connects_and_both_ends_connect() {
 
 #[test]
 fn data_rides_with_the_cookie() {
-    let mut pair = Pair::new(1, Network::perfect(), Config::default(), Config::default());
-    pair.send(0, 3, "early", RELIABLE);
+    let mut pair = Pair::of(1, perfect(), Config::default(), Config::default());
+    pair.send_from(0, 3, "early", RELIABLE);
     let now = pair.now;
-    pair.ends[0].connect(now);
+    pair.end(0).connect(now);
     assert!(pair.run_until(Duration::from_secs(1), |pair| {
         pair.events[1].contains(&Event::Readable(3))
     }));
     assert_eq!(
-        pair.now - pair.start,
+        pair.now - antiphon_netsim::start(),
         Duration::from_millis(15),
         "one and a half round trips"
     );
@@ -56,20 +58,21 @@ fn a_hundred_seeds_of_loss_reordering_and_duplication() {
             max_packet: if seed % 2 == 0 { 1188 } else { 600 },
             ..Config::default()
         };
-        let mut pair = Pair::new(seed, Network::bad(loss), config.clone(), config);
+        let mut pair = Pair::of(seed, bad(loss), config.clone(), config);
+        let mut dice = Rng::from_u64(seed);
         pair.connect();
         let mut expected = [Vec::new(), Vec::new()];
         for n in 0..30 {
             for (end, expected) in expected.iter_mut().enumerate() {
-                let len = 1 + pair.rng.below(if n % 5 == 0 { 20_000 } else { 1500 }) as usize;
+                let len = 1 + dice.below(if n % 5 == 0 { 20_000 } else { 1500 }) as usize;
                 let data = pattern(len, n);
                 expected.push(data.clone());
-                pair.send(end, 1, data.clone(), RELIABLE);
+                pair.send_from(end, 1, data.clone(), RELIABLE);
                 let unordered = SendOptions {
                     unordered: true,
                     ..RELIABLE
                 };
-                pair.send(end, 2, data, unordered);
+                pair.send_from(end, 2, data, unordered);
             }
         }
         let mut got: [[Vec<_>; 2]; 2] = Default::default();
@@ -91,10 +94,10 @@ fn a_hundred_seeds_of_loss_reordering_and_duplication() {
             };
             assert_eq!(sorted(&got[1]), sorted(expected), "seed {seed}: unordered");
         }
-        assert!(pair.largest <= 1188);
+        assert!(pair.largest() <= 1188);
         pair.run_for(Duration::from_secs(100));
-        for end in &pair.ends {
-            let stats = end.stats();
+        for end in 0..2 {
+            let stats = pair.end(end).stats();
             assert_eq!(stats.in_flight, 0, "seed {seed}");
             assert!(
                 stats.receive_window.is_multiple_of(INITIAL_WINDOW),
@@ -108,17 +111,18 @@ fn a_hundred_seeds_of_loss_reordering_and_duplication() {
 fn sixteen_mebibytes() {
     let mut pair = Pair::connected(
         5,
-        Network {
+        LinkConfig {
             loss: 0.001,
-            ..Network::perfect()
+            ..perfect()
         },
     );
     let message = pattern(256 * 1024, 9);
     for _ in 0..64 {
-        pair.send(0, 0, message.clone(), RELIABLE);
+        pair.send_from(0, 0, message.clone(), RELIABLE);
     }
+    let now = pair.now;
     assert_eq!(
-        pair.ends[0].send(pair.now, 0, 53, message.clone(), RELIABLE),
+        pair.end(0).send(now, 0, 53, message.clone(), RELIABLE),
         Err(SendError::BufferFull)
     );
     let mut got = 0;
@@ -138,23 +142,19 @@ fn v11_unread_messages_stop_the_sender_and_reading_starts_it_again() {
         receive_buffer: 256 * 1024,
         ..Config::default()
     };
-    let mut pair = Pair::new(3, Network::perfect(), config.clone(), config);
+    let mut pair = Pair::of(3, perfect(), config.clone(), config);
     pair.connect();
     for n in 0..64 {
-        pair.send(0, 7, pattern(32 * 1024, n), RELIABLE);
+        pair.send_from(0, 7, pattern(32 * 1024, n), RELIABLE);
     }
     pair.run_for(Duration::from_secs(30));
-    let held = 256 * 1024 - pair.ends[1].stats().receive_window;
+    let held = 256 * 1024 - pair.end(1).stats().receive_window;
     assert!(held > 200 * 1024, "the buffer fills");
     assert!(
-        pair.ends[0].buffered_amount(7) > 1_000_000,
+        pair.end(0).buffered_amount(7) > 1_000_000,
         "the rest waits at the sender"
     );
-    assert_eq!(
-        pair.ends[0].state(),
-        State::Established,
-        "a closed window is no failure"
-    );
+    assert_eq!(pair.end(0).state(), State::Established, "a closed window is no failure");
     let mut got = Vec::new();
     let done = pair.run_until(Duration::from_secs(60), |pair| {
         got.extend(pair.read_all(1, 7));
@@ -163,7 +163,7 @@ fn v11_unread_messages_stop_the_sender_and_reading_starts_it_again() {
     assert!(done, "{} of 64: {:?}", got.len(), pair.ends);
     assert!(got.iter().zip(0..).all(|(m, n)| m.data == pattern(32 * 1024, n)));
     pair.run_for(Duration::from_secs(1));
-    assert_eq!(pair.ends[1].stats().receive_window, 256 * 1024);
+    assert_eq!(pair.end(1).stats().receive_window, 256 * 1024);
 }
 
 #[test]
@@ -172,13 +172,13 @@ fn v11_a_closed_window_for_ten_minutes_is_survived() {
         receive_buffer: 64 * 1024,
         ..Config::default()
     };
-    let mut pair = Pair::new(3, Network::bad(0.1), config.clone(), config);
+    let mut pair = Pair::of(3, bad(0.1), config.clone(), config);
     pair.connect();
     for n in 0..20 {
-        pair.send(0, 7, pattern(16 * 1024, n), RELIABLE);
+        pair.send_from(0, 7, pattern(16 * 1024, n), RELIABLE);
     }
     pair.run_for(Duration::from_secs(600));
-    assert_eq!(pair.ends[0].state(), State::Established);
+    assert_eq!(pair.end(0).state(), State::Established);
     let mut got = 0;
     assert!(pair.run_until(Duration::from_secs(300), |pair| {
         got += pair.read_all(1, 7).len();
@@ -193,10 +193,10 @@ fn a_message_may_be_larger_than_the_window() {
         max_receive_message: 1024 * 1024,
         ..Config::default()
     };
-    let mut pair = Pair::new(4, Network::bad(0.05), config.clone(), config);
+    let mut pair = Pair::of(4, bad(0.05), config.clone(), config);
     pair.connect();
     let message = pattern(1024 * 1024, 1);
-    pair.send(0, 7, message.clone(), RELIABLE);
+    pair.send_from(0, 7, message.clone(), RELIABLE);
     let mut got = Vec::new();
     assert!(
         pair.run_until(Duration::from_secs(600), |pair| {
@@ -215,9 +215,9 @@ fn a_message_that_is_too_large_ends_the_association() {
         max_receive_message: 10_000,
         ..Config::default()
     };
-    let mut pair = Pair::new(4, Network::perfect(), Config::default(), small);
+    let mut pair = Pair::of(4, perfect(), Config::default(), small);
     pair.connect();
-    pair.send(0, 7, pattern(10_001, 1), RELIABLE);
+    pair.send_from(0, 7, pattern(10_001, 1), RELIABLE);
     pair.run_for(Duration::from_secs(1));
     assert!(matches!(
         pair.events[1].last(),
@@ -229,26 +229,26 @@ fn a_message_that_is_too_large_ends_the_association() {
 
 #[test]
 fn streams_take_turns() {
-    let mut pair = Pair::connected(6, Network::perfect());
+    let mut pair = Pair::connected(6, perfect());
     for n in 0..50 {
-        pair.send(0, 1, pattern(20_000, n), RELIABLE);
+        pair.send_from(0, 1, pattern(20_000, n), RELIABLE);
     }
-    pair.send(0, 2, "quick", RELIABLE);
+    pair.send_from(0, 2, "quick", RELIABLE);
     assert!(pair.run_until(Duration::from_secs(10), |pair| {
         pair.events[1].contains(&Event::Readable(2))
     }));
     assert!(
-        pair.ends[0].buffered_amount(1) > 900_000,
+        pair.end(0).buffered_amount(1) > 900_000,
         "the small one did not wait for the large ones"
     );
 }
 
 #[test]
 fn buffered_amount_low_is_told_once() {
-    let mut pair = Pair::connected(7, Network::perfect());
-    pair.ends[0].set_buffered_amount_low_threshold(4, 5000);
+    let mut pair = Pair::connected(7, perfect());
+    pair.end(0).set_buffered_amount_low_threshold(4, 5000);
     for n in 0..10 {
-        pair.send(0, 4, pattern(10_000, n), RELIABLE);
+        pair.send_from(0, 4, pattern(10_000, n), RELIABLE);
     }
     pair.run_for(Duration::from_secs(5));
     let low = pair.events[0].iter().filter(|e| **e == Event::BufferedAmountLow(4));
@@ -257,34 +257,32 @@ fn buffered_amount_low_is_told_once() {
 
 #[test]
 fn a_dead_path_ends_in_failure_and_heartbeats_find_it() {
-    let mut pair = Pair::connected(8, Network::perfect());
+    let mut pair = Pair::connected(8, perfect());
     pair.filter = Some(Box::new(|_, _| false));
-    pair.send(0, 1, "into the void", RELIABLE);
+    pair.send_from(0, 1, "into the void", RELIABLE);
     pair.run_for(Duration::from_secs(3600));
     for end in 0..2 {
         let failed = Event::Failed(antiphon_sctp::Error::PeerUnreachable);
         assert_eq!(pair.events[end].last(), Some(&failed), "end {end}");
-        assert_eq!(pair.ends[end].poll_timeout(), None);
+        assert_eq!(pair.end(end).poll_timeout(), None);
     }
 }
 
 #[test]
 fn nobody_answers_the_handshake() {
-    let mut pair = Pair::new(
+    let mut pair = Pair::of(
         9,
-        Network {
-            loss: 1.0,
-            ..Network::perfect()
-        },
+        LinkConfig { loss: 1.0, ..perfect() },
         Config::default(),
         Config::default(),
     );
     let now = pair.now;
-    pair.ends[0].connect(now);
+    pair.end(0).connect(now);
     pair.run_for(Duration::from_secs(3600));
     assert_eq!(pair.events[0], [Event::Failed(antiphon_sctp::Error::HandshakeTimeout)]);
+    let now = pair.now;
     assert_eq!(
-        pair.ends[0].send(pair.now, 0, 51, "x".into(), RELIABLE),
+        pair.end(0).send(now, 0, 51, "x".into(), RELIABLE),
         Err(SendError::Closed)
     );
 }

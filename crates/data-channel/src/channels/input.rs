@@ -9,7 +9,8 @@ use bytes::Bytes;
 use super::{DataChannels, MAX_EVENTS, Slot};
 use crate::channel::{Channel, ChannelId, ChannelInit, ChannelState};
 use crate::dcep::{Dcep, ppid};
-use crate::event::{Event, Message, MessageKind, Piece};
+use crate::event::Event;
+use crate::message::{Message, MessageKind, Piece};
 
 impl DataChannels {
     /// Takes one SCTP packet from DTLS.

@@ -10,7 +10,7 @@ use super::DataChannels;
 use crate::channel::{Channel, ChannelId, ChannelState};
 use crate::dcep::ppid;
 use crate::error::SendError;
-use crate::event::{Message, MessageKind};
+use crate::message::{Message, MessageKind};
 
 impl DataChannels {
     /// Queues a message.

@@ -1,25 +1,89 @@
-//! Two sets of channels over a virtual network.
+//! Two sets of channels and the link between them, held to the laws.
 #![allow(dead_code, unreachable_pub)]
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{ChannelId, ChannelInit, Config, DataChannels, Event, Message, Start};
-use antiphon_sansio::{self as sansio, BytesMut, Ecn, Rng, TransmitBuf};
+use antiphon_netsim::{LinkConfig, Machine, Pipe, to_the_other_end};
+use antiphon_sansio::{self as sansio, BytesMut, Datagram, Ecn, Rng, Transmit, TransmitBuf};
 use antiphon_sctp::chunk::{Chunk, Reset};
 use antiphon_sctp::packet::Packet;
 
-pub struct Pair {
-    pub now: Instant,
-    pub ends: [DataChannels; 2],
-    pub events: [Vec<Event>; 2],
-    pub loss: f64,
-    /// Who asked for the reset of which streams, in order of arrival.
-    pub resets: Vec<(usize, Vec<u16>)>,
-    rng: Rng,
-    wire: VecDeque<(Instant, usize, Vec<u8>)>,
-    out: TransmitBuf,
+/// Who asked for the reset of which streams, in order of arrival.
+type Resets = Rc<RefCell<Vec<(usize, Vec<u16>)>>>;
+
+/// One end. An association that has ended still answers a peer that asks again, so that it is never silent for good.
+#[derive(Debug)]
+pub struct End {
+    channels: DataChannels,
+    peer: usize,
+    resets: Resets,
 }
+
+impl Deref for End {
+    type Target = DataChannels;
+
+    fn deref(&self) -> &DataChannels {
+        &self.channels
+    }
+}
+
+impl DerefMut for End {
+    fn deref_mut(&mut self) -> &mut DataChannels {
+        &mut self.channels
+    }
+}
+
+impl Machine for End {
+    type Event = Event;
+
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        self.note_resets(&datagram.data);
+        let Datagram { ecn, data, .. } = datagram;
+        self.channels.handle_packet(now, sansio::Packet { ecn, data });
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.channels.handle_timeout(now);
+    }
+
+    fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        let outgoing = self.channels.poll_transmit(now, out)?;
+        Some(to_the_other_end(out.finish(), outgoing.ecn))
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        self.channels.poll_event()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.channels.poll_timeout()
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.channels.close(now);
+    }
+}
+
+impl End {
+    fn note_resets(&self, packet: &[u8]) {
+        for chunk in Packet::parse(packet).unwrap().chunks() {
+            let Ok(Chunk::ReConfig(re_config)) = chunk else {
+                continue;
+            };
+            for reset in re_config.resets() {
+                if let Ok(Reset::Outgoing { streams, .. }) = reset {
+                    self.resets.borrow_mut().push((self.peer, streams.iter().collect()));
+                }
+            }
+        }
+    }
+}
+
+pub type Pair = Pipe<End>;
 
 pub fn start(dtls_client: bool, remote_max_message_size: usize) -> Start {
     Start {
@@ -34,98 +98,69 @@ pub fn packet(bytes: &[u8]) -> sansio::Packet {
     sansio::Packet { ecn, data }
 }
 
-const DELAY: Duration = Duration::from_millis(5);
+/// What the tests do with a pair.
+pub trait Channels: Sized {
+    fn of(seed: u64, config: Config) -> Self;
+    fn connected(seed: u64) -> Self;
+    fn start(&mut self);
+    fn set_loss(&mut self, loss: f64);
+    fn resets(&self) -> Vec<(usize, Vec<u16>)>;
+    fn open(&mut self, end: usize, init: ChannelInit) -> ChannelId;
+    fn say(&mut self, end: usize, id: ChannelId, message: Message);
+    fn incoming(&self, end: usize) -> Vec<ChannelId>;
+    fn clear(&mut self);
+}
 
-impl Pair {
-    pub fn new(seed: u64, config: Config) -> Self {
-        #[allow(clippy::disallowed_methods)]
-        let now = Instant::now();
-        let rng = Rng::from_u64(seed);
-        Self {
-            now,
-            ends: ["a", "b"].map(|label| DataChannels::new(config.clone(), now, rng.fork(label))),
-            events: [Vec::new(), Vec::new()],
-            loss: 0.0,
-            resets: Vec::new(),
-            rng: rng.fork("network"),
-            wire: VecDeque::new(),
-            out: TransmitBuf::new(2000, 1500),
-        }
+impl Channels for Pair {
+    fn of(seed: u64, config: Config) -> Self {
+        let (now, rng) = (antiphon_netsim::start(), Rng::from_u64(seed));
+        let link = LinkConfig {
+            delay: Duration::from_millis(5),
+            ..LinkConfig::default()
+        };
+        let resets = Resets::default();
+        let end = |number: usize, label| End {
+            channels: DataChannels::new(config.clone(), now, rng.fork(label)),
+            peer: 1 - number,
+            resets: Rc::clone(&resets),
+        };
+        let mut pair = Self::new(seed, link, [end(0, "a"), end(1, "b")]);
+        pair.out = TransmitBuf::new(2000, 1500);
+        pair
     }
 
-    pub fn connected(seed: u64) -> Self {
-        let mut pair = Self::new(seed, Config::default());
+    fn connected(seed: u64) -> Self {
+        let mut pair = Self::of(seed, Config::default());
         pair.start();
-        pair.run(Duration::from_secs(1));
+        pair.run_for(Duration::from_secs(1));
         assert!(pair.events.iter().all(|events| events.contains(&Event::Connected)));
         pair
     }
 
-    pub fn start(&mut self) {
+    fn start(&mut self) {
         self.ends[0].start(self.now, start(true, 262_144));
         self.ends[1].start(self.now, start(false, 262_144));
     }
 
-    pub fn drain(&mut self) {
+    fn set_loss(&mut self, loss: f64) {
         for end in 0..2 {
-            loop {
-                self.out.clear();
-                if self.ends[end].poll_transmit(self.now, &mut self.out).is_none() {
-                    break;
-                }
-                let range = self.out.finish();
-                if self.rng.unit() >= self.loss {
-                    let bytes = self.out.bytes(range).to_vec();
-                    self.wire.push_back((self.now + DELAY, 1 - end, bytes));
-                }
-            }
-            self.events[end].extend(std::iter::from_fn(|| self.ends[end].poll_event()));
+            self.link(end).loss = loss;
         }
     }
 
-    /// Runs for `time`, or until nothing is left to happen.
-    pub fn run(&mut self, time: Duration) {
-        let end = self.now + time;
-        loop {
-            self.drain();
-            let arrival = self.wire.front().map(|(at, ..)| *at);
-            let timeout = self.ends.iter().filter_map(DataChannels::poll_timeout).min();
-            let Some(next) = arrival.into_iter().chain(timeout).min().filter(|at| *at <= end) else {
-                self.now = end;
-                return;
-            };
-            self.now = self.now.max(next);
-            while self.wire.front().is_some_and(|(at, ..)| *at <= self.now) {
-                let (_, to, bytes) = self.wire.pop_front().unwrap();
-                self.note_resets(1 - to, &bytes);
-                self.ends[to].handle_packet(self.now, packet(&bytes));
-            }
-            self.ends.iter_mut().for_each(|end| end.handle_timeout(self.now));
-        }
+    fn resets(&self) -> Vec<(usize, Vec<u16>)> {
+        self.ends[0].resets.borrow().clone()
     }
 
-    fn note_resets(&mut self, from: usize, packet: &[u8]) {
-        for chunk in Packet::parse(packet).unwrap().chunks() {
-            let Ok(Chunk::ReConfig(re_config)) = chunk else {
-                continue;
-            };
-            for reset in re_config.resets() {
-                if let Ok(Reset::Outgoing { streams, .. }) = reset {
-                    self.resets.push((from, streams.iter().collect()));
-                }
-            }
-        }
-    }
-
-    pub fn open(&mut self, end: usize, init: ChannelInit) -> ChannelId {
+    fn open(&mut self, end: usize, init: ChannelInit) -> ChannelId {
         self.ends[end].open(self.now, init).unwrap()
     }
 
-    pub fn send(&mut self, end: usize, id: ChannelId, message: Message) {
+    fn say(&mut self, end: usize, id: ChannelId, message: Message) {
         self.ends[end].send(self.now, id, message).unwrap();
     }
 
-    pub fn incoming(&self, end: usize) -> Vec<ChannelId> {
+    fn incoming(&self, end: usize) -> Vec<ChannelId> {
         let ids = self.events[end].iter().filter_map(|event| match event {
             Event::Incoming(id) => Some(*id),
             _ => None,
@@ -133,7 +168,7 @@ impl Pair {
         ids.collect()
     }
 
-    pub fn clear(&mut self) {
+    fn clear(&mut self) {
         self.events.iter_mut().for_each(Vec::clear);
     }
 }

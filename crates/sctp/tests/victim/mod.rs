@@ -27,8 +27,7 @@ pub struct Victim {
 
 impl Victim {
     pub fn new(config: Config) -> Self {
-        #[allow(clippy::disallowed_methods)]
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         Self {
             association: Association::new(config, now, Rng::from_u64(1)),
             now,
