@@ -23,7 +23,7 @@ fn nothing(_: &str) -> String {
     String::new()
 }
 
-/// Formatting, lints, documentation, file lengths, dependencies.
+/// Formatting, lints, documentation, file lengths, the table of the house, dependencies.
 pub(crate) fn lint(report: &mut Report) {
     println!("lint");
     step(report, "rustfmt", &mut cargo(&["fmt", "--all", "--check"]), nothing);
@@ -44,6 +44,11 @@ pub(crate) fn lint(report: &mut Report) {
         Ok(long) if long.is_empty() => report.pass("file lengths", "", started.elapsed()),
         Ok(long) => report.fail("file lengths", &long.join("\n")),
         Err(why) => report.fail("file lengths", &why),
+    }
+    let house = std::time::Instant::now();
+    match crate::house::check() {
+        Ok(()) => report.pass("house", "", house.elapsed()),
+        Err(why) => report.fail("house", &why),
     }
     match tuned_builds() {
         Ok(found) if found.is_empty() => report.pass("no target-cpu set", "", started.elapsed()),

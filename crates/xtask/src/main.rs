@@ -61,7 +61,7 @@ enum Chore {
 /// The parts of `cargo xtask test`, in the order in which they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
-    /// rustfmt, clippy without warnings, rustdoc without warnings, file lengths, forbidden packages.
+    /// rustfmt, clippy without warnings, rustdoc without warnings, file lengths, the table of the house, forbidden packages.
     Lint,
     /// Every package: no unused dependency, built with the lowest versions that its manifest states, complete when it is packed.
     Packages,

@@ -80,6 +80,9 @@ impl fmt::Debug for Certificate {
 
 impl Certificate {
     /// Makes a key and a certificate signed by it. The key comes from the operating system's randomness.
+    ///
+    /// # Errors
+    /// [`Error::Crypto`] if no key can be made, or the parameters make no certificate.
     pub fn generate(params: &CertificateParams) -> Result<Self, Error> {
         let algorithm = match params.algorithm {
             KeyAlgorithm::EcdsaP256 => &rcgen::PKCS_ECDSA_P256_SHA256,
