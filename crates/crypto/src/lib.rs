@@ -13,7 +13,6 @@ mod mac;
 #[cfg(feature = "null")]
 mod null_provider;
 mod number_mask;
-mod one_shot;
 mod provider;
 mod ring_provider;
 #[cfg(feature = "rust")]
@@ -29,10 +28,10 @@ pub use algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, T
 pub use digest::{digest, md5, sha1, sha256};
 pub use error::{AuthError, CryptoError};
 pub use kdf::{hkdf_expand, hkdf_expand_with, hkdf_extract, tls12_prf, tls12_prf_with};
+pub use mac::{hmac_sha1, hmac_sha256};
 #[cfg(feature = "null")]
 pub use null_provider::null_provider;
 pub use number_mask::NumberMask;
-pub use one_shot::{hmac_sha1, hmac_sha256};
 pub use provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 pub use ring_provider::ring_provider;
 pub use rust_provider::rust_provider;

@@ -1,4 +1,4 @@
-//! HMAC by RustCrypto, with keys that are kept.
+//! HMAC by RustCrypto, with keys that are kept and with keys that are used once.
 
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac as _};
@@ -47,7 +47,7 @@ pub(crate) fn hmac_crate(hash: HashAlgorithm, key: &[u8]) -> Box<dyn Mac> {
 }
 
 /// HMAC over `parts` with a key used once; nothing is allocated.
-pub(crate) fn hmac_once<D>(key: &[u8], parts: &[&[u8]]) -> Tag
+fn hmac_once<D>(key: &[u8], parts: &[&[u8]]) -> Tag
 where
     D: hmac::EagerHash,
     Hmac<D>: hmac::Mac + KeyInit,
@@ -57,4 +57,14 @@ where
         mac.update(part);
     }
     Tag::new(&mac.finalize().into_bytes())
+}
+
+/// HMAC-SHA1 over the concatenation of `parts` (STUN's MESSAGE-INTEGRITY). Allocates nothing.
+pub fn hmac_sha1(key: &[u8], parts: &[&[u8]]) -> Tag {
+    hmac_once::<sha1::Sha1>(key, parts)
+}
+
+/// HMAC-SHA256 over the concatenation of `parts`. Allocates nothing.
+pub fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Tag {
+    hmac_once::<sha2::Sha256>(key, parts)
 }

@@ -1,7 +1,7 @@
 //! Cryptex (RFC 9335): header extensions and CSRCs are encrypted with the payload.
 
+use crate::context::{EXTENSION_HEADER_LEN, RTP_FIXED_LEN, csrcs_end, has_extension};
 use crate::error::Error;
-use crate::header::{RTP_FIXED_LEN, csrcs_end, has_extension};
 
 /// What a [`Receiver`](crate::Receiver) does about header extensions and CSRCs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,9 +14,6 @@ pub enum Cryptex {
     /// Takes no packet with an extension or CSRCs in the clear (RFC 9335 §5.2).
     Require,
 }
-
-/// The first four bytes of an extension: "defined by profile" and the length.
-pub(crate) const EXTENSION_HEADER_LEN: usize = 4;
 
 /// RFC 8285 §4.2 and §4.3: one-byte and two-byte elements. Other values of the lowest four bits are taken for another kind:
 /// the extension id that they belong to has no place beside Cryptex (RFC 9335 §5.1).

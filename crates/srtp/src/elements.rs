@@ -4,10 +4,9 @@ use std::fmt;
 
 use antiphon_crypto::{AesCtr, Provider};
 
+use crate::context::{Label, RtpHeader, counter_block, csrcs_end, derive, has_extension};
 use crate::error::Error;
-use crate::header::{RtpHeader, csrcs_end, has_extension};
 use crate::profile::Profile;
-use crate::transform::{Label, counter_block, derive};
 
 /// The longest element of RFC 8285, and the block in which it may begin.
 const MAX_KEYSTREAM: usize = 16 + 255;

@@ -5,16 +5,14 @@ use std::fmt;
 use antiphon_crypto::Provider;
 use bytes::BytesMut;
 
+use crate::context::{
+    DEFAULT_REPLAY_WINDOW, DEFAULT_RTCP_REPLAY_WINDOW, INDEX_LEN, MAX_REPLAY_WINDOW, MIN_REPLAY_WINDOW, RTCP_CLEAR_LEN,
+    ReplayWindow, RtpHeader, Streams, Transform, guess_index, rtcp_ssrc, session,
+};
 use crate::cryptex::{self, Cryptex};
 use crate::elements::ExtensionKey;
 use crate::error::Error;
-use crate::header::{RTCP_CLEAR_LEN, RtpHeader, rtcp_ssrc};
 use crate::profile::Profile;
-use crate::replay::{
-    DEFAULT_REPLAY_WINDOW, DEFAULT_RTCP_REPLAY_WINDOW, MAX_REPLAY_WINDOW, MIN_REPLAY_WINDOW, ReplayWindow, guess_index,
-};
-use crate::streams::Streams;
-use crate::transform::{INDEX_LEN, Transform, session};
 
 #[derive(Debug)]
 struct Stream {

@@ -5,14 +5,14 @@ use std::fmt;
 use antiphon_crypto::{Provider, TAG_LEN};
 use antiphon_sansio::TransmitBuf;
 
-use crate::cryptex::{self, EXTENSION_HEADER_LEN};
+use crate::context::{
+    DEFAULT_REPLAY_WINDOW, EXTENSION_HEADER_LEN, FullTag, MAX_RTCP_INDEX, ReplayWindow, RtpHeader, Streams, Trailer,
+    Transform, guess_index, rtcp_ssrc, session,
+};
+use crate::cryptex;
 use crate::elements::ExtensionKey;
 use crate::error::Error;
-use crate::header::{RtpHeader, rtcp_ssrc};
 use crate::profile::Profile;
-use crate::replay::{DEFAULT_REPLAY_WINDOW, ReplayWindow, guess_index};
-use crate::streams::Streams;
-use crate::transform::{FullTag, MAX_RTCP_INDEX, Trailer, Transform, session};
 
 /// How far back a packet may be repeated, in packets of its source, where repeats are allowed.
 pub const MAX_REPEAT_AGE: usize = 256;

@@ -8,8 +8,7 @@ use antiphon_crypto::{Provider, ring_provider, rust_provider};
 use antiphon_sansio::{BytesMut, Rng, TransmitBuf};
 use proptest::prelude::*;
 
-use crate::header::RtpHeader;
-use crate::transform::{INDEX_LEN, Label, Transform, counter_block, derive, nonce};
+use crate::context::{INDEX_LEN, Label, RtpHeader, Transform, counter_block, derive, nonce};
 use crate::*;
 
 const KEY: &str = "e1f97a0d3e018be0d64fa32c06de4139";

@@ -1,15 +1,16 @@
 //! Allocate and Refresh (RFC 8656 §7 and §8), quotas, and the end of allocations.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::Path;
 use antiphon_stun::{AddressFamily, AttributeType, Class, Message};
 
-use super::allocation::{Allocation, Relayed};
-use super::authentication::{BAD_REQUEST, Caller, Refusal};
+use super::allocation::{Allocation, Pending, Relayed, Reservation};
 use super::config::{ServerAnswer, ServerRequest};
 use super::rate::source_key;
-use super::{Asked, Server};
+use super::request::{Asked, BAD_REQUEST, Caller, Refusal};
+use super::state::Server;
 
 /// The UDP number of REQUESTED-TRANSPORT.
 const UDP: u8 = 17;
@@ -30,29 +31,6 @@ pub(super) const MISMATCH: Refusal = Refusal::new(437, "Allocation Mismatch");
 const CAPACITY: Refusal = Refusal::new(508, "Insufficient Capacity");
 const FAMILY: Refusal = Refusal::new(440, "Address Family not Supported");
 const QUOTA: Refusal = Refusal::new(486, "Allocation Quota Reached");
-
-/// An Allocate request that waits for its sockets.
-#[derive(Debug)]
-pub(super) struct Pending {
-    pub(super) client: Path,
-    caller: Caller,
-    asked: Asked,
-    lifetime: Duration,
-    pub(super) deadline: Instant,
-    /// Requests to the driver without an answer yet.
-    waiting: Vec<(u32, AddressFamily)>,
-    relays: Vec<Relayed>,
-    missing: Option<(AddressFamily, u16)>,
-    token: Option<[u8; 8]>,
-}
-
-/// A port beside an even one, kept for a second allocation of the same user.
-#[derive(Debug)]
-pub(super) struct Reservation {
-    pub(super) relay: Relayed,
-    username: String,
-    pub(super) expires: Instant,
-}
 
 /// What an Allocate request asks for.
 enum Wanted {
@@ -91,22 +69,7 @@ impl Server {
             return Err(Refusal::unserved(AttributeType::DONT_FRAGMENT));
         }
         let (wanted, families) = self.wanted(message)?;
-        let mut missing = None;
-        let mut relays = Vec::new();
-        for family in families {
-            match self
-                .config
-                .relay_addrs
-                .iter()
-                .find(|ip| AddressFamily::of(**ip) == family)
-            {
-                Some(&ip) => relays.push((family, ip)),
-                None => missing = Some((family, FAMILY.code)),
-            }
-        }
-        if relays.is_empty() {
-            return Err(FAMILY);
-        }
+        let (relays, missing) = self.relay_addresses(&families)?;
         if self.draining || self.pending.len() >= MAX_PENDING {
             return Err(CAPACITY);
         }
@@ -148,6 +111,27 @@ impl Server {
         }
         self.pending.push(pending);
         Ok(())
+    }
+
+    /// The addresses to bind for these families, and the family that we have none of.
+    #[allow(clippy::type_complexity)]
+    fn relay_addresses(
+        &self,
+        families: &[AddressFamily],
+    ) -> Result<(Vec<(AddressFamily, IpAddr)>, Option<(AddressFamily, u16)>), Refusal> {
+        let mut missing = None;
+        let mut relays = Vec::new();
+        for &family in families {
+            let mut ours = self.config.relay_addrs.iter();
+            match ours.find(|ip| AddressFamily::of(**ip) == family) {
+                Some(&ip) => relays.push((family, ip)),
+                None => missing = Some((family, FAMILY.code)),
+            }
+        }
+        if relays.is_empty() {
+            return Err(FAMILY);
+        }
+        Ok((relays, missing))
     }
 
     /// Which sockets the request wants, and of which families; what excludes what (RFC 8656 §7.2, items 5 to 8).

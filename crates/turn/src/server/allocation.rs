@@ -3,12 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::Local;
+use antiphon_sansio::{Local, Path};
 use antiphon_stun::AddressFamily;
 
-use super::Asked;
-use super::authentication::Caller;
 use super::rate::Meter;
+use super::request::{Asked, Caller};
 use crate::client::{MAX_CHANNELS, MAX_PERMISSIONS};
 
 /// RFC 8656 §9.
@@ -56,6 +55,29 @@ pub(super) struct Allocation {
     pub(super) relayed: Meter,
     permissions: Vec<Permission>,
     channels: Vec<Channel>,
+}
+
+/// An Allocate request that waits for its sockets.
+#[derive(Debug)]
+pub(super) struct Pending {
+    pub(super) client: Path,
+    pub(super) caller: Caller,
+    pub(super) asked: Asked,
+    pub(super) lifetime: Duration,
+    pub(super) deadline: Instant,
+    /// Requests to the driver without an answer yet.
+    pub(super) waiting: Vec<(u32, AddressFamily)>,
+    pub(super) relays: Vec<Relayed>,
+    pub(super) missing: Option<(AddressFamily, u16)>,
+    pub(super) token: Option<[u8; 8]>,
+}
+
+/// A port beside an even one, kept for a second allocation of the same user.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    pub(super) relay: Relayed,
+    pub(super) username: String,
+    pub(super) expires: Instant,
 }
 
 impl Allocation {

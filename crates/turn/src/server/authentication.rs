@@ -8,117 +8,22 @@ use antiphon_stun::{AttributeType, Check, Key, Message};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Server;
 use super::rate::source_key;
+use super::request::{Algorithm, BAD_REQUEST, Caller, Challenge, Denial, OFFERED, Refusal};
+use super::state::Server;
 use crate::login::{PASSWORD_ALGORITHMS, prepared, security_features};
-
-/// PASSWORD-ALGORITHMS as we send it: SHA-256, then MD5 (RFC 8489 §18.5.1).
-pub(super) const OFFERED: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
 
 /// How long a user who logged in from an address counts as one who lives there.
 const RESIDENCE: Duration = Duration::from_secs(24 * 3600);
-
-/// How the password becomes a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Algorithm {
-    Md5,
-    Sha256,
-}
-
-/// Who sent a request, as its credentials prove.
-#[derive(Clone, Debug)]
-pub(super) struct Caller {
-    pub(super) username: String,
-    pub(super) algorithm: Algorithm,
-    pub(super) key: Key,
-    /// The request names a password algorithm, so its answer carries MESSAGE-INTEGRITY-SHA256 (RFC 8489 §9.2.4).
-    pub(super) sha256: bool,
-}
-
-impl Caller {
-    /// Whose quota counts: of a name that expires, the name without the time.
-    pub(super) fn quota_name(&self) -> &str {
-        match self.username.split_once(':') {
-            Some((time, name)) if time.bytes().all(|b| b.is_ascii_digit()) => name,
-            _ => &self.username,
-        }
-    }
-}
-
-/// Why a request is not done.
-#[derive(Debug)]
-pub(super) enum Denial {
-    /// No answer: the source had enough of them.
-    Silence,
-    Refusal(Refusal),
-}
-
-impl From<Refusal> for Denial {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refusal(refusal)
-    }
-}
-
-/// With which attributes an error response asks for credentials.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
-    /// None.
-    No,
-    /// REALM and NONCE, and PASSWORD-ALGORITHMS where there is room for them (RFC 8489 §9.2.4: the server can list them).
-    First,
-    /// REALM, NONCE and PASSWORD-ALGORITHMS: who gave credentials must hear of all three.
-    Again,
-}
-
-/// An error response.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Refusal {
-    pub(super) code: u16,
-    pub(super) reason: &'static str,
-    pub(super) challenge: Challenge,
-    /// An attribute that we know and do not serve here, for UNKNOWN-ATTRIBUTES.
-    pub(super) unserved: Option<AttributeType>,
-}
-
-impl Refusal {
-    pub(super) const fn new(code: u16, reason: &'static str) -> Self {
-        Self {
-            code,
-            reason,
-            challenge: Challenge::No,
-            unserved: None,
-        }
-    }
-
-    const fn challenge(code: u16, reason: &'static str, challenge: Challenge) -> Self {
-        Self {
-            code,
-            reason,
-            challenge,
-            unserved: None,
-        }
-    }
-
-    pub(super) const fn unserved(kind: AttributeType) -> Self {
-        Self {
-            code: 420,
-            reason: "Unknown Attribute",
-            challenge: Challenge::No,
-            unserved: Some(kind),
-        }
-    }
-}
 
 const NO_CREDENTIALS: Refusal = Refusal::challenge(401, "Unauthenticated", Challenge::First);
 const WRONG_CREDENTIALS: Refusal = Refusal::challenge(401, "Unauthenticated", Challenge::Again);
 const STALE_NONCE: Refusal = Refusal::challenge(438, "Stale Nonce", Challenge::Again);
 
-pub(super) const BAD_REQUEST: Refusal = Refusal::new(400, "Bad Request");
-
 impl Server {
     /// A refusal for a stranger, as often as strangers from there are answered (V16).
     fn deny_stranger(&mut self, now: Instant, client: Path, refusal: Refusal) -> Denial {
-        if self.strangers.take(now, source_key(client.remote.ip())) {
+        if self.limits.strangers.take(now, source_key(client.remote.ip())) {
             Denial::Refusal(refusal)
         } else {
             self.counters.throttled += 1;
@@ -150,19 +55,8 @@ impl Server {
         let (Some(username), Some(realm), Some(nonce)) = (username, message.realm(), message.nonce()) else {
             return Err(self.deny_stranger(now, client, BAD_REQUEST));
         };
-        let announced = security_features(nonce) & PASSWORD_ALGORITHMS != 0;
-        let named = (
-            message.get(AttributeType::PASSWORD_ALGORITHM),
-            message.get(AttributeType::PASSWORD_ALGORITHMS),
-        );
-        let (algorithm, sha256) = match named {
-            // Clients of RFC 5389, browsers among them, and those that were offered nothing else.
-            (None, None) => (Algorithm::Md5, false),
-            _ if !announced => (Algorithm::Md5, false),
-            // The list must come back as we sent it: nobody on the way took the stronger one out.
-            (Some([0, 1, 0, 0]), Some(list)) if list == OFFERED => (Algorithm::Md5, true),
-            (Some([0, 2, 0, 0]), Some(list)) if list == OFFERED => (Algorithm::Sha256, true),
-            _ => return Err(self.deny_stranger(now, client, BAD_REQUEST)),
+        let Some((algorithm, sha256)) = algorithm_of(message, nonce) else {
+            return Err(self.deny_stranger(now, client, BAD_REQUEST));
         };
         let fresh = self.nonces.is_fresh(now, client.remote, nonce);
         let known = self.allocations.get(&client);
@@ -196,7 +90,7 @@ impl Server {
             }
             Some(key) if valid => {
                 let residence = residence(client, &username);
-                self.residents.note(now, residence);
+                self.limits.residents.note(now, residence);
                 Ok(Caller {
                     username,
                     algorithm,
@@ -204,31 +98,35 @@ impl Server {
                     sha256,
                 })
             }
-            _ => {
-                self.counters.unauthorized += 1;
-                // Only here can a guess be told from the truth. A fresh nonce proves that the source is no forgery.
-                if fresh {
-                    self.failures.take(now, source_key(client.remote.ip()));
-                    self.client_failures.take(now, client.remote);
-                    self.resident_failures.take(now, residence(client, &username));
-                } else {
-                    self.unproven.take(now, source_key(client.remote.ip()));
-                }
-                if !answered {
-                    self.counters.throttled += 1;
-                    return Err(Denial::Silence);
-                }
-                Err(self.deny_stranger(now, client, WRONG_CREDENTIALS))
-            }
+            _ => Err(self.deny_guess(now, client, &username, fresh, answered)),
         }
+    }
+
+    /// A wrong password. Only here can a guess be told from the truth. A fresh nonce proves that the source is no forgery.
+    fn deny_guess(&mut self, now: Instant, client: Path, username: &str, fresh: bool, answered: bool) -> Denial {
+        self.counters.unauthorized += 1;
+        if fresh {
+            self.limits.failures.take(now, source_key(client.remote.ip()));
+            self.limits.client_failures.take(now, client.remote);
+            self.limits.resident_failures.take(now, residence(client, username));
+        } else {
+            self.limits.unproven.take(now, source_key(client.remote.ip()));
+        }
+        if !answered {
+            self.counters.throttled += 1;
+            return Denial::Silence;
+        }
+        self.deny_stranger(now, client, WRONG_CREDENTIALS)
     }
 
     /// Whether one more failure from there is answered as one.
     fn has_failures_left(&mut self, now: Instant, client: Path, fresh: bool) -> bool {
         let source = source_key(client.remote.ip());
         match fresh {
-            true => self.failures.has_room(now, source) && self.client_failures.has_room(now, client.remote),
-            false => self.unproven.has_room(now, source),
+            true => {
+                self.limits.failures.has_room(now, source) && self.limits.client_failures.has_room(now, client.remote)
+            }
+            false => self.limits.unproven.has_room(now, source),
         }
     }
 
@@ -237,12 +135,14 @@ impl Server {
     /// a limit of their own, so that those for other names keep nobody out.
     fn may_guess(&mut self, now: Instant, client: Path, username: &str, fresh: bool) -> bool {
         // A client that guesses is one that guesses, for whichever user: the others have clients of their own.
-        if !fresh || !self.client_failures.has_room(now, client.remote) {
+        if !fresh || !self.limits.client_failures.has_room(now, client.remote) {
             return false;
         }
         let residence = residence(client, username);
         let expires = !self.users.contains_key(username) && self.config.time_limited.is_some();
-        expires || self.residents.within(now, RESIDENCE, residence) && self.resident_failures.has_room(now, residence)
+        expires
+            || self.limits.residents.within(now, RESIDENCE, residence)
+                && self.limits.resident_failures.has_room(now, residence)
     }
 
     fn key_of(&self, now: Instant, username: &str, algorithm: Algorithm) -> Option<Key> {
@@ -263,6 +163,25 @@ impl Server {
         let code = hmac_sha1(time_limited.secret.as_bytes(), &[username.as_bytes()]);
         let password = zeroize::Zeroizing::new(STANDARD.encode(code.as_bytes()));
         Some(key(&password))
+    }
+}
+
+/// How the password becomes a key, and whether the answer carries MESSAGE-INTEGRITY-SHA256; `None` if what the request says of
+/// it is not what we offered.
+fn algorithm_of(message: &Message<'_>, nonce: &[u8]) -> Option<(Algorithm, bool)> {
+    let announced = security_features(nonce) & PASSWORD_ALGORITHMS != 0;
+    let named = (
+        message.get(AttributeType::PASSWORD_ALGORITHM),
+        message.get(AttributeType::PASSWORD_ALGORITHMS),
+    );
+    match named {
+        // Clients of RFC 5389, browsers among them, and those that were offered nothing else.
+        (None, None) => Some((Algorithm::Md5, false)),
+        _ if !announced => Some((Algorithm::Md5, false)),
+        // The list must come back as we sent it: nobody on the way took the stronger one out.
+        (Some([0, 1, 0, 0]), Some(list)) if list == OFFERED => Some((Algorithm::Md5, true)),
+        (Some([0, 2, 0, 0]), Some(list)) if list == OFFERED => Some((Algorithm::Sha256, true)),
+        _ => None,
     }
 }
 

@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use antiphon_sansio::{Local, Path};
+use antiphon_sansio::Path;
 use antiphon_stun::{AttributeType, Class, HEADER_LEN, Message};
 
-use super::authentication::{BAD_REQUEST, Refusal};
+use super::config::BehaviourSockets;
 use super::rate::source_key;
-use super::{Asked, Server};
+use super::request::{Asked, BAD_REQUEST, Refusal};
+use super::state::Server;
 
 /// RFC 5780 §7.2.
 const CHANGE_IP: u32 = 4;
@@ -16,13 +17,6 @@ const CHANGE_PORT: u32 = 2;
 
 /// The longest PADDING that is answered in kind.
 const MAX_PADDING: usize = 1500;
-
-/// The four UDP sockets of NAT behaviour discovery (RFC 5780 §6): two addresses, each with the same two ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct BehaviourSockets {
-    /// First address and first port; first address, second port; second address, first port; both second.
-    pub sockets: [(Local, SocketAddr); 4],
-}
 
 /// What a Binding request asks for beyond its own address.
 struct Wishes {
@@ -39,7 +33,7 @@ impl Server {
 
     pub(super) fn binding(&mut self, now: Instant, client: Path, message: &Message<'_>) {
         // A client with an allocation proved that its address is no forgery: its keepalives are not limited.
-        if !self.allocations.contains_key(&client) && !self.strangers.take(now, source_key(client.remote.ip())) {
+        if !self.allocations.contains_key(&client) && !self.limits.strangers.take(now, source_key(client.remote.ip())) {
             self.counters.throttled += 1;
             return;
         }

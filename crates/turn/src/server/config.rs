@@ -54,7 +54,7 @@ pub struct ServerConfig {
     pub max_age: Option<Duration>,
     /// With behaviour sockets: every answer to Binding has every attribute that RFC 5780 §6.1 asks for, though it then is up to
     /// 3.4 times as long as its request, over IPv6 5.8 times. Otherwise they are added as far as an answer of 2.2 times the length
-    /// goes ([`MAX_GAIN_TENTHS`](super::MAX_GAIN_TENTHS)): over IPv4 OTHER-ADDRESS always, RESPONSE-ORIGIN for requests of
+    /// goes ([`MAX_GAIN_TENTHS`](crate::MAX_GAIN_TENTHS)): over IPv4 OTHER-ADDRESS always, RESPONSE-ORIGIN for requests of
     /// 28 bytes (CHANGE-REQUEST makes them that long), over IPv6 OTHER-ADDRESS for requests of 32.
     pub whole_discovery: bool,
     /// Answers to strangers, for each address: Binding, challenges, errors.
@@ -226,4 +226,11 @@ pub struct ServerCounters {
     pub bytes_to_peers: u64,
     /// Their payloads in bytes.
     pub bytes_to_clients: u64,
+}
+
+/// The four UDP sockets of NAT behaviour discovery (RFC 5780 §6): two addresses, each with the same two ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BehaviourSockets {
+    /// First address and first port; first address, second port; second address, first port; both second.
+    pub sockets: [(Local, SocketAddr); 4],
 }

@@ -7,9 +7,10 @@ use antiphon_sansio::{Bytes, Path};
 use antiphon_stun::{AddressFamily, AttributeType, Class, HEADER_LEN, Message, MessageBuilder, Method, TransactionId};
 
 use super::allocation::Bound;
-use super::authentication::{BAD_REQUEST, Caller, Refusal};
+use super::policy::PeerPolicy;
 use super::rate::Meter;
-use super::{MAX_RELAYED, PeerPolicy, Server};
+use super::request::{BAD_REQUEST, Caller, Refusal};
+use super::state::{MAX_RELAYED, Server};
 use crate::channel_data::{OLDER_CHANNEL_NUMBERS, channel_header};
 
 const CAPACITY: Refusal = Refusal::new(508, "Insufficient Capacity");

@@ -1,9 +1,258 @@
+//! The cryptographic context of RFC 3711 §3.2: where the parts of a packet lie, the index of a packet and whether it was seen
+//! before, the streams of one key, and the transforms that protect what is not in the clear.
+
 use antiphon_crypto::{AeadKey, AesCtr, CtrHmac, Provider, Secret, TAG_LEN};
 
-use crate::cryptex::EXTENSION_HEADER_LEN;
 use crate::error::Error;
-use crate::header::{RTCP_CLEAR_LEN, RTP_FIXED_LEN};
 use crate::profile::Profile;
+
+/// The fixed part of an RTP header, in bytes (RFC 3550 §5.1).
+pub(crate) const RTP_FIXED_LEN: usize = 12;
+/// What SRTCP leaves in the clear: the first header word and the sender's SSRC (RFC 3711 §3.4).
+pub(crate) const RTCP_CLEAR_LEN: usize = 8;
+
+/// What SRTP needs of an RTP header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RtpHeader {
+    /// Fixed part, CSRC list and header extension together: all that stays in the clear.
+    pub(crate) len: usize,
+    pub(crate) sequence: u16,
+    pub(crate) ssrc: u32,
+}
+
+impl RtpHeader {
+    ///```text
+    ///  0                   1                   2                   3
+    ///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+    /// |V=2|P|X|  CC   |M|     PT      |       sequence number         |
+    /// |                           timestamp                           |
+    /// |                             SSRC                              |
+    /// |                     CSRC, CC times                            |
+    /// |  defined by profile           |  extension length, in words   | if X
+    ///```
+    #[inline]
+    pub(crate) fn parse(packet: &[u8]) -> Result<Self, Error> {
+        let fixed: &[u8; RTP_FIXED_LEN] = packet.first_chunk().ok_or(Error::Malformed)?;
+        if fixed[0] >> 6 != 2 {
+            return Err(Error::Malformed);
+        }
+        let mut len = RTP_FIXED_LEN + 4 * usize::from(fixed[0] & 0x0f);
+        if fixed[0] & 0x10 != 0 {
+            let words: &[u8; 2] = packet
+                .get(len + 2..)
+                .and_then(<[u8]>::first_chunk)
+                .ok_or(Error::Malformed)?;
+            len += 4 + 4 * usize::from(u16::from_be_bytes(*words));
+        }
+        if packet.len() < len {
+            return Err(Error::Malformed);
+        }
+        Ok(Self {
+            len,
+            sequence: u16::from_be_bytes([fixed[2], fixed[3]]),
+            ssrc: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),
+        })
+    }
+}
+
+/// Whether a packet that has been parsed has a header extension.
+#[inline]
+pub(crate) fn has_extension(packet: &[u8]) -> bool {
+    packet[0] & 0x10 != 0
+}
+
+/// Where its CSRCs end.
+#[inline]
+pub(crate) fn csrcs_end(packet: &[u8]) -> usize {
+    RTP_FIXED_LEN + 4 * usize::from(packet[0] & 0x0f)
+}
+
+/// The sender's SSRC of a compound RTCP packet.
+#[inline]
+pub(crate) fn rtcp_ssrc(packet: &[u8]) -> Result<u32, Error> {
+    let clear: &[u8; RTCP_CLEAR_LEN] = packet.first_chunk().ok_or(Error::Malformed)?;
+    if clear[0] >> 6 != 2 {
+        return Err(Error::Malformed);
+    }
+    Ok(u32::from_be_bytes([clear[4], clear[5], clear[6], clear[7]]))
+}
+
+/// The smallest replay window, in packets (RFC 3711 §3.3.2).
+pub const MIN_REPLAY_WINDOW: u64 = 64;
+/// The largest replay window, in packets: what is further behind than half the sequence numbers is taken for the future.
+pub const MAX_REPLAY_WINDOW: u64 = 32_768;
+/// The replay window for RTP if nothing else is asked for, in packets: what browsers use, wide enough for their late probes.
+pub const DEFAULT_REPLAY_WINDOW: u64 = 1024;
+/// The replay window for RTCP if nothing else is asked for, in packets.
+pub const DEFAULT_RTCP_REPLAY_WINDOW: u64 = 128;
+
+/// Index of an RTP packet: 32 bits of rollover counter and 16 bits of sequence number (RFC 3711 §3.3.1).
+pub(crate) const MAX_RTP_INDEX: u64 = (1 << 48) - 1;
+
+/// Which of the last indices were seen. `check` changes nothing: only what is authenticated is `mark`ed.
+#[derive(Clone, Debug)]
+pub(crate) struct ReplayWindow {
+    /// One above the highest index seen; 0 before the first.
+    next: u64,
+    size: u64,
+    /// A circle of a power of two words: index `i` has bit `i` modulo their number.
+    bits: Box<[u64]>,
+}
+
+impl ReplayWindow {
+    /// For `size` packets.
+    pub(crate) fn new(size: u64) -> Self {
+        let words = size.div_ceil(64).next_power_of_two();
+        Self {
+            next: 0,
+            size,
+            bits: vec![0; words as usize].into_boxed_slice(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn highest(&self) -> Option<u64> {
+        self.next.checked_sub(1)
+    }
+
+    #[inline]
+    fn span(&self) -> u64 {
+        64 * self.bits.len() as u64
+    }
+
+    #[inline]
+    fn word(&mut self, index: u64) -> &mut u64 {
+        let words = self.bits.len();
+        &mut self.bits[(index / 64) as usize & (words - 1)]
+    }
+
+    /// Refuses what was seen, and what is as far behind the highest as the window is wide, or further.
+    #[inline]
+    pub(crate) fn check(&self, index: u64) -> Result<(), Error> {
+        if index >= self.next {
+            return Ok(());
+        }
+        let word = self.bits[(index / 64) as usize & (self.bits.len() - 1)];
+        if self.next - index > self.size || word >> (index % 64) & 1 != 0 {
+            return Err(Error::Replayed);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn mark(&mut self, index: u64) {
+        if index >= self.next {
+            if index - self.next >= self.span() {
+                self.bits.fill(0);
+            } else {
+                for skipped in self.next..=index {
+                    *self.word(skipped) &= !(1 << (skipped % 64));
+                }
+            }
+            self.next = index + 1;
+        } else if self.next - index > self.span() {
+            return; // Its bit belongs to a newer index by now.
+        }
+        *self.word(index) |= 1 << (index % 64);
+    }
+}
+
+/// The index of a packet with this `sequence` number, when `highest` is the largest index known.
+///
+/// `None` if it would lie before the first index or after the last.
+///
+/// RFC 3711 §3.3.1: of the three candidates with rollover counters ROC-1, ROC and ROC+1, the one nearest to the highest.
+#[inline]
+pub(crate) fn guess_index(highest: Option<u64>, sequence: u16) -> Option<u64> {
+    let Some(highest) = highest else {
+        // A fresh context starts with rollover counter 0.
+        return Some(u64::from(sequence));
+    };
+    let (roc, last) = ((highest >> 16) as i64, (highest & 0xffff) as i32);
+    let sequence = i32::from(sequence);
+    let guessed = if last < 32_768 {
+        if sequence - last > 32_768 { roc - 1 } else { roc }
+    } else if last - 32_768 > sequence {
+        roc + 1
+    } else {
+        roc
+    };
+    let guessed = u64::try_from(guessed).ok()?;
+    let index = (guessed << 16) | sequence as u64;
+    (index <= MAX_RTP_INDEX).then_some(index)
+}
+
+/// Sources that one context keeps state for. An entry is never evicted: forgetting a source would forget what was replayed.
+pub const MAX_SSRCS: usize = 1024;
+
+/// State by SSRC. Sorted keys beside their states, and the place of the last hit: packets come in runs.
+#[derive(Debug)]
+pub(crate) struct Streams<S> {
+    ssrcs: Vec<u32>,
+    states: Vec<S>,
+    last: usize,
+}
+
+impl<S> Default for Streams<S> {
+    fn default() -> Self {
+        Self {
+            ssrcs: Vec::new(),
+            states: Vec::new(),
+            last: 0,
+        }
+    }
+}
+
+impl<S> Streams<S> {
+    pub(crate) fn len(&self) -> usize {
+        self.ssrcs.len()
+    }
+
+    /// Where the source is, or where it would go.
+    #[inline]
+    pub(crate) fn find(&mut self, ssrc: u32) -> Result<usize, usize> {
+        if self.ssrcs.get(self.last) == Some(&ssrc) {
+            return Ok(self.last);
+        }
+        let found = self.ssrcs.binary_search(&ssrc);
+        if let Ok(at) = found {
+            self.last = at;
+        }
+        found
+    }
+
+    #[inline]
+    pub(crate) fn at(&mut self, at: usize) -> &mut S {
+        &mut self.states[at]
+    }
+
+    /// Refuses a new source when there is no place for it.
+    #[inline]
+    pub(crate) fn room_for(&self, found: Result<usize, usize>) -> Result<(), Error> {
+        match found {
+            Err(_) if self.ssrcs.len() >= MAX_SSRCS => Err(Error::TooManySsrcs),
+            _ => Ok(()),
+        }
+    }
+
+    /// The state of the source that `found` is about, made if there is none. The caller has asked [`Self::room_for`].
+    #[inline]
+    pub(crate) fn found_or_new(&mut self, found: Result<usize, usize>, ssrc: u32, new: impl FnOnce() -> S) -> &mut S {
+        let at = match found {
+            Ok(at) => at,
+            Err(at) => {
+                self.ssrcs.insert(at, ssrc);
+                self.states.insert(at, new());
+                self.last = at;
+                at
+            }
+        };
+        &mut self.states[at]
+    }
+}
+
+/// The first four bytes of an extension: "defined by profile" and the length.
+pub(crate) const EXTENSION_HEADER_LEN: usize = 4;
 
 /// Labels of the session keys (RFC 3711 §4.3.2, RFC 6904 §3.1).
 #[derive(Clone, Copy)]
@@ -336,3 +585,6 @@ fn rtcp_aad(clear: &[u8], word: [u8; INDEX_LEN]) -> [u8; RTCP_CLEAR_LEN + INDEX_
     aad[RTCP_CLEAR_LEN..].copy_from_slice(&word);
     aad
 }
+
+#[cfg(test)]
+mod tests;

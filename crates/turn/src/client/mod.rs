@@ -1,24 +1,26 @@
 //! The client's side of one allocation (RFC 8656).
 
+mod config;
+mod request;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use antiphon_crypto::hmac_sha1;
 use antiphon_sansio::{BytesMut, Rng, TransmitBuf};
 use antiphon_stun::{
-    AddressFamily, AttributeType, Check, Class, Message, MessageBuilder, Method, Retransmission, Step, Transaction,
-    TransactionId, is_stun,
+    AddressFamily, AttributeType, Check, Class, Message, MessageBuilder, Method, Step, Transaction, TransactionId,
+    is_stun,
 };
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Buf;
-use zeroize::Zeroizing;
 
 use crate::channel_data::{CHANNEL_HEADER_LEN, channel_header, parse_channel_data};
 use crate::error::{AllocationError, reason_of};
 use crate::login::Login;
+use request::{Kind, Request};
+
+pub use config::ClientConfig;
 
 /// The most peers' addresses with a permission.
 pub const MAX_PERMISSIONS: usize = 128;
@@ -37,75 +39,6 @@ const CHANNEL_REFRESH: Duration = Duration::from_secs(540);
 
 /// The UDP number of REQUESTED-TRANSPORT.
 const UDP: u8 = 17;
-
-/// What an allocation needs to know.
-#[derive(Clone)]
-pub struct ClientConfig {
-    /// The user's name.
-    pub username: String,
-    /// The user's password.
-    pub password: Zeroizing<String>,
-    /// The family of the relayed address; IPv4 if `None` (RFC 8656 §7.1).
-    pub family: Option<AddressFamily>,
-    /// Whether an IPv6 address is wanted besides, with `family: None`. Servers without one give what they have.
-    pub additional_ipv6: bool,
-    /// Whether the server is reached over TCP or TLS: nothing is sent twice, and ChannelData is padded.
-    pub over_stream: bool,
-    /// Retransmission of requests over UDP.
-    pub retransmission: Retransmission,
-}
-
-impl ClientConfig {
-    /// With the user's credentials, and the rest by default.
-    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
-        Self {
-            username: username.into(),
-            password: Zeroizing::new(password.into()),
-            family: None,
-            additional_ipv6: false,
-            over_stream: false,
-            retransmission: Retransmission {
-                max_requests: 5,
-                last_wait: 4,
-                ..Retransmission::default()
-            },
-        }
-    }
-}
-
-impl ClientConfig {
-    /// With credentials that end at a point in Unix time, for a server that shares `secret` with us ("TURN REST API",
-    /// draft-uberti-behave-turn-rest): whoever hands out `username` and `password` need not know the user's own password.
-    pub fn time_limited(secret: &str, name: &str, expires: Duration) -> Self {
-        let username = format!("{}:{name}", expires.as_secs());
-        let code = hmac_sha1(secret.as_bytes(), &[username.as_bytes()]);
-        Self::new(username, STANDARD.encode(code.as_bytes()))
-    }
-
-    /// The same over TCP or TLS, where one request is waited for as long as over UDP all its repetitions (RFC 8489 §6.2.2).
-    pub fn over_stream(self) -> Self {
-        let total = self.retransmission.total();
-        let rto = self.retransmission.rto.max(Duration::from_millis(1));
-        let waits = total.as_millis().div_ceil(rto.as_millis());
-        Self {
-            over_stream: true,
-            retransmission: Retransmission {
-                max_requests: 1,
-                last_wait: u32::try_from(waits).unwrap_or(u32::MAX).max(1),
-                ..self.retransmission
-            },
-            ..self
-        }
-    }
-}
-
-impl fmt::Debug for ClientConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ClientConfig")
-            .field("family", &self.family)
-            .finish_non_exhaustive()
-    }
-}
 
 /// What an allocation reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,46 +71,6 @@ enum State {
     Allocated,
     Closing,
     Ended,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Allocate,
-    Refresh { seconds: u32 },
-    Permission(IpAddr),
-    Channel(SocketAddr, u16),
-}
-
-impl Kind {
-    fn method(self) -> Method {
-        match self {
-            Self::Allocate => Method::ALLOCATE,
-            Self::Refresh { .. } => Method::REFRESH,
-            Self::Permission(_) => Method::CREATE_PERMISSION,
-            Self::Channel(..) => Method::CHANNEL_BIND,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Request {
-    kind: Kind,
-    /// `None` until it is sent for the first time.
-    transaction: Option<Transaction>,
-    /// To be sent at the next `poll_transmit`.
-    due: bool,
-    tries: u8,
-}
-
-impl Request {
-    fn new(kind: Kind) -> Self {
-        Self {
-            kind,
-            transaction: None,
-            due: true,
-            tries: 0,
-        }
-    }
 }
 
 #[derive(Debug)]
