@@ -14,7 +14,7 @@ use crate::error::Error;
 /// A STUN or TURN server (`RTCIceServer`).
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct RtcIceServer {
-    /// `stun:host:port`, `turn:host:port?transport=udp`, ...
+    /// One server, by whichever of these addresses answers: `stun:host:port`, `turn:host:port?transport=udp`, `turns:host`.
     pub urls: Vec<String>,
     /// The TURN user name. It may be empty, as the password may: some servers ask for none.
     pub username: String,
