@@ -1,6 +1,6 @@
 //! Reading and writing big-endian fields in borrowed memory.
 
-/// The input ended before the field did, or went on where it should have ended.
+/// The input ended before the field did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Short;
 
