@@ -17,7 +17,7 @@ pub enum TcpEvent {
     },
     /// Nobody listens there.
     Refused {
-        /// As [`Network::connect_tcp`] named it.
+        /// As [`Network::connect_tcp`](crate::Network::connect_tcp) named it.
         connection: Local,
     },
     /// Somebody connected.

@@ -294,7 +294,7 @@ impl<'a> Data<'a> {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InterleavedData<'a> {
-    /// The flag bits, those of [`Data`](super::Data).
+    /// The flag bits, those of [`Data`].
     pub flags: u8,
     /// Transmission sequence number: counts the chunks of the sender.
     pub tsn: Serial32,
