@@ -36,6 +36,11 @@ pub trait Machine {
         false
     }
 
+    /// Whether it passes on the datagrams of others, which may be empty. A machine has no reason to send an empty one of its own.
+    fn is_relay(&self) -> bool {
+        false
+    }
+
     /// Something happened to a TCP connection of the host.
     fn handle_tcp(&mut self, now: Instant, event: TcpEvent) {
         let _ = (now, event);
@@ -158,7 +163,7 @@ impl<M: Machine> Machine for Checked<M> {
         self.output();
         let bytes = out.bytes(transmit.range.clone());
         let largest = transmit.segment_size.unwrap_or(bytes.len());
-        assert!(!bytes.is_empty(), "an empty datagram");
+        assert!(!bytes.is_empty() || self.machine.is_relay(), "an empty datagram");
         assert!(
             largest <= out.max_segment(),
             "a datagram of {largest} bytes exceeds the path's largest, {}",
@@ -191,6 +196,10 @@ impl<M: Machine> Machine for Checked<M> {
 
     fn is_terminated(&self) -> bool {
         self.machine.is_terminated()
+    }
+
+    fn is_relay(&self) -> bool {
+        self.machine.is_relay()
     }
 
     fn serve_io(&mut self, now: Instant, network: &mut Network, host: HostId) {

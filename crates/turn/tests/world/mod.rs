@@ -1,12 +1,15 @@
 //! A server, and whoever asks it.
-#![allow(dead_code, clippy::disallowed_methods)]
+#![allow(dead_code)]
 
 use std::net::SocketAddr;
 use std::time::Instant;
 
+use antiphon_netsim::{Checked, Machine, start};
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, TransmitBuf};
 use antiphon_stun::{AttributeType as A, Class, Key, Message, MessageBuilder, Method, TransactionId};
-use antiphon_turn::{Server, ServerAnswer, ServerConfig, ServerRequest};
+use antiphon_turn::{ServerAnswer, ServerConfig, ServerRequest};
+
+use crate::checked::{ServerMachine, server};
 
 pub(crate) const CLIENT: &str = "203.0.113.1:1111";
 pub(crate) const PEER: &str = "9.9.9.9:7777";
@@ -48,7 +51,7 @@ impl Answer {
 
 pub(crate) struct World {
     pub(crate) now: Instant,
-    pub(crate) server: Server,
+    pub(crate) server: Checked<ServerMachine>,
     pub(crate) opened: Vec<(Local, SocketAddr)>,
     pub(crate) closed: Vec<Local>,
     pub(crate) next_id: u8,
@@ -56,10 +59,10 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new(config: ServerConfig) -> Self {
-        let now = Instant::now();
+        let now = start();
         Self {
             now,
-            server: Server::new(config, now, Rng::from_u64(2)),
+            server: server(config, now, Rng::from_u64(2)),
             opened: Vec::new(),
             closed: Vec::new(),
             next_id: 0,
@@ -112,6 +115,7 @@ impl World {
             sent.push((transmit.path, out.bytes(transmit.range).to_vec()));
             out.clear();
         }
+        self.server.drained();
         sent
     }
 
