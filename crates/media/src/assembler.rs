@@ -321,7 +321,7 @@ mod tests {
         fn new(video: bool) -> Self {
             Self {
                 assembler: Assembler::new(video),
-                now: Instant::now(),
+                now: antiphon_netsim::start(),
             }
         }
 

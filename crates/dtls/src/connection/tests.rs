@@ -22,7 +22,7 @@ const SERVER: usize = 1;
 impl Pair {
     #[allow(clippy::disallowed_methods)]
     fn new(versions: Versions) -> Self {
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         let certificate = Arc::new(Certificate::generate(&CertificateParams::default()).unwrap());
         let fingerprint = certificate.fingerprint(HashAlgorithm::Sha256);
         let ends = [Role::Client, Role::Server].map(|role| {

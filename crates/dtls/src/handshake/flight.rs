@@ -347,7 +347,7 @@ mod tests {
     #[test]
     #[allow(clippy::disallowed_methods)]
     fn a_flight_is_cut_to_any_mtu_and_sent_again_with_back_off() {
-        let mut now = Instant::now();
+        let mut now = antiphon_netsim::start();
         let mut flight = Flight::new(Duration::from_millis(100));
         flight.begin(true);
         flight.push_message(0, MessageType::CERTIFICATE, 0, vec![1; 1000]);
@@ -371,7 +371,7 @@ mod tests {
     #[test]
     #[allow(clippy::disallowed_methods)]
     fn what_was_acknowledged_is_not_sent_again() {
-        let now = Instant::now();
+        let now = antiphon_netsim::start();
         let mut flight = Flight::new(Duration::from_millis(100));
         flight.begin(true);
         flight.push_message(0, MessageType::CERTIFICATE, 0, vec![1; 1000]);

@@ -113,7 +113,7 @@ mod tests {
     /// Runs the controller against a loss that is a function of the rate; returns the rates it went through.
     #[allow(clippy::disallowed_methods)]
     fn run(seconds: u32, loss: impl Fn(f64) -> f64) -> Vec<f64> {
-        let mut now = Instant::now();
+        let mut now = antiphon_netsim::start();
         let mut controller = LossBased::new(30_000.0, 10_000_000.0);
         let mut rates = Vec::new();
         for _ in 0..seconds * 4 {
