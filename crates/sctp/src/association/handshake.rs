@@ -18,6 +18,8 @@ use crate::rx::DataTracker;
 pub(super) const ERROR_DETECTION_DTLS: u32 = 1;
 /// Bytes of unrecognized parameters that one INIT ACK reports back.
 const MAX_REPORTED: usize = 256;
+/// Bytes of the parameters by which we say what we understand, all of them.
+const MAX_PARAMETERS: usize = 24;
 
 impl Association {
     /// Sends INIT. Both ends may: collisions are resolved (RFC 9260 §5.2.1). Does nothing once it has been called, or
@@ -62,7 +64,7 @@ impl Association {
     /// ACK with anything else.
     fn init_parameters(&self, asked: Option<&Capabilities>) -> Vec<u8> {
         let knows = |ability: fn(&Capabilities) -> bool| asked.is_none_or(ability);
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(MAX_PARAMETERS);
         if knows(|peer| peer.forward_tsn) {
             // RFC 3758 §3.3.1.
             put_parameter(&mut bytes, parameter_kind::FORWARD_TSN_SUPPORTED, &[]);
@@ -80,7 +82,8 @@ impl Association {
         }
         // RFC 5061 §4.2.7, RFC 8260 §2.2.1.
         let interleaving = self.config.interleaving;
-        let extensions: Vec<u8> = [
+        let mut extensions = Vec::with_capacity(4);
+        let known = [
             (kind::RE_CONFIG, knows(|peer| peer.re_config)),
             (kind::FORWARD_TSN, knows(|peer| peer.forward_tsn)),
             (kind::I_DATA, interleaving && knows(|peer| peer.interleaving)),
@@ -88,10 +91,8 @@ impl Association {
                 kind::I_FORWARD_TSN,
                 interleaving && knows(|peer| peer.interleaved_forward_tsn),
             ),
-        ]
-        .into_iter()
-        .filter_map(|(kind, known)| known.then_some(kind))
-        .collect();
+        ];
+        extensions.extend(known.iter().filter_map(|(kind, known)| known.then_some(*kind)));
         if knows(|peer| peer.extensions) && !extensions.is_empty() {
             // Last: the padding of a chunk's last parameter is not counted in the chunk (RFC 9260 §3.2.1).
             let end = bytes.len() + 4 + extensions.len();
@@ -159,12 +160,9 @@ impl Association {
             tie_local: ties.0,
             tie_peer: ties.1,
         };
-        let mut parameters = Vec::new();
-        put_parameter(
-            &mut parameters,
-            parameter_kind::STATE_COOKIE,
-            &[&cookie.seal(&self.cookie_key)],
-        );
+        let cookie = cookie.seal(&self.cookie_key);
+        let mut parameters = Vec::with_capacity(padded(4 + cookie.len()) + MAX_PARAMETERS);
+        put_parameter(&mut parameters, parameter_kind::STATE_COOKIE, &[&cookie]);
         self.report_unrecognized(init, &mut parameters);
         parameters.extend(self.init_parameters(Some(&capabilities)));
         let answer = Chunk::InitAck(self.our_init(tag, tsn, &parameters));

@@ -65,7 +65,8 @@ impl Association {
         debug_assert!(!out.is_open());
         self.prepare_reset();
         let probe = self.tx.path.due().is_some() && self.phase.sends_data();
-        if !(probe || self.has_control() || self.may_send_data(now)) {
+        let control = self.has_control();
+        if !(probe || control || self.may_send_data(now)) {
             self.collect_low();
             return None;
         }
@@ -98,7 +99,7 @@ impl Association {
             padding = bytes;
         } else {
             write_header(out, source, destination, peer_tag);
-            has_data = self.write_chunks(now, out, room);
+            has_data = self.write_chunks(now, out, room, control);
         }
         self.collect_low();
         if out.body().len() <= HEADER_LEN {
@@ -148,16 +149,19 @@ impl Association {
         self.phase.sends_data() && self.tx.may_send(now)
     }
 
-    /// Says whether there is DATA among them.
-    fn write_chunks(&mut self, now: Instant, out: &mut TransmitBuf, room: usize) -> bool {
+    /// Says whether there is DATA among them. `control`: something else is due too ([`Self::has_control`]).
+    fn write_chunks(&mut self, now: Instant, out: &mut TransmitBuf, room: usize, control: bool) -> bool {
         // Only DATA finds out that large packets have stopped arriving: nothing else goes beyond the base.
         let base = room.min(self.config.max_packet);
         let left = |out: &TransmitBuf| base.saturating_sub(out.body().len());
-        let with_cookie = self.write_cookie_echo(out, left(out));
-        while let Some(reply) = self.replies.pop_shared(left(out)) {
-            out.put_slice(&reply.bytes);
+        let mut with_cookie = false;
+        if control {
+            with_cookie = self.write_cookie_echo(out, left(out));
+            while let Some(reply) = self.replies.pop_shared(left(out)) {
+                out.put_slice(&reply.bytes);
+            }
+            self.tx.write_cwr(out, left(out));
         }
-        self.tx.write_cwr(out, left(out));
         if self.phase.acknowledges_data() {
             let urgency = self.rx.tracker.urgency();
             if (urgency == AckUrgency::Now || (urgency == AckUrgency::Delayed && self.may_send_data(now)))
@@ -166,12 +170,14 @@ impl Association {
                 self.timers.stop(Timer::Ack);
             }
         }
-        self.tx.write_forward(now, out, left(out));
-        if self.reset_is_due() && self.reset_len() <= left(out) {
-            self.write_reset(now, out);
+        if control {
+            self.tx.write_forward(now, out, left(out));
+            if self.reset_is_due() && self.reset_len() <= left(out) {
+                self.write_reset(now, out);
+            }
+            self.write_heartbeat(out, left(out));
+            self.write_shutdown(out, left(out));
         }
-        self.write_heartbeat(out, left(out));
-        self.write_shutdown(out, left(out));
         // DATA may ride with COOKIE ECHO, behind it (RFC 9260 §5.1): that saves a round trip.
         let established = self.phase.sends_data();
         (established || with_cookie) && self.tx.write_data(now, out, room, established)

@@ -41,9 +41,7 @@ struct Begun {
 struct Stream {
     /// With the ticket of each.
     queue: VecDeque<(u64, Queued)>,
-    /// Bytes in `queue`.
-    buffered: usize,
-    threshold: usize,
+    buffered: Buffered,
     next_ssn: Serial16,
     /// The next message's number, of ordered and of unordered messages.
     next_ids: [u32; 2],
@@ -51,8 +49,27 @@ struct Stream {
     turn: Turn,
     /// No new messages: a reset has been asked for and is not confirmed.
     resetting: bool,
-    /// A `BufferedAmountLow` event waits in the queue.
+}
+
+/// What waits in one queue, and when the application is told that it is little.
+#[derive(Debug, Default)]
+struct Buffered {
+    bytes: usize,
+    threshold: usize,
+    /// A `BufferedAmountLow` event waits.
     announced: bool,
+}
+
+impl Buffered {
+    /// So many bytes have left. Says whether the application is to be told that little is left.
+    #[inline]
+    fn sent(&mut self, bytes: usize) -> bool {
+        let before = self.bytes;
+        self.bytes -= bytes;
+        let becomes_low = before > self.threshold && self.bytes <= self.threshold && !self.announced;
+        self.announced |= becomes_low;
+        becomes_low
+    }
 }
 
 /// Messages that wait for their first transmission, by stream. Who is next, the scheduler says.
@@ -103,11 +120,11 @@ impl SendQueue {
     }
 
     pub(crate) fn buffered(&self, stream: u16) -> usize {
-        self.streams.get(&stream).map_or(0, |s| s.buffered)
+        self.streams.get(&stream).map_or(0, |s| s.buffered.bytes)
     }
 
     pub(crate) fn set_threshold(&mut self, stream: u16, bytes: usize) {
-        self.streams.entry(stream).or_default().threshold = bytes;
+        self.streams.entry(stream).or_default().buffered.threshold = bytes;
     }
 
     pub(crate) fn set_weight(&mut self, stream: u16, weight: u16) {
@@ -117,7 +134,7 @@ impl SendQueue {
     pub(crate) fn push(&mut self, id: u16, message: Queued) {
         let stream = self.streams.entry(id).or_default();
         let (ticket, len) = (self.turns.ticket(), message.data.len());
-        stream.buffered += len;
+        stream.buffered.bytes += len;
         self.total += len;
         self.messages += 1;
         stream.queue.push_back((ticket, message));
@@ -142,8 +159,8 @@ impl SendQueue {
                 // RFC 8260 §2.3.3: message identifiers begin anew as well.
                 s.next_ssn = Serial16::new(0);
                 s.next_ids = [0; 2];
-                s.threshold = 0;
-                let empty = s.queue.is_empty() && !s.announced;
+                s.buffered.threshold = 0;
+                let empty = s.queue.is_empty() && !s.buffered.announced;
                 if empty {
                     self.streams.remove(&stream);
                 }
@@ -176,6 +193,8 @@ impl SendQueue {
             return None;
         }
         let mut flags = if message.unordered { Data::UNORDERED } else { 0 };
+        let len = if whole { left } else { room & !3 };
+        let becomes_low = stream.buffered.sent(len);
         let begun = match &mut stream.begun {
             Some(begun) => begun,
             none => {
@@ -215,14 +234,17 @@ impl SendQueue {
             self.current = None;
             self.messages -= 1;
         } else {
-            chunk.payload = message.data.split_to(room & !3);
+            chunk.payload = message.data.split_to(len);
             self.current = (!interleaved).then_some(id);
         }
         if whole || interleaved {
             self.turns.served(&stream.turn);
             Self::requeue(&mut self.turns, interleaved, cut.piece, id, stream);
         }
-        self.sent(id, chunk.payload.len());
+        self.total -= len;
+        if becomes_low {
+            self.newly_low.push_back(id);
+        }
         Some(chunk)
     }
 
@@ -291,11 +313,8 @@ impl SendQueue {
         let Some(stream) = self.streams.get_mut(&id) else {
             return;
         };
-        let before = stream.buffered;
-        stream.buffered -= bytes;
         self.total -= bytes;
-        if before > stream.threshold && stream.buffered <= stream.threshold && !stream.announced {
-            stream.announced = true;
+        if stream.buffered.sent(bytes) {
             self.newly_low.push_back(id);
         }
     }
@@ -306,7 +325,7 @@ impl SendQueue {
 
     pub(crate) fn announced(&mut self, stream: u16) {
         if let Some(stream) = self.streams.get_mut(&stream) {
-            stream.announced = false;
+            stream.buffered.announced = false;
         }
     }
 }
