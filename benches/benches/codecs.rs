@@ -32,7 +32,7 @@ fn rtp(c: &mut Criterion) {
         ssrc: 0x1234,
     };
     let values = Values {
-        mid: Some("0"),
+        mid: Some(b"0"),
         abs_send_time: Some(0x0012_3456),
         transport_sequence: Some(77),
         ..Values::default()

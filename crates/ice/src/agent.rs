@@ -20,7 +20,7 @@ use crate::pacer::Pacer;
 use crate::paths::{KnownPath, Paths};
 use crate::placeholder::is_placeholder;
 use crate::session::Keyed;
-use crate::stats::{Stats, Traffic};
+use crate::stats::Stats;
 
 /// An ICE agent (RFC 8445) for one data stream with one component, as BUNDLE and RTP/RTCP multiplexing leave it.
 ///
@@ -220,7 +220,7 @@ impl Agent {
     /// the room of [`path_room`](Self::path_room), and nothing was handed to the agent since.
     pub fn wrap(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Path {
         let Paths { known, last_out, .. } = &mut self.paths;
-        if let Some(traffic) = traffic_on(known, last_out, path) {
+        if let Some(KnownPath { traffic, .. }) = known_pair(known, last_out, &path) {
             traffic.packets_sent += 1;
             traffic.bytes_sent += out.body().len() as u64;
             traffic.last_sent = Some(now);
@@ -240,16 +240,20 @@ impl Agent {
         }
     }
 
-    /// Counts a datagram of the application's for the statistics of its pair. For owners who tell protocols apart
+    /// Counts a datagram of the application's, of `len` bytes, for the statistics of its pair, and says whether its path
+    /// [`is_authenticated`](Self::is_authenticated): both with one look-up. For owners who tell protocols apart
     /// themselves and do not hand everything to [`handle_datagram`](Self::handle_datagram), which counts what it hands
     /// back.
-    pub fn count_received(&mut self, now: Instant, path: Path, len: usize) {
+    #[inline]
+    pub fn count_received(&mut self, now: Instant, path: &Path, len: usize) -> bool {
         let Paths { known, last_in, .. } = &mut self.paths;
-        if let Some(traffic) = traffic_on(known, last_in, path) {
-            traffic.packets_received += 1;
-            traffic.bytes_received += len as u64;
-            traffic.last_received = Some(now);
-        }
+        let Some(known) = known_pair(known, last_in, path) else {
+            return self.is_authenticated(path);
+        };
+        known.traffic.packets_received += 1;
+        known.traffic.bytes_received += len as u64;
+        known.traffic.last_received = Some(now);
+        known.is_authenticated || self.is_authenticated(path)
     }
 
     /// The layers above have authenticated what came on a path of ours, by SRTP or DTLS: the peer is there and goes on
@@ -283,13 +287,14 @@ impl Agent {
     }
 }
 
-/// The figures of the pair with this path, most likely that at `last`.
-fn traffic_on<'a>(known: &'a mut [KnownPath], last: &mut usize, path: Path) -> Option<&'a mut Traffic> {
-    let fits = |known: &KnownPath| known.path == path && known.pair.is_some();
+/// What is known of the pair with this path, most likely that at `last`.
+#[inline]
+fn known_pair<'a>(known: &'a mut [KnownPath], last: &mut usize, path: &Path) -> Option<&'a mut KnownPath> {
+    let fits = |known: &KnownPath| known.path == *path && known.pair.is_some();
     if !known.get(*last).is_some_and(fits) {
         *last = known.iter().position(fits)?;
     }
-    Some(&mut known[*last].traffic)
+    known.get_mut(*last)
 }
 
 /// Input and output.
@@ -320,7 +325,7 @@ impl Agent {
             return None;
         }
         if !is_stun(data) {
-            self.count_received(now, path, data.len());
+            self.count_received(now, &path, data.len());
             return Some(datagram);
         }
         if !self.is_closed() {

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
+use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{AudioLevel, Carried};
 use antiphon_sansio::Ecn;
 use bytes::Bytes;
@@ -37,7 +38,7 @@ pub struct Packet {
     /// The source, never that of retransmissions.
     pub ssrc: u32,
     /// The stream's RID, if it has one.
-    pub rid: Option<Arc<str>>,
+    pub rid: Option<Rid>,
     /// Which codec; on sending, one of the sender's payload types.
     pub payload_type: u8,
     /// The sequence number, extended across wraps.
@@ -123,7 +124,7 @@ pub enum Event {
         /// The SSRC of the source.
         ssrc: u32,
         /// The stream's RID, if it sent one.
-        rid: Option<Arc<str>>,
+        rid: Option<Rid>,
     },
     /// The peer cannot decode without a new key frame (PLI or FIR), at most one per 200 ms and sender.
     KeyFrameRequested {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use antiphon_rtp::Rid;
 use antiphon_rtp::extension::Carried;
 use antiphon_rtp::payload::{Depacketizer, Piece};
 use bytes::Bytes;
@@ -29,8 +30,6 @@ pub(crate) struct Section {
     depacketizers: Vec<Depacketizer>,
     /// Whether NACK was negotiated, for whichever of the codecs: all of them share one row of numbers.
     pub(crate) nacks: bool,
-    /// The RIDs that may be sent, for sources to share.
-    rids: Vec<Arc<str>>,
 }
 
 /// What a payload type is for. RED and FEC, once they are undone here, are such uses too.
@@ -49,7 +48,6 @@ impl Section {
             id,
             depacketizers: depacketizers.collect(),
             nacks: config.codecs.iter().any(|codec| codec.feedback.nack),
-            rids: config.rids.iter().map(|rid| rid.as_str().into()).collect(),
             config,
         }
     }
@@ -71,14 +69,9 @@ impl Section {
     }
 
     /// Whether a source may have this RID: any, where none were negotiated (RFC 8853 §5.2).
-    pub(crate) fn allows_rid(&self, rid: &str) -> bool {
-        self.rids.is_empty() || self.rids.iter().any(|known| &**known == rid)
-    }
-
-    /// The RID as an owned name: one that was negotiated is shared.
-    pub(crate) fn rid(&self, rid: &str) -> Arc<str> {
-        let known = self.rids.iter().find(|known| &***known == rid);
-        known.map_or_else(|| rid.into(), Arc::clone)
+    pub(crate) fn allows_rid(&self, rid: &[u8]) -> bool {
+        let rids = &self.config.rids;
+        rids.is_empty() || rids.iter().any(|known| known.as_bytes() == rid)
     }
 }
 
@@ -96,6 +89,8 @@ pub(crate) struct Received {
     pub(crate) contributors: Option<Arc<Contributors>>,
     /// Not brought back by a retransmission.
     pub(crate) original: bool,
+    /// When it came, in microseconds since the session began.
+    pub(crate) micros: u64,
 }
 
 /// One incoming source.
@@ -104,7 +99,7 @@ pub(crate) struct Inbound {
     pub(crate) ssrc: u32,
     /// What was negotiated for its receiver.
     pub(crate) section: Arc<Section>,
-    pub(crate) rid: Option<Arc<str>>,
+    pub(crate) rid: Option<Rid>,
     pub(crate) rtx_ssrc: Option<u32>,
     /// Announced by the description: never forgotten for another.
     pub(crate) signalled: bool,
@@ -178,10 +173,8 @@ impl Inbound {
     }
 
     /// The source says its RID.
-    pub(crate) fn name(&mut self, rid: &str) {
-        if self.rid.is_none() {
-            self.rid = Some(self.section.rid(rid));
-        }
+    pub(crate) fn name(&mut self, rid: &[u8]) {
+        self.rid = self.rid.or_else(|| Rid::new(rid));
     }
 
     /// Something else is negotiated for its receiver.
@@ -287,7 +280,7 @@ impl Inbound {
         self.note(now, packet);
         let padding = packet.payload.is_empty();
         if packet.original && !padding && depacketizer.is_clocked() {
-            self.reception.time(now, packet.timestamp, clock_rate);
+            self.reception.time(packet.micros, packet.timestamp, clock_rate);
         }
         if self.section.nacks && !self.nack.arrive(now, sequence) {
             self.key_frame_wanted |= self.is_video();
@@ -296,7 +289,7 @@ impl Inbound {
             events.push(Event::NewSource {
                 receiver: self.section.id,
                 ssrc: self.ssrc,
-                rid: self.rid.clone(),
+                rid: self.rid,
             });
         }
         let piece = if padding {
@@ -375,7 +368,7 @@ impl Inbound {
             receiver: self.section.id,
             packet: Packet {
                 ssrc: self.ssrc,
-                rid: self.rid.clone(),
+                rid: self.rid,
                 payload_type: packet.payload_type,
                 sequence,
                 timestamp: packet.timestamp,

@@ -5,6 +5,7 @@ mod assembler;
 mod config;
 pub mod congestion;
 mod deadlines;
+mod elapsed;
 mod error;
 mod event;
 mod feedback;
@@ -18,7 +19,7 @@ mod senders;
 mod session;
 mod stats;
 
-pub use antiphon_rtp::extension;
+pub use antiphon_rtp::{Rid, extension};
 pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SAFE_PACKET, SenderConfig};
 pub use error::Error;
 pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId};

@@ -188,10 +188,10 @@ impl Outbound {
     }
 
     fn values(&self) -> Values<'_> {
-        let short = |id: &'_ str| id.len() <= MAX_ID;
+        let short = |id: &&[u8]| id.len() <= MAX_ID;
         Values {
-            mid: Some(self.config.mid.as_str()).filter(|mid| short(mid)),
-            rid: self.config.rid.as_deref().filter(|rid| short(rid)),
+            mid: Some(self.config.mid.as_bytes()).filter(short),
+            rid: self.config.rid.as_ref().map(String::as_bytes).filter(short),
             ..Values::default()
         }
     }

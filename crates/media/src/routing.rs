@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{Map, Values};
 use antiphon_rtp::packet::Header;
 
@@ -60,7 +61,7 @@ struct EarlyRtx {
     ssrc: u32,
     receiver: ReceiverId,
     /// The layer, where there are several.
-    rid: Option<Box<str>>,
+    rid: Option<Rid>,
 }
 
 /// Receivers, their sources, and which SSRC is whose.
@@ -341,7 +342,7 @@ impl Routing {
         if let Some(entry) = known
             && let Some(source) = self.sources[entry.source].as_ref()
         {
-            if values.mid.is_none_or(|mid| source.section.config.mid == mid) {
+            if values.mid.is_none_or(|mid| source.section.config.mid.as_bytes() == mid) {
                 return Some(match entry.role {
                     Role::Media => Route::Media(entry.source),
                     Role::Rtx => Route::Rtx(entry.source),
@@ -361,7 +362,10 @@ impl Routing {
             return Some(Route::Early);
         }
         let section = match values.mid {
-            Some(mid) => self.sections.values().find(|section| section.config.mid == mid),
+            Some(mid) => self
+                .sections
+                .values()
+                .find(|section| section.config.mid.as_bytes() == mid),
             None => self.only_section_of(header.payload_type),
         };
         let found = section.and_then(|section| Some((Arc::clone(section), section.use_of(header.payload_type)?)));
@@ -395,7 +399,7 @@ impl Routing {
         let candidates = || self.sources().filter(|source| source.section.id == section.id);
         let media = match values.repaired_rid {
             Some(rid) => candidates()
-                .find(|source| source.rid.as_deref() == Some(rid))
+                .find(|source| source.rid.as_ref().map(Rid::as_bytes) == Some(rid))
                 .map(|source| source.ssrc),
             None => {
                 // RFC 4588 §5.3 associates by what was asked for; with one candidate there is nothing to ask.
@@ -410,7 +414,7 @@ impl Routing {
                 self.early.push(EarlyRtx {
                     ssrc,
                     receiver: section.id,
-                    rid: values.repaired_rid.map(Into::into),
+                    rid: values.repaired_rid.and_then(Rid::new),
                 });
             }
             return Route::Early;
@@ -449,8 +453,7 @@ impl Routing {
         if let Some(rid) = values.rid {
             source.name(rid);
         }
-        let repairs =
-            |early: &EarlyRtx| early.receiver == source.section.id && early.rid.as_deref() == source.rid.as_deref();
+        let repairs = |early: &EarlyRtx| early.receiver == source.section.id && early.rid == source.rid;
         let early = self.early.iter().position(repairs).map(|at| self.early.remove(at));
         let id = self.insert(source);
         if let Some(early) = early {

@@ -62,8 +62,8 @@ fn batch(first: u16, count: u16) -> Vec<BytesMut> {
             ssrc: 1000 + u32::from(layer),
         };
         let values = Values {
-            mid: Some("v"),
-            rid: Some(["hi", "lo"][usize::from(layer)]),
+            mid: Some(b"v"),
+            rid: Some([b"hi", b"lo"][usize::from(layer)]),
             transport_sequence: Some(n),
             ..Values::default()
         };

@@ -39,9 +39,14 @@ fn chromium_video_becomes_frames_reports_and_feedback() {
     // The section's MID stands in the packets; nothing else is announced.
     let mid = packets().find_map(|bytes| {
         let packet = antiphon_rtp::packet::Packet::parse(&bytes).ok()?;
-        packet.values(&extensions_of_chromium()).mid.map(str::to_owned)
+        packet.values(&extensions_of_chromium()).mid.map(<[u8]>::to_vec)
     });
-    let mut config = receiver(&mid.unwrap(), antiphon_media::Kind::Video, vp8(true, true), vec![]);
+    let mut config = receiver(
+        &String::from_utf8(mid.unwrap()).unwrap(),
+        antiphon_media::Kind::Video,
+        vp8(true, true),
+        vec![],
+    );
     config.extensions = extensions_of_chromium();
     session.add_receiver(config).unwrap();
 

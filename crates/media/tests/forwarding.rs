@@ -113,7 +113,7 @@ impl Way {
 fn mend11_extensions_of_the_media_marker_and_csrcs_go_on_under_the_next_hops_numbers() {
     let mut way = Way::new(Kind::Video, vp8(true, true));
     let values = Values {
-        mid: Some("in"),
+        mid: Some(b"in"),
         abs_send_time: Some(5),
         transport_sequence: Some(7),
         video_orientation: Some(VideoOrientation {
@@ -139,7 +139,7 @@ fn mend11_extensions_of_the_media_marker_and_csrcs_go_on_under_the_next_hops_num
         assert_eq!((packet.header.marker, packet.header.ssrc), (marker, 9000));
         assert_eq!(packet.csrcs().collect::<Vec<_>>(), [11, 12]);
         let got = packet.values(&map(5));
-        assert_eq!(got.mid, Some("out"));
+        assert_eq!(got.mid, Some(b"out".as_slice()));
         assert_eq!(got.video_orientation, values.video_orientation);
         assert_eq!(got.playout_delay, values.playout_delay);
         let capture = got.abs_capture_time.unwrap();
@@ -154,7 +154,7 @@ fn mend11_extensions_of_the_media_marker_and_csrcs_go_on_under_the_next_hops_num
     // Sound of a mixer, with the level of each voice.
     let mut way = Way::new(Kind::Audio, opus());
     let values = Values {
-        mid: Some("in"),
+        mid: Some(b"in"),
         audio_level: Some(AudioLevel {
             below_overload: 33,
             voice: true,
@@ -181,7 +181,7 @@ fn mend11_what_the_watcher_did_not_negotiate_is_not_sent() {
     config.extensions = common::extensions();
     way.far.update_sender(now, way.out, config).unwrap();
     let values = Values {
-        mid: Some("in"),
+        mid: Some(b"in"),
         video_orientation: Some(VideoOrientation::default()),
         ..Values::default()
     };
@@ -198,7 +198,7 @@ fn mend11_what_the_watcher_did_not_negotiate_is_not_sent() {
 fn mend04_large_packets_go_on_and_what_does_not_fit_is_told() {
     let mut way = Way::new(Kind::Video, vp8(true, true));
     let values = Values {
-        mid: Some("in"),
+        mid: Some(b"in"),
         ..Values::default()
     };
     // GStreamer's 1400 bytes, and the most that a publisher can send over Ethernet with headers as short as can be.
@@ -243,7 +243,7 @@ fn mend04_large_packets_go_on_and_what_does_not_fit_is_told() {
 fn mend04_a_path_that_drops_large_packets_is_noticed_by_its_feedback() {
     let mut way = Way::new(Kind::Video, vp8(true, true));
     let values = Values {
-        mid: Some("in"),
+        mid: Some(b"in"),
         ..Values::default()
     };
     let mut large = vec![7; 1388];
@@ -299,7 +299,7 @@ fn mend13_key_frames_are_counted_by_picture_not_by_packet() {
     };
     let mut way = Way::new(Kind::Video, h264);
     let values = Values {
-        mid: Some("in"),
+        mid: Some(b"in"),
         ..Values::default()
     };
     // SPS and PPS in a STAP-A, then the IDR picture in two slices, each in fragments: one picture, which four packets begin.

@@ -147,7 +147,7 @@ fn a_crowd_of_sources_is_bounded() {
             ssrc,
         };
         let values = Values {
-            mid: Some("v"),
+            mid: Some(b"v"),
             transport_sequence: Some(ssrc as u16),
             ..Values::default()
         };
@@ -167,7 +167,7 @@ fn a_crowd_of_sources_is_bounded() {
         ..Header::default()
     };
     let values = Values {
-        mid: Some("v"),
+        mid: Some(b"v"),
         ..Values::default()
     };
     header.write(&[], &values, &extensions(), &mut out).unwrap();

@@ -55,7 +55,7 @@ impl Bench {
                 Event::Packet { receiver, packet } => Some((
                     receiver,
                     packet.ssrc,
-                    packet.rid.as_deref().map(str::to_owned),
+                    packet.rid.map(|rid| rid.to_string()),
                     packet.sequence as u16,
                 )),
                 _ => None,
@@ -68,7 +68,7 @@ const VP8: &[u8] = &[0x10, 0x00, 1, 2, 3];
 
 fn mid(mid: &str) -> Values<'_> {
     Values {
-        mid: Some(mid),
+        mid: Some(mid.as_bytes()),
         ..Values::default()
     }
 }
@@ -118,9 +118,9 @@ fn layers_by_rid_and_their_repairs_by_repaired_rid() {
     let mut config = receiver("v", Kind::Video, vp8(true, true), vec![]);
     config.rids = vec!["h".into(), "l".into()];
     let id = bench.receiver(config);
-    let layer = |rid| Values {
-        mid: Some("v"),
-        rid: Some(rid),
+    let layer = |rid: &'static str| Values {
+        mid: Some(b"v"),
+        rid: Some(rid.as_bytes()),
         ..Values::default()
     };
     bench.packet(10, 96, 1, layer("h"), VP8);
@@ -128,8 +128,8 @@ fn layers_by_rid_and_their_repairs_by_repaired_rid() {
     bench.packet(30, 96, 1, layer("x"), VP8);
     bench.packet(10, 96, 3, Values::default(), VP8);
     let repair = Values {
-        mid: Some("v"),
-        repaired_rid: Some("h"),
+        mid: Some(b"v"),
+        repaired_rid: Some(b"h"),
         ..Values::default()
     };
     bench.packet(11, 97, 900, repair, &[&[0, 2], VP8].concat());
@@ -208,9 +208,9 @@ fn mend13_a_probe_before_the_first_packet_of_a_layer_is_routed() {
     config.rids = vec!["h".into(), "l".into()];
     let id = bench.receiver(config);
     bench.receiver(receiver("w", Kind::Video, vp8(true, true), vec![]));
-    let repair = |rid| Values {
-        mid: Some("v"),
-        repaired_rid: Some(rid),
+    let repair = |rid: &'static str| Values {
+        mid: Some(b"v"),
+        repaired_rid: Some(rid.as_bytes()),
         ..Values::default()
     };
     // Padding alone, under the retransmission source of each layer; later without the extensions, as Chromium has it.
@@ -218,9 +218,9 @@ fn mend13_a_probe_before_the_first_packet_of_a_layer_is_routed() {
     bench.packet(21, 97, 500, repair("l"), &[]);
     bench.packet(21, 97, 501, Values::default(), &[]);
     assert_eq!(bench.session.stats().dropped, Default::default());
-    let layer = |rid| Values {
-        mid: Some("v"),
-        rid: Some(rid),
+    let layer = |rid: &'static str| Values {
+        mid: Some(b"v"),
+        rid: Some(rid.as_bytes()),
         ..Values::default()
     };
     bench.packet(20, 96, 100, layer("l"), VP8);

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use antiphon_data_channel::ChannelId;
 use antiphon_dtls::AlertDescription;
 use antiphon_jsep::{IceCandidate, MediaKind, SignalingState, TransceiverId};
-use antiphon_media::{Frame, Packet};
+use antiphon_media::{Frame, Packet, Rid};
 
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
@@ -114,7 +113,7 @@ pub enum Event<C = ChannelId> {
         /// The SSRC of the source.
         ssrc: u32,
         /// The RID of the source (RFC 8852), if it sent one: the name of its simulcast layer.
-        rid: Option<Arc<str>>,
+        rid: Option<Rid>,
     },
     /// `mute`: the peer will not send for now.
     TrackMuted(TransceiverId),

@@ -60,8 +60,6 @@ pub(crate) struct Transport {
     held_bytes: usize,
     /// Whether something has happened that may let held datagrams pass.
     recheck: bool,
-    /// The path that was last found authenticated: saves looking it up for each packet.
-    known_path: Option<Path>,
 }
 
 impl Transport {
@@ -86,7 +84,6 @@ impl Transport {
             held: VecDeque::new(),
             held_bytes: 0,
             recheck: false,
-            known_path: None,
         }
     }
 
@@ -162,26 +159,9 @@ impl Transport {
         self.agent.send_path()
     }
 
-    /// Law 5: only paths on which a Binding message with a valid MESSAGE-INTEGRITY came lead anywhere.
-    pub(crate) fn is_authenticated(&mut self, path: &Path) -> bool {
-        if self.known_path == Some(*path) {
-            return true;
-        }
-        let authenticated = self.agent.is_authenticated(path);
-        if authenticated {
-            self.known_path = Some(*path);
-        }
-        authenticated
-    }
-
     /// ICE has heard something, or restarted: what was held may pass now, and what passed must be looked up again.
     pub(crate) fn paths_changed(&mut self) {
         self.recheck = !self.held.is_empty();
-    }
-
-    /// ICE has restarted: paths must be looked up again.
-    pub(crate) fn forget_known_path(&mut self) {
-        self.known_path = None;
     }
 
     pub(crate) fn count_received(&mut self, len: usize) {

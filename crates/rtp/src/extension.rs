@@ -198,12 +198,12 @@ pub struct AbsCaptureTime {
 /// An element whose length does not fit its kind is left out, as if unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Values<'a> {
-    /// The media section ([`Kind::Mid`]).
-    pub mid: Option<&'a str>,
-    /// The encoding ([`Kind::Rid`]).
-    pub rid: Option<&'a str>,
-    /// The encoding that this stream repairs ([`Kind::RepairedRid`]).
-    pub repaired_rid: Option<&'a str>,
+    /// The media section ([`Kind::Mid`]): the bytes of its text, which are only compared. Never empty.
+    pub mid: Option<&'a [u8]>,
+    /// The encoding ([`Kind::Rid`]): the bytes of its text, as [`Rid::new`](crate::Rid::new) takes them. Never empty.
+    pub rid: Option<&'a [u8]>,
+    /// The encoding that this stream repairs ([`Kind::RepairedRid`]), in the same form.
+    pub repaired_rid: Option<&'a [u8]>,
     /// The transport-wide number ([`Kind::TransportCc`] or [`Kind::TransportCc2`]).
     pub transport_sequence: Option<u16>,
     /// A wish for feedback ([`Kind::TransportCc2`]).
@@ -267,10 +267,6 @@ impl Carried {
 /// Longest value written here; longer ones are left out (the two-byte form could carry 255).
 const MAX_VALUE: usize = 255;
 
-fn text(data: &[u8]) -> Option<&str> {
-    std::str::from_utf8(data).ok().filter(|text| !text.is_empty())
-}
-
 fn u24(data: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, data[0], data[1], data[2]])
 }
@@ -280,9 +276,9 @@ impl<'a> Values<'a> {
     #[inline]
     pub(crate) fn take(&mut self, kind: Kind, data: &'a [u8]) {
         match (kind, data) {
-            (Kind::Mid, _) => self.mid = text(data),
-            (Kind::Rid, _) => self.rid = text(data),
-            (Kind::RepairedRid, _) => self.repaired_rid = text(data),
+            (Kind::Mid, &[_, ..]) => self.mid = Some(data),
+            (Kind::Rid, &[_, ..]) => self.rid = Some(data),
+            (Kind::RepairedRid, &[_, ..]) => self.repaired_rid = Some(data),
             (Kind::TransportCc, &[a, b]) => self.transport_sequence = Some(u16::from_be_bytes([a, b])),
             (Kind::TransportCc2, &[a, b, ref request @ ..]) => {
                 self.transport_sequence = Some(u16::from_be_bytes([a, b]));
@@ -349,13 +345,13 @@ impl<'a> Values<'a> {
             }
         };
         if let Some(mid) = self.mid {
-            put(Kind::Mid, mid.as_bytes());
+            put(Kind::Mid, mid);
         }
         if let Some(rid) = self.rid {
-            put(Kind::Rid, rid.as_bytes());
+            put(Kind::Rid, rid);
         }
         if let Some(rid) = self.repaired_rid {
-            put(Kind::RepairedRid, rid.as_bytes());
+            put(Kind::RepairedRid, rid);
         }
         if let Some(sequence) = self.transport_sequence {
             if map.id(Kind::TransportCc).is_some() {
@@ -466,37 +462,58 @@ impl<'a> Elements<'a> {
     }
 }
 
+impl<'a> Elements<'a> {
+    /// Takes the next element off `rest`; `None` ends the walk.
+    #[inline]
+    fn take(rest: &mut &'a [u8], two_byte: bool) -> Option<(u8, &'a [u8])> {
+        loop {
+            let (&first, behind) = rest.split_first()?;
+            if first == 0 {
+                *rest = behind;
+                continue;
+            }
+            let (id, len, behind) = if two_byte {
+                let (&len, behind) = behind.split_first()?;
+                (first, usize::from(len), behind)
+            } else {
+                // RFC 8285 §4.2: identifier 15 stops the processing of the whole block.
+                if first >= 0xf0 {
+                    return None;
+                }
+                (first >> 4, usize::from(first & 0xf) + 1, behind)
+            };
+            let (data, behind) = behind.split_at_checked(len)?;
+            *rest = behind;
+            if id != 0 {
+                return Some((id, data));
+            }
+        }
+    }
+
+    /// Calls `each` with every element. The form is looked at once, not at each element: this runs for each packet.
+    #[inline]
+    pub(crate) fn each(mut self, mut each: impl FnMut(u8, &'a [u8])) {
+        if self.two_byte {
+            while let Some((id, data)) = Self::take(&mut self.rest, true) {
+                each(id, data);
+            }
+        } else {
+            while let Some((id, data)) = Self::take(&mut self.rest, false) {
+                each(id, data);
+            }
+        }
+    }
+}
+
 impl<'a> Iterator for Elements<'a> {
     type Item = (u8, &'a [u8]);
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let (&first, rest) = self.rest.split_first()?;
-            if first == 0 {
-                self.rest = rest;
-                continue;
-            }
-            let (id, len, rest) = if self.two_byte {
-                let (&len, rest) = rest.split_first()?;
-                (first, usize::from(len), rest)
-            } else {
-                let (id, len) = (first >> 4, usize::from(first & 0xf) + 1);
-                if id == 15 {
-                    // RFC 8285 §4.2: identifier 15 stops the processing of the whole block.
-                    self.rest = &[];
-                    return None;
-                }
-                (id, len, rest)
-            };
-            let Some((data, rest)) = rest.split_at_checked(len) else {
-                self.rest = &[];
-                return None;
-            };
-            self.rest = rest;
-            if id != 0 {
-                return Some((id, data));
-            }
+        let element = Self::take(&mut self.rest, self.two_byte);
+        if element.is_none() {
+            self.rest = &[];
         }
+        element
     }
 }

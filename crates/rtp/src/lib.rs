@@ -5,6 +5,8 @@ mod error;
 pub mod extension;
 pub mod packet;
 pub mod payload;
+mod rid;
 pub mod rtcp;
 
 pub use error::ParseError;
+pub use rid::Rid;

@@ -175,11 +175,11 @@ impl<'a> Packet<'a> {
     #[inline]
     pub fn values(&self, map: &Map) -> Values<'a> {
         let mut values = Values::default();
-        for (id, data) in self.elements() {
+        self.elements().each(|id, data| {
             if let Some(kind) = map.kind(id) {
                 values.take(kind, data);
             }
-        }
+        });
         values
     }
 }

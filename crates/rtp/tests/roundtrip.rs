@@ -68,9 +68,9 @@ proptest! {
               offset in option::of(-0x80_0000i32..0x80_0000), turns in option::of((any::<bool>(), any::<bool>(), 0u8..4)),
               delay in option::of((0u16..4096, 0u16..4096)), capture: Option<(u64, Option<i64>)>) {
         let values = Values {
-            mid: mid.as_deref(),
-            rid: rid.as_deref(),
-            repaired_rid: rid.as_deref(),
+            mid: mid.as_deref().map(str::as_bytes),
+            rid: rid.as_deref().map(str::as_bytes),
+            repaired_rid: rid.as_deref().map(str::as_bytes),
             transport_sequence,
             feedback_request: None,
             abs_send_time: time,

@@ -30,11 +30,10 @@ const REFERENCE_TICKS: i64 = 64_000 / TICK_MICROS;
 pub(crate) struct Arrivals {
     /// Whether the peer wants to know.
     enabled: bool,
-    epoch: Instant,
     unwrapper: Unwrapper16,
     /// The number of `ticks[0]`.
     base: u64,
-    /// Arrival since `epoch` in ticks.
+    /// Arrival since the session began, in ticks.
     ticks: VecDeque<Option<i64>>,
     waiting: usize,
     first: Option<Instant>,
@@ -44,10 +43,9 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(crate) fn new(epoch: Instant) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             enabled: false,
-            epoch,
             unwrapper: Unwrapper16::default(),
             base: 0,
             ticks: VecDeque::new(),
@@ -69,9 +67,9 @@ impl Arrivals {
         }
     }
 
-    /// A packet of source `media` came.
+    /// A packet of source `media` came, `micros` microseconds after the session began.
     #[inline]
-    pub(crate) fn arrive(&mut self, now: Instant, sequence: u16, media: u32) {
+    pub(crate) fn arrive(&mut self, now: Instant, micros: u64, sequence: u16, media: u32) {
         if !self.enabled {
             return;
         }
@@ -80,8 +78,7 @@ impl Arrivals {
             // Older than the very first number, seen across zero.
             return;
         }
-        let since = now.saturating_duration_since(self.epoch);
-        let ticks = (since.as_secs() * 1_000_000 + u64::from(since.subsec_micros())) as i64 / TICK_MICROS;
+        let ticks = micros as i64 / TICK_MICROS;
         if self.ticks.is_empty() {
             if self.base != 0 && extended < self.base && self.base - extended > MAX_LATE {
                 return;
@@ -110,11 +107,13 @@ impl Arrivals {
             self.base = extended;
             self.ticks.push_back(Some(ticks));
         } else {
-            if index >= self.ticks.len() {
-                self.ticks.resize(index + 1, None);
+            if index > self.ticks.len() {
+                self.ticks.resize(index, None);
             }
-            if self.ticks[index].replace(ticks).is_some() {
-                return;
+            match self.ticks.get_mut(index) {
+                None => self.ticks.push_back(Some(ticks)),
+                Some(told) if told.is_none() => *told = Some(ticks),
+                Some(_) => return,
             }
         }
         self.waiting += 1;
@@ -253,7 +252,7 @@ mod tests {
         #[test]
         fn every_arrival_is_told_once(first: u16, steps in prop::collection::vec((1u16..5, 0u64..30_000), 1..900)) {
             let epoch = start();
-            let mut arrivals = Arrivals::new(epoch);
+            let mut arrivals = Arrivals::new();
             arrivals.enable(true);
             let (mut sequence, mut micros) = (first, 0);
             let mut expected = Vec::new();
@@ -261,7 +260,7 @@ mod tests {
             for (n, (step, wait)) in steps.into_iter().enumerate() {
                 sequence = sequence.wrapping_add(step);
                 micros += wait;
-                arrivals.arrive(epoch + Duration::from_micros(micros), sequence, 9);
+                arrivals.arrive(epoch + Duration::from_micros(micros), micros, sequence, 9);
                 expected.push((sequence, micros as i64 / TICK_MICROS));
                 if n % 300 == 299 {
                     seen.extend(told(&mut arrivals));
@@ -274,10 +273,10 @@ mod tests {
         #[test]
         fn any_sequence_is_bounded(numbers in prop::collection::vec(any::<u16>(), 0..500)) {
             let epoch = start();
-            let mut arrivals = Arrivals::new(epoch);
+            let mut arrivals = Arrivals::new();
             arrivals.enable(true);
             for (n, sequence) in numbers.into_iter().enumerate() {
-                arrivals.arrive(epoch + Duration::from_millis(n as u64), sequence, 9);
+                arrivals.arrive(epoch + Duration::from_millis(n as u64), n as u64 * 1000, sequence, 9);
                 prop_assert!(arrivals.ticks.len() <= MAX_WINDOW);
                 if n % 50 == 49 {
                     told(&mut arrivals);

@@ -14,6 +14,7 @@ use antiphon_sansio::{ClockAnchor, Rng};
 
 use crate::config::{Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult};
+use crate::elapsed::Elapsed;
 use crate::event::Events;
 use crate::feedback::history::History;
 use crate::feedback::large::LargePackets;
@@ -43,6 +44,7 @@ pub struct Session {
     local_ssrc: u32,
     senders: Senders,
     routing: Routing,
+    elapsed: Elapsed,
     /// What the peer is told of arrivals.
     arrivals: Arrivals,
     receive_side: ReceiveSide,
@@ -121,7 +123,8 @@ impl Session {
             local_ssrc: rng.u32(),
             senders: Senders::default(),
             routing: Routing::default(),
-            arrivals: Arrivals::new(now),
+            elapsed: Elapsed::since(now),
+            arrivals: Arrivals::new(),
             receive_side: ReceiveSide::new(&config),
             history: History::default(),
             heard: Heard::default(),

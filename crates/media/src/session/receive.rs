@@ -32,8 +32,9 @@ impl Session {
         };
         let values = packet.values(self.routing.extensions());
         let header = packet.header;
+        let micros = self.elapsed.micros(now);
         if let Some(number) = values.transport_sequence {
-            self.arrivals.arrive(now, number, header.ssrc);
+            self.arrivals.arrive(now, micros, number, header.ssrc);
         }
         if let Some(sent) = values.abs_send_time {
             self.receive_side.arrive(now, header.ssrc, sent, data.len());
@@ -78,6 +79,7 @@ impl Session {
             extensions,
             contributors,
             original,
+            micros,
         };
         if !original {
             match undo_rtx(&source.section, &mut received) {

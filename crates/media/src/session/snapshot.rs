@@ -23,7 +23,7 @@ impl Session {
                 mid: section.config.mid.clone(),
                 kind: section.config.kind,
                 ssrc: source.ssrc,
-                rid: source.rid.as_deref().map(Into::into),
+                rid: source.rid.map(|rid| rid.as_str().to_owned()),
                 rtx_ssrc: source.rtx_ssrc,
                 payload_type: codec.map(|codec| codec.payload_type),
                 mime_type: mime_type(section.config.kind, codec),

@@ -30,17 +30,18 @@ impl PeerConnection {
                 self.transport.paths_changed();
                 self.update_rtt();
                 if let Some(datagram) = relayed {
-                    self.take(now, datagram);
+                    let authenticated = self.transport.agent.is_authenticated(&datagram.path);
+                    self.take(now, datagram, authenticated);
                 }
             }
             Some(Protocol::Rtp) => {
-                self.count_received(now, &datagram);
-                self.take_media(now, datagram, false);
+                let authenticated = self.count_received(now, &datagram);
+                self.take_media(now, datagram, authenticated, false);
                 return;
             }
             _ => {
-                self.count_received(now, &datagram);
-                self.take(now, datagram);
+                let authenticated = self.count_received(now, &datagram);
+                self.take(now, datagram, authenticated);
             }
         }
         self.pump(now);
@@ -49,7 +50,7 @@ impl PeerConnection {
     /// Whether a datagram may be for this connection: a quick look, for drivers that would not even copy what strangers
     /// send. A refusal is counted.
     pub fn expects(&mut self, path: &Path, datagram: &[u8]) -> bool {
-        if self.transport.is_authenticated(path) || self.transport.agent.expects(*path, datagram) {
+        if self.transport.agent.expects(*path, datagram) {
             return true;
         }
         // A ClientHello may be faster than the check that will vouch for it.
@@ -60,25 +61,27 @@ impl PeerConnection {
         held
     }
 
-    fn count_received(&mut self, now: Instant, datagram: &Datagram) {
-        let (path, len) = (datagram.path, datagram.data.len());
-        self.transport.agent.count_received(now, path, len);
+    /// Says whether the datagram's path is authenticated (law 5).
+    #[inline]
+    fn count_received(&mut self, now: Instant, datagram: &Datagram) -> bool {
+        let len = datagram.data.len();
+        self.transport.agent.count_received(now, &datagram.path, len)
     }
 
     /// Takes a datagram of the application's: what is not ICE's own.
-    fn take(&mut self, now: Instant, datagram: Datagram) {
+    fn take(&mut self, now: Instant, datagram: Datagram, authenticated: bool) {
         match classify(&datagram.data) {
-            Some(Protocol::Dtls) => self.take_dtls(now, datagram),
-            Some(Protocol::Rtp) => self.take_media(now, datagram, false),
-            Some(Protocol::Rtcp) => self.take_media(now, datagram, true),
+            Some(Protocol::Dtls) => self.take_dtls(now, datagram, authenticated),
+            Some(Protocol::Rtp) => self.take_media(now, datagram, authenticated, false),
+            Some(Protocol::Rtcp) => self.take_media(now, datagram, authenticated, true),
             _ => self.transport.counters.unknown += 1,
         }
     }
 
-    fn take_dtls(&mut self, now: Instant, datagram: Datagram) {
+    fn take_dtls(&mut self, now: Instant, datagram: Datagram, authenticated: bool) {
         // Law 5, and V1: a handshake begins, and goes on, only with whom ICE knows. The first ClientHello may be faster
         // than the check that will vouch for it, so it is held for a while.
-        if !self.transport.is_authenticated(&datagram.path) {
+        if !authenticated {
             if self.transport.is_handshaking() {
                 self.transport.hold(datagram);
             } else {
@@ -89,8 +92,9 @@ impl PeerConnection {
         }
     }
 
-    fn take_media(&mut self, now: Instant, mut datagram: Datagram, rtcp: bool) {
-        if !self.transport.is_authenticated(&datagram.path) {
+    #[inline]
+    fn take_media(&mut self, now: Instant, mut datagram: Datagram, authenticated: bool, rtcp: bool) {
+        if !authenticated {
             self.transport.counters.unauthenticated += 1;
             return;
         }
@@ -197,7 +201,8 @@ impl PeerConnection {
             }
             for datagram in self.transport.take_held() {
                 moved = true;
-                self.take(now, datagram);
+                let authenticated = self.transport.agent.is_authenticated(&datagram.path);
+                self.take(now, datagram, authenticated);
             }
             if !moved {
                 break;

@@ -262,7 +262,6 @@ impl PeerConnection {
                 .local(local, &self.transport.agent.local_credentials().ufrag)
         {
             self.transport.agent.restart_with(now, credentials);
-            self.transport.forget_known_path();
             self.local_candidates.clear();
         }
         if let Some(remote) = &plan.remote {
