@@ -145,7 +145,7 @@ impl Receiving {
             for at in 0..2 {
                 serve(&mut peers[at], now, address(at));
                 while let Some(transmit) = peers[at].poll_transmit(now, &mut out) {
-                    wire.push_back((at, BytesMut::from(out.bytes(transmit.range))));
+                    wire.extend(transmit.datagrams(&out).map(|datagram| (at, BytesMut::from(datagram))));
                     out.clear();
                 }
                 while let Some(event) = peers[at].poll_event() {

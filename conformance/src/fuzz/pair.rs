@@ -58,8 +58,8 @@ impl<M: End> Pair<M> {
         for at in 0..2 {
             self.out.clear();
             while let Some(transmit) = self.ends[at].poll_transmit(self.now, &mut self.out) {
-                let bytes = self.out.bytes(transmit.range).to_vec();
-                self.queue(1 - at, bytes);
+                let datagrams: Vec<Vec<u8>> = transmit.datagrams(&self.out).map(<[u8]>::to_vec).collect();
+                datagrams.into_iter().for_each(|bytes| self.queue(1 - at, bytes));
                 if !self.out.has_room() {
                     self.out.clear();
                 }

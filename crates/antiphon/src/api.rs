@@ -11,13 +11,14 @@ use antiphon_peer_connection as core;
 use antiphon_sansio::{ClockAnchor, Rng};
 use core::RtcConfiguration;
 use ring::rand::SecureRandom;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use crate::driver::message::{Notice, PeerId, Request, ToDriver};
-use crate::driver::peers::Peer;
+use crate::driver::peer::Peer;
 use crate::driver::{Driver, Inbox};
 use crate::environment::Environment;
 use crate::error::Error;
+use crate::events;
 use crate::handle::{PeerConnection, PeerHandle};
 use crate::interfaces::InterfaceFilter;
 use crate::net::tcp::Trust;
@@ -26,10 +27,8 @@ use crate::net::tcp::Trust;
 const MAX_NEWCOMERS: usize = 64;
 /// Requests that may wait for a driver; callers wait beyond that.
 const MAX_REQUESTS: usize = 1024;
-/// Other events that may wait for the application; newer ones are dropped beyond that.
-const MAX_EVENTS: usize = 1024;
-/// Frames and packets that may wait for the application; the oldest are dropped beyond that.
-const MAX_MEDIA_EVENTS: usize = 512;
+/// The same of a driver with many peers: packets that are forwarded come to each of them at once.
+const MAX_SHARED_REQUESTS: usize = 16 * 1024;
 
 /// Chooses how peer connections reach the network; see [`Api::builder`].
 #[derive(Clone, Debug, Default)]
@@ -151,12 +150,17 @@ impl ApiBuilder {
         let shared = match self.one_port {
             None => None,
             Some(port) => {
-                let (senders, inbox) = channels();
+                let (newcomers, coming) = mpsc::channel(MAX_NEWCOMERS);
+                let (senders, inbox) = channels(Some(coming), MAX_SHARED_REQUESTS);
                 let mut driver = Driver::new(inbox, environment.clone(), Some(port));
                 driver.bind_shared()?;
                 let addresses = driver.addresses();
                 tokio::spawn(driver.run());
-                Some(SharedDriver { senders, addresses })
+                Some(SharedDriver {
+                    newcomers,
+                    senders,
+                    addresses,
+                })
             }
         };
         Ok(Api {
@@ -175,29 +179,24 @@ impl ApiBuilder {
 /// What leads to a driver.
 #[derive(Clone)]
 struct Senders {
-    newcomers: mpsc::Sender<(PeerId, Box<Peer>)>,
     requests: mpsc::Sender<(PeerId, Request)>,
     notices: mpsc::UnboundedSender<Notice>,
 }
 
-fn channels() -> (Senders, Inbox) {
-    let (newcomers, coming) = mpsc::channel(MAX_NEWCOMERS);
-    let (requests, asked) = mpsc::channel(MAX_REQUESTS);
+/// A driver of one peer has no `newcomers`.
+fn channels(newcomers: Option<mpsc::Receiver<(PeerId, Box<Peer>)>>, max_requests: usize) -> (Senders, Inbox) {
+    let (requests, asked) = mpsc::channel(max_requests);
     let (notices, noticed) = mpsc::unbounded_channel();
-    let senders = Senders {
-        newcomers,
-        requests,
-        notices,
-    };
     let inbox = Inbox {
-        newcomers: coming,
+        newcomers,
         requests: asked,
         notices: noticed,
     };
-    (senders, inbox)
+    (Senders { requests, notices }, inbox)
 }
 
 struct SharedDriver {
+    newcomers: mpsc::Sender<(PeerId, Box<Peer>)>,
     senders: Senders,
     addresses: Vec<SocketAddr>,
 }
@@ -274,30 +273,32 @@ impl Api {
         let machine = core::PeerConnection::new(configuration, now, ClockAnchor::new(now, unix), Rng::from_seed(seed))?;
 
         let id = PeerId(self.inner.next.fetch_add(1, Ordering::Relaxed));
-        let senders = match &self.inner.shared {
-            Some(shared) => shared.senders.clone(),
+        let (events, incoming) = events::queue();
+        let make = |senders: Senders| {
+            let driver = Arc::new(ToDriver {
+                peer: id,
+                requests: senders.requests,
+                notices: senders.notices,
+            });
+            let peer = Box::new(Peer::new(machine, Arc::downgrade(&driver), events));
+            (driver, peer)
+        };
+        let driver = match &self.inner.shared {
+            Some(shared) => {
+                let (driver, peer) = make(shared.senders.clone());
+                let sent = shared.newcomers.send((id, peer)).await;
+                sent.map_err(|_| Error::Closed)?;
+                driver
+            }
             None => {
-                let (senders, inbox) = channels();
-                tokio::spawn(Driver::new(inbox, self.inner.environment.clone(), None).run());
-                senders
+                let (senders, inbox) = channels(None, MAX_REQUESTS);
+                let (driver, peer) = make(senders);
+                let mut own = Driver::new(inbox, self.inner.environment.clone(), None);
+                own.insert(id, peer);
+                tokio::spawn(own.run());
+                driver
             }
         };
-        let driver = Arc::new(ToDriver {
-            peer: id,
-            requests: senders.requests,
-            notices: senders.notices,
-        });
-        let (events, incoming) = mpsc::channel(MAX_EVENTS);
-        let events_dropped = Arc::new(AtomicU64::new(0));
-        let (media, incoming_media) = broadcast::channel(MAX_MEDIA_EVENTS);
-        let peer = Peer::new(machine, Arc::downgrade(&driver), events, events_dropped.clone(), media);
-        let sent = senders.newcomers.send((id, Box::new(peer))).await;
-        sent.map_err(|_| Error::Closed)?;
-        Ok(PeerConnection::new(
-            PeerHandle::new(driver),
-            incoming,
-            events_dropped,
-            incoming_media,
-        ))
+        Ok(PeerConnection::new(PeerHandle::new(driver), incoming))
     }
 }

@@ -4,9 +4,8 @@ use std::net::IpAddr;
 use std::sync::OnceLock;
 
 use antiphon_ice::ContactBudget;
-use tokio::sync::watch;
 
-use crate::interfaces::{self, InterfaceFilter};
+use crate::interfaces::{self, InterfaceFilter, InterfaceWatch};
 use crate::mdns::Responder;
 use crate::net::tcp::Trust;
 
@@ -18,7 +17,7 @@ pub(crate) struct Environment {
     /// What all peers together may send to addresses that peers have named and nobody has answered from.
     pub(crate) contacts: ContactBudget,
     responder: OnceLock<Responder>,
-    changes: OnceLock<watch::Receiver<u64>>,
+    interfaces: OnceLock<InterfaceWatch>,
 }
 
 impl Environment {
@@ -30,18 +29,19 @@ impl Environment {
         }
     }
 
+    /// The machine's interfaces, which one task follows for all.
+    pub(crate) fn interfaces(&self) -> &InterfaceWatch {
+        self.interfaces.get_or_init(InterfaceWatch::start)
+    }
+
     /// The addresses that become candidates now.
     pub(crate) fn addresses(&self) -> Vec<IpAddr> {
-        interfaces::addresses(&self.filter)
+        interfaces::select(&self.filter, &self.interfaces().list())
     }
 
     /// Who answers for our `.local` names.
     pub(crate) fn responder(&self) -> &Responder {
-        self.responder.get_or_init(Responder::start)
-    }
-
-    /// Changes whenever the list of addresses may have.
-    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.get_or_init(interfaces::watch).clone()
+        self.responder
+            .get_or_init(|| Responder::start(self.interfaces().clone()))
     }
 }

@@ -1,7 +1,7 @@
 //! The async handles of a peer connection. Each method runs on the sans-I/O machine within the driver's task.
 
+use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use antiphon_peer_connection as core;
@@ -11,12 +11,13 @@ use core::{
     RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcOfferOptions, RtcPeerConnectionState,
     RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
 };
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::channel::DataChannel;
 use crate::driver::message::{Answer, Request, ToDriver};
 use crate::error::Error;
 use crate::event::Event;
+use crate::events::EventReceiver;
 use crate::mailbox::Queue;
 
 /// A cloneable handle of a peer connection: every method of W3C `RTCPeerConnection` but the event stream.
@@ -338,8 +339,8 @@ impl PeerHandle {
     }
 
     /// Forwards a packet of another connection's receiver without waiting for anything, as a forwarding unit does for each of
-    /// many viewers. Returns whether it was taken: it is not while the connection's queue of 1024 calls is full, nor once the
-    /// connection is gone. What the connection itself drops shows in its statistics.
+    /// many viewers. Returns whether it was taken: it is not while the connection's queue of 1024 calls is full (16 384 for all on
+    /// one port), nor once the connection is gone. What the connection itself drops shows in its statistics.
     pub fn forward_rtp(&self, transceiver: TransceiverId, packet: Packet) -> bool {
         let request = Request::SendPacket(transceiver, packet, None);
         self.driver.requests.try_send((self.driver.peer, request)).is_ok()
@@ -402,10 +403,7 @@ impl PeerHandle {
 #[derive(Debug)]
 pub struct PeerConnection {
     handle: PeerHandle,
-    events: mpsc::Receiver<Event>,
-    events_dropped: Arc<AtomicU64>,
-    media: broadcast::Receiver<core::Event>,
-    media_dropped: u64,
+    events: EventReceiver,
 }
 
 impl std::ops::Deref for PeerConnection {
@@ -417,19 +415,8 @@ impl std::ops::Deref for PeerConnection {
 }
 
 impl PeerConnection {
-    pub(crate) fn new(
-        handle: PeerHandle,
-        events: mpsc::Receiver<Event>,
-        events_dropped: Arc<AtomicU64>,
-        media: broadcast::Receiver<core::Event>,
-    ) -> Self {
-        Self {
-            handle,
-            events,
-            events_dropped,
-            media,
-            media_dropped: 0,
-        }
+    pub(crate) fn new(handle: PeerHandle, events: EventReceiver) -> Self {
+        Self { handle, events }
     }
 
     /// A handle to be moved elsewhere.
@@ -443,27 +430,16 @@ impl PeerConnection {
     /// an application that leaves so many behind loses newer ones: see [`Self::events_dropped`].
     /// Cancel safe.
     pub async fn next_event(&mut self) -> Option<Event> {
-        loop {
-            tokio::select! {
-                biased;
-                event = self.events.recv() => return event,
-                media = self.media.recv() => match media {
-                    Ok(media) => if let Some(event) = media.map_channel(|_| None) { return Some(event) },
-                    Err(broadcast::error::RecvError::Lagged(n)) => self.media_dropped += n,
-                    // The peer is gone; what is left are events.
-                    Err(broadcast::error::RecvError::Closed) => return self.events.recv().await,
-                },
-            }
-        }
+        poll_fn(|cx| self.events.poll_next(cx)).await
     }
 
     /// Events other than media that were dropped because 1024 waited.
     pub fn events_dropped(&self) -> u64 {
-        self.events_dropped.load(Ordering::Relaxed)
+        self.events.events_dropped()
     }
 
     /// Frames, packets and hints that were dropped because nobody took them in time.
     pub fn media_dropped(&self) -> u64 {
-        self.media_dropped
+        self.events.media_dropped()
     }
 }

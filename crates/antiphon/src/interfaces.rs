@@ -1,6 +1,7 @@
 //! The machine's own addresses, and word of their changes.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use if_watch::tokio::IfWatcher;
@@ -61,11 +62,15 @@ impl InterfaceFilter {
 }
 
 /// Every interface as the system lists it: one entry per address.
-pub(crate) fn list() -> Vec<if_addrs::Interface> {
-    if_addrs::get_if_addrs().unwrap_or_else(|error| {
+pub(crate) type Interfaces = Arc<[if_addrs::Interface]>;
+
+/// Asks the system.
+fn list() -> Interfaces {
+    let found = if_addrs::get_if_addrs().unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot list the interfaces");
         Vec::new()
-    })
+    });
+    found.into()
 }
 
 /// The addresses of `found` that pass `filter`, in a stable order: IPv4 before IPv6, loopback last.
@@ -80,47 +85,78 @@ pub(crate) fn select(filter: &InterfaceFilter, found: &[if_addrs::Interface]) ->
     addresses
 }
 
-/// The addresses that pass `filter` now.
-pub(crate) fn addresses(filter: &InterfaceFilter) -> Vec<IpAddr> {
-    select(filter, &list())
+/// The list of interfaces, read again whenever the system says that it may have changed, for all who ask.
+#[derive(Clone, Debug)]
+pub(crate) struct InterfaceWatch {
+    list: watch::Receiver<Interfaces>,
 }
 
-/// Follows the system's word of addresses that come and go. The number changes whenever the list may have.
-///
-/// The task ends with the last receiver.
-pub(crate) fn watch() -> watch::Receiver<u64> {
-    let (changes, receiver) = watch::channel(0);
-    tokio::spawn(async move {
-        let mut watcher = match IfWatcher::new() {
-            Ok(watcher) => watcher,
-            Err(error) => {
-                tracing::warn!(%error, "the system does not tell of changing addresses");
-                return changes.closed().await;
-            }
-        };
-        let mut next = async || std::future::poll_fn(|cx| watcher.poll_if_event(cx)).await;
-        loop {
-            let event = tokio::select! {
-                () = changes.closed() => return,
-                event = next() => event,
-            };
-            if let Err(error) = event {
-                tracing::warn!(%error, "the system tells of changing addresses no more");
-                return changes.closed().await;
-            }
-            // What else belongs to this change, then one word for all of it.
-            while let Ok(Ok(_)) = tokio::time::timeout(SETTLE, next()).await {}
-            changes.send_modify(|n| *n += 1);
-            let _ = tokio::time::timeout(DETECTION, async {
-                while let Ok(_another) = next().await {
-                    changes.send_modify(|n| *n += 1);
-                }
-            })
-            .await;
-            changes.send_modify(|n| *n += 1);
+impl InterfaceWatch {
+    /// Reads the list and follows the system's word of addresses that come and go. The task ends with the last receiver.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub(crate) fn start() -> Self {
+        let (changes, receiver) = watch::channel(list());
+        tokio::spawn(follow(changes));
+        Self { list: receiver }
+    }
+
+    /// What there is now.
+    pub(crate) fn list(&self) -> Interfaces {
+        // Nobody follows: the system does not tell, or the task is gone with its runtime.
+        if self.list.has_changed().is_err() {
+            return list();
         }
-    });
-    receiver
+        self.list.borrow().clone()
+    }
+
+    /// Says when there is something else.
+    pub(crate) fn changes(&self) -> watch::Receiver<Interfaces> {
+        self.list.clone()
+    }
+}
+
+/// Keeps the list as the system has it.
+async fn follow(changes: watch::Sender<Interfaces>) {
+    let read = || {
+        let found = list();
+        changes.send_if_modified(|known| {
+            let differs = *known != found;
+            if differs {
+                *known = found;
+            }
+            differs
+        });
+    };
+    let mut watcher = match IfWatcher::new() {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            tracing::warn!(%error, "the system does not tell of changing addresses");
+            return;
+        }
+    };
+    let mut next = async || std::future::poll_fn(|cx| watcher.poll_if_event(cx)).await;
+    loop {
+        let event = tokio::select! {
+            () = changes.closed() => return,
+            event = next() => event,
+        };
+        if let Err(error) = event {
+            tracing::warn!(%error, "the system tells of changing addresses no more");
+            return;
+        }
+        // What else belongs to this change, then one word for all of it.
+        while let Ok(Ok(_)) = tokio::time::timeout(SETTLE, next()).await {}
+        read();
+        let _ = tokio::time::timeout(DETECTION, async {
+            while let Ok(_another) = next().await {
+                read();
+            }
+        })
+        .await;
+        read();
+    }
 }
 
 #[cfg(test)]
@@ -156,12 +192,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_system_lists_what_there_is_at_once() {
-        let mut changes = watch();
-        // The watcher's first words are the addresses that exist.
-        tokio::time::timeout(Duration::from_secs(30), changes.changed())
-            .await
-            .expect("this machine has an address")
-            .unwrap();
+    async fn all_who_ask_share_one_list() {
+        let watch = InterfaceWatch::start();
+        let first = watch.list();
+        assert!(first.iter().any(|interface| interface.ip().is_loopback()), "{first:?}");
+        assert!(Arc::ptr_eq(&first, &watch.clone().list()));
+    }
+
+    #[test]
+    fn without_a_task_the_system_is_asked() {
+        let (sender, list) = watch::channel(Interfaces::from([]));
+        drop(sender);
+        assert!(!InterfaceWatch { list }.list().is_empty());
     }
 }

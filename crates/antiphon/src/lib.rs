@@ -8,6 +8,7 @@ mod driver;
 mod environment;
 mod error;
 mod event;
+mod events;
 mod handle;
 mod interfaces;
 mod mailbox;

@@ -92,9 +92,7 @@ impl<M: Machine> Pipe<M> {
             self.out.clear();
             while let Some(transmit) = self.ends[end].poll_transmit(self.now, &mut self.out) {
                 quiet = false;
-                let all = self.out.bytes(transmit.range);
-                let size = transmit.segment_size.unwrap_or(all.len());
-                let packets: Vec<Vec<u8>> = all.chunks(size).map(<[u8]>::to_vec).collect();
+                let packets: Vec<Vec<u8>> = transmit.datagrams(&self.out).map(<[u8]>::to_vec).collect();
                 for data in packets {
                     self.send(end, transmit.ecn, data);
                 }

@@ -16,6 +16,7 @@ use crate::data::Data;
 use crate::error::Error;
 use crate::event::{Event, PeerEnd};
 use crate::ice_restart::IceRestart;
+use crate::io::run::Ahead;
 use crate::signaling::Signaling;
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
@@ -70,6 +71,8 @@ pub struct PeerConnection {
     pub(crate) closing: Option<Closing>,
     /// Whether data goes before media the next time.
     pub(crate) data_turn: bool,
+    /// A datagram that was written and did not fit the run before it.
+    pub(crate) ahead: Option<Box<Ahead>>,
     /// The round trip that the layers above ICE were told last.
     pub(crate) rtt: Option<Duration>,
 }
@@ -160,6 +163,7 @@ impl PeerConnection {
             peer_end: None,
             closing: None,
             data_turn: false,
+            ahead: None,
             rtt: None,
         };
         connection.update_sizes();

@@ -6,6 +6,8 @@ use std::ops::Range;
 
 use bytes::BytesMut;
 
+use crate::transmit_buf::TransmitBuf;
+
 /// The local end of a path. The number is the driver's own name for it; machines only compare it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Local {
@@ -121,8 +123,20 @@ pub struct Transmit {
     pub path: Path,
     /// Which bytes of the buffer.
     pub range: Range<usize>,
-    /// If set, the bytes are several datagrams of this size (the last may be shorter), as GSO takes them.
+    /// If set, the bytes are a run: several datagrams of this size (the last may be shorter), as GSO takes them. At most
+    /// [`TransmitBuf::max_run`](crate::TransmitBuf::max_run) of them, and [`MAX_RUN_BYTES`](crate::MAX_RUN_BYTES) in all.
     pub segment_size: Option<usize>,
     /// The ECN mark to send.
     pub ecn: Ecn,
+}
+
+impl Transmit {
+    /// The datagrams, one by one, for who cannot send them as one.
+    pub fn datagrams<'a>(&self, out: &'a TransmitBuf) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let bytes = out.bytes(self.range.clone());
+        let size = self.segment_size.unwrap_or(bytes.len()).max(1);
+        // An empty datagram is one too.
+        let empty = bytes.is_empty().then_some(bytes);
+        empty.into_iter().chain(bytes.chunks(size))
+    }
 }

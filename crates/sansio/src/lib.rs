@@ -15,6 +15,6 @@ pub use datagram::{Datagram, Ecn, Local, Packet, Path, Transmit};
 pub use rng::Rng;
 pub use serial::{Serial16, Serial32, Unwrapper16, Unwrapper32};
 pub use timer::TimerTable;
-pub use transmit_buf::TransmitBuf;
+pub use transmit_buf::{MAX_RUN, MAX_RUN_BYTES, TransmitBuf};
 
 pub use bytes::{Bytes, BytesMut};

@@ -2,6 +2,12 @@
 
 use std::ops::Range;
 
+/// Datagrams that one [`Transmit`](crate::Transmit) holds at most, unless the owner of the buffer says less: what Linux takes in one
+/// call.
+pub const MAX_RUN: usize = 64;
+/// Bytes that one [`Transmit`](crate::Transmit) holds at most: what IPv4 can carry (65 535), less the headers of IP and UDP.
+pub const MAX_RUN_BYTES: usize = 65_535 - 20 - 8;
+
 /// One batch of outgoing datagrams, written in place by every layer that a datagram passes.
 ///
 /// The owner of the path says how much room the path needs in front of and behind each datagram ([`Self::set_path_room`],
@@ -19,6 +25,7 @@ pub struct TransmitBuf {
     data: Vec<u8>,
     max_bytes: usize,
     max_segment: usize,
+    max_run: usize,
     path_front: usize,
     path_back: usize,
     open: Option<Open>,
@@ -44,6 +51,7 @@ impl TransmitBuf {
             data: Vec::with_capacity(max_bytes),
             max_bytes,
             max_segment,
+            max_run: MAX_RUN,
             path_front: 0,
             path_back: 0,
             open: None,
@@ -64,6 +72,17 @@ impl TransmitBuf {
     /// Changes the largest datagram for the segments that follow; one that is open keeps its own. At most the buffer's size is used.
     pub fn set_max_segment(&mut self, bytes: usize) {
         self.max_segment = bytes.min(self.max_bytes);
+    }
+
+    /// How many datagrams one run may hold; see [`Self::set_max_run`].
+    pub fn max_run(&self) -> usize {
+        self.max_run
+    }
+
+    /// Bounds the runs that follow to this many datagrams, one at least: an owner that sends them one by one, or that wants to serve
+    /// somebody else soon, asks for fewer than [`MAX_RUN`].
+    pub fn set_max_run(&mut self, datagrams: usize) {
+        self.max_run = datagrams.max(1);
     }
 
     /// The room that the path needs around each of the segments that follow.
@@ -215,6 +234,30 @@ impl TransmitBuf {
         open.body..self.data.len()
     }
 
+    /// Moves the segment that was finished last, at `range`, to `end`, where the one before it ended: front room that no layer took lay
+    /// between. Returns where it is now.
+    ///
+    /// # Panics
+    /// If `range` is not the last of the buffer, or `end` lies behind its start.
+    pub fn close_gap(&mut self, end: usize, range: Range<usize>) -> Range<usize> {
+        assert!(self.open.is_none() && range.end == self.data.len() && end <= range.start);
+        let moved = end..end + range.len();
+        if moved != range {
+            self.data.copy_within(range, end);
+            self.data.truncate(moved.end);
+        }
+        moved
+    }
+
+    /// Takes the segment that was finished last, at `range`, out of the buffer.
+    ///
+    /// # Panics
+    /// If `range` is not the last of the buffer.
+    pub fn take_last(&mut self, range: Range<usize>) -> Vec<u8> {
+        assert!(self.open.is_none() && range.end == self.data.len());
+        self.data.split_off(range.start)
+    }
+
     /// Undoes the open segment, if there is one.
     pub fn rollback(&mut self) {
         if let Some(open) = self.open.take() {
@@ -304,6 +347,25 @@ mod tests {
         assert!(out.begin(0, 0));
         out.rollback();
         out.rollback();
+    }
+
+    #[test]
+    fn room_that_was_not_taken_is_closed_between_neighbours() {
+        let mut out = TransmitBuf::new(100, 10);
+        let mut write = |front, byte| {
+            assert!(out.begin(front, 0));
+            out.put_slice(&[byte; 3]);
+            let range = out.finish();
+            (out.bytes(range.clone()) == [byte; 3]).then_some(range)
+        };
+        assert_eq!(write(2, 1), Some(2..5));
+        let second = write(4, 2).unwrap();
+        assert_eq!(second, 9..12);
+        assert_eq!(out.close_gap(5, second), 5..8);
+        assert_eq!(out.bytes(2..8), [1, 1, 1, 2, 2, 2]);
+        assert_eq!(out.close_gap(5, 5..8), 5..8, "none there");
+        assert_eq!(out.take_last(5..8), [2, 2, 2]);
+        assert_eq!(out.len(), 5);
     }
 
     #[test]

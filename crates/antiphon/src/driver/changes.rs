@@ -18,7 +18,7 @@ impl Driver {
         if std::mem::replace(&mut self.watching, true) {
             return;
         }
-        let (reporting, mut changes) = (self.reporting.clone(), self.environment.changes());
+        let (reporting, mut changes) = (self.reporting.clone(), self.environment.interfaces().changes());
         tokio::spawn(async move {
             loop {
                 tokio::select! {
@@ -34,12 +34,12 @@ impl Driver {
 
     /// Closes what was bound to addresses that are gone, and tells those who watch what there is now.
     pub(super) fn interfaces_changed(&mut self, now: Instant) {
-        let found = interfaces::list();
+        let found = self.environment.interfaces().list();
         let exists = |ip: IpAddr| found.iter().any(|interface| interface.ip() == ip);
-        for local in self.network.without_address(exists) {
+        for local in self.net.without_address(exists) {
             tracing::debug!(%local, "its address is gone");
-            let owner = self.network.owner(local);
-            self.network.close(local);
+            let owner = self.net.owner(local);
+            self.net.close(local);
             self.peers.wake_where(|id, peer| {
                 let concerned = owner.is_none_or(|owner| owner == id);
                 if concerned {
@@ -49,8 +49,8 @@ impl Driver {
                 concerned
             });
         }
-        for listener in self.network.listeners_without_address(exists) {
-            self.network.drop_listener(listener);
+        for listener in self.net.listeners_without_address(exists) {
+            self.net.drop_listener(listener);
             self.peers.wake_where(|_, peer| {
                 let at = peer.listens.iter().position(|(_, held)| *held == listener);
                 let Some(at) = at else { return false };

@@ -19,7 +19,7 @@ impl Driver {
         match report {
             Report::Io(id, event) => self.peers.tell(id, event, now),
             Report::Connected { id, addr } => {
-                let Some(connection) = self.network.connection_mut(id) else {
+                let Some(connection) = self.net.connection_mut(id) else {
                     return;
                 };
                 connection.addr = Some(addr);
@@ -39,7 +39,7 @@ impl Driver {
             }
             Report::Accepted { listener, accepted } => self.accepted(listener, *accepted, now),
             Report::Message { id, data } => {
-                let Some(connection) = self.network.connection_mut(id) else {
+                let Some(connection) = self.net.connection_mut(id) else {
                     return;
                 };
                 let path = Path {
@@ -62,7 +62,7 @@ impl Driver {
 
     /// A connection has ended by itself: its peer holds it no more.
     fn connection_gone(&mut self, id: u32) -> Option<Connection> {
-        let connection = self.network.remove_connection(id)?;
+        let connection = self.net.remove_connection(id)?;
         if let Some(peer) = self.peers.get_mut(connection.owner) {
             peer.holds.retain(|held| *held != Local::Tcp(id));
         }
@@ -74,8 +74,8 @@ impl Driver {
         let Some(ufrag) = requested_ufrag(&accepted.first) else {
             return;
         };
-        let owner = if self.network.shared_port.is_some() {
-            self.router.by_ufrag(&ufrag)
+        let owner = if self.net.shared_port.is_some() {
+            self.peers.router.by_ufrag(&ufrag)
         } else {
             let mut peers = self.peers.iter();
             peers
@@ -92,7 +92,7 @@ impl Driver {
             return;
         };
         let held = peer.holds.iter().filter(|held| matches!(held, Local::Tcp(_))).count();
-        let number = self.network.new_connection_id().filter(|_| held < MAX_ACCEPTED);
+        let number = self.net.new_connection_id().filter(|_| held < MAX_ACCEPTED);
         let Some(number) = number else {
             tracing::debug!(%remote, "too many connections");
             return;
@@ -108,7 +108,7 @@ impl Driver {
             outgoing,
             self.reporting.clone(),
         );
-        self.network.add_connection(number, connection);
+        self.net.add_connection(number, connection);
         let event = IoEvent::TcpAccepted {
             request,
             local,

@@ -9,7 +9,7 @@ use antiphon_sansio::Local;
 
 use super::Driver;
 use super::message::{PeerId, Report};
-use crate::interfaces;
+use crate::interfaces::Interfaces;
 use crate::mdns;
 use crate::net::tcp::{Connection, Dial};
 use crate::resolve;
@@ -76,7 +76,10 @@ impl Driver {
             }
             IoRequest::CloseListener { request } => self.close_listener(id, request),
             IoRequest::Resolve { request, host, port } => self.answer_later(id, resolved(request, host, port)),
-            IoRequest::ResolveMdns { request, name } => self.answer_later(id, mdns_resolved(request, name)),
+            IoRequest::ResolveMdns { request, name } => {
+                let interfaces = self.environment.interfaces().list();
+                self.answer_later(id, mdns_resolved(request, name, interfaces));
+            }
             IoRequest::PublishMdns { request, name, addr } => {
                 if !self.publish(id, request, name, addr) {
                     let reason = "too many names are published".to_owned();
@@ -95,13 +98,13 @@ impl Driver {
     }
 
     fn bind_udp(&mut self, id: PeerId, addr: SocketAddr, exclusive: bool) -> io::Result<(u32, SocketAddr)> {
-        if self.network.shared_port.is_some() && !exclusive {
-            return self.network.shared_socket(addr);
+        if self.net.shared_port.is_some() && !exclusive {
+            return self.net.shared_socket(addr);
         }
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.holds.len() < MAX_HELD) else {
             return Err(io::Error::other("too many sockets"));
         };
-        let bound = self.network.bind(id, addr)?;
+        let bound = self.net.bind(id, addr)?;
         peer.holds.push(Local::Socket(bound.0));
         Ok(bound)
     }
@@ -111,20 +114,20 @@ impl Driver {
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.holds.len() < MAX_HELD) else {
             return false;
         };
-        let Some(number) = self.network.new_connection_id() else {
+        let Some(number) = self.net.new_connection_id() else {
             return false;
         };
         let (mut connection, outgoing) = Connection::new(id, to);
         connection.request = Some(request);
         let dialing = dial(number).run(self.environment.clone(), outgoing, self.reporting.clone());
         connection.set_task(tokio::spawn(dialing).abort_handle());
-        self.network.add_connection(number, connection);
+        self.net.add_connection(number, connection);
         peer.holds.push(Local::Tcp(number));
         true
     }
 
     fn listen_tcp(&mut self, id: PeerId, request: u32, addr: SocketAddr) -> io::Result<SocketAddr> {
-        let (listener, addr) = self.network.listen(addr, &self.reporting)?;
+        let (listener, addr) = self.net.listen(addr, &self.reporting)?;
         if let Some(peer) = self.peers.get_mut(id) {
             peer.listens.push((request, listener));
         }
@@ -135,7 +138,7 @@ impl Driver {
         let Some(peer) = self.peers.get_mut(id) else { return };
         if let Some(at) = peer.listens.iter().position(|(asked, _)| *asked == request) {
             let (_, listener) = peer.listens.remove(at);
-            self.network.stop_listening(listener);
+            self.net.stop_listening(listener);
         }
     }
 
@@ -172,7 +175,7 @@ impl Driver {
         // A shared socket stays for the others: nobody holds it.
         if let Some(at) = peer.holds.iter().position(|held| *held == local) {
             peer.holds.swap_remove(at);
-            self.network.close(local);
+            self.net.close(local);
         }
     }
 
@@ -195,8 +198,8 @@ async fn resolved(request: u32, host: String, port: u16) -> IoEvent {
     }
 }
 
-async fn mdns_resolved(request: u32, name: String) -> IoEvent {
-    match mdns::resolve(name, interfaces::list()).await {
+async fn mdns_resolved(request: u32, name: String, interfaces: Interfaces) -> IoEvent {
+    match mdns::resolve(name, &interfaces).await {
         Ok(addrs) => IoEvent::Resolved { request, addrs },
         Err(error) => failed(request, error.to_string()),
     }

@@ -15,6 +15,8 @@ const MAX_UFRAGS_PER_PEER: usize = 4;
 const MAX_TRANSACTIONS: usize = 8192;
 
 type Tuple = (u32, SocketAddr);
+/// What peers and strangers choose is looked up here: the hash has a seed of its own.
+type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
 
 /// What is to be forgotten with a peer.
 #[derive(Default)]
@@ -26,10 +28,10 @@ struct Held {
 /// Routes by five-tuple, and on a miss by the user fragment of a STUN request or the transaction of a STUN response.
 #[derive(Default)]
 pub(crate) struct Router {
-    tuples: HashMap<Tuple, PeerId>,
-    held: HashMap<PeerId, Held>,
-    ufrags: HashMap<String, PeerId>,
-    transactions: HashMap<[u8; 12], PeerId>,
+    tuples: Map<Tuple, PeerId>,
+    held: Map<PeerId, Held>,
+    ufrags: Map<String, PeerId>,
+    transactions: Map<[u8; 12], PeerId>,
     transaction_order: VecDeque<[u8; 12]>,
     /// Grows whenever a five-tuple is learned or forgotten.
     generation: u64,

@@ -19,10 +19,10 @@ const PATIENCE: [Duration; 4] = [
 ];
 
 /// Addresses of a `.local` name, asked on every interface given.
-pub(crate) async fn resolve(name: String, interfaces: Vec<if_addrs::Interface>) -> io::Result<Vec<IpAddr>> {
+pub(crate) async fn resolve(name: String, interfaces: &[if_addrs::Interface]) -> io::Result<Vec<IpAddr>> {
     let (one_shot, shared) = (packet::query(&name, true)?, packet::query(&name, false)?);
     let mut sockets = Vec::new();
-    for link in Link::all(&interfaces) {
+    for link in Link::all(interfaces) {
         for (port, query) in [(0, &one_shot), (PORT, &shared)] {
             match open(link, port) {
                 Ok(socket) => sockets.push((link, socket, query)),

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::{GROUP_V4, GROUP_V6, Link, MAX_MESSAGE, PORT, bind, packet};
-use crate::interfaces;
+use crate::interfaces::InterfaceWatch;
 
 /// Names answered for at once. A browser's page has a few.
 const MAX_NAMES: usize = 4096;
@@ -21,8 +21,6 @@ const MAX_QUESTIONS: usize = 32;
 const MAX_REQUESTS: usize = 256;
 /// RFC 6762 §6: a record is multicast at most once in this time.
 const MULTICAST_INTERVAL: Duration = Duration::from_secs(1);
-/// How old the list of our own networks may be, when a question's source is compared with it.
-const NETWORKS_AGE: Duration = Duration::from_secs(5);
 
 enum Request {
     Publish {
@@ -42,9 +40,9 @@ pub(crate) struct Responder {
 }
 
 impl Responder {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(interfaces: InterfaceWatch) -> Self {
         let (requests, received) = mpsc::channel(MAX_REQUESTS);
-        tokio::spawn(run(received));
+        tokio::spawn(run(received, interfaces));
         Self { requests }
     }
 
@@ -81,11 +79,10 @@ struct State {
     v6: Option<UdpSocket>,
     joined: Vec<Link>,
     names: HashMap<String, Published>,
-    networks: Vec<if_addrs::Interface>,
-    listed: Option<Instant>,
+    interfaces: InterfaceWatch,
 }
 
-async fn run(mut requests: mpsc::Receiver<Request>) {
+async fn run(mut requests: mpsc::Receiver<Request>, interfaces: InterfaceWatch) {
     let mut state = State {
         v4: bind(false, PORT)
             .inspect_err(|error| tracing::debug!(%error, "multicast DNS over IPv4"))
@@ -95,8 +92,7 @@ async fn run(mut requests: mpsc::Receiver<Request>) {
             .ok(),
         joined: Vec::new(),
         names: HashMap::new(),
-        networks: Vec::new(),
-        listed: None,
+        interfaces,
     };
     let (mut buffer_v4, mut buffer_v6) = (vec![0; MAX_MESSAGE], vec![0; MAX_MESSAGE]);
     loop {
@@ -137,7 +133,6 @@ impl State {
         if self.names.len() >= MAX_NAMES {
             return Err(io::Error::other("too many names are published"));
         }
-        self.list_networks(true);
         self.join();
         if self.joined.is_empty() {
             return Err(io::Error::other("no interface carries multicast"));
@@ -167,17 +162,9 @@ impl State {
         }
     }
 
-    fn list_networks(&mut self, anew: bool) {
-        let now = Instant::now();
-        if anew || self.listed.is_none_or(|at| now > at + NETWORKS_AGE) {
-            self.networks = interfaces::list();
-            self.listed = Some(now);
-        }
-    }
-
     /// Joins the group on interfaces that are new.
     fn join(&mut self) {
-        let links = Link::all(&self.networks);
+        let links = Link::all(&self.interfaces.list());
         self.joined.retain(|link| links.contains(link));
         for link in links {
             if self.joined.contains(&link) {
@@ -281,18 +268,20 @@ impl State {
         {
             return true;
         }
-        self.list_networks(false);
-        self.networks.iter().any(|network| match (&network.addr, from) {
-            (if_addrs::IfAddr::V4(ours), IpAddr::V4(from)) => {
-                let mask = u32::from(ours.netmask);
-                u32::from(ours.ip) & mask == u32::from(from) & mask
-            }
-            (if_addrs::IfAddr::V6(ours), IpAddr::V6(from)) => {
-                let mask = u128::from(ours.netmask);
-                u128::from(ours.ip) & mask == u128::from(from) & mask
-            }
-            _ => false,
-        })
+        self.interfaces
+            .list()
+            .iter()
+            .any(|network| match (&network.addr, from) {
+                (if_addrs::IfAddr::V4(ours), IpAddr::V4(from)) => {
+                    let mask = u32::from(ours.netmask);
+                    u32::from(ours.ip) & mask == u32::from(from) & mask
+                }
+                (if_addrs::IfAddr::V6(ours), IpAddr::V6(from)) => {
+                    let mask = u128::from(ours.netmask);
+                    u128::from(ours.ip) & mask == u128::from(from) & mask
+                }
+                _ => false,
+            })
     }
 }
 
@@ -303,14 +292,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_published_is_found_until_it_is_withdrawn() {
-        let responder = Responder::start();
+        let interfaces = InterfaceWatch::start();
+        let responder = Responder::start(interfaces.clone());
         let name = "6f1e2c3f-0ab5-4b9c-a3a7-8d8b4d3fd0b5.local";
         let addr = IpAddr::from([192, 0, 2, 77]);
         responder.publish(name.to_owned(), addr).await.unwrap();
-        let found = resolve(name.to_ascii_uppercase(), interfaces::list()).await.unwrap();
+        let found = resolve(name.to_ascii_uppercase(), &interfaces.list()).await.unwrap();
         assert_eq!(found, [addr]);
         responder.withdraw(name.to_owned());
-        let error = resolve(name.to_owned(), interfaces::list()).await.unwrap_err();
+        let error = resolve(name.to_owned(), &interfaces.list()).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 
@@ -321,8 +311,7 @@ mod tests {
             v6: None,
             joined: Vec::new(),
             names: HashMap::new(),
-            networks: Vec::new(),
-            listed: None,
+            interfaces: InterfaceWatch::start(),
         };
         assert!(state.is_on_link(IpAddr::from([127, 0, 0, 1])));
         assert!(!state.is_on_link(IpAddr::from([198, 51, 100, 1])));

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Datagram, Ecn, Local, Path, Rng, TransmitBuf};
+use antiphon_sansio::{Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 use antiphon_turn::{BehaviourSockets, Server, ServerAnswer, ServerRequest};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -21,7 +21,9 @@ use super::relays;
 use super::stats::TurnServerStats;
 use super::stream::{self, FromStream, MAX_WAITING};
 use super::udp::{Readable, Udp};
-use crate::net::socket::{LARGE_BUFFER, Scratch};
+use crate::net::run::Run;
+use crate::net::scratch::Scratch;
+use crate::net::socket::LARGE_BUFFER;
 
 /// Batches taken from one socket before the others have their turn.
 const MAX_BATCHES: usize = 4;
@@ -225,9 +227,12 @@ impl Core {
             let now = Instant::now();
             // Whoever sends is somebody: the machine says who may have what.
             let received = udp.socket.receive(scratch, |_, _| true);
-            while let Some((remote, ecn, data)) = scratch.next_datagram() {
+            while let Some(batch) = scratch.next_batch() {
+                let (remote, ecn) = (batch.remote, batch.ecn);
                 let path = Path { local, remote };
-                self.machine.handle_datagram(now, Datagram { path, ecn, data });
+                for data in batch.datagrams() {
+                    self.machine.handle_datagram(now, Datagram { path, ecn, data });
+                }
             }
             self.settle(out);
             match received {
@@ -312,7 +317,7 @@ impl Core {
         self.serve_requests();
         let now = Instant::now();
         while let Some(transmit) = self.machine.poll_transmit(now, out) {
-            self.send(transmit.path, transmit.segment_size, out.bytes(transmit.range.clone()));
+            self.send(&transmit, out.bytes(0..out.len()));
             out.clear();
         }
         self.serve_requests();
@@ -375,16 +380,19 @@ impl Core {
         (local, addr)
     }
 
-    fn send(&mut self, path: Path, segment_size: Option<usize>, bytes: &[u8]) {
+    fn send(&mut self, transmit: &Transmit, buffer: &[u8]) {
         // What the system does not take is lost, as on any link.
-        let send = |udp: &Arc<Udp>| udp.socket.send(path.remote, Ecn::NotEct, segment_size, bytes).is_ok();
-        let sent = match path.local {
+        let send = |udp: &Arc<Udp>| {
+            let sent = udp.socket.send(&[Run::of(transmit)], buffer);
+            sent.runs == 1 && sent.lost == 0
+        };
+        let sent = match transmit.path.local {
             Local::Socket(number) => self.listening.get(number as usize).is_some_and(send),
             Local::Relay(number) => self.relayed.get(&number).is_some_and(send),
-            Local::Tcp(number) => self
-                .connections
-                .get(&number)
-                .is_some_and(|c| c.outgoing.try_send(Bytes::copy_from_slice(bytes)).is_ok()),
+            Local::Tcp(number) => self.connections.get(&number).is_some_and(|c| {
+                let bytes = Bytes::copy_from_slice(&buffer[transmit.range.clone()]);
+                c.outgoing.try_send(bytes).is_ok()
+            }),
         };
         self.unsent += u64::from(!sent);
     }

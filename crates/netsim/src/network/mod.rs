@@ -307,8 +307,7 @@ impl Network {
 
     /// Sends what a machine wrote: one datagram, or several of the segment size. Paths that are not sockets go nowhere.
     pub fn transmit(&mut self, out: &TransmitBuf, transmit: &Transmit) {
-        let bytes = out.bytes(transmit.range.clone());
-        for datagram in bytes.chunks(transmit.segment_size.unwrap_or(bytes.len()).max(1)) {
+        for datagram in transmit.datagrams(out) {
             match transmit.path.local {
                 Local::Socket(id) if (id as usize) < self.sockets.len() => {
                     self.send(SocketId(id), transmit.path.remote, transmit.ecn, datagram);

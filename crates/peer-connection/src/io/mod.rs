@@ -3,3 +3,4 @@
 mod closing;
 mod input;
 mod output;
+pub(crate) mod run;

@@ -6,12 +6,13 @@ use antiphon_data_channel::{ChannelId, Message};
 use antiphon_ice::IoRequest;
 use antiphon_jsep::TransceiverId;
 use antiphon_media::{Frame, Outgoing, Packet, PacketKind, SenderId};
-use antiphon_sansio::{Path, Transmit, TransmitBuf};
+use antiphon_sansio::{MAX_RUN_BYTES, Path, Transmit, TransmitBuf};
 
 use crate::configuration::DEFAULT_MTU;
 use crate::connection::{Closing, PeerConnection};
 use crate::error::Error;
 use crate::io::closing::MAX_CLOSING_DATAGRAMS;
+use crate::io::run::{Ahead, Layer, Written};
 use crate::states::RtcDtlsTransportState;
 
 impl PeerConnection {
@@ -63,11 +64,10 @@ impl PeerConnection {
         self.transport.agent.poll_io()
     }
 
-    /// Writes the next datagram into `out`. `None`: nothing to send, or no room in `out` for another datagram (then
-    /// send what is there, clear it and poll again).
-    ///
-    /// Each call writes one datagram. Datagrams of equal size that follow each other to one destination mostly lie side
-    /// by side in `out`, so the driver can hand a run of them to the kernel as one.
+    /// Writes the next datagrams into `out`: one, or a run of equal ones to one destination, of which the last may be shorter
+    /// ([`Transmit::segment_size`] then says their size), as many as there are and [`TransmitBuf::max_run`] and
+    /// [`MAX_RUN_BYTES`](antiphon_sansio::MAX_RUN_BYTES) allow. `None`: nothing to send, or no room in `out` for another
+    /// datagram (then send what is there, clear it and poll again).
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave
         // what does not fit unsent without anybody knowing. Each layer keeps to the sizes that it was told.
@@ -75,19 +75,23 @@ impl PeerConnection {
         if !out.has_room() {
             return None;
         }
-        self.poll_layers(now, out)
+        let first = match self.take_ahead(out) {
+            Some(ahead) => ahead,
+            None => self.poll_layers(now, out)?,
+        };
+        Some(self.extend(now, first, out))
     }
 
-    fn poll_layers(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+    fn poll_layers(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Written> {
         loop {
             out.set_path_room(0, 0);
             if let Some(transmit) = self.transport.agent.poll_transmit(now, out) {
-                return Some(transmit);
+                return Some(Written::alone(transmit));
             }
             match self.transport.path() {
                 Some(path) => {
-                    if let Some(sent) = self.poll_above(now, path, out) {
-                        return Some(sent);
+                    if let Some(written) = self.poll_above(now, path, out) {
+                        return Some(written);
                     }
                 }
                 None if self.closing.is_none() && self.only_receives() => self.withhold_media(now, out),
@@ -100,11 +104,11 @@ impl PeerConnection {
     }
 
     /// What DTLS, RTP and SCTP have to send, the latter two by turns: neither can starve the other.
-    fn poll_above(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+    fn poll_above(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Written> {
         if !matches!(self.closing, Some(Closing::Streams(_) | Closing::Ice))
             && let Some(transmit) = self.transport.poll_dtls(now, path, out)
         {
-            return Some(transmit);
+            return Some(Written::alone(transmit));
         }
         match &mut self.closing {
             Some(Closing::Streams(count)) if *count < MAX_CLOSING_DATAGRAMS => *count += 1,
@@ -136,7 +140,7 @@ impl PeerConnection {
         }
     }
 
-    fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+    fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Written> {
         let (front, back) = self.transport.media_room(&path)?;
         loop {
             out.set_path_room(front, back);
@@ -151,12 +155,51 @@ impl PeerConnection {
                 PacketKind::Rtcp => srtp.sender.protect_rtcp(out),
             };
             if protected.is_ok() {
-                return Some(self.transport.finish(now, path, ecn, out));
+                return Some(Written {
+                    transmit: self.transport.finish(now, path, ecn, out),
+                    of: Some((Layer::Media, path)),
+                });
             }
             // Nothing goes out in the clear.
             out.rollback();
             self.transport.counters.unprotected += 1;
         }
+    }
+
+    /// Writes what follows of the same layer and is not longer: it leaves with the first, in one call.
+    fn extend(&mut self, now: Instant, first: Written, out: &mut TransmitBuf) -> Transmit {
+        let Written { transmit: mut run, of } = first;
+        let Some((layer, path)) = of.filter(|_| self.closing.is_none()) else {
+            return run;
+        };
+        let size = run.range.len();
+        for _ in 1..out.max_run() {
+            // One that is shorter than the first is the last.
+            let is_whole = run.range.len().is_multiple_of(size);
+            if !is_whole || run.range.len() + size > MAX_RUN_BYTES || !out.has_room() {
+                break;
+            }
+            let next = match layer {
+                Layer::Media => self.poll_media(now, path, out),
+                Layer::Data => self.poll_data(now, path, out),
+            };
+            let Some(Written { transmit: next, of }) = next else {
+                break;
+            };
+            if next.path != run.path || next.ecn != run.ecn || next.range.len() > size {
+                self.ahead = Some(Box::new(Ahead::take(next, of, out)));
+                break;
+            }
+            run.range.end = out.close_gap(run.range.end, next.range).end;
+            run.segment_size = Some(size);
+        }
+        run
+    }
+
+    /// The datagram that did not fit the last run, unless the path that it was written for is left.
+    fn take_ahead(&mut self, out: &mut TransmitBuf) -> Option<Written> {
+        let ahead = self.ahead.take()?;
+        ahead.write(self.transport.path(), out)
     }
 
     /// The peer has not consented to what RTP and RTCP have to say: it is dropped here, as on a path that leads
@@ -168,7 +211,7 @@ impl PeerConnection {
         }
     }
 
-    fn poll_data(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+    fn poll_data(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Written> {
         if !self.data.started {
             return None;
         }
@@ -185,7 +228,10 @@ impl PeerConnection {
             self.transport.counters.unprotected += 1;
             return None;
         }
-        Some(self.transport.finish(now, path, outgoing.ecn, out))
+        let transmit = self.transport.finish(now, path, outgoing.ecn, out);
+        // A probe of the path may be lost for its size, and nothing else with it.
+        let of = (outgoing.padding == 0).then_some((Layer::Data, path));
+        Some(Written { transmit, of })
     }
 
     /// The largest SCTP packet that is sent without asking, and the largest that path MTU discovery tries.

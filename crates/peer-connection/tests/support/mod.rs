@@ -56,9 +56,8 @@ impl Peer {
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         let transmit = self.pc.poll_transmit(now, out)?;
         self.sent_to.insert(transmit.path.remote);
-        let bytes = out.bytes(transmit.range.clone());
-        self.largest = self.largest.max(transmit.segment_size.unwrap_or(bytes.len()));
-        for packet in bytes.chunks(transmit.segment_size.unwrap_or(bytes.len()).max(1)) {
+        for packet in transmit.datagrams(out) {
+            self.largest = self.largest.max(packet.len());
             self.extension_tags.extend(extension_tag(packet));
             // What goes to a TURN server is framed; here everything is told by its first byte.
             if !is_channel_data(packet) {

@@ -1,10 +1,10 @@
-//! The sockets, connections and listeners of one driver, and whose they are.
+//! The sockets, connections and listeners of one driver, whose they are, and what comes in by them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::Context;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_ice::FIRST_RESERVED_CONNECTION;
 use antiphon_sansio::{Local, Path};
@@ -12,25 +12,40 @@ use tokio::sync::mpsc;
 
 use super::lanes::Lanes;
 use super::message::{PeerId, Report};
-use crate::net::socket::{Batch, LARGE_BUFFER, QueuedSocket, Socket};
+use super::peers::Peers;
+use crate::net::queue::QueuedSocket;
+use crate::net::scratch::Scratch;
+use crate::net::socket::{LARGE_BUFFER, Socket};
 use crate::net::tcp::{Connection, Listener};
 
+/// What is taken from one socket before the others have their turn: bytes and batches for peers, and batches of strangers alone, which
+/// cost next to nothing each and must not stand in the way of the rest.
+const MAX_BYTES: usize = 1024 * 1024;
+const MAX_BATCHES: usize = 32;
+const MAX_STRANGE_BATCHES: usize = 64;
+/// The same of strangers where the peers have queues of their own.
+const MAX_PATIENT_BATCHES: usize = 4;
+/// A socket at which nobody but strangers came is not looked at for a while: they can wait in the kernel, and what they cost is then
+/// the reading alone. To wake for each of them costs several times that (measured).
+const REST: Duration = Duration::from_millis(1);
+/// Strangers that came in one turn to a shared socket, whose peers then get queues of their own in the kernel.
+const CROWD: usize = 64;
 /// Connections of all peers of one driver.
 const MAX_CONNECTIONS: usize = 16 * 1024;
 
 /// What a driver has open.
 #[derive(Default)]
-pub(super) struct Network {
+pub(super) struct Net {
     /// In one-port mode: every socket is bound to this port (0 until the first is bound) and shared by all peers.
     pub(super) shared_port: Option<u16>,
-    pub(super) sockets: BTreeMap<u32, QueuedSocket>,
+    sockets: BTreeMap<u32, QueuedSocket>,
     by_address: HashMap<IpAddr, u32>,
     next_socket: u32,
     /// Whose a socket is. Shared sockets have no owner.
-    pub(super) owners: HashMap<u32, PeerId>,
+    owners: HashMap<u32, PeerId>,
     /// Sockets that are not looked at before this.
-    pub(super) resting: HashMap<u32, Instant>,
-    pub(super) lanes: Lanes,
+    resting: HashMap<u32, Instant>,
+    lanes: Lanes,
     connections: HashMap<u32, Connection>,
     next_connection: u32,
     listeners: HashMap<u32, Listener>,
@@ -38,7 +53,7 @@ pub(super) struct Network {
     next_listener: u32,
 }
 
-impl Network {
+impl Net {
     pub(super) fn new(shared_port: Option<u16>) -> Self {
         Self {
             shared_port,
@@ -125,32 +140,13 @@ impl Network {
         self.sockets.get(&socket).is_some_and(QueuedSocket::is_blocked)
     }
 
-    /// How many datagrams may leave this way in one call.
-    pub(super) fn segment_limit(&self, path: Path) -> usize {
-        match path.local {
-            Local::Socket(id) => self.sockets.get(&id).map_or(1, |queued| queued.socket.max_segments()),
-            _ => 1,
-        }
+    pub(super) fn socket_mut(&mut self, id: u32) -> Option<&mut QueuedSocket> {
+        self.sockets.get_mut(&id)
     }
 
-    /// Sends a batch, whose bytes these are. The socket that took it, if it was one.
-    pub(super) fn send(&mut self, batch: &Batch, contents: &[u8]) -> Option<u32> {
-        match batch.path.local {
-            Local::Socket(id) => {
-                let segment_size = (contents.len() > batch.segment).then_some(batch.segment);
-                let socket = self.sockets.get_mut(&id)?;
-                socket.send(batch.path.remote, batch.ecn, segment_size, contents);
-                return Some(id);
-            }
-            Local::Tcp(id) => {
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.write(contents);
-                }
-            }
-            // Relays are sockets of the agent's own making: what goes through them leaves on a socket or a connection.
-            Local::Relay(_) => {}
-        }
-        None
+    /// When the first of the sockets that rest is looked at again.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.resting.values().min().copied()
     }
 
     /// A number for a connection; `None` while there are too many.
@@ -249,4 +245,101 @@ impl Network {
             .map(|(id, _)| *id)
             .collect()
     }
+}
+
+/// What comes in.
+impl Net {
+    /// Takes what the kernel holds, within bounds, and hands it to its peers.
+    pub(super) fn receive(&mut self, peers: &mut Peers, scratch: &mut Scratch, now: Instant) {
+        self.receive_lanes(peers, scratch, now);
+        let Self {
+            sockets,
+            owners,
+            resting,
+            lanes,
+            ..
+        } = self;
+        resting.retain(|_, until| *until > now);
+        for (id, queued) in sockets.iter_mut() {
+            if queued.is_blocked() {
+                queued.flush();
+                // Peers that were held back go on.
+                if !queued.is_blocked() {
+                    peers.wake_where(|_, peer| peer.sends_on == Some(*id));
+                }
+            }
+            if resting.contains_key(id) {
+                continue;
+            }
+            let owner = owners.get(id).copied();
+            let patience = if lanes.are_open(*id) {
+                MAX_PATIENT_BATCHES
+            } else {
+                MAX_STRANGE_BATCHES
+            };
+            let taken = take(&queued.socket, *id, owner, patience, peers, scratch, now);
+            peers.router.unrouted += taken.refused as u64;
+            if taken.batches == 0 && taken.refused > 0 {
+                resting.insert(*id, now + REST);
+            }
+            if owner.is_none() && taken.refused >= CROWD {
+                lanes.crowded(now, *id, &queued.socket, &peers.router);
+            }
+        }
+    }
+
+    /// The same for the queues that peers of a crowded socket have of their own.
+    fn receive_lanes(&mut self, peers: &mut Peers, scratch: &mut Scratch, now: Instant) {
+        for lane in self.lanes.iter() {
+            take(&lane.io, lane.socket, None, MAX_STRANGE_BATCHES, peers, scratch, now);
+        }
+        self.lanes.expire(now);
+    }
+}
+
+/// What was taken from one socket.
+#[derive(Default)]
+struct Taken {
+    /// Batches with something for a peer.
+    batches: usize,
+    /// Datagrams that were for nobody.
+    refused: usize,
+}
+
+/// Takes what a socket holds, within bounds, `patience` batches of strangers among it. `owner` is whose it is, if it is one peer's.
+fn take(
+    socket: &Socket,
+    id: u32,
+    owner: Option<PeerId>,
+    patience: usize,
+    peers: &mut Peers,
+    scratch: &mut Scratch,
+    now: Instant,
+) -> Taken {
+    let local = Local::Socket(id);
+    let (mut taken, mut bytes, mut strange) = (Taken::default(), 0, 0);
+    while bytes < MAX_BYTES && taken.batches < MAX_BATCHES && strange < patience {
+        let wanted = |remote, datagram: &[u8]| peers.expect(owner, Path { local, remote }, datagram);
+        let received = match socket.receive(scratch, wanted) {
+            Ok(received) => received,
+            Err(error) => {
+                // ICMP errors of earlier sends surface here; consent decides about the path, not one of these.
+                tracing::debug!(local = %socket.addr(), %error, "receive");
+                break;
+            }
+        };
+        taken.refused += received.refused;
+        bytes += received.bytes;
+        match received.wanted {
+            0 => strange += 1,
+            _ => taken.batches += 1,
+        }
+        while let Some(batch) = scratch.next_batch() {
+            peers.take(owner, local, batch, now);
+        }
+        if !received.more {
+            break;
+        }
+    }
+    taken
 }

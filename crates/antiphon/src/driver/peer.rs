@@ -1,0 +1,264 @@
+//! One peer of a driver: its sans-I/O machine, and the queues towards its handles.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Weak;
+use std::time::{Duration, Instant};
+
+use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelState};
+use antiphon_peer_connection as core;
+use antiphon_sansio::Local;
+use core::RtcDataChannelInit;
+
+use super::message::{Notice, Request, ToDriver};
+use crate::channel::DataChannel;
+use crate::error::Error;
+use crate::event::Event;
+use crate::events::EventSender;
+use crate::mailbox::{Queue, Waiting};
+
+/// How long a closed peer may take to say goodbye (BYE, SCTP ABORT, close_notify).
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Where a peer stands among the others of its driver.
+#[derive(Debug, Default)]
+pub(super) struct Place {
+    /// When its machine wants to go on.
+    pub(super) deadline: Option<Instant>,
+    /// The earliest entry of the driver's heap of deadlines that stands for it: never later than the deadline.
+    pub(super) entry: Option<Instant>,
+    /// Whether it is among those that are drained next.
+    pub(super) marked: bool,
+}
+
+/// One peer.
+pub(crate) struct Peer {
+    pub(crate) core: core::PeerConnection,
+    /// Where the driver's schedule has it.
+    pub(super) place: Place,
+    /// Its local user fragment, as the router of a shared port knows it.
+    pub(super) routed_ufrag: String,
+    /// The socket that took its last datagrams.
+    pub(crate) sends_on: Option<u32>,
+    /// Sockets and connections that are this peer's own.
+    pub(crate) holds: Vec<Local>,
+    /// Its requests to listen, and the listeners that serve them.
+    pub(crate) listens: Vec<(u32, u32)>,
+    /// The names that are answered for on its behalf.
+    pub(crate) published: Vec<String>,
+    /// Whether it wants to know of interfaces that come and go.
+    pub(crate) watches: bool,
+    /// For the handles of channels that the other end opens.
+    driver: Weak<ToDriver>,
+    events: EventSender,
+    channels: BTreeMap<ChannelId, Queue>,
+    /// Channels with something to send, here or in the machine.
+    sending: BTreeSet<ChannelId>,
+    closed_at: Option<Instant>,
+}
+
+impl Peer {
+    pub(crate) fn new(core: core::PeerConnection, driver: Weak<ToDriver>, events: EventSender) -> Self {
+        Self {
+            core,
+            place: Place::default(),
+            routed_ufrag: String::new(),
+            sends_on: None,
+            holds: Vec::new(),
+            listens: Vec::new(),
+            published: Vec::new(),
+            watches: false,
+            driver,
+            events,
+            channels: BTreeMap::new(),
+            sending: BTreeSet::new(),
+            closed_at: None,
+        }
+    }
+
+    /// Does what a handle asks.
+    pub(crate) fn serve(&mut self, request: Request, now: Instant) {
+        match request {
+            Request::SendFrame(transceiver, frame, answer) => {
+                let sent = self.core.send_frame(now, transceiver, frame);
+                let _ = answer.send(sent.map_err(Error::from));
+            }
+            Request::SendPacket(transceiver, packet, answer) => {
+                let sent = self.core.send_rtp(now, transceiver, &packet);
+                if let Some(answer) = answer {
+                    let _ = answer.send(sent.map_err(Error::from));
+                }
+            }
+            Request::CreateDataChannel {
+                label,
+                init,
+                queue,
+                answer,
+            } => _ = answer.send(self.create_channel(&label, init, queue, now)),
+            Request::Close => self.close(now),
+            Request::Call(call) => call(&mut self.core, now),
+        }
+    }
+
+    /// Hears what a handle says in passing.
+    pub(crate) fn hear(&mut self, notice: Notice, now: Instant) {
+        match notice {
+            Notice::Dropped(_) => self.close(now),
+            Notice::Outgoing(_, channel) => self.hand_over(now, channel),
+            Notice::Drained(_, channel) => _ = self.pump(now, channel),
+            Notice::Close(_, channel) => self.close_channel(now, channel),
+        }
+    }
+
+    /// Closes: the machine still says goodbye.
+    fn close(&mut self, now: Instant) {
+        if self.closed_at.is_none() {
+            self.closed_at = Some(now);
+            self.core.close(now);
+        }
+    }
+
+    /// Whether the peer is closed and has said all it had to say, or took too long over it.
+    pub(crate) fn is_finished(&self, now: Instant) -> bool {
+        let Some(closed_at) = self.closed_at else { return false };
+        // Handles that remain keep their queues, and get an error from every further call.
+        self.core.poll_timeout().is_none() || now >= closed_at + FAREWELL
+    }
+
+    /// When the driver must come back.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        let machine = self.core.poll_timeout();
+        match self.closed_at {
+            None => machine,
+            Some(at) => Some(machine.map_or(at + FAREWELL, |m| m.min(at + FAREWELL))),
+        }
+    }
+
+    fn create_channel(
+        &mut self,
+        label: &str,
+        init: RtcDataChannelInit,
+        queue: Queue,
+        now: Instant,
+    ) -> Result<(ChannelId, ChannelInfo), Error> {
+        let id = self.core.create_data_channel(now, label, init)?;
+        let info = self.open_channel(id, queue).ok_or(Error::Closed)?;
+        Ok((id, info))
+    }
+
+    /// Messages of a channel that exists in the machine pass through `queue` from now on.
+    fn open_channel(&mut self, id: ChannelId, queue: Queue) -> Option<ChannelInfo> {
+        let info = self.core.data_channel(id)?;
+        self.channels.insert(id, queue);
+        if info.state == ChannelState::Open {
+            self.set_state(id, ChannelState::Open);
+        }
+        Some(info)
+    }
+
+    /// The handle of a channel that the other end has opened.
+    fn incoming_channel(&mut self, id: ChannelId) -> Option<DataChannel> {
+        let driver = self.driver.upgrade()?;
+        let (queue, receiver) = Queue::new();
+        let info = self.open_channel(id, queue)?;
+        Some(DataChannel::new(driver, id, info, receiver))
+    }
+
+    /// Hands over everything that the machine reports. Whether a channel's reader waited for one message.
+    pub(crate) fn dispatch(&mut self, now: Instant) -> bool {
+        let mut woken = false;
+        while let Some(event) = self.core.poll_event() {
+            match event {
+                core::Event::DataChannel(id) => {
+                    if let Some(channel) = self.incoming_channel(id) {
+                        self.events.send(Event::DataChannel(channel));
+                        self.pump(now, id);
+                    }
+                }
+                core::Event::DataChannelOpen(id) => self.set_state(id, ChannelState::Open),
+                core::Event::DataChannelReadable(id) => woken |= self.pump(now, id),
+                // The mailboxes are told after each round, whatever the amount.
+                core::Event::DataChannelBufferedAmountLow(_) => {}
+                core::Event::DataChannelClosing(id) => self.set_state(id, ChannelState::Closing),
+                core::Event::DataChannelClosed(id) => {
+                    self.pump_or_all(now, id, true);
+                    self.set_state(id, ChannelState::Closed);
+                    self.channels.remove(&id);
+                    self.core.forget_data_channel(now, id);
+                }
+                // A reader who is behind loses the oldest, and is told how many.
+                media if is_perishable(&media) => self.events.send_media(media),
+                other => {
+                    if let Some(event) = other.map_channel(|_| None) {
+                        self.events.send(event);
+                    }
+                }
+            }
+        }
+        woken
+    }
+
+    fn set_state(&mut self, id: ChannelId, state: ChannelState) {
+        let Some(queue) = self.channels.get(&id) else { return };
+        if state == ChannelState::Open {
+            queue.mailbox.open(self.core.max_message_size());
+        } else {
+            queue.mailbox.refuse();
+        }
+        queue.state.send_replace(state);
+    }
+
+    /// Moves messages from SCTP into the channel's mailbox while there is room. Whether a reader waited for this one.
+    fn pump(&mut self, now: Instant, id: ChannelId) -> bool {
+        self.pump_or_all(now, id, false)
+    }
+
+    fn pump_or_all(&mut self, now: Instant, id: ChannelId, all: bool) -> bool {
+        let queue = self.channels.get(&id);
+        queue.is_some_and(|queue| queue.mailbox.pump(all, || self.core.read_piece(now, id)))
+    }
+
+    /// Moves messages from the channel's mailbox into SCTP while there is room.
+    fn hand_over(&mut self, now: Instant, id: ChannelId) {
+        if self.hand_over_one(now, id) {
+            self.sending.insert(id);
+        }
+    }
+
+    /// The same for all channels that had something to send.
+    pub(crate) fn hand_over_all(&mut self, now: Instant) {
+        let mut sending = std::mem::take(&mut self.sending);
+        sending.retain(|id| self.hand_over_one(now, *id));
+        self.sending = sending;
+    }
+
+    /// Whether something of this channel still waits.
+    fn hand_over_one(&mut self, now: Instant, id: ChannelId) -> bool {
+        let Some(queue) = self.channels.get_mut(&id) else {
+            return false;
+        };
+        let waiting = queue.mailbox.hand_over(now, id, &mut self.core);
+        if queue.closing && waiting != Waiting::Here {
+            queue.closing = false;
+            self.core.close_data_channel(now, id);
+        }
+        waiting != Waiting::Nowhere
+    }
+
+    /// Closes a channel behind what waits to be sent.
+    fn close_channel(&mut self, now: Instant, id: ChannelId) {
+        if let Some(queue) = self.channels.get_mut(&id) {
+            queue.closing = true;
+            self.hand_over(now, id);
+        }
+    }
+}
+
+/// Whether an event is worth little once a newer one of its kind has come: dropped oldest first when nobody takes it. These are
+/// also the ones that a peer can cause without end.
+fn is_perishable(event: &core::Event) -> bool {
+    use core::Event::{Frame, KeyFrameRequested, Packet, TargetBitrate};
+    matches!(
+        event,
+        Frame { .. } | Packet { .. } | KeyFrameRequested(_) | TargetBitrate(_)
+    )
+}
