@@ -18,6 +18,7 @@ mod routing;
 mod senders;
 mod session;
 mod stats;
+mod template;
 
 pub use antiphon_rtp::{Rid, extension};
 pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SAFE_PACKET, SenderConfig};

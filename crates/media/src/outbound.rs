@@ -3,17 +3,17 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use antiphon_rtp::extension::{Carried, Kind as ExtensionKind, Values};
+use antiphon_rtp::extension::{Carried, Values};
 use antiphon_rtp::packet::{HEADER_LEN, Header, set_padding};
-use antiphon_rtp::payload::{Layout, Packetizer};
+use antiphon_rtp::payload::Packetizer;
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
 use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
-use bytes::Bytes;
 
 use crate::config::{Codec, Kind, SenderConfig};
 use crate::event::Contributors;
 use crate::ring::{Ring, Slot};
 use crate::stats::RemoteInboundRtp;
+use crate::template::{Template, values};
 
 /// Packets kept for retransmission: of video about two seconds at 10 Mbit/s.
 const VIDEO_SLOTS: usize = 2048;
@@ -23,8 +23,6 @@ const AUDIO_SLOTS: usize = 256;
 const MAX_RESEND: usize = 512;
 /// One packet is sent again at most this often.
 const MAX_RESENDS: u8 = 12;
-/// MIDs and RIDs longer than this are not repeated in every packet.
-const MAX_ID: usize = 32;
 /// Largest header written here: with 15 CSRCs and every extension in its longer form.
 const MAX_HEADER: usize = 256;
 /// Bytes of a packet that is nothing but padding.
@@ -56,6 +54,8 @@ pub(crate) struct Outbound {
     resend: VecDeque<u64>,
     rtx_sequence: u16,
     pub(crate) timestamp_offset: u32,
+    /// What most of its headers look like.
+    template: Template,
     /// Of each codec in `config`, in the same order; `None`: its frames cannot be cut here.
     packetizers: Vec<Option<Packetizer>>,
     pub(crate) forward: Option<Forward>,
@@ -95,6 +95,17 @@ pub(crate) struct Written {
 /// abs-send-time: 6.18 seconds of the wall clock.
 fn abs_send_time(now: Instant, anchor: &ClockAnchor) -> u32 {
     (anchor.ntp(now) >> 14) as u32 & 0xff_ffff
+}
+
+/// Writes header and payload into the open segment; `false` if there is no room for them.
+#[inline]
+fn put(out: &mut TransmitBuf, header: &[u8], slot: &Slot) -> bool {
+    let fits = header.len() + slot.len() <= out.remaining();
+    if fits {
+        out.put_slice(header);
+        slot.layout.write(&slot.frame, |piece| out.put_slice(piece));
+    }
+    fits
 }
 
 /// What cuts the frames of each codec.
@@ -143,6 +154,7 @@ impl Outbound {
             resend: VecDeque::new(),
             rtx_sequence: rng.below(0x7fff) as u16,
             timestamp_offset: rng.u32(),
+            template: Template::new(&config),
             packetizers: packetizers(&config, rng.u32() as u16),
             forward: None,
             newest_timestamp: None,
@@ -163,6 +175,7 @@ impl Outbound {
         }
     }
 
+    #[inline]
     pub(crate) fn codec(&self, payload_type: u8) -> Option<&Codec> {
         self.config
             .codecs
@@ -181,38 +194,40 @@ impl Outbound {
         self.clock_rate
     }
 
-    pub(crate) fn note_codec(&mut self, payload_type: u8) {
-        if let Some(clock_rate) = self.codec(payload_type).map(|codec| codec.clock_rate) {
-            self.clock_rate = clock_rate.max(1);
-        }
-    }
-
-    fn values(&self) -> Values<'_> {
-        let short = |id: &&[u8]| id.len() <= MAX_ID;
-        Values {
-            mid: Some(self.config.mid.as_bytes()).filter(short),
-            rid: self.config.rid.as_ref().map(String::as_bytes).filter(short),
-            ..Values::default()
-        }
+    /// The codec of what is sent now; `None` if this payload type was not negotiated.
+    #[inline]
+    pub(crate) fn note_codec(&mut self, payload_type: u8) -> Option<()> {
+        self.clock_rate = self.codec(payload_type)?.clock_rate.max(1);
+        Some(())
     }
 
     /// Bytes that header, extensions and the retransmission's number take at most.
+    #[inline]
     pub(crate) fn overhead(&self, extensions: &Carried, contributors: Option<&Contributors>) -> usize {
+        let number = if self.config.rtx_ssrc.is_some() { 2 } else { 0 };
+        // "repaired-rtp-stream-id" replaces "rtp-stream-id", under an identifier that may need the longer form.
+        let longer = if self.config.rid.is_some() { 4 } else { 0 };
+        let header = if contributors.is_none() && extensions.is_empty() {
+            self.template.len()
+        } else {
+            self.header_len(extensions, contributors)
+        };
+        header + number + longer
+    }
+
+    fn header_len(&self, extensions: &Carried, contributors: Option<&Contributors>) -> usize {
         let mut values = Values {
             transport_sequence: Some(0),
             abs_send_time: Some(0),
             csrc_audio_levels: contributors.map(Contributors::levels),
-            ..self.values()
+            ..values(&self.config)
         };
         extensions.put(&mut values);
         let csrcs = contributors.map_or(&[][..], Contributors::csrcs);
         let mut buffer = [0; MAX_HEADER];
         let mut out = Writer::new(&mut buffer);
         let written = Header::default().write(csrcs, &values, &self.config.extensions, &mut out);
-        let number = if self.config.rtx_ssrc.is_some() { 2 } else { 0 };
-        // "repaired-rtp-stream-id" replaces "rtp-stream-id", under an identifier that may need the longer form.
-        let longer = if self.config.rid.is_some() { 4 } else { 0 };
-        written.map_or(MAX_HEADER, |()| out.len()).max(HEADER_LEN) + number + longer
+        written.map_or(MAX_HEADER, |()| out.len()).max(HEADER_LEN)
     }
 
     /// Whether something waits for the pacer.
@@ -253,7 +268,11 @@ impl Outbound {
     }
 
     /// The next packet to send again, if the cap allows: V24, what one peer can make us send is bounded.
+    #[inline]
     pub(crate) fn next_resend(&mut self, now: Instant, target: Option<u64>) -> Option<u64> {
+        if self.resend.is_empty() {
+            return None;
+        }
         let rate = target.unwrap_or(2_000_000) as f64 / 8.0 * RESEND_SHARE;
         let elapsed = now.saturating_duration_since(self.budget_at).as_secs_f64();
         self.budget_at = now;
@@ -283,13 +302,6 @@ impl Outbound {
         self.config.rtx_ssrc.zip(codec.rtx_payload_type)
     }
 
-    /// Whether a packet bears a transport-wide number.
-    fn is_numbered(&self) -> bool {
-        let extensions = &self.config.extensions;
-        let numbered = |kind| extensions.id(kind).is_some();
-        numbered(ExtensionKind::TransportCc) || numbered(ExtensionKind::TransportCc2)
-    }
-
     /// Writes packet `sequence` of the ring into the open segment, with this transport-wide number if it is no mere repetition.
     pub(crate) fn write(
         &mut self,
@@ -304,21 +316,32 @@ impl Outbound {
         let rtx = repeat.then(|| self.rtx(slot.payload_type)).flatten();
         // A repetition on the stream's own SSRC is the same bytes.
         let fresh = !repeat || rtx.is_some();
-        let (number, send_time) = if fresh {
-            (number, abs_send_time(now, anchor))
-        } else {
-            (slot.transport_sequence, slot.abs_send_time)
+        let (number, send_time) = match fresh {
+            true if self.template.is_timed() => (number, abs_send_time(now, anchor)),
+            true => (number, 0),
+            false => (slot.transport_sequence, slot.abs_send_time),
         };
-        let mut buffer = [0; MAX_HEADER];
-        let header_len = self.write_header(slot, rtx, number, send_time, &mut buffer)?;
         let len = slot.len();
-        if header_len + len > out.remaining() {
+        let header_len = if rtx.is_none() && slot.contributors.is_none() && slot.extensions.is_empty() {
+            let header = Header {
+                marker: slot.marker,
+                payload_type: slot.payload_type,
+                sequence: slot.sequence as u16,
+                timestamp: slot.timestamp,
+                ssrc: self.config.ssrc,
+            };
+            let header = self.template.fill(&header, number, send_time);
+            put(out, header, slot).then_some(header.len())
+        } else {
+            let mut buffer = [0; MAX_HEADER];
+            let header_len = self.write_header(slot, rtx, number, send_time, &mut buffer)?;
+            put(out, &buffer[..header_len], slot).then_some(header_len)
+        };
+        let Some(header_len) = header_len else {
             // The path carries less than when it was queued.
             self.count.too_large += 1;
             return None;
-        }
-        out.put_slice(&buffer[..header_len]);
-        slot.layout.write(&slot.frame, |piece| out.put_slice(piece));
+        };
         if rtx.is_some() {
             self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
             self.count.rtx_packets += 1;
@@ -333,7 +356,9 @@ impl Outbound {
         } else {
             slot.transport_sequence = number;
             slot.abs_send_time = send_time;
-            self.count.delay += now.saturating_duration_since(slot.queued);
+            if now != slot.queued {
+                self.count.delay += now.saturating_duration_since(slot.queued);
+            }
         }
         self.count.packets += 1;
         self.count.bytes += len as u64;
@@ -341,7 +366,7 @@ impl Outbound {
         self.count.payload_type = Some(slot.payload_type);
         Some(Written {
             bytes: header_len + len,
-            numbered: fresh && self.is_numbered(),
+            numbered: fresh && self.template.is_numbered(),
         })
     }
 
@@ -358,7 +383,7 @@ impl Outbound {
             transport_sequence: Some(number),
             abs_send_time: Some(send_time),
             csrc_audio_levels: slot.contributors.as_deref().map(Contributors::levels),
-            ..self.values()
+            ..values(&self.config)
         };
         slot.extensions.put(&mut values);
         let csrcs = slot.contributors.as_deref().map_or(&[][..], Contributors::csrcs);
@@ -389,7 +414,7 @@ impl Outbound {
     /// Whether [`Self::write_padding`] can write: padding goes on the retransmission SSRC, where it disturbs no sequence.
     pub(crate) fn can_pad(&self) -> bool {
         let sent = self.count.payload_type.and_then(|payload_type| self.rtx(payload_type));
-        self.active && sent.is_some() && self.is_numbered()
+        self.active && sent.is_some() && self.template.is_numbered()
     }
 
     /// Writes a packet that is nothing but padding (RFC 3550 §5.1) into the open segment: a probe has more bytes than media.
@@ -404,7 +429,7 @@ impl Outbound {
         let mut values = Values {
             transport_sequence: Some(number),
             abs_send_time: Some(abs_send_time(now, anchor)),
-            ..self.values()
+            ..values(&self.config)
         };
         values.repaired_rid = values.rid.take();
         let header = Header {
@@ -498,26 +523,7 @@ impl Outbound {
                 }
             }
         }
+        self.template = Template::new(&config);
         self.config = config;
-    }
-
-    /// An empty slot under the next number.
-    pub(crate) fn slot(&self, now: Instant, payload_type: u8, timestamp: u32) -> Slot {
-        Slot {
-            sequence: self.ring.next(),
-            timestamp,
-            payload_type,
-            marker: false,
-            frame: Bytes::new(),
-            layout: Layout::default(),
-            extensions: Carried::default(),
-            contributors: None,
-            queued: now,
-            sent: None,
-            transport_sequence: 0,
-            abs_send_time: 0,
-            resends: 0,
-            resending: false,
-        }
     }
 }

@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 use crate::event::Contributors;
 
+/// The number of a slot that holds no packet.
+const VACANT: u64 = u64::MAX;
+
 /// One packet of an outgoing stream, before its header is written.
 #[derive(Clone, Debug)]
 pub(crate) struct Slot {
@@ -36,6 +39,32 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
+    fn vacant(now: Instant) -> Self {
+        Self {
+            sequence: VACANT,
+            timestamp: 0,
+            payload_type: 0,
+            marker: false,
+            frame: Bytes::new(),
+            layout: Layout::default(),
+            extensions: Carried::default(),
+            contributors: None,
+            queued: now,
+            sent: None,
+            transport_sequence: 0,
+            abs_send_time: 0,
+            resends: 0,
+            resending: false,
+        }
+    }
+
+    /// Lets go of its packet.
+    fn vacate(&mut self) {
+        self.sequence = VACANT;
+        self.frame = Bytes::new();
+        self.contributors = None;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.layout.len()
     }
@@ -45,7 +74,7 @@ impl Slot {
 /// A fixed number of slots, indexed by sequence number; the newest packet takes the place of the oldest.
 #[derive(Debug)]
 pub(crate) struct Ring {
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Slot>,
     capacity: usize,
     /// The next number to give out.
     next: u64,
@@ -95,50 +124,61 @@ impl Ring {
         self.waiting > 0
     }
 
-    /// Queues a packet under its number, which is `next` or greater; numbers in between stay empty. The caller saw to the room.
-    pub(crate) fn push(&mut self, slot: Slot) {
+    /// Queues a packet under its number, which is `next` or greater; numbers in between stay empty. The caller saw to the
+    /// room, and fills in the rest of the slot.
+    #[inline]
+    pub(crate) fn push(&mut self, now: Instant, sequence: u64, frame: Bytes, layout: &Layout) -> &mut Slot {
+        debug_assert!(sequence >= self.next && sequence - self.unsent < self.capacity as u64);
         if self.slots.is_empty() {
-            self.slots.resize_with(self.capacity, || None);
+            self.slots.resize(self.capacity, Slot::vacant(now));
         }
-        debug_assert!(slot.sequence >= self.next && slot.sequence - self.unsent < self.capacity as u64);
-        for skipped in self.next..slot.sequence {
+        for skipped in self.next..sequence {
             let index = self.index(skipped);
-            self.slots[index] = None;
+            self.slots[index].vacate();
         }
-        self.next = slot.sequence + 1;
-        self.queued_bytes += slot.len();
+        self.next = sequence + 1;
+        self.queued_bytes += layout.len();
         self.waiting += 1;
-        let index = self.index(slot.sequence);
-        self.slots[index] = Some(slot);
+        self.put(now, sequence, frame, layout)
     }
 
-    /// Puts a late packet in its place, if that is still held and empty. Returns whether it was.
-    pub(crate) fn fill(&mut self, slot: Slot) -> bool {
+    /// Puts a late packet in its place, if that is still held and empty. The caller fills in the rest of the slot.
+    pub(crate) fn fill(&mut self, now: Instant, sequence: u64, frame: Bytes, layout: &Layout) -> Option<&mut Slot> {
         let held = self.next.saturating_sub(self.capacity as u64)..self.next;
-        if self.slots.is_empty() || !held.contains(&slot.sequence) || self.get(slot.sequence).is_some() {
-            return false;
+        if self.slots.is_empty() || !held.contains(&sequence) || self.get(sequence).is_some() {
+            return None;
         }
-        if slot.sequence >= self.unsent {
-            self.queued_bytes += slot.len();
+        if sequence >= self.unsent {
+            self.queued_bytes += layout.len();
             self.waiting += 1;
         }
-        let index = self.index(slot.sequence);
-        self.slots[index] = Some(slot);
-        true
+        Some(self.put(now, sequence, frame, layout))
     }
 
-    /// The first packet that waits, if one does.
-    pub(crate) fn peek(&self) -> Option<&Slot> {
-        (self.unsent..self.next).find_map(|sequence| self.get(sequence))
+    /// The slot is written where it lies: it is larger than all else that is done for a packet.
+    #[inline]
+    fn put(&mut self, now: Instant, sequence: u64, frame: Bytes, layout: &Layout) -> &mut Slot {
+        let index = self.index(sequence);
+        let slot = &mut self.slots[index];
+        slot.sequence = sequence;
+        slot.frame = frame;
+        slot.layout = *layout;
+        slot.queued = now;
+        slot.sent = None;
+        slot.resends = 0;
+        slot.resending = false;
+        slot
     }
 
-    /// Takes the first waiting packet as sent; it stays in the ring.
-    pub(crate) fn advance(&mut self) {
-        if let Some((sequence, len)) = self.peek().map(|slot| (slot.sequence, slot.len())) {
-            self.unsent = sequence + 1;
-            self.queued_bytes -= len;
-            self.waiting -= 1;
-        }
+    /// Takes the first waiting packet as sent, and tells its number; it stays in the ring.
+    #[inline]
+    pub(crate) fn advance(&mut self) -> Option<u64> {
+        let slot = (self.unsent..self.next).find_map(|sequence| self.get(sequence))?;
+        let (sequence, len) = (slot.sequence, slot.len());
+        self.unsent = sequence + 1;
+        self.queued_bytes -= len;
+        self.waiting -= 1;
+        Some(sequence)
     }
 
     /// Whether the packet of this number has left the queue.
@@ -148,14 +188,14 @@ impl Ring {
 
     /// The packet of this number.
     pub(crate) fn get(&self, sequence: u64) -> Option<&Slot> {
-        let slot = self.slots.get(self.index(sequence))?.as_ref()?;
+        let slot = self.slots.get(self.index(sequence))?;
         (slot.sequence == sequence).then_some(slot)
     }
 
     /// The packet of this number, to be changed.
     pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
         let index = self.index(sequence);
-        let slot = self.slots.get_mut(index)?.as_mut()?;
+        let slot = self.slots.get_mut(index)?;
         (slot.sequence == sequence).then_some(slot)
     }
 
@@ -169,8 +209,8 @@ impl Ring {
     pub(crate) fn forget_sent(&mut self) {
         let unsent = self.unsent;
         for slot in &mut self.slots {
-            if slot.as_ref().is_some_and(|slot| slot.sequence < unsent) {
-                *slot = None;
+            if slot.sequence < unsent {
+                slot.vacate();
             }
         }
     }
@@ -180,7 +220,7 @@ impl Ring {
         for sequence in self.unsent..self.next {
             let index = self.index(sequence);
             if let Some(slot) = self.slots.get_mut(index) {
-                *slot = None;
+                slot.vacate();
             }
         }
         // The numbers were never on the wire: give them out again.

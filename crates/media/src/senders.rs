@@ -1,7 +1,7 @@
 //! The outgoing streams of a session, and whose turn it is: those that have something to send stand in a queue, sound and pictures
 //! apart.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use crate::config::Kind;
@@ -11,7 +11,8 @@ use crate::outbound::Outbound;
 /// All senders. Whoever gives one something to send, or takes it away, calls [`Self::wake`].
 #[derive(Debug, Default)]
 pub(crate) struct Senders {
-    all: BTreeMap<SenderId, Outbound>,
+    /// In order of their ids. Boxed: they are large, and move when one before them goes.
+    all: Vec<(SenderId, Box<Outbound>)>,
     /// Those of each kind that have something to send; the first has its turn.
     audio: VecDeque<SenderId>,
     video: VecDeque<SenderId>,
@@ -20,27 +21,36 @@ pub(crate) struct Senders {
 }
 
 impl Senders {
+    #[inline]
+    fn place(&self, id: SenderId) -> Result<usize, usize> {
+        self.all.binary_search_by_key(&id, |(id, _)| *id)
+    }
+
     pub(crate) fn insert(&mut self, id: SenderId, sender: Outbound) {
-        self.all.insert(id, sender);
+        match self.place(id) {
+            Ok(at) => *self.all[at].1 = sender,
+            Err(at) => self.all.insert(at, (id, Box::new(sender))),
+        }
     }
 
     pub(crate) fn remove(&mut self, id: SenderId) -> Option<Outbound> {
-        let sender = self.all.remove(&id);
+        let (_, sender) = self.place(id).ok().map(|at| self.all.remove(at))?;
         self.wake(id);
-        sender
+        Some(*sender)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: SenderId) -> Option<&mut Outbound> {
-        self.all.get_mut(&id)
+        let at = self.place(id).ok()?;
+        Some(&mut self.all[at].1)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SenderId, &Outbound)> {
-        self.all.iter().map(|(id, sender)| (*id, sender))
+        self.all.iter().map(|(id, sender)| (*id, &**sender))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outbound> {
-        self.all.values_mut()
+        self.all.iter_mut().map(|(_, sender)| &mut **sender)
     }
 
     /// The sender of this SSRC.
@@ -59,7 +69,7 @@ impl Senders {
     /// Looks whether a sender has something to send, and lets it stand in the queue or leave it.
     #[inline]
     pub(crate) fn wake(&mut self, id: SenderId) {
-        match self.all.get_mut(&id) {
+        match self.get_mut(id) {
             Some(sender) if sender.active && sender.waits() => {
                 if !std::mem::replace(&mut sender.queued, true) {
                     let kind = sender.config.kind;
@@ -77,6 +87,12 @@ impl Senders {
         }
     }
 
+    /// Whether anybody has something to send.
+    #[inline]
+    pub(crate) fn any_waits(&self) -> bool {
+        !self.audio.is_empty() || !self.video.is_empty()
+    }
+
     /// Whose turn it is, if anybody has something to send.
     #[inline]
     pub(crate) fn first(&self, kind: Kind) -> Option<SenderId> {
@@ -91,7 +107,7 @@ impl Senders {
     #[inline]
     pub(crate) fn turn(&mut self, kind: Kind) {
         if let Some(id) = self.queue(kind).pop_front() {
-            if let Some(sender) = self.all.get_mut(&id) {
+            if let Some(sender) = self.get_mut(id) {
                 sender.queued = false;
             }
             self.wake(id);
@@ -112,6 +128,6 @@ impl Senders {
 
     /// Looks again when that is.
     pub(crate) fn reschedule(&mut self) {
-        self.key_frame_due = self.all.values().filter_map(|sender| sender.key_frame_due).min();
+        self.key_frame_due = self.all.iter().filter_map(|(_, sender)| sender.key_frame_due).min();
     }
 }

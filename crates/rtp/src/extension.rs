@@ -240,6 +240,15 @@ pub struct Carried {
 }
 
 impl Carried {
+    /// Whether there are none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.audio_level.is_none()
+            && self.video_orientation.is_none()
+            && self.playout_delay.is_none()
+            && self.capture_time.is_none()
+    }
+
     /// What of `values` goes on.
     #[inline]
     pub fn of(values: &Values<'_>) -> Self {

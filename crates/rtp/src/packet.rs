@@ -35,6 +35,20 @@ pub struct Header {
 }
 
 impl Header {
+    /// Writes the fixed fields over those of a header that is there already: its first byte, its CSRC list and its
+    /// extensions stay.
+    ///
+    /// # Panics
+    /// If `packet` is shorter than [`HEADER_LEN`].
+    #[inline]
+    pub fn write_fixed(&self, packet: &mut [u8]) {
+        let fixed = &mut packet[..HEADER_LEN];
+        fixed[1] = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
+        fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
+        fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
+        fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+    }
+
     /// Writes the header: fixed fields, CSRC list (its first 15 entries) and those extensions that have a value and an
     /// identifier in `map`. The caller appends the payload, and padding by [`set_padding`].
     ///
@@ -46,10 +60,7 @@ impl Header {
         let csrcs = &csrcs[..csrcs.len().min(15)];
         let fixed = out.reserve(HEADER_LEN + csrcs.len() * 4)?;
         fixed[0] = 0x80 | csrcs.len() as u8;
-        fixed[1] = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
-        fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
-        fixed[4..8].copy_from_slice(&self.timestamp.to_be_bytes());
-        fixed[8..12].copy_from_slice(&self.ssrc.to_be_bytes());
+        self.write_fixed(fixed);
         for (slot, csrc) in fixed[HEADER_LEN..].chunks_exact_mut(4).zip(csrcs) {
             slot.copy_from_slice(&csrc.to_be_bytes());
         }

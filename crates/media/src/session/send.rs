@@ -12,6 +12,7 @@ use crate::config::Kind;
 use crate::error::Error;
 use crate::event::{Event, Frame, Outgoing, Packet, PacketKind, SenderId};
 use crate::outbound::{Forward, Outbound, Written};
+use crate::ring::Slot;
 
 /// The mark of what is sent: no controller asks for another yet.
 const MARK: Ecn = Ecn::NotEct;
@@ -61,12 +62,13 @@ impl Session {
         sender.forward = None;
         let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
         for cut in cuts {
-            let mut slot = sender.slot(now, frame.payload_type, timestamp);
+            let next = sender.ring.next();
+            let slot = sender.ring.push(now, next, frame.data.clone(), &cut.layout);
+            slot.timestamp = timestamp;
+            slot.payload_type = frame.payload_type;
             slot.marker = cut.marker;
-            slot.frame = frame.data.clone();
-            slot.layout = cut.layout;
             slot.extensions = extensions;
-            sender.ring.push(slot);
+            slot.contributors = None;
         }
         sender.newest_timestamp = Some((timestamp, now));
         sender.count.frames += 1;
@@ -94,7 +96,9 @@ impl Session {
         if !sender.active {
             return Err(Error::Inactive);
         }
-        sender.codec(packet.payload_type).ok_or(Error::UnknownPayloadType)?;
+        sender
+            .note_codec(packet.payload_type)
+            .ok_or(Error::UnknownPayloadType)?;
         let bytes = packet.payload.len() + sender.overhead(&packet.extensions, packet.contributors.as_deref());
         if bytes > limit {
             sender.count.too_large += 1;
@@ -107,7 +111,6 @@ impl Session {
             }
             return Err(Error::PacketTooLarge { bytes, limit });
         }
-        sender.note_codec(packet.payload_type);
         let forward = follow(sender, now, packet);
         let Some(sequence) = forward.ours.saturating_add(packet.sequence).checked_sub(forward.theirs) else {
             return Ok(());
@@ -117,20 +120,21 @@ impl Session {
             return Ok(());
         }
         let timestamp = packet.timestamp.wrapping_add(forward.timestamp_offset);
-        let mut slot = sender.slot(now, packet.payload_type, timestamp);
-        slot.sequence = sequence;
-        slot.marker = packet.marker;
-        slot.frame = packet.payload.clone();
-        slot.layout = Layout::slice(0..packet.payload.len());
-        slot.extensions = packet.extensions;
-        slot.contributors = packet.contributors.clone();
+        let layout = Layout::slice(0..packet.payload.len());
+        let fill = |slot: &mut Slot| {
+            slot.timestamp = timestamp;
+            slot.payload_type = packet.payload_type;
+            slot.marker = packet.marker;
+            slot.extensions = packet.extensions;
+            slot.contributors = packet.contributors.clone();
+        };
         let next = sender.ring.next();
         if sequence >= next {
             if (sequence - next) as usize >= sender.ring.room() {
                 sender.count.frames_refused += u64::from(packet.marker);
                 return Err(Error::QueueFull);
             }
-            sender.ring.push(slot);
+            fill(sender.ring.push(now, sequence, packet.payload.clone(), &layout));
             if sender
                 .newest_timestamp
                 .is_none_or(|(newest, _)| (timestamp.wrapping_sub(newest) as i32) > 0)
@@ -144,8 +148,11 @@ impl Session {
             {
                 sender.count.key_frames += 1;
             }
-        } else if sender.ring.fill(slot) && sender.ring.is_sent(sequence) {
-            sender.send_late(sequence);
+        } else if let Some(slot) = sender.ring.fill(now, sequence, packet.payload.clone(), &layout) {
+            fill(slot);
+            if sender.ring.is_sent(sequence) {
+                sender.send_late(sequence);
+            }
         }
         self.senders.wake(id);
         Ok(())
@@ -154,10 +161,15 @@ impl Session {
     /// Writes the next packet into a new segment of `out` and leaves the segment open. `None`: nothing is due, or `out` has
     /// no room (then no segment is open).
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Outgoing> {
+        let may_be_due = self.may_be_due(now);
+        if !(may_be_due || self.senders.any_waits() || self.pacer.probing().is_some()) {
+            self.pacer.idle();
+            return None;
+        }
         if !out.begin(0, 0) {
             return None;
         }
-        let len = if self.may_be_due(now) {
+        let len = if may_be_due {
             self.write_rtcp(now, out.remaining())
         } else {
             0
@@ -221,15 +233,8 @@ impl Session {
         let Some(sender) = self.senders.get_mut(id) else {
             return false;
         };
-        let sequence = match sender.next_resend(now, self.target) {
-            Some(sequence) => Some(sequence),
-            None => {
-                let sequence = sender.ring.peek().map(|slot| slot.sequence);
-                // Sent or not writable: either way it leaves the queue.
-                sender.ring.advance();
-                sequence
-            }
-        };
+        // Sent or not writable: either way it leaves the queue.
+        let sequence = sender.next_resend(now, self.target).or_else(|| sender.ring.advance());
         let number = self.history.next_number();
         let written = sequence.and_then(|sequence| sender.write(now, sequence, number, &self.anchor, out));
         let queued = sender.ring.queued_bytes();
