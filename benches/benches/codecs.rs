@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use antiphon_rtp::extension::{Map, Values};
+use antiphon_rtp::extension::{AudioLevel, Map, Values};
 use antiphon_rtp::packet::{Header, Packet};
 use antiphon_rtp::payload::Packetizer;
 use antiphon_rtp::rtcp;
@@ -35,6 +35,10 @@ fn rtp(c: &mut Criterion) {
         mid: Some(b"0"),
         abs_send_time: Some(0x0012_3456),
         transport_sequence: Some(77),
+        audio_level: Some(AudioLevel {
+            below_overload: 30,
+            voice: true,
+        }),
         ..Values::default()
     };
     let payload = [9; 1200];
@@ -47,9 +51,9 @@ fn rtp(c: &mut Criterion) {
     };
     let len = write();
     let mut group = c.benchmark_group("rtp");
-    group.bench_function("write, 3 extensions, 1200 B", |b| b.iter(&mut write));
+    group.bench_function("write, 4 extensions typed, 1200 B", |b| b.iter(&mut write));
     let packet = buffer[..len].to_vec();
-    group.bench_function("parse, 3 extensions typed", |b| {
+    group.bench_function("parse, 4 extensions typed", |b| {
         b.iter(|| {
             let packet = Packet::parse(black_box(&packet)).unwrap();
             (packet.values(&map), packet.payload().len())
@@ -86,12 +90,22 @@ fn rtp(c: &mut Criterion) {
 
     let mut buffer = [0; 256];
     let mut out = Writer::new(&mut buffer);
-    rtcp::write_receiver_report(1, &[], &mut out).unwrap();
+    let block = rtcp::ReportBlock {
+        ssrc: 2,
+        fraction_lost: 3,
+        cumulative_lost: 40,
+        highest_sequence: 50_000,
+        jitter: 60,
+        last_sr: 0x1234_5678,
+        delay_since_last_sr: 70,
+    };
+    rtcp::write_receiver_report(1, &[block], &mut out).unwrap();
     rtcp::write_cname(&[1], b"somebody@example", &mut out).unwrap();
     rtcp::write_nack(1, 2, rtcp::nack_pairs([7, 8, 40]), &mut out).unwrap();
     rtcp::write_remb(1, 1_000_000, &[2], &mut out).unwrap();
     let compound = out.finish().to_vec();
-    c.bench_function("rtcp/parse a compound of four", |b| {
+    let name = format!("rtcp/parse a compound of four, {} B", compound.len());
+    c.bench_function(&name, |b| {
         b.iter(|| {
             rtcp::packets(black_box(&compound))
                 .inspect(|packet| assert!(packet.is_ok()))

@@ -2,17 +2,15 @@
 //! through a whole connection, from the datagram to the event. Beside it the bare AES-GCM of the same bytes.
 #![allow(missing_docs, clippy::disallowed_methods)]
 
-use std::collections::VecDeque;
 use std::hint::black_box;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use antiphon_benches::pair::{self, Pair};
 use antiphon_crypto::{AeadAlgorithm, HashAlgorithm, hkdf_expand};
 use antiphon_peer_connection::{
-    BytesMut, ClockAnchor, Datagram, Direction, Ecn, Event, IoEvent, IoRequest, KeyLog, Local, MediaKind, Output, Path,
-    PeerConnection, Rng, RtcConfiguration, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription,
-    SdpType, TransmitBuf,
+    BytesMut, Datagram, Direction, Ecn, KeyLog, MediaKind, Output, Path, PeerConnection, RtcConfiguration,
+    RtcRtpTransceiverInit, TransmitBuf,
 };
 use antiphon_srtp::{Profile, Sender};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
@@ -22,7 +20,6 @@ const SIZE: usize = 1200;
 /// Datagrams in one iteration: what one receive call of a busy socket may bring.
 const BATCH: usize = 32;
 const SSRC: u32 = 0x1234_5678;
-const ADDRESSES: [&str; 2] = ["10.0.0.1:1000", "10.0.0.2:1000"];
 
 /// A connection that receives, and the keys of who sends to it.
 struct Receiving {
@@ -35,23 +32,6 @@ struct Receiving {
     ids: [u8; 3],
     payload_type: u8,
     sequence: u16,
-}
-
-fn address(at: usize) -> SocketAddr {
-    ADDRESSES[at].parse().unwrap()
-}
-
-fn serve(pc: &mut PeerConnection, now: Instant, address: SocketAddr) {
-    while let Some(request) = pc.poll_io() {
-        match request {
-            IoRequest::ListInterfaces { .. } => pc.handle_io(now, IoEvent::Interfaces(vec![address.ip()])),
-            IoRequest::BindUdp { request, .. } => {
-                let (local, addr) = (Local::Socket(0), address);
-                pc.handle_io(now, IoEvent::UdpBound { request, local, addr });
-            }
-            _ => {}
-        }
-    }
 }
 
 /// DTLS-SRTP's export of DTLS 1.3 (RFC 8446 §7.5, RFC 5764 §4.2): the key and the salt of the server's side.
@@ -100,87 +80,36 @@ fn extension_id(sdp: &str, uri: &str) -> u8 {
 
 impl Receiving {
     fn new(output: Output) -> Self {
-        let mut now = Instant::now();
+        let begin = Instant::now();
         let secret = Arc::new(Mutex::new(Vec::new()));
-        let mut peers: Vec<PeerConnection> = (0..2)
-            .map(|seed| {
-                let anchor = ClockAnchor::new(now, Duration::from_secs(1_790_000_000));
-                let mut configuration = RtcConfiguration::default();
-                configuration.settings.receive_output = output;
-                let to = secret.clone();
-                configuration.settings.key_log = Some(KeyLog::new(move |line| {
-                    let mut words = line.split(' ');
-                    if words.next() == Some("EXPORTER_SECRET") {
-                        let hex = words.nth(1).unwrap();
-                        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-                        *to.lock().unwrap() = (0..hex.len()).step_by(2).map(byte).collect();
-                    }
-                }));
-                PeerConnection::new(configuration, now, anchor, Rng::from_u64(seed)).unwrap()
-            })
-            .collect();
-        let init = RtcRtpTransceiverInit {
-            direction: Direction::SendOnly,
-            ..RtcRtpTransceiverInit::default()
-        };
-        peers[0].add_transceiver(MediaKind::Video, init).unwrap();
-        peers[0].set_local_description(now, None).unwrap();
-        let offer = with_layer(&peers[0].local_description().unwrap().sdp);
-        let offer = RtcSessionDescription {
-            sdp_type: SdpType::Offer,
-            sdp: offer,
-        };
-        peers[1].set_remote_description(now, offer).unwrap();
-        peers[1].set_local_description(now, None).unwrap();
-        let sdp = peers[1].local_description().unwrap().sdp;
-        let answer = RtcSessionDescription {
-            sdp_type: SdpType::Answer,
-            sdp: without_layer(&sdp),
-        };
-        peers[0].set_remote_description(now, answer).unwrap();
-
-        let (mut wire, mut out) = (VecDeque::new(), TransmitBuf::new(65_536, 1_500));
-        let connected = |pc: &PeerConnection| pc.connection_state() == RtcPeerConnectionState::Connected;
-        while !peers.iter().all(connected) {
-            for at in 0..2 {
-                serve(&mut peers[at], now, address(at));
-                while let Some(transmit) = peers[at].poll_transmit(now, &mut out) {
-                    wire.extend(transmit.datagrams(&out).map(|datagram| (at, BytesMut::from(datagram))));
-                    out.clear();
+        let configuration = || {
+            let mut configuration = RtcConfiguration::default();
+            configuration.settings.receive_output = output;
+            let to = secret.clone();
+            configuration.settings.key_log = Some(KeyLog::new(move |line| {
+                let mut words = line.split(' ');
+                if words.next() == Some("EXPORTER_SECRET") {
+                    let hex = words.nth(1).unwrap();
+                    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+                    *to.lock().unwrap() = (0..hex.len()).step_by(2).map(byte).collect();
                 }
-                while let Some(event) = peers[at].poll_event() {
-                    if let Event::IceCandidate(candidate) = event {
-                        peers[1 - at].add_ice_candidate(now, candidate).unwrap();
-                    }
-                }
-            }
-            while let Some((from, data)) = wire.pop_front() {
-                let path = Path {
-                    local: Local::Socket(0),
-                    remote: address(from),
-                };
-                peers[1 - from].handle_datagram(
-                    now,
-                    Datagram {
-                        path,
-                        ecn: Ecn::NotEct,
-                        data,
-                    },
-                );
-            }
-            now += Duration::from_millis(5);
-            peers.iter_mut().for_each(|peer| peer.handle_timeout(now));
-        }
+            }));
+            configuration
+        };
+        let mut pair = Pair::new([configuration(), configuration()], begin, 0);
+        let init = RtcRtpTransceiverInit::new(Direction::SendOnly);
+        pair.peers[0].add_transceiver(MediaKind::Video, init).unwrap();
+        let sdp = pair.describe(begin, [with_layer, without_layer]);
+        let (mut now, mut out) = (begin, pair::buffer());
+        pair.connect(&mut now, &mut out);
+        let [_, pc] = pair.peers;
         let payload_type = sdp.split("m=video 9 UDP/TLS/RTP/SAVPF ").nth(1);
         let payload_type = payload_type.and_then(|rest| rest.split([' ', '\r']).next());
         let (key, salt) = server_keys(&secret.lock().unwrap());
         Self {
-            pc: peers.remove(1),
+            pc,
             sender: Sender::new(Profile::AeadAes128Gcm, &key, &salt, antiphon_crypto::ring_provider()).unwrap(),
-            path: Path {
-                local: Local::Socket(0),
-                remote: address(0),
-            },
+            path: pair::path_from(0),
             now,
             out,
             ids: ["sdes:mid", "sdes:rtp-stream-id", "transport-wide-cc"].map(|uri| extension_id(&sdp, uri)),

@@ -1,8 +1,7 @@
 //! What the program writes to standard error.
 
 use tracing::{Level, Metadata};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -14,7 +13,8 @@ const TALKATIVE: [&str; 2] = ["tungstenite", "tokio_tungstenite"];
 
 /// Starts logging, as `RUST_LOG` says; but nothing that shows a password, whatever it says.
 pub fn start() {
-    let wanted = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT));
+    let said = std::env::var("RUST_LOG").ok().and_then(|said| said.parse().ok());
+    let wanted: Targets = said.unwrap_or_else(|| DEFAULT.parse().expect("it is right"));
     let output = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_target(false);

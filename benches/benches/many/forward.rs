@@ -1,0 +1,40 @@
+//! One packet to many receivers, in memory.
+
+use std::time::Duration;
+
+use antiphon_benches::cost::at;
+use antiphon_benches::fan::{BURST, Fan};
+
+use crate::figures::Measured;
+
+/// Bursts before anything is measured.
+const WARM_UP: usize = 20;
+/// Forwarded packets of one reading, about.
+const READING: usize = 5000;
+
+pub(crate) fn measure(receivers: u32, long: bool) -> Vec<Measured> {
+    let readings = if long { 60 } else { 15 };
+    let receivers = receivers as usize;
+    let mut fan = Fan::new(receivers);
+    for _ in 0..WARM_UP {
+        fan.forward();
+    }
+    let mut each = Vec::with_capacity(readings);
+    for _ in 0..readings {
+        let rounds = READING.div_ceil(receivers * BURST);
+        let (mut spent, mut sent) = (Duration::ZERO, 0);
+        for _ in 0..rounds {
+            let (took, datagrams) = fan.forward();
+            spent += took;
+            sent += datagrams;
+        }
+        let due = rounds * receivers * BURST;
+        // Reports go out too, now and then.
+        assert!(
+            (due..due + due / 20).contains(&sent),
+            "{sent} datagrams for {due} packets"
+        );
+        each.push(spent.as_nanos() as f64 / due as f64);
+    }
+    vec![Measured::new("a forwarded packet", at(&mut each, 0.5), "ns")]
+}
