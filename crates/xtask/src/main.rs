@@ -2,6 +2,8 @@
 #![forbid(unsafe_code)]
 
 mod checks;
+mod crowd;
+mod curves;
 mod fuzz;
 mod house;
 mod live;
@@ -41,6 +43,9 @@ enum Chore {
         /// Run only these parts (repeatable).
         #[arg(long, value_enum)]
         only: Vec<Part>,
+        /// Loads in full size: 10 000 idle pairs for a minute, and more of the kind.
+        #[arg(long)]
+        whole: bool,
     },
     /// Writes docs/rfc-coverage.md from the clauses that comments cite.
     Rfc {
@@ -54,6 +59,8 @@ enum Chore {
     House(house::HouseArgs),
     /// Fuzzes one target, or all: with cargo-fuzz and the nightly compiler where they are, else on the stable one.
     Fuzz(fuzz::FuzzArgs),
+    /// Draws docs/curves.svg from benches/figures/many.csv, which `cargo bench -p antiphon-benches --bench many` writes.
+    Curves,
     /// Takes the picture of the page for the README, with a headless Chromium.
     Picture,
 }
@@ -90,6 +97,8 @@ pub(crate) enum Part {
     Live,
     /// Strangers besiege `antiphon serve` with connections, handshakes and WebSockets that come to nothing, while a guest wants the page.
     Siege,
+    /// Many peers on one port: idle ones, ones that all come at once, and bad ones among good. A tenth of each load, or `--whole`.
+    Crowd,
     /// Through TURN servers: our side through coturn, and browsers through ours.
     Relay,
     /// werift, libdatachannel, Pion and GStreamer in all that they can do; OBS-like, ffmpeg, GStreamer and browser publishers (WHIP),
@@ -98,7 +107,7 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    fn run(self, report: &mut Report) {
+    fn run(self, report: &mut Report, whole: bool) {
         match self {
             Self::Lint => checks::lint(report),
             Self::Packages => packages::check(report),
@@ -114,6 +123,7 @@ impl Part {
             Self::Netns => netns::part(report),
             Self::Live => live::run(report),
             Self::Siege => siege::run(report),
+            Self::Crowd => crowd::run_all(report, whole),
             Self::Relay => relay::run_all(report),
             Self::Peers => peers::part(report),
         }
@@ -122,10 +132,11 @@ impl Part {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
-        Chore::Test { only } => test(&only),
+        Chore::Test { only, whole } => test(&only, whole),
         Chore::Rfc { check } => rfc::run(check),
         Chore::House(args) => house::run(&args),
         Chore::Fuzz(args) => fuzz::run_targets(&args),
+        Chore::Curves => curves::run(),
         Chore::Picture => live::picture(),
     };
     match outcome {
@@ -137,13 +148,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn test(only: &[Part]) -> Result<(), String> {
+fn test(only: &[Part], whole: bool) -> Result<(), String> {
     let parts = if only.is_empty() { Part::value_variants() } else { only };
     let mut report = Report::default();
     for part in parts {
         let name = part.to_possible_value().map(|value| value.get_name().to_owned());
         report.part(&name.unwrap_or_default());
-        part.run(&mut report);
+        part.run(&mut report, whole);
     }
     report.close()
 }

@@ -1,0 +1,42 @@
+//! Loads of many peers on one port, by the benches' program `crowd`: a tenth of each, or the whole.
+
+use std::process::Command;
+
+use crate::report::Report;
+use crate::shell::{example, run, tail};
+
+/// What a load shows, its arguments, and those of the tenth.
+const LOADS: [(&str, &str, &[&str]); 3] = [
+    ("idle pairs answer", "idle", &["--pairs", "1000", "--seconds", "10"]),
+    (
+        "all that come at once connect",
+        "rush",
+        &["--peers", "200", "--seconds", "1"],
+    ),
+    (
+        "good peers beside a slow, a silent and a flooding one",
+        "neighbours",
+        &["--good", "50", "--seconds", "3"],
+    ),
+];
+
+/// All loads.
+pub(crate) fn run_all(report: &mut Report, whole: bool) {
+    println!("crowds on one port");
+    let program = match example("crowd") {
+        Ok(program) => program,
+        Err(why) => return report.fail("build the crowd", &why),
+    };
+    for (what, load, tenth) in LOADS {
+        let mut command = Command::new(&program);
+        command.arg(load);
+        if !whole {
+            command.args(tenth);
+        }
+        match run(what, &mut command) {
+            Ok(output) if output.success => report.pass(what, output.text.trim(), output.took),
+            Ok(output) => report.fail(what, &tail(&output.text, 20)),
+            Err(why) => report.fail(what, &why),
+        }
+    }
+}
