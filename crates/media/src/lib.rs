@@ -5,7 +5,6 @@ mod assembler;
 mod config;
 pub mod congestion;
 mod deadlines;
-mod elapsed;
 mod error;
 mod event;
 mod feedback;
@@ -18,7 +17,6 @@ mod routing;
 mod senders;
 mod session;
 mod stats;
-mod template;
 
 pub use antiphon_rtp::{Rid, extension};
 pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SAFE_PACKET, SenderConfig};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::extension::{Carried, Values};
-use antiphon_rtp::packet::{HEADER_LEN, Header, set_padding};
+use antiphon_rtp::packet::{HEADER_LEN, Header, Template, set_padding};
 use antiphon_rtp::payload::Packetizer;
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
 use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
@@ -13,7 +13,6 @@ use crate::config::{Codec, Kind, SenderConfig};
 use crate::event::Contributors;
 use crate::ring::{Ring, Slot};
 use crate::stats::RemoteInboundRtp;
-use crate::template::{Template, values};
 
 /// Packets kept for retransmission: of video about two seconds at 10 Mbit/s.
 const VIDEO_SLOTS: usize = 2048;
@@ -23,6 +22,8 @@ const AUDIO_SLOTS: usize = 256;
 const MAX_RESEND: usize = 512;
 /// One packet is sent again at most this often.
 const MAX_RESENDS: u8 = 12;
+/// MIDs and RIDs longer than this, in bytes, are not told in every packet: what a [`Template`] has room for.
+const MAX_ID: usize = 32;
 /// Largest header written here: with 15 CSRCs and every extension in its longer form.
 const MAX_HEADER: usize = 256;
 /// Bytes of a packet that is nothing but padding.
@@ -114,6 +115,26 @@ fn packetizers(config: &SenderConfig, start: u16) -> Vec<Option<Packetizer>> {
     codecs.map(|codec| Packetizer::new(&codec.name, start)).collect()
 }
 
+/// What each packet says of its stream: MID and RID, unless they are long.
+fn values(config: &SenderConfig) -> Values<'_> {
+    let short = |id: &&[u8]| id.len() <= MAX_ID;
+    Values {
+        mid: Some(config.mid.as_bytes()).filter(short),
+        rid: config.rid.as_ref().map(String::as_bytes).filter(short),
+        ..Values::default()
+    }
+}
+
+/// What most headers look like: those of packets that are no repetition and have nothing of their own.
+fn template(config: &SenderConfig) -> Template {
+    let values = Values {
+        transport_sequence: Some(0),
+        abs_send_time: Some(0),
+        ..values(config)
+    };
+    Template::new(&values, &config.extensions)
+}
+
 /// What is counted about an outgoing stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Count {
@@ -154,7 +175,7 @@ impl Outbound {
             resend: VecDeque::new(),
             rtx_sequence: rng.below(0x7fff) as u16,
             timestamp_offset: rng.u32(),
-            template: Template::new(&config),
+            template: template(&config),
             packetizers: packetizers(&config, rng.u32() as u16),
             forward: None,
             newest_timestamp: None,
@@ -208,7 +229,7 @@ impl Outbound {
         // "repaired-rtp-stream-id" replaces "rtp-stream-id", under an identifier that may need the longer form.
         let longer = if self.config.rid.is_some() { 4 } else { 0 };
         let header = if contributors.is_none() && extensions.is_empty() {
-            self.template.len()
+            self.template.header_len()
         } else {
             self.header_len(extensions, contributors)
         };
@@ -523,7 +544,7 @@ impl Outbound {
                 }
             }
         }
-        self.template = Template::new(&config);
+        self.template = template(&config);
         self.config = config;
     }
 }

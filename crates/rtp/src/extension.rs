@@ -342,112 +342,174 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Calls `each` with every element that `map` has an identifier for, as bytes.
+    /// Puts every element that `map` has an identifier for.
     #[inline]
-    fn for_each(&self, map: &Map, mut each: impl FnMut(u8, &[u8])) {
-        let mut put = |kind, data: &[u8]| {
-            if let Some(id) = map.id(kind)
-                && !data.is_empty()
-                && data.len() <= MAX_VALUE
-            {
-                each(id, data);
-            }
-        };
-        if let Some(mid) = self.mid {
-            put(Kind::Mid, mid);
+    fn put<const TWO_BYTE: bool>(&self, map: &Map, block: &mut Block<'_, TWO_BYTE>) -> Result<(), Misfit> {
+        let id = |kind| map.id(kind);
+        if let (Some(mid), Some(id)) = (self.mid, id(Kind::Mid)) {
+            block.bytes(id, mid)?;
         }
-        if let Some(rid) = self.rid {
-            put(Kind::Rid, rid);
+        if let (Some(rid), Some(id)) = (self.rid, id(Kind::Rid)) {
+            block.bytes(id, rid)?;
         }
-        if let Some(rid) = self.repaired_rid {
-            put(Kind::RepairedRid, rid);
+        if let (Some(rid), Some(id)) = (self.repaired_rid, id(Kind::RepairedRid)) {
+            block.bytes(id, rid)?;
         }
         if let Some(sequence) = self.transport_sequence {
-            if map.id(Kind::TransportCc).is_some() {
-                put(Kind::TransportCc, &sequence.to_be_bytes());
-            } else {
-                let [a, b] = sequence.to_be_bytes();
-                match self.feedback_request {
-                    None => put(Kind::TransportCc2, &[a, b]),
-                    Some(request) => {
-                        let bits = u16::from(request.timestamps) << 15 | request.count & 0x7fff;
-                        let [c, d] = bits.to_be_bytes();
-                        put(Kind::TransportCc2, &[a, b, c, d]);
-                    }
+            let [a, b] = sequence.to_be_bytes();
+            match (id(Kind::TransportCc), id(Kind::TransportCc2), self.feedback_request) {
+                (Some(id), _, _) | (None, Some(id), None) => block.array(id, [a, b])?,
+                (None, Some(id), Some(request)) => {
+                    let bits = u16::from(request.timestamps) << 15 | request.count & 0x7fff;
+                    let [c, d] = bits.to_be_bytes();
+                    block.array(id, [a, b, c, d])?;
                 }
+                (None, None, _) => {}
             }
         }
-        if let Some(time) = self.abs_send_time {
-            put(Kind::AbsSendTime, &time.to_be_bytes()[1..]);
+        if let (Some(time), Some(id)) = (self.abs_send_time, id(Kind::AbsSendTime)) {
+            let [_, time @ ..] = time.to_be_bytes();
+            block.array(id, time)?;
         }
-        if let Some(level) = self.audio_level {
-            put(
-                Kind::AudioLevel,
-                &[u8::from(level.voice) << 7 | level.below_overload & 0x7f],
-            );
+        if let (Some(level), Some(id)) = (self.audio_level, id(Kind::AudioLevel)) {
+            block.array(id, [u8::from(level.voice) << 7 | level.below_overload & 0x7f])?;
         }
-        if let Some(levels) = self.csrc_audio_levels {
-            put(Kind::CsrcAudioLevel, levels);
+        if let (Some(levels), Some(id)) = (self.csrc_audio_levels, id(Kind::CsrcAudioLevel)) {
+            block.bytes(id, levels)?;
         }
-        if let Some(offset) = self.transmission_offset {
-            put(Kind::TransmissionOffset, &offset.to_be_bytes()[1..]);
+        if let (Some(offset), Some(id)) = (self.transmission_offset, id(Kind::TransmissionOffset)) {
+            let [_, offset @ ..] = offset.to_be_bytes();
+            block.array(id, offset)?;
         }
-        if let Some(video) = self.video_orientation {
+        if let (Some(video), Some(id)) = (self.video_orientation, id(Kind::VideoOrientation)) {
             let bits = u8::from(video.back_camera) << 3 | u8::from(video.flipped) << 2 | video.quarter_turns & 3;
-            put(Kind::VideoOrientation, &[bits]);
+            block.array(id, [bits])?;
         }
-        if let Some(delay) = self.playout_delay {
+        if let (Some(delay), Some(id)) = (self.playout_delay, id(Kind::PlayoutDelay)) {
             let bits = u32::from(delay.min & 0xfff) << 12 | u32::from(delay.max & 0xfff);
-            put(Kind::PlayoutDelay, &bits.to_be_bytes()[1..]);
+            let [_, bits @ ..] = bits.to_be_bytes();
+            block.array(id, bits)?;
         }
-        if let Some(time) = self.abs_capture_time {
-            let mut data = [0; 16];
-            data[..8].copy_from_slice(&time.capture.to_be_bytes());
+        if let (Some(time), Some(id)) = (self.abs_capture_time, id(Kind::AbsCaptureTime)) {
             match time.clock_offset {
-                None => put(Kind::AbsCaptureTime, &data[..8]),
+                None => block.array(id, time.capture.to_be_bytes())?,
                 Some(offset) => {
-                    data[8..].copy_from_slice(&offset.to_be_bytes());
-                    put(Kind::AbsCaptureTime, &data);
+                    let both = u128::from(time.capture) << 64 | u128::from(offset as u64);
+                    block.array(id, both.to_be_bytes())?;
                 }
             }
         }
+        Ok(())
     }
 
     /// Writes the whole extension block, its header included; nothing if there is no element. Takes the one-byte form,
     /// unless an identifier or a length needs the two-byte form (RFC 8285 §4.1.2). Returns whether a block was written.
     #[inline]
     pub(crate) fn write(&self, map: &Map, out: &mut Writer<'_>) -> Result<bool, Full> {
-        let (mut count, mut bytes, mut two_byte) = (0, 0, false);
-        self.for_each(map, |id, data| {
-            count += 1;
-            bytes += data.len();
-            // RFC 8285 §4.2: the one-byte form has identifiers 1 to 14 and 1 to 16 bytes of data.
-            two_byte |= id > 14 || data.len() > 16;
-        });
-        if count == 0 {
-            return Ok(false);
-        }
-        let len: usize = bytes + count * if two_byte { 2 } else { 1 };
-        let words = len.div_ceil(4);
-        let block = out.reserve(4 + words * 4)?;
-        let profile: u16 = if two_byte { 0x1000 } else { 0xbede };
-        block[..2].copy_from_slice(&profile.to_be_bytes());
-        block[2..4].copy_from_slice(&(words as u16).to_be_bytes());
-        block[4 + len..].fill(0);
-        let mut at = 4;
-        self.for_each(map, |id, data| {
-            if two_byte {
-                block[at] = id;
-                block[at + 1] = data.len() as u8;
-                at += 2;
-            } else {
-                block[at] = id << 4 | (data.len() - 1) as u8;
-                at += 1;
+        let start = out.len();
+        match self.write_form::<false>(map, out) {
+            Err(Misfit::Form) => {
+                out.truncate(start);
+                self.write_form::<true>(map, out)
             }
-            block[at..at + data.len()].copy_from_slice(data);
-            at += data.len();
-        });
-        Ok(true)
+            written => written,
+        }
+        .map_err(|_| Full)
+    }
+
+    #[inline]
+    fn write_form<const TWO_BYTE: bool>(&self, map: &Map, out: &mut Writer<'_>) -> Result<bool, Misfit> {
+        let (start, free) = (out.len(), out.free());
+        let mut block = Block::<TWO_BYTE> {
+            room: out.reserve(free).map_err(|_| Misfit::Full)?,
+            len: EXTENSION_HEADER_LEN,
+        };
+        self.put(map, &mut block)?;
+        let len = match block.len {
+            EXTENSION_HEADER_LEN => 0,
+            _ => block.close()?,
+        };
+        out.truncate(start + len);
+        Ok(len > 0)
+    }
+}
+
+/// Bytes before the elements: the profile and the length.
+const EXTENSION_HEADER_LEN: usize = 4;
+
+/// Why elements cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Misfit {
+    /// The one-byte form cannot carry one of them.
+    Form,
+    /// There is no room.
+    Full,
+}
+
+/// An extension block that is being written: behind its header the elements so far, in one of the two forms of RFC 8285.
+struct Block<'a, const TWO_BYTE: bool> {
+    room: &'a mut [u8],
+    len: usize,
+}
+
+impl<const TWO_BYTE: bool> Block<'_, TWO_BYTE> {
+    /// The place of an element's data, behind its identifier and length.
+    #[inline]
+    fn place(&mut self, id: u8, len: usize) -> Result<&mut [u8], Misfit> {
+        let head = if TWO_BYTE { 2 } else { 1 };
+        // RFC 8285 §4.2: the one-byte form has identifiers 1 to 14 and 1 to 16 bytes of data.
+        if !TWO_BYTE && (id > 14 || len > 16) {
+            return Err(Misfit::Form);
+        }
+        let end = self.len + head + len;
+        let element = self.room.get_mut(self.len..end).ok_or(Misfit::Full)?;
+        self.len = end;
+        let (first, data) = element.split_at_mut(head);
+        match first {
+            [first] => *first = id << 4 | (len - 1) as u8,
+            [first, second] => (*first, *second) = (id, len as u8),
+            _ => {}
+        }
+        Ok(data)
+    }
+
+    /// An element of a length that the compiler knows.
+    #[inline]
+    fn array<const N: usize>(&mut self, id: u8, data: [u8; N]) -> Result<(), Misfit> {
+        self.place(id, N)?.copy_from_slice(&data);
+        Ok(())
+    }
+
+    /// An element of any length; one that is empty, or too long for either form, is left out.
+    #[inline]
+    fn bytes(&mut self, id: u8, data: &[u8]) -> Result<(), Misfit> {
+        if data.is_empty() || data.len() > MAX_VALUE {
+            return Ok(());
+        }
+        let place = self.place(id, data.len())?;
+        // Identifiers of one character are what most peers use.
+        match (&mut *place, data) {
+            ([place], [data]) => *place = *data,
+            (place, data) => place.copy_from_slice(data),
+        }
+        Ok(())
+    }
+
+    /// Pads the elements to whole words and writes the header; gives the length of all.
+    #[inline]
+    fn close(self) -> Result<usize, Misfit> {
+        let words = (self.len - EXTENSION_HEADER_LEN).div_ceil(4);
+        let len = EXTENSION_HEADER_LEN + words * 4;
+        let padding = self.room.get_mut(self.len..len).ok_or(Misfit::Full)?;
+        padding.iter_mut().for_each(|byte| *byte = 0);
+        let profile: u16 = if TWO_BYTE { 0x1000 } else { 0xbede };
+        let [head @ .., high, low] = self
+            .room
+            .first_chunk_mut::<EXTENSION_HEADER_LEN>()
+            .ok_or(Misfit::Full)?;
+        *head = profile.to_be_bytes();
+        [*high, *low] = (words as u16).to_be_bytes();
+        Ok(len)
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 use antiphon_sansio::{Full, Reader, Writer};
 
 use crate::ParseError;
-use crate::extension::{Elements, Map, Values};
+use crate::extension::{Elements, Kind, Map, Values};
 
 /// Bytes of the fixed header.
 pub const HEADER_LEN: usize = 12;
@@ -37,11 +37,8 @@ pub struct Header {
 impl Header {
     /// Writes the fixed fields over those of a header that is there already: its first byte, its CSRC list and its
     /// extensions stay.
-    ///
-    /// # Panics
-    /// If `packet` is shorter than [`HEADER_LEN`].
     #[inline]
-    pub fn write_fixed(&self, packet: &mut [u8]) {
+    fn write_fixed(&self, packet: &mut [u8]) {
         let fixed = &mut packet[..HEADER_LEN];
         fixed[1] = u8::from(self.marker) << 7 | self.payload_type & 0x7f;
         fixed[2..4].copy_from_slice(&self.sequence.to_be_bytes());
@@ -68,6 +65,94 @@ impl Header {
             out.written_mut()[start] |= 0x10;
         }
         Ok(())
+    }
+}
+
+/// The header of most packets of a stream, written once: the extensions that never change keep their bytes, and only the fixed
+/// fields, the transport-wide number and the sending time are written anew.
+///
+/// ```
+/// use antiphon_rtp::extension::{Kind, Map, Values};
+/// use antiphon_rtp::packet::{Header, Packet, Template};
+///
+/// let mut map = Map::default();
+/// map.insert(1, Kind::Mid);
+/// map.insert(2, Kind::TransportCc);
+/// let values = Values { mid: Some(b"0"), transport_sequence: Some(0), ..Values::default() };
+/// let mut template = Template::new(&values, &map);
+/// let header = template.fill(&Header { sequence: 7, ..Header::default() }, 9, 0);
+/// let packet = Packet::parse(header)?;
+/// assert_eq!((packet.header.sequence, packet.values(&map).transport_sequence), (7, Some(9)));
+/// # Ok::<(), antiphon_rtp::ParseError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Template {
+    bytes: [u8; Template::MAX_LEN],
+    len: u8,
+    /// Where the transport-wide number stands, if there is one.
+    number: Option<u8>,
+    /// Where the sending time stands, if there is one.
+    send_time: Option<u8>,
+}
+
+impl Template {
+    /// The longest header that a template holds, in bytes. Extensions that would make it longer are left out, all of them.
+    pub const MAX_LEN: usize = 128;
+
+    /// A header with those of `values` that have an identifier in `map`.
+    pub fn new(values: &Values<'_>, map: &Map) -> Self {
+        let mut bytes = [0; Self::MAX_LEN];
+        let mut out = Writer::new(&mut bytes);
+        let written = Header::default().write(&[], values, map, &mut out);
+        let len = if written.is_ok() { out.len() } else { HEADER_LEN };
+        if written.is_err() {
+            bytes[0] &= !0x10;
+        }
+        let place = |kinds: [Kind; 2]| {
+            let header = &bytes[..len];
+            let mut elements = Packet::parse(header).ok()?.elements();
+            let known = |id: u8| map.kind(id).is_some_and(|kind| kinds.contains(&kind));
+            let (_, data) = elements.find(|(id, _)| known(*id))?;
+            Some((data.as_ptr().addr() - header.as_ptr().addr()) as u8)
+        };
+        Self {
+            len: len as u8,
+            number: place([Kind::TransportCc, Kind::TransportCc2]),
+            send_time: place([Kind::AbsSendTime; 2]),
+            bytes,
+        }
+    }
+
+    /// Bytes of the header.
+    #[inline]
+    pub fn header_len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether a packet bears a transport-wide number.
+    #[inline]
+    pub fn is_numbered(&self) -> bool {
+        self.number.is_some()
+    }
+
+    /// Whether a packet says when it was sent.
+    #[inline]
+    pub fn is_timed(&self) -> bool {
+        self.send_time.is_some()
+    }
+
+    /// The header of one packet, without CSRCs: `number` is its transport-wide number, `send_time` its abs-send-time in
+    /// units of 2^-18 s. The one or the other is not looked at where the template has no place for it.
+    #[inline]
+    pub fn fill(&mut self, header: &Header, number: u16, send_time: u32) -> &[u8] {
+        header.write_fixed(&mut self.bytes);
+        if let Some(at) = self.number {
+            self.bytes[usize::from(at)..][..2].copy_from_slice(&number.to_be_bytes());
+        }
+        if let Some(at) = self.send_time {
+            self.bytes[usize::from(at)..][..3].copy_from_slice(&send_time.to_be_bytes()[1..]);
+        }
+        &self.bytes[..usize::from(self.len)]
     }
 }
 

@@ -14,13 +14,13 @@ use antiphon_sansio::{ClockAnchor, Rng};
 
 use crate::config::{Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult};
-use crate::elapsed::Elapsed;
 use crate::event::Events;
 use crate::feedback::history::History;
 use crate::feedback::large::LargePackets;
 use crate::feedback::remb::ReceiveSide;
 use crate::feedback::twcc::{Arrivals, Heard};
 use crate::pacer::{MAX_PROBES, Pacer};
+use crate::reception::Elapsed;
 use crate::routing::{Routing, SourceId};
 use crate::senders::Senders;
 use crate::stats::Dropped;

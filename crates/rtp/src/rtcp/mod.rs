@@ -23,8 +23,6 @@ pub use source::{App, Bye, Sdes, SdesChunk, SdesItem, write_app, write_bye, writ
 pub use twcc::{PacketStatus, Statuses, TransportFeedback, write_transport_feedback};
 pub use xr::{Dlrr, ExtendedReport, XrBlock, write_dlrr, write_rrtr};
 
-use antiphon_sansio::Reader;
-
 use crate::ParseError;
 
 /// One packet of a compound.
@@ -72,15 +70,15 @@ pub fn packets(bytes: &[u8]) -> Compound<'_> {
 }
 
 impl<'a> Compound<'a> {
+    #[inline]
     fn next_raw(&mut self) -> Result<Raw<'a>, ParseError> {
-        let mut reader = Reader::new(std::mem::take(&mut self.rest));
-        let flags = reader.u8()?;
+        let bytes = std::mem::take(&mut self.rest);
+        let (&[flags, packet_type, high, low], rest) = bytes.split_first_chunk().ok_or(ParseError::Short)?;
         if flags >> 6 != 2 {
             return Err(ParseError::Version);
         }
-        let packet_type = reader.u8()?;
-        let words = usize::from(reader.u16()?);
-        let mut body = reader.take(words * 4)?;
+        let words = usize::from(u16::from_be_bytes([high, low]));
+        let (mut body, rest) = rest.split_at_checked(words * 4).ok_or(ParseError::Short)?;
         if flags & 0x20 != 0 {
             // RFC 3550 §6.4.1: the last byte counts the padding, itself included, a multiple of four.
             let padding = usize::from(*body.last().ok_or(ParseError::Padding)?);
@@ -89,7 +87,7 @@ impl<'a> Compound<'a> {
             }
             body = &body[..body.len() - padding];
         }
-        self.rest = reader.rest();
+        self.rest = rest;
         Ok(Raw {
             count: flags & 0x1f,
             packet_type,
@@ -101,6 +99,7 @@ impl<'a> Compound<'a> {
 impl<'a> Iterator for Compound<'a> {
     type Item = Result<Packet<'a>, ParseError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.rest.is_empty() {
             return None;
@@ -110,6 +109,7 @@ impl<'a> Iterator for Compound<'a> {
 }
 
 impl<'a> Packet<'a> {
+    #[inline]
     fn from_raw(raw: Raw<'a>) -> Result<Self, ParseError> {
         Ok(match (raw.packet_type, raw.count) {
             (SR, _) => Self::SenderReport(SenderReport::parse(raw)?),
