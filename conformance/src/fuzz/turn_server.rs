@@ -210,31 +210,38 @@ impl World {
     fn drain(&mut self) {
         let mut out = TransmitBuf::new(4096, 2048);
         while let Some(transmit) = self.server.poll_transmit(self.now, &mut out) {
-            let data = out.bytes(transmit.range).to_vec();
+            let datagrams: Vec<Vec<u8>> = transmit.datagrams(&out).map(<[u8]>::to_vec).collect();
             out.clear();
-            match transmit.path.local {
-                Local::Relay(_) => {
-                    let ip = transmit.path.remote.ip();
-                    let good = [peer(0), peer(1), peer(4)].iter().any(|peer| peer.ip() == ip);
-                    assert!(good, "relayed to {ip} (V17)");
-                    assert!(self.open.contains(&transmit.path.local), "sent on a closed socket");
-                }
-                Local::Tcp(_) => assert!(data.len().is_multiple_of(4), "everything on a stream is padded"),
-                Local::Socket(_) => {}
+            for data in datagrams {
+                self.check(transmit.path, &data);
             }
-            if let Some(len) = self.stranger.take() {
-                assert!(
-                    data.len() * 10 <= len * MAX_GAIN_TENTHS,
-                    "{} for {len} (V16)",
-                    data.len()
-                );
+        }
+    }
+
+    /// What the server sent is what it may send.
+    fn check(&mut self, path: Path, data: &[u8]) {
+        match path.local {
+            Local::Relay(_) => {
+                let ip = path.remote.ip();
+                let good = [peer(0), peer(1), peer(4)].iter().any(|peer| peer.ip() == ip);
+                assert!(good, "relayed to {ip} (V17)");
+                assert!(self.open.contains(&path.local), "sent on a closed socket");
             }
-            let n = (0..4).find(|n| client(*n) == transmit.path);
-            if let (Some(n), Ok(message)) = (n, Message::parse(&data))
-                && let Some(nonce) = message.nonce()
-            {
-                self.nonces[usize::from(n)] = nonce.to_vec();
-            }
+            Local::Tcp(_) => assert!(data.len().is_multiple_of(4), "everything on a stream is padded"),
+            Local::Socket(_) => {}
+        }
+        if let Some(len) = self.stranger.take() {
+            assert!(
+                data.len() * 10 <= len * MAX_GAIN_TENTHS,
+                "{} for {len} (V16)",
+                data.len()
+            );
+        }
+        let n = (0..4).find(|n| client(*n) == path);
+        if let (Some(n), Ok(message)) = (n, Message::parse(data))
+            && let Some(nonce) = message.nonce()
+        {
+            self.nonces[usize::from(n)] = nonce.to_vec();
         }
     }
 }

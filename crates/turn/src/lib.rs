@@ -4,6 +4,7 @@
 mod channel_data;
 mod client;
 mod error;
+mod indication;
 mod login;
 mod server;
 mod stream;

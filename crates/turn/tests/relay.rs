@@ -116,20 +116,22 @@ impl World {
             }
             while let Some(transmit) = self.server.poll_transmit(self.now, &mut out) {
                 busy = true;
-                let data = BytesMut::from(out.bytes(transmit.range.clone()));
-                out.clear();
-                match transmit.path.local {
-                    Local::Socket(_) if transmit.path.remote == addr(CLIENT) => {
-                        if let Some((peer, data)) = self.client.handle_message(self.now, data) {
-                            self.client_got.push((peer, data.to_vec()));
+                for datagram in transmit.datagrams(&out) {
+                    match transmit.path.local {
+                        Local::Socket(_) if transmit.path.remote == addr(CLIENT) => {
+                            let data = BytesMut::from(datagram);
+                            if let Some((peer, data)) = self.client.handle_message(self.now, data) {
+                                self.client_got.push((peer, data.to_vec()));
+                            }
+                        }
+                        Local::Socket(_) => {}
+                        relay => {
+                            let from = self.relays.iter().find(|(local, _)| *local == relay).unwrap().1;
+                            self.peer_got.push((from, datagram.to_vec()));
                         }
                     }
-                    Local::Socket(_) => {}
-                    relay => {
-                        let from = self.relays.iter().find(|(local, _)| *local == relay).unwrap().1;
-                        self.peer_got.push((from, data.to_vec()));
-                    }
                 }
+                out.clear();
             }
             if !busy {
                 self.server.drained();

@@ -23,6 +23,7 @@
 //! ```
 
 pub(crate) mod queue;
+pub(crate) mod ready;
 pub(crate) mod run;
 pub(crate) mod scratch;
 #[cfg(target_os = "linux")]

@@ -45,6 +45,11 @@ impl Run {
         }
     }
 
+    /// How many datagrams it holds.
+    pub(crate) fn count(&self) -> usize {
+        self.range.len().div_ceil(self.segment).max(1)
+    }
+
     /// Whether it holds more than one datagram.
     pub(super) fn is_many(&self) -> bool {
         self.range.len() > self.segment

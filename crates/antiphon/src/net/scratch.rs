@@ -113,4 +113,9 @@ impl Batch {
             Some(rest.split_to(stride))
         })
     }
+
+    /// The datagrams side by side, and the bytes of each but the last, for who keeps them together.
+    pub(crate) fn into_parts(self) -> (BytesMut, usize) {
+        (self.data, self.stride)
+    }
 }

@@ -45,7 +45,7 @@ pub(crate) struct Sent {
     pub(crate) runs: usize,
     /// Bytes of the next run that are done with too.
     pub(crate) bytes: usize,
-    /// Messages that the kernel refused for good (no route, too large): they are lost, as UDP may lose them.
+    /// Datagrams that the kernel refused for good (no route, too large): they are lost, as UDP may lose them.
     pub(crate) lost: u64,
 }
 
@@ -205,7 +205,7 @@ impl Socket {
                 Err(error) => {
                     let lost = self.next_part(runs, &sent);
                     tracing::debug!(remote = %lost.remote, local = %self.addr, %error, "not sent");
-                    sent.lost += 1;
+                    sent.lost += lost.count() as u64;
                     sent.pass(runs, &lost);
                 }
             }

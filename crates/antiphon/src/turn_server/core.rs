@@ -1,38 +1,44 @@
 //! The one task that owns the machine and its sockets.
 
-use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 use antiphon_turn::{BehaviourSockets, Server, ServerAnswer, ServerRequest};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt;
-use futures_util::stream::FuturesUnordered;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::coop;
+use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 
 use super::config::{RelayAddress, TurnServerConfig};
+use super::connections::Connections;
 use super::error::TurnServerError;
 use super::relays;
+use super::sockets::Sockets;
 use super::stats::TurnServerStats;
-use super::stream::{self, FromStream, MAX_WAITING};
-use super::udp::{Readable, Udp};
-use crate::net::run::Run;
+use super::stream::{self, FromStream};
 use crate::net::scratch::Scratch;
-use crate::net::socket::LARGE_BUFFER;
+use crate::net::socket::{LARGE_BUFFER, Socket};
 
-/// Batches taken from one socket before the others have their turn.
+/// System calls that take from one socket before the others have their turn.
 const MAX_BATCHES: usize = 4;
+/// Datagrams that are taken before what became of them is sent; with what one more system call gives, the machine has room for them.
+const MAX_TAKEN: usize = 512;
 /// Messages of connections that wait for the server; a connection that sends faster is read slower.
 const MAX_INCOMING: usize = 256;
-/// The largest message: a datagram of 64 kB in a Data indication.
-const MAX_SEGMENT: usize = 66_000;
-/// How often idle connections are looked for.
-const SWEEP: Duration = Duration::from_secs(5);
+/// The same, of those that are taken at once.
+const MAX_MESSAGES: usize = 64;
+/// The longest message: an answer, or a datagram in a Data indication.
+const MAX_SEGMENT: usize = 2048;
+/// What is sent at once, in bytes.
+const TRANSMIT_BYTES: usize = 128 * 1024;
+/// How long a task without anything to wait for sleeps.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// What handles ask.
 pub(super) enum Command {
@@ -41,35 +47,43 @@ pub(super) enum Command {
     Stop(oneshot::Sender<()>),
 }
 
-struct Connection {
-    remote: SocketAddr,
-    outgoing: mpsc::Sender<Bytes>,
-    last_heard: Instant,
-}
-
 pub(super) struct Core {
     machine: Server,
     rng: Rng,
     own: Vec<IpAddr>,
     relay: Vec<RelayAddress>,
     relay_ports: RangeInclusive<u16>,
-    /// Sockets of clients, by the number of `Local::Socket`.
-    listening: Vec<Arc<Udp>>,
-    /// By the number of `Local::Relay`.
-    relayed: BTreeMap<u32, Arc<Udp>>,
-    /// By the number of `Local::Tcp`.
-    connections: BTreeMap<u32, Connection>,
+    sockets: Sockets,
+    /// Of sockets and of connections: no number means two in turn.
     next_number: u32,
-    ready: FuturesUnordered<Readable>,
+    connections: Connections,
     to_core: mpsc::Sender<FromStream>,
     from_streams: mpsc::Receiver<FromStream>,
     commands: mpsc::Receiver<Command>,
-    max_connections: usize,
-    max_connections_per_address: usize,
-    idle_connection: Duration,
+    /// Whether a handle may still ask something.
+    open: bool,
+    stopping: Option<Stopping>,
     drain: Duration,
-    refused_connections: u64,
     unsent: u64,
+    scratch: Scratch,
+    out: TransmitBuf,
+    sleep: Pin<Box<Sleep>>,
+}
+
+/// The end is near.
+struct Stopping {
+    /// At the latest.
+    deadline: Instant,
+    /// Who waits for it.
+    waiter: oneshot::Sender<()>,
+}
+
+/// What came, and was not looked at yet.
+#[derive(Default)]
+struct Taken {
+    from_streams: Vec<FromStream>,
+    commands: Vec<Command>,
+    ready: Vec<Local>,
 }
 
 impl Core {
@@ -93,20 +107,19 @@ impl Core {
             own,
             relay,
             relay_ports: config.relay_ports.clone(),
-            listening: Vec::new(),
-            relayed: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            sockets: Sockets::default(),
             next_number: 0,
-            ready: FuturesUnordered::new(),
+            connections: Connections::new(config, Instant::now()),
             to_core,
             from_streams,
             commands,
-            max_connections: config.max_connections,
-            max_connections_per_address: config.max_connections_per_address,
-            idle_connection: config.idle_connection,
+            open: true,
+            stopping: None,
             drain: config.drain,
-            refused_connections: 0,
             unsent: 0,
+            scratch: Scratch::default(),
+            out: TransmitBuf::new(TRANSMIT_BYTES, MAX_SEGMENT),
+            sleep: Box::pin(tokio::time::sleep(LONG)),
         })
     }
 
@@ -125,12 +138,9 @@ impl Core {
             addr,
             source,
         };
-        let udp = Udp::bind(addr, LARGE_BUFFER).map_err(failed)?;
-        let bound = udp.socket.addr();
-        let local = Local::Socket(self.listening.len() as u32);
-        self.ready.push(udp.clone().readable(local));
-        self.listening.push(udp);
-        Ok((local, bound))
+        let socket = Socket::bind(addr, LARGE_BUFFER).map_err(failed)?;
+        let bound = socket.addr();
+        Ok((self.sockets.listen(socket), bound))
     }
 
     /// Binds what NAT behaviour discovery needs besides the first listening socket.
@@ -148,7 +158,7 @@ impl Core {
 
     /// The addresses of the UDP sockets.
     pub(super) fn udp_addrs(&self) -> Vec<SocketAddr> {
-        self.listening.iter().map(|udp| udp.socket.addr()).collect()
+        self.sockets.listening()
     }
 
     /// Takes connections from `listener`.
@@ -158,57 +168,88 @@ impl Core {
 
     /// Serves until told to stop, or until every handle is gone.
     pub(super) async fn run(mut self) {
-        let mut out = TransmitBuf::new(4 * MAX_SEGMENT, MAX_SEGMENT);
-        let mut scratch = Scratch::default();
-        let mut sweep = tokio::time::interval(SWEEP);
-        let mut stopping: Option<(Instant, oneshot::Sender<()>)> = None;
+        let mut taken = Taken::default();
         loop {
-            self.settle(&mut out);
-            if let Some((deadline, waiter)) = &stopping
-                && (self.machine.allocations() == 0 || Instant::now() >= *deadline || waiter.is_closed())
-            {
+            self.settle();
+            if self.is_over(Instant::now()) {
                 break;
             }
-            let next = [
-                self.machine.poll_timeout(),
-                stopping.as_ref().map(|(deadline, _)| *deadline),
-            ];
-            let next = next.into_iter().flatten().min();
-            let timeout = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                Some(ready) = self.ready.next() => {
-                    if let Some((local, udp)) = ready {
-                        self.receive(local, udp, &mut scratch, &mut out);
-                    }
-                }
-                Some(from) = self.from_streams.recv() => self.heard(from),
-                () = timeout => self.machine.handle_timeout(Instant::now()),
-                _ = sweep.tick() => self.sweep(),
-                command = self.commands.recv() => match command {
-                    Some(Command::Stats(answer)) => _ = answer.send(self.stats()),
-                    Some(Command::Stop(done)) => {
-                        self.machine.set_draining();
-                        stopping = Some((Instant::now() + self.drain, done));
-                    }
-                    // Every handle is gone: unless one of them waits for the end, this is it.
-                    None if stopping.is_none() => break,
-                    None => tokio::time::sleep(Duration::from_millis(50)).await,
-                },
+            self.aim_sleep();
+            poll_fn(|cx| self.poll_work(cx, &mut taken)).await;
+            let now = Instant::now();
+            self.machine.handle_timeout(now);
+            self.connections.sweep(now, |path| self.machine.has_allocation(path));
+            for command in taken.commands.drain(..) {
+                self.obey(command, now);
             }
+            for from in taken.from_streams.drain(..) {
+                self.hear(from, now);
+            }
+            self.receive(&mut taken.ready);
         }
         self.machine.close(Instant::now());
-        self.settle(&mut out);
-        for udp in self.listening.iter().chain(self.relayed.values()) {
-            udp.close();
-        }
+        self.settle();
         tracing::info!(counters = ?self.machine.counters(), "TURN server ended");
-        if let Some((_, done)) = stopping {
-            let _ = done.send(());
+        if let Some(Stopping { waiter, .. }) = self.stopping {
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Whether nobody waits for anything any more.
+    fn is_over(&self, now: Instant) -> bool {
+        match &self.stopping {
+            Some(Stopping { deadline, waiter }) => {
+                self.machine.allocations() == 0 || now >= *deadline || waiter.is_closed()
+            }
+            None => !self.open,
+        }
+    }
+
+    fn aim_sleep(&mut self) {
+        let deadline = self.stopping.as_ref().map(|stopping| stopping.deadline);
+        let deadlines = [self.machine.poll_timeout(), deadline, self.connections.next_sweep()];
+        let at = deadlines.into_iter().flatten().min();
+        let at = at.unwrap_or_else(|| Instant::now() + LONG);
+        // Deadlines mostly move away: waking once too early costs less than setting the timer each time.
+        if self.sleep.is_elapsed() || at < self.sleep.deadline().into_std() {
+            self.sleep.as_mut().reset(at.into());
+        }
+    }
+
+    /// Ready when there is anything to do. Registers every source that has nothing.
+    fn poll_work(&mut self, cx: &mut Context<'_>, taken: &mut Taken) -> Poll<()> {
+        // The sockets then seem to have nothing, and want to be looked at all the same: other tasks are to have their turn.
+        if !coop::has_budget_remaining() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut ready = self.sockets.poll_ready(cx, &mut taken.ready).is_ready();
+        let streams = &mut self.from_streams;
+        ready |= streams
+            .poll_recv_many(cx, &mut taken.from_streams, MAX_MESSAGES)
+            .is_ready();
+        if self.open
+            && let Poll::Ready(command) = self.commands.poll_recv(cx)
+        {
+            ready = true;
+            self.open = command.is_some();
+            taken.commands.extend(command);
+        }
+        if let Some(stopping) = &mut self.stopping {
+            ready |= stopping.waiter.poll_closed(cx).is_ready();
+        }
+        ready |= self.sleep.as_mut().poll(cx).is_ready();
+        if ready { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn obey(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Stats(answer) => _ = answer.send(self.stats()),
+            Command::Stop(waiter) => {
+                self.machine.set_draining();
+                let deadline = now + self.drain;
+                self.stopping = Some(Stopping { deadline, waiter });
+            }
         }
     }
 
@@ -216,109 +257,81 @@ impl Core {
         TurnServerStats {
             allocations: self.machine.allocations(),
             connections: self.connections.len(),
-            refused_connections: self.refused_connections,
+            refused_connections: self.connections.refused(),
             unsent: self.unsent,
             counters: self.machine.counters(),
         }
     }
 
-    fn receive(&mut self, local: Local, udp: Arc<Udp>, scratch: &mut Scratch, out: &mut TransmitBuf) {
-        for _ in 0..MAX_BATCHES {
-            let now = Instant::now();
-            // Whoever sends is somebody: the machine says who may have what.
-            let received = udp.socket.receive(scratch, |_, _| true);
-            while let Some(batch) = scratch.next_batch() {
-                let (remote, ecn) = (batch.remote, batch.ecn);
-                let path = Path { local, remote };
-                for data in batch.datagrams() {
-                    self.machine.handle_datagram(now, Datagram { path, ecn, data });
+    /// Takes what waits in these sockets, within bounds, and sends what becomes of it.
+    fn receive(&mut self, ready: &mut Vec<Local>) {
+        let mut taken = 0;
+        for local in ready.drain(..) {
+            let mut batches = 0;
+            while let Some(datagrams) = self.sockets.receive(local, &mut self.scratch) {
+                let now = Instant::now();
+                while let Some(batch) = self.scratch.next_batch() {
+                    let path = Path {
+                        local,
+                        remote: batch.remote,
+                    };
+                    let (data, stride) = batch.into_parts();
+                    self.machine.handle_datagrams(now, path, data, stride);
+                }
+                taken += datagrams;
+                if taken >= MAX_TAKEN {
+                    self.settle();
+                    taken = 0;
+                }
+                batches += 1;
+                if batches == MAX_BATCHES {
+                    self.sockets.note(local);
+                    break;
                 }
             }
-            self.settle(out);
-            match received {
-                Ok(received) if !received.more => break,
-                Ok(_) => {}
-                // ICMP errors of earlier datagrams surface here; the socket itself is fine.
-                Err(error) => tracing::debug!(%local, %error, "receive"),
-            }
-        }
-        let open = match local {
-            Local::Relay(number) => self.relayed.contains_key(&number),
-            _ => true,
-        };
-        if open {
-            self.ready.push(udp.readable(local));
         }
     }
 
-    fn heard(&mut self, from: FromStream) {
-        let now = Instant::now();
+    fn hear(&mut self, from: FromStream, now: Instant) {
         match from {
-            FromStream::Accepted(stream, remote, acceptor) => self.accepted(now, stream, remote, acceptor),
-            FromStream::Message(number, data) => self.take_message(now, number, data),
+            FromStream::Accepted(stream, remote, acceptor) => {
+                let number = self.next_number();
+                let server = self.to_core.clone();
+                self.connections.accept(now, number, (stream, remote), acceptor, server);
+            }
+            FromStream::Message(number, data) => {
+                if let Some(path) = self.connections.heard(now, number) {
+                    let ecn = Ecn::NotEct;
+                    self.machine.handle_datagram(now, Datagram { path, ecn, data });
+                }
+            }
             FromStream::Closed(number) => {
-                if self.connections.remove(&number).is_some() {
+                if self.connections.ended(number) {
                     self.machine.handle_closed(now, Local::Tcp(number));
                 }
             }
         }
     }
 
-    fn accepted(&mut self, now: Instant, stream: TcpStream, remote: SocketAddr, acceptor: Option<TlsAcceptor>) {
-        let same = self
-            .connections
-            .values()
-            .filter(|c| c.remote.ip() == remote.ip())
-            .count();
-        if self.connections.len() >= self.max_connections || same >= self.max_connections_per_address {
-            self.refused_connections += 1;
-            return;
-        }
+    fn next_number(&mut self) -> u32 {
         self.next_number += 1;
-        let number = self.next_number;
-        let (outgoing, waiting) = mpsc::channel(MAX_WAITING);
-        let connection = Connection {
-            remote,
-            outgoing,
-            last_heard: now,
-        };
-        self.connections.insert(number, connection);
-        tokio::spawn(stream::serve(number, stream, acceptor, self.to_core.clone(), waiting));
-    }
-
-    fn take_message(&mut self, now: Instant, number: u32, data: BytesMut) {
-        let Some(connection) = self.connections.get_mut(&number) else {
-            return;
-        };
-        connection.last_heard = now;
-        let path = Path {
-            local: Local::Tcp(number),
-            remote: connection.remote,
-        };
-        let ecn = Ecn::NotEct;
-        self.machine.handle_datagram(now, Datagram { path, ecn, data });
-    }
-
-    /// Closes connections that are open for nothing.
-    fn sweep(&mut self) {
-        let now = Instant::now();
-        let machine = &self.machine;
-        self.connections.retain(|number, connection| {
-            let path = Path {
-                local: Local::Tcp(*number),
-                remote: connection.remote,
-            };
-            now.saturating_duration_since(connection.last_heard) < self.idle_connection || machine.has_allocation(&path)
-        });
+        self.next_number
     }
 
     /// Does what the machine wants done, until it wants nothing more.
-    fn settle(&mut self, out: &mut TransmitBuf) {
+    fn settle(&mut self) {
         self.serve_requests();
         let now = Instant::now();
-        while let Some(transmit) = self.machine.poll_transmit(now, out) {
-            self.send(&transmit, out.bytes(0..out.len()));
-            out.clear();
+        loop {
+            while let Some(transmit) = self.machine.poll_transmit(now, &mut self.out) {
+                self.send(&transmit);
+            }
+            self.unsent += self.sockets.flush(self.out.bytes(0..self.out.len()));
+            let was_full = !self.out.has_room();
+            self.out.clear();
+            if !was_full {
+                break;
+            }
         }
         self.serve_requests();
     }
@@ -334,11 +347,7 @@ impl Core {
                     let answer = self.bind_even(request, ip, and_next);
                     self.machine.handle_io(Instant::now(), answer);
                 }
-                ServerRequest::Close(Local::Relay(number)) => {
-                    if let Some(udp) = self.relayed.remove(&number) {
-                        udp.close();
-                    }
-                }
+                ServerRequest::Close(Local::Relay(number)) => self.sockets.close_relay(number),
                 other => tracing::error!(?other, "a request that this driver does not know"),
             }
         }
@@ -347,8 +356,8 @@ impl Core {
     fn bind_relay(&mut self, request: u32, ip: IpAddr) -> ServerAnswer {
         let relay = self.relay.iter().find(|relay| relay.external == ip).copied();
         match relay.and_then(|relay| relays::bind(relay.bind, &self.relay_ports, &mut self.rng)) {
-            Some(udp) => {
-                let (local, addr) = self.relay_opened(udp, ip);
+            Some(socket) => {
+                let (local, addr) = self.relay_opened(socket, ip);
                 ServerAnswer::Bound { request, local, addr }
             }
             None => ServerAnswer::Failed { request },
@@ -371,29 +380,21 @@ impl Core {
         }
     }
 
-    fn relay_opened(&mut self, udp: Arc<Udp>, external: IpAddr) -> (Local, SocketAddr) {
-        self.next_number += 1;
-        let local = Local::Relay(self.next_number);
-        let addr = SocketAddr::new(external, udp.socket.addr().port());
-        self.ready.push(udp.clone().readable(local));
-        self.relayed.insert(self.next_number, udp);
-        (local, addr)
+    fn relay_opened(&mut self, socket: Socket, external: IpAddr) -> (Local, SocketAddr) {
+        let addr = SocketAddr::new(external, socket.addr().port());
+        let number = self.next_number();
+        (self.sockets.relay(number, socket), addr)
     }
 
-    fn send(&mut self, transmit: &Transmit, buffer: &[u8]) {
-        // What the system does not take is lost, as on any link.
-        let send = |udp: &Arc<Udp>| {
-            let sent = udp.socket.send(&[Run::of(transmit)], buffer);
-            sent.runs == 1 && sent.lost == 0
+    /// Sends it, on a stream now, and otherwise when the sockets are flushed.
+    fn send(&mut self, transmit: &Transmit) {
+        let taken = match transmit.path.local {
+            // A run of messages is written as one: a stream knows no datagrams.
+            Local::Tcp(number) => self.connections.send(number, self.out.bytes(transmit.range.clone())),
+            Local::Socket(_) | Local::Relay(_) => self.sockets.send(transmit),
         };
-        let sent = match transmit.path.local {
-            Local::Socket(number) => self.listening.get(number as usize).is_some_and(send),
-            Local::Relay(number) => self.relayed.get(&number).is_some_and(send),
-            Local::Tcp(number) => self.connections.get(&number).is_some_and(|c| {
-                let bytes = Bytes::copy_from_slice(&buffer[transmit.range.clone()]);
-                c.outgoing.try_send(bytes).is_ok()
-            }),
-        };
-        self.unsent += u64::from(!sent);
+        if !taken {
+            self.unsent += transmit.datagrams(&self.out).count() as u64;
+        }
     }
 }

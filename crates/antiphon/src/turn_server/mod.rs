@@ -18,16 +18,17 @@
 //! ```
 
 mod config;
+mod connections;
 mod core;
 mod error;
 mod metrics;
 mod relays;
 mod server;
+mod sockets;
 mod stats;
 mod stream;
 #[cfg(test)]
 mod tests;
-mod udp;
 
 pub use antiphon_turn::{PeerPolicy, Rate, ServerConfig, ServerCounters, TimeLimited};
 pub use config::{RelayAddress, TlsIdentity, TurnServerConfig};

@@ -3,13 +3,11 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use antiphon_sansio::Rng;
 
 use super::config::{RelayAddress, TurnServerConfig};
-use super::udp::Udp;
-use crate::net::socket::SMALL_BUFFER;
+use crate::net::socket::{SMALL_BUFFER, Socket};
 
 /// How many ports are tried at random before the range counts as full. With half of the range taken this fails once in
 /// 10^19.
@@ -81,8 +79,8 @@ fn default_route(far: IpAddr) -> Option<IpAddr> {
 }
 
 /// Opens a relayed socket on a port drawn at random from the range (RFC 8656 §7.2).
-pub(super) fn bind(ip: IpAddr, ports: &RangeInclusive<u16>, rng: &mut Rng) -> Option<Arc<Udp>> {
-    (0..TRIES).find_map(|_| Udp::bind(SocketAddr::new(ip, draw(ports, rng)), SMALL_BUFFER).ok())
+pub(super) fn bind(ip: IpAddr, ports: &RangeInclusive<u16>, rng: &mut Rng) -> Option<Socket> {
+    (0..TRIES).find_map(|_| Socket::bind(SocketAddr::new(ip, draw(ports, rng)), SMALL_BUFFER).ok())
 }
 
 /// Opens a relayed socket on an even port, and one on the next if that is asked for.
@@ -91,17 +89,17 @@ pub(super) fn bind_even(
     ports: &RangeInclusive<u16>,
     and_next: bool,
     rng: &mut Rng,
-) -> Option<(Arc<Udp>, Option<Arc<Udp>>)> {
+) -> Option<(Socket, Option<Socket>)> {
     (0..TRIES).find_map(|_| {
         let even = draw(ports, rng) & !1;
         if !ports.contains(&even) || (and_next && !ports.contains(&(even + 1))) {
             return None;
         }
-        let first = Udp::bind(SocketAddr::new(ip, even), SMALL_BUFFER).ok()?;
+        let first = Socket::bind(SocketAddr::new(ip, even), SMALL_BUFFER).ok()?;
         if !and_next {
             return Some((first, None));
         }
-        let next = Udp::bind(SocketAddr::new(ip, even + 1), SMALL_BUFFER).ok()?;
+        let next = Socket::bind(SocketAddr::new(ip, even + 1), SMALL_BUFFER).ok()?;
         Some((first, Some(next)))
     })
 }

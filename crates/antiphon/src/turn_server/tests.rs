@@ -282,3 +282,71 @@ async fn draining_ends_with_the_last_allocation() {
     drop(user);
     tokio::time::timeout(PATIENCE, stopping).await.expect("ended").unwrap();
 }
+
+#[tokio::test]
+async fn who_waits_no_longer_for_the_end_has_it_at_once() {
+    let server = server(|config| config.drain = Duration::from_secs(3600)).await;
+    let stream = TcpStream::connect(server.tcp_addrs()[0]).await.unwrap();
+    let mut user = User::new(Link::Stream(stream, StreamFramer::default())).relays().await;
+    let stopping = tokio::spawn(server.stop());
+    tokio::task::yield_now().await;
+    stopping.abort();
+    let Link::Stream(stream, _) = &mut user.link else {
+        unreachable!("it is one")
+    };
+    let ended = tokio::time::timeout(PATIENCE, stream.read(&mut [0]))
+        .await
+        .expect("closed");
+    assert!(matches!(ended, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn what_many_send_at_once_reaches_each_peer_whole_and_in_order() {
+    /// Of each user, one way: more than a system call takes.
+    const DATAGRAMS: u8 = 50;
+    let server = server(|_| {}).await;
+    let mut users = Vec::new();
+    for _ in 0..4 {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect(server.udp_addrs()[0]).await.unwrap();
+        let mut user = User::<TcpStream>::new(Link::Udp(socket));
+        let mut relayed = None;
+        let allocated =
+            |event| matches!(event, ClientEvent::Allocated { relayed: addr, .. } if relayed.replace(addr).is_none());
+        assert!(user.until(allocated).await.is_none());
+        let peer = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let peer_addr = peer.local_addr().unwrap();
+        user.client.bind_channel(peer_addr);
+        user.flush().await;
+        let answer = user.link.receive().await;
+        assert!(user.client.handle_message(Instant::now(), answer).is_none());
+        users.push((user, peer, peer_addr, relayed.unwrap()));
+    }
+    for n in 0..DATAGRAMS {
+        for (user, peer, peer_addr, relayed) in &mut users {
+            // Of two lengths, so that runs end.
+            user.send(*peer_addr, &vec![n; 100 + usize::from(n / 7)]).await;
+            peer.send_to(&vec![n; 100 + usize::from(n / 5)], *relayed)
+                .await
+                .unwrap();
+        }
+    }
+    for (user, peer, peer_addr, relayed) in &mut users {
+        for n in 0..DATAGRAMS {
+            let mut buffer = [0; 200];
+            let received = tokio::time::timeout(PATIENCE, peer.recv_from(&mut buffer));
+            let (len, from) = received.await.expect("relayed").unwrap();
+            assert_eq!(
+                (&buffer[..len], from),
+                (&vec![n; 100 + usize::from(n / 7)][..], *relayed)
+            );
+            let (from, data) = user.until(|event| panic!("{event:?}")).await.unwrap();
+            assert_eq!((from, &data[..]), (*peer_addr, &vec![n; 100 + usize::from(n / 5)][..]));
+        }
+    }
+    let stats = server.stats().await.unwrap();
+    assert_eq!(
+        (stats.counters.to_peers, stats.counters.to_clients, stats.unsent),
+        (200, 200, 0)
+    );
+}

@@ -17,6 +17,7 @@ use bytes::Buf;
 
 use crate::channel_data::{CHANNEL_HEADER_LEN, channel_header, parse_channel_data};
 use crate::error::{AllocationError, reason_of};
+use crate::indication::{indication_head_len, padding, write_indication_head};
 use crate::login::Login;
 use request::{Kind, Request};
 
@@ -189,9 +190,7 @@ impl Client {
         if self.channel_to(peer).is_some() {
             return (CHANNEL_HEADER_LEN, if self.config.over_stream { 3 } else { 0 });
         }
-        // Header, XOR-PEER-ADDRESS, header of DATA; padding.
-        let address = if peer.is_ipv4() { 12 } else { 24 };
-        (20 + address + 4, 3)
+        (indication_head_len(peer), 3)
     }
 
     /// Turns the open segment into a message to the server that carries it to the peer.
@@ -202,24 +201,14 @@ impl Client {
             out.prepend(CHANNEL_HEADER_LEN).copy_from_slice(&header);
             // RFC 8656 §12.5: over a stream it is padded to four bytes, over UDP it need not be.
             if self.config.over_stream {
-                out.append(&[0; 3][..len.next_multiple_of(4) - len]);
+                out.append(&[0; 3][..padding(len)]);
             }
             return;
         }
-        let (front, _) = self.room(peer);
         let id = TransactionId::random(&mut self.rng);
-        let padding = len.next_multiple_of(4) - len;
-        let head = out.prepend(front);
-        let (before, data_header) = head.split_at_mut(front - 4);
-        let mut builder = MessageBuilder::new(before, Class::Indication, Method::SEND, id);
-        builder.xor_address(AttributeType::XOR_PEER_ADDRESS, peer);
-        // The room was computed from the same sizes.
-        debug_assert_eq!(builder.finish(), Ok(front - 4));
-        let length = (front - 20 + len + padding) as u16;
-        before[2..4].copy_from_slice(&length.to_be_bytes());
-        data_header[..2].copy_from_slice(&AttributeType::DATA.0.to_be_bytes());
-        data_header[2..].copy_from_slice(&(len as u16).to_be_bytes());
-        out.append(&[0; 3][..padding]);
+        let head = out.prepend(indication_head_len(peer));
+        write_indication_head(head, Method::SEND, id, peer, len);
+        out.append(&[0; 3][..padding(len)]);
     }
 
     /// A datagram (or a framed message) of the server. Returns the peer's datagram, if it carries one.

@@ -407,6 +407,21 @@ impl Server {
         }
     }
 
+    /// Ends the allocations of these clients.
+    pub(super) fn free_all(&mut self, doomed: impl Fn(&Path) -> bool) {
+        let mut clients: Vec<Path> = self
+            .allocations
+            .keys()
+            .filter(|client| doomed(client))
+            .copied()
+            .collect();
+        // The map's own order is none to rely on.
+        clients.sort_unstable();
+        for client in clients {
+            self.free(client);
+        }
+    }
+
     /// Gives up requests that wait for sockets; those that come later are closed.
     pub(super) fn drop_pending(&mut self, doomed: impl Fn(&Pending) -> bool) {
         let mut index = 0;

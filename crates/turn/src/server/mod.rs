@@ -10,12 +10,14 @@ mod outbox;
 mod permission;
 mod policy;
 mod rate;
+mod relaying;
 mod request;
+mod run;
 mod state;
 
 use std::time::Instant;
 
-use antiphon_sansio::{Bytes, Datagram, Local, Path, Transmit, TransmitBuf};
+use antiphon_sansio::{Bytes, BytesMut, Datagram, Local, Path, Transmit, TransmitBuf};
 use antiphon_stun::{Check, Class, Message, Method, is_stun};
 
 pub use config::{BehaviourSockets, ServerAnswer, ServerConfig, ServerCounters, ServerRequest, TimeLimited};
@@ -24,34 +26,59 @@ pub use policy::PeerPolicy;
 pub use rate::Rate;
 pub use state::{MAX_GAIN_TENTHS, MAX_RELAYED, Server};
 
-use crate::channel_data::{CHANNEL_HEADER_LEN, parse_channel_data};
 use outbox::Overflow;
 use request::{BAD_REQUEST, Caller, Denial, Refusal};
+use run::Run;
 
 impl Server {
     /// A datagram of a client, or of a peer on a relayed socket; over a stream, one whole message.
     pub fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        let Datagram { path, data, .. } = datagram;
+        let stride = data.len();
+        self.handle_datagrams(now, path, data, stride);
+    }
+
+    /// Datagrams that came together, side by side in `data`: each of `stride` bytes but the last, which may be shorter. Where they
+    /// are for one peer they are relayed together, and cost little more than one.
+    pub fn handle_datagrams(&mut self, now: Instant, path: Path, data: BytesMut, stride: usize) {
         self.expire(now);
-        let Datagram { path, mut data, .. } = datagram;
-        if let Some(&client) = self.relays.get(&path.local) {
-            self.relay_to_client(now, client, path.remote, data.freeze());
-        } else if let Local::Relay(_) = path.local {
-            // A socket that was closed a moment ago.
-            self.counters.not_permitted += 1;
-        } else if let Some((number, len)) = parse_channel_data(&data) {
-            let _header = data.split_to(CHANNEL_HEADER_LEN);
-            data.truncate(len);
-            self.channel_data(now, path, number, data.freeze());
-        } else if is_stun(&data) {
-            let data = data.freeze();
-            match Message::parse(&data) {
-                Ok(message) if message.check_fingerprint() != Check::Invalid => {
-                    self.message(now, path, &message, &data);
-                }
-                _ => self.counters.malformed += 1,
+        let data = data.freeze();
+        match (self.relays.get(&path.local), path.local) {
+            (Some(&client), _) => {
+                self.relay_to_client(now, client, path.remote, Run::of_datagrams(data, stride));
             }
-        } else {
-            self.counters.malformed += 1;
+            // A socket that was closed a moment ago.
+            (None, Local::Relay(_)) => self.counters.not_permitted += Run::of_datagrams(data, stride).count() as u64,
+            (None, _) => self.of_client(now, path, data, stride.max(1)),
+        }
+    }
+
+    fn of_client(&mut self, now: Instant, client: Path, mut data: Bytes, stride: usize) {
+        loop {
+            let taken = match Run::of_channel(data.clone(), stride) {
+                Some((number, run)) => {
+                    let taken = run.count() * stride;
+                    self.channel_data(now, client, number, run);
+                    taken
+                }
+                None => {
+                    self.datagram(now, client, &data.slice(..stride.min(data.len())));
+                    stride
+                }
+            };
+            if taken >= data.len() {
+                break;
+            }
+            data = data.slice(taken..);
+        }
+    }
+
+    fn datagram(&mut self, now: Instant, client: Path, data: &Bytes) {
+        match Message::parse(data) {
+            Ok(message) if is_stun(data) && message.check_fingerprint() != Check::Invalid => {
+                self.message(now, client, &message, data);
+            }
+            _ => self.counters.malformed += 1,
         }
     }
 
@@ -108,10 +135,11 @@ impl Server {
         self.io.pop_front()
     }
 
-    /// Writes the next datagram as a segment of its own. `path.local` is the client's socket or a relayed one.
+    /// Writes the next datagram, or the next of one length for one destination. `path.local` is the client's socket or a relayed
+    /// one; on a stream each segment is a message.
     pub fn poll_transmit(&mut self, _now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         loop {
-            match self.outbox.write_next(out)? {
+            match self.outbox.write_next(&mut self.rng, out)? {
                 Ok(transmit) => return Some(transmit),
                 Err(Overflow) => self.counters.overflow += 1,
             }
@@ -120,10 +148,7 @@ impl Server {
 
     /// A client's TCP or TLS connection is gone, and with it the allocation made over it (RFC 8656 §3.1).
     pub fn handle_closed(&mut self, _now: Instant, local: Local) {
-        let clients: Vec<Path> = self.allocations.keys().filter(|c| c.local == local).copied().collect();
-        for client in clients {
-            self.free(client);
-        }
+        self.free_all(|client| client.local == local);
         self.drop_pending(|pending| pending.client.local == local);
     }
 
@@ -131,10 +156,7 @@ impl Server {
     pub fn close(&mut self, _now: Instant) {
         self.draining = true;
         self.outbox.clear();
-        let clients: Vec<Path> = self.allocations.keys().copied().collect();
-        for client in clients {
-            self.free(client);
-        }
+        self.free_all(|_| true);
         self.drop_pending(|_| true);
         for reservation in std::mem::take(&mut self.reservations).into_values() {
             self.io.push_back(ServerRequest::Close(reservation.relay.local));

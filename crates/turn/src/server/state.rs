@@ -1,21 +1,22 @@
 //! What the server keeps, and how it answers.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
 
 use antiphon_sansio::{Bytes, Local, Path, Rng};
 use antiphon_stun::{AttributeType, Class, HEADER_LEN, Key, Message, MessageBuilder};
+use foldhash::fast::FixedState;
 use zeroize::Zeroizing;
 
 use super::allocation::{Allocation, Pending, Reservation};
 use super::config::{BehaviourSockets, ServerConfig, ServerCounters, ServerRequest};
 use super::nonce::{ANNOUNCING_LEN, NonceSource};
-use super::outbox::{Outbox, Outgoing};
+use super::outbox::{Head, Outbox};
 use super::rate::{Meter, Rate, RateLimit, Seen};
 use super::request::{Asked, Caller, Challenge, OFFERED, Refusal};
-use crate::channel_data::CHANNEL_HEADER_LEN;
+use super::run::Run;
 use crate::login::prepared;
 
 /// An answer to a source that may be forged has at most this many tenths of its request's length, wherever the RFCs leave a choice
@@ -70,11 +71,12 @@ pub struct Server {
     pub(super) behaviour: Option<BehaviourSockets>,
     pub(super) nonces: NonceSource,
     pub(super) limits: Limits,
-    pub(super) allocations: BTreeMap<Path, Allocation>,
+    /// These three are asked for each run of datagrams, by whoever has logged in: their hashes have a secret seed.
+    pub(super) allocations: HashMap<Path, Allocation, FixedState>,
     /// Whose a relayed socket is.
-    pub(super) relays: BTreeMap<Local, Path>,
+    pub(super) relays: HashMap<Local, Path, FixedState>,
     /// The relayed addresses, for clients whose peers are clients of ours.
-    pub(super) relayed: BTreeMap<SocketAddr, Local>,
+    pub(super) relayed: HashMap<SocketAddr, Local, FixedState>,
     pub(super) expiries: BTreeSet<(Instant, Path)>,
     pub(super) per_user: BTreeMap<String, Use>,
     pub(super) per_source: BTreeMap<u128, usize>,
@@ -131,16 +133,16 @@ impl Server {
             users,
             userhashes,
             behaviour: None,
-            allocations: BTreeMap::new(),
-            relays: BTreeMap::new(),
-            relayed: BTreeMap::new(),
+            allocations: HashMap::with_hasher(FixedState::with_seed(rng.u64())),
+            relays: HashMap::with_hasher(FixedState::with_seed(rng.u64())),
+            relayed: HashMap::with_hasher(FixedState::with_seed(rng.u64())),
             expiries: BTreeSet::new(),
             per_user: BTreeMap::new(),
             per_source: BTreeMap::new(),
             relayed_in_all: Meter::default(),
             pending: Vec::new(),
             reservations: BTreeMap::new(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(&mut rng),
             io: VecDeque::new(),
             counters: ServerCounters::default(),
             rng,
@@ -169,12 +171,12 @@ impl Server {
         self.allocations.contains_key(client)
     }
 
-    pub(super) fn push(&mut self, path: Path, header: Option<[u8; CHANNEL_HEADER_LEN]>, data: Bytes) -> bool {
-        let fits = self.outbox.push(Outgoing { path, header, data }).is_ok();
-        if !fits {
-            self.counters.overflow += 1;
-        }
-        fits
+    /// Has these datagrams sent, as far as there is room; how many there was room for, and their bytes of data.
+    pub(super) fn push(&mut self, path: Path, head: Head, run: Run) -> (usize, usize) {
+        let count = run.count();
+        let taken = self.outbox.push(path, head, run);
+        self.counters.overflow += (count - taken.0) as u64;
+        taken
     }
 
     pub(super) fn refuse(
@@ -263,7 +265,8 @@ impl Server {
             builder.fingerprint();
         }
         if let Ok(len) = builder.finish() {
-            self.push(to, None, Bytes::copy_from_slice(&buffer[..len]));
+            let message = Bytes::copy_from_slice(&buffer[..len]);
+            self.push(to, Head::None, Run::one(message));
         }
     }
 }

@@ -108,11 +108,16 @@ impl World {
         }
     }
 
+    /// What leaves, one datagram after the other.
     pub(crate) fn sent(&mut self) -> Vec<(Path, Vec<u8>)> {
         let mut out = TransmitBuf::new(4096, 2048);
         let mut sent = Vec::new();
         while let Some(transmit) = self.server.poll_transmit(self.now, &mut out) {
-            sent.push((transmit.path, out.bytes(transmit.range).to_vec()));
+            sent.extend(
+                transmit
+                    .datagrams(&out)
+                    .map(|datagram| (transmit.path, datagram.to_vec())),
+            );
             out.clear();
         }
         self.server.drained();
