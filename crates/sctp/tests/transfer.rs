@@ -210,6 +210,26 @@ fn a_message_may_be_larger_than_the_window() {
 }
 
 #[test]
+fn a_share_bounds_what_is_on_its_way_and_no_message() {
+    let mut pair = Pair::connected(1, perfect());
+    pair.end(1).set_receive_share(8000);
+    // The sender hears of it with the first acknowledgement.
+    pair.send_from(0, 0, "first", RELIABLE);
+    assert!(pair.run_until(Duration::from_secs(1), |pair| pair.end(0).stats().peer_window <= 8000));
+    assert_eq!(pair.read_all(1, 0).len(), 1);
+    pair.events[1].clear();
+    let message = pattern(100_000, 1);
+    pair.send_from(0, 0, message.clone(), RELIABLE);
+    let mut most = 0;
+    let arrived = pair.run_until(Duration::from_secs(10), |pair| {
+        most = most.max(pair.end(0).stats().in_flight);
+        pair.events[1].contains(&Event::Readable(0))
+    });
+    assert!(arrived && most <= 8000 && most > 4000, "{most}");
+    assert_eq!(pair.read_all(1, 0)[0].data, message);
+}
+
+#[test]
 fn a_message_that_is_too_large_ends_the_association() {
     let small = Config {
         max_receive_message: 10_000,

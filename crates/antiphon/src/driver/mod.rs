@@ -10,6 +10,7 @@ mod peers;
 mod reports;
 mod requests;
 mod router;
+mod share;
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};

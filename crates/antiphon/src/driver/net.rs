@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use super::lanes::Lanes;
 use super::message::{PeerId, Report};
 use super::peers::Peers;
+use super::share::Share;
 use crate::net::queue::QueuedSocket;
 use crate::net::scratch::Scratch;
 use crate::net::socket::{LARGE_BUFFER, Socket};
@@ -20,7 +21,7 @@ use crate::net::tcp::{Connection, Listener};
 
 /// What is taken from one socket before the others have their turn: bytes and batches for peers, and batches of strangers alone, which
 /// cost next to nothing each and must not stand in the way of the rest.
-const MAX_BYTES: usize = 1024 * 1024;
+const MAX_BYTES: usize = 4 * 1024 * 1024;
 const MAX_BATCHES: usize = 32;
 const MAX_STRANGE_BATCHES: usize = 64;
 /// The same of strangers where the peers have queues of their own.
@@ -40,6 +41,8 @@ pub(super) struct Net {
     pub(super) shared_port: Option<u16>,
     sockets: BTreeMap<u32, QueuedSocket>,
     by_address: HashMap<IpAddr, u32>,
+    /// Of the sockets that peers share.
+    shares: HashMap<u32, Share>,
     next_socket: u32,
     /// Whose a socket is. Shared sockets have no owner.
     owners: HashMap<u32, PeerId>,
@@ -113,6 +116,9 @@ impl Net {
         let (id, addr) = self.new_socket(SocketAddr::new(addr.ip(), port))?;
         self.shared_port = Some(addr.port());
         self.by_address.insert(addr.ip(), id);
+        if let Some(queued) = self.sockets.get(&id) {
+            self.shares.insert(id, Share::new(queued.socket.receive_buffer()));
+        }
         Ok((id, addr))
     }
 
@@ -212,6 +218,7 @@ impl Net {
         match local {
             Local::Socket(id) => {
                 self.lanes.close(id);
+                self.shares.remove(&id);
                 let owned = self.owners.remove(&id).is_some();
                 if let Some(socket) = self.sockets.remove(&id)
                     && !owned
@@ -257,6 +264,7 @@ impl Net {
             owners,
             resting,
             lanes,
+            shares,
             ..
         } = self;
         resting.retain(|_, until| *until > now);
@@ -277,7 +285,12 @@ impl Net {
             } else {
                 MAX_STRANGE_BATCHES
             };
+            let share = shares.get_mut(id);
+            peers.listen(share.as_deref().map_or(usize::MAX, Share::bytes));
             let taken = take(&queued.socket, *id, owner, patience, peers, scratch, now);
+            if let Some(share) = share {
+                share.found(now, taken.bytes, peers.heard());
+            }
             peers.router.unrouted += taken.refused as u64;
             if taken.batches == 0 && taken.refused > 0 {
                 resting.insert(*id, now + REST);
@@ -286,10 +299,13 @@ impl Net {
                 lanes.crowded(now, *id, &queued.socket, &peers.router);
             }
         }
+        // What comes by TCP has a window of its own.
+        peers.listen(usize::MAX);
     }
 
     /// The same for the queues that peers of a crowded socket have of their own.
     fn receive_lanes(&mut self, peers: &mut Peers, scratch: &mut Scratch, now: Instant) {
+        peers.listen(usize::MAX);
         for lane in self.lanes.iter() {
             take(&lane.io, lane.socket, None, MAX_STRANGE_BATCHES, peers, scratch, now);
         }
@@ -300,8 +316,9 @@ impl Net {
 /// What was taken from one socket.
 #[derive(Default)]
 struct Taken {
-    /// Batches with something for a peer.
+    /// Batches with something for a peer, and their bytes.
     batches: usize,
+    bytes: usize,
     /// Datagrams that were for nobody.
     refused: usize,
 }
@@ -317,8 +334,8 @@ fn take(
     now: Instant,
 ) -> Taken {
     let local = Local::Socket(id);
-    let (mut taken, mut bytes, mut strange) = (Taken::default(), 0, 0);
-    while bytes < MAX_BYTES && taken.batches < MAX_BATCHES && strange < patience {
+    let (mut taken, mut strange) = (Taken::default(), 0);
+    while taken.bytes < MAX_BYTES && taken.batches < MAX_BATCHES && strange < patience {
         let wanted = |remote, datagram: &[u8]| peers.expect(owner, Path { local, remote }, datagram);
         let received = match socket.receive(scratch, wanted) {
             Ok(received) => received,
@@ -329,7 +346,7 @@ fn take(
             }
         };
         taken.refused += received.refused;
-        bytes += received.bytes;
+        taken.bytes += received.bytes;
         match received.wanted {
             0 => strange += 1,
             _ => taken.batches += 1,

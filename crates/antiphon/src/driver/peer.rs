@@ -28,6 +28,8 @@ pub(super) struct Place {
     pub(super) entry: Option<Instant>,
     /// Whether it is among those that are drained next.
     pub(super) marked: bool,
+    /// The turn of a socket in which it was heard last.
+    pub(super) heard: u64,
 }
 
 /// One peer.

@@ -26,6 +26,18 @@ pub(crate) struct Peers {
     deadlines: BinaryHeap<Reverse<(Instant, PeerId)>>,
     /// In one-port mode: whom a datagram is for.
     pub(super) router: Router,
+    listening: Listening,
+}
+
+/// What is true of the socket that is listened to now.
+#[derive(Debug, Default)]
+struct Listening {
+    /// Goes up with each socket.
+    turn: u64,
+    /// Peers that were heard in this turn.
+    heard: usize,
+    /// What each of them may have on its way to us.
+    share: usize,
 }
 
 impl Peers {
@@ -70,6 +82,20 @@ impl Peers {
         }
     }
 
+    /// What comes from now on comes from a socket to which each peer may have `share` bytes on its way.
+    pub(super) fn listen(&mut self, share: usize) {
+        self.listening = Listening {
+            turn: self.listening.turn + 1,
+            heard: 0,
+            share,
+        };
+    }
+
+    /// How many peers were heard since [`Self::listen`].
+    pub(super) fn heard(&self) -> usize {
+        self.listening.heard
+    }
+
     /// Hands what was received at `local` to its peers.
     pub(super) fn take(&mut self, owner: Option<PeerId>, local: Local, batch: Batch, now: Instant) {
         let (remote, ecn) = (batch.remote, batch.ecn);
@@ -93,7 +119,13 @@ impl Peers {
 
     /// Hands a datagram to a peer's machine.
     pub(super) fn deliver(&mut self, id: PeerId, datagram: Datagram, now: Instant) -> Option<&mut Peer> {
-        let peer = self.wake(id)?;
+        let Listening { turn, share, .. } = self.listening;
+        let peer = self.map.get_mut(&id)?;
+        mark(&mut self.busy, id, peer);
+        if std::mem::replace(&mut peer.place.heard, turn) != turn {
+            self.listening.heard += 1;
+            peer.core.set_receive_share(share);
+        }
         peer.core.handle_datagram(now, datagram);
         Some(peer)
     }

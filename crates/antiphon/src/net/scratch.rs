@@ -1,7 +1,5 @@
-//! Memory for what comes in: the kernel's, one for each thread, and the arena that wanted datagrams are copied to.
+//! Memory for what comes in: the kernel's, and the arena that wanted datagrams are copied to.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use antiphon_sansio::Ecn;
@@ -13,71 +11,56 @@ pub(super) const MESSAGE_BYTES: usize = 64 * 1024;
 /// What one allocation for received datagrams holds. It is used again as soon as nobody holds a part of it.
 pub(super) const ARENA_BYTES: usize = 32 * 1024;
 
-thread_local! {
-    /// Where the kernel writes: pages that it never reaches cost nothing. It is empty again before anybody else of the thread has a
-    /// turn, so all sockets of the thread share it.
-    static KERNEL: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH_SIZE * MESSAGE_BYTES]);
-}
+/// The stride of a message that nobody wants: no datagrams lie that close.
+pub(super) const REFUSED: usize = 0;
 
-/// Lends the memory that the kernel writes to.
-pub(super) fn with_kernel<T>(use_it: impl FnOnce(&mut [u8]) -> T) -> T {
-    KERNEL.with_borrow_mut(|kernel| use_it(kernel))
-}
-
-/// Where batches are copied to out of the kernel's hands; any number of sockets may share it.
+/// Where the kernel writes, and where batches are copied to out of its hands; any number of sockets may share it.
 ///
 /// The copy is what safe code costs: memory that the kernel may write to must be initialised, and initialising 64 KiB for each
 /// GRO batch costs more than copying what came. In return nothing pins a kernel buffer, and batches lie side by side in an
-/// arena that is reused, without allocation, while those who receive keep up. What nobody wants is not copied.
-#[derive(Default)]
+/// arena that is reused, without allocation, while those who receive keep up. What nobody wants is not copied, and the rest is copied
+/// when its turn has come: it is still at hand when it is read.
 pub(crate) struct Scratch {
+    /// Pages that the kernel never reaches cost nothing.
+    pub(super) kernel: Vec<u8>,
+    /// What the kernel wrote last.
+    pub(super) messages: [RecvMeta; BATCH_SIZE],
+    /// Those of the messages that have not been looked at.
+    pub(super) left: std::ops::Range<usize>,
     arena: BytesMut,
-    /// What was copied last, in order.
-    waiting: VecDeque<Waiting>,
 }
 
-/// A batch within the arena.
-struct Waiting {
-    remote: SocketAddr,
-    ecn: Ecn,
-    len: usize,
-    stride: usize,
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            kernel: vec![0; BATCH_SIZE * MESSAGE_BYTES],
+            messages: [RecvMeta::default(); BATCH_SIZE],
+            left: 0..0,
+            arena: BytesMut::new(),
+        }
+    }
 }
 
 impl Scratch {
-    /// Makes room for `total` bytes that follow.
-    pub(super) fn reserve(&mut self, total: usize) {
-        // Gets the whole arena back if nobody holds a part of it.
-        let enough = ARENA_BYTES.max(total);
-        if self.arena.capacity() < total && !self.arena.try_reclaim(enough) {
-            self.arena = BytesMut::with_capacity(enough);
-        }
-    }
-
-    /// Takes over one message of the kernel's.
-    pub(super) fn push(&mut self, bytes: &[u8], meta: &RecvMeta) {
-        self.arena.extend_from_slice(bytes);
-        self.waiting.push_back(Waiting {
-            remote: meta.addr,
-            ecn: meta.ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8)),
-            len: bytes.len(),
-            stride: meta.stride,
-        });
-    }
-
     /// The next batch of those that were received last.
     pub(crate) fn next_batch(&mut self) -> Option<Batch> {
-        let Waiting {
-            remote,
-            ecn,
-            len,
-            stride,
-        } = self.waiting.pop_front()?;
+        let wanted = |n: &usize| self.messages[*n].stride != REFUSED;
+        let at = self.left.by_ref().find(wanted)?;
+        let RecvMeta {
+            addr, len, stride, ecn, ..
+        } = self.messages[at];
+        let enough = ARENA_BYTES.max(len);
+        // Gets the whole arena back if nobody holds a part of it.
+        if self.arena.capacity() < len && !self.arena.try_reclaim(enough) {
+            self.arena = BytesMut::with_capacity(enough);
+        }
+        let start = at * MESSAGE_BYTES;
+        self.arena.extend_from_slice(&self.kernel[start..start + len]);
         Some(Batch {
-            remote,
-            ecn,
+            remote: addr,
+            ecn: ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8)),
             stride,
-            data: self.arena.split_to(len),
+            data: self.arena.split(),
         })
     }
 

@@ -9,7 +9,7 @@ use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSocketState};
 use tokio::io::Interest;
 
 use super::run::Run;
-use super::scratch::{MESSAGE_BYTES, Scratch, with_kernel};
+use super::scratch::{MESSAGE_BYTES, REFUSED, Scratch};
 
 /// Kernel buffers of a socket that many may share, in bytes, asked for in both directions; the kernel may grant less.
 pub(crate) const LARGE_BUFFER: usize = 4 * 1024 * 1024;
@@ -18,9 +18,6 @@ pub(crate) const SMALL_BUFFER: usize = 1024 * 1024;
 
 /// What IPv4 can carry in one message, and IPv6 a little more: 65 535, less the headers of IP and UDP.
 const MAX_MESSAGE_BYTES: usize = 65_535 - 20 - 8;
-
-/// The stride of a batch that nobody wants: no datagrams lie that close.
-const REFUSED: usize = 0;
 
 /// Whether the kernel gives a batch as large as it can: fewer than asked for are all.
 const RECEIVES_ALL: bool = cfg!(any(target_os = "linux", target_os = "android"));
@@ -111,6 +108,11 @@ impl Socket {
         self.addr
     }
 
+    /// What the kernel says its receive buffer to hold, in bytes, its own bookkeeping included.
+    pub(crate) fn receive_buffer(&self) -> usize {
+        self.state.recv_buffer_size((&self.io).into()).unwrap_or(0)
+    }
+
     /// Ready when datagrams wait, or the socket has broken.
     pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.io.poll_recv_ready(cx).map(drop)
@@ -130,38 +132,37 @@ impl Socket {
         scratch: &mut Scratch,
         mut wanted: impl FnMut(SocketAddr, &[u8]) -> bool,
     ) -> io::Result<Received> {
-        with_kernel(|kernel| {
-            let mut metas = [RecvMeta::default(); BATCH_SIZE];
-            let mut chunks = kernel.chunks_mut(MESSAGE_BYTES);
-            let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
-                std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
-            let (taken, more) = self.read(&mut buffers, &mut metas)?;
-            let mut received = Received {
-                more,
-                ..Received::default()
-            };
-            for (buffer, meta) in buffers.iter().zip(&mut metas[..taken]) {
-                meta.stride = meta.stride.clamp(1, meta.len.max(1));
-                let count = meta.len.div_ceil(meta.stride).max(1);
-                let mut datagrams = buffer[..meta.len].chunks(meta.stride);
-                let first = datagrams.next().unwrap_or_default();
-                // A batch comes from one source. It is taken whole or not at all: the rare mixture is sorted by who reads it.
-                if wanted(meta.addr, first) || datagrams.any(|datagram| wanted(meta.addr, datagram)) {
-                    received.wanted += count;
-                    received.bytes += meta.len;
-                } else {
-                    received.refused += count;
-                    meta.stride = REFUSED;
-                }
+        let Scratch {
+            kernel,
+            messages,
+            left,
+            ..
+        } = scratch;
+        *left = 0..0;
+        let mut chunks = kernel.chunks_mut(MESSAGE_BYTES);
+        let mut buffers: [IoSliceMut<'_>; BATCH_SIZE] =
+            std::array::from_fn(|_| IoSliceMut::new(chunks.next().unwrap_or_default()));
+        let (taken, more) = self.read(&mut buffers, messages)?;
+        let mut received = Received {
+            more,
+            ..Received::default()
+        };
+        for (buffer, meta) in buffers.iter().zip(&mut messages[..taken]) {
+            meta.stride = meta.stride.clamp(1, meta.len.max(1));
+            let count = meta.len.div_ceil(meta.stride).max(1);
+            let mut datagrams = buffer[..meta.len].chunks(meta.stride);
+            let first = datagrams.next().unwrap_or_default();
+            // A batch comes from one source. It is taken whole or not at all: the rare mixture is sorted by who reads it.
+            if wanted(meta.addr, first) || datagrams.any(|datagram| wanted(meta.addr, datagram)) {
+                received.wanted += count;
+                received.bytes += meta.len;
+            } else {
+                received.refused += count;
+                meta.stride = REFUSED;
             }
-            scratch.reserve(received.bytes);
-            for (buffer, meta) in buffers.iter().zip(&metas[..taken]) {
-                if meta.stride != REFUSED {
-                    scratch.push(&buffer[..meta.len], meta);
-                }
-            }
-            Ok(received)
-        })
+        }
+        *left = 0..taken;
+        Ok(received)
     }
 
     /// One system call: how many batches it gave, and whether more may wait.

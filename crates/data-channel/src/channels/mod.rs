@@ -376,6 +376,11 @@ impl DataChannels {
         self.association.set_rtt(rtt);
     }
 
+    /// The most that may be on its way to us, in bytes: see [`Association::set_receive_share`].
+    pub fn set_receive_share(&mut self, bytes: usize) {
+        self.association.set_receive_share(bytes);
+    }
+
     /// Changes the largest SCTP packet in bytes.
     pub fn set_max_packet(&mut self, bytes: usize) {
         self.association.set_max_packet(bytes);

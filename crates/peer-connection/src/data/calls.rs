@@ -42,6 +42,12 @@ impl PeerConnection {
         Ok(id)
     }
 
+    /// The most that the peer may have on its way to us on data channels, in bytes: for owners who know how much room there is on
+    /// the way, as in the kernel's buffer of a socket that many peers share. `usize::MAX`: no such bound, as at the beginning.
+    pub fn set_receive_share(&mut self, bytes: usize) {
+        self.data.channels.set_receive_share(bytes);
+    }
+
     /// `bufferedAmount`, in bytes.
     pub fn buffered_amount(&self, channel: ChannelId) -> usize {
         self.data.channels.buffered_amount(channel)

@@ -118,6 +118,13 @@ impl Association {
         self.config.remote_port = port;
     }
 
+    /// No more than this many bytes may be on their way to us from now on, whatever the receive buffer has room for: for who knows how
+    /// much there is room for on the way, as in the kernel's buffer of a socket that many peers share. `usize::MAX`: no such bound, as
+    /// at the beginning. The peer hears of it with the next SACK.
+    pub fn set_receive_share(&mut self, bytes: usize) {
+        self.rx.set_share(bytes);
+    }
+
     /// Changes [`Config::max_packet`]. Chunks already sent keep their size.
     pub fn set_max_packet(&mut self, bytes: usize) {
         self.config.max_packet = usable_packet(bytes);

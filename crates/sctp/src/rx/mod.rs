@@ -251,6 +251,8 @@ pub(crate) struct Rx {
     pub(crate) tracker: DataTracker,
     pub(crate) reassembly: Reassembly,
     window: ReceiveWindow,
+    /// The most that may be on its way, in bytes, whatever the buffer has room for.
+    share: usize,
     /// The window in the last SACK, in bytes.
     advertised: usize,
     /// The newest TSN that came in a packet with a congestion mark: told until CWR answers it.
@@ -291,6 +293,7 @@ impl Rx {
             tracker: DataTracker::new(Serial32::new(0)),
             reassembly: Reassembly::new(config.max_receive_message, config.partial_delivery.then_some(point)),
             window: ReceiveWindow::new(now, config.receive_buffer),
+            share: usize::MAX,
             advertised: config.receive_buffer.min(INITIAL_WINDOW),
             mark: None,
             most: config.receive_buffer,
@@ -306,7 +309,12 @@ impl Rx {
 
     /// Bytes that may come.
     pub(crate) fn window(&self) -> usize {
-        self.window.size().saturating_sub(self.reassembly.held())
+        self.window.size().saturating_sub(self.reassembly.held()).min(self.share)
+    }
+
+    /// No more than this may be on its way from now on.
+    pub(crate) fn set_share(&mut self, bytes: usize) {
+        self.share = bytes;
     }
 
     /// Takes the chunk, which came in a packet with a congestion mark, or not, if its stream is below `streams`.
@@ -407,8 +415,9 @@ impl Rx {
         self.reassembly.release(bytes);
         let widened = self.window.consumed(now, bytes, rtt);
         let grown = self.window().saturating_sub(self.advertised);
-        let small = self.advertised < self.window.size() / 2;
-        if (small || widened) && grown >= (self.window.size() / WINDOW_UPDATE_PART).max(1) {
+        let most = self.window.size().min(self.share);
+        let small = self.advertised < most / 2;
+        if (small || widened) && grown >= (most / WINDOW_UPDATE_PART).max(1) {
             self.tracker.acknowledge_now();
         }
     }
