@@ -16,7 +16,7 @@ use super::peers::Peers;
 use super::share::Share;
 use crate::net::queue::QueuedSocket;
 use crate::net::scratch::Scratch;
-use crate::net::socket::{LARGE_BUFFER, Socket};
+use crate::net::socket::{LARGE_BUFFER, PEER_BUFFER, Socket};
 use crate::net::tcp::{Connection, Listener};
 
 /// What is taken from one socket before the others have their turn: bytes and batches for peers, and batches of strangers alone, which
@@ -100,7 +100,7 @@ impl Net {
 
     /// A socket of this peer's own.
     pub(super) fn bind(&mut self, owner: PeerId, addr: SocketAddr) -> io::Result<(u32, SocketAddr)> {
-        let (id, addr) = self.new_socket(addr)?;
+        let (id, addr) = self.new_socket(addr, PEER_BUFFER)?;
         self.owners.insert(id, owner);
         Ok((id, addr))
     }
@@ -113,7 +113,7 @@ impl Net {
             return Ok((*id, socket.addr()));
         }
         let port = self.shared_port.unwrap_or(0);
-        let (id, addr) = self.new_socket(SocketAddr::new(addr.ip(), port))?;
+        let (id, addr) = self.new_socket(SocketAddr::new(addr.ip(), port), LARGE_BUFFER)?;
         self.shared_port = Some(addr.port());
         self.by_address.insert(addr.ip(), id);
         if let Some(queued) = self.sockets.get(&id) {
@@ -122,8 +122,8 @@ impl Net {
         Ok((id, addr))
     }
 
-    fn new_socket(&mut self, addr: SocketAddr) -> io::Result<(u32, SocketAddr)> {
-        let socket = QueuedSocket::new(Socket::bind(addr, LARGE_BUFFER)?);
+    fn new_socket(&mut self, addr: SocketAddr, buffer: usize) -> io::Result<(u32, SocketAddr)> {
+        let socket = QueuedSocket::new(Socket::bind(addr, buffer)?);
         let (id, addr) = (self.next_socket, socket.addr());
         self.next_socket = id.wrapping_add(1);
         self.sockets.insert(id, socket);

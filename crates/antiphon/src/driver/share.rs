@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 
 /// How long the windows stay bounded after the buffer was last seen to fill.
 const LIFE: Duration = Duration::from_secs(1);
-/// No window is made smaller than this: a few datagrams.
-const MIN_SHARE: usize = 4800;
+/// No window is made smaller than this, whatever is lost for it: a few datagrams.
+const MIN_SHARE: usize = 9600;
 
 /// Of one socket.
 #[derive(Debug)]
 pub(super) struct Share {
-    /// What the kernel's buffer holds at least, in bytes of datagrams.
+    /// What the kernel's buffer holds about, in bytes of datagrams.
     capacity: usize,
     /// Peers that were heard in one turn, of late.
     senders: usize,
@@ -35,7 +35,7 @@ impl Share {
 
     /// So many bytes were found in the buffer in one turn, of so many peers.
     pub(super) fn found(&mut self, now: Instant, bytes: usize, senders: usize) {
-        if bytes >= self.capacity / 4 {
+        if bytes >= self.capacity / 8 {
             self.until = Some(now + LIFE);
         } else if self.until.is_some_and(|until| until <= now) {
             self.until = None;
@@ -47,7 +47,7 @@ impl Share {
     /// What each peer may have on its way.
     pub(super) fn bytes(&self) -> usize {
         match self.until {
-            Some(_) => (self.capacity / 2 / self.senders.max(1)).max(MIN_SHARE),
+            Some(_) => (self.capacity / self.senders.max(1)).max(MIN_SHARE),
             None => usize::MAX,
         }
     }
@@ -63,14 +63,14 @@ mod tests {
         let mut share = Share::new(8 << 20);
         share.found(now, 1000, 100);
         assert_eq!(share.bytes(), usize::MAX, "many peers alone are no reason");
-        share.found(now, 2 << 20, 100);
-        assert_eq!(share.bytes(), (2 << 20) / 100);
-        share.found(now, 2 << 20, 1000);
+        share.found(now, 1 << 20, 100);
+        assert_eq!(share.bytes(), (4 << 20) / 100);
+        share.found(now, 1 << 20, 1000);
         assert_eq!(share.bytes(), MIN_SHARE, "a few datagrams at least");
         for _ in 0..100 {
             share.found(now, 2000, 10);
         }
-        assert!(share.bytes() > (2 << 20) / 20, "fewer speak now: {}", share.bytes());
+        assert!(share.bytes() > (4 << 20) / 20, "fewer speak now: {}", share.bytes());
         share.found(now + LIFE, 2000, 10);
         assert_eq!(share.bytes(), usize::MAX);
     }

@@ -109,7 +109,7 @@ mod tests {
     use antiphon_sansio::Ecn;
 
     use super::super::scratch::Scratch;
-    use super::super::socket::LARGE_BUFFER;
+    use super::super::socket::PEER_BUFFER;
     use super::*;
 
     fn run(remote: SocketAddr, range: std::ops::Range<usize>, segment: usize) -> Run {
@@ -123,7 +123,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_a_full_kernel_buffer_left_goes_first_and_too_much_is_dropped() {
-        let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LARGE_BUFFER).unwrap();
+        let bind = || Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), PEER_BUFFER).unwrap();
         let (mut queued, receiver) = (QueuedSocket::new(bind()), bind());
         let remote = receiver.addr();
         // As if the kernel had taken the first 200 bytes of this.

@@ -1,5 +1,6 @@
 //! Memory for what comes in: the kernel's, and the arena that wanted datagrams are copied to.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use antiphon_sansio::Ecn;
@@ -9,7 +10,11 @@ use quinn_udp::{BATCH_SIZE, RecvMeta};
 /// What a message of the kernel's holds at most: one GRO batch.
 pub(super) const MESSAGE_BYTES: usize = 64 * 1024;
 /// What one allocation for received datagrams holds. It is used again as soon as nobody holds a part of it.
-pub(super) const ARENA_BYTES: usize = 32 * 1024;
+pub(super) const ARENA_BYTES: usize = MESSAGE_BYTES;
+
+/// Arenas that are asked again, oldest first, when the one in use is held: readers of bulk data hold a few for a moment each, and to
+/// allocate anew each time costs the system calls of a heap that grows and shrinks.
+const MAX_HELD: usize = 8;
 
 /// The stride of a message that nobody wants: no datagrams lie that close.
 pub(super) const REFUSED: usize = 0;
@@ -27,7 +32,7 @@ pub(crate) struct Scratch {
     pub(super) messages: [RecvMeta; BATCH_SIZE],
     /// Those of the messages that have not been looked at.
     pub(super) left: std::ops::Range<usize>,
-    arena: BytesMut,
+    arenas: Arenas,
 }
 
 impl Default for Scratch {
@@ -36,7 +41,7 @@ impl Default for Scratch {
             kernel: vec![0; BATCH_SIZE * MESSAGE_BYTES],
             messages: [RecvMeta::default(); BATCH_SIZE],
             left: 0..0,
-            arena: BytesMut::new(),
+            arenas: Arenas::default(),
         }
     }
 }
@@ -49,25 +54,52 @@ impl Scratch {
         let RecvMeta {
             addr, len, stride, ecn, ..
         } = self.messages[at];
-        let enough = ARENA_BYTES.max(len);
-        // Gets the whole arena back if nobody holds a part of it.
-        if self.arena.capacity() < len && !self.arena.try_reclaim(enough) {
-            self.arena = BytesMut::with_capacity(enough);
-        }
         let start = at * MESSAGE_BYTES;
-        self.arena.extend_from_slice(&self.kernel[start..start + len]);
+        let arena = self.arenas.with_room(len);
+        arena.extend_from_slice(&self.kernel[start..start + len]);
+        let data = arena.split();
         Some(Batch {
             remote: addr,
             ecn: ecn.map_or(Ecn::NotEct, |ecn| Ecn::from_bits(ecn as u8)),
             stride,
-            data: self.arena.split(),
+            data,
         })
     }
 
     /// What the arena has room for, in bytes.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        self.arena.capacity()
+        self.arenas.current.as_ref().map_or(0, BytesMut::capacity)
+    }
+}
+
+/// Memory that batches are cut from.
+#[derive(Default)]
+struct Arenas {
+    current: Option<BytesMut>,
+    /// Those that were used up while somebody held a part of them, oldest first.
+    held: VecDeque<BytesMut>,
+}
+
+impl Arenas {
+    /// An arena with room for `len` bytes.
+    fn with_room(&mut self, len: usize) -> &mut BytesMut {
+        if let Some(used) = self
+            .current
+            .take_if(|arena| arena.capacity() < len && !arena.try_reclaim(len))
+        {
+            self.held.push_back(used);
+        }
+        let held = &mut self.held;
+        self.current.get_or_insert_with(|| {
+            let is_free = held.front_mut().is_some_and(|oldest| oldest.try_reclaim(len));
+            if !is_free && held.len() <= MAX_HELD {
+                return BytesMut::with_capacity(ARENA_BYTES);
+            }
+            // What is held for long goes out of sight, so that the others are asked.
+            let oldest = held.pop_front().filter(|_| is_free);
+            oldest.unwrap_or_else(|| BytesMut::with_capacity(ARENA_BYTES))
+        })
     }
 }
 

@@ -11,8 +11,11 @@ use tokio::io::Interest;
 use super::run::Run;
 use super::scratch::{MESSAGE_BYTES, REFUSED, Scratch};
 
-/// Kernel buffers of a socket that many may share, in bytes, asked for in both directions; the kernel may grant less.
-pub(crate) const LARGE_BUFFER: usize = 4 * 1024 * 1024;
+/// Kernel buffers of a socket that many share, in bytes, asked for in both directions; the kernel may grant less. They are bounds:
+/// what is empty takes no memory.
+pub(crate) const LARGE_BUFFER: usize = 16 * 1024 * 1024;
+/// The same for a socket of one peer's.
+pub(crate) const PEER_BUFFER: usize = 4 * 1024 * 1024;
 /// The same for a socket of one client's.
 pub(crate) const SMALL_BUFFER: usize = 1024 * 1024;
 
@@ -77,7 +80,7 @@ impl Socket {
         share(&socket2::SockRef::from(&socket))?;
         socket.bind(&self.addr.into())?;
         socket.connect(&remote.into())?;
-        Self::of(socket, LARGE_BUFFER)
+        Self::of(socket, PEER_BUFFER)
     }
 
     fn unbound(addr: SocketAddr) -> io::Result<socket2::Socket> {
@@ -93,10 +96,7 @@ impl Socket {
     fn of(socket: socket2::Socket, buffer: usize) -> io::Result<Self> {
         let io = tokio::net::UdpSocket::from_std(socket.into())?;
         let state = UdpSocketState::new((&io).into())?;
-        // Best effort: the limits of the system stand.
-        let _ = state.set_send_buffer_size((&io).into(), buffer);
-        let _ = state.set_recv_buffer_size((&io).into(), buffer);
-        tell_of_small_buffers(&io, &state, buffer);
+        set_buffers(&io, &state, buffer);
         let addr = io.local_addr()?;
         #[cfg(target_os = "linux")]
         ask_for_marks_alone(&io, addr);
@@ -133,10 +133,7 @@ impl Socket {
         mut wanted: impl FnMut(SocketAddr, &[u8]) -> bool,
     ) -> io::Result<Received> {
         let Scratch {
-            kernel,
-            messages,
-            left,
-            ..
+            kernel, messages, left, ..
         } = scratch;
         *left = 0..0;
         let mut chunks = kernel.chunks_mut(MESSAGE_BYTES);
@@ -271,11 +268,16 @@ fn ask_for_marks_alone(io: &tokio::net::UdpSocket, addr: SocketAddr) {
     }
 }
 
-/// Says once if the kernel holds less than was asked for: many peers of one socket then lose datagrams in a burst.
-fn tell_of_small_buffers(io: &tokio::net::UdpSocket, state: &UdpSocketState, asked: usize) {
+/// Asks for kernel buffers of `asked` bytes, and says once if many share less than that: they then lose datagrams in a burst.
+fn set_buffers(io: &tokio::net::UdpSocket, state: &UdpSocketState, asked: usize) {
     static TOLD: Once = Once::new();
+    // Best effort: the limits of the system stand, but for those who may go beyond them.
+    if !set_buffers_by_privilege(io, asked) {
+        let _ = state.set_send_buffer_size(io.into(), asked);
+        let _ = state.set_recv_buffer_size(io.into(), asked);
+    }
     let granted = state.recv_buffer_size(io.into()).unwrap_or(asked);
-    if granted < asked {
+    if asked >= LARGE_BUFFER && granted < asked {
         TOLD.call_once(|| {
             tracing::warn!(
                 asked,
@@ -284,6 +286,19 @@ fn tell_of_small_buffers(io: &tokio::net::UdpSocket, state: &UdpSocketState, ask
             );
         });
     }
+}
+
+/// Who may administer the network may exceed the system's limits.
+#[cfg(target_os = "linux")]
+fn set_buffers_by_privilege(io: &tokio::net::UdpSocket, asked: usize) -> bool {
+    use nix::sys::socket::{setsockopt, sockopt};
+
+    setsockopt(io, sockopt::SndBufForce, &asked).is_ok() && setsockopt(io, sockopt::RcvBufForce, &asked).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn set_buffers_by_privilege(_: &tokio::net::UdpSocket, _: usize) -> bool {
+    false
 }
 
 /// Lets another socket of this user have the same address, where the system then gives each datagram to the one that is connected to
@@ -307,7 +322,7 @@ mod tests {
     use super::*;
 
     fn bind() -> Socket {
-        Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), LARGE_BUFFER).unwrap()
+        Socket::bind(SocketAddr::from(([127, 0, 0, 1], 0)), PEER_BUFFER).unwrap()
     }
 
     /// One datagram.
@@ -460,7 +475,7 @@ mod tests {
         let lane = shared.connected(peer.addr()).unwrap();
         assert_eq!(lane.addr(), shared.addr());
         assert!(
-            Socket::bind(shared.addr(), LARGE_BUFFER).is_err(),
+            Socket::bind(shared.addr(), PEER_BUFFER).is_err(),
             "the port is nobody else's"
         );
         // More than the common queue holds, so that it is full.

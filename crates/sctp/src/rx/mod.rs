@@ -309,7 +309,10 @@ impl Rx {
 
     /// Bytes that may come.
     pub(crate) fn window(&self) -> usize {
-        self.window.size().saturating_sub(self.reassembly.held()).min(self.share)
+        self.window
+            .size()
+            .saturating_sub(self.reassembly.held())
+            .min(self.share)
     }
 
     /// No more than this may be on its way from now on.
