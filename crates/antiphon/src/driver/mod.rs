@@ -70,6 +70,24 @@ struct Memory {
     outgoing: Outgoing,
 }
 
+impl Memory {
+    /// What is left of a turn that did not end (a visitor of a machine panicked) is nobody's.
+    fn begin(&mut self) {
+        let Taken {
+            newcomers,
+            requests,
+            notices,
+            reports,
+            order: _,
+        } = &mut self.taken;
+        newcomers.clear();
+        requests.clear();
+        notices.clear();
+        reports.clear();
+        self.outgoing.begin();
+    }
+}
+
 /// Messages that were taken and not yet served.
 #[derive(Default)]
 struct Taken {
@@ -77,6 +95,28 @@ struct Taken {
     requests: Vec<(PeerId, Request)>,
     notices: Vec<Notice>,
     reports: Vec<Report>,
+    /// Whose the requests are, and where each is in the list.
+    order: Vec<(PeerId, usize)>,
+}
+
+impl Taken {
+    /// Serves the requests peer by peer. A forwarder asks packet by packet, each peer in its turn; to go from peer to peer with each
+    /// request is to wait for memory each time.
+    fn serve_requests(&mut self, peers: &mut Peers, now: Instant) {
+        self.order.clear();
+        let places = self.requests.iter().enumerate();
+        self.order.extend(places.map(|(place, (id, _))| (*id, place)));
+        self.order.sort_unstable();
+        for whole in self.order.chunk_by(|a, b| a.0 == b.0) {
+            let Some(peer) = peers.wake(whole[0].0) else { continue };
+            for (_, place) in whole {
+                // What is left in its place asks nothing.
+                let request = std::mem::replace(&mut self.requests[*place].1, Request::Close);
+                peer.serve(request, now);
+            }
+        }
+        self.requests.clear();
+    }
 }
 
 /// Owns the sockets and the peers of one endpoint (one-port mode) or of one peer.
@@ -149,6 +189,7 @@ impl Driver {
             let readers_first = alone && !yielded;
             yielded = poll_fn(|cx| {
                 MEMORY.with_borrow_mut(|memory| {
+                    memory.begin();
                     ready!(self.poll_work(cx, &mut memory.taken));
                     Poll::Ready(self.turn(memory, readers_first))
                 })
@@ -167,7 +208,6 @@ impl Driver {
             scratch,
             outgoing,
         } = memory;
-        outgoing.begin();
         let now = Instant::now();
         self.serve_messages(taken, now);
         self.net.receive(&mut self.peers, scratch, now);
@@ -248,11 +288,7 @@ impl Driver {
         for (id, peer) in taken.newcomers.drain(..) {
             self.peers.insert(id, peer);
         }
-        for (id, request) in taken.requests.drain(..) {
-            if let Some(peer) = self.peers.wake(id) {
-                peer.serve(request, now);
-            }
-        }
+        taken.serve_requests(&mut self.peers, now);
         for notice in taken.notices.drain(..) {
             if let Some(peer) = self.peers.wake(notice.peer()) {
                 peer.hear(notice, now);

@@ -29,7 +29,7 @@ impl Outgoing {
         }
     }
 
-    /// A turn begins. What is left of one that did not end (a visitor of a machine panicked) is nobody's.
+    /// A turn begins.
     pub(super) fn begin(&mut self) {
         self.sockets = 0;
         self.buffer.clear();
