@@ -4,6 +4,8 @@
 //!
 //! An argument names another address to listen on.
 
+use std::sync::Arc;
+
 use antiphon::{
     Api, Error, Event, Frame, MediaKind, MediaStreamTrack, PeerConnection, PeerHandle, RtcConfiguration,
     RtcSessionDescription, TransceiverId,
@@ -54,7 +56,7 @@ async fn watch(State((api, studio)): State<(Api, Studio)>, offer: String) -> Res
 async fn answer(api: Api, studio: Studio, offer: String) -> Result<String, Error> {
     let mut configuration = RtcConfiguration::default();
     // What the studio makes, and nothing else.
-    let codecs = &mut configuration.settings.capabilities;
+    let codecs = Arc::make_mut(&mut configuration.settings.capabilities);
     codecs.video.retain(|codec| codec.name == "VP8");
     codecs.audio.retain(|codec| codec.name == "opus");
     let mut pc = api.peer_connection(configuration).await?;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::BufWriter;
+use std::sync::Arc;
 
 use antiphon::{Api, Event, MediaKind, PeerConnection, RtcConfiguration, RtcSessionDescription, TransceiverId};
 use antiphon_cli::files::{IvfWriter, OggOpusWriter};
@@ -52,16 +53,9 @@ async fn record(State(api): State<Api>, offer: String) -> Result<String, (Status
 
 async fn answer(api: Api, offer: String) -> Result<String, AnyError> {
     let mut configuration = RtcConfiguration::default();
-    configuration
-        .settings
-        .capabilities
-        .video
-        .retain(|codec| codec.name == "VP8");
-    configuration
-        .settings
-        .capabilities
-        .audio
-        .retain(|codec| codec.name == "opus");
+    let codecs = Arc::make_mut(&mut configuration.settings.capabilities);
+    codecs.video.retain(|codec| codec.name == "VP8");
+    codecs.audio.retain(|codec| codec.name == "opus");
     let mut pc = api.peer_connection(configuration).await?;
     // Transceivers that the offer makes receive; nothing else has to be said.
     pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;

@@ -4,6 +4,7 @@
 //!
 //! Ends by itself after so many seconds (10 by default), with the session deleted.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon::{
@@ -21,7 +22,8 @@ async fn main() -> Result<(), AnyError> {
     let seconds = arguments.next().map_or(Ok(10), |text| text.parse())?;
     let mut configuration = RtcConfiguration::default();
     let settings = &mut configuration.settings;
-    settings.capabilities.video.retain(|codec| codec.name == "VP8");
+    let codecs = Arc::make_mut(&mut settings.capabilities);
+    codecs.video.retain(|codec| codec.name == "VP8");
     settings.receive_output = Output::Frames;
     let mut pc = Api::builder()
         .loopback(true)

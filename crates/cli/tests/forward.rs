@@ -217,7 +217,7 @@ async fn client(choose: impl Fn(&CodecCapability) -> Option<u8>) -> PeerConnecti
             None => false,
         });
     }
-    configuration.settings.capabilities = capabilities;
+    configuration.settings.capabilities = capabilities.into();
     api.peer_connection(configuration).await.unwrap()
 }
 

@@ -1,8 +1,11 @@
 //! One channel: what it shall be, what is known of it, and what the set keeps of it.
 
-use std::collections::VecDeque;
+use antiphon_sansio::Queue;
 
 use crate::message::Piece;
+
+/// How much room stays in a queue that has run empty: what is read as it comes takes no memory each time.
+pub(crate) const KEPT: usize = 4;
 
 /// Names a channel for as long as the [`DataChannels`](crate::DataChannels) live; unlike a stream id it is never used
 /// again.
@@ -133,7 +136,7 @@ pub(crate) struct Channel {
     pub(crate) opened: bool,
     pub(crate) threshold: usize,
     /// Messages to read, and what each holds of the receive window.
-    pub(crate) inbox: VecDeque<(Piece, usize)>,
+    pub(crate) inbox: Queue<(Piece, usize), KEPT>,
     /// The last one in the inbox, or that was in it, goes on.
     pub(crate) in_pieces: bool,
     /// A message was refused: nothing more is taken.
@@ -155,7 +158,7 @@ impl Channel {
             awaits_ack: false,
             opened: false,
             threshold: 0,
-            inbox: VecDeque::new(),
+            inbox: Queue::default(),
             in_pieces: false,
             refuses: false,
             announced: false,

@@ -2,7 +2,7 @@
 //! peer is.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_sansio::{Packet, Rng, TransmitBuf};
 use bytes::{Bytes, BytesMut};
@@ -24,6 +24,9 @@ use crate::stats::Stats;
 /// Records that came before the keys of their epoch, and the bytes of all of them.
 const MAX_EARLY_RECORDS: usize = 16;
 const MAX_EARLY_BYTES: usize = 32 * 1024;
+/// How long the last flight, and the keys of the handshake, are kept for a peer that did not hear of its end: twice the
+/// maximum segment lifetime (RFC 6347 §4.2.4, RFC 9147 §5.8.1).
+const RETENTION: Duration = Duration::from_secs(240);
 /// Alerts that wait to be sent.
 const MAX_ALERTS: usize = 4;
 
@@ -91,6 +94,8 @@ pub(crate) struct Layer {
     peer_certificate: Option<Bytes>,
     /// Which of the fingerprints the peer's certificate has.
     identity: Option<Fingerprint>,
+    /// Until when a peer that has not heard of the end of the handshake is told again.
+    retained_until: Option<Instant>,
 }
 
 impl Layer {
@@ -116,6 +121,7 @@ impl Layer {
             fingerprints: None,
             peer_certificate: None,
             identity: None,
+            retained_until: None,
         }
     }
 
@@ -366,6 +372,10 @@ impl Layer {
         if self.acks.deadline.is_some_and(|deadline| deadline <= now) {
             self.acknowledge_now();
         }
+        // Nobody is woken for that: any later call will do.
+        if self.retained_until.is_some_and(|until| until <= now) {
+            self.forget_handshake();
+        }
     }
 
     // Who the peer is.
@@ -404,8 +414,17 @@ impl Layer {
 
     // The end.
 
-    /// The handshake is complete: gives back what only it needed. In DTLS 1.3 messages may follow all the same.
-    pub(crate) fn settle(&mut self, version: ProtocolVersion) {
+    /// The handshake is complete: gives back what only it needed. In DTLS 1.3 messages may follow all the same. Should the
+    /// peer send its last flight again, it is answered for some time.
+    pub(crate) fn settle(&mut self, now: Instant, version: ProtocolVersion) {
+        self.retained_until = Some(now + RETENTION);
+        if version == ProtocolVersion::Dtls13 {
+            self.epochs.forget_hellos(self.role);
+        }
+        self.release(version);
+    }
+
+    fn release(&mut self, version: ProtocolVersion) {
         self.transcript.release();
         if version == ProtocolVersion::Dtls12 {
             self.reassembly.close();
@@ -416,9 +435,29 @@ impl Layer {
         self.early_bytes = 0;
     }
 
+    /// All of the last flight of DTLS 1.3 has been acknowledged.
+    pub(crate) fn flight_arrived(&mut self) {
+        self.flight.clear();
+        // The server has seen the end of the handshake. Whether the client has, no word of the client's says.
+        if self.role == Role::Client {
+            self.forget_handshake();
+        }
+    }
+
+    /// The peer knows that the handshake is complete, or had time enough to learn it: gives up keys and flights that
+    /// only it needed.
+    fn forget_handshake(&mut self) {
+        self.retained_until = None;
+        if !self.flight.expects_answer() {
+            self.flight.clear();
+            self.epochs.forget_handshake();
+        }
+    }
+
     /// Nothing more is taken, and nothing sent but the alerts that wait.
     pub(crate) fn end(&mut self) {
-        self.settle(ProtocolVersion::Dtls12);
+        self.release(ProtocolVersion::Dtls12);
+        self.retained_until = None;
         self.flight.clear();
         self.clear_acks();
     }

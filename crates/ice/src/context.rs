@@ -1,10 +1,9 @@
 //! What all parts of an agent share: the settings, randomness, numbers and counters, and the queues in which they leave
 //! what is for the owner, for the network and for each other.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
-use antiphon_sansio::Rng;
+use antiphon_sansio::{Queue, Rng};
 
 use crate::config::Config;
 use crate::event::Event;
@@ -30,11 +29,12 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) rng: Rng,
     pub(crate) counters: Counters,
-    events: VecDeque<Event>,
-    io: VecDeque<IoRequest>,
-    outgoing: VecDeque<Outgoing>,
+    events: Queue<Event>,
+    io: Queue<IoRequest>,
+    /// Consent is asked for and given for as long as a connection lives: room for that stays.
+    outgoing: Queue<Outgoing, 4>,
     /// Empty whenever the owner has the agent: what grows it is bounded by what one input can find.
-    notices: VecDeque<Notice>,
+    notices: Queue<Notice>,
     last_id: u64,
     last_request: u32,
 }
@@ -45,10 +45,10 @@ impl Context {
             config,
             rng,
             counters: Counters::default(),
-            events: VecDeque::new(),
-            io: VecDeque::new(),
-            outgoing: VecDeque::new(),
-            notices: VecDeque::new(),
+            events: Queue::default(),
+            io: Queue::default(),
+            outgoing: Queue::default(),
+            notices: Queue::default(),
             last_id: 0,
             last_request: 0,
         }

@@ -53,15 +53,19 @@ impl Paths {
             }
             match self.known.get_mut(place).filter(|known| known.pair == Some(pair)) {
                 Some(known) => (known.path, known.is_authenticated) = (path, is_authenticated),
-                None => self.known.insert(
-                    place,
-                    KnownPath {
-                        path,
-                        pair: Some(pair),
-                        is_authenticated,
-                        traffic: Traffic::default(),
-                    },
-                ),
+                None => {
+                    // Mostly there are one or two, and four would be asked for.
+                    self.known.reserve_exact(1);
+                    self.known.insert(
+                        place,
+                        KnownPath {
+                            path,
+                            pair: Some(pair),
+                            is_authenticated,
+                            traffic: Traffic::default(),
+                        },
+                    );
+                }
             }
             place += 1;
         }

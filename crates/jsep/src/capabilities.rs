@@ -1,5 +1,7 @@
 //! Which codecs and header extensions we can negotiate.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::plan::Codec;
 use crate::types::MediaKind;
 
@@ -79,6 +81,12 @@ pub struct MediaCapabilities {
 }
 
 impl MediaCapabilities {
+    /// The default, of which the whole program has one.
+    pub fn shared_default() -> Arc<Self> {
+        static DEFAULT: LazyLock<Arc<MediaCapabilities>> = LazyLock::new(Arc::default);
+        Arc::clone(&DEFAULT)
+    }
+
     /// What a forwarder or recorder can take: all that the default has and H.265, in every configuration
     /// ([`Accepts::Any`]), and the header extensions that speak to whoever shows the video: its orientation, and the
     /// wished bounds of the playout delay. They are to be handed on with the packets.

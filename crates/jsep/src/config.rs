@@ -1,5 +1,7 @@
 //! What a negotiator is told once.
 
+use std::sync::Arc;
+
 use crate::capabilities::MediaCapabilities;
 use crate::types::HeaderEncryptionPolicy;
 
@@ -7,7 +9,7 @@ use crate::types::HeaderEncryptionPolicy;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The codecs and header extensions that are negotiated.
-    pub capabilities: MediaCapabilities,
+    pub capabilities: Arc<MediaCapabilities>,
     /// The largest data-channel message that we take, in bytes; 0 means any size. Browsers say 262144.
     pub max_message_size: u64,
     /// The SCTP port at our end (`a=sctp-port`).
@@ -24,7 +26,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            capabilities: MediaCapabilities::default(),
+            capabilities: MediaCapabilities::shared_default(),
             max_message_size: 262_144,
             sctp_port: 5000,
             cname: String::new(),

@@ -374,6 +374,7 @@ impl Negotiator {
         }
         self.state = next;
         if self.state.signaling == SignalingState::Stable {
+            self.state.compact();
             // W3C: a transceiver that is stopped leaves the table when its exchange has ended.
             self.state.transceivers.retain(|transceiver| !transceiver.state.stopped);
         }

@@ -199,6 +199,16 @@ impl State {
         }
     }
 
+    /// An exchange has ended, and its descriptions will be kept: they take no more memory than they need.
+    pub(crate) fn compact(&mut self) {
+        for described in [&mut self.current_local, &mut self.current_remote]
+            .into_iter()
+            .flatten()
+        {
+            Arc::make_mut(&mut described.text).compact();
+        }
+    }
+
     /// Notes the meaning of every header extension id of a finished exchange.
     pub(crate) fn note_extension_ids(&mut self) {
         for described in [&self.current_remote, &self.current_local].into_iter().flatten() {

@@ -27,7 +27,7 @@ fn forwarder(name: char) -> Peer {
     Peer::with(
         name,
         Config {
-            capabilities: MediaCapabilities::forwarding(),
+            capabilities: MediaCapabilities::forwarding().into(),
             ..Config::default()
         },
     )
@@ -126,7 +126,7 @@ fn mend05_a_watcher_gets_the_stream_under_each_profile_that_decodes_it() {
         let mut peer = Peer::with(
             'w',
             Config {
-                capabilities: capabilities.clone(),
+                capabilities: capabilities.clone().into(),
                 ..Config::default()
             },
         );

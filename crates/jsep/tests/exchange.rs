@@ -380,7 +380,7 @@ fn no_common_codec_is_a_refused_section_not_an_error() {
         let mut capabilities = MediaCapabilities::default();
         capabilities.video.retain(|codec| codec.name == name);
         Config {
-            capabilities,
+            capabilities: capabilities.into(),
             ..Config::default()
         }
     };
@@ -452,7 +452,7 @@ fn numbers_keep_their_meaning_across_offers_of_both_sides() {
         extension.id = 14 - extension.id.min(13);
     }
     let config = Config {
-        capabilities: odd,
+        capabilities: odd.into(),
         ..Config::default()
     };
     let (mut a, mut b) = (Peer::new('a'), Peer::with('b', config));
@@ -502,7 +502,7 @@ fn an_extension_id_of_a_stopped_section_is_not_given_away() {
         .iter_mut()
         .for_each(|extension| extension.id = 15 - extension.id);
     let config = Config {
-        capabilities: odd,
+        capabilities: odd.into(),
         ..Config::default()
     };
     let (mut a, mut b) = (Peer::with('a', config), Peer::new('b'));

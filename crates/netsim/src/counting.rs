@@ -44,8 +44,9 @@ impl Sub for Count {
 }
 
 thread_local! {
-    // Without a destructor: it may be used while a thread begins and ends.
+    // Without destructors: they may be used while a thread begins and ends.
     static HERE: Cell<Count> = const { Cell::new(Count { allocations: 0, bytes: 0 }) };
+    static FREED_HERE: Cell<usize> = const { Cell::new(0) };
 }
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
@@ -83,6 +84,15 @@ impl Counting {
         Self::everywhere().bytes.saturating_sub(freed)
     }
 
+    /// The bytes that this thread holds now: what it has asked for, less what it has given back. Nothing that it holds may
+    /// have come from another thread, or gone to one.
+    ///
+    /// # Panics
+    /// As [`Self::here`].
+    pub fn in_use_here() -> usize {
+        Self::here().bytes.saturating_sub(FREED_HERE.get())
+    }
+
     /// What this thread allocates while `work` runs, and what that gives.
     ///
     /// # Panics
@@ -112,6 +122,7 @@ fn asked(bytes: usize) {
 }
 
 fn freed(bytes: usize) {
+    FREED_HERE.set(FREED_HERE.get() + bytes);
     FREED.fetch_add(bytes, Ordering::Relaxed);
 }
 

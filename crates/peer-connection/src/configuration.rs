@@ -109,8 +109,9 @@ pub struct Settings {
     pub data: DataSettings,
     /// The bounds of the bandwidth estimate, and how long frames are waited for.
     pub media: MediaSettings,
-    /// Codecs and header extensions that may be negotiated.
-    pub capabilities: MediaCapabilities,
+    /// Codecs and header extensions that may be negotiated. Connections share them: `Arc::make_mut` to change those of
+    /// one.
+    pub capabilities: Arc<MediaCapabilities>,
     /// What a new transceiver's receiver hands out; each can be changed by `set_receive_output`.
     pub receive_output: antiphon_media::Output,
     /// The largest UDP payload, in bytes, that is sent without asking; at least [`MIN_MTU`].
@@ -134,7 +135,7 @@ impl Default for Settings {
             srtp_profiles: vec![AeadAes128Gcm, AeadAes256Gcm, Aes128CmSha1_80],
             data: DataSettings::default(),
             media: MediaSettings::default(),
-            capabilities: MediaCapabilities::default(),
+            capabilities: MediaCapabilities::shared_default(),
             receive_output: antiphon_media::Output::Frames,
             mtu: DEFAULT_MTU,
             max_mtu: DEFAULT_MAX_MTU,

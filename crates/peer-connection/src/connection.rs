@@ -1,6 +1,5 @@
 //! The connection itself: its parts, its making and its states.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +8,7 @@ use antiphon_dtls::{Certificate, CertificateParams};
 use antiphon_ice::{Agent, IceServer, ServerKind};
 use antiphon_jsep::{IceRole, Negotiator, SignalingState};
 use antiphon_media::Session;
-use antiphon_sansio::{ClockAnchor, Path, Rng};
+use antiphon_sansio::{ClockAnchor, Path, Queue, Rng};
 
 use crate::configuration::{MIN_MTU, RtcBundlePolicy, RtcConfiguration, RtcIceServer, Settings};
 use crate::data::Data;
@@ -55,7 +54,7 @@ pub struct PeerConnection {
     pub(crate) transceivers: Transceivers,
     pub(crate) media: Session,
     pub(crate) data: Data,
-    pub(crate) events: VecDeque<Event>,
+    pub(crate) events: Queue<Event>,
     pub(crate) states: States,
     pub(crate) sizes: Sizes,
     pub(crate) anchor: ClockAnchor,
@@ -147,7 +146,7 @@ impl PeerConnection {
             transceivers: Transceivers::new(settings.receive_output),
             media: Session::new(media, now, anchor, rng.fork("media")),
             data: Data::new(DataChannels::new(data, now, rng.fork("data"))),
-            events: VecDeque::new(),
+            events: Queue::default(),
             states: States::default(),
             sizes: Sizes {
                 mtu: settings.mtu,
@@ -258,3 +257,6 @@ fn dtls_config(settings: &Settings, certificate: Arc<Certificate>) -> antiphon_d
     config.provider = settings.provider;
     config
 }
+
+#[cfg(test)]
+mod tests;

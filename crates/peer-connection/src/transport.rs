@@ -49,10 +49,11 @@ pub(crate) struct Transport {
     pub(crate) dtls: Option<Connection>,
     pub(crate) dtls_state: RtcDtlsTransportState,
     pub(crate) connected: Option<Box<Connected>>,
-    pub(crate) srtp: Option<Srtp>,
+    /// Made when there is a transceiver. Boxed: without one it takes no room.
+    pub(crate) srtp: Option<Box<Srtp>>,
     pub(crate) counters: Counters,
     role: Option<Role>,
-    config: antiphon_dtls::Config,
+    pub(crate) config: antiphon_dtls::Config,
     header_encryption: HeaderEncryption,
     rng: Rng,
     fingerprints: Vec<Fingerprint>,
@@ -226,9 +227,20 @@ impl Transport {
         self.dtls.as_mut()?.poll_event()
     }
 
-    /// DTLS is up: makes the SRTP contexts from its keys (RFC 5764 §4.2).
+    /// DTLS is up.
     pub(crate) fn dtls_connected(&mut self, connected: Box<Connected>) {
-        self.srtp = connected.srtp.as_ref().and_then(|keys| {
+        self.connected = Some(connected);
+        self.dtls_state = RtcDtlsTransportState::Connected;
+        self.recheck = true;
+    }
+
+    /// Makes the SRTP contexts from DTLS's keys (RFC 5764 §4.2), as soon as it is up and there is something to protect.
+    pub(crate) fn start_srtp(&mut self) {
+        if self.srtp.is_some() || self.dtls_state != RtcDtlsTransportState::Connected {
+            return;
+        }
+        let keys = self.connected.as_ref().and_then(|connected| connected.srtp.as_ref());
+        self.srtp = keys.and_then(|keys| {
             let profile = antiphon_srtp::Profile::from_code(keys.profile.code())?;
             let provider = self.config.provider;
             let sender =
@@ -245,11 +257,8 @@ impl Transport {
             sender.set_cryptex(self.header_encryption.sending());
             let mut receiver = receiver.ok()?;
             receiver.set_cryptex(self.header_encryption.receiving());
-            Some(Srtp { sender, receiver })
+            Some(Box::new(Srtp { sender, receiver }))
         });
-        self.connected = Some(connected);
-        self.dtls_state = RtcDtlsTransportState::Connected;
-        self.recheck = true;
     }
 
     /// DTLS has ended: nothing is sent or taken any more.

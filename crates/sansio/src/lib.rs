@@ -4,6 +4,7 @@
 mod clock;
 mod cursor;
 mod datagram;
+mod queue;
 mod rng;
 mod serial;
 mod timer;
@@ -12,6 +13,7 @@ mod transmit_buf;
 pub use clock::ClockAnchor;
 pub use cursor::{Full, Reader, Short, Writer};
 pub use datagram::{Datagram, Ecn, Local, Packet, Path, Transmit};
+pub use queue::Queue;
 pub use rng::Rng;
 pub use serial::{Serial16, Serial32, Unwrapper16, Unwrapper32};
 pub use timer::TimerTable;

@@ -21,7 +21,9 @@ use rand_chacha::rand_core::{Rng as _, SeedableRng};
 /// ```
 pub struct Rng {
     seed: [u8; 32],
-    stream: ChaCha20Rng,
+    /// How many words of 32 bits were drawn. The generator is made anew where it stands for each draw: it holds 300
+    /// bytes, every machine has one, and they draw seldom.
+    drawn: u64,
 }
 
 impl fmt::Debug for Rng {
@@ -33,10 +35,7 @@ impl fmt::Debug for Rng {
 impl Rng {
     /// A generator from a secret seed.
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self {
-            seed,
-            stream: ChaCha20Rng::from_seed(seed),
-        }
+        Self { seed, drawn: 0 }
     }
 
     /// A generator from a small number: for tests, simulations and fuzzing, never for a real peer.
@@ -67,9 +66,18 @@ impl Rng {
         Self::from_seed(seed)
     }
 
+    fn draw<T>(&mut self, draw: impl FnOnce(&mut ChaCha20Rng) -> T) -> T {
+        let mut stream = ChaCha20Rng::from_seed(self.seed);
+        stream.set_word_pos(self.drawn.into());
+        let drawn = draw(&mut stream);
+        // A stream ends after 2^70 bytes.
+        self.drawn = stream.get_word_pos() as u64;
+        drawn
+    }
+
     /// Fills `bytes`.
     pub fn fill(&mut self, bytes: &mut [u8]) {
-        self.stream.fill_bytes(bytes);
+        self.draw(|stream| stream.fill_bytes(bytes));
     }
 
     /// `N` random bytes.
@@ -81,12 +89,12 @@ impl Rng {
 
     /// 32 random bits.
     pub fn u32(&mut self) -> u32 {
-        self.stream.next_u32()
+        self.draw(|stream| stream.next_u32())
     }
 
     /// 64 random bits.
     pub fn u64(&mut self) -> u64 {
-        self.stream.next_u64()
+        self.draw(|stream| stream.next_u64())
     }
 
     /// A number in `0..bound`, by multiplication; the bias is below 2^-32.
@@ -106,9 +114,13 @@ impl Rng {
     /// `len` characters of the ICE alphabet `A-Z a-z 0-9 + /` (RFC 8839 §5.4), six random bits each.
     pub fn ice_chars(&mut self, len: usize) -> String {
         const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        (0..len)
-            .map(|_| char::from(ALPHABET[(self.u32() & 63) as usize]))
-            .collect()
+        self.draw(|stream| {
+            let random = std::iter::repeat_with(|| stream.next_u32());
+            random
+                .map(|word| char::from(ALPHABET[(word & 63) as usize]))
+                .take(len)
+                .collect()
+        })
     }
 }
 

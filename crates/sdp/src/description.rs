@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Write as _};
 use std::ops::Range;
+use std::sync::Arc;
 
 use nom::character::complete::{digit1, space1};
 
@@ -67,6 +68,36 @@ impl SessionDescription {
             .direction()
             .or_else(|| self.session.direction())
             .unwrap_or(Direction::SendRecv)
+    }
+
+    /// Puts the texts of all lines into one, and gives back the memory that making the description took: for one that is
+    /// kept long. Nothing else of it changes.
+    pub fn compact(&mut self) {
+        let mut whole = String::with_capacity(self.text_len());
+        for text in self.texts_mut() {
+            whole.push_str(text);
+        }
+        let whole: Arc<str> = whole.into();
+        let mut rest = &*whole;
+        for text in self.texts_mut() {
+            let part;
+            (part, rest) = rest.split_at(text.len());
+            *text = Text::part(&whole, part);
+        }
+        let sections = self.media.iter_mut().map(|media| &mut media.section);
+        for section in sections.chain([&mut self.session]) {
+            section.lines.shrink_to_fit();
+        }
+        self.media.shrink_to_fit();
+    }
+
+    fn texts_mut(&mut self) -> impl Iterator<Item = &mut Text> {
+        let lines = self.session.lines.iter_mut();
+        let media = self.media.iter_mut().flat_map(|media| {
+            let lines = media.section.lines.iter_mut();
+            std::iter::once(&mut media.line.text).chain(lines.map(|line| &mut line.value))
+        });
+        lines.map(|line| &mut line.value).chain(media)
     }
 
     /// The length of the text in bytes.

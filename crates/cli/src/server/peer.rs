@@ -130,7 +130,7 @@ impl Peer {
     ) -> Result<Self, Error> {
         let mut configuration = room.configuration.clone();
         let settings = &mut configuration.settings;
-        settings.capabilities = capabilities;
+        settings.capabilities = capabilities.into();
         settings.media.start_bitrate = FIRST_TARGET;
         // Nothing is decoded here: packets are passed on as they come.
         settings.receive_output = Output::Packets;

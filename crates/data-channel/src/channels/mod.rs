@@ -6,10 +6,10 @@ mod output;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::Rng;
+use antiphon_sansio::{Queue, Rng};
 use antiphon_sctp::{Association, SendOptions};
 
-use crate::channel::{Channel, ChannelId, ChannelInfo, ChannelInit, ChannelState};
+use crate::channel::{Channel, ChannelId, ChannelInfo, ChannelInit, ChannelState, KEPT};
 use crate::config::{Config, Start};
 use crate::dcep::{Dcep, ppid};
 use crate::error::OpenError;
@@ -51,7 +51,8 @@ pub struct DataChannels {
     ended: bool,
     /// How the association ended: in an orderly way, or by what.
     end: Option<Result<(), antiphon_sctp::Error>>,
-    channels: BTreeMap<ChannelId, Channel>,
+    /// Boxed: a leaf of the tree has room for eleven, and mostly there are one or two.
+    channels: BTreeMap<ChannelId, Box<Channel>>,
     slots: BTreeMap<u16, Slot>,
     /// Streams that have ever been somebody's.
     used: BTreeSet<u16>,
@@ -63,7 +64,7 @@ pub struct DataChannels {
     next_id: u64,
     max_message: usize,
     send_buffer: usize,
-    events: VecDeque<Event>,
+    events: Queue<Event, KEPT>,
     stats: Stats,
 }
 
@@ -86,7 +87,7 @@ impl DataChannels {
             held: VecDeque::new(),
             next_id: 0,
             max_message: DEFAULT_MAX_MESSAGE,
-            events: VecDeque::new(),
+            events: Queue::default(),
             stats: Stats::default(),
         }
     }
@@ -168,7 +169,7 @@ impl DataChannels {
     fn add(&mut self, channel: Channel) -> ChannelId {
         let id = ChannelId(self.next_id);
         self.next_id += 1;
-        self.channels.insert(id, channel);
+        self.channels.insert(id, Box::new(channel));
         id
     }
 

@@ -36,7 +36,8 @@ use waiting::Waiting;
 const MAX_LAST_RETRANSMISSIONS: u64 = 12;
 
 enum Phase {
-    Handshaking(Handshake),
+    /// Boxed, for nothing of it is left afterwards.
+    Handshaking(Box<Handshake>),
     /// Complete, but signalling has not said yet which fingerprint the peer must have.
     Unverified(Agreed),
     Connected(Exporter, Option<Traffic>),
@@ -82,7 +83,7 @@ impl Connection {
         let handshake = Handshake::new(role, &mut rng);
         Self {
             layer: Layer::new(config, role, rng),
-            phase: Phase::Handshaking(handshake),
+            phase: Phase::Handshaking(Box::new(handshake)),
             connected: None,
             waiting: Waiting::default(),
             ended: None,
@@ -247,7 +248,7 @@ impl Connection {
         if taken {
             self.layer.note_received(opened.epoch, opened.sequence);
         }
-        self.handle_messages();
+        self.handle_messages(now);
         self.layer.acknowledge_later(now);
     }
 
@@ -269,7 +270,7 @@ impl Connection {
         refused
     }
 
-    fn handle_messages(&mut self) {
+    fn handle_messages(&mut self, now: Instant) {
         while !matches!(self.phase, Phase::Over) {
             let Some(message) = self.layer.reassembly.pop() else {
                 return;
@@ -286,7 +287,7 @@ impl Connection {
             match handled {
                 Ok(None) => {}
                 Ok(Some(agreed)) => {
-                    self.layer.settle(agreed.version);
+                    self.layer.settle(now, agreed.version);
                     self.deadline = None;
                     self.rumour.forget();
                     match self.layer.check_identity() {
@@ -320,7 +321,7 @@ impl Connection {
         })
         | Phase::Connected(_, Some(traffic)) = &mut self.phase
         {
-            self.layer.flight.clear();
+            self.layer.flight_arrived();
             if let Err(error) = traffic.acknowledged(&mut self.layer) {
                 self.fail(error);
             }

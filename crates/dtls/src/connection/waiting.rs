@@ -1,8 +1,6 @@
 //! Application data that waits: for the peer to be known as the right one, and for the owner to poll for it.
 
-use std::collections::VecDeque;
-
-use antiphon_sansio::Packet;
+use antiphon_sansio::{Packet, Queue};
 
 /// Application data that came before the peer was known to be the right one.
 const MAX_HELD_RECORDS: usize = 64;
@@ -10,6 +8,8 @@ const MAX_HELD_BYTES: usize = 64 * 1024;
 /// Application data that nobody has polled for. More is dropped, as the network would.
 const MAX_QUEUED_RECORDS: usize = 4096;
 const MAX_QUEUED_BYTES: usize = 2 * 1024 * 1024;
+/// Room that stays when nothing waits: an owner polls after each datagram, or after a few.
+const KEPT: usize = 4;
 
 /// There is no room: the record is to be dropped and counted.
 pub(super) struct Full;
@@ -17,9 +17,9 @@ pub(super) struct Full;
 /// Records of application data, decrypted: of each the first bytes of a buffer, and how many.
 #[derive(Default)]
 pub(super) struct Waiting {
-    queued: VecDeque<(Packet, usize)>,
+    queued: Queue<(Packet, usize), KEPT>,
     queued_bytes: usize,
-    held: VecDeque<(Packet, usize)>,
+    held: Queue<(Packet, usize), KEPT>,
     held_bytes: usize,
 }
 
@@ -54,7 +54,7 @@ impl Waiting {
 
     /// The end has come: what was held is dropped.
     pub(super) fn drop_held(&mut self) {
-        self.held = VecDeque::new();
+        self.held.clear();
         self.held_bytes = 0;
     }
 

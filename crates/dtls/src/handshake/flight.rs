@@ -143,9 +143,11 @@ impl Flight {
         self.probing = None;
     }
 
-    /// Drops the flight: nothing is sent again.
+    /// Drops the flight: nothing is sent again. Its memory goes with it.
     pub(crate) fn clear(&mut self) {
         self.begin(false);
+        self.items = Vec::new();
+        self.sent = VecDeque::new();
     }
 
     pub(crate) fn push_message(&mut self, epoch: u16, msg_type: MessageType, message_seq: u16, body: Vec<u8>) {
@@ -215,6 +217,11 @@ impl Flight {
     /// Whether nothing of the flight waits for an answer or acknowledgement.
     pub(crate) fn is_empty(&self) -> bool {
         self.items.is_empty()
+    }
+
+    /// Whether the flight is sent again until the peer answers it.
+    pub(crate) fn expects_answer(&self) -> bool {
+        self.expects_answer
     }
 
     /// How often the flight has been sent again.

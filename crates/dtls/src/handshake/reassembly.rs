@@ -126,6 +126,10 @@ impl Reassembly {
         let Partial {
             msg_type, epoch, body, ..
         } = self.partial.remove(&self.next)?;
+        if self.partial.is_empty() {
+            // An empty tree keeps a leaf.
+            self.partial = BTreeMap::new();
+        }
         let message = Message {
             msg_type,
             message_seq: self.next,
@@ -143,7 +147,7 @@ impl Reassembly {
 
     /// Takes nothing new from now on; repetitions are still recognised.
     pub(crate) fn close(&mut self) {
-        self.partial.clear();
+        self.partial = BTreeMap::new();
         self.closed = true;
     }
 

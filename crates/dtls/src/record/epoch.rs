@@ -4,6 +4,7 @@ use antiphon_crypto::TAG_LEN;
 use antiphon_sansio::TransmitBuf;
 use bytes::{Buf, BytesMut};
 
+use crate::config::Role;
 use crate::error::Error;
 use crate::record::{
     self, BLOCK_LEN, ContentType, HEADER_LEN, Header, MAX_PLAINTEXT, MAX_SEQUENCE, PlainHeader, Protection, SAMPLE_LEN,
@@ -51,6 +52,7 @@ impl Default for Epochs {
 impl Epochs {
     /// Takes our own keys of an epoch, to be used when [`Self::switch_send_to`] says so.
     pub(crate) fn prepare_send_in(&mut self, epoch: u16, protection: Protection) {
+        self.write.reserve_exact(1);
         self.write.push(WriteEpoch::new(epoch, Some(protection)));
     }
 
@@ -61,6 +63,7 @@ impl Epochs {
 
     /// Takes the keys of an epoch of the peer.
     pub(crate) fn receive_in(&mut self, epoch: u16, protection: Protection) {
+        self.read.reserve_exact(1);
         self.read.push(ReadEpoch::new(epoch, Some(protection)));
     }
 
@@ -76,6 +79,30 @@ impl Epochs {
     /// Gives up our own keys of epochs before `epoch`: all that was sent with them has been acknowledged.
     pub(crate) fn forget_sent_before(&mut self, epoch: u16) {
         self.write.retain(|write| write.number >= epoch);
+        self.write.shrink_to_fit();
+    }
+
+    /// The handshake of DTLS 1.3 is complete at our end: gives up what nobody needs any more, and keeps what the last flight
+    /// was protected with. That is the client's; the server has only to read it, should it come again.
+    pub(crate) fn forget_hellos(&mut self, role: Role) {
+        self.read.retain(|read| read.number > 0);
+        self.read.shrink_to_fit();
+        self.forget_sent_before(match role {
+            Role::Client => HANDSHAKE_EPOCH,
+            Role::Server => APPLICATION_EPOCH,
+        });
+    }
+
+    /// Gives up all keys of the handshake, in both directions: it is over, and the peer knows.
+    pub(crate) fn forget_handshake(&mut self) {
+        self.forget_sent_before(self.sending);
+        let first = if self.newest_read() > HANDSHAKE_EPOCH {
+            APPLICATION_EPOCH
+        } else {
+            1
+        };
+        self.read.retain(|read| read.number >= first);
+        self.read.shrink_to_fit();
     }
 
     /// The newest epoch of the peer.

@@ -58,7 +58,8 @@ pub(crate) struct Outside {
 #[derive(Debug)]
 pub(crate) struct Checks {
     pub(super) session: Session,
-    pub(super) previous: Option<Previous>,
+    /// The pair of before a restart, while it is in use. Boxed: mostly there is none.
+    pub(super) previous: Option<Box<Previous>>,
     pub(super) tie_breaker: u64,
     remote_lite: bool,
     /// The peer has no more candidates in this generation.
@@ -100,7 +101,7 @@ impl Checks {
     }
 
     fn sessions(&self) -> impl Iterator<Item = &Session> {
-        std::iter::once(&self.session).chain(self.previous.as_ref().map(Previous::session))
+        std::iter::once(&self.session).chain(self.previous.as_deref().map(Previous::session))
     }
 
     /// Whether this user fragment is ours.
@@ -177,7 +178,7 @@ impl Checks {
         if let Some(id) = in_use.map(|pair| pair.id)
             && let Some(pair) = self.list.take(id)
         {
-            self.previous = Some(Previous::new(session, pair));
+            self.previous = Some(Box::new(Previous::new(session, pair)));
         }
         self.forget_remote_generation(cx);
         self.liveness.restart();
@@ -377,7 +378,7 @@ impl Checks {
 
     /// And after they were sent. Returns whether there are more to send.
     pub(crate) fn update_state(&mut self, cx: &mut Context, now: Instant, outside: &Outside) -> bool {
-        self.connections.sweep(cx, &self.list, self.previous.as_ref(), now);
+        self.connections.sweep(cx, &self.list, self.previous.as_deref(), now);
         let situation = self.situation(outside);
         self.liveness.update(cx, &mut self.list, now, &situation)
     }
@@ -475,7 +476,7 @@ impl Checks {
         outside: &Outside,
     ) -> Option<Instant> {
         let waits = self.list.has_triggered() || probes || self.next_ordinary(config).is_some();
-        let previous = self.previous.as_ref();
+        let previous = self.previous.as_deref();
         [
             slot.filter(|_| waits),
             self.list.poll_timeout(config, slot),
@@ -522,7 +523,7 @@ fn must_wait(cx: &mut Context, now: Instant, pair: &Pair) -> Option<Instant> {
 impl Checks {
     /// The nominated pair; during a restart the old one until the new one is nominated.
     pub(crate) fn selected_path(&self) -> Option<Path> {
-        let previous = self.previous.as_ref().filter(|previous| previous.is_nominated());
+        let previous = self.previous.as_deref().filter(|previous| previous.is_nominated());
         let selected = self.list.selected().map(|pair| pair.path);
         selected.or_else(|| previous.map(Previous::path))
     }
@@ -542,7 +543,7 @@ impl Checks {
     pub(crate) fn rtt(&self) -> Option<Duration> {
         match self.list.active() {
             Some(pair) => pair.rtt.smoothed,
-            None => self.previous.as_ref().and_then(Previous::rtt),
+            None => self.previous.as_deref().and_then(Previous::rtt),
         }
     }
 
@@ -554,7 +555,7 @@ impl Checks {
 
     /// Other paths on which such a message came: before the peer's description, or before a restart.
     pub(crate) fn other_paths(&self) -> impl Iterator<Item = Path> {
-        let previous = self.previous.as_ref().filter(|previous| previous.is_authenticated());
+        let previous = self.previous.as_deref().filter(|previous| previous.is_authenticated());
         let early = self.early.iter().map(|check| check.path);
         early.chain(previous.map(Previous::path))
     }

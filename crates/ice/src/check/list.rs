@@ -304,6 +304,10 @@ impl CheckList {
         let id = PairId(cx.next_id());
         let mut pair = Pair::new(id, path, (local, remote), priority, state);
         pair.parked = !self.is_wanted(&cx.config, priority);
+        if self.pairs.len() == self.pairs.capacity() {
+            // By a half and not to the double: mostly there are few, and each is large.
+            self.pairs.reserve_exact(self.pairs.len().div_ceil(2).max(1));
+        }
         self.pairs.push(pair);
         Some(id)
     }

@@ -91,18 +91,19 @@ fn priority(kind: CandidateKind, tcp_type: Option<TcpType>, local_preference: u1
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Locals {
-    list: BTreeMap<LocalId, LocalCandidate>,
+    /// Boxed: a leaf of the tree has room for eleven, and mostly there are two.
+    list: BTreeMap<LocalId, Box<LocalCandidate>>,
     /// Position = foundation (RFC 8445 §5.1.1.3).
     foundations: Vec<Foundation>,
 }
 
 impl Locals {
     pub(super) fn get(&self, id: LocalId) -> Option<&LocalCandidate> {
-        self.list.get(&id)
+        self.list.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &LocalCandidate> {
-        self.list.values()
+        self.list.values().map(Box::as_ref)
     }
 
     /// The same number for the same type, transport, base address and server (RFC 8445 §5.1.1.3).
@@ -171,7 +172,7 @@ impl Locals {
             pairs: usable && matches!(kind, CandidateKind::Host | CandidateKind::Relayed),
             local_preference: new.local_preference,
         };
-        self.list.insert(id, local);
+        self.list.insert(id, Box::new(local));
         Some(id)
     }
 

@@ -50,24 +50,26 @@ pub(super) struct Asker {
 /// The checks on their way for one pair, oldest first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Unanswered {
-    checks: [Option<Check>; MAX_UNANSWERED],
+    checks: Vec<Check>,
 }
 
 impl Unanswered {
     pub(super) fn push(&mut self, check: Check) {
-        self.checks.rotate_left(1);
-        self.checks[MAX_UNANSWERED - 1] = Some(check);
+        if self.checks.len() == MAX_UNANSWERED {
+            self.checks.remove(0);
+        }
+        // Mostly there is one, and four would be asked for.
+        self.checks.reserve_exact(1);
+        self.checks.push(check);
     }
 
     pub(super) fn take(&mut self, id: TransactionId) -> Option<Check> {
-        self.checks
-            .iter_mut()
-            .find(|slot| slot.is_some_and(|check| check.id == id))
-            .and_then(Option::take)
+        let index = self.checks.iter().position(|check| check.id == id)?;
+        Some(self.checks.remove(index))
     }
 
     pub(super) fn clear(&mut self) {
-        self.checks = [None; MAX_UNANSWERED];
+        self.checks = Vec::new();
     }
 }
 

@@ -32,12 +32,13 @@ pub(super) enum Inserted {
 /// All of them.
 #[derive(Debug, Default)]
 pub(super) struct Remotes {
-    list: BTreeMap<RemoteId, RemoteCandidate>,
+    /// Boxed: a leaf of the tree has room for eleven, and mostly there are fewer.
+    list: BTreeMap<RemoteId, Box<RemoteCandidate>>,
 }
 
 impl Remotes {
     pub(super) fn get(&self, id: RemoteId) -> Option<&RemoteCandidate> {
-        self.list.get(&id)
+        self.list.get(&id).map(Box::as_ref)
     }
 
     pub(super) fn ids(&self) -> Vec<RemoteId> {
@@ -83,18 +84,18 @@ impl Remotes {
             return Inserted::Refused;
         }
         let id = RemoteId(cx.next_id());
-        self.list.insert(id, RemoteCandidate { candidate, addr });
+        self.list.insert(id, Box::new(RemoteCandidate { candidate, addr }));
         Inserted::New(id)
     }
 
     pub(super) fn stats(&self) -> Vec<CandidateStats> {
-        let stats = |(id, remote): (&RemoteId, &RemoteCandidate)| CandidateStats {
+        let stats = |id: &RemoteId, remote: &RemoteCandidate| CandidateStats {
             id: id.0,
             candidate: remote.candidate.clone(),
             url: None,
             relay_protocol: None,
         };
-        self.list.iter().map(stats).collect()
+        self.list.iter().map(|(id, remote)| stats(id, remote)).collect()
     }
 }
 

@@ -144,7 +144,11 @@ impl Gathering {
             self.stun_connections.close(cx);
         }
         match self.state {
-            GatheringState::Gathering if !self.is_busy() => self.set_state(cx, GatheringState::Complete),
+            GatheringState::Gathering if !self.is_busy() => {
+                self.sockets.give_back();
+                self.tcp_ends.give_back();
+                self.set_state(cx, GatheringState::Complete);
+            }
             // Another server is asked instead of one that let us down.
             GatheringState::Complete if self.is_busy() => self.set_state(cx, GatheringState::Gathering),
             _ => {}

@@ -121,6 +121,13 @@ impl Sockets {
         }
     }
 
+    /// Gives back the memory that only gathering needed.
+    pub(super) fn give_back(&mut self) {
+        self.interfaces.shrink_to_fit();
+        self.binds.shrink_to_fit();
+        self.bases.shrink_to_fit();
+    }
+
     /// A socket is gone.
     pub(super) fn forget(&mut self, local: Local) {
         self.bases.retain(|base| base.local != local);

@@ -144,6 +144,12 @@ impl TcpEnds {
         self.ends.iter()
     }
 
+    /// Gives back the memory that only gathering needed.
+    pub(super) fn give_back(&mut self) {
+        self.listeners.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+
     /// Closes the listeners on these interfaces, and forgets their ends.
     pub(super) fn forget(&mut self, cx: &mut Context, gone: impl Fn(IpAddr) -> bool) {
         self.ends.retain(|end| !gone(end.interface.ip));

@@ -24,7 +24,10 @@ const BATCH: usize = 20;
 #[derive(Debug)]
 pub(crate) struct ReceiveSide {
     enabled: bool,
-    estimator: Gcc,
+    /// Made when it is enabled, which it seldom is.
+    estimator: Option<Box<Gcc>>,
+    /// The first, least and largest estimate, bits a second.
+    bitrates: [u64; 3],
     /// The senders' clock.
     clock: PeerClock,
     /// The newest abs-send-time, unwrapped from 24 bits, in 2^-18 s.
@@ -40,7 +43,8 @@ impl ReceiveSide {
         Self {
             enabled: false,
             clock: PeerClock::default(),
-            estimator: Gcc::new(config.start_bitrate, config.min_bitrate, config.max_bitrate),
+            estimator: None,
+            bitrates: [config.start_bitrate, config.min_bitrate, config.max_bitrate],
             sent: None,
             batch: Vec::new(),
             ssrcs: Vec::new(),
@@ -52,7 +56,11 @@ impl ReceiveSide {
     /// Runs only where REMB was negotiated, and transport-wide feedback was not.
     pub(crate) fn enable(&mut self, enabled: bool) {
         self.enabled = enabled;
-        if !enabled {
+        if enabled {
+            let [start, min, max] = self.bitrates;
+            self.estimator
+                .get_or_insert_with(|| Box::new(Gcc::new(start, min, max)));
+        } else {
             self.next = None;
         }
     }
@@ -82,12 +90,13 @@ impl ReceiveSide {
             arrival: Some(now),
             ecn: Ecn::NotEct,
         });
-        if self.batch.len() >= BATCH {
-            let before = self.estimator.target_rate(now);
-            self.estimator.on_feedback(now, RTT, &self.batch);
+        if self.batch.len() >= BATCH
+            && let Some(estimator) = &mut self.estimator
+        {
+            let before = estimator.target_rate(now);
+            estimator.on_feedback(now, RTT, &self.batch);
             self.batch.clear();
-            let dropped = self
-                .estimator
+            let dropped = estimator
                 .target_rate(now)
                 .zip(before)
                 .is_some_and(|(after, before)| after * 100 < before * 97);
@@ -116,6 +125,6 @@ impl ReceiveSide {
             self.ssrcs.clear();
             return None;
         }
-        Some((self.estimator.target_rate(now)?, &self.ssrcs))
+        Some((self.estimator.as_ref()?.target_rate(now)?, &self.ssrcs))
     }
 }

@@ -145,7 +145,7 @@ impl Session {
                 blocks: Vec::new(),
                 ssrcs: Vec::new(),
                 due: Vec::new(),
-                rtcp: vec![0; MAX_RTCP].into_boxed_slice(),
+                rtcp: Box::default(),
             },
             config,
             rng,

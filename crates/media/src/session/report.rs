@@ -55,6 +55,10 @@ impl Session {
     pub(super) fn write_rtcp(&mut self, now: Instant, room: usize) -> usize {
         self.schedule(now);
         let mut scratch = std::mem::take(&mut self.scratch.rtcp);
+        // A connection without media never needs it.
+        if scratch.is_empty() {
+            scratch = vec![0; MAX_RTCP].into_boxed_slice();
+        }
         let len = {
             let room = room.min(MAX_RTCP).min(scratch.len());
             let mut out = Writer::new(&mut scratch[..room]);

@@ -315,7 +315,7 @@ impl PeerConnection {
         match event {
             DtlsEvent::Connected(connected) => {
                 self.transport.dtls_connected(connected);
-                self.update_sizes();
+                self.start_media();
                 self.start_data(now);
                 self.push(Event::DtlsStateChange(self.transport.dtls_state));
             }
@@ -334,6 +334,14 @@ impl PeerConnection {
             }
             _ => {}
         }
+    }
+
+    /// Media is protected as soon as there is a transceiver for it.
+    pub(crate) fn start_media(&mut self) {
+        if !self.transceivers.rows().is_empty() {
+            self.transport.start_srtp();
+        }
+        self.update_sizes();
     }
 
     pub(crate) fn start_data(&mut self, now: Instant) {

@@ -238,8 +238,10 @@ impl PeerConnection {
         if let Some(data) = plan.data {
             self.data.apply(now, data);
         }
+        self.start_media();
         self.start_data(now);
         if stable {
+            self.signaling.forget_created();
             self.ice_restart.stable(plan.transport.local);
             self.signaling.check_needed();
         }

@@ -108,6 +108,12 @@ impl Signaling {
         Ok(self.negotiator.set_remote(description.sdp_type, tree)?)
     }
 
+    /// An exchange has ended: what was made for it is not the last one made any more (W3C `[[LastCreatedOffer]]`,
+    /// `[[LastCreatedAnswer]]`).
+    pub(crate) fn forget_created(&mut self) {
+        self.created = None;
+    }
+
     /// Takes a candidate of the peer's. An error leaves no trace.
     pub(crate) fn candidate(&mut self, candidate: &IceCandidate) -> Result<Taken, Error> {
         let candidate = candidate.normalized()?;

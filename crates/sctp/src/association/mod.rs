@@ -294,7 +294,7 @@ impl Association {
         if !self.phase.sends_data() {
             return;
         }
-        self.rx.reassembly.drop_spares();
+        self.give_back();
         let unanswered = self.phase.established().and_then(|up| up.heartbeat.nonce.take());
         if unanswered.is_some() && !self.count_error() {
             return;
@@ -311,6 +311,15 @@ impl Association {
             self.tx.rto.backed_off(established.errors)
         };
         self.timers.set(Timer::Heartbeat, now + wait);
+    }
+
+    /// Gives back memory that nothing needs now. With each heartbeat, so that it is not held long after the messages
+    /// that took it.
+    fn give_back(&mut self) {
+        self.rx.give_back();
+        self.tx.give_back();
+        self.replies.give_back();
+        self.events.shrink_to_fit();
     }
 
     /// Passes on what the halves have to tell.

@@ -54,6 +54,11 @@ impl Replies {
         self.0.push_back(reply);
     }
 
+    /// Gives back memory that nothing needs now.
+    pub(super) fn give_back(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -73,6 +73,14 @@ impl DataTracker {
         }
     }
 
+    /// Gives back memory, if there is no hole.
+    fn give_back(&mut self) {
+        if self.ranges.is_empty() {
+            self.ranges = BTreeMap::new();
+        }
+        self.duplicates.shrink_to_fit();
+    }
+
     #[inline]
     pub(crate) fn cumulative(&self) -> Tsn {
         self.cumulative
@@ -300,6 +308,12 @@ impl Rx {
             max_message: config.max_receive_message,
             counts: Counts::default(),
         }
+    }
+
+    /// Gives back memory that nothing needs now.
+    pub(crate) fn give_back(&mut self) {
+        self.reassembly.give_back();
+        self.tracker.give_back();
     }
 
     /// The window in the last SACK, or in our INIT.

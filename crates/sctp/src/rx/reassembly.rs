@@ -21,7 +21,8 @@ pub(crate) struct TooLarge;
 /// Puts messages together and holds them until they are read.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
-    pub(super) streams: BTreeMap<u16, Stream>,
+    /// Boxed: a leaf of the tree has room for eleven, and mostly there are one or two.
+    pub(super) streams: BTreeMap<u16, Box<Stream>>,
     /// Incomplete messages by the TSN of their first fragment that is here.
     pub(super) runs: BTreeMap<Tsn, Run>,
     pub(super) max_message: usize,
@@ -63,10 +64,22 @@ impl Reassembly {
         }
     }
 
-    /// Gives back memory that waits for more messages. Now and then, so that it is not held long after they have
-    /// ceased.
-    pub(crate) fn drop_spares(&mut self) {
+    /// Gives back memory that waits for more messages.
+    pub(crate) fn give_back(&mut self) {
         self.spares.clear();
+        self.newly_readable.shrink_to_fit();
+        for stream in self.streams.values_mut() {
+            stream.ready.shrink_to_fit();
+            stream.held_back.shrink_to_fit();
+            if stream.waiting.is_empty() {
+                // An empty tree keeps a leaf.
+                stream.waiting = BTreeMap::new();
+            }
+        }
+        if self.runs.is_empty() && self.partials.is_empty() {
+            self.runs = BTreeMap::new();
+            self.partials = BTreeMap::new();
+        }
     }
 
     /// Bytes that count against the receive window.

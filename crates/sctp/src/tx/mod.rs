@@ -186,6 +186,12 @@ impl Tx {
         self.queue.push(stream, message);
     }
 
+    /// Gives back memory that nothing needs now.
+    pub(crate) fn give_back(&mut self) {
+        self.queue.give_back();
+        self.outstanding.give_back();
+    }
+
     /// Whether everything was sent and acknowledged.
     pub(crate) fn all_delivered(&self) -> bool {
         self.queue.is_empty() && self.outstanding.is_empty()

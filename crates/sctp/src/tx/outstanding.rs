@@ -76,6 +76,19 @@ impl Outstanding {
         }
     }
 
+    /// Gives back memory, if all that was sent has been acknowledged.
+    pub(crate) fn give_back(&mut self) {
+        if self.chunks.is_empty() {
+            self.chunks = VecDeque::new();
+            self.transmissions.shrink_to_fit();
+            self.packets.shrink_to_fit();
+            self.lost = BTreeSet::new();
+            self.acked = BTreeMap::new();
+            self.abandoned.shrink_to_fit();
+            self.rack.give_back();
+        }
+    }
+
     /// Whether chunks are I-DATA.
     pub(crate) fn is_interleaved(&self) -> bool {
         self.interleaved

@@ -40,6 +40,11 @@ pub(crate) enum Verdict {
 }
 
 impl Rack {
+    /// Gives back memory that a recovery took.
+    pub(crate) fn give_back(&mut self) {
+        self.remembered.shrink_to_fit();
+    }
+
     pub(crate) fn newest_packet(&self) -> Option<u64> {
         self.newest.map(|(packet, _)| packet)
     }

@@ -75,7 +75,8 @@ impl Buffered {
 /// Messages that wait for their first transmission, by stream. Who is next, the scheduler says.
 #[derive(Debug, Default)]
 pub(crate) struct SendQueue {
-    streams: BTreeMap<u16, Stream>,
+    /// Boxed: a leaf of the tree has room for eleven, and mostly there are one or two.
+    streams: BTreeMap<u16, Box<Stream>>,
     turns: Turns,
     /// Chunks of different messages may alternate (I-DATA).
     interleaved: bool,
@@ -97,6 +98,15 @@ impl SendQueue {
 
     pub(crate) fn set_interleaved(&mut self, interleaved: bool) {
         self.interleaved = interleaved;
+    }
+
+    /// Gives back memory that messages took which have left.
+    pub(crate) fn give_back(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.queue.shrink_to_fit();
+        }
+        self.turns.give_back();
+        self.newly_low.shrink_to_fit();
     }
 
     /// Bytes that wait.

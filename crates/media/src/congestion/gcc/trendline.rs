@@ -62,7 +62,7 @@ impl Default for Trendline {
             deltas: 0.0,
             accumulated: 0.0,
             smoothed: 0.0,
-            points: VecDeque::with_capacity(WINDOW + 1),
+            points: VecDeque::new(),
             threshold: THRESHOLD,
             updated: None,
             over_for: -1.0,

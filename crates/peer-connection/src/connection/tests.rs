@@ -1,0 +1,145 @@
+//! What an idle connection holds in memory, layer by layer. docs/memory.md is made of what this prints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use antiphon_netsim::{Counting, LinkConfig};
+
+use super::PeerConnection;
+use crate::support::Pair;
+use crate::transport::Transport;
+use crate::{
+    Certificate, CertificateParams, ClockAnchor, MediaKind, MediaStreamTrack, Message, Rng, RtcConfiguration,
+    RtcDataChannelInit,
+};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// What an idle end with one open data channel may hold, in bytes, its own certificate and the struct itself included.
+const MAX_IDLE_DATA: usize = 22 * 1024;
+/// The same with one audio and one video transceiver, over which nothing was sent yet.
+const MAX_IDLE_MEDIA: usize = 68 * 1024;
+
+/// A part of a connection: its size inside the struct that has it, and what it holds besides.
+struct Part {
+    name: &'static str,
+    inside: usize,
+    besides: usize,
+}
+
+/// Drops a part, and says what it was.
+fn part<T>(name: &'static str, value: T) -> Part {
+    let before = Counting::in_use_here();
+    let inside = size_of::<T>();
+    drop(value);
+    Part {
+        name,
+        inside,
+        besides: before - Counting::in_use_here(),
+    }
+}
+
+/// One end of a pair with an open data channel, five minutes after its last message.
+fn idle(media: bool) -> Box<PeerConnection> {
+    let certificates = || vec![Arc::new(Certificate::generate(&CertificateParams::default()).unwrap())];
+    let configuration = || RtcConfiguration {
+        certificates: certificates(),
+        ..RtcConfiguration::default()
+    };
+    let mut pair = Pair::with(1, LinkConfig::default(), configuration);
+    if media {
+        for (at, kind) in [0, 1]
+            .into_iter()
+            .flat_map(|at| [(at, MediaKind::Audio), (at, MediaKind::Video)])
+        {
+            let track = MediaStreamTrack {
+                kind,
+                id: format!("{kind:?}"),
+                stream_ids: vec!["stream".to_owned()],
+            };
+            pair.call(at, |pc, _| pc.add_track(track)).unwrap();
+        }
+    }
+    let channel = pair
+        .call(0, |pc, now| {
+            pc.create_data_channel(now, "chat", RtcDataChannelInit::default())
+        })
+        .unwrap();
+    pair.negotiate(0);
+    pair.connect();
+    let other = pair.open(0, channel);
+    pair.exchange(0, channel, other, Message::text("there"));
+    pair.exchange(1, other, channel, Message::text("and back"));
+    pair.run_for(Duration::from_secs(300));
+    let connection = pair.call(0, |pc, now| {
+        let anchor = ClockAnchor::new(now, Duration::ZERO);
+        let spare = PeerConnection::new(configuration(), now, anchor, Rng::from_u64(2)).unwrap();
+        std::mem::replace(pc, spare)
+    });
+    Box::new(connection)
+}
+
+/// Takes a connection apart, prints what each part holds, and gives the sum.
+fn weigh(title: &str, connection: Box<PeerConnection>) -> usize {
+    let before = Counting::in_use_here();
+    let parts = take_apart(connection);
+    // The struct itself lay in the box.
+    let total = before - Counting::in_use_here();
+    println!("{title}\n{:>8} {:>8}  part", "inside", "besides");
+    for Part { name, inside, besides } in &parts {
+        println!("{inside:>8} {besides:>8}  {name}");
+    }
+    let (size, sum) = (size_of::<PeerConnection>(), |of: fn(&Part) -> usize| {
+        parts.iter().map(of).sum::<usize>()
+    });
+    let named = [sum(|part| part.inside), sum(|part| part.besides)];
+    println!("{:>8} {:>8}  the rest", size - named[0], total - size - named[1]);
+    println!("{size:>8} {:>8}  together: {total}\n", total - size);
+    total
+}
+
+fn take_apart(connection: Box<PeerConnection>) -> [Part; 10] {
+    let PeerConnection {
+        signaling,
+        ice_restart,
+        transport,
+        transceivers,
+        media,
+        data,
+        events,
+        local_candidates,
+        ..
+    } = *connection;
+    let Transport {
+        agent,
+        dtls,
+        connected,
+        srtp,
+        config,
+        ..
+    } = transport;
+    [
+        part(
+            "descriptions as trees (jsep, sdp)",
+            (signaling, ice_restart, local_candidates),
+        ),
+        part("candidates, pairs, timers (ice)", agent),
+        part("keys, flights, records (dtls)", dtls),
+        part("the peer's certificate (dtls)", connected),
+        part("configuration and our certificate (dtls)", config),
+        part("keys and replay windows (srtp)", srtp),
+        part("RTP session (media)", media),
+        part("transceivers (peer-connection)", transceivers),
+        part("channels and association (data-channel, sctp)", data),
+        part("events that wait (peer-connection)", events),
+    ]
+}
+
+#[test]
+fn an_idle_end_holds_little() {
+    let data = weigh("one data channel", idle(false));
+    let media = weigh("one data channel, audio and video", idle(true));
+    assert!(data <= MAX_IDLE_DATA, "{data} bytes, one data channel");
+    assert!(media <= MAX_IDLE_MEDIA, "{media} bytes, with audio and video");
+}
