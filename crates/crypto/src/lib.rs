@@ -6,10 +6,13 @@ mod algorithm;
 mod ctr_hmac;
 mod digest;
 mod error;
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+mod graviola_exchange;
 mod hmac_sha1;
 mod hybrid;
 mod kdf;
 mod mac;
+mod ml_kem;
 #[cfg(feature = "null")]
 mod null_provider;
 mod number_mask;

@@ -5,6 +5,7 @@ use antiphon_sansio::Rng;
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
 use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
+use crate::ml_kem::Portable;
 use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 use crate::rust_provider::rust_provider;
 use crate::secret::Secret;
@@ -56,7 +57,7 @@ impl CryptoProvider for NullProvider {
 
     fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
         if group == NamedGroup::X25519MlKem768 {
-            return hybrid::start(self, rng);
+            return hybrid::start(self, &Portable, rng);
         }
         let mut public = vec![0; group.public_len()];
         rng.fill(&mut public);
@@ -67,7 +68,7 @@ impl CryptoProvider for NullProvider {
     }
 
     fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError> {
-        hybrid::respond(self, group, peer, rng)
+        hybrid::respond(self, &Portable, group, peer, rng)
     }
 
     fn signing_key(&self, _pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {

@@ -1,4 +1,4 @@
-//! The default provider: ring, with RustCrypto where ring has nothing or is slower.
+//! The default provider: ring, with RustCrypto and graviola where ring has nothing or is slower.
 
 use antiphon_sansio::Rng;
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -9,16 +9,20 @@ use crate::aes_ctr::{aes_ctr, block_cipher};
 use crate::algorithm::{AeadAlgorithm, HashAlgorithm, NamedGroup, SignatureScheme, TAG_LEN};
 use crate::ctr_hmac::ctr_hmac_sha1;
 use crate::error::{AuthError, CryptoError};
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+use crate::graviola_exchange;
 use crate::hybrid;
 use crate::mac::hmac_key;
+use crate::ml_kem::{MlKem, Portable};
 use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 use crate::secret::Secret;
 use crate::signing::{self, SigningKey};
 use crate::tag::Digest;
 
-/// The default: ring, and RustCrypto for AES-CTR and AES blocks, which ring lacks, and HMAC, where ring is slower.
+/// The default: ring, and RustCrypto for AES-CTR and AES blocks, which ring lacks, and HMAC, where ring is slower. X25519 is
+/// graviola's where the processor has the instructions that it needs, and so is ML-KEM; elsewhere ring's and RustCrypto's.
 ///
-/// ring draws the randomness of key exchanges and ECDSA from the operating system, and does not wipe its AEAD keys.
+/// Both libraries draw the randomness of key exchanges and ECDSA from the operating system, and does not wipe its AEAD keys.
 pub fn ring_provider() -> Provider {
     &RingProvider
 }
@@ -68,13 +72,17 @@ impl CryptoProvider for RingProvider {
 
     fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
         if group == NamedGroup::X25519MlKem768 {
-            return hybrid::start(self, rng);
+            return hybrid::start(self, ml_kem(), rng);
+        }
+        #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+        if group == NamedGroup::X25519 && graviola_exchange::is_supported() {
+            return graviola_exchange::start_x25519();
         }
         start_exchange(group)
     }
 
     fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError> {
-        hybrid::respond(self, group, peer, rng)
+        hybrid::respond(self, ml_kem(), group, peer, rng)
     }
 
     fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {
@@ -90,6 +98,15 @@ impl CryptoProvider for RingProvider {
     ) -> Result<(), AuthError> {
         signing::verify_signature(scheme, public_key, message, signature)
     }
+}
+
+/// The fastest that runs here.
+fn ml_kem() -> &'static dyn MlKem {
+    #[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+    if graviola_exchange::is_supported() {
+        return &graviola_exchange::Graviola;
+    }
+    &Portable
 }
 
 struct RingAead(LessSafeKey);

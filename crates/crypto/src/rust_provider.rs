@@ -13,6 +13,7 @@ use crate::ctr_hmac::ctr_hmac_sha1;
 use crate::error::{AuthError, CryptoError};
 use crate::hybrid;
 use crate::mac::hmac_key;
+use crate::ml_kem::Portable;
 use crate::provider::{AeadKey, AesCtr, BlockCipher, CryptoProvider, CtrHmac, Hash, KeyExchange, Mac, Provider};
 use crate::secret::Secret;
 use crate::signing::{self, SigningKey};
@@ -70,7 +71,7 @@ impl CryptoProvider for RustProvider {
 
     fn start_exchange(&self, group: NamedGroup, rng: &mut Rng) -> Result<Box<dyn KeyExchange>, CryptoError> {
         if group == NamedGroup::X25519MlKem768 {
-            return hybrid::start(self, rng);
+            return hybrid::start(self, &Portable, rng);
         }
         #[cfg(feature = "rust")]
         return crate::rust_exchange::start(group, rng);
@@ -79,7 +80,7 @@ impl CryptoProvider for RustProvider {
     }
 
     fn respond(&self, group: NamedGroup, peer: &[u8], rng: &mut Rng) -> Result<(Vec<u8>, Secret), CryptoError> {
-        hybrid::respond(self, group, peer, rng)
+        hybrid::respond(self, &Portable, group, peer, rng)
     }
 
     fn signing_key(&self, pkcs8: &[u8]) -> Result<SigningKey, CryptoError> {
