@@ -4,8 +4,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use if_watch::tokio::IfWatcher;
 use tokio::sync::watch;
+
+use crate::address_changes::AddressChanges;
 
 /// Changes come in bursts: an interface that comes up gets several addresses.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -129,28 +130,29 @@ async fn follow(changes: watch::Sender<Interfaces>) {
             differs
         });
     };
-    let mut watcher = match IfWatcher::new() {
-        Ok(watcher) => watcher,
+    let mut system = match AddressChanges::new() {
+        Ok(system) => system,
         Err(error) => {
             tracing::warn!(%error, "the system does not tell of changing addresses");
             return;
         }
     };
-    let mut next = async || std::future::poll_fn(|cx| watcher.poll_if_event(cx)).await;
+    // What changed before the system was asked to tell.
+    read();
     loop {
-        let event = tokio::select! {
+        let told = tokio::select! {
             () = changes.closed() => return,
-            event = next() => event,
+            told = system.next() => told,
         };
-        if let Err(error) = event {
+        if let Err(error) = told {
             tracing::warn!(%error, "the system tells of changing addresses no more");
             return;
         }
         // What else belongs to this change, then one word for all of it.
-        while let Ok(Ok(_)) = tokio::time::timeout(SETTLE, next()).await {}
+        while let Ok(Ok(())) = tokio::time::timeout(SETTLE, system.next()).await {}
         read();
         let _ = tokio::time::timeout(DETECTION, async {
-            while let Ok(_another) = next().await {
+            while let Ok(()) = system.next().await {
                 read();
             }
         })

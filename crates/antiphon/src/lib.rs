@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod address_changes;
 mod api;
 mod byte_stream;
 mod channel;

@@ -5,6 +5,7 @@ pub mod args;
 pub mod code;
 pub mod files;
 pub mod logging;
+pub mod program;
 pub mod reach;
 pub mod server;
 pub mod sources;
