@@ -1,7 +1,7 @@
 //! The packets of one outgoing stream, from the queue to the last retransmission.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_rtp::extension::Carried;
 use antiphon_rtp::payload::Layout;
@@ -70,10 +70,17 @@ impl Slot {
     }
 }
 
+/// Slots of a stream that has just begun to send.
+const FIRST_SLOTS: usize = 64;
+/// A packet that was queued this long ago makes room for another: nobody asks for it any more.
+const KEPT: Duration = Duration::from_secs(2);
+
 /// The packets of one outgoing stream: those that wait for the pacer, and behind them those that a NACK may ask for.
-/// A fixed number of slots, indexed by sequence number; the newest packet takes the place of the oldest.
+/// Slots are indexed by sequence number. There are as many as [`KEPT`] needs, up to a capacity; then the newest packet takes the
+/// place of the oldest.
 #[derive(Debug)]
 pub(crate) struct Ring {
+    /// A power of two.
     slots: Vec<Slot>,
     capacity: usize,
     /// The next number to give out.
@@ -86,9 +93,9 @@ pub(crate) struct Ring {
 }
 
 impl Ring {
-    /// `capacity` is a power of two. Slots are allocated when the first packet comes.
+    /// `capacity` is a power of two, of at least 64. The first slots are allocated when the first packet comes.
     pub(crate) fn new(capacity: usize, first: u64) -> Self {
-        assert!(capacity.is_power_of_two());
+        assert!(capacity.is_power_of_two() && capacity >= FIRST_SLOTS);
         Self {
             slots: Vec::new(),
             capacity,
@@ -99,8 +106,34 @@ impl Ring {
         }
     }
 
+    #[inline]
     fn index(&self, sequence: u64) -> usize {
-        sequence as usize & (self.capacity - 1)
+        sequence as usize & self.slots.len().wrapping_sub(1)
+    }
+
+    /// Makes room for a packet of this number. What waits, or may still be asked for, is not overwritten while there may be more
+    /// slots.
+    #[inline]
+    fn make_room(&mut self, now: Instant, sequence: u64) {
+        while self.slots.len() < self.capacity {
+            let taken = |slot: &Slot| slot.sequence >= self.unsent || now.saturating_duration_since(slot.queued) < KEPT;
+            let fits = sequence - self.unsent < self.slots.len() as u64;
+            let place = self.slots.get(self.index(sequence));
+            if fits && place.is_some_and(|slot| slot.sequence == VACANT || !taken(slot)) {
+                return;
+            }
+            self.grow(now);
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, now: Instant) {
+        let len = (2 * self.slots.len()).max(FIRST_SLOTS);
+        let slots = std::mem::replace(&mut self.slots, vec![Slot::vacant(now); len]);
+        for slot in slots.into_iter().filter(|slot| slot.sequence != VACANT) {
+            let index = self.index(slot.sequence);
+            self.slots[index] = slot;
+        }
     }
 
     /// The number that the next packet gets.
@@ -129,9 +162,7 @@ impl Ring {
     #[inline]
     pub(crate) fn push(&mut self, now: Instant, sequence: u64, frame: Bytes, layout: &Layout) -> &mut Slot {
         debug_assert!(sequence >= self.next && sequence - self.unsent < self.capacity as u64);
-        if self.slots.is_empty() {
-            self.slots.resize(self.capacity, Slot::vacant(now));
-        }
+        self.make_room(now, sequence);
         for skipped in self.next..sequence {
             let index = self.index(skipped);
             self.slots[index].vacate();
@@ -144,8 +175,8 @@ impl Ring {
 
     /// Puts a late packet in its place, if that is still held and empty. The caller fills in the rest of the slot.
     pub(crate) fn fill(&mut self, now: Instant, sequence: u64, frame: Bytes, layout: &Layout) -> Option<&mut Slot> {
-        let held = self.next.saturating_sub(self.capacity as u64)..self.next;
-        if self.slots.is_empty() || !held.contains(&sequence) || self.get(sequence).is_some() {
+        let held = self.next.saturating_sub(self.slots.len() as u64)..self.next;
+        if !held.contains(&sequence) || self.get(sequence).is_some() {
             return None;
         }
         if sequence >= self.unsent {
@@ -227,5 +258,51 @@ impl Ring {
         self.next = self.unsent;
         self.queued_bytes = 0;
         self.waiting = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use antiphon_netsim::start;
+
+    use super::*;
+
+    fn push(ring: &mut Ring, now: Instant) -> u64 {
+        let sequence = ring.next();
+        let frame = Bytes::from_static(b"frame");
+        ring.push(now, sequence, frame, &Layout::slice(0..5));
+        sequence
+    }
+
+    #[test]
+    fn a_slow_stream_needs_few_slots_and_a_fast_one_keeps_as_much_as_there_is_room_for() {
+        let now = start();
+        for (every, slots, kept) in [(100, 64, 64), (10, 256, 256), (1, 1024, 1024)] {
+            let mut ring = Ring::new(1024, 7);
+            let mut last = 0;
+            for n in 0..5000 {
+                last = push(&mut ring, now + Duration::from_millis(n * every));
+                assert_eq!(ring.advance(), Some(last));
+            }
+            assert_eq!(ring.slots.len(), slots);
+            let held = (0..=last).filter(|sequence| ring.get(*sequence).is_some());
+            assert_eq!(held.count(), kept);
+        }
+    }
+
+    #[test]
+    fn what_waits_is_never_overwritten() {
+        let now = start();
+        let mut ring = Ring::new(1024, 0);
+        for n in 0..1024 {
+            assert_eq!(ring.room(), 1024 - n);
+            // As if each had waited for hours.
+            push(&mut ring, now + Duration::from_secs(n as u64 * 3600));
+        }
+        assert_eq!(ring.room(), 0);
+        for n in 0..1024 {
+            assert_eq!(ring.advance(), Some(n));
+        }
+        assert_eq!((ring.advance(), ring.queued_bytes()), (None, 0));
     }
 }
