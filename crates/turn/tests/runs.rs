@@ -4,9 +4,9 @@ mod checked;
 mod world;
 
 use antiphon_netsim::Counting;
-use antiphon_sansio::{BytesMut, Local, Path, TransmitBuf};
+use antiphon_sansio::{BytesMut, Local, Path, Rng, TransmitBuf};
 use antiphon_stun::{AttributeType as A, Message, Method};
-use antiphon_turn::{channel_header, parse_channel_data};
+use antiphon_turn::{CHANNEL_HEADER_LEN, Client, ClientConfig, channel_header, parse_channel_data};
 use proptest::prelude::*;
 use world::{CLIENT, PEER, World, addr, config, udp};
 
@@ -272,6 +272,60 @@ fn relaying_allocates_nothing() {
     }
     let (count, datagrams) = Counting::during(|| (0..10).map(|_| relay_all(&mut world)).sum::<usize>());
     assert_eq!((datagrams, count.allocations), (400, 0));
+}
+
+#[test]
+fn the_client_wraps_and_unwraps_where_the_data_lies() {
+    let now = antiphon_netsim::start();
+    let mut world = World::new(config());
+    let mut client = Client::new(ClientConfig::new("alice", "secret"), now, Rng::from_u64(1));
+    let mut out = TransmitBuf::new(64 * 1024, 1500);
+    let mut settle = |client: &mut Client, world: &mut World| {
+        while client.poll_transmit(now, &mut out) {
+            let range = out.finish();
+            world.deliver(udp(CLIENT), out.bytes(range));
+            out.clear();
+            for (_, answer) in world.sent() {
+                client.handle_message(now, BytesMut::from(&answer[..]));
+            }
+        }
+        while client.poll_event().is_some() {}
+    };
+    settle(&mut client, &mut world);
+    client.permit(addr(OTHER_PEER).ip());
+    client.bind_channel(addr(PEER));
+    settle(&mut client, &mut world);
+    assert_eq!(client.room(addr(PEER)).0, CHANNEL_HEADER_LEN);
+
+    let mut arena = BytesMut::with_capacity(64 * 1024);
+    let mut exchange = |client: &mut Client, peer: &str| {
+        let (front, back) = client.room(addr(peer));
+        out.clear();
+        out.set_path_room(front, back);
+        let mut end = None;
+        for _ in 0..10 {
+            assert!(out.begin(0, 0));
+            out.put_slice(&[7; 1000]);
+            client.wrap(addr(peer), &mut out);
+            let range = out.finish();
+            // Side by side, as one call sends them.
+            assert!(end.is_none_or(|end| end == range.start));
+            end = Some(range.end);
+        }
+        arena.clear();
+        assert!(arena.try_reclaim(1004), "nobody holds what came");
+        arena.extend_from_slice(&channel_header(0x4000, 1000));
+        arena.extend_from_slice(&[8; 1000]);
+        let place = arena[4..].as_ptr();
+        let (from, data) = client.handle_message(now, arena.split()).unwrap();
+        assert_eq!((from, data.len(), data.as_ptr()), (addr(PEER), 1000, place));
+    };
+    exchange(&mut client, PEER);
+    let (count, ()) = Counting::during(|| {
+        exchange(&mut client, PEER);
+        exchange(&mut client, OTHER_PEER);
+    });
+    assert_eq!(count.allocations, 0);
 }
 
 proptest! {
