@@ -393,7 +393,7 @@ fn allocation(server: SocketAddr, peer: SocketAddr, way: Way) -> io::Result<(Cli
         tries += 1;
         let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         let seed = u64::from(socket.local_addr()?.port()) << 32 | u64::from(start.elapsed().subsec_nanos());
-        let mut client = Client::new(ClientConfig::new(USER, PASSWORD), start, Rng::from_u64(seed));
+        let mut client = Client::new(ClientConfig::new(USER, PASSWORD), Rng::from_u64(seed));
         match allocate(&mut client, &socket, server, peer, way) {
             Ok(relayed) => return Ok((client, socket, relayed)),
             Err(error) if tries == TRIES => return Err(error),

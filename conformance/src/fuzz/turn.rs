@@ -38,7 +38,7 @@ pub(super) fn machine(data: &[u8]) {
         allow_loopback: true,
         ..PeerPolicy::default()
     };
-    let client = Client::new(ClientConfig::new("alice", "secret"), now, Rng::from_u64(1));
+    let client = Client::new(ClientConfig::new("alice", "secret"), Rng::from_u64(1));
     let server = Server::new(config, now, Rng::from_u64(2));
     let ends = [Turn::Client(Box::new(client)), Turn::Server(Box::new(server), 0)];
     let key = Key::long_term("alice", "r", "secret");
@@ -101,7 +101,7 @@ impl Machine for Turn {
         match self {
             Self::Client(client) => client.poll_transmit(now, out).then(|| pair::whole(out.finish())),
             Self::Server(server, _) => loop {
-                let transmit = server.poll_transmit(now, out)?;
+                let transmit = server.poll_transmit(out)?;
                 // An empty datagram is relayed like any other; `Checked` knows no protocol that sends one.
                 if !transmit.range.is_empty() {
                     break Some(transmit);
@@ -127,7 +127,7 @@ impl Machine for Turn {
     fn close(&mut self, now: Instant) {
         match self {
             Self::Client(client) => client.close(now),
-            Self::Server(server, _) => server.close(now),
+            Self::Server(server, _) => server.close(),
         }
         self.serve(now);
     }

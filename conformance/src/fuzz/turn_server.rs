@@ -152,9 +152,7 @@ impl World {
                 self.server.handle_timeout(self.now);
                 assert!(self.server.poll_timeout().is_none_or(|at| at > self.now), "law 2");
             }
-            6 => self
-                .server
-                .handle_closed(self.now, Local::Tcp(u32::from(ops.next() % 4))),
+            6 => self.server.handle_closed(Local::Tcp(u32::from(ops.next() % 4))),
             _ => {
                 let n = usize::from(ops.next());
                 let noise: Vec<u8> = (0..n).map(|_| ops.next()).collect();
@@ -209,7 +207,7 @@ impl World {
 
     fn drain(&mut self) {
         let mut out = TransmitBuf::new(4096, 2048);
-        while let Some(transmit) = self.server.poll_transmit(self.now, &mut out) {
+        while let Some(transmit) = self.server.poll_transmit(&mut out) {
             let datagrams: Vec<Vec<u8>> = transmit.datagrams(&out).map(<[u8]>::to_vec).collect();
             out.clear();
             for data in datagrams {
@@ -296,7 +294,7 @@ fn play(data: &[u8]) -> ServerCounters {
         world.drain();
         assert!(world.server.allocations() <= MAX_ALLOCATIONS, "law 7");
     }
-    world.server.close(world.now);
+    world.server.close();
     world.serve(&mut ops);
     world.drain();
     assert_eq!(world.server.allocations(), 0);

@@ -169,15 +169,14 @@ impl World {
                     _ => self.closed += 1,
                 }
             }
-            while let Some(transmit) = self.server.poll_transmit(self.now, &mut out) {
-                let data = out.bytes(transmit.range.clone()).to_vec();
+            while let Some(transmit) = self.server.poll_transmit(&mut out) {
                 let relay = self.relays.iter().find(|(local, _)| *local == transmit.path.local);
                 let from = relay.map_or(SERVER.parse().unwrap(), |(_, addr)| *addr);
-                flights.push(Flight {
+                flights.extend(transmit.datagrams(&out).map(|datagram| Flight {
                     from,
                     to: transmit.path.remote,
-                    data,
-                });
+                    data: datagram.to_vec(),
+                }));
                 out.clear();
             }
             if flights.is_empty() {

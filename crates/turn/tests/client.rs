@@ -28,7 +28,7 @@ impl Script {
         let now = antiphon_netsim::start();
         Self {
             now,
-            client: Client::new(config, now, Rng::from_u64(7)),
+            client: Client::new(config, Rng::from_u64(7)),
         }
     }
 

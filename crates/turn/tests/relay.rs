@@ -58,7 +58,7 @@ impl World {
         let now = start();
         Self {
             now,
-            client: Client::new(user, now, Rng::from_u64(1)),
+            client: Client::new(user, Rng::from_u64(1)),
             server: server(config, now, Rng::from_u64(2)),
             peer_got: Vec::new(),
             client_got: Vec::new(),
@@ -294,7 +294,7 @@ fn closing_gives_it_back() {
     assert_eq!(world.closed, [world.relays[0].0]);
     // A client that vanishes is freed as well.
     let mut world = allocated();
-    world.client = Client::new(ClientConfig::new("alice", "secret"), world.now, Rng::from_u64(9));
+    world.client = Client::new(ClientConfig::new("alice", "secret"), Rng::from_u64(9));
     world.lose = usize::MAX;
     world.run_for(601 * SECOND);
     assert_eq!(world.server.allocations(), 0);

@@ -64,8 +64,7 @@ fn deliver_batch(world: &mut World, path: Path, datagrams: &[Vec<u8>]) {
 fn sent(world: &mut World) -> Vec<(Path, Vec<Vec<u8>>)> {
     let mut out = TransmitBuf::new(64 * 1024, 2048);
     let mut runs = Vec::new();
-    let now = world.now;
-    while let Some(transmit) = world.server.poll_transmit(now, &mut out) {
+    while let Some(transmit) = world.server.poll_transmit(&mut out) {
         let datagrams: Vec<Vec<u8>> = transmit.datagrams(&out).map(<[u8]>::to_vec).collect();
         let size = transmit.segment_size.unwrap_or(transmit.range.len());
         assert!(
@@ -260,7 +259,7 @@ fn relaying_allocates_nothing() {
             arena.extend_from_slice(bytes);
             world.server.handle_datagrams(now, path, arena.split(), stride);
             out.clear();
-            while let Some(transmit) = world.server.poll_transmit(now, &mut out) {
+            while let Some(transmit) = world.server.poll_transmit(&mut out) {
                 datagrams += transmit.datagrams(&out).count();
             }
         }
@@ -278,7 +277,7 @@ fn relaying_allocates_nothing() {
 fn the_client_wraps_and_unwraps_where_the_data_lies() {
     let now = antiphon_netsim::start();
     let mut world = World::new(config());
-    let mut client = Client::new(ClientConfig::new("alice", "secret"), now, Rng::from_u64(1));
+    let mut client = Client::new(ClientConfig::new("alice", "secret"), Rng::from_u64(1));
     let mut out = TransmitBuf::new(64 * 1024, 1500);
     let mut settle = |client: &mut Client, world: &mut World| {
         while client.poll_transmit(now, &mut out) {

@@ -174,7 +174,7 @@ fn channel_data_is_padded_over_a_stream_and_the_connection_takes_the_allocation_
     assert_eq!(world.sent(), [(relay, b"abcde".to_vec())]);
     world.deliver(relay, b"12345");
     assert_eq!(world.sent(), [(path, b"\x40\x01\0\x0512345\0\0\0".to_vec())]);
-    world.server.handle_closed(world.now, Local::Tcp(3));
+    world.server.handle_closed(Local::Tcp(3));
     world.serve();
     assert_eq!((world.server.allocations(), world.closed.len()), (0, 1));
 }

@@ -366,7 +366,7 @@ fn our_client_and_server_settle_on_sha_256() {
         if tcp {
             (user, path.local) = (user.over_stream(), Local::Tcp(1));
         }
-        let mut client = Client::new(user, world.now, Rng::from_u64(3));
+        let mut client = Client::new(user, Rng::from_u64(3));
         let mut named = Vec::new();
         let mut out = TransmitBuf::new(4096, 2048);
         while client.poll_transmit(world.now, &mut out) {

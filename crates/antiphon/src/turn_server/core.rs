@@ -187,7 +187,7 @@ impl Core {
             }
             self.receive(&mut taken.ready);
         }
-        self.machine.close(Instant::now());
+        self.machine.close();
         self.settle();
         tracing::info!(counters = ?self.machine.counters(), "TURN server ended");
         if let Some(Stopping { waiter, .. }) = self.stopping {
@@ -307,7 +307,7 @@ impl Core {
             }
             FromStream::Closed(number) => {
                 if self.connections.ended(number) {
-                    self.machine.handle_closed(now, Local::Tcp(number));
+                    self.machine.handle_closed(Local::Tcp(number));
                 }
             }
         }
@@ -321,9 +321,8 @@ impl Core {
     /// Does what the machine wants done, until it wants nothing more.
     fn settle(&mut self) {
         self.serve_requests();
-        let now = Instant::now();
         loop {
-            while let Some(transmit) = self.machine.poll_transmit(now, &mut self.out) {
+            while let Some(transmit) = self.machine.poll_transmit(&mut self.out) {
                 self.send(&transmit);
             }
             self.unsent += self.sockets.flush(self.out.bytes(0..self.out.len()));

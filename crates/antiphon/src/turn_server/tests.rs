@@ -71,7 +71,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> User<S> {
             config = config.over_stream();
         }
         Self {
-            client: Client::new(config, Instant::now(), Rng::from_u64(1)),
+            client: Client::new(config, Rng::from_u64(1)),
             link,
             out: TransmitBuf::new(4096, 1500),
         }

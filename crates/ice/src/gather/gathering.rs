@@ -228,7 +228,7 @@ impl Gathering {
         local: Local,
         addr: SocketAddr,
     ) -> bool {
-        self.relays.end_ready(cx, now, request, local, addr) || self.stun_connections.connected(cx, now, request, local)
+        self.relays.end_ready(cx, request, local, addr) || self.stun_connections.connected(cx, now, request, local)
     }
 
     /// The placeholder and the interface of this listener.
@@ -321,7 +321,7 @@ impl Gathering {
     }
 
     fn socket_bound(&mut self, cx: &mut Context, now: Instant, request: u32, local: Local, addr: SocketAddr) {
-        if self.relays.end_ready(cx, now, request, local, addr) {
+        if self.relays.end_ready(cx, request, local, addr) {
             return;
         }
         let Some((interface, base)) = self.sockets.bound(request, local, addr) else {
@@ -335,7 +335,7 @@ impl Gathering {
         self.add_active(cx, now, interface);
         if let Some(base) = base.filter(|_| !cx.config.lite) {
             for server in self.servers.clone() {
-                self.ask_datagram_server(cx, now, &base, &server);
+                self.ask_datagram_server(cx, &base, &server);
             }
         }
     }
@@ -443,7 +443,7 @@ impl Gathering {
     /// Asks one server from everywhere.
     fn ask_server(&mut self, cx: &mut Context, now: Instant, server: &Server) {
         for base in self.sockets.bases().to_vec() {
-            self.ask_datagram_server(cx, now, &base, server);
+            self.ask_datagram_server(cx, &base, server);
         }
         for interface in self.sockets.interfaces().to_vec() {
             self.ask_stream_server(cx, interface, server);
@@ -464,7 +464,7 @@ impl Gathering {
     }
 
     /// Asks a server over UDP.
-    fn ask_datagram_server(&mut self, cx: &mut Context, now: Instant, base: &Base, server: &Server) {
+    fn ask_datagram_server(&mut self, cx: &mut Context, base: &Base, server: &Server) {
         if self.state != GatheringState::Gathering || server.is_stream() || !server.fits(base.addr.ip()) {
             return;
         }
@@ -477,7 +477,7 @@ impl Gathering {
                 }
                 self.relays.reach(cx, base.interface, server);
             }
-            ServerKind::Turn => self.relays.allocate(cx, now, base, server),
+            ServerKind::Turn => self.relays.allocate(cx, base, server),
         }
     }
 

@@ -227,14 +227,7 @@ impl Relays {
     }
 
     /// Takes the end that [`reach`](Self::reach) asked for, if it is one.
-    pub(super) fn end_ready(
-        &mut self,
-        cx: &mut Context,
-        now: Instant,
-        request: u32,
-        local: Local,
-        addr: SocketAddr,
-    ) -> bool {
+    pub(super) fn end_ready(&mut self, cx: &mut Context, request: u32, local: Local, addr: SocketAddr) -> bool {
         let Some(bind) = self.take_bind(request) else {
             return false;
         };
@@ -244,7 +237,7 @@ impl Relays {
             interface: bind.interface,
         };
         self.sockets.push(local);
-        self.allocate(cx, now, &base, &bind.server);
+        self.allocate(cx, &base, &bind.server);
         true
     }
 
@@ -264,11 +257,11 @@ impl Relays {
     }
 
     /// Asks this server for an allocation, through this socket or connection.
-    pub(super) fn allocate(&mut self, cx: &mut Context, now: Instant, base: &Base, server: &Server) {
-        self.allocate_after(cx, now, base, server, Vec::new());
+    pub(super) fn allocate(&mut self, cx: &mut Context, base: &Base, server: &Server) {
+        self.allocate_after(cx, base, server, Vec::new());
     }
 
-    fn allocate_after(&mut self, cx: &mut Context, now: Instant, base: &Base, server: &Server, asked: Vec<SocketAddr>) {
+    fn allocate_after(&mut self, cx: &mut Context, base: &Base, server: &Server, asked: Vec<SocketAddr>) {
         let known = |relay: &Relay| relay.base.local == base.local && relay.server.addr == server.addr;
         if self.list.iter().any(known) || self.waits_for(base.interface.ip, server) {
             return;
@@ -292,7 +285,7 @@ impl Relays {
             base: base.clone(),
             server: server.clone(),
             asked,
-            client: Client::new(config, now, rng),
+            client: Client::new(config, rng),
         });
     }
 
@@ -348,7 +341,7 @@ impl Relays {
                 cx.candidate_error(&server.url.to_string(), Some(base.addr), code, &text);
                 self.ask_elsewhere(cx, now, &base, &server, &error);
             }
-            ClientEvent::Redirected { server: to, domain } => self.redirected(cx, now, index, to, domain),
+            ClientEvent::Redirected { server: to, domain } => self.redirected(cx, index, to, domain),
             // The pair's checks will fail by themselves.
             _ => {}
         }
@@ -410,7 +403,7 @@ impl Relays {
             if server.is_stream() {
                 self.again(cx, base, &next);
             } else {
-                self.allocate(cx, now, base, &next);
+                self.allocate(cx, base, &next);
             }
         } else if let Some(wait) = full
             && cx.config.continual_gathering
@@ -426,7 +419,7 @@ impl Relays {
     }
 
     /// RFC 8489 §10. The other server is asked over the same transport; never one that was asked already.
-    fn redirected(&mut self, cx: &mut Context, now: Instant, index: usize, to: SocketAddr, domain: Option<String>) {
+    fn redirected(&mut self, cx: &mut Context, index: usize, to: SocketAddr, domain: Option<String>) {
         let relay = &self.list[index];
         let base = relay.base.clone();
         let mut asked = relay.asked.clone();
@@ -441,7 +434,7 @@ impl Relays {
             && !self.closed;
         match relay.server.redirected(to, domain).filter(|_| sane) {
             Some(server) if server.is_stream() => self.again(cx, &base, &server),
-            Some(server) => self.allocate_after(cx, now, &base, &server, asked),
+            Some(server) => self.allocate_after(cx, &base, &server, asked),
             None => {
                 let text = "the server names another one that cannot be asked";
                 cx.candidate_error(&relay.server.url.to_string(), Some(base.addr), 300, text);

@@ -295,7 +295,7 @@ impl ServerHost {
             }
             TcpEvent::Closed { connection } => {
                 self.streams.remove(&connection);
-                self.server.handle_closed(now, connection);
+                self.server.handle_closed(connection);
             }
             _ => {}
         }
@@ -337,7 +337,7 @@ impl Machine for HostMachine {
                 }
                 send_next(&mut host.outbox, out)
             }
-            Self::Server(host) => host.server.poll_transmit(now, out),
+            Self::Server(host) => host.server.poll_transmit(out),
             Self::Impostor(host) => send_next(&mut host.answers, out),
         }
     }
@@ -360,7 +360,7 @@ impl Machine for HostMachine {
     fn close(&mut self, now: Instant) {
         match self {
             Self::Agent(host) => host.agent.close(now),
-            Self::Server(host) => host.server.close(now),
+            Self::Server(host) => host.server.close(),
             Self::Impostor(_) => {}
         }
     }

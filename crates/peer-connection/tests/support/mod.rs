@@ -145,7 +145,7 @@ impl Machine for Host {
             Self::Turn(server) => {
                 // What a relay hands on grows by its framing.
                 out.set_max_segment(1400);
-                server.poll_transmit(now, out)
+                server.poll_transmit(out)
             }
         }
     }
@@ -167,7 +167,7 @@ impl Machine for Host {
     fn close(&mut self, now: Instant) {
         match self {
             Self::Peer(peer) => peer.pc.close(now),
-            Self::Turn(server) => server.close(now),
+            Self::Turn(server) => server.close(),
         }
     }
 

@@ -117,7 +117,7 @@ impl fmt::Debug for Client {
 
 impl Client {
     /// Asks for an allocation at the next [`poll_transmit`](Self::poll_transmit).
-    pub fn new(config: ClientConfig, _now: Instant, rng: Rng) -> Self {
+    pub fn new(config: ClientConfig, rng: Rng) -> Self {
         Self {
             login: Login::new(&config.username, &config.password),
             config,

@@ -137,7 +137,7 @@ impl Server {
 
     /// Writes the next datagram, or the next of one length for one destination. `path.local` is the client's socket or a relayed
     /// one; on a stream each segment is a message.
-    pub fn poll_transmit(&mut self, _now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+    pub fn poll_transmit(&mut self, out: &mut TransmitBuf) -> Option<Transmit> {
         loop {
             match self.outbox.write_next(&mut self.rng, out)? {
                 Ok(transmit) => return Some(transmit),
@@ -147,13 +147,13 @@ impl Server {
     }
 
     /// A client's TCP or TLS connection is gone, and with it the allocation made over it (RFC 8656 §3.1).
-    pub fn handle_closed(&mut self, _now: Instant, local: Local) {
+    pub fn handle_closed(&mut self, local: Local) {
         self.free_all(|client| client.local == local);
         self.drop_pending(|pending| pending.client.local == local);
     }
 
     /// Ends every allocation.
-    pub fn close(&mut self, _now: Instant) {
+    pub fn close(&mut self) {
         self.draining = true;
         self.outbox.clear();
         self.free_all(|_| true);

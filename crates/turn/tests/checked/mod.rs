@@ -40,8 +40,8 @@ impl Machine for ServerMachine {
         self.0.handle_timeout(now);
     }
 
-    fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        self.0.poll_transmit(now, out)
+    fn poll_transmit(&mut self, _now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        self.0.poll_transmit(out)
     }
 
     fn poll_event(&mut self) -> Option<()> {
@@ -52,8 +52,8 @@ impl Machine for ServerMachine {
         self.0.poll_timeout()
     }
 
-    fn close(&mut self, now: Instant) {
-        self.0.close(now);
+    fn close(&mut self, _now: Instant) {
+        self.0.close();
     }
 
     fn is_relay(&self) -> bool {
