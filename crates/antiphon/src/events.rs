@@ -15,8 +15,10 @@ use crate::event::Event;
 const MAX_EVENTS: usize = 1024;
 /// Frames and packets that may wait for the application; the oldest are dropped beyond that.
 const MAX_MEDIA_EVENTS: usize = 512;
-/// An empty queue keeps room for so many, so that a few now and then cost no allocation.
+/// An empty queue keeps room for so many, so that a frame's packets now and then cost no allocation.
 const KEPT: usize = 16;
+/// Other events come once in a while.
+const KEPT_EVENTS: usize = 4;
 
 #[derive(Default)]
 struct Waiting {
@@ -109,10 +111,10 @@ impl EventReceiver {
     /// The next event, media last; `None` when the peer is gone and everything was taken.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
         let mut waiting = lock(&self.0);
-        if let Some(event) = take(&mut waiting.events) {
+        if let Some(event) = take(&mut waiting.events, KEPT_EVENTS) {
             return Poll::Ready(Some(event));
         }
-        while let Some(media) = take(&mut waiting.media) {
+        while let Some(media) = take(&mut waiting.media, KEPT) {
             if let Some(event) = media.map_channel(|_| None) {
                 return Poll::Ready(Some(event));
             }
@@ -146,11 +148,11 @@ impl Drop for EventReceiver {
     }
 }
 
-/// The oldest; a queue that was long lets its memory go when it is empty.
-fn take<T>(queue: &mut VecDeque<T>) -> Option<T> {
+/// The oldest; a queue that was long lets its memory go when it is empty, but for the room for `kept`.
+fn take<T>(queue: &mut VecDeque<T>, kept: usize) -> Option<T> {
     let first = queue.pop_front()?;
-    if queue.is_empty() && queue.capacity() > 2 * KEPT {
-        queue.shrink_to(KEPT);
+    if queue.is_empty() && queue.capacity() > 2 * kept {
+        queue.shrink_to(kept);
     }
     Some(first)
 }
