@@ -176,6 +176,55 @@ async fn many_peers_on_one_port() {
     }
 }
 
+/// Together they have more to say than the driver takes at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_peer_of_a_busy_port_has_its_turn() {
+    const MESSAGES: usize = 64;
+    let server = Api::builder().loopback(true).one_port(0).build().unwrap();
+    let clients = Api::builder().loopback(true).build().unwrap();
+    let mut ends = Vec::new();
+    for _ in 0..24 {
+        let a = server.peer_connection(RtcConfiguration::default()).await.unwrap();
+        let b = clients.peer_connection(RtcConfiguration::default()).await.unwrap();
+        let (alice, bob) = (a.handle(), b.handle());
+        let init = RtcDataChannelInit::default();
+        let mut ours = alice.create_data_channel("bulk", init).await.unwrap();
+        let _unheard = run(a, bob.clone());
+        let (mut at_bob, _) = run(b, alice.clone());
+        negotiate(&alice, &bob).await;
+        within("open", ours.opened()).await.unwrap();
+        let theirs = within("a channel", async {
+            loop {
+                if let Some(Report::Channel(channel)) = at_bob.recv().await {
+                    return channel;
+                }
+            }
+        })
+        .await;
+        ends.push((ours, theirs, [alice, bob]));
+    }
+    let transfers = ends.into_iter().map(|(ours, mut theirs, peers)| {
+        tokio::spawn(async move {
+            let sending = async {
+                for n in 0..MESSAGES {
+                    ours.send_binary(vec![n as u8; 64 * 1024]).await.unwrap();
+                }
+            };
+            let receiving = async {
+                for n in 0..MESSAGES {
+                    let message = theirs.recv().await.expect("the channel lives");
+                    assert_eq!(message.data[..], [n as u8; 64 * 1024]);
+                }
+            };
+            tokio::join!(sending, receiving);
+            drop(peers);
+        })
+    });
+    for transfer in transfers.collect::<Vec<_>>() {
+        within("all of it", transfer).await.unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_the_last_handle_says_goodbye() {
     let api = Api::builder().loopback(true).build().unwrap();

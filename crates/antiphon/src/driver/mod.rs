@@ -43,6 +43,8 @@ const SHARE_BYTES: usize = 60_000;
 const MAX_MESSAGES: usize = 1024;
 /// Reports of the tasks that may wait; the tasks wait beyond that, and with them the streams they read.
 const MAX_REPORTS: usize = 1024;
+/// How long a peer whose socket is full is left alone, unless the socket has room earlier.
+const PATIENCE: Duration = Duration::from_millis(1);
 /// Ports that are tried when any will do, until one is free on every interface.
 const PORT_TRIES: usize = 16;
 
@@ -213,10 +215,12 @@ impl Driver {
         self.net.receive(&mut self.peers, scratch, now);
         self.peers.expire(now);
         let (mut woken, mut budget) = (false, TURN_BYTES);
-        for _ in 0..self.peers.busy() {
-            let Some(id) = self.peers.next_busy().filter(|_| budget > 0) else {
-                break;
-            };
+        let mut first_turns = self.peers.busy();
+        while first_turns > 0
+            && budget > 0
+            && let Some(id) = self.peers.next_busy()
+        {
+            first_turns -= 1;
             // A reader that waited runs first, once: what it answers leaves with the acknowledgement, in one datagram.
             if readers_first && self.peers.get_mut(id).is_some_and(|peer| peer.dispatch(now)) {
                 self.peers.put_back(id);
@@ -319,34 +323,38 @@ impl Driver {
         // What this reads opens the window towards the peer: the acknowledgement then says so.
         peer.dispatch(now);
         let (mut given, mut more) = (0, false);
-        loop {
+        let is_blocked = loop {
             if !outgoing.has_room() {
                 outgoing.flush(&mut self.net);
             }
             // Who sends on a socket whose kernel buffer is full waits for it; peers of other sockets go on.
             if peer.sends_on.is_some_and(|socket| self.net.is_blocked(socket)) {
-                break;
+                break true;
             }
             if given >= share {
                 more = true;
-                break;
+                break false;
             }
             let Some(transmit) = peer.core.poll_transmit(now, &mut outgoing.buffer) else {
-                break;
+                break false;
             };
             given += transmit.range.len();
             if transmit.segment_size.is_none() && self.net.is_shared(transmit.path.local) {
                 router.sent(id, outgoing.buffer.bytes(transmit.range.clone()));
             }
             peer.sends_on = outgoing.add(&transmit, &mut self.net).or(peer.sends_on);
-        }
+        };
         peer.dispatch(now);
         if peer.is_finished(now) {
             outgoing.flush(&mut self.net);
             self.forget(id);
             return given;
         }
-        let at = peer.next_deadline();
+        let mut at = peer.next_deadline();
+        if is_blocked {
+            // What is due waits for the socket, and is not asked for again and again.
+            at = at.map(|at| at.max(now + PATIENCE));
+        }
         self.peers.schedule(id, at);
         if more {
             self.peers.wake(id);

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use super::run::Run;
-use super::socket::{Sent, Socket};
+use super::run::{Run, Sent};
+use super::socket::Socket;
 
 /// Bytes that wait for a full kernel buffer; more are dropped, as a full link would.
 const MAX_BACKLOG: usize = 1024 * 1024;

@@ -56,6 +56,28 @@ impl Run {
     }
 }
 
+/// How far a call of [`Socket::send`](super::socket::Socket::send) came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sent {
+    /// Runs that are done with. Fewer than were given: the kernel has no room now.
+    pub(crate) runs: usize,
+    /// Bytes of the next run that are done with too.
+    pub(crate) bytes: usize,
+    /// Datagrams that the kernel refused for good (no route, too large): they are lost, as UDP may lose them.
+    pub(crate) lost: u64,
+}
+
+impl Sent {
+    /// This part of the next run is done with.
+    pub(super) fn pass(&mut self, runs: &[Run], part: &Run) {
+        self.bytes += part.range.len();
+        if self.bytes >= runs[self.runs].range.len() {
+            self.runs += 1;
+            self.bytes = 0;
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,8 +7,7 @@ use std::os::fd::AsRawFd;
 use nix::errno::Errno;
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, sendmmsg};
 
-use super::run::Run;
-use super::socket::Sent;
+use super::run::{Run, Sent};
 
 /// Messages of one call at most.
 const MAX_MESSAGES: usize = 64;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, UdpSocketState};
 use tokio::io::Interest;
 
-use super::run::Run;
+use super::run::{Run, Sent};
 use super::scratch::{MESSAGE_BYTES, REFUSED, Scratch};
 
 /// Kernel buffers of a socket that many share, in bytes, asked for in both directions; the kernel may grant less. They are bounds:
@@ -36,17 +36,6 @@ pub(crate) struct Received {
     pub(crate) refused: usize,
     /// Whether more may wait in the kernel.
     pub(crate) more: bool,
-}
-
-/// How far a call of [`Socket::send`] came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sent {
-    /// Runs that are done with. Fewer than were given: the kernel has no room now.
-    pub(crate) runs: usize,
-    /// Bytes of the next run that are done with too.
-    pub(crate) bytes: usize,
-    /// Datagrams that the kernel refused for good (no route, too large): they are lost, as UDP may lose them.
-    pub(crate) lost: u64,
 }
 
 /// One bound UDP socket.
@@ -237,17 +226,6 @@ impl Socket {
         self.state.try_send((&self.io).into(), &transmit)?;
         sent.pass(runs, &part);
         Ok(())
-    }
-}
-
-impl Sent {
-    /// This part of the next run is done with.
-    pub(super) fn pass(&mut self, runs: &[Run], part: &Run) {
-        self.bytes += part.range.len();
-        if self.bytes >= runs[self.runs].range.len() {
-            self.runs += 1;
-            self.bytes = 0;
-        }
     }
 }
 
