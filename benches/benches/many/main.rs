@@ -94,12 +94,11 @@ impl Row {
         name.get_name().to_owned()
     }
 
-    fn points(self, long: bool) -> Vec<Point> {
+    fn points(self) -> Vec<Point> {
         let (variants, numbers): (&[&'static str], &[u32]) = match self {
             Self::Viewers => (&viewers::VARIANTS, &[4000, 1000, 200]),
             Self::Messages => (&messages::VARIANTS, &[1, 10, 100, 1000]),
-            Self::Idle if long => (&idle::VARIANTS, &[10, 100, 1000]),
-            Self::Idle => (&idle::VARIANTS, &[100, 500]),
+            Self::Idle => (&idle::VARIANTS, &[10, 100, 1000]),
             Self::Setup => (&[""], &[1]),
             Self::Ping => (&ping::VARIANTS, &[1]),
             Self::Forward => (&[""], &[10, 100, 500]),
@@ -220,11 +219,7 @@ fn measure_all(args: &Args) -> Result<(), Box<dyn std::error::Error>> {
         (args.at.is_empty() || args.at.contains(&point.at))
             && (args.variant.is_empty() || args.variant.iter().any(|name| name == point.variant))
     };
-    let points: Vec<Point> = rows
-        .iter()
-        .flat_map(|row| row.points(args.long))
-        .filter(wanted)
-        .collect();
+    let points: Vec<Point> = rows.iter().flat_map(|row| row.points()).filter(wanted).collect();
     if points.is_empty() {
         return Err("nothing to measure: see --help for the numbers and variants".into());
     }
