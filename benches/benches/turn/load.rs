@@ -14,10 +14,11 @@ use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, sendmmsg};
 
 use crate::servers::{PASSWORD, USER};
 
-/// Datagrams on their way in each direction, all allocations together: enough to keep a server busy, and less than the kernel
-/// buffers of all of them hold.
+/// Datagrams on their way in each direction, all allocations together: enough to keep a server busy, and less than the
+/// kernel buffers of all of them hold.
 const WINDOW: u64 = 256;
-/// After so much silence nothing more is waited for. A server that the system does not let run is silent for a while, too.
+/// After so much silence nothing more is waited for. A server that the system does not let run is silent for a while,
+/// too.
 const SILENCE: Duration = Duration::from_millis(500);
 /// How long a server may take for one answer.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -27,7 +27,8 @@ use crate::net::socket::{LARGE_BUFFER, Socket};
 
 /// System calls that take from one socket before the others have their turn.
 const MAX_BATCHES: usize = 4;
-/// Datagrams that are taken before what became of them is sent; with what one more system call gives, the machine has room for them.
+/// Datagrams that are taken before what became of them is sent; with what one more system call gives, the machine has
+/// room for them.
 const MAX_TAKEN: usize = 512;
 /// Messages of connections that wait for the server; a connection that sends faster is read slower.
 const MAX_INCOMING: usize = 256;
@@ -218,7 +219,8 @@ impl Core {
 
     /// Ready when there is anything to do. Registers every source that has nothing.
     fn poll_work(&mut self, cx: &mut Context<'_>, taken: &mut Taken) -> Poll<()> {
-        // The sockets then seem to have nothing, and want to be looked at all the same: other tasks are to have their turn.
+        // The sockets then seem to have nothing, and want to be looked at all the same: other tasks are to have their
+        // turn.
         if !coop::has_budget_remaining() {
             cx.waker().wake_by_ref();
             return Poll::Pending;

@@ -125,7 +125,8 @@ impl Sockets {
         true
     }
 
-    /// Sends it, whose bytes are in `buffer`. Says how many datagrams the system did not take: they are lost, as on any link.
+    /// Sends it, whose bytes are in `buffer`. Says how many datagrams the system did not take: they are lost, as on any
+    /// link.
     pub(super) fn flush(&mut self, buffer: &[u8]) -> u64 {
         let mut unsent = 0;
         while let Some(local) = self.sending.pop() {

@@ -38,8 +38,8 @@ impl Server {
         self.handle_datagrams(now, path, data, stride);
     }
 
-    /// Datagrams that came together, side by side in `data`: each of `stride` bytes but the last, which may be shorter. Where they
-    /// are for one peer they are relayed together, and cost little more than one.
+    /// Datagrams that came together, side by side in `data`: each of `stride` bytes but the last, which may be shorter.
+    /// Where they are for one peer they are relayed together, and cost little more than one.
     pub fn handle_datagrams(&mut self, now: Instant, path: Path, data: BytesMut, stride: usize) {
         self.expire(now);
         let data = data.freeze();
@@ -135,8 +135,8 @@ impl Server {
         self.io.pop_front()
     }
 
-    /// Writes the next datagram, or the next of one length for one destination. `path.local` is the client's socket or a relayed
-    /// one; on a stream each segment is a message.
+    /// Writes the next datagram, or the next of one length for one destination. `path.local` is the client's socket or
+    /// a relayed one; on a stream each segment is a message.
     pub fn poll_transmit(&mut self, out: &mut TransmitBuf) -> Option<Transmit> {
         loop {
             match self.outbox.write_next(&mut self.rng, out)? {

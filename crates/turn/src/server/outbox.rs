@@ -138,8 +138,8 @@ impl Outbox {
         taken
     }
 
-    /// Writes the next datagram, and those for the same destination that make a run with it, each as a segment of its own. `None`:
-    /// there is none, or no room in `out`.
+    /// Writes the next datagram, and those for the same destination that make a run with it, each as a segment of its
+    /// own. `None`: there is none, or no room in `out`.
     pub(super) fn write_next(&mut self, rng: &mut Rng, out: &mut TransmitBuf) -> Option<Result<Transmit, Overflow>> {
         let Self {
             queue,

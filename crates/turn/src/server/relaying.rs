@@ -98,7 +98,8 @@ impl Server {
         self.counters.bytes_to_clients += bytes as u64;
     }
 
-    /// Leaves of the run what the caps on what is relayed let through, and counts it. `in_all`: for the whole server too.
+    /// Leaves of the run what the caps on what is relayed let through, and counts it. `in_all`: for the whole server
+    /// too.
     fn keep_within_rates(&mut self, now: Instant, client: Path, run: &mut Run, in_all: bool) {
         let config = &self.config;
         if config.max_bps_allocation.is_none() && config.max_bps_user.is_none() && config.max_bps_total.is_none() {
@@ -115,8 +116,8 @@ impl Server {
         run.truncate(passed);
     }
 
-    /// Whether the caps let one more datagram of this allocation through; counts it if they do, and otherwise by which cap it is
-    /// over.
+    /// Whether the caps let one more datagram of this allocation through; counts it if they do, and otherwise by which
+    /// cap it is over.
     fn is_within_rates(&mut self, now: Instant, client: Path, bytes: usize, in_all: bool) -> bool {
         let config = &self.config;
         let Some(allocation) = self.allocations.get_mut(&client) else {

@@ -43,8 +43,8 @@ impl Run {
         }
     }
 
-    /// The ChannelData messages at the beginning of `datagrams` that are for one channel and equally long; and the channel's
-    /// number. `None` if the first is no such message.
+    /// The ChannelData messages at the beginning of `datagrams` that are for one channel and equally long; and the
+    /// channel's number. `None` if the first is no such message.
     pub(super) fn of_channel(datagrams: Bytes, stride: usize) -> Option<(u16, Self)> {
         let mut messages = datagrams.chunks(stride.max(1)).map(parse_channel_data);
         let (number, len) = messages.next()??;

@@ -223,7 +223,8 @@ impl Server {
         }
     }
 
-    /// Whether a challenge with PASSWORD-ALGORITHMS, and the nonce that announces them, is not too long for this request.
+    /// Whether a challenge with PASSWORD-ALGORITHMS, and the nonce that announces them, is not too long for this
+    /// request.
     fn has_room_for_algorithms(&self, client: Path, message: &Message<'_>) -> bool {
         let attribute = |len: usize| 4 + len.next_multiple_of(4);
         let fingerprint = if message.has_fingerprint() { attribute(4) } else { 0 };
