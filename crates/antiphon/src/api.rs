@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
-use antiphon_dtls::{Certificate, CertificateParams};
+use antiphon_dtls::Certificate;
 use antiphon_peer_connection as core;
 use antiphon_sansio::{ClockAnchor, Rng};
 use core::RtcConfiguration;
 use ring::rand::SecureRandom;
 use tokio::sync::mpsc;
 
+use crate::certificates::Certificates;
 use crate::driver::message::{Notice, PeerId, Request, ToDriver};
 use crate::driver::peer::Peer;
 use crate::driver::{Driver, Inbox};
@@ -127,7 +128,8 @@ impl ApiBuilder {
         self
     }
 
-    /// Uses this certificate for every peer whose configuration names none. Otherwise one is made once per [`Api`].
+    /// Uses this certificate for every peer whose configuration names none. Without it each peer has one of its own, made ahead,
+    /// so that two that it talks to cannot tell by it that it is the same (RFC 8827 §6.5).
     #[must_use]
     pub fn certificate(mut self, certificate: Arc<Certificate>) -> Self {
         self.certificate = Some(certificate);
@@ -142,10 +144,7 @@ impl ApiBuilder {
     /// # Panics
     /// Outside a tokio runtime.
     pub fn build(self) -> Result<Api, Error> {
-        let certificate = match self.certificate {
-            Some(certificate) => certificate,
-            None => Arc::new(Certificate::generate(&CertificateParams::default()).map_err(core::Error::Certificate)?),
-        };
+        let certificates = Certificates::new(self.certificate)?;
         let environment = Arc::new(Environment::new(self.filter, self.trust));
         let shared = match self.one_port {
             None => None,
@@ -168,7 +167,7 @@ impl ApiBuilder {
                 environment,
                 ports: self.ports,
                 lite: self.ice_lite,
-                certificate,
+                certificates,
                 shared,
                 next: AtomicU64::new(0),
             }),
@@ -205,7 +204,7 @@ struct Inner {
     environment: Arc<Environment>,
     ports: Option<RangeInclusive<u16>>,
     lite: bool,
-    certificate: Arc<Certificate>,
+    certificates: Arc<Certificates>,
     shared: Option<SharedDriver>,
     next: AtomicU64,
 }
@@ -253,7 +252,7 @@ impl Api {
             .fill(&mut seed)
             .map_err(|_| Error::Randomness)?;
         if configuration.certificates.is_empty() {
-            configuration.certificates.push(self.inner.certificate.clone());
+            configuration.certificates.push(self.inner.certificates.take()?);
         }
         configuration.settings.ice.include_loopback |= self.inner.environment.filter.loopback;
         configuration.settings.ice.shared_sockets |= self.inner.shared.is_some();

@@ -4,6 +4,7 @@
 mod address_changes;
 mod api;
 mod byte_stream;
+mod certificates;
 mod channel;
 mod driver;
 mod environment;
