@@ -122,8 +122,13 @@ where
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
     }
+    // Where no line is: the seal's is at the bottom, and the others begin high.
+    let place = match chart.seal {
+        true => SeriesLabelPosition::UpperLeft,
+        false => SeriesLabelPosition::LowerLeft,
+    };
     axes.configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
+        .position(place)
         .label_font(("sans-serif", 13))
         .background_style(WHITE.mix(0.8))
         .draw()?;
