@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use antiphon_rtp::extension::Carried;
+use antiphon_rtp::extension::{Carried, Values};
 use antiphon_rtp::packet::Packet;
 use bytes::Buf;
 
@@ -60,10 +60,7 @@ impl Session {
         {
             source.name(rid);
         }
-        let contributors = (packet.csrcs().len() > 0).then(|| {
-            let levels = values.csrc_audio_levels.unwrap_or_default();
-            Arc::new(Contributors::new(packet.csrcs(), levels))
-        });
+        let contributors = contributors(&packet, &values);
         let header_bytes = packet.header_len() + packet.padding_len();
         let extensions = Carried::of(&values);
         let range = packet.payload_range();
@@ -103,6 +100,15 @@ impl Session {
         }
         self.routing.reschedule(id);
     }
+}
+
+/// Who was mixed into a packet, if anybody was.
+#[inline]
+fn contributors(packet: &Packet<'_>, values: &Values<'_>) -> Option<Arc<Contributors>> {
+    (packet.csrcs().len() > 0).then(|| {
+        let levels = values.csrc_audio_levels.unwrap_or_default();
+        Arc::new(Contributors::new(packet.csrcs(), levels))
+    })
 }
 
 /// Makes the original of a repetition (RFC 4588 §4): its number stands before its payload. `false` if it is nothing but padding,
