@@ -7,6 +7,9 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation as _;
 
 use crate::error::OpaqueStringError;
 
+/// How often the rules are applied to their own output, until it stays as it is.
+const MAX_REPEATS: usize = 3;
+
 /// The OpaqueString profile (RFC 8265 §4.2), which RFC 8489 §9.2.2 wants for usernames and passwords: every space becomes
 /// U+0020, accents are composed (NFC), capitals stay, and what cannot be seen is refused. Nothing else: a full-width letter
 /// stays one. Visible ASCII comes back as it is, without a copy.
@@ -26,6 +29,20 @@ pub fn opaque_string(text: &str) -> Result<Cow<'_, str>, OpaqueStringError> {
     if text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
         return Ok(Cow::Borrowed(text));
     }
+    let mut form = enforce(text)?;
+    // RFC 8264 §7: the rules are applied until nothing changes any more. Composing may make what is not allowed where it
+    // stands: the Greek raised dot becomes the middle dot of Catalan.
+    for _ in 0..MAX_REPEATS {
+        let again = enforce(&form)?.into_owned();
+        if again == form {
+            return Ok(form);
+        }
+        form = Cow::Owned(again);
+    }
+    Err(OpaqueStringError::Disallowed)
+}
+
+fn enforce(text: &str) -> Result<Cow<'_, str>, OpaqueStringError> {
     OpaqueString::enforce(text).map_err(|_| OpaqueStringError::Disallowed)
 }
 
@@ -65,6 +82,12 @@ mod tests {
         for unseen in ["\u{0}", "\u{7f}", "\u{200b}", "\u{feff}", "\u{fffe}", "\u{1100}"] {
             assert_eq!(opaque_string(unseen), Err(OpaqueStringError::Disallowed), "{unseen:?}");
         }
+    }
+
+    #[test]
+    fn what_becomes_disallowed_is_refused() {
+        assert_eq!(opaque_string("\u{387}"), Err(OpaqueStringError::Disallowed));
+        assert_eq!(opaque_string("l\u{387}l").as_deref(), Ok("l\u{b7}l"));
     }
 
     proptest! {
