@@ -84,11 +84,11 @@ impl Connections {
         Some(connection.path(number))
     }
 
-    /// Hands over messages to be written; `false` if the client reads too slowly, or is gone.
-    pub(super) fn send(&self, number: u32, messages: &[u8]) -> bool {
+    /// Hands over a message to be written; `false` if the client reads too slowly, or is gone.
+    pub(super) fn send(&self, number: u32, message: &[u8]) -> bool {
         self.open
             .get(&number)
-            .is_some_and(|connection| connection.outgoing.try_send(Bytes::copy_from_slice(messages)).is_ok())
+            .is_some_and(|connection| connection.outgoing.try_send(Bytes::copy_from_slice(message)).is_ok())
     }
 
     /// A connection ended; `false` if it is none of ours any more.

@@ -389,13 +389,18 @@ impl Core {
 
     /// Sends it, on a stream now, and otherwise when the sockets are flushed.
     fn send(&mut self, transmit: &Transmit) {
-        let taken = match transmit.path.local {
-            // A run of messages is written as one: a stream knows no datagrams.
-            Local::Tcp(number) => self.connections.send(number, self.out.bytes(transmit.range.clone())),
-            Local::Socket(_) | Local::Relay(_) => self.sockets.send(transmit),
+        let lost = match transmit.path.local {
+            // A stream knows no datagrams, but there are clients that take what one TLS record holds for one message
+            // (those of coturn): each message has a record of its own.
+            Local::Tcp(number) => {
+                let messages = transmit.datagrams(&self.out);
+                messages
+                    .filter(|message| !self.connections.send(number, message))
+                    .count()
+            }
+            Local::Socket(_) | Local::Relay(_) if self.sockets.send(transmit) => 0,
+            Local::Socket(_) | Local::Relay(_) => transmit.datagrams(&self.out).count(),
         };
-        if !taken {
-            self.unsent += transmit.datagrams(&self.out).count() as u64;
-        }
+        self.unsent += lost as u64;
     }
 }
