@@ -94,9 +94,8 @@ mod tests {
 
     proptest! {
         #[test]
-        #[allow(clippy::disallowed_methods)]
         fn is_a_map_with_the_earliest_at_hand(steps in prop::collection::vec((0usize..20, prop::option::of(0u64..50)), 0..300)) {
-            let start = Instant::now();
+            let start = antiphon_netsim::start();
             let mut deadlines = Deadlines::default();
             let mut model = BTreeMap::new();
             for (key, at) in steps {
