@@ -7,12 +7,16 @@
 //! to an end.
 
 pub mod av1;
+pub mod comfort_noise;
 pub mod g711;
+pub mod g722;
 pub mod h264;
 pub mod h265;
+pub mod l16;
 mod layout;
 pub mod opus;
 pub mod red;
+pub mod telephone_event;
 pub mod vp8;
 pub mod vp9;
 mod whole;
