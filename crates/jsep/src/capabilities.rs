@@ -87,20 +87,57 @@ impl MediaCapabilities {
         Arc::clone(&DEFAULT)
     }
 
-    /// What a forwarder or recorder can take: all that the default has and H.265, in every configuration
-    /// ([`Accepts::Any`]), and the header extensions that speak to whoever shows the video: its orientation, and the
-    /// wished bounds of the playout delay. They are to be handed on with the packets.
-    pub fn forwarding() -> Self {
+    /// Every codec that has a payload format here, in the order of the default, and behind its own what it leaves out: H.265,
+    /// which few encode; L16, which is large; and comfort noise, which is for who decodes G.711 or G.722 himself. Take those
+    /// that are wanted by `retain`, or by `set_codec_preferences`.
+    pub fn all() -> Self {
         let mut all = Self::default();
         if let Some(last) = all.video.last() {
-            all.video.push(CodecCapability {
-                payload_type: 118,
+            let h265 = |payload_type, parameters: &str| CodecCapability {
+                payload_type,
                 name: "H265".into(),
-                parameters: "level-id=93;tx-mode=SRST".into(),
-                rtx_payload_type: Some(119),
+                parameters: parameters.into(),
+                rtx_payload_type: Some(payload_type + 1),
                 ..last.clone()
+            };
+            // Main and Main 10, level 3.1 (RFC 7798 §7.1).
+            let both = [(118, 1), (120, 2)].map(|(number, profile)| {
+                h265(
+                    number,
+                    &format!("level-id=93;profile-id={profile};tier-flag=0;tx-mode=SRST"),
+                )
             });
+            all.video.extend(both);
         }
+        let plain = [
+            (10, "L16", 44_100, Some(2)),
+            (11, "L16", 44_100, None),
+            (35, "L16", 48_000, Some(2)),
+            (36, "L16", 48_000, None),
+            (13, "CN", 8000, None),
+            (37, "CN", 16_000, None),
+            (38, "CN", 32_000, None),
+            (39, "CN", 48_000, None),
+        ];
+        all.audio
+            .extend(plain.map(|(number, name, clock_rate, channels)| CodecCapability {
+                payload_type: number,
+                name: name.into(),
+                clock_rate,
+                channels,
+                parameters: String::new(),
+                feedback: Vec::new(),
+                rtx_payload_type: None,
+                accepts: Accepts::Same,
+            }));
+        all
+    }
+
+    /// What a forwarder or recorder can take: [every](Self::all) codec, in every configuration ([`Accepts::Any`]), and the
+    /// header extensions that speak to whoever shows the video: its orientation, and the wished bounds of the playout
+    /// delay. They are to be handed on with the packets.
+    pub fn forwarding() -> Self {
+        let mut all = Self::all();
         for codec in all.audio.iter_mut().chain(&mut all.video) {
             codec.accepts = Accepts::Any;
         }

@@ -150,26 +150,50 @@ impl CodecCapability {
     }
 }
 
-/// Our format parameters in an answer to `offered`. They are our own, but an H.264 level is the lower of the two unless
-/// both allow asymmetry; who does not care for the configuration repeats it.
+/// Our format parameters in an answer to `offered`: what we wish to receive. They are our own, but the level of H.264 and
+/// H.265 may have to be the lower of the two; who does not care for the configuration repeats it.
 pub(crate) fn answer_parameters(capability: &CodecCapability, offered: &Format<'_>) -> String {
     match (offered.configuration(), capability.accepts) {
         (Configuration::One, _) => capability.parameters.clone(),
         (Configuration::H264 { .. }, Accepts::Same) => {
             profile::with_lower_level(&capability.parameters, &offered.parameters).into_owned()
         }
+        (Configuration::H265 { .. }, Accepts::Same) => {
+            profile::with_lower_level_id(&capability.parameters, &offered.parameters).into_owned()
+        }
         (_, Accepts::Same) => capability.parameters.clone(),
         (_, Accepts::Any | Accepts::Decoders) => profile::repeated(&offered.parameters),
     }
 }
 
-/// The payload types of RFC 3551 that we know without `a=rtpmap`.
+/// RFC 3551 §6, tables 4 and 5: the payload types that mean something without `a=rtpmap`.
 fn static_format(payload_type: u8) -> Option<(&'static str, u32, Option<u8>)> {
     match payload_type {
         0 => Some(("PCMU", 8000, None)),
+        3 => Some(("GSM", 8000, None)),
+        4 => Some(("G723", 8000, None)),
+        5 => Some(("DVI4", 8000, None)),
+        6 => Some(("DVI4", 16_000, None)),
+        7 => Some(("LPC", 8000, None)),
         8 => Some(("PCMA", 8000, None)),
+        // Its clock is half of its sampling rate, by an error of RFC 1890 that is kept (RFC 3551 §4.5.2).
         9 => Some(("G722", 8000, None)),
+        10 => Some(("L16", 44_100, Some(2))),
+        11 => Some(("L16", 44_100, None)),
+        12 => Some(("QCELP", 8000, None)),
         13 => Some(("CN", 8000, None)),
+        14 => Some(("MPA", 90_000, None)),
+        15 => Some(("G728", 8000, None)),
+        16 => Some(("DVI4", 11_025, None)),
+        17 => Some(("DVI4", 22_050, None)),
+        18 => Some(("G729", 8000, None)),
+        25 => Some(("CelB", 90_000, None)),
+        26 => Some(("JPEG", 90_000, None)),
+        28 => Some(("nv", 90_000, None)),
+        31 => Some(("H261", 90_000, None)),
+        32 => Some(("MPV", 90_000, None)),
+        33 => Some(("MP2T", 90_000, None)),
+        34 => Some(("H263", 90_000, None)),
         _ => None,
     }
 }

@@ -53,6 +53,7 @@ impl OfferedSection {
                 clock_rate: format.clock_rate,
                 channels: format.channels,
                 parameters: format.parameters.to_string(),
+                sender_parameters: format.parameters.to_string(),
                 feedback: format.feedback.iter().map(|&value| value.to_owned()).collect(),
                 rtx: rtx_of(&formats, format),
             };

@@ -72,17 +72,18 @@ impl<'a> Pair<'a> {
                 .collect();
             let (our_rtx, their_rtx) = (rtx_of(&ours, our), rtx_of(&theirs, their));
             let both = our_rtx.is_some() && their_rtx.is_some();
-            let codec = |format: &Format<'_>, rtx: Option<Rtx>| Codec {
+            let codec = |format: &Format<'_>, sender: &Format<'_>, rtx: Option<Rtx>| Codec {
                 payload_type: format.payload_type,
                 name: our.name.to_owned(),
                 clock_rate: our.clock_rate,
                 channels: our.channels,
                 parameters: format.parameters.clone().into_owned(),
+                sender_parameters: sender.parameters.clone().into_owned(),
                 feedback: feedback.clone(),
                 rtx: rtx.filter(|_| both),
             };
-            send.push(codec(their, their_rtx));
-            receive.push(codec(our, our_rtx));
+            send.push(codec(their, our, their_rtx));
+            receive.push(codec(our, their, our_rtx));
         }
         (send, receive)
     }

@@ -153,6 +153,9 @@ pub struct Codec {
     pub channels: Option<u8>,
     /// The format parameters of the side that receives, which are what a sender must keep to.
     pub parameters: String,
+    /// The format parameters of the side that sends. Few of them say what is sent and not what is wished: the parameter
+    /// sets of H.264 and H.265 (`sprop-parameter-sets`, `sprop-vps` and its like), and `sprop-stereo` of Opus.
+    pub sender_parameters: String,
     /// The feedback that both sides named: `nack`, `nack pli`, `ccm fir`, `transport-cc`, `goog-remb`, `ack ccfb`.
     pub feedback: Vec<String>,
     /// How it is retransmitted in a stream of its own (RFC 4588), if both sides do that.

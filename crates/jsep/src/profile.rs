@@ -161,15 +161,44 @@ pub(crate) fn with_lower_level<'a>(own: &'a str, offered: &str) -> Cow<'a, str> 
     if (asymmetric(&ours) && asymmetric(&theirs)) || level_rank(own_level) <= level_rank(their_level) {
         return own.into();
     }
-    let pairs = ours.pairs().map(|(name, value)| {
-        if name.eq_ignore_ascii_case("profile-level-id") {
-            let [idc, iop, level] = their_level;
-            format!("{name}={idc:02x}{iop:02x}{level:02x}")
-        } else {
-            format!("{name}={value}")
+    let [idc, iop, level] = their_level;
+    with_value(&ours, "profile-level-id", &format!("{idc:02x}{iop:02x}{level:02x}")).into()
+}
+
+/// Our H.265 parameters in an answer: the level may go down from what was offered, not up (RFC 7798 §7.2.2), unless the offer
+/// says by `max-recv-level-id` that its encoder goes higher.
+pub(crate) fn with_lower_level_id<'a>(own: &'a str, offered: &str) -> Cow<'a, str> {
+    // RFC 7798 §7.1: level 3.1 if it is not said.
+    const DEFAULT: &str = "93";
+    let fmtp = |parameters| Fmtp {
+        payload_type: 0,
+        parameters,
+    };
+    let (ours, theirs) = (fmtp(own), fmtp(offered));
+    let level = |fmtp: &Fmtp<'_>| -> Option<u8> { fmtp.get("level-id").unwrap_or(DEFAULT).parse().ok() };
+    match (level(&ours), level(&theirs)) {
+        (Some(own_level), Some(their_level))
+            if own_level > their_level && theirs.get("max-recv-level-id").is_none() =>
+        {
+            with_value(&ours, "level-id", &their_level.to_string()).into()
         }
-    });
-    pairs.collect::<Vec<_>>().join(";").into()
+        _ => own.into(),
+    }
+}
+
+/// The parameters with another value of this name, which is added if it is not there.
+fn with_value(parameters: &Fmtp<'_>, name: &str, value: &str) -> String {
+    let mut found = false;
+    let mut pairs: Vec<String> = Vec::new();
+    for (key, own) in parameters.pairs() {
+        let is_it = key.eq_ignore_ascii_case(name);
+        found |= is_it;
+        pairs.push(format!("{key}={}", if is_it { value } else { own }));
+    }
+    if !found {
+        pairs.push(format!("{name}={value}"));
+    }
+    pairs.join(";")
 }
 
 /// Offered parameters as an answer repeats them: all but the parameter sets, which belong to the stream of who
@@ -258,6 +287,17 @@ mod tests {
         assert!(with_lower_level(own, "packetization-mode=1;profile-level-id=42e034").ends_with("42e01f"));
         let free = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e00c";
         assert!(with_lower_level(own, free).ends_with("42e01f"));
+    }
+
+    #[test]
+    fn the_lower_h265_level_is_answered() {
+        let own = "profile-id=1;level-id=120";
+        assert_eq!(with_lower_level_id(own, "level-id=93"), "profile-id=1;level-id=93");
+        assert_eq!(with_lower_level_id(own, ""), "profile-id=1;level-id=93");
+        assert_eq!(with_lower_level_id(own, "level-id=150"), own);
+        assert_eq!(with_lower_level_id(own, "level-id=60;max-recv-level-id=150"), own);
+        assert_eq!(with_lower_level_id("", "level-id=60"), "level-id=60");
+        assert_eq!(with_lower_level_id(own, "level-id=high"), own);
     }
 
     #[test]

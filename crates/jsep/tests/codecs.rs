@@ -288,3 +288,116 @@ fn mend13_header_extensions_that_nobody_reads_are_neither_offered_nor_accepted()
     peer.add(MediaKind::Video, Direction::SendRecv);
     assert!(!has(&peer.offer()));
 }
+
+/// What each side says of one codec, in the peer that offers and the one that answers.
+fn only(codec: &CodecCapability, kind: MediaKind) -> Config {
+    let mut capabilities = MediaCapabilities::all();
+    let list = match kind {
+        MediaKind::Audio => &mut capabilities.audio,
+        MediaKind::Video => &mut capabilities.video,
+    };
+    *list = vec![codec.clone()];
+    Config {
+        capabilities: capabilities.into(),
+        ..Config::default()
+    }
+}
+
+#[test]
+fn each_codec_is_offered_and_answered_and_each_side_says_what_it_wishes() {
+    let all = MediaCapabilities::all();
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        for codec in all.codecs(kind) {
+            let mut wishes = codec.clone();
+            if codec.name == "opus" {
+                wishes.parameters = "maxplaybackrate=16000;stereo=1;usedtx=1".into();
+            }
+            let mut a = Peer::with('a', only(codec, kind));
+            let mut b = Peer::with('b', only(&wishes, kind));
+            a.add(kind, Direction::SendRecv);
+            b.add_track(kind);
+            exchange(&mut a, &mut b);
+            let name = format!("{}/{}", codec.name, codec.clock_rate);
+            for (peer, own, other) in [(&a, codec, &wishes), (&b, &wishes, codec)] {
+                let transceiver = peer.negotiator.transceivers().next().expect("one");
+                let (send, receive) = (transceiver.send(), transceiver.receive().expect("receives"));
+                let [received] = &receive.codecs[..] else {
+                    panic!("{name}: {receive:?}")
+                };
+                assert_eq!((&received.name, received.clock_rate), (&codec.name, codec.clock_rate));
+                assert_eq!(received.payload_type, codec.payload_type, "{name}");
+                assert_eq!(received.channels.unwrap_or(1), codec.channels.unwrap_or(1), "{name}");
+                assert_eq!(received.parameters, own.parameters, "{name}");
+                assert_eq!(received.sender_parameters, other.parameters, "{name}");
+                assert_eq!(
+                    received.rtx.map(|rtx| rtx.payload_type),
+                    codec.rtx_payload_type,
+                    "{name}"
+                );
+                if let Some(send) = send {
+                    assert_eq!(send.codecs[0].parameters, other.parameters, "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_two_codecs_have_one_number() {
+    let all = MediaCapabilities::forwarding();
+    let codecs = all.audio.iter().chain(&all.video);
+    let mut numbers: Vec<u8> = codecs
+        .flat_map(|codec| [Some(codec.payload_type), codec.rtx_payload_type])
+        .flatten()
+        .collect();
+    let count = numbers.len();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), count);
+}
+
+#[test]
+fn static_payload_types_need_no_rtpmap() {
+    let text = offer_of_h264(&[""]).to_text();
+    let text = text.replace(
+        "m=video 9 UDP/TLS/RTP/SAVPF 96",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 8 0 9 10 11 13",
+    );
+    let mut peer = Peer::with(
+        'b',
+        Config {
+            capabilities: MediaCapabilities::all().into(),
+            ..Config::default()
+        },
+    );
+    answer(&mut peer, &SessionDescription::parse(&text).expect("SDP"));
+    let transceiver = peer.negotiator.transceivers().next().expect("one");
+    let codecs = &transceiver.receive().expect("receives").codecs;
+    let names: Vec<_> = codecs
+        .iter()
+        .map(|codec| (codec.payload_type, codec.name.as_str()))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            (8, "PCMA"),
+            (0, "PCMU"),
+            (9, "G722"),
+            (10, "L16"),
+            (11, "L16"),
+            (13, "CN")
+        ]
+    );
+}
+
+#[test]
+fn the_peers_parameter_sets_are_told_to_who_receives() {
+    let sets = "packetization-mode=1;profile-level-id=42e01f;sprop-parameter-sets=Z0LAHtk=,aMuMsg==";
+    let mut peer = forwarder('b');
+    answer(&mut peer, &offer_of_h264(&[sets]));
+    let transceiver = peer.negotiator.transceivers().next().expect("one");
+    assert_eq!(
+        transceiver.receive().expect("receives").codecs[0].sender_parameters,
+        sets
+    );
+}

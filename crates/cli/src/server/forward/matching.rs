@@ -53,6 +53,7 @@ pub(in crate::server) fn repeated(capabilities: &MediaCapabilities, sections: &[
             clock_rate: own.clock_rate,
             channels: own.channels,
             parameters: own.parameters.clone(),
+            sender_parameters: String::new(),
             feedback: Vec::new(),
             rtx: None,
         };

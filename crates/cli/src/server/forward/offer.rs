@@ -244,6 +244,7 @@ mod tests {
             clock_rate: 48_000,
             channels: Some(2),
             parameters: parameters.into(),
+            sender_parameters: String::new(),
             feedback: Vec::new(),
             rtx: None,
         };

@@ -221,6 +221,7 @@ pub(super) mod tests {
             },
             channels: (name == "opus").then_some(2),
             parameters: parameters.into(),
+            sender_parameters: String::new(),
             feedback: Vec::new(),
             rtx: None,
         }
