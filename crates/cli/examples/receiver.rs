@@ -10,7 +10,7 @@ use std::io::BufWriter;
 use std::sync::Arc;
 
 use antiphon::{Api, Event, MediaKind, PeerConnection, RtcConfiguration, RtcSessionDescription, TransceiverId};
-use antiphon_cli::files::{IvfWriter, OggOpusWriter};
+use antiphon_container::{Codec, Format, Sample, Track, Writer};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Html;
@@ -79,22 +79,42 @@ async fn answer(api: Api, offer: String) -> Result<String, AnyError> {
 
 /// Writes frames until the browser goes.
 async fn save(mut pc: PeerConnection, mut kinds: BTreeMap<TransceiverId, MediaKind>) -> Result<(), AnyError> {
-    let mut video = IvfWriter::new(BufWriter::new(File::create("received.ivf")?));
-    let mut sound = OggOpusWriter::new(BufWriter::new(File::create("received.opus")?), 1, 2)?;
+    let create = |name| File::create(name).map(BufWriter::new);
+    let (mut video, mut starts, mut counts) = (None, [None; 2], [0; 2]);
+    let opus = Track::audio(Codec::Opus, 48_000, 2);
+    let mut sound = Writer::new(create("received.opus")?, Format::Ogg, vec![opus])?;
     while let Some(event) = pc.next_event().await {
         match event {
             Event::Track { transceiver, kind, .. } => _ = kinds.insert(transceiver, kind),
             Event::Frame {
                 transceiver: id, frame, ..
-            } => match kinds.get(&id) {
-                // Nothing before the first key frame can be decoded.
-                Some(MediaKind::Video) if !video.write_frame(frame.timestamp, &frame.data)? => {
-                    pc.request_key_frame(id).await?;
+            } => {
+                let Some(kind) = kinds.get(&id) else { continue };
+                if *kind == MediaKind::Video && video.is_none() {
+                    // Nothing before the first key frame can be decoded.
+                    let Some(track) = Track::of_key_frame(Codec::Vp8, &frame.data) else {
+                        pc.request_key_frame(id).await?;
+                        continue;
+                    };
+                    video = Some(Writer::new(create("received.ivf")?, Format::Ivf, vec![track])?);
                 }
-                Some(MediaKind::Video) => {}
-                Some(MediaKind::Audio) => sound.write_packet(frame.timestamp, frame.data)?,
-                None => {}
-            },
+                let index = usize::from(*kind == MediaKind::Audio);
+                let start = *starts[index].get_or_insert(frame.timestamp);
+                counts[index] += 1;
+                let time = frame.timestamp.wrapping_sub(start).into();
+                let (key_frame, data) = (frame.key_frame, frame.data);
+                let sample = Sample {
+                    track: 0,
+                    time,
+                    duration: None,
+                    key_frame,
+                    data,
+                };
+                match (kind, &mut video) {
+                    (MediaKind::Video, Some(video)) => video.write(&sample)?,
+                    _ => sound.write(&sample)?,
+                }
+            }
             Event::ConnectionStateChange(state) if matches!(state.as_str(), "disconnected" | "failed") => break,
             Event::DtlsStateChange(state) if state.as_str() == "closed" => break,
             _ => {}
@@ -102,10 +122,9 @@ async fn save(mut pc: PeerConnection, mut kinds: BTreeMap<TransceiverId, MediaKi
     }
     println!(
         "{} frames in received.ivf, {} packets in received.opus",
-        video.frames(),
-        sound.packets()
+        counts[0], counts[1]
     );
-    video.finish()?;
+    video.map(Writer::finish).transpose()?;
     sound.finish()?;
     Ok(())
 }

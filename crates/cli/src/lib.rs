@@ -3,7 +3,6 @@
 
 pub mod args;
 pub mod code;
-pub mod files;
 pub mod logging;
 pub mod program;
 pub mod reach;

@@ -2,10 +2,10 @@
 
 use std::io::Cursor;
 
-use antiphon_cli::files::IvfWriter;
 use antiphon_conformance::capture;
 use antiphon_conformance::replay::Replay;
 use antiphon_conformance::session::Session;
+use antiphon_container::{Codec, Format, Sample, Track, Writer};
 
 /// A frame and its time.
 type Timed<'a> = (u64, &'a [u8]);
@@ -41,9 +41,18 @@ fn captured_video_becomes_ivf() {
         let session = Session::open(&capture::fixtures().join("packets").join(name).join("session.pcap")).unwrap();
         let replay = Replay::run(&session);
         for frames in replay.media.iter().flat_map(|media| media.vp8_frames().into_values()) {
-            let mut writer = IvfWriter::new(Cursor::new(Vec::new()));
+            let first = &frames.frames[0];
+            let track = Track::of_key_frame(Codec::Vp8, &first.data).expect("it begins with a key frame");
+            let mut writer = Writer::new(Cursor::new(Vec::new()), Format::Ivf, vec![track]).unwrap();
             for frame in &frames.frames {
-                assert!(writer.write_frame(frame.timestamp, &frame.data).unwrap());
+                let sample = Sample {
+                    track: 0,
+                    time: frame.timestamp.wrapping_sub(first.timestamp).into(),
+                    duration: None,
+                    key_frame: frame.key_frame,
+                    data: frame.data.clone().into(),
+                };
+                writer.write(&sample).unwrap();
             }
             let ivf = writer.finish().unwrap().into_inner();
             let ((width, height), read) = read(&ivf);

@@ -1,0 +1,142 @@
+//! Opus: how long a packet plays (RFC 6716 §3), and its header packet (RFC 7845 §5.1).
+
+/// The longest packet, in samples at 48 kHz: 120 ms (RFC 6716 §3.4, R5).
+pub(crate) const MAX_DURATION: u32 = 5_760;
+
+/// How long a packet plays, in samples at 48 kHz; zero if it is not one (RFC 6716 §3.1, §3.2).
+pub(crate) fn duration(packet: &[u8]) -> u32 {
+    let Some(&toc) = packet.first() else { return 0 };
+    let config = u32::from(toc >> 3);
+    let frame = match config {
+        0..=11 => [480, 960, 1920, 2880][config as usize % 4],
+        12..=15 => [480, 960][config as usize % 2],
+        _ => [120, 240, 480, 960][config as usize % 4],
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => packet.get(1).map_or(0, |count| u32::from(count & 0x3f)),
+    };
+    // RFC 6716 §3.4 (R5): at most 120 ms.
+    if frame * frames <= MAX_DURATION {
+        frame * frames
+    } else {
+        0
+    }
+}
+
+/// The header packet of a stream that was received: version 1, no samples to leave out, 48 kHz, mapping family 0.
+pub(crate) fn head(channels: u16) -> Vec<u8> {
+    let mut head = b"OpusHead\x01".to_vec();
+    head.push(channels.clamp(1, 2) as u8);
+    head.extend_from_slice(&0u16.to_le_bytes());
+    head.extend_from_slice(&48_000u32.to_le_bytes());
+    head.extend_from_slice(&[0, 0, 0]);
+    head
+}
+
+/// Whether it is a header packet with all the fields that every one has, of a version that is compatible (RFC 7845 §5.1).
+pub(crate) fn is_head(packet: &[u8]) -> bool {
+    packet.len() >= 19 && packet.starts_with(b"OpusHead") && packet[8] & 0xf0 == 0 && packet[9] > 0
+}
+
+/// Samples at the start that nobody shall hear; zero without a header.
+pub(crate) fn pre_skip(head: &[u8]) -> u32 {
+    match (is_head(head), head.get(10..12)) {
+        (true, Some(bytes)) => u32::from(u16::from_le_bytes([bytes[0], bytes[1]])),
+        _ => 0,
+    }
+}
+
+/// Channels that the header tells; 2 without a header.
+pub(crate) fn channels(head: &[u8]) -> u16 {
+    match is_head(head) {
+        true => u16::from(head[9]),
+        false => 2,
+    }
+}
+
+/// The header packet from the body of the box `dOps` (Encapsulation of Opus in ISO Base Media File Format §4.3.2).
+pub(crate) fn head_of_dops(dops: &[u8]) -> Option<Vec<u8>> {
+    let (fixed, mapping) = dops.split_at_checked(11)?;
+    let [
+        0,
+        channels,
+        skip_a,
+        skip_b,
+        rate_a,
+        rate_b,
+        rate_c,
+        rate_d,
+        gain_a,
+        gain_b,
+        family,
+    ] = *fixed
+    else {
+        return None;
+    };
+    let mut head = b"OpusHead\x01".to_vec();
+    head.extend_from_slice(&[
+        channels, skip_b, skip_a, rate_d, rate_c, rate_b, rate_a, gain_b, gain_a, family,
+    ]);
+    if family != 0 {
+        head.extend_from_slice(mapping);
+    }
+    is_head(&head).then_some(head)
+}
+
+/// The body of `dOps` from a header packet.
+pub(crate) fn dops_of_head(head: &[u8]) -> Option<Vec<u8>> {
+    let rest = head.strip_prefix(b"OpusHead")?;
+    let (fixed, mapping) = rest.split_at_checked(11)?;
+    let [
+        _,
+        channels,
+        skip_a,
+        skip_b,
+        rate_a,
+        rate_b,
+        rate_c,
+        rate_d,
+        gain_a,
+        gain_b,
+        family,
+    ] = *fixed
+    else {
+        return None;
+    };
+    let mut dops = vec![
+        0, channels, skip_b, skip_a, rate_d, rate_c, rate_b, rate_a, gain_b, gain_a, family,
+    ];
+    if family != 0 {
+        dops.extend_from_slice(mapping);
+    }
+    Some(dops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration(&[]), 0);
+        assert_eq!(duration(&[31 << 3]), 960, "CELT full band, 20 ms");
+        assert_eq!(duration(&[(31 << 3) | 1]), 1920);
+        assert_eq!(duration(&[3 << 3]), 2880, "SILK, 60 ms");
+        assert_eq!(duration(&[(31 << 3) | 3, 6]), 5_760);
+        assert_eq!(duration(&[(31 << 3) | 3, 7]), 0, "longer than 120 ms");
+        assert_eq!(duration(&[(31 << 3) | 3]), 0);
+    }
+
+    #[test]
+    fn the_header_is_kept_in_both_forms() {
+        let mut packet = head(2);
+        packet[10..12].copy_from_slice(&312u16.to_le_bytes());
+        let dops = dops_of_head(&packet).unwrap();
+        assert_eq!(dops[2..4], 312u16.to_be_bytes());
+        assert_eq!(head_of_dops(&dops).unwrap(), packet);
+        assert_eq!((pre_skip(&packet), channels(&packet)), (312, 2));
+        assert_eq!((pre_skip(b"OpusHead"), channels(b"")), (0, 2));
+    }
+}
