@@ -1,7 +1,7 @@
 //! Codecs that need no state.
 
 use antiphon_crypto::{null_provider, rust_provider};
-use antiphon_rtp::extension::{Kind, Map};
+use antiphon_rtp::extension::{Carried, Kind, Map, OwnedOthers, Values, is_well_formed};
 use antiphon_rtp::packet::Packet;
 use antiphon_rtp::payload::{Depacketizer, opus, vp8};
 use antiphon_rtp::rtcp;
@@ -126,10 +126,20 @@ pub(super) fn rtp(data: &[u8]) {
     let Ok(packet) = Packet::parse(data) else { return };
     assert!(packet.header_len() + packet.payload().len() + packet.padding_len() == data.len());
     let mut map = Map::default();
-    for (id, kind) in (1..).zip(Kind::ALL) {
+    // 15 is no identifier.
+    for (id, kind) in (1..15).chain(16..).zip(Kind::ALL) {
         map.insert(id, kind);
     }
-    let _ = format!("{:?}", packet.values(&map));
+    let values = packet.values(&map);
+    let _ = format!("{values:?}");
+    let carried = Carried::of(&values);
+    let mut again = Values::default();
+    carried.put(&mut again);
+    assert!(carried.others.len() <= OwnedOthers::MAX_LEN);
+    for (kind, data) in again.others.iter() {
+        assert_eq!(values.others.get(kind), Some(data));
+        let _ = is_well_formed(kind, data);
+    }
     assert!(packet.elements().count() <= data.len());
     assert!(packet.csrcs().count() <= 15);
 }

@@ -375,7 +375,7 @@ impl Inbound {
                 marker: packet.marker,
                 payload,
                 key_frame: piece.is_some_and(|piece| piece.key_frame),
-                extensions: packet.extensions,
+                extensions: std::mem::take(&mut packet.extensions),
                 contributors: packet.contributors.take(),
                 received: now,
             },

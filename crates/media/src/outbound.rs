@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use antiphon_rtp::extension::{Carried, Values};
+use antiphon_rtp::extension::{Carried, OwnedOthers, Values};
 use antiphon_rtp::packet::{HEADER_LEN, Header, Template, set_padding};
 use antiphon_rtp::payload::Packetizer;
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
@@ -26,6 +26,10 @@ const MAX_RESENDS: u8 = 12;
 const MAX_ID: usize = 32;
 /// Largest header written here: with 15 CSRCs and every extension in its longer form.
 const MAX_HEADER: usize = 256;
+/// The same with elements that are carried on and do not fit into it.
+const MAX_LONG_HEADER: usize = MAX_HEADER + OwnedOthers::MAX_LEN;
+/// Bytes of carried elements that [`MAX_HEADER`] has room for.
+const SHORT_OTHERS: usize = 24;
 /// Bytes of a packet that is nothing but padding.
 const PADDING: u8 = 224;
 /// Retransmissions may burst this many bytes ...
@@ -245,10 +249,16 @@ impl Outbound {
         };
         extensions.put(&mut values);
         let csrcs = contributors.map_or(&[][..], Contributors::csrcs);
-        let mut buffer = [0; MAX_HEADER];
-        let mut out = Writer::new(&mut buffer);
+        let (mut short, mut long);
+        let mut out = Writer::new(if extensions.others.len() > SHORT_OTHERS {
+            long = [0; MAX_LONG_HEADER];
+            &mut long[..]
+        } else {
+            short = [0; MAX_HEADER];
+            &mut short[..]
+        });
         let written = Header::default().write(csrcs, &values, &self.config.extensions, &mut out);
-        written.map_or(MAX_HEADER, |()| out.len()).max(HEADER_LEN)
+        written.map_or(MAX_LONG_HEADER, |()| out.len()).max(HEADER_LEN)
     }
 
     /// Whether something waits for the pacer.
@@ -354,8 +364,15 @@ impl Outbound {
             let header = self.template.fill(&header, number, send_time);
             put(out, header, slot).then_some(header.len())
         } else {
-            let mut buffer = [0; MAX_HEADER];
-            let header_len = self.write_header(slot, rtx, number, send_time, &mut buffer)?;
+            let (mut short, mut long);
+            let buffer = if slot.extensions.others.len() > SHORT_OTHERS {
+                long = [0; MAX_LONG_HEADER];
+                &mut long[..]
+            } else {
+                short = [0; MAX_HEADER];
+                &mut short[..]
+            };
+            let header_len = self.write_header(slot, rtx, number, send_time, buffer)?;
             put(out, &buffer[..header_len], slot).then_some(header_len)
         };
         let Some(header_len) = header_len else {

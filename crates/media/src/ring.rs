@@ -62,6 +62,7 @@ impl Slot {
     fn vacate(&mut self) {
         self.sequence = VACANT;
         self.frame = Bytes::new();
+        self.extensions = Carried::default();
         self.contributors = None;
     }
 

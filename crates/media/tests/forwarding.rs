@@ -5,9 +5,12 @@ mod common;
 use std::time::{Duration, Instant};
 
 use antiphon_media::extension::{
-    AbsCaptureTime, AudioLevel, Kind as Extension, Map, PlayoutDelay, Values, VideoOrientation,
+    AbsCaptureTime, AudioLevel, Kind as Extension, Map, OwnedOthers, PlayoutDelay, Values, VideoContentType,
+    VideoOrientation,
 };
-use antiphon_media::{Codec, Config, Error, Event, Kind, Outgoing, Output, Packet, SAFE_PACKET, SenderId, Session};
+use antiphon_media::{
+    Codec, Config, Error, Event, Kind, Outgoing, Output, Packet, ReceiverId, SAFE_PACKET, SenderId, Session,
+};
 use antiphon_rtp::packet::{self, Header};
 use antiphon_rtp::rtcp;
 use antiphon_sansio::{BytesMut, ClockAnchor, Rng, TransmitBuf, Writer};
@@ -43,6 +46,7 @@ struct Way {
     now: Instant,
     near: Session,
     far: Session,
+    into: ReceiverId,
     out: SenderId,
     kind: Kind,
 }
@@ -54,7 +58,7 @@ impl Way {
         let mut config = receiver("in", kind, codec.clone(), vec![]);
         config.extensions = map(1);
         config.output = Output::Packets;
-        near.add_receiver(config).unwrap();
+        let into = near.add_receiver(config).unwrap();
         let mut config = sender("out", kind, 9000, codec);
         config.extensions = map(5);
         let out = far.add_sender(now, config).unwrap();
@@ -62,6 +66,7 @@ impl Way {
             now,
             near,
             far,
+            into,
             out,
             kind,
         }
@@ -192,6 +197,60 @@ fn mend11_what_the_watcher_did_not_negotiate_is_not_sent() {
     let packet = packet::Packet::parse(&written[0]).unwrap();
     // MID and the transport-wide number.
     assert_eq!(packet.elements().map(|(id, _)| id).collect::<Vec<_>>(), [4, 3]);
+}
+
+#[test]
+fn extensions_without_a_field_go_on_to_who_negotiated_them() {
+    let with = |id: u8| {
+        let mut map = map(1);
+        map.insert(id, Extension::VideoContentType);
+        map.insert(id + 1, Extension::DependencyDescriptor);
+        map
+    };
+    // A watcher of both, and one who shall not hear of dependencies.
+    for takes_descriptors in [true, false] {
+        let mut way = Way::new(Kind::Video, vp8(true, true));
+        let mut config = receiver("in", Kind::Video, vp8(true, true), vec![]);
+        config.extensions = with(9);
+        config.output = Output::Packets;
+        way.near.update_receiver(way.into, config).unwrap();
+        let mut config = sender("out", Kind::Video, 9000, vp8(true, true));
+        config.extensions = with(12);
+        if !takes_descriptors {
+            config.extensions.remove(Extension::DependencyDescriptor);
+        }
+        way.far.update_sender(way.now, way.out, config).unwrap();
+        // As long as that of most frames, and as that of a key frame.
+        for (sequence, len) in [(2, 5), (3, 200)] {
+            let mut others = OwnedOthers::default();
+            assert!(others.put(&VideoContentType(1)));
+            let descriptor: Vec<u8> = (0..len).collect();
+            others.set(Extension::DependencyDescriptor, &descriptor);
+            let values = Values {
+                mid: Some(b"in"),
+                others: others.borrow(),
+                ..Values::default()
+            };
+            let mut buffer = [0; 2000];
+            let mut out = Writer::new(&mut buffer);
+            way.header(sequence).write(&[], &values, &with(9), &mut out).unwrap();
+            out.put_slice(&[0x10, 0, 1, 2]).unwrap();
+            way.near.handle_rtp(way.now, arrived(BytesMut::from(&*out.finish())));
+            let packet = std::iter::from_fn(|| way.near.poll_event()).find_map(|event| match event {
+                Event::Packet { packet, .. } => Some(packet),
+                _ => None,
+            });
+            way.far
+                .send_rtp(way.now, way.out, &packet.expect("a packet comes out"))
+                .unwrap();
+            let written = way.written();
+            let others = packet::Packet::parse(&written[0]).unwrap().values(&with(12)).others;
+            assert_eq!(others.read(), Some(VideoContentType(1)));
+            let expected = takes_descriptors.then_some(&descriptor[..]);
+            assert_eq!(others.get(Extension::DependencyDescriptor), expected);
+            way.now += 20 * MS;
+        }
+    }
 }
 
 #[test]

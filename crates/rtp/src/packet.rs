@@ -270,13 +270,7 @@ impl<'a> Packet<'a> {
     /// The extensions that `map` knows, in one pass.
     #[inline]
     pub fn values(&self, map: &Map) -> Values<'a> {
-        let mut values = Values::default();
-        self.elements().each(|id, data| {
-            if let Some(kind) = map.kind(id) {
-                values.take(kind, data);
-            }
-        });
-        values
+        Values::read(self.elements(), map)
     }
 }
 

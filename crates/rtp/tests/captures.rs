@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use antiphon_rtp::extension::Map;
+use antiphon_rtp::extension::{Kind, Map, dependency, is_well_formed};
 use antiphon_rtp::packet::{Packet, is_rtcp};
 use antiphon_rtp::payload::{Depacketizer, vp8};
 use antiphon_rtp::rtcp;
+use antiphon_sansio::Writer;
 
 #[derive(Default)]
 struct Seen {
@@ -14,6 +15,11 @@ struct Seen {
     rtcp: BTreeMap<&'static str, usize>,
     with_mid: usize,
     with_transport_sequence: usize,
+    /// Extensions that come with few packets, by kind.
+    others: BTreeMap<String, usize>,
+    /// Dependency descriptors whose structure came before them, and those of retransmissions.
+    descriptors: usize,
+    repeated_descriptors: usize,
     frames: usize,
     key_frames: usize,
     dimensions: Option<(u16, u16)>,
@@ -41,6 +47,7 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
     let mut seen = Seen::default();
     // Per direction and source: the frame so far, and the sequence number that must come next.
     let mut assembly: BTreeMap<(bool, u32), (Vec<u8>, u16)> = BTreeMap::new();
+    let mut dependencies: BTreeMap<(bool, u32), dependency::Stream> = BTreeMap::new();
     for (sent, bytes) in packets {
         if is_rtcp(&bytes) {
             for packet in rtcp::packets(&bytes) {
@@ -71,6 +78,32 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
         let values = packet.values(map);
         seen.with_mid += usize::from(values.mid.is_some());
         seen.with_transport_sequence += usize::from(values.transport_sequence.is_some());
+        for (kind, data) in values.others.iter() {
+            assert!(is_well_formed(kind, data), "{kind:?} {data:02x?}");
+            *seen.others.entry(format!("{kind:?}")).or_default() += 1;
+        }
+        if let Some(data) = values.others.get(Kind::DependencyDescriptor) {
+            let stream = dependencies.entry((sent, packet.header.ssrc)).or_default();
+            let descriptor = match stream.read(data) {
+                Ok(descriptor) => descriptor,
+                // A retransmission speaks of the structure of the source that it repeats.
+                Err(error) => {
+                    assert_eq!(error, dependency::DescriptorError::NoStructure);
+                    seen.repeated_descriptors += 1;
+                    continue;
+                }
+            };
+            seen.descriptors += 1;
+            let mut buffer = [0; 255];
+            let mut out = Writer::new(&mut buffer);
+            descriptor.write(stream.structure(), &mut out).expect("it fits");
+            assert_eq!(out.finish(), data, "written as it was read");
+            assert!(
+                stream
+                    .resolve(&descriptor)
+                    .is_some_and(|frame| frame.is_for(stream.active_targets()))
+            );
+        }
         if !vp8_types.contains(&packet.header.payload_type) || packet.payload().is_empty() {
             continue;
         }
@@ -151,12 +184,14 @@ fn every_capture() {
             println!("{}", path.display());
             let seen = look(pcapng(&std::fs::read(path).unwrap()).into_iter(), &map, &vp8_types);
             packets += seen.rtp;
+            assert!(seen.descriptors >= seen.repeated_descriptors * 4);
             println!(
-                "{:50} rtp {:5} mid {:5} twcc {:5} rtcp {:?} frames {} key {} broken {} {:?}",
+                "{:50} rtp {:5} mid {:5} twcc {:5} others {:?} rtcp {:?} frames {} key {} broken {} {:?}",
                 session.file_name().unwrap().to_string_lossy(),
                 seen.rtp,
                 seen.with_mid,
                 seen.with_transport_sequence,
+                seen.others,
                 seen.rtcp,
                 seen.frames,
                 seen.key_frames,

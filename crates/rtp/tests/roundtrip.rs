@@ -46,10 +46,14 @@ fn ids() -> impl Strategy<Value = Map> {
     )
         .prop_map(|(ids, low)| {
             let mut map = Map::default();
-            for (index, kind) in Kind::ALL.into_iter().enumerate() {
-                // One of the two transport-wide forms, as a description has.
-                if kind != Kind::TransportCc2 {
-                    map.insert(if low { index as u8 + 1 } else { ids[index] }, kind);
+            // One of the two transport-wide forms, as a description has.
+            let kinds = Kind::ALL.into_iter().filter(|kind| *kind != Kind::TransportCc2);
+            for (index, kind) in kinds.enumerate() {
+                // The first of them as most descriptions have them, or all as they come.
+                match (low, index as u8 + 1) {
+                    (true, id @ ..15) => map.insert(id, kind),
+                    (true, _) => {}
+                    (false, _) => map.insert(ids[index], kind),
                 }
             }
             map
@@ -80,6 +84,7 @@ proptest! {
             video_orientation: turns.map(|(back_camera, flipped, quarter_turns)| VideoOrientation { back_camera, flipped, quarter_turns }),
             playout_delay: delay.map(|(min, max)| PlayoutDelay { min, max }),
             abs_capture_time: capture.map(|(capture, clock_offset)| AbsCaptureTime { capture, clock_offset }),
+            ..Values::default()
         };
         let mut bytes = written(|out| {
             header.write(&csrcs, &values, &map, out)?;

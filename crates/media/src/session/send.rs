@@ -67,7 +67,7 @@ impl Session {
             slot.timestamp = timestamp;
             slot.payload_type = frame.payload_type;
             slot.marker = cut.marker;
-            slot.extensions = extensions;
+            slot.extensions = extensions.clone();
             slot.contributors = None;
         }
         sender.newest_timestamp = Some((timestamp, now));
@@ -125,7 +125,7 @@ impl Session {
             slot.timestamp = timestamp;
             slot.payload_type = packet.payload_type;
             slot.marker = packet.marker;
-            slot.extensions = packet.extensions;
+            slot.extensions = packet.extensions.clone();
             slot.contributors = packet.contributors.clone();
         };
         let next = sender.ring.next();
