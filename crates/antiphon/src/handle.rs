@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_peer_connection as core;
 use core::stats::RtcStatsReport;
@@ -352,6 +352,40 @@ impl PeerHandle {
     /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn request_key_frame(&self, transceiver: TransceiverId) -> Result<(), Error> {
         Ok(self.call(move |pc, _| pc.request_key_frame(transceiver)).await??)
+    }
+
+    /// `RTCDTMFSender.insertDTMF`: plays keys of a telephone beside the sound, each for `duration` with a silence of `gap`
+    /// behind it; [`core::PeerConnection::insert_dtmf`] says which. [`Event::ToneChange`](core::Event::ToneChange) tells each.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
+    pub async fn insert_dtmf(
+        &self,
+        transceiver: TransceiverId,
+        tones: &str,
+        duration: Duration,
+        gap: Duration,
+    ) -> Result<(), Error> {
+        let tones = tones.to_owned();
+        Ok(self
+            .call(move |pc, now| pc.insert_dtmf(now, transceiver, &tones, duration, gap))
+            .await??)
+    }
+
+    /// `RTCDTMFSender.canInsertDTMF`: whether the transceiver sends sound to a peer that takes telephone events.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
+    pub async fn can_insert_dtmf(&self, transceiver: TransceiverId) -> Result<bool, Error> {
+        self.call(move |pc, _| pc.can_insert_dtmf(transceiver)).await
+    }
+
+    /// `RTCDTMFSender.toneBuffer`: the keys that are still to be played.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
+    pub async fn tone_buffer(&self, transceiver: TransceiverId) -> Result<String, Error> {
+        self.call(move |pc, _| pc.tone_buffer(transceiver).to_owned()).await
     }
 
     /// The bandwidth estimate for all that we send, in bits a second, once there is one.

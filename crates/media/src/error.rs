@@ -35,6 +35,15 @@ pub enum Error {
         /// The most that is sent.
         limit: usize,
     },
+    /// Keys cannot be played: no telephone events were negotiated for sending, or the stream is not of sound.
+    #[error("no telephone events were negotiated for sending")]
+    NoTelephoneEvents,
+    /// This is no key of a telephone: `0` to `9`, `*`, `#`, `A` to `D` in either case, and `,` for a pause are.
+    #[error("{0:?} is no key of a telephone")]
+    NotATone(char),
+    /// More than [`MAX_TONES`](crate::MAX_TONES) keys at once.
+    #[error("too many keys at once")]
+    TooManyTones,
     /// The session was closed.
     #[error("the session is closed")]
     Closed,

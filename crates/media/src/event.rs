@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{AudioLevel, Carried};
+use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_sansio::Ecn;
 use bytes::Bytes;
 
@@ -95,6 +96,42 @@ impl Contributors {
     }
 }
 
+/// A telephone event that a source plays (RFC 4733): most often a key of a telephone (DTMF).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tone {
+    /// The code of the event: 0 to 15 are the keys `0` to `9`, `*`, `#`, `A` to `D`; others are listed by RFC 4733 §7.
+    pub code: u8,
+    /// How loud it is, in decibels below 1 mW (dBm0), 0 to 63.
+    pub volume: u8,
+    /// Whether it begins or ends.
+    pub phase: TonePhase,
+}
+
+impl Tone {
+    /// The key, if the event is one.
+    pub fn key(&self) -> Option<char> {
+        let event = TelephoneEvent {
+            event: self.code,
+            ..TelephoneEvent::default()
+        };
+        event.key()
+    }
+}
+
+/// A key is told of twice, however many packets speak of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TonePhase {
+    /// It was pressed.
+    Began,
+    /// It was let go.
+    Ended {
+        /// How long it was pressed, by the clock of the source; as far as is known, if the end is not confirmed.
+        lasted: Duration,
+        /// Whether the source said so. `false`: its last packets are lost, or it fell silent.
+        is_confirmed: bool,
+    },
+}
+
 /// What [`Session::poll_event`](crate::Session::poll_event) hands over.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -125,6 +162,23 @@ pub enum Event {
         ssrc: u32,
         /// The stream's RID, if it sent one.
         rid: Option<Rid>,
+    },
+    /// The source plays a telephone event. Only where frames are handed out ([`Output::Frames`](crate::Output::Frames)): who
+    /// forwards packets forwards these too.
+    Tone {
+        /// The receiver that it belongs to.
+        receiver: ReceiverId,
+        /// The SSRC of the source.
+        ssrc: u32,
+        /// What is played, and whether it begins or ends.
+        tone: Tone,
+    },
+    /// A key that [`Session::insert_dtmf`](crate::Session::insert_dtmf) was given is played (W3C `tonechange`).
+    ToneChange {
+        /// Who plays it.
+        sender: SenderId,
+        /// The key that begins, or `,` for a pause; `None`: all have been played.
+        tone: Option<char>,
     },
     /// The peer cannot decode without a new key frame (PLI or FIR), at most one per 200 ms and sender.
     KeyFrameRequested {

@@ -5,12 +5,14 @@ use std::time::{Duration, Instant};
 
 use antiphon_rtp::Rid;
 use antiphon_rtp::extension::Carried;
+use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_rtp::payload::{Depacketizer, Piece};
 use bytes::Bytes;
 
 use crate::assembler::{Assembler, Part, SMALL};
 use crate::config::{Codec, Kind, Output, ReceiverConfig};
 use crate::event::{Contributors, Event, Events, Frame, Packet, ReceiverId};
+use crate::keypad::Keypad;
 use crate::reception::{Arrival, NackGenerator, Reception};
 use crate::stats::{Dropped, RemoteOutboundRtp};
 
@@ -112,6 +114,7 @@ pub(crate) struct Inbound {
     pub(crate) reception: Reception,
     pub(crate) nack: NackGenerator,
     pub(crate) assembler: Assembler,
+    keypad: Keypad,
     /// Wants a key frame, whoever asked.
     pub(crate) key_frame_wanted: bool,
     pub(crate) key_frame_requested: Option<Instant>,
@@ -159,6 +162,7 @@ impl Inbound {
             reception: Reception::default(),
             nack: NackGenerator::default(),
             assembler: Assembler::new(video),
+            keypad: Keypad::default(),
             key_frame_wanted: false,
             key_frame_requested: None,
             fir_sequence: 0,
@@ -228,7 +232,10 @@ impl Inbound {
             Output::Packets | Output::Discard => None,
         };
         let request = self.request_due();
-        [self.nack.next(), assembly, request].into_iter().flatten().min()
+        [self.nack.next(), assembly, request, self.keypad.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// The codec of a payload type, and what finds its frames.
@@ -274,6 +281,7 @@ impl Inbound {
             Arrival::Restart(sequence) => {
                 self.nack.reset();
                 self.assembler.restart();
+                self.keypad.reset();
                 sequence
             }
         };
@@ -311,7 +319,12 @@ impl Inbound {
             }
             output => {
                 self.count_frames(packet, piece);
-                if output != Output::Discard {
+                let event = depacketizer.telephone_event(&packet.payload);
+                if output == Output::Frames
+                    && let Some(event) = event
+                {
+                    self.hear(now, packet, clock_rate, &event, events);
+                } else if output != Output::Discard {
                     self.deliver_packet(now, sequence, packet, piece, events);
                 }
                 if output == Output::Frames {
@@ -380,6 +393,29 @@ impl Inbound {
                 received: now,
             },
         });
+    }
+
+    /// A packet speaks of a key of a telephone.
+    fn hear(&mut self, now: Instant, packet: &Received, clock_rate: u32, event: &TelephoneEvent, events: &mut Events) {
+        let (receiver, ssrc) = (self.section.id, self.ssrc);
+        let begin = (packet.timestamp, packet.marker);
+        self.keypad.hear(now, begin, clock_rate, event, |tone| {
+            events.push(Event::Tone { receiver, ssrc, tone });
+        });
+    }
+
+    /// Time has passed: what waited for something missing goes on without it.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, latency: Duration, events: &mut Events) {
+        if self.assembler.deadline().is_some_and(|at| at <= now) {
+            self.deliver_frames(now, latency, events);
+        }
+        if let Some(tone) = self.keypad.expire(now) {
+            events.push(Event::Tone {
+                receiver: self.section.id,
+                ssrc: self.ssrc,
+                tone,
+            });
+        }
     }
 
     /// A packet that is part of no frame (an event between sounds, comfort noise, another codec) has come all the same: nobody need

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use antiphon_rtp::extension::{Carried, OwnedOthers, Values};
 use antiphon_rtp::packet::{HEADER_LEN, Header, Template, set_padding};
-use antiphon_rtp::payload::Packetizer;
+use antiphon_rtp::payload::{Depacketizer, Packetizer};
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
 use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
 
 use crate::config::{Codec, Kind, SenderConfig};
+use crate::dtmf::Dtmf;
 use crate::event::Contributors;
 use crate::ring::{Ring, Slot};
 use crate::stats::RemoteInboundRtp;
@@ -86,6 +87,8 @@ pub(crate) struct Outbound {
     pub(crate) report_due: bool,
     /// Stands in the queue of those that have something to send.
     pub(crate) queued: bool,
+    /// The keys that it plays, once there were any.
+    pub(crate) dtmf: Option<Box<Dtmf>>,
 }
 
 /// A packet that was written.
@@ -196,6 +199,7 @@ impl Outbound {
             reported: false,
             report_due: false,
             queued: false,
+            dtmf: None,
             config,
         }
     }
@@ -213,6 +217,28 @@ impl Outbound {
         let mut codecs = self.config.codecs.iter();
         let index = codecs.position(|codec| codec.payload_type == payload_type)?;
         self.packetizers.get_mut(index)
+    }
+
+    /// The codec of telephone events, if they can be sent: one whose clock is that of the sound, if there is such, for the two
+    /// share timestamps (RFC 4733 §2.1).
+    pub(crate) fn telephone_events(&self) -> Option<&Codec> {
+        let is_keys = |codec: &&Codec| Depacketizer::new(&codec.name) == Depacketizer::TelephoneEvent;
+        let codecs = || self.config.codecs.iter().filter(is_keys);
+        let clock = self.clock_rate;
+        codecs()
+            .find(|codec| codec.clock_rate == clock)
+            .or_else(|| codecs().next())
+    }
+
+    /// When there is more to play of the keys that it was given.
+    pub(crate) fn dtmf_deadline(&self) -> Option<Instant> {
+        self.dtmf.as_ref()?.deadline()
+    }
+
+    /// Whether the sound is withheld, because a key is heard.
+    #[inline]
+    pub(crate) fn plays_key(&self) -> bool {
+        self.dtmf.as_ref().is_some_and(|dtmf| dtmf.is_heard())
     }
 
     pub(crate) fn clock_rate(&self) -> u32 {
@@ -542,6 +568,7 @@ impl Outbound {
         self.ring.drop_unsent();
         self.resend.clear();
         self.forward = None;
+        self.dtmf = None;
     }
 
     /// Takes a new negotiation for the same SSRC.

@@ -18,6 +18,8 @@ pub(crate) struct Senders {
     video: VecDeque<SenderId>,
     /// The earliest moment at which a request for a key frame may reach the application.
     key_frame_due: Option<Instant>,
+    /// The earliest moment at which one that plays keys of a telephone has more to play.
+    dtmf_due: Option<Instant>,
 }
 
 impl Senders {
@@ -37,6 +39,11 @@ impl Senders {
         let (_, sender) = self.place(id).ok().map(|at| self.all.remove(at))?;
         self.wake(id);
         Some(*sender)
+    }
+
+    pub(crate) fn get(&self, id: SenderId) -> Option<&Outbound> {
+        let at = self.place(id).ok()?;
+        Some(&self.all[at].1)
     }
 
     #[inline]
@@ -129,5 +136,23 @@ impl Senders {
     /// Looks again when that is.
     pub(crate) fn reschedule(&mut self) {
         self.key_frame_due = self.all.iter().filter_map(|(_, sender)| sender.key_frame_due).min();
+        self.reschedule_dtmf();
+    }
+
+    /// When one that plays keys of a telephone has more to play.
+    #[inline]
+    pub(crate) fn dtmf_due(&self) -> Option<Instant> {
+        self.dtmf_due
+    }
+
+    /// A sender that has.
+    pub(crate) fn first_dtmf_due(&self, now: Instant) -> Option<SenderId> {
+        let due = |sender: &Outbound| sender.dtmf_deadline().is_some_and(|at| at <= now);
+        self.all.iter().find(|(_, sender)| due(sender)).map(|(id, _)| *id)
+    }
+
+    /// Looks again when that is.
+    pub(crate) fn reschedule_dtmf(&mut self) {
+        self.dtmf_due = self.all.iter().filter_map(|(_, sender)| sender.dtmf_deadline()).min();
     }
 }

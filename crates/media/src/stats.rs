@@ -149,7 +149,7 @@ pub struct OutboundRtp {
     pub frames_sent: u64,
     /// `keyFramesEncoded` of an endpoint that sends what it encodes.
     pub key_frames_sent: u64,
-    /// Frames refused because the send queue was full.
+    /// Frames refused because the send queue was full, and sound left out because a key of a telephone was heard instead.
     pub frames_refused: u64,
     /// Forwarded packets refused because they are larger than the path carries.
     pub packets_too_large: u64,

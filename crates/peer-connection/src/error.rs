@@ -99,7 +99,10 @@ impl Error {
                 _ => "OperationError",
             },
             Self::Media(error) => match error {
-                antiphon_media::Error::Inactive | antiphon_media::Error::Closed => "InvalidStateError",
+                antiphon_media::Error::Inactive
+                | antiphon_media::Error::Closed
+                | antiphon_media::Error::NoTelephoneEvents => "InvalidStateError",
+                antiphon_media::Error::NotATone(_) => "InvalidCharacterError",
                 _ => "OperationError",
             },
         }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use antiphon_data_channel::ChannelId;
 use antiphon_dtls::AlertDescription;
 use antiphon_jsep::{IceCandidate, MediaKind, SignalingState, TransceiverId};
-use antiphon_media::{Frame, Packet, Rid};
+use antiphon_media::{Frame, Packet, Rid, Tone};
 
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
@@ -154,6 +154,24 @@ pub enum Event<C = ChannelId> {
         /// The size of the largest packet that would be sent, in bytes before SRTP.
         limit: usize,
     },
+    /// The peer plays a key of a telephone, or another telephone event (RFC 4733): told when it begins and when it ends,
+    /// each once. The W3C has no such event. Only where frames are handed out.
+    Tone {
+        /// The transceiver that received it.
+        transceiver: TransceiverId,
+        /// The SSRC of the source that sent it.
+        ssrc: u32,
+        /// Which key, and whether it begins or ends.
+        tone: Tone,
+    },
+    /// `tonechange` of the sender's `RTCDTMFSender`.
+    ToneChange {
+        /// The transceiver whose sender plays.
+        transceiver: TransceiverId,
+        /// The key that begins to be played, or `,` for a pause; `None`, which the W3C writes as an empty string: all
+        /// have been played.
+        tone: Option<char>,
+    },
     /// The peer cannot decode without a key frame from this transceiver.
     KeyFrameRequested(TransceiverId),
     /// The bandwidth estimate for all that we send, in bits a second, has changed noticeably.
@@ -235,6 +253,16 @@ impl<C> Event<C> {
                 bytes,
                 limit,
             },
+            Self::Tone {
+                transceiver,
+                ssrc,
+                tone,
+            } => Event::Tone {
+                transceiver,
+                ssrc,
+                tone,
+            },
+            Self::ToneChange { transceiver, tone } => Event::ToneChange { transceiver, tone },
             Self::KeyFrameRequested(transceiver) => Event::KeyFrameRequested(transceiver),
             Self::TargetBitrate(bps) => Event::TargetBitrate(bps),
             Self::DataChannel(channel) => Event::DataChannel(map(channel)?),

@@ -38,7 +38,10 @@ pub use antiphon_jsep::{
     MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions, OfferedContent, OfferedSection, SdpType,
     SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
-pub use antiphon_media::{Contributors, Frame, Output, Packet, extension};
+pub use antiphon_media::{
+    Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, Frame, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet,
+    Tone, TonePhase, extension,
+};
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 pub use configuration::{
     DEFAULT_MAX_MTU, DEFAULT_MTU, DataSettings, IceSettings, MIN_MTU, MediaSettings, RtcBundlePolicy, RtcConfiguration,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    Bytes, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message, Output, Packet, RtcDataChannelInit,
-    RtcRtpEncodingParameters, RtcRtpTransceiverInit, TransceiverId,
+    Bytes, DEFAULT_TONE, DEFAULT_TONE_GAP, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message,
+    Output, Packet, RtcDataChannelInit, RtcRtpEncodingParameters, RtcRtpTransceiverInit, TonePhase, TransceiverId,
 };
 
 /// Something that looks like VP8 (RFC 6386 §9.1): the frame tag, and for key frames start code and size. The rest tells
@@ -448,4 +448,66 @@ fn one_encoding_may_be_silent_and_several_are_refused() {
     };
     assert!(matches!(send(silent), Err(Error::Media(_))));
     assert_eq!(send(loud), Ok(()));
+}
+
+#[test]
+fn keys_of_a_telephone_are_played_and_heard() {
+    let mut call = Call::new(31, LinkConfig::default(), 0, 0);
+    let (audio, video) = (call.audio, call.video);
+    let millis = Duration::from_millis;
+    let insert = |call: &mut Call, id, tones: &'static str| {
+        call.pair.call(0, |pc, now| {
+            pc.insert_dtmf(now, id, tones, DEFAULT_TONE, DEFAULT_TONE_GAP)
+        })
+    };
+    assert!(call.pair.pc(0).can_insert_dtmf(audio) && !call.pair.pc(0).can_insert_dtmf(video));
+    call.play(millis(100));
+    assert_eq!(
+        insert(&mut call, audio, "1!").map_err(|error| error.name()),
+        Err("InvalidCharacterError")
+    );
+    assert_eq!(
+        insert(&mut call, video, "1").map_err(|error| error.name()),
+        Err("InvalidStateError")
+    );
+    insert(&mut call, audio, "1,d").unwrap();
+    assert_eq!(call.pair.pc(0).tone_buffer(audio), ",D");
+    call.play(millis(3000));
+    let tones: Vec<_> = call.pair.log[0]
+        .iter()
+        .filter_map(|event| match event {
+            Event::ToneChange { transceiver, tone } => {
+                assert_eq!(*transceiver, audio);
+                Some(*tone)
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tones, [Some('1'), Some(','), Some('D'), None]);
+    let heard: Vec<_> = call.pair.log[1]
+        .iter()
+        .filter_map(|event| match event {
+            Event::Tone { tone, .. } => Some((tone.key(), tone.phase)),
+            _ => None,
+        })
+        .collect();
+    let ended = TonePhase::Ended {
+        lasted: millis(100),
+        is_confirmed: true,
+    };
+    let [began, ended] = [TonePhase::Began, ended];
+    assert_eq!(
+        heard,
+        [
+            (Some('1'), began),
+            (Some('1'), ended),
+            (Some('D'), began),
+            (Some('D'), ended)
+        ]
+    );
+    call.pair.call(0, |pc, _| pc.stop_transceiver(audio)).unwrap();
+    assert_eq!(
+        insert(&mut call, audio, "1").map_err(|error| error.name()),
+        Err("InvalidStateError")
+    );
 }

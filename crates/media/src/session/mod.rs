@@ -1,6 +1,7 @@
 //! All RTP of one transport: the session, and its time. What comes in, goes out and is set up has rooms of its own.
 
 mod control;
+mod dtmf;
 mod receive;
 mod report;
 mod send;
@@ -189,6 +190,7 @@ impl Session {
             waits.then(|| self.pacer.next()),
             self.controller.next_timeout(),
             self.senders.key_frame_due(),
+            self.senders.dtmf_due(),
             self.routing.next_timeout(),
             self.arrivals.next(),
             self.receive_side.next(),
@@ -207,16 +209,17 @@ impl Session {
         self.scratch.due.clear();
         self.routing.due(now, &mut self.scratch.due);
         for id in self.scratch.due.drain(..) {
-            if let Some(source) = self.routing.source_mut(id)
-                && source.assembler.deadline().is_some_and(|at| at <= now)
-            {
-                source.deliver_frames(now, self.config.max_latency, &mut self.events);
+            if let Some(source) = self.routing.source_mut(id) {
+                source.handle_timeout(now, self.config.max_latency, &mut self.events);
                 self.routing.reschedule(id);
             }
         }
         if self.controller.next_timeout().is_some_and(|at| at <= now) {
             self.controller.on_timeout(now);
             self.retarget(now);
+        }
+        if self.senders.dtmf_due().is_some_and(|at| at <= now) {
+            self.play_dtmf(now);
         }
         if self.senders.key_frame_due().is_some_and(|at| at <= now) {
             self.ask_for_key_frames(now);

@@ -20,7 +20,8 @@ const MARK: Ecn = Ecn::NotEct;
 const MAX_FORWARD_GAP: u64 = 1000;
 
 impl Session {
-    /// Packetises one frame and queues it. All of it is taken, or an error says why none was.
+    /// Packetises one frame and queues it. All of it is taken, or an error says why none was. While a key of a telephone is
+    /// played ([`Self::insert_dtmf`]) sound is left out, which is no error, and counted.
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::UnknownPayloadType`];
@@ -34,6 +35,10 @@ impl Session {
         let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         if !sender.active {
             return Err(Error::Inactive);
+        }
+        if sender.plays_key() {
+            sender.count.frames_refused += 1;
+            return Ok(());
         }
         let extensions = Carried {
             audio_level: frame.audio_level,
@@ -99,6 +104,10 @@ impl Session {
         sender
             .note_codec(packet.payload_type)
             .ok_or(Error::UnknownPayloadType)?;
+        if sender.plays_key() {
+            sender.count.frames_refused += 1;
+            return Ok(());
+        }
         let bytes = packet.payload.len() + sender.overhead(&packet.extensions, packet.contributors.as_deref());
         if bytes > limit {
             sender.count.too_large += 1;

@@ -75,6 +75,7 @@ impl Session {
         }
         sender.active = active;
         self.senders.wake(id);
+        self.senders.reschedule_dtmf();
         Ok(())
     }
 

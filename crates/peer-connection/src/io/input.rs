@@ -425,6 +425,15 @@ impl PeerConnection {
                 transceiver: *self.transceivers.by_receiver.get(&receiver)?,
                 ssrc,
             },
+            MediaEvent::Tone { receiver, ssrc, tone } => Event::Tone {
+                transceiver: *self.transceivers.by_receiver.get(&receiver)?,
+                ssrc,
+                tone,
+            },
+            MediaEvent::ToneChange { sender, tone } => Event::ToneChange {
+                transceiver: *self.transceivers.by_sender.get(&sender)?,
+                tone,
+            },
             MediaEvent::KeyFrameRequested { sender } => {
                 Event::KeyFrameRequested(*self.transceivers.by_sender.get(&sender)?)
             }

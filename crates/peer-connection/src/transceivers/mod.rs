@@ -1,6 +1,7 @@
 //! Transceivers: the table of what is sent and received, and the calls of the application.
 
 mod calls;
+mod dtmf;
 mod table;
 
 pub use table::MAX_TRANSCEIVERS;

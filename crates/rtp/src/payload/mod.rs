@@ -24,6 +24,7 @@ mod whole;
 pub use layout::{Cut, Layout, MAX_OWN, MAX_SLICES, Piece, slices};
 
 use crate::ParseError;
+use telephone_event::TelephoneEvent;
 
 /// Cuts frames of one encoding into packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,10 +177,18 @@ impl Depacketizer {
         self != Self::TelephoneEvent
     }
 
+    /// What a payload says of a key of a telephone, if it is of such an encoding.
+    #[inline]
+    pub fn telephone_event(self, payload: &[u8]) -> Option<TelephoneEvent> {
+        (self == Self::TelephoneEvent)
+            .then(|| TelephoneEvent::parse(payload).ok())
+            .flatten()
+    }
+
     /// Looks at one payload that is not empty; `marker` is the marker bit of its packet.
     ///
     /// # Errors
-    /// If the payload cannot be of this encoding. Only one that has frames is looked at so closely.
+    /// If the payload cannot be of this encoding. Only one that has frames, or keys, is looked at so closely.
     #[inline]
     pub fn depacketize(self, payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
         let key_frame = match self {
@@ -195,7 +204,11 @@ impl Depacketizer {
             Self::H264 => h264::starts_key_frame(payload),
             Self::H265 => h265::starts_key_frame(payload),
             Self::Av1 => av1::starts_key_frame(payload),
-            Self::TelephoneEvent | Self::Opaque => false,
+            Self::TelephoneEvent => {
+                TelephoneEvent::parse(payload)?;
+                false
+            }
+            Self::Opaque => false,
         };
         Ok(Piece {
             start: key_frame,
