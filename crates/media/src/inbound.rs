@@ -305,8 +305,11 @@ impl Inbound {
         } else if let Ok(piece) = depacketizer.depacketize(&packet.payload, packet.marker) {
             Some(piece)
         } else {
-            // A hole where it would have been: a picture without it must not pass for whole.
+            // A hole where it would have been: a picture without it must not pass for whole. A key is no part of a frame.
             dropped.malformed_payload += 1;
+            if self.section.config.output == Output::Frames && !depacketizer.has_frames() {
+                self.take_number(now, sequence, latency, events);
+            }
             return;
         };
         if self.is_video() && piece.is_some_and(|piece| piece.key_frame) {
