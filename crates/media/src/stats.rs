@@ -26,6 +26,8 @@ pub struct Dropped {
     pub malformed_rtp: u64,
     /// RTCP that does not parse; what came before the fault in a compound was used.
     pub malformed_rtcp: u64,
+    /// RTCP of a type or a format that is not known; the rest of its compound was used.
+    pub unknown_rtcp: u64,
     /// RTP that no rule routes to a receiver (RFC 9143 §9.2).
     pub unrouted: u64,
     /// RTP of a source beyond the number that one connection may have.

@@ -50,6 +50,7 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
     let mut dependencies: BTreeMap<(bool, u32), dependency::Stream> = BTreeMap::new();
     for (sent, bytes) in packets {
         if is_rtcp(&bytes) {
+            written_back(&bytes);
             for packet in rtcp::packets(&bytes) {
                 let name =
                     match packet.unwrap_or_else(|error| panic!("browser RTCP parses: {error} {sent} {bytes:02x?}")) {
@@ -128,6 +129,19 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
         }
     }
     seen
+}
+
+/// Every packet of a compound, written from what was read of it.
+fn written_back(compound: &[u8]) {
+    let mut buffer = [0; 2000];
+    let mut out = Writer::new(&mut buffer);
+    let mut packets = rtcp::packets(compound);
+    while let Some(packet) = packets.next() {
+        let packet = packet.expect("browser RTCP parses");
+        assert!(!matches!(packet, rtcp::Packet::Unknown(_)), "{packet:?}");
+        packet.write(packets.padding(), &mut out).expect("it fits");
+    }
+    assert_eq!(out.finish(), compound);
 }
 
 #[test]

@@ -209,7 +209,7 @@ proptest! {
         let entries: Vec<_> = entries.into_iter().map(|(ssrc, last_rr, delay)| rtcp::Dlrr { ssrc, last_rr, delay }).collect();
         let bytes = written(|out| rtcp::write_dlrr(4, &entries, out));
         let Rtcp::ExtendedReport(report) = one(&bytes) else { panic!() };
-        prop_assert_eq!(report.blocks().collect::<Vec<_>>(), [rtcp::XrBlock::DelaySinceLast(entries)]);
+        prop_assert_eq!(report.blocks().collect::<Vec<_>>(), [rtcp::XrBlock::DelaySinceLast(rtcp::Entries::of(&entries))]);
     }
 
     #[test]

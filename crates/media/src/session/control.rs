@@ -61,6 +61,7 @@ impl Session {
                     self.controller.on_remb(now, remb.bitrate);
                     self.retarget(now);
                 }
+                rtcp::Packet::Unknown(_) => self.dropped.unknown_rtcp += 1,
                 _ => {}
             }
         }
@@ -145,7 +146,7 @@ impl Session {
             XrBlock::DelaySinceLast(entries) => {
                 let reporter = self.reporter();
                 for entry in entries
-                    .iter()
+                    .clone()
                     .filter(|entry| entry.ssrc == reporter && entry.last_rr != 0)
                 {
                     let middle = self.anchor.ntp_middle(now);

@@ -84,6 +84,16 @@ impl<'a> Ccfb<'a> {
         })
     }
 
+    pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        write_packet(FMT_CCFB, RTPFB, out, |out| {
+            out.put_u32(self.sender)?;
+            for stream in self.streams() {
+                put_stream(stream.ssrc, stream.begin_sequence, stream.metrics(), out)?;
+            }
+            out.put_u32(self.timestamp)
+        })
+    }
+
     /// The reports, one per stream.
     pub fn streams(&self) -> impl Iterator<Item = CcfbStream<'a>> + use<'a> {
         let mut reader = Reader::new(self.streams);
@@ -120,22 +130,33 @@ pub fn write_ccfb(
     write_packet(FMT_CCFB, RTPFB, out, |out| {
         out.put_u32(sender)?;
         for (ssrc, begin_sequence, metrics) in streams {
-            let metrics = &metrics[..metrics.len().min(MAX_REPORTS)];
-            out.put_u32(*ssrc)?;
-            out.put_u16(*begin_sequence)?;
-            out.put_u16(metrics.len() as u16)?;
-            for metric in metrics {
-                out.put_u16(metric.map_or(0, |metric| {
-                    let offset = metric
-                        .arrival_offset
-                        .map_or(UNAVAILABLE, |offset| offset.min(OVER_RANGE));
-                    0x8000 | u16::from(metric.ecn.bits()) << 13 | offset
-                }))?;
-            }
-            if metrics.len() % 2 != 0 {
-                out.put_u16(0)?;
-            }
+            let metrics = metrics.iter().copied().take(MAX_REPORTS);
+            put_stream(*ssrc, *begin_sequence, metrics, out)?;
         }
         out.put_u32(timestamp)
     })
+}
+
+fn put_stream(
+    ssrc: u32,
+    begin_sequence: u16,
+    metrics: impl ExactSizeIterator<Item = Option<PacketMetric>>,
+    out: &mut Writer<'_>,
+) -> Result<(), Full> {
+    let len = metrics.len();
+    out.put_u32(ssrc)?;
+    out.put_u16(begin_sequence)?;
+    out.put_u16(len as u16)?;
+    for metric in metrics {
+        out.put_u16(metric.map_or(0, |metric| {
+            let offset = metric
+                .arrival_offset
+                .map_or(UNAVAILABLE, |offset| offset.min(OVER_RANGE));
+            0x8000 | u16::from(metric.ecn.bits()) << 13 | offset
+        }))?;
+    }
+    if !len.is_multiple_of(2) {
+        out.put_u16(0)?;
+    }
+    Ok(())
 }

@@ -2,13 +2,13 @@
 
 use antiphon_sansio::{Full, Reader, Writer};
 
+use super::control::FMT_AFB;
 use super::raw::{PSFB, RTPFB, Raw, write_packet};
 use crate::ParseError;
 
 pub(super) const FMT_NACK: u8 = 1;
 pub(super) const FMT_PLI: u8 = 1;
 pub(super) const FMT_FIR: u8 = 4;
-pub(super) const FMT_AFB: u8 = 15;
 
 /// A packet id and the bitmask of following losses (RFC 4585 §6.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,10 @@ impl<'a> Fir<'a> {
         })
     }
 
+    pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        put_fir(self.sender, self.entries(), out)
+    }
+
     /// Who is asked.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = FirEntry> + use<'a> {
         self.entries.chunks_exact(8).map(|bytes| FirEntry {
@@ -172,10 +176,14 @@ impl<'a> Fir<'a> {
 /// # Errors
 /// If there is no room for it in `out`, which is then unchanged.
 pub fn write_fir(sender: u32, entries: &[FirEntry], out: &mut Writer<'_>) -> Result<(), Full> {
+    put_fir(sender, entries.iter().copied(), out)
+}
+
+fn put_fir(sender: u32, entries: impl IntoIterator<Item = FirEntry>, out: &mut Writer<'_>) -> Result<(), Full> {
     write_packet(FMT_FIR, PSFB, out, |out| {
         out.put_u32(sender)?;
         out.put_u32(0)?;
-        entries.iter().try_for_each(|entry| {
+        entries.into_iter().try_for_each(|entry| {
             out.put_u32(entry.ssrc)?;
             out.put_u32(u32::from(entry.sequence) << 24)
         })
@@ -216,6 +224,10 @@ impl<'a> Remb<'a> {
         })
     }
 
+    pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        put_remb(self.sender, self.bitrate, self.ssrcs(), out)
+    }
+
     /// The streams that the estimate covers.
     pub fn ssrcs(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
         self.ssrcs
@@ -229,7 +241,15 @@ impl<'a> Remb<'a> {
 /// # Errors
 /// If there is no room for it in `out`, which is then unchanged.
 pub fn write_remb(sender: u32, bitrate: u64, ssrcs: &[u32], out: &mut Writer<'_>) -> Result<(), Full> {
-    let ssrcs = &ssrcs[..ssrcs.len().min(255)];
+    put_remb(sender, bitrate, ssrcs.iter().copied().take(255), out)
+}
+
+fn put_remb(
+    sender: u32,
+    bitrate: u64,
+    ssrcs: impl ExactSizeIterator<Item = u32>,
+    out: &mut Writer<'_>,
+) -> Result<(), Full> {
     let exponent = (64 - bitrate.leading_zeros()).saturating_sub(18);
     let mantissa = (bitrate >> exponent) as u32;
     write_packet(FMT_AFB, PSFB, out, |out| {
@@ -238,6 +258,6 @@ pub fn write_remb(sender: u32, bitrate: u64, ssrcs: &[u32], out: &mut Writer<'_>
         out.put_slice(b"REMB")?;
         out.put_u8(ssrcs.len() as u8)?;
         out.put_u24(exponent << 18 | mantissa)?;
-        ssrcs.iter().try_for_each(|ssrc| out.put_u32(*ssrc))
+        ssrcs.into_iter().try_for_each(|ssrc| out.put_u32(ssrc))
     })
 }

@@ -34,6 +34,28 @@ pub struct Raw<'a> {
     pub body: &'a [u8],
 }
 
+/// Pads the packet that was written last, from `start` on, as one that came with so many bytes of padding (RFC 3550
+/// §6.4.1): they fill its last word and go on for whole ones.
+///
+/// # Errors
+/// If there is no room for it in `out`.
+pub(super) fn pad(start: usize, padding: u8, out: &mut Writer<'_>) -> Result<(), Full> {
+    if padding == 0 {
+        return Ok(());
+    }
+    for _ in 0..padding / 4 {
+        out.put_u32(0)?;
+    }
+    let packet = out.written_mut().get_mut(start..).ok_or(Full)?;
+    let words = u16::try_from((packet.len() / 4).saturating_sub(1)).map_err(|_| Full)?;
+    if let [flags, _, high, low, .., last] = packet {
+        *flags |= 0x20;
+        [*high, *low] = words.to_be_bytes();
+        *last = padding;
+    }
+    Ok(())
+}
+
 /// Writes one packet: the header, `body`, zeros up to a word. The length is patched in after the body has run.
 pub(super) fn write_packet(
     count: u8,

@@ -2,6 +2,7 @@
 
 use antiphon_sansio::{Full, Reader, Writer};
 
+use super::entries::{Entries, Entry};
 use super::raw::{RR, Raw, SR, write_packet};
 use crate::ParseError;
 
@@ -49,20 +50,22 @@ pub struct ReportBlock {
     pub delay_since_last_sr: u32,
 }
 
-const BLOCK_LEN: usize = 24;
+impl Entry for ReportBlock {
+    const LEN: usize = 24;
 
-impl ReportBlock {
-    fn read(reader: &mut Reader<'_>) -> Result<Self, ParseError> {
-        let ssrc = reader.u32()?;
-        let lost = reader.u32()?;
-        Ok(Self {
+    #[inline]
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let ssrc = reader.u32().ok()?;
+        let lost = reader.u32().ok()?;
+        Some(Self {
             ssrc,
             fraction_lost: (lost >> 24) as u8,
             cumulative_lost: ((lost << 8) as i32) >> 8,
-            highest_sequence: reader.u32()?,
-            jitter: reader.u32()?,
-            last_sr: reader.u32()?,
-            delay_since_last_sr: reader.u32()?,
+            highest_sequence: reader.u32().ok()?,
+            jitter: reader.u32().ok()?,
+            last_sr: reader.u32().ok()?,
+            delay_since_last_sr: reader.u32().ok()?,
         })
     }
 
@@ -77,75 +80,124 @@ impl ReportBlock {
     }
 }
 
-/// Walks the blocks of a report.
-#[derive(Clone, Debug)]
-pub struct ReportBlocks<'a> {
-    reader: Reader<'a>,
+/// Blocks and the extension behind them (RFC 3550 §6.4.3).
+fn parse_blocks<'a>(raw: Raw<'a>, reader: &mut Reader<'a>) -> Result<(Entries<'a, ReportBlock>, &'a [u8]), ParseError> {
+    let blocks = reader.take(usize::from(raw.count) * ReportBlock::LEN)?;
+    Ok((Entries::wire(blocks), reader.rest()))
 }
 
-impl Iterator for ReportBlocks<'_> {
-    type Item = ReportBlock;
-
-    fn next(&mut self) -> Option<ReportBlock> {
-        ReportBlock::read(&mut self.reader).ok()
-    }
+fn write_blocks(blocks: &Entries<'_, ReportBlock>, extension: &[u8], out: &mut Writer<'_>) -> Result<(), Full> {
+    blocks.clone().take(MAX_BLOCKS).try_for_each(|block| block.write(out))?;
+    out.put_slice(extension)
 }
 
-/// A parsed sender report.
-#[derive(Clone, Debug)]
+/// A sender report.
+#[derive(Clone, Debug, PartialEq)]
 pub struct SenderReport<'a> {
     /// The SSRC that the report is about.
     pub ssrc: u32,
     /// About its own sending.
     pub info: SenderInfo,
-    blocks: &'a [u8],
+    blocks: Entries<'a, ReportBlock>,
+    /// What a profile has added behind the blocks, as it came.
+    pub extension: &'a [u8],
 }
 
 impl<'a> SenderReport<'a> {
+    /// A report of these blocks, of which the first 31 are written, and with a profile's extension behind them.
+    pub fn new(ssrc: u32, info: SenderInfo, blocks: &'a [ReportBlock], extension: &'a [u8]) -> Self {
+        Self {
+            ssrc,
+            info,
+            blocks: Entries::of(blocks),
+            extension,
+        }
+    }
+
     pub(super) fn parse(raw: Raw<'a>) -> Result<Self, ParseError> {
         let mut reader = Reader::new(raw.body);
+        let ssrc = reader.u32()?;
+        let info = SenderInfo {
+            ntp: reader.u64()?,
+            rtp_timestamp: reader.u32()?,
+            packet_count: reader.u32()?,
+            octet_count: reader.u32()?,
+        };
+        let (blocks, extension) = parse_blocks(raw, &mut reader)?;
         Ok(Self {
-            ssrc: reader.u32()?,
-            info: SenderInfo {
-                ntp: reader.u64()?,
-                rtp_timestamp: reader.u32()?,
-                packet_count: reader.u32()?,
-                octet_count: reader.u32()?,
-            },
-            blocks: reader.take(usize::from(raw.count) * BLOCK_LEN)?,
+            ssrc,
+            info,
+            blocks,
+            extension,
         })
     }
 
     /// About what it receives.
-    pub fn blocks(&self) -> ReportBlocks<'a> {
-        ReportBlocks {
-            reader: Reader::new(self.blocks),
-        }
+    pub fn blocks(&self) -> Entries<'a, ReportBlock> {
+        self.blocks.clone()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// If there is no room for it in `out`, which is then unchanged.
+    pub fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        write_packet(self.blocks.len().min(MAX_BLOCKS) as u8, SR, out, |out| {
+            out.put_u32(self.ssrc)?;
+            out.put_u64(self.info.ntp)?;
+            out.put_u32(self.info.rtp_timestamp)?;
+            out.put_u32(self.info.packet_count)?;
+            out.put_u32(self.info.octet_count)?;
+            write_blocks(&self.blocks, self.extension, out)
+        })
     }
 }
 
-/// A parsed receiver report.
-#[derive(Clone, Debug)]
+/// A receiver report.
+#[derive(Clone, Debug, PartialEq)]
 pub struct ReceiverReport<'a> {
     /// The SSRC of who reports.
     pub ssrc: u32,
-    blocks: &'a [u8],
+    blocks: Entries<'a, ReportBlock>,
+    /// What a profile has added behind the blocks, as it came.
+    pub extension: &'a [u8],
 }
 
 impl<'a> ReceiverReport<'a> {
+    /// A report of these blocks, of which the first 31 are written, and with a profile's extension behind them.
+    pub fn new(ssrc: u32, blocks: &'a [ReportBlock], extension: &'a [u8]) -> Self {
+        Self {
+            ssrc,
+            blocks: Entries::of(blocks),
+            extension,
+        }
+    }
+
     pub(super) fn parse(raw: Raw<'a>) -> Result<Self, ParseError> {
         let mut reader = Reader::new(raw.body);
+        let ssrc = reader.u32()?;
+        let (blocks, extension) = parse_blocks(raw, &mut reader)?;
         Ok(Self {
-            ssrc: reader.u32()?,
-            blocks: reader.take(usize::from(raw.count) * BLOCK_LEN)?,
+            ssrc,
+            blocks,
+            extension,
         })
     }
 
     /// About what it receives.
-    pub fn blocks(&self) -> ReportBlocks<'a> {
-        ReportBlocks {
-            reader: Reader::new(self.blocks),
-        }
+    pub fn blocks(&self) -> Entries<'a, ReportBlock> {
+        self.blocks.clone()
+    }
+
+    /// Writes it.
+    ///
+    /// # Errors
+    /// If there is no room for it in `out`, which is then unchanged.
+    pub fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        write_packet(self.blocks.len().min(MAX_BLOCKS) as u8, RR, out, |out| {
+            out.put_u32(self.ssrc)?;
+            write_blocks(&self.blocks, self.extension, out)
+        })
     }
 }
 
@@ -159,15 +211,7 @@ pub fn write_sender_report(
     blocks: &[ReportBlock],
     out: &mut Writer<'_>,
 ) -> Result<(), Full> {
-    let blocks = &blocks[..blocks.len().min(MAX_BLOCKS)];
-    write_packet(blocks.len() as u8, SR, out, |out| {
-        out.put_u32(ssrc)?;
-        out.put_u64(info.ntp)?;
-        out.put_u32(info.rtp_timestamp)?;
-        out.put_u32(info.packet_count)?;
-        out.put_u32(info.octet_count)?;
-        blocks.iter().try_for_each(|block| block.write(out))
-    })
+    SenderReport::new(ssrc, *info, blocks, &[]).write(out)
 }
 
 /// Writes a receiver report with the first 31 of `blocks`.
@@ -175,9 +219,5 @@ pub fn write_sender_report(
 /// # Errors
 /// If there is no room for it in `out`, which is then unchanged.
 pub fn write_receiver_report(ssrc: u32, blocks: &[ReportBlock], out: &mut Writer<'_>) -> Result<(), Full> {
-    let blocks = &blocks[..blocks.len().min(MAX_BLOCKS)];
-    write_packet(blocks.len() as u8, RR, out, |out| {
-        out.put_u32(ssrc)?;
-        blocks.iter().try_for_each(|block| block.write(out))
-    })
+    ReceiverReport::new(ssrc, blocks, &[]).write(out)
 }

@@ -5,8 +5,8 @@ use antiphon_sansio::{Full, Reader, Writer};
 use super::raw::{APP, BYE, Raw, SDES, write_packet};
 use crate::ParseError;
 
-/// The SDES item type of the canonical name (RFC 3550 §6.5.1).
-const CNAME: u8 = 1;
+/// The type of the item that holds a prefix and a value of somebody's own (RFC 3550 §6.5.8).
+const PRIV: u8 = 8;
 
 /// A parsed source description. All chunks were walked once on parsing, so iteration cannot fail.
 #[derive(Clone, Debug)]
@@ -26,10 +26,49 @@ pub struct SdesChunk<'a> {
 /// One item of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SdesItem<'a> {
-    /// 1 CNAME, 2 NAME, ... 8 PRIV, 12 RTP stream id ...
+    /// [`SdesItem::CNAME`] and the others.
     pub item_type: u8,
     /// Its bytes, UTF-8 by intent.
     pub value: &'a [u8],
+}
+
+impl<'a> SdesItem<'a> {
+    /// The canonical name (RFC 3550 §6.5.1).
+    pub const CNAME: u8 = 1;
+    /// The person's name (RFC 3550 §6.5.2).
+    pub const NAME: u8 = 2;
+    /// The person's address for mail (RFC 3550 §6.5.3).
+    pub const EMAIL: u8 = 3;
+    /// The person's telephone number (RFC 3550 §6.5.4).
+    pub const PHONE: u8 = 4;
+    /// Where the person is (RFC 3550 §6.5.5).
+    pub const LOC: u8 = 5;
+    /// The program and its version (RFC 3550 §6.5.6).
+    pub const TOOL: u8 = 6;
+    /// A remark on the state of the source (RFC 3550 §6.5.7).
+    pub const NOTE: u8 = 7;
+    /// A prefix and a value of somebody's own (RFC 3550 §6.5.8).
+    pub const PRIV: u8 = PRIV;
+    /// The RTP stream id (RFC 8852 §4.1).
+    pub const RID: u8 = 12;
+    /// The id of the stream that this one repairs (RFC 8852 §4.2).
+    pub const REPAIRED_RID: u8 = 13;
+    /// Who captured it (RFC 8849 §8).
+    pub const CCID: u8 = 14;
+    /// The media section (RFC 9143 §15.1).
+    pub const MID: u8 = 15;
+
+    /// The prefix and the value of a [`Self::PRIV`] item; `None` of any other, or one whose prefix is longer than itself.
+    pub fn private(&self) -> Option<(&'a [u8], &'a [u8])> {
+        let (len, rest) = self.value.split_first()?;
+        (self.item_type == PRIV).then(|| rest.split_at_checked(usize::from(*len)))?
+    }
+
+    fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        let value = self.value.get(..255).unwrap_or(self.value);
+        out.put_slice(&[self.item_type, value.len() as u8])?;
+        out.put_slice(value)
+    }
 }
 
 /// One chunk off the front: SSRC, items, at least one zero byte up to a word (RFC 3550 §6.5).
@@ -64,6 +103,13 @@ impl<'a> Sdes<'a> {
         })
     }
 
+    pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        write_packet(self.count, SDES, out, |out| {
+            self.chunks()
+                .try_for_each(|chunk| write_chunk(chunk.ssrc, chunk.items(), out))
+        })
+    }
+
     /// The chunks.
     pub fn chunks(&self) -> impl Iterator<Item = SdesChunk<'a>> + use<'a> {
         let mut reader = Reader::new(self.body);
@@ -85,8 +131,35 @@ impl<'a> SdesChunk<'a> {
 
     /// The canonical name.
     pub fn cname(&self) -> Option<&'a [u8]> {
-        self.items().find(|item| item.item_type == CNAME).map(|item| item.value)
+        self.items()
+            .find(|item| item.item_type == SdesItem::CNAME)
+            .map(|item| item.value)
     }
+}
+
+/// A chunk: its SSRC, its items, and zeros up to a word.
+fn write_chunk<'a>(ssrc: u32, items: impl IntoIterator<Item = SdesItem<'a>>, out: &mut Writer<'_>) -> Result<(), Full> {
+    out.put_u32(ssrc)?;
+    let start = out.len();
+    for item in items.into_iter().filter(|item| item.item_type != 0) {
+        item.write(out)?;
+    }
+    // RFC 3550 §6.5: one to four zero bytes end the list and fill the word.
+    let len = out.len() - start;
+    out.put_slice(&[0; 4][..4 - len % 4])
+}
+
+/// Writes a source description: of each of the first 31 sources its SSRC and its items, each cut at 255 bytes.
+///
+/// # Errors
+/// If there is no room for it in `out`, which is then unchanged.
+pub fn write_sdes(chunks: &[(u32, &[SdesItem<'_>])], out: &mut Writer<'_>) -> Result<(), Full> {
+    let chunks = &chunks[..chunks.len().min(31)];
+    write_packet(chunks.len() as u8, SDES, out, |out| {
+        chunks
+            .iter()
+            .try_for_each(|(ssrc, items)| write_chunk(*ssrc, items.iter().copied(), out))
+    })
 }
 
 /// Writes a source description that gives every one of `ssrcs` (the first 31) the same canonical name (cut at 255 bytes).
@@ -95,17 +168,12 @@ impl<'a> SdesChunk<'a> {
 /// If there is no room for it in `out`, which is then unchanged.
 pub fn write_cname(ssrcs: &[u32], cname: &[u8], out: &mut Writer<'_>) -> Result<(), Full> {
     let ssrcs = &ssrcs[..ssrcs.len().min(31)];
-    let cname = &cname[..cname.len().min(255)];
+    let item = SdesItem {
+        item_type: SdesItem::CNAME,
+        value: cname,
+    };
     write_packet(ssrcs.len() as u8, SDES, out, |out| {
-        for ssrc in ssrcs {
-            out.put_u32(*ssrc)?;
-            out.put_u8(CNAME)?;
-            out.put_u8(cname.len() as u8)?;
-            out.put_slice(cname)?;
-            // RFC 3550 §6.5: one to four zero bytes end the list and fill the word.
-            out.put_slice(&[0; 4][..4 - (2 + cname.len()) % 4])?;
-        }
-        Ok(())
+        ssrcs.iter().try_for_each(|ssrc| write_chunk(*ssrc, [item], out))
     })
 }
 
@@ -125,6 +193,10 @@ impl<'a> Bye<'a> {
         Ok(Self { ssrcs, reason })
     }
 
+    pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        put_bye(self.ssrcs(), self.reason, out)
+    }
+
     /// Who leaves.
     pub fn ssrcs(&self) -> impl ExactSizeIterator<Item = u32> + use<'a> {
         self.ssrcs
@@ -138,9 +210,12 @@ impl<'a> Bye<'a> {
 /// # Errors
 /// If there is no room for it in `out`, which is then unchanged.
 pub fn write_bye(ssrcs: &[u32], reason: Option<&[u8]>, out: &mut Writer<'_>) -> Result<(), Full> {
-    let ssrcs = &ssrcs[..ssrcs.len().min(31)];
+    put_bye(ssrcs.iter().copied().take(31), reason, out)
+}
+
+fn put_bye(ssrcs: impl ExactSizeIterator<Item = u32>, reason: Option<&[u8]>, out: &mut Writer<'_>) -> Result<(), Full> {
     write_packet(ssrcs.len() as u8, BYE, out, |out| {
-        ssrcs.iter().try_for_each(|ssrc| out.put_u32(*ssrc))?;
+        ssrcs.into_iter().try_for_each(|ssrc| out.put_u32(ssrc))?;
         if let Some(reason) = reason {
             let reason = &reason[..reason.len().min(255)];
             out.put_u8(reason.len() as u8)?;

@@ -130,6 +130,20 @@ impl<'a> TransportFeedback<'a> {
         })
     }
 
+    /// Writes it as it came, chunk by chunk: there are many ways to say the same.
+    pub(super) fn write(&self, out: &mut Writer<'_>) -> Result<(), Full> {
+        write_packet(FMT_TRANSPORT, RTPFB, out, |out| {
+            out.put_u32(self.sender)?;
+            out.put_u32(self.media)?;
+            out.put_u16(self.base_sequence)?;
+            out.put_u16(self.status_count)?;
+            out.put_u24(self.reference_time as u32 & 0xff_ffff)?;
+            out.put_u8(self.feedback_count)?;
+            out.put_slice(self.chunks)?;
+            out.put_slice(self.deltas)
+        })
+    }
+
     /// What is said about each packet, in order of sequence number.
     pub fn statuses(&self) -> Statuses<'a> {
         Statuses {
