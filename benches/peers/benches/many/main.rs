@@ -151,7 +151,7 @@ fn forward_tables(c: &mut Criterion) {
         let (mut ours, mut theirs) = (Fan::new(receivers), str0m::Fan::new(receivers));
         let check = |name: &str, sent: usize| {
             let due = rounds * receivers * BURST;
-            assert!(sent >= due && sent < due + due / 10, "{name}: {sent} datagrams for {due} packets");
+            assert!(sent >= due && sent <= due + rounds * receivers, "{name}: {sent} datagrams for {due} packets");
         };
         let many = |forward: &mut dyn FnMut() -> (Duration, usize), name| {
             let (mut spent, mut sent) = (Duration::ZERO, 0);

@@ -163,6 +163,8 @@ impl Fan {
                 let time = (number / 10 * 3000) as u32;
                 let packet = RtpWrite::new(*pt, number.into(), time, now, self.payload.clone());
                 stream.write_rtp(packet.marker(number % 10 == 9).nackable(true));
+                // It sends nothing before it is told the time.
+                forwarder.handle_input(Input::Timeout(now)).unwrap();
                 loop {
                     match forwarder.poll_output().unwrap() {
                         Output::Timeout(at) => {
