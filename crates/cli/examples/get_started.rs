@@ -10,7 +10,7 @@ use antiphon::{
     Api, Error, Event, Frame, MediaKind, MediaStreamTrack, PeerConnection, PeerHandle, RtcConfiguration,
     RtcSessionDescription, TransceiverId,
 };
-use antiphon_cli::sources::{AudioCodec, Sample, Studio};
+use antiphon_cli::sources::{AudioCodec, Sample, Studio, VideoCodec};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Html;
@@ -68,7 +68,7 @@ async fn answer(api: Api, studio: Studio, offer: String) -> Result<String, Error
         let track = MediaStreamTrack { kind, id, stream_ids };
         let transceiver = pc.add_track(track).await?;
         let feed = match kind {
-            MediaKind::Video => studio.video(6),
+            MediaKind::Video => studio.video(VideoCodec::Vp8, 9),
             MediaKind::Audio => studio.audio(AudioCodec::Opus),
         };
         tokio::spawn(play(feed, pc.handle(), transceiver, codec));
@@ -97,7 +97,7 @@ async fn follow(mut pc: PeerConnection) {
 /// Sends every sample until the peer is closed.
 async fn play(mut feed: Receiver<Sample>, peer: PeerHandle, transceiver: TransceiverId, codec: &str) {
     loop {
-        let Sample { timestamp, data } = match feed.recv().await {
+        let Sample { timestamp, data, .. } = match feed.recv().await {
             Ok(sample) => sample,
             Err(RecvError::Lagged(_)) => continue,
             Err(RecvError::Closed) => return,

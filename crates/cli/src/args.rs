@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::sources::VideoCodec;
 use crate::turn::TurnArgs;
 
 /// WebRTC from scratch: video, audio and data between browsers and this program.
@@ -131,6 +132,10 @@ pub struct ServeArgs {
     /// --ports each session then has ports of its own.
     #[arg(long, value_name = "PORT")]
     pub udp_port: Option<u16>,
+    /// The video codec of the test pattern: vp8 (key frames alone), or h264, which looks as good at a fifth of the bitrate and needs a build
+    /// with --features h264. Who does not take it gets the other one.
+    #[arg(long, value_name = "CODEC", default_value = "vp8", value_parser = VideoCodec::named)]
+    pub codec: VideoCodec,
     /// ICE-lite: only answer the connectivity checks of peers, and never send any. For a machine with a public address that every
     /// peer reaches directly (with --nat-address too): nobody can then use it to send anything to third parties.
     #[arg(long, conflicts_with_all = ["ice_servers", "relay_only", "hide_addresses"])]

@@ -8,7 +8,7 @@ use antiphon::{
     Api, CodecCapability, Direction, Event, Frame, MediaCapabilities, MediaKind, Packet, PeerConnection, PeerHandle,
     RtcConfiguration, RtcRtpTransceiverInit, RtcSessionDescription, TransceiverId,
 };
-use antiphon_cli::sources::Studio;
+use antiphon_cli::sources::{Studio, VideoCodec};
 use common::{Answer, Running, whole_offer, within};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -302,7 +302,7 @@ impl Media {
 fn send(peer: PeerHandle, id: TransceiverId, mut media: watch::Receiver<Media>, mark: u8) -> JoinHandle<()> {
     tokio::spawn(async move {
         let studio = Studio::new();
-        let mut feed = studio.video(0);
+        let mut feed = studio.video(VideoCodec::Vp8, 3);
         let (mut sequence, mut timestamp) = (1u64, 0u32);
         loop {
             // Lagging or not, it is time for the next one.

@@ -9,7 +9,7 @@ use antiphon::{
     DataChannel, Direction, Event, Frame, MediaKind, Message, MessageKind, RtcDataChannelInit, RtcDtlsTransportState,
     RtcRtpTransceiverInit, RtcSessionDescription,
 };
-use antiphon_cli::sources::Studio;
+use antiphon_cli::sources::{Studio, VideoCodec};
 use common::{Running, client, drive, whole_offer, within};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -329,7 +329,7 @@ async fn frames(pc: &mut antiphon::PeerConnection) {
 /// lowest bit), which no decoder here will see through.
 async fn send_pattern(peer: antiphon::PeerHandle, transceiver: antiphon::TransceiverId, wanted: Arc<AtomicBool>) {
     let studio = Studio::new();
-    let mut feed = studio.video(0);
+    let mut feed = studio.video(VideoCodec::Vp8, 3);
     let always = wanted.load(Ordering::Relaxed);
     loop {
         let Ok(sample) = feed.recv().await else { continue };

@@ -126,6 +126,7 @@ impl Server {
         let room = Room::new(
             builder.build()?,
             configuration(args),
+            args.codec,
             Arc::new(Door::new(args)),
             Places::new(Limits::new(args.max_sessions, args.max_per_address)),
             // Whatever they are for, WebSockets leave the page its half of the connections.

@@ -43,6 +43,8 @@ pub(super) struct Peer {
     role: Role,
     state: RtcPeerConnectionState,
     target: watch::Sender<u64>,
+    /// How often the peer has asked for a key frame of the pattern.
+    key_frame_requests: watch::Sender<u64>,
     /// Transceivers that have a track of ours.
     tracks: Vec<TransceiverId>,
     /// Which track of the publisher each section of a watcher's offer gets; `None`: every section gets what its kind is sent.
@@ -71,7 +73,7 @@ impl Peer {
         let mut capabilities = match role {
             // Whatever it is, it goes back as it came.
             Role::Echo => MediaCapabilities::forwarding(),
-            _ => studio_capabilities(),
+            _ => studio_capabilities(room.video),
         };
         if audio == AudioCodec::Pcmu {
             capabilities.audio.sort_by_key(|codec| codec.name != "PCMU");
@@ -98,7 +100,7 @@ impl Peer {
                 (forward::playing(codecs), Some(assigned))
             }
             Role::Pattern | Role::Echo | Role::Data => {
-                let capabilities = studio_capabilities();
+                let capabilities = studio_capabilities(room.video);
                 // Any number of sections can have it.
                 let assigned = assign(&forward::repeated(&capabilities, &sections))?;
                 (capabilities, Some(assigned))
@@ -142,6 +144,7 @@ impl Peer {
             role,
             state: RtcPeerConnectionState::New,
             target: watch::Sender::new(FIRST_TARGET),
+            key_frame_requests: watch::Sender::new(0),
             tracks: Vec::new(),
             assigned: None,
             players: BTreeMap::new(),
@@ -267,10 +270,8 @@ impl Peer {
                 continue;
             };
             let playing = match &self.role {
-                Role::Pattern => parameters.codecs.iter().find_map(|codec| {
-                    let voice = Voice::named(&codec.name)?;
-                    Some(Playing::Studio(codec.payload_type, voice))
-                }),
+                Role::Pattern => Voice::chosen(&parameters.codecs, self.room.video)
+                    .map(|(payload_type, voice)| Playing::Studio(payload_type, voice)),
                 Role::Watch(publisher) => self.assignment(&transceiver).map(|index| {
                     let own = publisher.tracks().get(index).map_or(&[][..], |track| track.codecs());
                     Playing::Track(index, PayloadTypes::between(own, &parameters.codecs))
@@ -315,11 +316,13 @@ impl Peer {
             Playing::Studio(payload_type, voice) => {
                 let stage = Stage { outlet, payload_type };
                 match voice {
-                    Voice::Vp8 => self
-                        .tasks
-                        .spawn(player::pattern(studio, stage, self.target.subscribe())),
-                    Voice::Opus => self.tasks.spawn(player::music(studio, stage, AudioCodec::Opus)),
-                    Voice::Pcmu => self.tasks.spawn(player::music(studio, stage, AudioCodec::Pcmu)),
+                    Voice::Video(codec) => {
+                        let key_frames = self.key_frame_requests.subscribe();
+                        let target = self.target.subscribe();
+                        self.tasks
+                            .spawn(player::pattern(studio, stage, codec, target, key_frames))
+                    }
+                    Voice::Audio(codec) => self.tasks.spawn(player::music(studio, stage, codec)),
                 }
             }
             Playing::Track(index, types) => {
@@ -482,8 +485,8 @@ impl Peer {
                         track.request_key_frame();
                     }
                 }
-                // Every frame of the pattern is a key frame.
-                Role::Pattern | Role::Data | Role::Publish => {}
+                Role::Pattern => self.key_frame_requests.send_modify(|count| *count += 1),
+                Role::Data | Role::Publish => {}
             },
             other => tracing::trace!(session = self.session, event = ?other, "event"),
         }

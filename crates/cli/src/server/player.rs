@@ -1,14 +1,20 @@
 //! Tasks that carry the studio's video and music to one peer.
 
+use std::time::Duration;
+
 use antiphon::{Error, Frame};
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, sleep_until};
 
 use super::forward::Outlet;
-use crate::sources::{AudioCodec, Sample, Studio, rung_for};
+use crate::sources::{AudioCodec, Sample, Studio, VideoCodec};
 
 /// What the audio takes of the bandwidth, in bits a second.
 const SOUND_BPS: u64 = 90_000;
+/// A larger size comes no sooner than so long after another change: an estimate that trembles must not cost a key frame each time. A smaller
+/// one comes at once.
+const STEADY: Duration = Duration::from_millis(500);
 
 /// Where the studio's frames go.
 #[derive(Clone, Debug)]
@@ -19,12 +25,12 @@ pub(super) struct Stage {
 
 impl Stage {
     /// `false` once the peer is gone.
-    async fn send(&self, sample: Sample, key_frame: bool) -> bool {
+    async fn send(&self, sample: Sample) -> bool {
         let frame = Frame {
             payload_type: self.payload_type,
             timestamp: sample.timestamp,
             data: sample.data,
-            key_frame,
+            key_frame: sample.key_frame,
             audio_level: None,
         };
         let Outlet { peer, transceiver, .. } = &self.outlet;
@@ -33,33 +39,85 @@ impl Stage {
     }
 }
 
-/// The pattern, in the size that the path carries. Every frame is a key frame, so requests for one need no answer of their own.
-pub(super) async fn pattern(studio: Studio, stage: Stage, mut target: watch::Receiver<u64>) {
+/// A size of the video that comes in, or will.
+struct Feed {
+    rung: usize,
+    samples: broadcast::Receiver<Sample>,
+    /// A key frame has come and nothing was lost since: what comes now can be shown.
+    whole: bool,
+}
+
+impl Feed {
+    fn of(studio: &Studio, codec: VideoCodec, rung: usize) -> Self {
+        Self {
+            rung,
+            samples: studio.video(codec, rung),
+            whole: false,
+        }
+    }
+}
+
+/// The pattern, in the size that the path carries. Each number on `key_frames` is one more request of the peer for a key frame.
+pub(super) async fn pattern(
+    studio: Studio,
+    stage: Stage,
+    codec: VideoCodec,
+    mut target: watch::Receiver<u64>,
+    mut key_frames: watch::Receiver<u64>,
+) {
     if !stage.outlet.ready().await {
         return;
     }
-    let wanted = |bps: u64| rung_for(bps.saturating_sub(SOUND_BPS));
-    let mut rung = wanted(*target.borrow_and_update());
-    let mut feed = studio.video(rung);
+    let wanted = |bps: u64| codec.rung_for(bps.saturating_sub(SOUND_BPS));
+    let mut now = Feed::of(&studio, codec, wanted(*target.borrow_and_update()));
+    // The size to change to, until its first key frame is here: until then the old one goes on.
+    let mut next: Option<Feed> = None;
+    let mut changed = Instant::now();
     loop {
+        let aim = wanted(*target.borrow());
+        let going = next.as_ref().map_or(now.rung, |next| next.rung);
+        if aim < going || (aim > going && changed.elapsed() >= STEADY) {
+            tracing::debug!(rung = aim, "video size");
+            next = (aim != now.rung).then(|| Feed::of(&studio, codec, aim));
+            changed = Instant::now();
+        }
+        let coming = async {
+            match &mut next {
+                Some(next) => next.samples.recv().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            frame = feed.recv() => match frame {
-                Ok(frame) => if !stage.send(frame, true).await { return },
-                // Late: the oldest were dropped, and the next frame is as good a beginning as any.
-                Err(RecvError::Lagged(_)) => {}
+            sample = coming => match sample {
+                Ok(sample) if sample.key_frame => {
+                    let Some(mut fresh) = next.take() else { continue };
+                    fresh.whole = true;
+                    now = fresh;
+                    if !stage.send(sample).await { return }
+                }
+                // For those who watch it already; or it was missed, and has been asked for again.
+                Ok(_) => {}
+                Err(RecvError::Lagged(_)) => studio.request_key_frame(codec, aim),
                 Err(RecvError::Closed) => return,
             },
-            changed = target.changed() => {
-                if changed.is_err() {
-                    return;
+            sample = now.samples.recv() => match sample {
+                Ok(sample) => {
+                    now.whole |= sample.key_frame;
+                    if now.whole && !stage.send(sample).await { return }
                 }
-                let next = wanted(*target.borrow_and_update());
-                if next != rung {
-                    tracing::debug!(rung = next, "video size");
-                    rung = next;
-                    feed = studio.video(rung);
+                // The oldest were dropped, and what comes next may need them.
+                Err(RecvError::Lagged(_)) => {
+                    now.whole = false;
+                    studio.request_key_frame(codec, now.rung);
                 }
+                Err(RecvError::Closed) => return,
+            },
+            request = key_frames.changed() => {
+                if request.is_err() { return }
+                studio.request_key_frame(codec, now.rung);
             }
+            estimate = target.changed() => if estimate.is_err() { return },
+            () = sleep_until(changed + STEADY), if aim > going => {}
         }
     }
 }
@@ -73,7 +131,7 @@ pub(super) async fn music(studio: Studio, stage: Stage, codec: AudioCodec) {
     loop {
         match feed.recv().await {
             Ok(packet) => {
-                if !stage.send(packet, false).await {
+                if !stage.send(packet).await {
                     return;
                 }
             }

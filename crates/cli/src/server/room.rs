@@ -17,7 +17,7 @@ use super::patience::Patience;
 use super::places::{Full, Place, Places};
 use super::resource::Resource;
 use super::streams::Streams;
-use crate::sources::Studio;
+use crate::sources::{Studio, VideoCodec};
 
 /// Lines that a slow session may lag in the chat.
 const CHAT_QUEUE: usize = 64;
@@ -36,6 +36,8 @@ pub(super) struct Room {
     /// What every peer connection starts from: servers and policy.
     pub(super) configuration: RtcConfiguration,
     pub(super) studio: Studio,
+    /// The codec of the pattern, for who takes it.
+    pub(super) video: VideoCodec,
     pub(super) meetings: Meetings,
     pub(super) guesses: Guesses,
     pub(super) chat: broadcast::Sender<ChatLine>,
@@ -58,6 +60,7 @@ impl Room {
     pub(super) fn new(
         api: Api,
         configuration: RtcConfiguration,
+        video: VideoCodec,
         door: Arc<Door>,
         sessions: Places,
         sockets: Places,
@@ -67,6 +70,7 @@ impl Room {
             api,
             configuration,
             studio: Studio::new(),
+            video,
             meetings: Meetings::default(),
             guesses: Guesses::default(),
             chat: broadcast::Sender::new(CHAT_QUEUE),

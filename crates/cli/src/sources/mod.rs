@@ -1,16 +1,20 @@
 //! What the server plays: a moving picture and music, drawn, composed and encoded while somebody watches.
 //!
 //! A [`Studio`] encodes once for all who watch. Video comes in a few sizes ("rungs"), of which each watcher takes the one that its
-//! path carries ([`rung_for`]); audio comes as Opus and as PCMU. Nobody watching, nothing encoded.
+//! path carries ([`VideoCodec::rung_for`]); audio comes as Opus and as PCMU. Nobody watching, nothing encoded.
 
 mod font;
+#[cfg(feature = "h264")]
+pub mod h264;
 pub mod music;
 pub mod pattern;
 pub mod pcmu;
+mod rungs;
 mod studio;
 pub mod vp8;
 
-pub use studio::{AudioCodec, RUNGS, Rung, Studio, rung_for};
+pub use rungs::{Rung, VideoCodec};
+pub use studio::{AudioCodec, Studio};
 
 use bytes::Bytes;
 
@@ -21,4 +25,11 @@ pub struct Sample {
     pub timestamp: u32,
     /// The payload, not yet packetised.
     pub data: Bytes,
+    /// Whether it can be decoded without the frames before: every frame of VP8 and packet of audio can.
+    pub key_frame: bool,
 }
+
+/// An encoder refused a frame, or its output was not understood.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot encode a frame: {0}")]
+pub struct EncodeError(String);

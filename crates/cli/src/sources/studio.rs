@@ -1,5 +1,6 @@
 //! Two threads that encode on time, and the queues from which any number of watchers take.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -11,8 +12,9 @@ use tokio::sync::broadcast;
 
 use super::music::{self, FRAME_SAMPLES};
 use super::pattern::{FRAME_RATE, HEIGHT, TestPattern, WIDTH};
+use super::rungs::{Rung, VideoCodec};
 use super::vp8::Vp8Encoder;
-use super::{Sample, pcmu};
+use super::{EncodeError, Sample, pcmu};
 
 /// What a slow watcher may lag; after that the oldest go.
 const QUEUE: usize = 8;
@@ -21,42 +23,10 @@ const IDLE: Duration = Duration::from_secs(1);
 const OPUS_BITRATE: u32 = 64_000;
 const FRAME: Duration = Duration::from_nanos(1_000_000_000 / FRAME_RATE as u64);
 const PACKET: Duration = Duration::from_millis(20);
-
-/// One size of the video.
-#[derive(Clone, Copy, Debug)]
-pub struct Rung {
-    /// Bits a second, about.
-    pub bps: u32,
-    /// Every how manieth frame is sent.
-    pub every: u64,
-}
-
-/// How many [`RUNGS`] there are. A number of its own: with `RUNGS.len()` as an array length, rustc 1.95 runs into a cycle
-/// (E0391) in release builds.
-const RUNG_COUNT: usize = 8;
-
-/// The sizes of video, smallest first, each no more than 1.45 times the one before: receivers that estimate bandwidth do not
-/// believe in more than 1.5 times what they receive, so a wider step could never be taken. Key frames below some 4 kB look too
-/// poor, so the lower rungs send fewer frames instead.
-pub const RUNGS: [Rung; RUNG_COUNT] = [
-    rung(350_000, 3),
-    rung(490_000, 3),
-    rung(680_000, 2),
-    rung(950_000, 2),
-    rung(1_300_000, 1),
-    rung(1_800_000, 1),
-    rung(2_500_000, 1),
-    rung(3_500_000, 1),
-];
-
-const fn rung(bps: u32, every: u64) -> Rung {
-    Rung { bps, every }
-}
-
-/// The rung for a path that carries `bps`: the largest that fits, or the smallest of all.
-pub fn rung_for(bps: u64) -> usize {
-    RUNGS.iter().rposition(|rung| u64::from(rung.bps) <= bps).unwrap_or(0)
-}
+/// Frames of the pattern between two key frames that are asked for: many watchers of one size ask for many, and each costs all of them
+/// the bits of several frames.
+#[cfg(feature = "h264")]
+const KEY_FRAME_GAP: u64 = 9;
 
 /// An audio codec of the studio.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -78,10 +48,34 @@ pub struct Studio {
 #[derive(Debug)]
 struct Feeds {
     epoch: Instant,
-    video: [broadcast::Sender<Sample>; RUNG_COUNT],
+    video: Vec<Group>,
     opus: broadcast::Sender<Sample>,
     pcmu: broadcast::Sender<Sample>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// All who watch one size of the video: they share its frames, and each key frame that one of them needs.
+#[derive(Debug)]
+struct Group {
+    codec: VideoCodec,
+    rung: Rung,
+    feed: broadcast::Sender<Sample>,
+    /// Somebody cannot go on, or begin, without a key frame.
+    key_frame_wanted: AtomicBool,
+}
+
+impl Group {
+    fn all() -> Vec<Self> {
+        let of = |codec: VideoCodec| {
+            codec.rungs().iter().map(move |&rung| Self {
+                codec,
+                rung,
+                feed: broadcast::Sender::new(QUEUE),
+                key_frame_wanted: AtomicBool::new(false),
+            })
+        };
+        VideoCodec::ALL.iter().copied().flat_map(of).collect()
+    }
 }
 
 impl Default for Studio {
@@ -95,7 +89,7 @@ impl Studio {
     pub fn new() -> Self {
         let feeds = Arc::new(Feeds {
             epoch: Instant::now(),
-            video: std::array::from_fn(|_| broadcast::Sender::new(QUEUE)),
+            video: Group::all(),
             opus: broadcast::Sender::new(QUEUE),
             pcmu: broadcast::Sender::new(QUEUE),
             threads: Mutex::default(),
@@ -114,11 +108,20 @@ impl Studio {
         Self { feeds }
     }
 
-    /// The video in the size of `rung` (an index of [`RUNGS`]; larger means the largest).
-    pub fn video(&self, rung: usize) -> broadcast::Receiver<Sample> {
-        let feed = self.feeds.video[rung.min(RUNGS.len() - 1)].subscribe();
+    /// The video in the size of `rung` (an index of the codec's [`rungs`](VideoCodec::rungs); larger means the largest). Where frames
+    /// need others, a key frame comes soon, and what comes before it is for those who watch already.
+    pub fn video(&self, codec: VideoCodec, rung: usize) -> broadcast::Receiver<Sample> {
+        let group = self.feeds.group(codec, rung);
+        let feed = group.feed.subscribe();
+        group.key_frame_wanted.store(true, Ordering::Relaxed);
         self.feeds.wake();
         feed
+    }
+
+    /// A watcher of this size has lost something, and asks for a key frame.
+    pub fn request_key_frame(&self, codec: VideoCodec, rung: usize) {
+        let group = self.feeds.group(codec, rung);
+        group.key_frame_wanted.store(true, Ordering::Relaxed);
     }
 
     /// The audio, in packets of 20 ms.
@@ -133,6 +136,12 @@ impl Studio {
 }
 
 impl Feeds {
+    fn group(&self, codec: VideoCodec, rung: usize) -> &Group {
+        let rung = rung.min(codec.rungs().len() - 1);
+        let mut groups = self.video.iter().filter(|group| group.codec == codec);
+        groups.nth(rung).expect("each rung has its group")
+    }
+
     fn wake(&self) {
         for handle in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             handle.thread().unpark();
@@ -158,14 +167,71 @@ fn pace(epoch: Instant, tick: Duration, n: u64) -> u64 {
     if behind > 2 { n + behind as u64 } else { n }
 }
 
+/// A picture of the pattern, in the forms that encoders take.
+struct Picture<'a> {
+    rgb: &'a [u8],
+    #[cfg(feature = "h264")]
+    planes: std::cell::OnceCell<super::h264::Planes>,
+}
+
+/// The encoder of one group.
+enum Film {
+    Vp8(Vp8Encoder),
+    #[cfg(feature = "h264")]
+    H264 {
+        encoder: super::h264::H264Encoder,
+        /// The number of the newest key frame.
+        key_frame: Option<u64>,
+    },
+}
+
+impl Film {
+    fn new(group: &Group) -> Result<Self, EncodeError> {
+        Ok(match group.codec {
+            VideoCodec::Vp8 => Self::Vp8(Vp8Encoder::new(WIDTH, HEIGHT, group.rung.frame_bytes())?),
+            #[cfg(feature = "h264")]
+            VideoCodec::H264 => Self::H264 {
+                encoder: super::h264::H264Encoder::new(group.rung.bps, group.rung.frame_rate())?,
+                key_frame: None,
+            },
+        })
+    }
+
+    /// Frame `n`, and whether it is a key frame; `None`: it is left out.
+    #[cfg_attr(not(feature = "h264"), allow(unused_variables))] // VP8 is all key frames, whoever wants one
+    fn encode(&mut self, group: &Group, n: u64, picture: &Picture<'_>) -> Result<Option<(Bytes, bool)>, EncodeError> {
+        match self {
+            Self::Vp8(encoder) => Ok(Some((encoder.encode(picture.rgb)?, true))),
+            #[cfg(feature = "h264")]
+            Self::H264 { encoder, key_frame } => {
+                let may = key_frame.is_none_or(|before| n.saturating_sub(before) >= KEY_FRAME_GAP);
+                let now = may && group.key_frame_wanted.swap(false, Ordering::Relaxed);
+                let planes = picture
+                    .planes
+                    .get_or_init(|| super::h264::Planes::new(picture.rgb, WIDTH, HEIGHT));
+                let coded = encoder.encode(planes, now)?;
+                match &coded {
+                    Some((_, true)) => *key_frame = Some(n),
+                    // Left out: it is wanted as much as before.
+                    _ if now => group.key_frame_wanted.store(true, Ordering::Relaxed),
+                    _ => {}
+                }
+                Ok(coded)
+            }
+        }
+    }
+}
+
 /// The video thread.
 fn film(feeds: Weak<Feeds>) {
     let mut pattern = TestPattern::new();
-    let mut encoders = [const { None::<Vp8Encoder> }; RUNG_COUNT];
+    let mut films: Vec<Option<Film>> = Vec::new();
     let mut next = 0;
     loop {
         let Some(feeds) = feeds.upgrade() else { return };
-        if feeds.video.iter().all(|feed| feed.receiver_count() == 0) {
+        films.resize_with(feeds.video.len(), || None);
+        if feeds.video.iter().all(|group| group.feed.receiver_count() == 0) {
+            films.fill_with(|| None);
             drop(feeds);
             thread::park_timeout(IDLE);
             continue;
@@ -173,27 +239,37 @@ fn film(feeds: Weak<Feeds>) {
         let n = pace(feeds.epoch, FRAME, next);
         next = n + 1;
         let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let picture = pattern.draw(n, clock);
-        for ((rung, feed), encoder) in RUNGS.iter().zip(&feeds.video).zip(&mut encoders) {
-            if feed.receiver_count() == 0 || !n.is_multiple_of(rung.every) {
+        let picture = Picture {
+            rgb: pattern.draw(n, clock),
+            #[cfg(feature = "h264")]
+            planes: std::cell::OnceCell::new(),
+        };
+        for (group, film) in feeds.video.iter().zip(&mut films) {
+            if group.feed.receiver_count() == 0 {
+                // An encoder holds some megabytes, and who comes next needs a key frame anyway.
+                *film = None;
                 continue;
             }
-            if encoder.is_none() {
-                let target = u64::from(rung.bps) * rung.every / u64::from(FRAME_RATE) / 8;
-                match Vp8Encoder::new(WIDTH, HEIGHT, target as usize) {
-                    Ok(fresh) => *encoder = Some(fresh),
+            if !n.is_multiple_of(group.rung.every) {
+                continue;
+            }
+            if film.is_none() {
+                match Film::new(group) {
+                    Ok(fresh) => *film = Some(fresh),
                     Err(error) => return tracing::error!(%error, "no video"),
                 }
             }
-            let Some(encoder) = encoder else { continue };
-            match encoder.encode(picture) {
-                // An error here means that the last watcher has just left.
-                Ok(data) => {
-                    _ = feed.send(Sample {
+            let Some(film) = film else { continue };
+            match film.encode(group, n, &picture) {
+                Ok(Some((data, key_frame))) => {
+                    // An error here means that the last watcher has just left.
+                    _ = group.feed.send(Sample {
                         timestamp: (n * 90_000 / u64::from(FRAME_RATE)) as u32,
                         data,
-                    })
+                        key_frame,
+                    });
                 }
+                Ok(None) => {}
                 Err(error) => tracing::warn!(%error, frame = n, "frame left out"),
             }
         }
@@ -237,6 +313,7 @@ fn play(feeds: Weak<Feeds>) {
             _ = feeds.pcmu.send(Sample {
                 timestamp: (n * length as u64) as u32,
                 data: coded.slice(at..at + length),
+                key_frame: true,
             });
         }
         if let Some(encoder) = encoder.as_mut().filter(|_| feeds.opus.receiver_count() > 0) {
@@ -248,6 +325,7 @@ fn play(feeds: Weak<Feeds>) {
                     _ = feeds.opus.send(Sample {
                         timestamp: (n * FRAME_SAMPLES as u64) as u32,
                         data,
+                        key_frame: true,
                     });
                 }
                 Err(error) => tracing::warn!(?error, "audio packet left out"),
@@ -260,23 +338,11 @@ fn play(feeds: Weak<Feeds>) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_rung_fits_the_path() {
-        assert_eq!(rung_for(0), 0);
-        assert_eq!(rung_for(350_000), 0);
-        assert_eq!(rung_for(1_299_999), 3);
-        assert_eq!(rung_for(u64::MAX), RUNGS.len() - 1);
-        for pair in RUNGS.windows(2) {
-            let ratio = f64::from(pair[1].bps) / f64::from(pair[0].bps);
-            assert!(ratio > 1.0 && ratio <= 1.45, "{pair:?}");
-        }
-    }
-
     #[tokio::test]
     async fn the_studio_plays_for_who_asks() {
         let studio = Studio::new();
         let (mut video, mut opus, mut pcmu) = (
-            studio.video(2),
+            studio.video(VideoCodec::Vp8, 5),
             studio.audio(AudioCodec::Opus),
             studio.audio(AudioCodec::Pcmu),
         );
