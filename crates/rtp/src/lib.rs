@@ -3,6 +3,7 @@
 
 mod error;
 pub mod extension;
+pub mod fec;
 pub mod packet;
 pub mod payload;
 mod rid;
