@@ -31,7 +31,8 @@ pub struct Block<'a> {
     pub payload_type: u8,
     /// How much older it is than the packet, in ticks of the media clock; 0 for the last, the primary one.
     pub timestamp_offset: u16,
-    /// How many blocks come after it. Senders repeat packet by packet: it is the payload of so many packets before this one.
+    /// How many blocks come after it. Senders repeat packet by packet: it is the payload of so many packets before this one, if
+    /// none of them was padding, which has a number and no payload.
     pub distance: u16,
     /// The payload. May be empty.
     pub payload: &'a [u8],
