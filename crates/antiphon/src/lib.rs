@@ -18,6 +18,8 @@ mod mdns;
 mod net;
 mod resolve;
 pub mod turn_server;
+#[cfg(feature = "whip")]
+pub mod whip;
 
 pub use antiphon_ice::{AddressRange, CandidateKind, NatMapping, NetworkTypes, TcpCandidates};
 pub use antiphon_peer_connection as peer_connection;
