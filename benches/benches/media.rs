@@ -87,13 +87,7 @@ fn media(c: &mut Criterion) {
     let start = Instant::now();
     let anchor = ClockAnchor::new(start, Duration::from_secs(1_790_000_000));
     let mut out = TransmitBuf::new(256 * 1024, 1300);
-    let frame = |number: u32| Frame {
-        payload_type: 96,
-        timestamp: number.wrapping_mul(3600),
-        data: vec![0; 30_000].into(),
-        key_frame: true,
-        audio_level: None,
-    };
+    let frame = |number: u32| Frame::new(96, number.wrapping_mul(3600), vec![0; 30_000]);
     let mut group = c.benchmark_group("media");
     // 30 kB make 27 packets.
     group.throughput(Throughput::Elements(27));

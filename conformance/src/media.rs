@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use antiphon_rtp::ParseError;
 use antiphon_rtp::extension::{Map, Values};
 use antiphon_rtp::packet::{Header, Packet};
-use antiphon_rtp::payload::{Depacketizer, red};
+use antiphon_rtp::payload::{Depacketizer, Joiner, Start, red};
 use antiphon_sansio::{Bytes, Unwrapper16};
 
 use crate::session::Codec;
@@ -212,10 +212,13 @@ impl Media {
     }
 }
 
-/// Joins the payloads from each start to the marker, where no packet is missing between.
+/// Makes frames of the payloads from each start to the marker, where no packet is missing between.
 fn assemble(packets: &BTreeMap<u64, Option<Piece>>) -> Frames {
     let mut out = Frames::default();
-    let mut open: Option<(Frame, u64, usize)> = None;
+    let mut joiner = Joiner::new(Depacketizer::Vp8, "");
+    // The pieces of a frame, and the number that must come next.
+    let mut open: Vec<&Piece> = Vec::new();
+    let mut next = 0;
     for (index, piece) in packets {
         // A packet of padding alone belongs to no frame, and breaks none: it comes after a marker.
         let Some(piece) = piece else { continue };
@@ -225,34 +228,40 @@ fn assemble(packets: &BTreeMap<u64, Option<Piece>>) -> Frames {
         let Ok(look) = piece.format.depacketize(&piece.payload, piece.marker) else {
             continue;
         };
-        if let Some((frame, next, count)) = &open
-            && (*next != *index || frame.timestamp != piece.timestamp)
+        if open
+            .last()
+            .is_some_and(|last| next != *index || last.timestamp != piece.timestamp)
         {
-            out.left_over += count;
-            open = None;
+            out.left_over += open.len();
+            open.clear();
         }
-        if open.is_none() {
-            if !look.start {
-                out.left_over += 1;
-                continue;
+        if open.is_empty() && look.start != Start::Yes {
+            out.left_over += 1;
+            continue;
+        }
+        open.push(piece);
+        next = index + 1;
+        if !look.end {
+            continue;
+        }
+        let mut data = Vec::new();
+        let payloads = open.iter().map(|piece| &piece.payload[..]);
+        match joiner.join(payloads, &mut data) {
+            Ok(joined) => {
+                if let Some(part) = joined.part {
+                    data.extend_from_slice(&open[0].payload[part]);
+                }
+                let first = piece.format.depacketize(&open[0].payload, open[0].marker);
+                out.frames.push(Frame {
+                    timestamp: piece.timestamp,
+                    key_frame: first.is_ok_and(|first| first.key_frame),
+                    data,
+                });
             }
-            let frame = Frame {
-                timestamp: piece.timestamp,
-                key_frame: look.key_frame,
-                data: Vec::new(),
-            };
-            open = Some((frame, *index, 0));
+            Err(_) => out.left_over += open.len(),
         }
-        if let Some((mut frame, next, count)) = open.take() {
-            let layout = piece.format.layout(&piece.payload);
-            layout.write(&piece.payload, |part| frame.data.extend_from_slice(part));
-            if look.end {
-                out.frames.push(frame);
-            } else {
-                open = Some((frame, next + 1, count + 1));
-            }
-        }
+        open.clear();
     }
-    out.left_over += open.map_or(0, |(_, _, count)| count);
+    out.left_over += open.len();
     out
 }

@@ -243,7 +243,8 @@ fn packetise(c: &mut Criterion) {
     for codec in ["VP8", "H264", "AV1"] {
         let frame = frame(codec);
         let bytes = Bytes::from(frame.clone());
-        let mut packetizer = Packetizer::new(codec, 77).expect("it is known");
+        let mut packetizer = Packetizer::new(codec, "packetization-mode=1", 77).expect("it is known");
+        let mut cuts = Vec::new();
         let mut out = BytesMut::with_capacity(2 * FRAME);
         let theirs = |payloader: Box<dyn rtc_rtp::packetizer::Payloader>| {
             let (mut payloader, bytes) = (payloader, bytes.clone());
@@ -260,7 +261,8 @@ fn packetise(c: &mut Criterion) {
         let contenders = vec![
             Contender::timed("antiphon-rtp, into a buffer", || {
                 out.clear();
-                for cut in packetizer.packetize(black_box(&frame), MAX_PAYLOAD).expect("a frame") {
+                packetizer.packetize(black_box(&frame), MAX_PAYLOAD, &mut cuts).expect("a frame");
+                for cut in &cuts {
                     cut.layout.write(&frame, |part| out.extend_from_slice(part));
                 }
                 packetizer.advance();

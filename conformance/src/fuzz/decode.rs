@@ -3,7 +3,7 @@
 use antiphon_crypto::{null_provider, rust_provider};
 use antiphon_rtp::extension::{Carried, Kind, Map, OwnedOthers, Values, is_well_formed};
 use antiphon_rtp::packet::Packet;
-use antiphon_rtp::payload::{Depacketizer, opus, vp8};
+use antiphon_rtp::payload::{Depacketizer, Joiner, opus, vp8};
 use antiphon_rtp::rtcp;
 use antiphon_sdp::SessionDescription;
 use antiphon_srtp::{Cryptex, Error, ExtensionKey, Profile, Receiver, Sender};
@@ -94,24 +94,18 @@ pub(super) fn roundtrip_sdp(data: &[u8]) {
 }
 
 pub(super) fn rtp(data: &[u8]) {
-    for name in [
-        "VP8",
-        "opus",
-        "PCMU",
-        "VP9",
-        "H264",
-        "H265",
-        "AV1",
-        "telephone-event",
-        "?",
-    ] {
+    for (name, depacketizer) in Depacketizer::NAMES {
         for marker in [false, true] {
-            let depacketizer = Depacketizer::new(name);
             let _ = depacketizer.depacketize(data, marker);
-            let layout = depacketizer.layout(data);
-            let mut len = 0;
-            layout.write(data, |part| len += part.len());
-            assert!(len == layout.len() && len <= data.len());
+        }
+        // Alone, and in two halves.
+        let (front, back) = data.split_at(data.len() / 2);
+        for payloads in [[data, &[]], [front, back]] {
+            let mut out = Vec::new();
+            let payloads = payloads.into_iter().filter(|payload| !payload.is_empty());
+            if let Ok(joined) = Joiner::new(depacketizer, "").join(payloads, &mut out) {
+                assert!(joined.part.is_none_or(|part| part.end <= data.len()), "{name}");
+            }
         }
     }
     let _ = (vp8::dimensions(data), opus::samples(data));

@@ -155,13 +155,7 @@ impl End for Media {
                 };
                 let mut data = vec![argument; len];
                 data[0] = argument >> 2;
-                let frame = Frame {
-                    payload_type,
-                    timestamp: self.frames * 3_000,
-                    data: data.into(),
-                    key_frame: argument & 4 == 0,
-                    audio_level: None,
-                };
+                let frame = Frame::new(payload_type, self.frames * 3_000, data);
                 let _ = self.session.send_frame(now, self.senders[which], frame);
             }
             5 => {

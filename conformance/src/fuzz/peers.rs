@@ -226,13 +226,11 @@ impl End for Peer {
                     .transceiver(id)
                     .and_then(|own| own.send()?.codecs.first().cloned());
                 if let Some(codec) = codec {
-                    let frame = Frame {
-                        payload_type: codec.payload_type,
-                        timestamp: u32::from(argument) * 960,
-                        data: vec![argument; 1 + usize::from(argument) * 20].into(),
-                        key_frame: false,
-                        audio_level: None,
-                    };
+                    let frame = Frame::new(
+                        codec.payload_type,
+                        u32::from(argument) * 960,
+                        vec![argument; 1 + usize::from(argument) * 20],
+                    );
                     let _ = self.pc.send_frame(now, id, frame);
                 }
             }

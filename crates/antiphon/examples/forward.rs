@@ -59,13 +59,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             tick.tick().await;
             let mut data = vec![0x55; 4000];
             data[0] = u8::from(!number.is_multiple_of(10));
-            let frame = Frame {
-                payload_type: vp8,
-                timestamp: number * 3000,
-                data: Bytes::from(data),
-                key_frame: number.is_multiple_of(10),
-                audio_level: None,
-            };
+            let frame = Frame::new(vp8, number * 3000, Bytes::from(data));
             if publisher.send_frame(video, frame).await.is_err() {
                 break;
             }

@@ -21,13 +21,8 @@ async fn send_video(pc: &PeerConnection, video: TransceiverId) -> Result<(), Err
     let mut tick = tokio::time::interval(Duration::from_millis(33));
     for number in 0..60 {
         tick.tick().await;
-        let frame = Frame {
-            payload_type: vp8,
-            timestamp: number * 3000, // of a clock with 90 000 ticks a second
-            data: encode(number),
-            key_frame: number.is_multiple_of(10),
-            audio_level: None,
-        };
+        let timestamp = number * 3000; // of a clock with 90 000 ticks a second
+        let frame = Frame::new(vp8, timestamp, encode(number));
         pc.send_frame(video, frame).await?; // cut into packets, paced, repaired where some are lost
     }
     Ok(())

@@ -112,13 +112,7 @@ async fn exchange(api_a: &Api, api_b: &Api) {
     negotiate(&alice, &bob).await;
     let payload_type = alice.payload_type(transceiver, "VP8").await.unwrap().unwrap();
     for n in 0..FRAMES {
-        let frame = Frame {
-            payload_type,
-            timestamp: u32::from(n) * 3_000,
-            data: key_frame(n),
-            key_frame: true,
-            audio_level: None,
-        };
+        let frame = Frame::new(payload_type, u32::from(n) * 3_000, key_frame(n));
         alice.send_frame(transceiver, frame).await.unwrap();
         let seen = within("a frame", async {
             loop {

@@ -108,14 +108,7 @@ async fn play(mut feed: Receiver<Sample>, peer: PeerHandle, transceiver: Transce
             Ok(None) => continue,
             Err(_) => return,
         };
-        let key_frame = codec == "VP8";
-        let frame = Frame {
-            payload_type,
-            timestamp,
-            data,
-            key_frame,
-            audio_level: None,
-        };
+        let frame = Frame::new(payload_type, timestamp, data);
         if let Err(Error::Closed) = peer.send_frame(transceiver, frame).await {
             return;
         }

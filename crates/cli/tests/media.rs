@@ -339,13 +339,7 @@ async fn send_pattern(peer: antiphon::PeerHandle, transceiver: antiphon::Transce
         let key_frame = always || wanted.swap(false, Ordering::Relaxed);
         let mut data = sample.data.to_vec();
         data[0] |= u8::from(!key_frame);
-        let frame = Frame {
-            payload_type,
-            timestamp: sample.timestamp,
-            data: data.into(),
-            key_frame,
-            audio_level: None,
-        };
+        let frame = Frame::new(payload_type, sample.timestamp, data);
         // Not connected yet, or the queue is full: the next one.
         _ = peer.send_frame(transceiver, frame).await;
     }

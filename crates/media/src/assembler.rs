@@ -1,11 +1,15 @@
-//! Puts packets of one source in order and joins them to frames. It knows no codec: each packet says what it is to its frame.
+//! Puts packets of one source in order and finds frames. It knows no codec: each packet says what it is to its frame, and when all
+//! of a frame are there, the joiner of its payload type makes it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_rtp::extension::AudioLevel;
-use antiphon_rtp::payload::Layout;
-use bytes::{Bytes, BytesMut};
+use antiphon_rtp::extension::Carried;
+use antiphon_rtp::payload::{Depacketizer, FrameFacts, Joiner, Piece, Start};
+use bytes::Bytes;
+
+use crate::event::Contributors;
 
 /// Most sequence numbers between the next one wanted and the newest held.
 const MAX_BUFFERED: usize = 2048;
@@ -23,16 +27,10 @@ pub(crate) struct Part {
     pub(crate) timestamp: u32,
     /// The payload; empty for padding.
     pub(crate) data: Bytes,
-    /// Which bytes of `data` belong to the frame.
-    pub(crate) layout: Layout,
-    /// Nothing but padding: takes a number, belongs to no frame.
-    pub(crate) padding: bool,
-    /// Whether the frame starts here.
-    pub(crate) start: bool,
-    /// Whether it ends here.
-    pub(crate) end: bool,
-    pub(crate) key_frame: bool,
-    pub(crate) audio_level: Option<AudioLevel>,
+    /// What it is to its frame; `None`: nothing but padding, which takes a number and belongs to no frame.
+    pub(crate) piece: Option<Piece>,
+    pub(crate) extensions: Carried,
+    pub(crate) contributors: Option<Arc<Contributors>>,
     pub(crate) received: Instant,
 }
 
@@ -43,26 +41,59 @@ impl Part {
             payload_type: 0,
             timestamp: 0,
             data: Bytes::new(),
-            layout: Layout::default(),
-            padding: true,
-            start: false,
-            end: false,
-            key_frame: false,
-            audio_level: None,
+            piece: None,
+            extensions: Carried::default(),
+            contributors: None,
             received,
         }
+    }
+
+    /// Whether this shows that its frame can be decoded alone.
+    fn is_key(&self) -> bool {
+        self.piece.is_some_and(|piece| piece.key_frame)
     }
 }
 
 /// A frame that is whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Assembled {
     pub(crate) payload_type: u8,
     pub(crate) timestamp: u32,
     pub(crate) data: Bytes,
     pub(crate) key_frame: bool,
-    pub(crate) audio_level: Option<AudioLevel>,
+    pub(crate) facts: FrameFacts,
+    /// Those of its first packet, and of its last where the first has none.
+    pub(crate) extensions: Carried,
+    pub(crate) contributors: Option<Arc<Contributors>>,
     pub(crate) discontinuity: bool,
+}
+
+/// What makes the frames of a source: one joiner for each payload type that came.
+#[derive(Debug, Default)]
+pub(crate) struct Joiners {
+    joiners: Vec<(u8, Joiner)>,
+}
+
+impl Joiners {
+    /// Lets a payload type have this format, with these parameters of its description. One that is known keeps what it has.
+    #[inline]
+    pub(crate) fn know(&mut self, payload_type: u8, format: Depacketizer, fmtp: &str) {
+        if !self.joiners.iter().any(|(known, _)| *known == payload_type) {
+            self.joiners.push((payload_type, Joiner::new(format, fmtp)));
+        }
+    }
+
+    /// Something else was negotiated: payload types may mean something else.
+    pub(crate) fn clear(&mut self) {
+        self.joiners.clear();
+    }
+
+    fn get(&mut self, payload_type: u8) -> Option<&mut Joiner> {
+        let mut joiners = self.joiners.iter_mut();
+        joiners
+            .find(|(known, _)| *known == payload_type)
+            .map(|(_, joiner)| joiner)
+    }
 }
 
 /// Puts packets in order and joins them to frames. A missing packet is waited for as long as the latency allows; then video
@@ -79,13 +110,17 @@ pub(crate) struct Assembler {
     /// Video cannot go on without a key frame.
     need_key: bool,
     discontinuity: bool,
-    /// Start of the newest key frame held.
-    key_start: Option<u64>,
+    /// Number and timestamp of the first packet held that shows the newest key frame.
+    key_start: Option<(u64, u32)>,
+    /// The packet before the next one ended a frame.
+    at_end: bool,
     /// Until when the first gap is waited for.
     deadline: Option<Instant>,
     /// Something was given up; only a key frame helps, until one is whole.
     pub(crate) wants_key_frame: bool,
     pub(crate) frames_dropped: u64,
+    /// Of these, the frames whose packets all came, and made none.
+    pub(crate) frames_malformed: u64,
     pub(crate) packets_discarded: u64,
 }
 
@@ -101,9 +136,11 @@ impl Assembler {
             need_key: video,
             discontinuity: false,
             key_start: None,
+            at_end: false,
             deadline: None,
             wants_key_frame: false,
             frames_dropped: 0,
+            frames_malformed: 0,
             packets_discarded: 0,
         }
     }
@@ -125,10 +162,13 @@ impl Assembler {
 
     /// The source restarted: its numbers mean nothing any more.
     pub(crate) fn restart(&mut self) {
-        let (dropped, discarded) = (self.frames_dropped, self.packets_discarded);
-        *self = Self::new(self.video);
-        self.discontinuity = true;
-        (self.frames_dropped, self.packets_discarded) = (dropped, discarded);
+        *self = Self {
+            discontinuity: true,
+            frames_dropped: self.frames_dropped,
+            frames_malformed: self.frames_malformed,
+            packets_discarded: self.packets_discarded,
+            ..Self::new(self.video)
+        };
     }
 
     /// Takes in a packet that is no duplicate.
@@ -160,8 +200,13 @@ impl Assembler {
         if index >= self.parts.len() {
             self.parts.resize(index + 1, None);
         }
-        if part.key_frame && self.video {
-            self.key_start = Some(self.key_start.map_or(sequence, |start| start.max(sequence)));
+        if part.is_key() && self.video {
+            self.key_start = Some(match self.key_start {
+                // Several packets of one frame may show it.
+                Some((start, timestamp)) if timestamp == part.timestamp => (start.min(sequence), timestamp),
+                Some((start, timestamp)) if start > sequence => (start, timestamp),
+                _ => (sequence, part.timestamp),
+            });
         }
         self.parts[index] = Some(part);
     }
@@ -169,6 +214,7 @@ impl Assembler {
     /// Something that cannot be recovered is missing.
     fn lose(&mut self) {
         self.discontinuity = true;
+        self.at_end = false;
         if self.video {
             self.need_key = true;
             self.wants_key_frame = true;
@@ -178,7 +224,7 @@ impl Assembler {
     fn skip_to(&mut self, sequence: u64) {
         let count = (sequence - self.next) as usize;
         let dropped = self.parts.iter().take(count).flatten();
-        let frames = dropped.filter(|part| part.end).count();
+        let frames = dropped.filter(|part| part.piece.is_some_and(|piece| piece.end)).count();
         self.frames_dropped += frames as u64;
         self.parts.drain(..count.min(self.parts.len()));
         self.next = sequence;
@@ -191,35 +237,44 @@ impl Assembler {
             Some(None) => return Err(Gap::At(index)),
             None => return Err(Gap::End),
         };
-        if first.end {
+        let Some(piece) = first.piece else { return Ok(1) };
+        if piece.end {
             return Ok(1);
         }
         for (offset, part) in self.parts.range(index + 1..).enumerate() {
-            match part {
-                None => return Err(Gap::At(index + 1 + offset)),
-                // A frame without a mark at its end ends where the next begins.
-                Some(part) if part.start && part.timestamp != first.timestamp => return Ok(offset + 1),
-                Some(part) if part.end => return Ok(offset + 2),
-                Some(_) => {}
+            let Some(part) = part else {
+                return Err(Gap::At(index + 1 + offset));
+            };
+            let Some(piece) = part.piece else { continue };
+            // A frame without a mark at its end ends where the next begins.
+            if part.timestamp != first.timestamp || part.payload_type != first.payload_type {
+                return Ok(offset + 1);
+            }
+            if piece.end {
+                return Ok(offset + 2);
             }
         }
         Err(Gap::End)
     }
 
-    /// The next whole frame. `patience` is how long a gap is waited for.
-    pub(crate) fn poll(&mut self, now: Instant, patience: Duration) -> Option<Assembled> {
+    /// The next whole frame, made by one of `joiners`. `patience` is how long a gap is waited for.
+    pub(crate) fn poll(&mut self, now: Instant, patience: Duration, joiners: &mut Joiners) -> Option<Assembled> {
         loop {
             self.deadline = None;
             if self.parts.is_empty() {
                 return None;
             }
             if let Some(Some(front)) = self.parts.front() {
-                let (padding, video, start, key_frame) = (front.padding, self.video, front.start, front.key_frame);
-                if padding {
+                let Some(piece) = front.piece else {
                     self.skip_to(self.next + 1);
                     continue;
-                }
-                if video && !start {
+                };
+                let starts = match piece.start {
+                    Start::Yes => true,
+                    Start::Maybe => self.at_end || front.is_key(),
+                    Start::No => false,
+                };
+                if self.video && !starts {
                     // The rest of a frame whose beginning is gone, or, at the very first, comes late.
                     let until = front.received + patience.min(START_GRACE);
                     if !self.delivered && self.key_start.is_none() && until > now {
@@ -228,23 +283,32 @@ impl Assembler {
                     }
                     self.lose();
                     self.skip_to(self.next + 1);
+                    self.at_end = piece.end;
                     continue;
                 }
                 if let Ok(count) = self.whole(0) {
-                    if video && self.need_key && !key_frame {
+                    // What shows a key frame need not be in its first packet.
+                    let key_frame = self.parts.range(..count).flatten().any(Part::is_key);
+                    self.at_end = true;
+                    if self.video && self.need_key && !key_frame {
                         self.wants_key_frame = true;
                         self.discontinuity = true;
                         self.skip_to(self.next + count as u64);
                         continue;
                     }
-                    return self.take(count);
+                    if let Some(frame) = self.take(count, key_frame, joiners) {
+                        return Some(frame);
+                    }
+                    continue;
                 }
             }
             // The front is not whole: a later key frame that is makes waiting needless.
-            if let Some(start) = self.key_start.filter(|start| *start > self.next)
+            if let Some((start, _)) = self.key_start.filter(|(start, _)| *start > self.next)
+                && self.starts((start - self.next) as usize)
                 && self.whole((start - self.next) as usize).is_ok()
             {
                 self.discontinuity = true;
+                self.at_end = false;
                 self.skip_to(start);
                 continue;
             }
@@ -267,34 +331,57 @@ impl Assembler {
         }
     }
 
-    /// Takes the next `count` packets as a frame; `None` if there is nothing in them but padding.
-    fn take(&mut self, count: usize) -> Option<Assembled> {
-        let size = self.parts.range(..count).flatten().map(|part| part.layout.len()).sum();
-        let mut parts = self.parts.drain(..count).flatten().filter(|part| !part.padding);
+    /// Whether a key frame can begin with the packet there: what comes before it is not waited for.
+    fn starts(&self, index: usize) -> bool {
+        let part = self.parts.get(index).and_then(Option::as_ref);
+        part.and_then(|part| part.piece)
+            .is_some_and(|piece| piece.start != Start::No)
+    }
+
+    /// Makes a frame of the next `count` packets; `None`, and counted, if they make none.
+    fn take(&mut self, count: usize, key_frame: bool, joiners: &mut Joiners) -> Option<Assembled> {
+        let parts = self.parts.range(..count).flatten().filter(|part| part.piece.is_some());
+        let mut both = parts.clone();
+        let first = both.next()?;
+        let last = both.next_back().unwrap_or(first);
+        let mut buffer = Vec::new();
+        let payloads = parts.clone().map(|part| &part.data[..]);
+        let joined = joiners
+            .get(first.payload_type)
+            .and_then(|joiner| joiner.join(payloads, &mut buffer).ok());
+        let frame = joined.map(|joined| Assembled {
+            payload_type: first.payload_type,
+            timestamp: first.timestamp,
+            data: match joined.part {
+                Some(range) if range.len() >= SMALL => first.data.slice(range),
+                Some(range) => Bytes::copy_from_slice(&first.data[range]),
+                None => Bytes::from(buffer),
+            },
+            key_frame,
+            facts: joined.facts,
+            extensions: first.extensions.or(&last.extensions),
+            contributors: first.contributors.clone(),
+            discontinuity: std::mem::take(&mut self.discontinuity),
+        });
+        self.parts.drain(..count);
         self.next += count as u64;
-        let first = parts.next()?;
-        let data = match first.layout.single() {
-            Some(range) if range.len() == size && size >= SMALL => first.data.slice(range),
-            _ => {
-                let mut data = BytesMut::with_capacity(size);
-                first.layout.write(&first.data, |piece| data.extend_from_slice(piece));
-                parts.for_each(|part| part.layout.write(&part.data, |piece| data.extend_from_slice(piece)));
-                data.freeze()
-            }
-        };
+        if self.key_start.is_some_and(|(start, _)| start < self.next) {
+            self.key_start = None;
+        }
+        if frame.is_none() {
+            // All of it came, and it is none: what follows cannot be decoded without it.
+            self.frames_dropped += 1;
+            self.frames_malformed += 1;
+            self.lose();
+            self.at_end = true;
+            return None;
+        }
         self.delivered = true;
-        if first.key_frame {
+        if key_frame {
             self.need_key = false;
             self.wants_key_frame = false;
         }
-        Some(Assembled {
-            payload_type: first.payload_type,
-            timestamp: first.timestamp,
-            data,
-            key_frame: first.key_frame,
-            audio_level: first.audio_level,
-            discontinuity: std::mem::take(&mut self.discontinuity),
-        })
+        frame
     }
 }
 
@@ -313,38 +400,59 @@ mod tests {
 
     struct Video {
         assembler: Assembler,
+        joiners: Joiners,
+        video: bool,
         now: Instant,
     }
 
     impl Video {
         #[allow(clippy::disallowed_methods)]
         fn new(video: bool) -> Self {
+            let mut joiners = Joiners::default();
+            let codec = if video { Depacketizer::Vp8 } else { Depacketizer::Opus };
+            joiners.know(96, codec, "");
             Self {
                 assembler: Assembler::new(video),
+                joiners,
+                video,
                 now: antiphon_netsim::start(),
             }
         }
 
-        /// `kind`: K/k start and rest of a key frame, D/d of another, upper-case with `marker` alone; P padding; A audio.
+        /// `kind`: K/k start and rest of a key frame, D/d of another, upper-case with `marker` alone; U perhaps a start; x what cannot
+        /// go on; P padding; A audio.
         fn put(&mut self, sequence: u64, kind: char, marker: bool) {
-            let data = Bytes::from(format!("{kind}{sequence} "));
+            // A descriptor of VP8 that begins a frame or does not, and a text.
+            let descriptor = match (self.video, kind) {
+                (false, _) => "",
+                (true, 'x') => "\u{10}",
+                (true, kind) if kind.is_ascii_uppercase() => "\u{10}",
+                (true, _) => "\0",
+            };
+            let data = Bytes::from(format!("{descriptor}{kind}{sequence} "));
+            let piece = Piece {
+                start: match kind {
+                    'U' => Start::Maybe,
+                    kind if kind.is_ascii_uppercase() => Start::Yes,
+                    _ => Start::No,
+                },
+                end: kind == 'A' || marker,
+                key_frame: matches!(kind, 'K' | 'A'),
+            };
             let part = Part {
                 payload_type: 96,
                 timestamp: sequence as u32 / 2,
-                layout: Layout::slice(0..data.len()),
                 data,
-                padding: kind == 'P',
-                start: kind.is_ascii_uppercase(),
-                end: kind == 'A' || marker && kind != 'P',
-                key_frame: matches!(kind, 'K' | 'A'),
-                audio_level: None,
+                piece: (kind != 'P').then_some(piece),
+                extensions: Carried::default(),
+                contributors: None,
                 received: self.now,
             };
             self.assembler.insert(sequence, part);
         }
 
         fn take(&mut self) -> Vec<String> {
-            let frames = std::iter::from_fn(|| self.assembler.poll(self.now, PATIENCE));
+            let frames = std::iter::from_fn(|| self.assembler.poll(self.now, PATIENCE, &mut self.joiners));
             frames
                 .map(|frame| {
                     let mark = if frame.discontinuity { "! " } else { "" };
@@ -418,6 +526,45 @@ mod tests {
         assert_eq!(sound.take(), ["A1"]);
         sound.now += PATIENCE;
         assert_eq!(sound.take(), ["! A3"]);
+    }
+
+    #[test]
+    fn what_may_be_a_start_is_one_behind_an_end() {
+        let mut video = Video::new(true);
+        for (sequence, kind) in [(10, 'K'), (12, 'U'), (14, 'U')] {
+            video.put(sequence, kind, true);
+        }
+        video.put(11, 'P', false);
+        assert_eq!(video.take(), ["K10", "U12"]);
+        // Behind a gap it need not be.
+        video.now += PATIENCE;
+        assert!(video.take().is_empty());
+        assert!(video.assembler.wants_key_frame);
+    }
+
+    #[test]
+    fn a_frame_without_a_mark_ends_with_its_timestamp() {
+        let mut video = Video::new(true);
+        for (sequence, kind) in [(10, 'K'), (11, 'k'), (12, 'D')] {
+            video.put(sequence, kind, false);
+        }
+        assert_eq!(video.take(), ["K10 k11"]);
+    }
+
+    #[test]
+    fn what_makes_no_frame_is_dropped_and_counted() {
+        let mut video = Video::new(true);
+        video.put(10, 'K', false);
+        video.put(11, 'x', true);
+        video.put(12, 'D', true);
+        assert!(video.take().is_empty());
+        assert_eq!(
+            (video.assembler.frames_malformed, video.assembler.frames_dropped),
+            (1, 2)
+        );
+        assert!(video.assembler.wants_key_frame);
+        video.put(13, 'K', true);
+        assert_eq!(video.take(), ["! K13"]);
     }
 
     #[test]

@@ -130,7 +130,8 @@ pub struct RemoteSource {
 /// What a receiver hands to the application.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Output {
-    /// Whole frames in order ([`Event::Frame`](crate::Event::Frame)), for VP8, Opus, PCMU and PCMA; of other codecs packets.
+    /// Whole frames in order ([`Event::Frame`](crate::Event::Frame)), of every codec that
+    /// [`antiphon_rtp::payload`] makes frames of; of others packets.
     #[default]
     Frames,
     /// Single packets as they come ([`Event::Packet`](crate::Event::Packet)), retransmissions undone: for forwarding.

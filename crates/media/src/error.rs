@@ -13,8 +13,8 @@ pub enum Error {
     /// The payload type is none of the sender's codecs.
     #[error("the payload type was not negotiated for sending")]
     UnknownPayloadType,
-    /// The codec was negotiated, but its frames cannot be packetised here: send packets (`send_rtp`).
-    #[error("frames of this codec cannot be packetised here; send its packets instead")]
+    /// The codec was negotiated, but with parameters by which its frames cannot be packetised here: send packets (`send_rtp`).
+    #[error("frames of this codec cannot be packetised with these parameters; send its packets instead")]
     NotPacketised,
     /// The sender is inactive: the negotiated direction does not let it send.
     #[error("the sender is inactive")]
@@ -23,9 +23,12 @@ pub enum Error {
     /// key frame, or the encoder should slow down.
     #[error("the send queue is full")]
     QueueFull,
-    /// The frame is empty, or needs more packets than a stream may keep.
+    /// The frame is empty, needs more packets than a stream may keep, or has a part too large for a packet that must not be cut.
     #[error("the frame is empty or too large")]
     FrameSize,
+    /// The frame is not built as frames of its codec are: units without start codes or lengths, OBUs of wrong sizes.
+    #[error("the frame is not one of its codec")]
+    FrameFormat,
     /// A packet that is forwarded is larger, with our headers, than the path carries. It was dropped, and counted in
     /// [`OutboundRtp::packets_too_large`](crate::OutboundRtp::packets_too_large).
     #[error("a packet of {bytes} bytes is larger than the {limit} that the path carries")]

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::Rid;
-use antiphon_rtp::extension::{AudioLevel, Carried};
+use antiphon_rtp::extension::Carried;
+use antiphon_rtp::payload::FrameFacts;
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_sansio::Ecn;
 use bytes::Bytes;
@@ -18,7 +19,10 @@ pub struct SenderId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReceiverId(pub(crate) u32);
 
-/// One encoded frame: a picture, or one packet's worth of sound. The same type goes in and comes out.
+/// One encoded frame: a picture with all its layers, or one packet's worth of sound. The same type goes in and comes out.
+///
+/// H.264 and H.265 come with start codes and may go in with lengths of four bytes instead; AV1 is a temporal unit without temporal
+/// delimiter; VP9 of several layers a superframe ([`antiphon_rtp::payload`] says more).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Which codec: on sending one of the sender's payload types, on receiving one of the receiver's.
@@ -29,8 +33,29 @@ pub struct Frame {
     pub data: Bytes,
     /// Whether it can be decoded without another frame. Sound always can. On sending the codec's own bits decide.
     pub key_frame: bool,
-    /// Loudness, if the extension is negotiated (RFC 6464).
-    pub audio_level: Option<AudioLevel>,
+    /// Layers, picture id, size: what came with it. On sending the packetizer has its own.
+    pub facts: FrameFacts,
+    /// The header extensions that speak of it: loudness, orientation, when it was captured. On sending, its first and its last packet
+    /// carry those that were negotiated. On receiving, those of its first and last packet; the orientation is the newest that the
+    /// source has told, for it is told when it changes.
+    pub extensions: Carried,
+    /// Who was mixed into it, and how loud each is; `None` of most frames.
+    pub contributors: Option<Arc<Contributors>>,
+}
+
+impl Frame {
+    /// A frame to be sent, of which nothing else is known.
+    pub fn new(payload_type: u8, timestamp: u32, data: impl Into<Bytes>) -> Self {
+        Self {
+            payload_type,
+            timestamp,
+            data: data.into(),
+            key_frame: false,
+            facts: FrameFacts::default(),
+            extensions: Carried::default(),
+            contributors: None,
+        }
+    }
 }
 
 /// One received RTP packet after SRTP and RTX were undone, for forwarding.

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::Rid;
-use antiphon_rtp::extension::Carried;
+use antiphon_rtp::extension::{Carried, VideoOrientation};
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_rtp::payload::{Depacketizer, Piece};
 use bytes::Bytes;
 
-use crate::assembler::{Assembler, Part, SMALL};
+use crate::assembler::{Assembler, Joiners, Part, SMALL};
 use crate::config::{Codec, Kind, Output, ReceiverConfig};
 use crate::event::{Contributors, Event, Events, Frame, Packet, ReceiverId};
 use crate::keypad::Keypad;
@@ -115,6 +115,9 @@ pub(crate) struct Inbound {
     pub(crate) nack: NackGenerator,
     pub(crate) assembler: Assembler,
     keypad: Keypad,
+    joiners: Joiners,
+    /// The newest orientation that it told.
+    orientation: Option<VideoOrientation>,
     /// Wants a key frame, whoever asked.
     pub(crate) key_frame_wanted: bool,
     pub(crate) key_frame_requested: Option<Instant>,
@@ -163,6 +166,8 @@ impl Inbound {
             nack: NackGenerator::default(),
             assembler: Assembler::new(video),
             keypad: Keypad::default(),
+            joiners: Joiners::default(),
+            orientation: None,
             key_frame_wanted: false,
             key_frame_requested: None,
             fir_sequence: 0,
@@ -188,7 +193,20 @@ impl Inbound {
             Some(Use::Media(index)) => Some(index),
             _ => None,
         });
+        if self.section.config.codecs != section.config.codecs {
+            self.joiners.clear();
+            self.know_codec(&section);
+        }
         self.section = section;
+    }
+
+    /// What comes is of the codec that was found last: its frames can be made.
+    fn know_codec(&mut self, section: &Section) {
+        if let Some((codec, format)) = self.codec.and_then(|index| section.codec(index))
+            && format.has_frames()
+        {
+            self.joiners.know(codec.payload_type, format, &codec.fmtp);
+        }
     }
 
     pub(crate) fn is_video(&self) -> bool {
@@ -250,7 +268,9 @@ impl Inbound {
         let codecs = &self.section.config.codecs;
         let index = codecs.iter().position(|codec| codec.payload_type == payload_type)?;
         self.codec = Some(index);
-        let (codec, depacketizer) = self.section.codec(index)?;
+        let section = Arc::clone(&self.section);
+        self.know_codec(&section);
+        let (codec, depacketizer) = section.codec(index)?;
         Some((codec.clock_rate.max(1), depacketizer))
     }
 
@@ -308,7 +328,7 @@ impl Inbound {
             // A hole where it would have been: a picture without it must not pass for whole. A key is no part of a frame.
             dropped.malformed_payload += 1;
             if self.section.config.output == Output::Frames && !depacketizer.has_frames() {
-                self.take_number(now, sequence, latency, events);
+                self.take_number(now, sequence, latency, events, dropped);
             }
             return;
         };
@@ -317,8 +337,8 @@ impl Inbound {
         }
         match self.section.config.output {
             Output::Frames if padding || depacketizer.has_frames() => {
-                self.assembler.insert(sequence, part(now, packet, piece, depacketizer));
-                self.deliver_frames(now, latency, events);
+                self.assembler.insert(sequence, part(now, packet, piece));
+                self.deliver_frames(now, latency, events, dropped);
             }
             output => {
                 self.count_frames(packet, piece);
@@ -331,7 +351,7 @@ impl Inbound {
                     self.deliver_packet(now, sequence, packet, piece, events);
                 }
                 if output == Output::Frames {
-                    self.take_number(now, sequence, latency, events);
+                    self.take_number(now, sequence, latency, events, dropped);
                 }
             }
         }
@@ -408,9 +428,15 @@ impl Inbound {
     }
 
     /// Time has passed: what waited for something missing goes on without it.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, latency: Duration, events: &mut Events) {
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        latency: Duration,
+        events: &mut Events,
+        dropped: &mut Dropped,
+    ) {
         if self.assembler.deadline().is_some_and(|at| at <= now) {
-            self.deliver_frames(now, latency, events);
+            self.deliver_frames(now, latency, events, dropped);
         }
         if let Some(tone) = self.keypad.expire(now) {
             events.push(Event::Tone {
@@ -423,24 +449,39 @@ impl Inbound {
 
     /// A packet that is part of no frame (an event between sounds, comfort noise, another codec) has come all the same: nobody need
     /// wait for its number.
-    fn take_number(&mut self, now: Instant, sequence: u64, latency: Duration, events: &mut Events) {
+    fn take_number(
+        &mut self,
+        now: Instant,
+        sequence: u64,
+        latency: Duration,
+        events: &mut Events,
+        dropped: &mut Dropped,
+    ) {
         if self.assembler.is_started() && sequence >= self.assembler.next() {
             self.assembler.insert(sequence, Part::padding(now));
-            self.deliver_frames(now, latency, events);
+            self.deliver_frames(now, latency, events, dropped);
         }
     }
 
     /// Hands over the frames that are whole.
-    pub(crate) fn deliver_frames(&mut self, now: Instant, latency: Duration, events: &mut Events) {
+    pub(crate) fn deliver_frames(
+        &mut self,
+        now: Instant,
+        latency: Duration,
+        events: &mut Events,
+        dropped: &mut Dropped,
+    ) {
         // Without NACK only disorder fills a gap.
         let patience = if self.section.nacks {
             latency
         } else {
             latency.min(DISORDER)
         };
-        while let Some(frame) = self.assembler.poll(now, patience) {
+        let malformed = self.assembler.frames_malformed;
+        while let Some(frame) = self.assembler.poll(now, patience, &mut self.joiners) {
             self.count.frames += 1;
             self.count.key_frames += u64::from(frame.key_frame && self.is_video());
+            self.orientation = frame.extensions.video_orientation.or(self.orientation);
             events.push(Event::Frame {
                 receiver: self.section.id,
                 ssrc: self.ssrc,
@@ -450,30 +491,33 @@ impl Inbound {
                     timestamp: frame.timestamp,
                     data: frame.data,
                     key_frame: frame.key_frame,
-                    audio_level: frame.audio_level,
+                    facts: frame.facts,
+                    extensions: Carried {
+                        video_orientation: self.orientation,
+                        ..frame.extensions
+                    },
+                    contributors: frame.contributors,
                 },
             });
         }
+        dropped.malformed_payload += self.assembler.frames_malformed - malformed;
         self.nack.forget_before(self.assembler.next());
     }
 }
 
 /// The packet as a part of a frame; without a piece it is padding.
 #[inline]
-fn part(now: Instant, packet: &mut Received, piece: Option<Piece>, depacketizer: Depacketizer) -> Part {
-    let Some(piece) = piece else {
+fn part(now: Instant, packet: &mut Received, piece: Option<Piece>) -> Part {
+    if piece.is_none() {
         return Part::padding(now);
-    };
+    }
     Part {
         payload_type: packet.payload_type,
         timestamp: packet.timestamp,
-        layout: depacketizer.layout(&packet.payload),
         data: std::mem::take(&mut packet.payload),
-        padding: false,
-        start: piece.start,
-        end: piece.end,
-        key_frame: piece.key_frame,
-        audio_level: packet.extensions.audio_level,
+        piece,
+        extensions: std::mem::take(&mut packet.extensions),
+        contributors: packet.contributors.take(),
         received: now,
     }
 }

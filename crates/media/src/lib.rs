@@ -20,6 +20,7 @@ mod senders;
 mod session;
 mod stats;
 
+pub use antiphon_rtp::payload::{FrameFacts, Resolution};
 pub use antiphon_rtp::{Rid, extension};
 pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SAFE_PACKET, SenderConfig};
 pub use dtmf::{DEFAULT_TONE, DEFAULT_TONE_GAP, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP};

@@ -119,7 +119,9 @@ fn put(out: &mut TransmitBuf, header: &[u8], slot: &Slot) -> bool {
 /// What cuts the frames of each codec.
 fn packetizers(config: &SenderConfig, start: u16) -> Vec<Option<Packetizer>> {
     let codecs = config.codecs.iter();
-    codecs.map(|codec| Packetizer::new(&codec.name, start)).collect()
+    codecs
+        .map(|codec| Packetizer::new(&codec.name, &codec.fmtp, start))
+        .collect()
 }
 
 /// What each packet says of its stream: MID and RID, unless they are long.
@@ -582,7 +584,9 @@ impl Outbound {
             let before = std::mem::replace(&mut self.packetizers, packetizers(&config, 0));
             for (old, packetizer) in self.config.codecs.iter().zip(before) {
                 // The numbers of a format go on.
-                let same = |codec: &Codec| codec.payload_type == old.payload_type && codec.name == old.name;
+                let same = |codec: &Codec| {
+                    codec.payload_type == old.payload_type && codec.name == old.name && codec.fmtp == old.fmtp
+                };
                 if let Some(index) = config.codecs.iter().position(same) {
                     self.packetizers[index] = packetizer;
                 }

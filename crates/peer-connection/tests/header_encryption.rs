@@ -8,7 +8,7 @@ use crate::support::Pair;
 use antiphon_jsep::JsepError;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    Bytes, Error, Event, Frame, MediaKind, MediaStreamTrack, RtcConfiguration, RtcRtpHeaderEncryptionPolicy,
+    Error, Event, Frame, MediaKind, MediaStreamTrack, RtcConfiguration, RtcRtpHeaderEncryptionPolicy,
     RtcSessionDescription, TransceiverId,
 };
 
@@ -39,13 +39,8 @@ fn play(pair: &mut Pair, transceivers: [TransceiverId; 2]) -> [BTreeSet<[u8; 2]>
     let before = [0, 1].map(|at| pair.count(at, |event| matches!(event, Event::Frame { .. })));
     for number in 0..50 {
         for (at, transceiver) in transceivers.into_iter().enumerate() {
-            let frame = Frame {
-                payload_type: pair.pc(at).payload_type(transceiver, "opus").unwrap(),
-                timestamp: number * 960,
-                data: Bytes::from(vec![5; 60]),
-                key_frame: true,
-                audio_level: None,
-            };
+            let opus = pair.pc(at).payload_type(transceiver, "opus").unwrap();
+            let frame = Frame::new(opus, number * 960, vec![5; 60]);
             pair.call(at, |pc, now| pc.send_frame(now, transceiver, frame)).unwrap();
         }
         pair.run_for(Duration::from_millis(20));
@@ -143,13 +138,8 @@ fn mend03_what_nobody_reads_goes_in_the_clear_again() {
     let mut sent = 0;
     let mut send = |pair: &mut Pair, seconds: u32| {
         for _ in 0..50 * seconds {
-            let frame = Frame {
-                payload_type: pair.pc(0).payload_type(transceivers[0], "opus").unwrap(),
-                timestamp: sent * 960,
-                data: Bytes::from(vec![5; 60]),
-                key_frame: true,
-                audio_level: None,
-            };
+            let opus = pair.pc(0).payload_type(transceivers[0], "opus").unwrap();
+            let frame = Frame::new(opus, sent * 960, vec![5; 60]);
             sent += 1;
             pair.call(0, |pc, now| pc.send_frame(now, transceivers[0], frame))
                 .unwrap();

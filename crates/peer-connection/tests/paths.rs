@@ -36,13 +36,7 @@ fn picture(payload_type: u8, number: u32) -> Frame {
     let mut data = vec![number as u8; 20_000];
     data[0] = 0x10;
     data[3..10].copy_from_slice(&[0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]);
-    Frame {
-        payload_type,
-        timestamp: number * 3600,
-        data: data.into(),
-        key_frame: true,
-        audio_level: None,
-    }
+    Frame::new(payload_type, number * 3600, data)
 }
 
 /// Large messages and large frames, so that every packet is as large as it gets.
@@ -267,13 +261,7 @@ fn without_srtp() {
     let mut pair = Pair::with_each(6, LinkConfig::default(), addresses(), configuration);
     let (channel, video) = start(&mut pair, 0);
     let payload_type = pair.pc(0).payload_type(video, "VP8").unwrap();
-    let frame = Frame {
-        payload_type,
-        timestamp: 0,
-        data: vec![0x10; 1000].into(),
-        key_frame: true,
-        audio_level: None,
-    };
+    let frame = Frame::new(payload_type, 0, vec![0x10; 1000]);
     pair.call(0, |pc, now| pc.send_frame(now, video, frame)).unwrap();
     let other = pair.open(0, channel);
     pair.run_for(Duration::from_secs(20));

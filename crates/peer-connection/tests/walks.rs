@@ -103,13 +103,11 @@ fn act(pair: &mut Pair, rng: &mut Rng, step: usize) {
             let Some(codec) = send.and_then(|send| send.codecs.first()) else {
                 return;
             };
-            let frame = Frame {
-                payload_type: codec.payload_type,
-                timestamp: step as u32 * 960,
-                data: vec![0x11; 20 + draw.below(4000) as usize].into(),
-                key_frame: false,
-                audio_level: None,
-            };
+            let frame = Frame::new(
+                codec.payload_type,
+                step as u32 * 960,
+                vec![0x11; 20 + draw.below(4000) as usize],
+            );
             let _ = pair.call(at, |pc, now| pc.send_frame(now, id, frame));
         }
         _ => {

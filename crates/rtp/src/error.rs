@@ -16,6 +16,9 @@ pub enum ParseError {
     /// A fixed field has a value that the format forbids.
     #[error("a field has a forbidden value")]
     Value,
+    /// Units of a picture in another order than that of decoding (RFC 6184 §5.4 mode 2, RFC 7798 §4.4 with DONL): not read here.
+    #[error("interleaved units are not supported")]
+    Interleaved,
 }
 
 impl From<antiphon_sansio::Short> for ParseError {

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 
 use antiphon_rtp::extension::{Kind, Map, dependency, is_well_formed};
 use antiphon_rtp::packet::{Packet, is_rtcp};
-use antiphon_rtp::payload::{Depacketizer, vp8};
+use antiphon_rtp::payload::{Depacketizer, Joiner, Start, vp8};
 use antiphon_rtp::rtcp;
 use antiphon_sansio::Writer;
+
+/// The payloads of a frame so far.
+type Payloads = Vec<Vec<u8>>;
 
 #[derive(Default)]
 struct Seen {
@@ -45,8 +48,8 @@ fn description(sdp: &str) -> (Map, Vec<u8>) {
 
 fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[u8]) -> Seen {
     let mut seen = Seen::default();
-    // Per direction and source: the frame so far, and the sequence number that must come next.
-    let mut assembly: BTreeMap<(bool, u32), (Vec<u8>, u16)> = BTreeMap::new();
+    // Per direction and source: the payloads of the frame so far, and the sequence number that must come next.
+    let mut assembly: BTreeMap<(bool, u32), (Payloads, u16)> = BTreeMap::new();
     let mut dependencies: BTreeMap<(bool, u32), dependency::Stream> = BTreeMap::new();
     for (sent, bytes) in packets {
         if is_rtcp(&bytes) {
@@ -111,9 +114,9 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
         let piece = Depacketizer::Vp8
             .depacketize(packet.payload(), packet.header.marker)
             .expect("VP8 descriptor parses");
-        let (frame, expected) = assembly.entry((sent, packet.header.ssrc)).or_default();
-        if piece.start {
-            frame.clear();
+        let (payloads, expected) = assembly.entry((sent, packet.header.ssrc)).or_default();
+        if piece.start == Start::Yes {
+            payloads.clear();
             if piece.key_frame {
                 seen.key_frames += 1;
             }
@@ -121,11 +124,18 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
             seen.broken += 1;
         }
         *expected = packet.header.sequence.wrapping_add(1);
-        let layout = Depacketizer::Vp8.layout(packet.payload());
-        layout.write(packet.payload(), |part| frame.extend_from_slice(part));
+        payloads.push(packet.payload().to_vec());
         if packet.header.marker {
+            let mut frame = Vec::new();
+            let parts = payloads.iter().map(|payload| &payload[..]);
+            // A packet that was sent again stands here a second time.
+            if let Ok(joined) = Joiner::new(Depacketizer::Vp8, "").join(parts, &mut frame) {
+                if let Some(part) = joined.part {
+                    frame.extend_from_slice(&payloads[0][part]);
+                }
+                seen.dimensions = vp8::dimensions(&frame).or(seen.dimensions);
+            }
             seen.frames += 1;
-            seen.dimensions = vp8::dimensions(frame).or(seen.dimensions);
         }
     }
     seen

@@ -26,13 +26,7 @@ pub(super) struct Stage {
 impl Stage {
     /// `false` once the peer is gone.
     async fn send(&self, sample: Sample) -> bool {
-        let frame = Frame {
-            payload_type: self.payload_type,
-            timestamp: sample.timestamp,
-            data: sample.data,
-            key_frame: sample.key_frame,
-            audio_level: None,
-        };
+        let frame = Frame::new(self.payload_type, sample.timestamp, sample.data);
         let Outlet { peer, transceiver, .. } = &self.outlet;
         // Any other refusal (paused, queue full) costs this frame only.
         !matches!(peer.send_frame(*transceiver, frame).await, Err(Error::Closed))

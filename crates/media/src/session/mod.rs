@@ -10,6 +10,7 @@ mod snapshot;
 
 use std::time::{Duration, Instant};
 
+use antiphon_rtp::payload::Cut;
 use antiphon_rtp::rtcp::ReportBlock;
 use antiphon_sansio::{ClockAnchor, Rng};
 
@@ -107,6 +108,8 @@ struct Scratch {
     blocks: Vec<ReportBlock>,
     ssrcs: Vec<u32>,
     due: Vec<SourceId>,
+    /// The packets of the frame that is sent.
+    cuts: Vec<Cut>,
     rtcp: Box<[u8]>,
 }
 
@@ -146,6 +149,7 @@ impl Session {
                 blocks: Vec::new(),
                 ssrcs: Vec::new(),
                 due: Vec::new(),
+                cuts: Vec::new(),
                 rtcp: Box::default(),
             },
             config,
@@ -210,7 +214,7 @@ impl Session {
         self.routing.due(now, &mut self.scratch.due);
         for id in self.scratch.due.drain(..) {
             if let Some(source) = self.routing.source_mut(id) {
-                source.handle_timeout(now, self.config.max_latency, &mut self.events);
+                source.handle_timeout(now, self.config.max_latency, &mut self.events, &mut self.dropped);
                 self.routing.reschedule(id);
             }
         }

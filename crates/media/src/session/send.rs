@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use antiphon_rtp::extension::Carried;
-use antiphon_rtp::payload::Layout;
+use antiphon_rtp::payload::{FrameError, Layout};
 use antiphon_sansio::{Ecn, TransmitBuf};
 
 use super::Session;
@@ -25,8 +25,8 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::UnknownPayloadType`];
-    /// [`Error::NotPacketised`] if only packets of the codec can be sent; [`Error::FrameSize`] and [`Error::QueueFull`] if the
-    /// frame is too large, for good or for now.
+    /// [`Error::NotPacketised`] if only packets of the codec can be sent; [`Error::FrameFormat`] if it is no frame of the codec;
+    /// [`Error::FrameSize`] and [`Error::QueueFull`] if it is too large, for good or for now.
     pub fn send_frame(&mut self, now: Instant, id: SenderId, frame: Frame) -> Result<(), Error> {
         if self.closed {
             return Err(Error::Closed);
@@ -40,17 +40,20 @@ impl Session {
             sender.count.frames_refused += 1;
             return Ok(());
         }
-        let extensions = Carried {
-            audio_level: frame.audio_level,
-            ..Carried::default()
-        };
-        let room = max_packet.saturating_sub(sender.overhead(&extensions, None));
+        let contributors = frame.contributors.as_deref();
+        let room = max_packet.saturating_sub(sender.overhead(&frame.extensions, contributors));
         let packetizer = sender
             .packetizer(frame.payload_type)
             .ok_or(Error::UnknownPayloadType)?
             .as_mut()
             .ok_or(Error::NotPacketised)?;
-        let cuts = packetizer.packetize(&frame.data, room).ok_or(Error::FrameSize)?;
+        let cuts = &mut self.scratch.cuts;
+        packetizer
+            .packetize(&frame.data, room, cuts)
+            .map_err(|error| match error {
+                FrameError::Malformed => Error::FrameFormat,
+                _ => Error::FrameSize,
+            })?;
         let key_frame = packetizer.is_key_frame(&frame.data);
         if cuts.len() > sender.ring.room() {
             sender.count.frames_refused += 1;
@@ -66,14 +69,21 @@ impl Session {
         sender.note_codec(frame.payload_type);
         sender.forward = None;
         let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
-        for cut in cuts {
+        let last = cuts.len().saturating_sub(1);
+        for (index, cut) in cuts.iter().enumerate() {
             let next = sender.ring.next();
             let slot = sender.ring.push(now, next, frame.data.clone(), &cut.layout);
             slot.timestamp = timestamp;
             slot.payload_type = frame.payload_type;
             slot.marker = cut.marker;
-            slot.extensions = extensions.clone();
-            slot.contributors = None;
+            // What speaks of a frame is looked for at its beginning (abs-capture-time) or at its end (3GPP TS 26.114 §7.4.5).
+            let outer = index == 0 || index == last;
+            slot.extensions = if outer {
+                frame.extensions.clone()
+            } else {
+                Carried::default()
+            };
+            slot.contributors.clone_from(&frame.contributors);
         }
         sender.newest_timestamp = Some((timestamp, now));
         sender.count.frames += 1;
@@ -384,13 +394,7 @@ mod tests {
             extensions,
         };
         let id = session.add_sender(now, config).unwrap();
-        let frame = Frame {
-            payload_type: 96,
-            timestamp: 0,
-            data: vec![0; 5000].into(),
-            key_frame: true,
-            audio_level: None,
-        };
+        let frame = Frame::new(96, 0, vec![0; 5000]);
         session.send_frame(now, id, frame).unwrap();
         session.retarget(now);
         let (mut bytes, mut padding) = (0, 0);

@@ -205,22 +205,17 @@ pub fn picture(number: u32, len: usize, key: bool) -> Frame {
     let mut data: Vec<u8> = (0..len).map(|i| (i as u32 * 31 + number * 7) as u8).collect();
     data[0] = data[0] & 0xfe | u8::from(!key);
     Frame {
-        payload_type: 96,
-        timestamp: number.wrapping_mul(3000),
-        data: data.into(),
         key_frame: key,
-        audio_level: None,
+        ..Frame::new(96, number.wrapping_mul(3000), data)
     }
 }
 
 pub fn sound(number: u32) -> Frame {
-    Frame {
-        payload_type: 111,
-        timestamp: number.wrapping_mul(960),
-        data: vec![0xfc, (number >> 8) as u8, number as u8, 1].into(),
-        key_frame: true,
-        audio_level: None,
-    }
+    Frame::new(
+        111,
+        number.wrapping_mul(960),
+        vec![0xfc, (number >> 8) as u8, number as u8, 1],
+    )
 }
 
 impl Pair {

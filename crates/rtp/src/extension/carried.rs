@@ -32,6 +32,24 @@ impl Carried {
             && self.others.is_empty()
     }
 
+    /// These, and of `later` what is not among them: what the first and the last packet of a frame say of it. Of those without a
+    /// field, all that the first has, or else all that the last has.
+    #[must_use]
+    pub fn or(&self, later: &Self) -> Self {
+        let others = if self.others.is_empty() {
+            &later.others
+        } else {
+            &self.others
+        };
+        Self {
+            audio_level: self.audio_level.or(later.audio_level),
+            video_orientation: self.video_orientation.or(later.video_orientation),
+            playout_delay: self.playout_delay.or(later.playout_delay),
+            capture_time: self.capture_time.or(later.capture_time),
+            others: others.clone(),
+        }
+    }
+
     /// What of `values` goes on.
     #[inline]
     pub fn of(values: &Values<'_>) -> Self {

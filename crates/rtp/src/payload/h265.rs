@@ -1,45 +1,251 @@
-//! H.265 (RFC 7798): key frames are recognised, for forwarding; frames are not assembled here.
+//! H.265 (RFC 7798): single units, aggregations and fragments.
+//!
+//! ```text
+//!  0                   1
+//!  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5
+//! |F|   type    |  layer id | TID |  the header of a unit (§1.1.4): below 48 a unit alone (§4.4.1), 48 AP (§4.4.2), 49 FU (§4.4.3)
+//!
+//! AP:  |F|   48  | layer | TID | size of unit 1, 16 bits | unit 1 | size of unit 2, 16 bits | unit 2 | ...
+//! FU:  |F|   49  | layer | TID |S|E|   type    | a part of the unit without its header
+//! ```
+//!
+//! One RTP stream carries one bitstream (`tx-mode=SRST`, §4.4) whose units come in decoding order: with `sprop-max-don-diff` above 0
+//! there would be decoding order numbers between them, which no browser has, and which are refused. So is PACI (type 50, §4.4.4).
+//! §7.1: parameter sets may come by the description (`sprop-vps`, `sprop-sps`, `sprop-pps`) alone.
 
-/// Whether a key frame starts in this payload (RFC 7798 §4.4): a picture of a random access point, or a parameter set before it,
-/// alone, in an aggregation packet, or at the start of a fragmentation unit. Without `sprop-max-don-diff` above 0, which WebRTC
-/// does not negotiate, there are no decoding order numbers between the units.
-pub fn starts_key_frame(payload: &[u8]) -> bool {
+use super::bits::Bits;
+use super::facts::{FrameFacts, Resolution};
+use super::layout::{Cut, Piece, Start};
+use super::parameter_sets::{ParameterSets, parameter};
+use super::units::{self, Family, Role};
+use super::{FrameError, Joined};
+use crate::ParseError;
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct H265;
+
+impl Family for H265 {
+    const HEADER: usize = 2;
     const AGGREGATION: u8 = 48;
     const FRAGMENT: u8 = 49;
-    // H.265 table 7-1: BLA, IDR and CRA pictures with the reserved types beside them; VPS and SPS.
-    let key = |kind: u8| matches!(kind, 16..=23 | 32 | 33);
-    let kind = |header: u8| header >> 1 & 0x3f;
-    match payload {
-        [header, _, rest @ ..] => match kind(*header) {
-            AGGREGATION => {
-                let mut rest = rest;
-                while let [a, b, unit, ..] = rest {
-                    if key(kind(*unit)) {
-                        return true;
-                    }
-                    let len = 2 + usize::from(u16::from_be_bytes([*a, *b]));
-                    rest = rest.get(len..).unwrap_or(&[]);
-                }
-                false
-            }
-            FRAGMENT => rest.first().is_some_and(|fu| fu & 0x80 != 0 && key(fu & 0x3f)),
-            kind => key(kind),
-        },
-        _ => false,
+    const SETS: u8 = 3;
+
+    fn kind([header, _]: [u8; 2]) -> u8 {
+        header >> 1 & 0x3f
     }
+
+    fn with_kind([first, second]: [u8; 2], kind: u8) -> [u8; 2] {
+        [first & 0x81 | kind << 1, second]
+    }
+
+    /// RFC 7798 §4.4.2: F is the "or" of all, layer and TID are the least.
+    fn both([a, b]: [u8; 2], [c, d]: [u8; 2]) -> [u8; 2] {
+        let layer = |first: u8, second: u8| (first & 1) << 5 | second >> 3;
+        let layer = layer(a, b).min(layer(c, d));
+        [(a | c) & 0x80 | layer >> 5, layer << 3 | (b & 7).min(d & 7)]
+    }
+
+    fn part_kind(byte: u8) -> u8 {
+        byte & 0x3f
+    }
+
+    fn role(kind: u8, first: Option<u8>) -> Role {
+        // A slice begins with the flag that it is the first of its picture.
+        let first_slice = first.is_none_or(|byte| byte & 0x80 != 0);
+        let (start, picture) = match kind {
+            0..=31 if first_slice => (Start::Yes, true),
+            0..=31 => (Start::No, true),
+            // VPS, SPS, PPS, delimiter, SEI: before the picture (ITU-T H.265 §7.4.2.4.4).
+            32..=35 | 39 => (Start::Yes, false),
+            41..=44 | 48..=55 => (Start::Maybe, false),
+            _ => (Start::No, false),
+        };
+        Role {
+            start,
+            // ITU-T H.265 table 7-1: BLA, IDR and CRA pictures with the reserved types beside them; VPS and SPS.
+            key: matches!(kind, 16..=23 | 32 | 33),
+            picture,
+            set: matches!(kind, 32..=34).then(|| kind - 32),
+        }
+    }
+
+    fn refused(kind: u8) -> Option<ParseError> {
+        (kind == 50).then_some(ParseError::Value)
+    }
+
+    fn plausible([first, second]: [u8; 2]) -> bool {
+        // The base layer, and a TID above 0, as all units have.
+        first & 0x81 == 0 && second & 7 != 0 && second >> 3 == 0
+    }
+
+    fn tell([first, second]: [u8; 2], is_first: bool, facts: &mut FrameFacts) {
+        let kind = Self::kind([first, second]);
+        facts.temporal = (second & 7).saturating_sub(1);
+        // Table 7-1: below 16, even types are no reference for their sub-layer; 2 to 5 are TSA and STSA.
+        facts.discardable = (is_first || facts.discardable) && kind < 16 && kind & 1 == 0;
+        facts.switching_point = matches!(kind, 2..=5);
+    }
+
+    fn set_id(set: u8, unit: &[u8]) -> Option<u32> {
+        let mut bits = Bits::escaped(unit.get(2..)?);
+        match set {
+            0 => bits.bits(4),
+            1 => {
+                profile_tier_level(&mut bits)?;
+                bits.ue()
+            }
+            _ => bits.ue(),
+        }
+    }
+
+    fn resolution(set: u8, unit: &[u8]) -> Option<Resolution> {
+        if set == 1 { sps(unit) } else { None }
+    }
+}
+
+/// The beginning of a sequence parameter set, up to its identifier (ITU-T H.265 §7.3.2.2.1, §7.3.3).
+fn profile_tier_level(bits: &mut Bits<'_>) -> Option<()> {
+    bits.skip(4)?;
+    let layers = bits.bits(3)?;
+    bits.skip(1 + 88 + 8)?;
+    let mut present = [(false, false); 7];
+    for place in present.iter_mut().take(layers as usize) {
+        *place = (bits.flag()?, bits.flag()?);
+    }
+    if layers > 0 {
+        bits.skip(2 * (8 - layers))?;
+    }
+    for (profile, level) in present {
+        bits.skip(if profile { 88 } else { 0 } + if level { 8 } else { 0 })?;
+    }
+    Some(())
+}
+
+/// The size in a sequence parameter set.
+fn sps(unit: &[u8]) -> Option<Resolution> {
+    let mut bits = Bits::escaped(unit.get(2..)?);
+    profile_tier_level(&mut bits)?;
+    bits.ue()?;
+    let chroma = bits.ue()?;
+    if chroma == 3 {
+        bits.skip(1)?;
+    }
+    let (width, height) = (bits.ue()?, bits.ue()?);
+    let [left, right, top, bottom] = if bits.flag()? {
+        [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
+    } else {
+        [0; 4]
+    };
+    // The window counts in samples of colour.
+    let unit_x = if matches!(chroma, 1 | 2) { 2 } else { 1 };
+    let unit_y = if chroma == 1 { 2 } else { 1 };
+    let crop = |size: u32, a: u32, b: u32, unit: u32| size.checked_sub(a.checked_add(b)?.checked_mul(unit)?);
+    Some(Resolution {
+        width: crop(width, left, right, unit_x)?,
+        height: crop(height, top, bottom, unit_y)?,
+    })
+}
+
+/// Whether the parameters of `a=fmtp` are those of one stream in decoding order.
+fn is_plain(fmtp: &str) -> bool {
+    let is = |name, value: &str| parameter(fmtp, name).is_none_or(|own| own.eq_ignore_ascii_case(value));
+    is("tx-mode", "SRST") && is("sprop-max-don-diff", "0")
+}
+
+/// Cuts frames, which come with start codes or with lengths of four bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packetizer;
+
+impl Packetizer {
+    /// For the parameters of `a=fmtp`; `None` if they want several streams, or decoding order numbers.
+    pub fn new(fmtp: &str) -> Option<Self> {
+        is_plain(fmtp).then_some(Self)
+    }
+
+    /// Appends the packets of `frame` to `cuts`.
+    ///
+    /// # Errors
+    /// If it is no H.265.
+    pub fn packetize(self, frame: &[u8], max: usize, cuts: &mut Vec<Cut>) -> Result<(), FrameError> {
+        units::packetize::<H265>(frame, max, false, cuts)
+    }
+}
+
+/// Whether a frame, with start codes or lengths, can be decoded alone.
+pub fn is_key_frame(frame: &[u8]) -> bool {
+    units::is_key_frame::<H265>(frame)
+}
+
+/// The picture's size, if the frame has a sequence parameter set.
+pub fn resolution(frame: &[u8]) -> Option<Resolution> {
+    units::resolution::<H265>(frame)
+}
+
+/// What a payload is to its frame.
+///
+/// # Errors
+/// If it is cut off, or of a type that is not read here.
+pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
+    units::depacketize::<H265>(payload, marker)
+}
+
+/// The parameter sets that a description brings.
+pub(super) fn described(fmtp: &str) -> ParameterSets {
+    let mut sets = ParameterSets::default();
+    for (set, name) in (0..).zip(["sprop-vps", "sprop-sps", "sprop-pps"]) {
+        if let Some(list) = parameter(fmtp, name) {
+            sets.describe(list, |unit| Some((set, H265::set_id(set, unit)?)));
+        }
+    }
+    sets
+}
+
+pub(super) fn join<'a>(
+    payloads: impl Iterator<Item = &'a [u8]> + Clone,
+    sets: &mut ParameterSets,
+    out: &mut Vec<u8>,
+) -> Result<Joined, ParseError> {
+    units::join::<H265>(payloads, sets, out).map(Joined::appended)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn key(payload: &[u8]) -> bool {
+        depacketize(payload, false).is_ok_and(|piece| piece.key_frame)
+    }
+
     #[test]
     fn key_frames_are_recognised() {
-        let h265 = starts_key_frame;
         // IDR_W_RADL alone; VPS; a trailing picture; an aggregation of VPS; the start and the rest of a fragmented IDR.
-        assert!(h265(&[19 << 1, 1, 0xaf]) && h265(&[32 << 1, 1, 0x0c]) && !h265(&[1 << 1, 1, 0xd0]));
-        assert!(h265(&[48 << 1, 1, 0, 2, 1 << 1, 1, 0, 2, 32 << 1, 1]) && !h265(&[48 << 1, 1, 0, 2, 1 << 1, 1]));
-        assert!(h265(&[49 << 1, 1, 0x80 | 19, 0]) && !h265(&[49 << 1, 1, 19, 0]) && !h265(&[49 << 1, 1]));
-        assert!(!h265(&[]));
+        assert!(key(&[19 << 1, 1, 0xaf]) && key(&[32 << 1, 1, 0x0c]) && !key(&[1 << 1, 1, 0xd0]));
+        assert!(key(&[48 << 1, 1, 0, 2, 1 << 1, 1, 0, 2, 32 << 1, 1]) && !key(&[48 << 1, 1, 0, 2, 1 << 1, 1]));
+        assert!(key(&[49 << 1, 1, 0x80 | 19, 0]) && !key(&[49 << 1, 1, 19, 0]) && !key(&[49 << 1, 1]));
+        assert!(!key(&[]));
+        assert_eq!(depacketize(&[50 << 1, 1, 0], true), Err(ParseError::Value));
+    }
+
+    #[test]
+    fn the_size_is_read() {
+        // x265, Main, 640x360: an SPS without sub-layers.
+        let unit = [
+            0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x3f,
+            0xa0, 0x05, 0x02, 0x01, 0x69, 0x65,
+        ];
+        let size = sps(&unit).unwrap();
+        assert_eq!((size.width, size.height), (640, 360));
+        assert_eq!(H265::set_id(1, &unit), Some(0));
+        for len in 0..unit.len() {
+            let _ = sps(&unit[..len]);
+        }
+    }
+
+    #[test]
+    fn headers_of_several_units_become_one() {
+        assert_eq!(H265::both([0x40, 0x0a], [0x83, 0x01]), [0x80, 0x09]);
+        assert_eq!(H265::both([0x41, 0x0a], [0x03, 0x02]), [0x01, 0x02]);
+        assert!(Packetizer::new("tx-mode=MRST").is_none() && Packetizer::new("sprop-max-don-diff=1").is_none());
+        assert!(Packetizer::new("profile-id=1;tx-mode=srst").is_some());
     }
 }

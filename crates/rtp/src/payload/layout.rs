@@ -4,11 +4,11 @@ use std::ops::Range;
 
 /// Most slices of a frame in one payload. An H.264 picture begins with four units: two parameter sets, SEI, the first slice.
 pub const MAX_SLICES: usize = 4;
-/// Most bytes of the payload format's own in one payload, those before all slices taken together.
-pub const MAX_OWN: usize = 16;
+/// Most bytes of the payload format's own in one payload, those before all slices taken together: a VP9 descriptor that tells
+/// the sizes of four layers has 22.
+pub const MAX_OWN: usize = 24;
 
-/// Where the bytes of a payload come from. On the way out they are bytes of the payload format and slices of a frame; on the way
-/// in it is the other way round: slices of a payload, and bytes that the frame has and the payload has not.
+/// Where the bytes of an outgoing payload come from: bytes of the payload format, and slices of a frame.
 ///
 /// Small and of a fixed size, so that a queue can hold it beside the frame and nothing is copied before the packet is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +17,8 @@ pub struct Layout {
     parts: [Part; MAX_SLICES],
     /// How many of the own bytes stand before each slice.
     before: [u8; MAX_SLICES],
-    count: u16,
-    own_len: u16,
+    count: u8,
+    own_len: u8,
 }
 
 /// A slice of the frame.
@@ -59,7 +59,7 @@ impl Layout {
         *part = Part { start, len };
         self.before[usize::from(self.count)] = own.len() as u8;
         self.count += 1;
-        self.own_len += own.len() as u16;
+        self.own_len += own.len() as u8;
         true
     }
 
@@ -107,14 +107,26 @@ pub struct Cut {
     pub marker: bool,
 }
 
+/// Whether a frame starts in a payload, as far as the payload itself says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// It does not: the payload continues what came before.
+    #[default]
+    No,
+    /// It does if the packet before ended a frame: the payload begins a part of one, and does not say which.
+    Maybe,
+    /// It does.
+    Yes,
+}
+
 /// What one received payload is to its frame. Small: a forwarder needs no more, and asks for each packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// Whether the frame starts here.
-    pub start: bool,
-    /// Whether the frame ends here, as far as this payload says; it also ends where the next one starts.
+    pub start: Start,
+    /// Whether the frame ends here, as far as this payload says; it also ends where the timestamp changes.
     pub end: bool,
-    /// Whether a frame that can be decoded alone starts here.
+    /// Whether this shows that the frame can be decoded alone.
     pub key_frame: bool,
 }
 

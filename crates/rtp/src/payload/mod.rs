@@ -2,12 +2,14 @@
 //! the name of the encoding.
 //!
 //! A [`Packetizer`] cuts a frame into packets, each a [`Layout`]: a few bytes of the format's own and slices of the frame, copied
-//! by nobody before the packet is written. A [`Depacketizer`] looks at one payload and says whether the frame starts, ends,
-//! or can be decoded alone, and which of the bytes belong to it; the caller joins the pieces of packets in sequence from a start
-//! to an end.
+//! by nobody before the packet is written. A [`Depacketizer`] looks at one payload, in any order, and says whether the frame
+//! starts, ends, or can be decoded alone; that is all that a forwarder asks. Who wants frames puts the packets of one in order,
+//! from a start to an end, and a [`Joiner`] makes the frame of all their payloads at once.
 
 pub mod av1;
+mod bits;
 pub mod comfort_noise;
+mod facts;
 pub mod g711;
 pub mod g722;
 pub mod h264;
@@ -15,16 +17,36 @@ pub mod h265;
 pub mod l16;
 mod layout;
 pub mod opus;
+mod parameter_sets;
 pub mod red;
 pub mod telephone_event;
+mod units;
 pub mod vp8;
 pub mod vp9;
-mod whole;
 
-pub use layout::{Cut, Layout, MAX_OWN, MAX_SLICES, Piece, slices};
+use std::ops::Range;
 
+use self::parameter_sets::ParameterSets;
 use crate::ParseError;
 use telephone_event::TelephoneEvent;
+
+pub use facts::{FrameFacts, Resolution};
+pub use layout::{Cut, Layout, MAX_OWN, MAX_SLICES, Piece, Start, slices};
+
+/// Bytes of the largest frame: a key frame of 8K video at the best quality has a few million.
+pub const MAX_FRAME: usize = 16 << 20;
+
+/// Why a frame cannot be cut into packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FrameError {
+    /// It is empty, larger than [`MAX_FRAME`], or a part of it that must not be cut is larger than a payload.
+    #[error("the frame is empty or too large")]
+    Size,
+    /// It is not built as frames of this format are.
+    #[error("the frame is not one of this format")]
+    Malformed,
+}
 
 /// Cuts frames of one encoding into packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,71 +54,58 @@ use telephone_event::TelephoneEvent;
 pub enum Packetizer {
     /// RFC 7741
     Vp8(vp8::Packetizer),
-    /// RFC 7587, RFC 3551 §4.5.14: a frame is a packet.
+    /// RFC 9628
+    Vp9(vp9::Packetizer),
+    /// RTP Payload Format For AV1
+    Av1(av1::Packetizer),
+    /// RFC 6184
+    H264(h264::Packetizer),
+    /// RFC 7798
+    H265(h265::Packetizer),
+    /// RFC 7587, RFC 3551, RFC 3389: a frame is a packet.
     Whole,
     /// An encoding that is not known here: what fits into one packet is sent as it is.
     Opaque,
 }
 
-/// The packets of one frame, in order.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Cuts {
-    /// Of a VP8 frame.
-    Vp8(vp8::Cuts),
-    /// A frame in one packet.
-    Whole(Option<Cut>),
-}
-
-impl Iterator for Cuts {
-    type Item = Cut;
-
-    #[inline]
-    fn next(&mut self) -> Option<Cut> {
-        match self {
-            Self::Vp8(cuts) => cuts.next(),
-            Self::Whole(cut) => cut.take(),
-        }
-    }
-}
-
-impl Cuts {
-    /// How many packets are still to come.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Vp8(cuts) => cuts.len(),
-            Self::Whole(cut) => usize::from(cut.is_some()),
-        }
-    }
-
-    /// Whether all have been taken.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-}
-
 impl Packetizer {
-    /// The packetizer of an encoding name in `a=rtpmap`, compared without case. `None`: its frames cannot be cut here, only its
-    /// packets be forwarded. `start` is where running numbers of the format begin; a random one is best.
-    pub fn new(name: &str, start: u16) -> Option<Self> {
+    /// The packetizer of an encoding name in `a=rtpmap`, compared without case, with the parameters of its `a=fmtp`, which may be
+    /// empty. `None`: with these parameters frames cannot be cut here, only packets be forwarded. `start` is where running
+    /// numbers of the format begin; a random one is best.
+    pub fn new(name: &str, fmtp: &str, start: u16) -> Option<Self> {
         match Depacketizer::new(name) {
             Depacketizer::Vp8 => Some(Self::Vp8(vp8::Packetizer::new(start))),
-            Depacketizer::Opus | Depacketizer::Pcmu | Depacketizer::Pcma => Some(Self::Whole),
-            Depacketizer::Vp9 | Depacketizer::H264 | Depacketizer::H265 | Depacketizer::Av1 => None,
+            Depacketizer::Vp9 => Some(Self::Vp9(vp9::Packetizer::new(start))),
+            Depacketizer::Av1 => Some(Self::Av1(av1::Packetizer)),
+            Depacketizer::H264 => h264::Packetizer::new(fmtp).map(Self::H264),
+            Depacketizer::H265 => h265::Packetizer::new(fmtp).map(Self::H265),
             Depacketizer::TelephoneEvent | Depacketizer::Opaque => Some(Self::Opaque),
+            _ => Some(Self::Whole),
         }
     }
 
-    /// The packets of `frame`, with payloads of at most `max` bytes; `None` if it cannot be cut so, or is empty.
+    /// Fills `cuts` with the packets of `frame`, in order, with payloads of at most `max` bytes. What was in `cuts` is taken out;
+    /// who hands in the same again and again allocates nothing.
+    ///
+    /// # Errors
+    /// If the frame is none of this format, or cannot be cut so. Then `cuts` is of no use.
     #[inline]
-    pub fn packetize(&self, frame: &[u8], max: usize) -> Option<Cuts> {
-        if frame.is_empty() {
-            return None;
+    pub fn packetize(&self, frame: &[u8], max: usize, cuts: &mut Vec<Cut>) -> Result<(), FrameError> {
+        cuts.clear();
+        if frame.is_empty() || frame.len() > MAX_FRAME {
+            return Err(FrameError::Size);
         }
         match self {
-            Self::Vp8(vp8) => vp8.packetize(frame, max).map(Cuts::Vp8),
+            Self::Vp8(vp8) => vp8.packetize(frame, max, cuts),
+            Self::Vp9(vp9) => vp9.packetize(frame, max, cuts),
+            Self::Av1(av1) => av1.packetize(frame, max, cuts),
+            Self::H264(h264) => h264.packetize(frame, max, cuts),
+            Self::H265(h265) => h265.packetize(frame, max, cuts),
+            Self::Whole | Self::Opaque if frame.len() > max => Err(FrameError::Size),
             Self::Whole | Self::Opaque => {
-                whole::packetize(frame, max).map(|layout| Cuts::Whole(Some(Cut { layout, marker: false })))
+                let layout = Layout::slice(0..frame.len());
+                cuts.push(Cut { layout, marker: false });
+                Ok(())
             }
         }
     }
@@ -106,7 +115,8 @@ impl Packetizer {
     pub fn advance(&mut self) {
         match self {
             Self::Vp8(vp8) => vp8.advance(),
-            Self::Whole | Self::Opaque => {}
+            Self::Vp9(vp9) => vp9.advance(),
+            _ => {}
         }
     }
 
@@ -114,6 +124,10 @@ impl Packetizer {
     pub fn is_key_frame(&self, frame: &[u8]) -> bool {
         match self {
             Self::Vp8(_) => frame.first().is_some_and(|byte| vp8::is_key_frame(*byte)),
+            Self::Vp9(_) => vp9::is_key_frame(frame),
+            Self::Av1(_) => av1::is_key_frame(frame),
+            Self::H264(_) => h264::is_key_frame(frame),
+            Self::H265(_) => h265::is_key_frame(frame),
             Self::Whole => true,
             Self::Opaque => false,
         }
@@ -126,20 +140,26 @@ impl Packetizer {
 pub enum Depacketizer {
     /// RFC 7741
     Vp8,
+    /// RFC 9628
+    Vp9,
+    /// RTP Payload Format For AV1
+    Av1,
+    /// RFC 6184
+    H264,
+    /// RFC 7798
+    H265,
     /// RFC 7587
     Opus,
     /// RFC 3551 §4.5.14
     Pcmu,
     /// RFC 3551 §4.5.14
     Pcma,
-    /// RFC 9628: key frames are recognised, frames are not assembled.
-    Vp9,
-    /// RFC 6184: key frames are recognised, frames are not assembled.
-    H264,
-    /// RFC 7798: key frames are recognised, frames are not assembled.
-    H265,
-    /// AV1: key frames are recognised, frames are not assembled.
-    Av1,
+    /// RFC 3551 §4.5.2
+    G722,
+    /// RFC 3551 §4.5.11
+    L16,
+    /// RFC 3389: what silence sounds like, beside the sound.
+    ComfortNoise,
     /// RFC 4733: keys pressed, beside the sound.
     TelephoneEvent,
     /// Anything else: nothing is known of the payload.
@@ -147,27 +167,34 @@ pub enum Depacketizer {
 }
 
 impl Depacketizer {
+    /// Those that know a format, with its name in `a=rtpmap`.
+    pub const NAMES: [(&'static str, Self); 12] = [
+        ("VP8", Self::Vp8),
+        ("VP9", Self::Vp9),
+        ("AV1", Self::Av1),
+        ("H264", Self::H264),
+        ("H265", Self::H265),
+        ("opus", Self::Opus),
+        ("PCMU", Self::Pcmu),
+        ("PCMA", Self::Pcma),
+        ("G722", Self::G722),
+        ("L16", Self::L16),
+        ("CN", Self::ComfortNoise),
+        ("telephone-event", Self::TelephoneEvent),
+    ];
+
     /// The depacketizer of an encoding name in `a=rtpmap`, compared without case.
     pub fn new(name: &str) -> Self {
-        const NAMES: [(&str, Depacketizer); 9] = [
-            ("VP8", Depacketizer::Vp8),
-            ("opus", Depacketizer::Opus),
-            ("PCMU", Depacketizer::Pcmu),
-            ("PCMA", Depacketizer::Pcma),
-            ("VP9", Depacketizer::Vp9),
-            ("H264", Depacketizer::H264),
-            ("H265", Depacketizer::H265),
-            ("AV1", Depacketizer::Av1),
-            ("telephone-event", Depacketizer::TelephoneEvent),
-        ];
-        let known = NAMES.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let known = Self::NAMES
+            .into_iter()
+            .find(|(known, _)| known.eq_ignore_ascii_case(name));
         known.map_or(Self::Opaque, |(_, depacketizer)| depacketizer)
     }
 
-    /// Whether whole frames can be put together from its pieces.
+    /// Whether whole frames can be made of its payloads.
     #[inline]
     pub fn has_frames(self) -> bool {
-        matches!(self, Self::Vp8 | Self::Opus | Self::Pcmu | Self::Pcma)
+        !matches!(self, Self::TelephoneEvent | Self::Opaque)
     }
 
     /// Whether timestamps follow the sending of packets, so that jitter can be told from them. Those of RFC 4733 §2.2.1 say when
@@ -188,41 +215,104 @@ impl Depacketizer {
     /// Looks at one payload that is not empty; `marker` is the marker bit of its packet.
     ///
     /// # Errors
-    /// If the payload cannot be of this encoding. Only one that has frames, or keys, is looked at so closely.
+    /// If the payload cannot be of this encoding. The headers of the payload format are looked at, not the media behind them.
     #[inline]
     pub fn depacketize(self, payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
-        let key_frame = match self {
-            Self::Vp8 => return vp8::depacketize(payload, marker),
-            Self::Opus | Self::Pcmu | Self::Pcma => {
-                return Ok(Piece {
-                    start: true,
-                    end: true,
-                    key_frame: true,
-                });
+        match self {
+            Self::Vp8 => vp8::depacketize(payload, marker),
+            Self::Vp9 => vp9::depacketize(payload, marker),
+            Self::Av1 => av1::depacketize(payload, marker),
+            Self::H264 => h264::depacketize(payload, marker),
+            Self::H265 => h265::depacketize(payload, marker),
+            Self::TelephoneEvent | Self::Opaque => {
+                if self == Self::TelephoneEvent {
+                    TelephoneEvent::parse(payload)?;
+                }
+                Ok(Piece {
+                    start: Start::No,
+                    end: marker,
+                    key_frame: false,
+                })
             }
-            Self::Vp9 => vp9::starts_key_frame(payload),
-            Self::H264 => h264::starts_key_frame(payload),
-            Self::H265 => h265::starts_key_frame(payload),
-            Self::Av1 => av1::starts_key_frame(payload),
-            Self::TelephoneEvent => {
-                TelephoneEvent::parse(payload)?;
-                false
-            }
-            Self::Opaque => false,
-        };
-        Ok(Piece {
-            start: key_frame,
-            end: marker,
-            key_frame,
-        })
+            _ => Ok(Piece {
+                start: Start::Yes,
+                end: true,
+                key_frame: true,
+            }),
+        }
+    }
+}
+
+/// A frame that a [`Joiner`] has made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joined {
+    /// The frame is this part of its only payload, and need not be copied; `None`: it was appended to the buffer.
+    pub part: Option<Range<usize>>,
+    /// What is known of it.
+    pub facts: FrameFacts,
+}
+
+impl Joined {
+    fn part(range: Range<usize>, facts: FrameFacts) -> Self {
+        Self {
+            part: Some(range),
+            facts,
+        }
     }
 
-    /// Which bytes of a payload that [`Self::depacketize`] has taken belong to the frame, and what stands before each slice of them.
-    #[inline]
-    pub fn layout(self, payload: &[u8]) -> Layout {
-        match self {
-            Self::Vp8 => vp8::layout(payload),
-            _ => Layout::slice(0..payload.len()),
+    fn appended(facts: FrameFacts) -> Self {
+        Self { part: None, facts }
+    }
+}
+
+/// Makes frames of the payloads of one source. It keeps what later frames may lack: the parameter sets of H.264 and H.265.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joiner {
+    format: Depacketizer,
+    sets: ParameterSets,
+}
+
+impl Joiner {
+    /// For an encoding and the parameters of its `a=fmtp`, which may be empty: `sprop-parameter-sets` and the like are taken in.
+    pub fn new(format: Depacketizer, fmtp: &str) -> Self {
+        let sets = match format {
+            Depacketizer::H264 => h264::described(fmtp),
+            Depacketizer::H265 => h265::described(fmtp),
+            _ => ParameterSets::default(),
+        };
+        Self { format, sets }
+    }
+
+    /// Makes a frame of all its payloads in their order, none of which is empty. Where it is not simply a part of its only payload,
+    /// it is appended to `out`, which grows once for most frames.
+    ///
+    /// The frame is what decoders and files want: H.264 and H.265 with start codes, AV1 a temporal unit in the low-overhead
+    /// format without temporal delimiter, of VP9 with several layers a superframe.
+    ///
+    /// # Errors
+    /// If a payload is malformed, does not go on where the one before it ended, or the frame is larger than [`MAX_FRAME`]. What is
+    /// in `out` behind its former end is of no use then.
+    pub fn join<'a>(
+        &mut self,
+        payloads: impl Iterator<Item = &'a [u8]> + Clone,
+        out: &mut Vec<u8>,
+    ) -> Result<Joined, ParseError> {
+        match self.format {
+            Depacketizer::Vp8 => vp8::join(payloads, out),
+            Depacketizer::Vp9 => vp9::join(payloads, out),
+            Depacketizer::Av1 => av1::join(payloads, out),
+            Depacketizer::H264 => h264::join(payloads, &mut self.sets, out),
+            Depacketizer::H265 => h265::join(payloads, &mut self.sets, out),
+            _ => whole(payloads),
         }
+    }
+}
+
+/// The frame is the only payload.
+fn whole<'a>(mut payloads: impl Iterator<Item = &'a [u8]>) -> Result<Joined, ParseError> {
+    let payload = payloads.next().ok_or(ParseError::Short)?;
+    match payloads.next() {
+        None => Ok(Joined::part(0..payload.len(), FrameFacts::default())),
+        Some(_) => Err(ParseError::Value),
     }
 }

@@ -1,23 +1,28 @@
-//! VP8 (RFC 7741).
+//! VP8 (RFC 7741): a descriptor, and a part of the frame.
+//!
+//! ```text
+//!      0 1 2 3 4 5 6 7
+//!     |X|R|N|S|R| PID |  §4.2: required; S and PID 0: the frame begins
+//! X:  |I|L|T|K| RSV   |
+//! I:  |M| PictureID   |  7 or 15 bits
+//! L:  |   TL0PICIDX   |
+//! T/K:|TID|Y| KEYIDX  |
+//!     | payload header, first partition ...  §4.3: its first bit is 0 in a key frame
+//! ```
+//!
+//! The marker stands at the end of a frame (§4.1).
 
 use antiphon_sansio::Reader;
 
-use super::layout::{Cut, Layout, Piece, Slices};
+use super::facts::{FrameFacts, Resolution};
+use super::layout::{Cut, Layout, Piece, Slices, Start};
+use super::{FrameError, Joined, MAX_FRAME};
 use crate::ParseError;
 
 /// Longest descriptor: required byte, extension byte, two of picture id, TL0PICIDX, TID/KEYIDX.
 pub const MAX_DESCRIPTOR: usize = 6;
 
 /// The payload descriptor (RFC 7741 §4.2).
-///
-/// ```text
-///      0 1 2 3 4 5 6 7
-///     |X|R|N|S|R| PID | (required)
-/// X:  |I|L|T|K| RSV   | (optional)
-/// I:  |M| PictureID   | (optional, 7 or 15 bits)
-/// L:  |   TL0PICIDX   | (optional)
-/// T/K:|TID|Y| KEYIDX  | (optional)
-/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Descriptor {
     /// N: the frame can be dropped without harm to others.
@@ -167,64 +172,36 @@ impl Packetizer {
         }
     }
 
-    /// The packets of `frame`, with payloads of at most `max` bytes; `None` if that leaves no room beside the descriptor.
+    /// Appends the packets of `frame` to `cuts`.
+    ///
+    /// # Errors
+    /// [`FrameError::Size`] if `max` leaves no room beside the descriptor.
     #[inline]
-    pub fn packetize(&self, frame: &[u8], max: usize) -> Option<Cuts> {
-        let room = max.checked_sub(MAX_DESCRIPTOR).filter(|room| *room > 0)?;
-        Some(Cuts {
-            picture_id: self.picture_id,
-            first: true,
-            slices: Slices::new(frame.len(), room),
-        })
+    pub fn packetize(&self, frame: &[u8], max: usize, cuts: &mut Vec<Cut>) -> Result<(), FrameError> {
+        let room = max.checked_sub(MAX_DESCRIPTOR).filter(|room| *room > 0);
+        let slices = Slices::new(frame.len(), room.ok_or(FrameError::Size)?);
+        let count = slices.len();
+        let mut descriptor = Descriptor {
+            partition_start: true,
+            picture_id: Some(PictureId::Long(self.picture_id)),
+            ..Descriptor::default()
+        };
+        for (index, slice) in slices.enumerate() {
+            let mut own = [0; MAX_DESCRIPTOR];
+            let len = descriptor.write(&mut own);
+            let mut layout = Layout::default();
+            layout.push(&own[..len], slice);
+            let marker = index + 1 == count;
+            cuts.push(Cut { layout, marker });
+            descriptor.partition_start = false;
+        }
+        Ok(())
     }
 
     /// The next frame has the next picture id.
     pub fn advance(&mut self) {
         self.picture_id = self.picture_id.wrapping_add(1) & 0x7fff;
     }
-}
-
-/// The packets of one frame.
-#[derive(Clone, Debug)]
-pub struct Cuts {
-    picture_id: u16,
-    first: bool,
-    slices: Slices,
-}
-
-impl Cuts {
-    pub(super) fn len(&self) -> usize {
-        self.slices.len()
-    }
-}
-
-impl Iterator for Cuts {
-    type Item = Cut;
-
-    #[inline]
-    fn next(&mut self) -> Option<Cut> {
-        let slice = self.slices.next()?;
-        let descriptor = Descriptor {
-            partition_start: std::mem::take(&mut self.first),
-            picture_id: Some(PictureId::Long(self.picture_id)),
-            ..Descriptor::default()
-        };
-        let mut own = [0; MAX_DESCRIPTOR];
-        let len = descriptor.write(&mut own);
-        let mut layout = Layout::default();
-        layout.push(&own[..len], slice);
-        Some(Cut {
-            layout,
-            marker: self.slices.len() == 0,
-        })
-    }
-}
-
-/// Which bytes of a payload belong to the frame: those behind the descriptor.
-#[inline]
-pub fn layout(payload: &[u8]) -> Layout {
-    let prefix = Descriptor::parse(payload).map_or(payload.len(), |(_, len)| len);
-    Layout::slice(prefix..payload.len())
 }
 
 /// What a payload is to its frame.
@@ -236,8 +213,55 @@ pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
     let (descriptor, len) = Descriptor::parse(payload)?;
     let start = descriptor.starts_frame();
     Ok(Piece {
-        start,
+        start: if start { Start::Yes } else { Start::No },
         end: marker,
         key_frame: start && payload.get(len).is_some_and(|byte| is_key_frame(*byte)),
     })
+}
+
+/// The picture's size, if the frame is a key frame.
+pub fn resolution(frame: &[u8]) -> Option<Resolution> {
+    let (width, height) = dimensions(frame)?;
+    Some(Resolution {
+        width: width.into(),
+        height: height.into(),
+    })
+}
+
+pub(super) fn join<'a>(
+    mut payloads: impl Iterator<Item = &'a [u8]> + Clone,
+    out: &mut Vec<u8>,
+) -> Result<Joined, ParseError> {
+    let first = payloads.next().ok_or(ParseError::Short)?;
+    let (descriptor, len) = Descriptor::parse(first)?;
+    if !descriptor.starts_frame() {
+        return Err(ParseError::Value);
+    }
+    let (temporal, switching_point) = descriptor.temporal_layer.unwrap_or_default();
+    let facts = FrameFacts {
+        temporal,
+        switching_point,
+        discardable: descriptor.non_reference,
+        picture_id: descriptor.picture_id.map(|id| match id {
+            PictureId::Short(id) => id.into(),
+            PictureId::Long(id) => id,
+        }),
+        base_picture_index: descriptor.tl0_picture_index,
+        resolution: first.get(len..).and_then(resolution),
+        ..FrameFacts::default()
+    };
+    if payloads.clone().next().is_none() {
+        return Ok(Joined::part(len..first.len(), facts));
+    }
+    out.reserve(first.len() + payloads.clone().map(<[u8]>::len).sum::<usize>());
+    out.extend_from_slice(first.get(len..).unwrap_or_default());
+    for payload in payloads {
+        let (descriptor, len) = Descriptor::parse(payload)?;
+        // Two frames of one timestamp, or more than a frame is large: nothing that a decoder would take.
+        if descriptor.starts_frame() || out.len() + payload.len() > MAX_FRAME {
+            return Err(ParseError::Value);
+        }
+        out.extend_from_slice(payload.get(len..).unwrap_or_default());
+    }
+    Ok(Joined::appended(facts))
 }
