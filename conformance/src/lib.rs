@@ -7,3 +7,4 @@ pub mod keylog;
 pub mod media;
 pub mod replay;
 pub mod session;
+pub mod table;

@@ -1,0 +1,60 @@
+//! Prints one table over plaintext captures of RTP: `cargo run -p antiphon-conformance --example table -- --help`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use antiphon_conformance::{capture, table};
+
+const HELP: &str = "\
+Prints one table over plaintext captures of RTP and RTCP.
+
+    cargo run -p antiphon-conformance --example table -- [FOLDER or FILE ...]
+
+A FOLDER is searched for plain-*-rtp.pcapng, which Chromium's log becomes, and for captures in folders whose name has
+\"unencrypted-rtp\". A FILE is any pcap or pcapng of UDP with plain RTP. Without either it is the captures of this repository.
+
+Descriptions (*.sdp) in the folder of a capture say what the identifiers and payload types mean; without them every
+extension is unknown. Where a stats.json is beside it, what the browser itself counted is printed next to what was found.
+
+Columns: RTP packets read; elements of header extensions typed and unknown; RTCP packets typed and unknown; packets
+written back byte for byte (RTP packets and RTCP datagrams). Below each capture its streams: packets, retransmissions
+and padding among them, whole frames, key frames, broken frames. Below the table is what did not hold, with the number
+of the datagram in its file. The exit status is 1 if anything did not.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments
+        .iter()
+        .any(|argument| argument == "--help" || argument == "-h")
+    {
+        print!("{HELP}");
+        return ExitCode::SUCCESS;
+    }
+    let mut paths: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
+    if paths.is_empty() {
+        paths.push(capture::fixtures().join("packets"));
+    }
+    let files = table::captures(&paths);
+    if files.is_empty() {
+        eprintln!("no plaintext capture there; --help says what is looked for");
+        return ExitCode::FAILURE;
+    }
+    let mut rows = Vec::new();
+    let mut holds = true;
+    for file in files {
+        match table::row(&file) {
+            Ok(row) => rows.push(row),
+            Err(error) => {
+                eprintln!("{}: {error}", file.display());
+                holds = false;
+            }
+        }
+    }
+    print!("{}", table::render(&rows));
+    if holds && rows.iter().all(table::Row::holds) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
