@@ -81,6 +81,7 @@ pub(super) fn machine(data: &[u8]) {
                 sources: vec![RemoteSource {
                     ssrc: 100 * (1 - end) + 10 * n + 1,
                     rtx_ssrc: None,
+                    fec_ssrc: None,
                 }],
                 rids: vec!["hi".into(), "lo".into()],
                 output: if end == 0 { Output::Frames } else { Output::Packets },

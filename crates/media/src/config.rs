@@ -125,6 +125,8 @@ pub struct RemoteSource {
     pub ssrc: u32,
     /// The SSRC of its retransmissions (`a=ssrc-group:FID`).
     pub rtx_ssrc: Option<u32>,
+    /// The SSRC of its forward error correction (`a=ssrc-group:FEC-FR`, RFC 5956).
+    pub fec_ssrc: Option<u32>,
 }
 
 /// What a receiver hands to the application.
@@ -147,7 +149,8 @@ pub struct ReceiverConfig {
     pub mid: String,
     /// Audio or video.
     pub kind: Kind,
-    /// What the peer may send, with our payload types.
+    /// What the peer may send, with our payload types. `red`, `ulpfec`, `flexfec-03` and `flexfec` among them are undone here,
+    /// and never delivered themselves.
     pub codecs: Vec<Codec>,
     /// Negotiated header extensions.
     pub extensions: Map,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::Rid;
-use antiphon_rtp::extension::Carried;
+use antiphon_rtp::extension::{Carried, Values};
 use antiphon_rtp::payload::FrameFacts;
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_sansio::Ecn;
@@ -108,6 +108,15 @@ impl Contributors {
         own.levels[..count].copy_from_slice(&levels[..count]);
         own.counts[1] = count as u8;
         own
+    }
+
+    /// Who was mixed into a packet, if anybody was.
+    #[inline]
+    pub(crate) fn of(packet: &antiphon_rtp::packet::Packet<'_>, values: &Values<'_>) -> Option<Arc<Self>> {
+        (packet.csrcs().len() > 0).then(|| {
+            let levels = values.csrc_audio_levels.unwrap_or_default();
+            Arc::new(Self::new(packet.csrcs(), levels))
+        })
     }
 
     /// The sources.

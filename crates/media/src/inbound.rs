@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{Carried, VideoOrientation};
+use antiphon_rtp::fec::Format;
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_rtp::payload::{Depacketizer, Piece};
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use crate::config::{Codec, Kind, Output, ReceiverConfig};
 use crate::event::{Contributors, Event, Events, Frame, Packet, ReceiverId};
 use crate::keypad::Keypad;
 use crate::reception::{Arrival, NackGenerator, Reception};
+use crate::repairs::Repairs;
 use crate::stats::{Dropped, RemoteOutboundRtp};
 
 /// Requests for a key frame of one source are no closer than this.
@@ -32,24 +34,50 @@ pub(crate) struct Section {
     depacketizers: Vec<Depacketizer>,
     /// Whether NACK was negotiated, for whichever of the codecs: all of them share one row of numbers.
     pub(crate) nacks: bool,
+    /// Of each codec in `config`: what it is for, if it is none of media.
+    wrappers: Vec<Option<Use>>,
+    /// Whether RED or forward error correction was negotiated.
+    pub(crate) repairs: bool,
+    /// How packets are protected, if they are.
+    pub(crate) fec: Option<Format>,
 }
 
-/// What a payload type is for. RED and FEC, once they are undone here, are such uses too.
+/// What a payload type is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     /// The codec at this index.
     Media(usize),
     /// It brings packets of the codec at this index back (RFC 4588).
     Rtx(usize),
+    /// It holds several payloads (RFC 2198).
+    Red,
+    /// It protects packets.
+    Fec(Format),
+}
+
+/// What an encoding is for that is no codec of media.
+fn wrapper(codec: &Codec) -> Option<Use> {
+    if codec.name.eq_ignore_ascii_case("red") {
+        return Some(Use::Red);
+    }
+    Format::new(&codec.name).map(Use::Fec)
 }
 
 impl Section {
     pub(crate) fn new(id: ReceiverId, config: ReceiverConfig) -> Self {
         let depacketizers = config.codecs.iter().map(|codec| Depacketizer::new(&codec.name));
+        let wrappers: Vec<_> = config.codecs.iter().map(wrapper).collect();
+        let fec = wrappers.iter().flatten().find_map(|wrapper| match wrapper {
+            Use::Fec(format) => Some(*format),
+            _ => None,
+        });
         Self {
             id,
             depacketizers: depacketizers.collect(),
             nacks: config.codecs.iter().any(|codec| codec.feedback.nack),
+            repairs: wrappers.iter().any(Option::is_some),
+            fec,
+            wrappers,
             config,
         }
     }
@@ -60,8 +88,20 @@ impl Section {
         let rtx = codecs
             .iter()
             .position(|codec| codec.rtx_payload_type == Some(payload_type));
-        let media = || codecs.iter().position(|codec| codec.payload_type == payload_type);
-        rtx.map(Use::Rtx).or_else(|| media().map(Use::Media))
+        rtx.map(Use::Rtx).or_else(|| {
+            let index = codecs.iter().position(|codec| codec.payload_type == payload_type)?;
+            let wrapper = self.wrappers.get(index).copied().flatten();
+            Some(wrapper.unwrap_or(Use::Media(index)))
+        })
+    }
+
+    /// The payload type of the first codec of media.
+    pub(crate) fn first_media(&self) -> Option<u8> {
+        let media = self.config.codecs.iter().zip(&self.wrappers);
+        media
+            .into_iter()
+            .find(|(_, wrapper)| wrapper.is_none())
+            .map(|(codec, _)| codec.payload_type)
     }
 
     /// The codec at an index, and what finds its frames.
@@ -89,10 +129,21 @@ pub(crate) struct Received {
     pub(crate) header_bytes: usize,
     pub(crate) extensions: Carried,
     pub(crate) contributors: Option<Arc<Contributors>>,
-    /// Not brought back by a retransmission.
-    pub(crate) original: bool,
+    /// How it came.
+    pub(crate) origin: Origin,
     /// When it came, in microseconds since the session began.
     pub(crate) micros: u64,
+}
+
+/// How a packet came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// As it was sent first.
+    Original,
+    /// By a retransmission (RFC 4588).
+    Retransmitted,
+    /// Out of redundancy that was sent with others: nothing of it counts as received.
+    Recovered,
 }
 
 /// One incoming source.
@@ -114,6 +165,7 @@ pub(crate) struct Inbound {
     pub(crate) reception: Reception,
     pub(crate) nack: NackGenerator,
     pub(crate) assembler: Assembler,
+    pub(crate) repairs: Repairs,
     keypad: Keypad,
     joiners: Joiners,
     /// The newest orientation that it told.
@@ -153,6 +205,8 @@ pub(crate) struct InboundCount {
 impl Inbound {
     pub(crate) fn new(ssrc: u32, section: Arc<Section>, signalled: bool) -> Self {
         let video = section.config.kind == Kind::Video;
+        let mut repairs = Repairs::default();
+        repairs.negotiate(ssrc, section.fec);
         Self {
             ssrc,
             section,
@@ -165,6 +219,7 @@ impl Inbound {
             reception: Reception::default(),
             nack: NackGenerator::default(),
             assembler: Assembler::new(video),
+            repairs,
             keypad: Keypad::default(),
             joiners: Joiners::default(),
             orientation: None,
@@ -197,6 +252,7 @@ impl Inbound {
             self.joiners.clear();
             self.know_codec(&section);
         }
+        self.repairs.negotiate(self.ssrc, section.fec);
         self.section = section;
     }
 
@@ -288,26 +344,13 @@ impl Inbound {
             dropped.unrouted += 1;
             return;
         };
-        let sequence = match self.reception.arrive(packet.sequence, packet.original) {
-            Arrival::New(sequence) => sequence,
-            Arrival::Duplicate => {
-                dropped.duplicate += 1;
-                return;
-            }
-            Arrival::Suspect => {
-                dropped.sequence_jump += 1;
-                return;
-            }
-            Arrival::Restart(sequence) => {
-                self.nack.reset();
-                self.assembler.restart();
-                self.keypad.reset();
-                sequence
-            }
+        let Some(sequence) = self.number(packet, dropped) else {
+            return;
         };
+        let original = packet.origin == Origin::Original;
         self.note(now, packet);
         let padding = packet.payload.is_empty();
-        if packet.original && !padding && depacketizer.is_clocked() {
+        if original && !padding && depacketizer.is_clocked() {
             self.reception.time(packet.micros, packet.timestamp, clock_rate);
         }
         if self.section.nacks && !self.nack.arrive(now, sequence) {
@@ -357,15 +400,48 @@ impl Inbound {
         }
     }
 
+    /// The number in full of a packet that is new.
+    #[inline]
+    fn number(&mut self, packet: &Received, dropped: &mut Dropped) -> Option<u64> {
+        match self
+            .reception
+            .arrive(packet.sequence, packet.origin == Origin::Original)
+        {
+            Arrival::New(sequence) => Some(sequence),
+            Arrival::Duplicate => {
+                // What was recovered in vain is no packet that came twice.
+                let recovered = packet.origin == Origin::Recovered;
+                self.repairs.count.discarded += u64::from(recovered);
+                dropped.duplicate += u64::from(!recovered);
+                None
+            }
+            Arrival::Suspect => {
+                dropped.sequence_jump += 1;
+                None
+            }
+            Arrival::Restart(sequence) => {
+                self.nack.reset();
+                self.assembler.restart();
+                self.keypad.reset();
+                self.repairs.restart();
+                Some(sequence)
+            }
+        }
+    }
+
     #[inline]
     fn note(&mut self, now: Instant, packet: &Received) {
         self.active = true;
         self.left = false;
         self.last_packet = Some(now);
+        if packet.origin == Origin::Recovered {
+            self.repairs.count.recovered += 1;
+            return;
+        }
         self.count.packets += 1;
         self.count.bytes += packet.payload.len() as u64;
         self.count.header_bytes += packet.header_bytes as u64;
-        self.count.repaired += u64::from(!packet.original);
+        self.count.repaired += u64::from(packet.origin == Origin::Retransmitted);
         if let Some(level) = packet.extensions.audio_level {
             self.count.audio_level = Some(level.below_overload);
         }
@@ -471,8 +547,8 @@ impl Inbound {
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
-        // Without NACK only disorder fills a gap.
-        let patience = if self.section.nacks {
+        // Where nothing is repaired only disorder fills a gap.
+        let patience = if self.section.nacks || self.section.fec.is_some() {
             latency
         } else {
             latency.min(DISORDER)

@@ -14,6 +14,7 @@ mod keypad;
 mod outbound;
 mod pacer;
 mod reception;
+mod repairs;
 mod ring;
 mod routing;
 mod senders;
@@ -27,4 +28,4 @@ pub use dtmf::{DEFAULT_TONE, DEFAULT_TONE_GAP, MAX_TONE, MAX_TONES, MIN_TONE, MI
 pub use error::Error;
 pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId, Tone, TonePhase};
 pub use session::Session;
-pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Stats};
+pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Repaired, Stats};

@@ -118,6 +118,28 @@ impl Reception {
         Arrival::New(extended)
     }
 
+    /// Whether a packet of this number would be new, and comes after the first one.
+    pub(crate) fn misses(&mut self, sequence: u16) -> bool {
+        let Some(newest) = self.newest else { return false };
+        let distance = i64::from(sequence.wrapping_sub(newest as u16) as i16);
+        if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&distance) {
+            return false;
+        }
+        let extended = newest.wrapping_add_signed(distance);
+        if distance > 0 {
+            return true;
+        }
+        let (word, bit) = self.bit(extended);
+        *word & bit == 0 && extended > self.base
+    }
+
+    /// Whether a packet of this number would be believed at once.
+    pub(crate) fn is_near(&self, sequence: u16) -> bool {
+        let distance = |newest: u64| i64::from(sequence.wrapping_sub(newest as u16) as i16);
+        self.newest
+            .is_none_or(|newest| (-MAX_MISORDER..=MAX_DROPOUT).contains(&distance(newest)))
+    }
+
     /// Takes the arrival time of a packet, in microseconds since any fixed moment, into the jitter (RFC 3550 A.8).
     #[inline]
     pub(crate) fn time(&mut self, micros: u64, timestamp: u32, clock_rate: u32) {

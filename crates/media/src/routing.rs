@@ -1,8 +1,8 @@
 //! Who a packet belongs to: by SSRC, MID, RID and payload type (RFC 9143 §9.2, RFC 8852, RFC 4588).
 //!
 //! The table of SSRCs is the one thing that is looked at for every packet. Each entry says what its source is for: media, or
-//! the repair of a media source. A FlexFEC source (RFC 8627) would be a third role here; RED (RFC 2198) has no source of its own,
-//! and is a [`Use`] of a payload type.
+//! the repair of a media source, by retransmission or by forward error correction. RED (RFC 2198) has no source of its own, and is
+//! a [`Use`] of a payload type.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ pub(crate) type SourceId = usize;
 enum Role {
     Media,
     Rtx,
+    Fec,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +52,8 @@ pub(crate) enum Route {
     Media(SourceId),
     /// It repairs this source.
     Rtx(SourceId),
+    /// It protects packets of this source.
+    Fec(SourceId),
     /// It repairs a source that has sent nothing yet.
     Early,
 }
@@ -197,6 +200,9 @@ impl Routing {
         if let Some(rtx) = announced.rtx_ssrc {
             self.repair(rtx, id);
         }
+        if let Some(fec) = announced.fec_ssrc {
+            self.protect(fec, id);
+        }
     }
 
     fn count(&self) -> usize {
@@ -241,8 +247,7 @@ impl Routing {
     fn repair(&mut self, rtx: u32, id: SourceId) {
         let before = self.sources[id].as_ref().and_then(|source| source.rtx_ssrc);
         if before != Some(rtx) {
-            self.table
-                .retain(|entry| entry.role == Role::Media || entry.source != id);
+            self.table.retain(|entry| entry.role != Role::Rtx || entry.source != id);
         }
         let repairs = self.table.iter().filter(|entry| entry.role == Role::Rtx).count();
         // What is a source itself repairs none.
@@ -258,6 +263,19 @@ impl Routing {
             role: Role::Rtx,
             source: id,
         });
+    }
+
+    /// Lets `fec` protect a source, and no other SSRC any more. What is a source itself, or repairs one, protects none.
+    fn protect(&mut self, fec: u32, id: SourceId) {
+        self.table.retain(|entry| entry.role != Role::Fec || entry.source != id);
+        let protecting = self.table.iter().filter(|entry| entry.role == Role::Fec).count();
+        if protecting < MAX_SOURCES && self.entry(fec).is_none() {
+            self.set_entry(Entry {
+                ssrc: fec,
+                role: Role::Fec,
+                source: id,
+            });
+        }
     }
 
     fn forget(&mut self, id: SourceId) {
@@ -278,6 +296,12 @@ impl Routing {
     #[inline]
     pub(crate) fn source_mut(&mut self, id: SourceId) -> Option<&mut Inbound> {
         self.sources.get_mut(id)?.as_mut()
+    }
+
+    /// The source of this name, and what the identifiers of incoming header extensions mean.
+    #[inline]
+    pub(crate) fn source_and_extensions(&mut self, id: SourceId) -> Option<(&mut Inbound, &Map)> {
+        Some((self.sources.get_mut(id)?.as_mut()?, &self.extensions))
     }
 
     /// The source of this SSRC, which is none of retransmissions.
@@ -346,6 +370,7 @@ impl Routing {
                 return Some(match entry.role {
                     Role::Media => Route::Media(entry.source),
                     Role::Rtx => Route::Rtx(entry.source),
+                    Role::Fec => Route::Fec(entry.source),
                 });
             }
             if !source.signalled {
@@ -372,8 +397,9 @@ impl Routing {
         let route = match found {
             None => None,
             Some((section, Use::Rtx(_))) => Some(self.learn_repair(header.ssrc, &section, values)),
-            Some((section, Use::Media(_))) if values.rid.is_some_and(|rid| !section.allows_rid(rid)) => None,
-            Some((section, Use::Media(_))) => {
+            Some((section, Use::Fec(_))) => self.learn_protection(header.ssrc, section.id),
+            Some((section, Use::Media(_) | Use::Red)) if values.rid.is_some_and(|rid| !section.allows_rid(rid)) => None,
+            Some((section, Use::Media(_) | Use::Red)) => {
                 if !self.make_room(now, section.id) {
                     dropped.too_many_sources += 1;
                     return None;
@@ -424,6 +450,18 @@ impl Routing {
             self.repair(ssrc, id);
         }
         Route::Rtx(id)
+    }
+
+    /// Forward error correction that nobody announced protects the one source of its receiver.
+    fn learn_protection(&mut self, ssrc: u32, receiver: ReceiverId) -> Option<Route> {
+        let only = {
+            let mut candidates = self.sources().filter(|source| source.section.id == receiver);
+            let first = candidates.next()?.ssrc;
+            candidates.next().is_none().then_some(first)?
+        };
+        let id = self.by_ssrc(only)?;
+        self.protect(ssrc, id);
+        Some(Route::Fec(id))
     }
 
     /// Whether a receiver may have one more source that nobody announced; one that has long been silent makes room.

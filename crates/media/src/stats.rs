@@ -73,8 +73,8 @@ pub struct InboundRtp {
     pub packets_lost: i64,
     /// `jitter`: variation of the transit time (RFC 3550 §6.4.1), seconds.
     pub jitter: f64,
-    /// `retransmittedPacketsReceived`: packets that came back by RTX.
-    pub retransmitted_packets_received: u64,
+    /// What came back of lost packets.
+    pub repaired: Repaired,
     /// `nackCount`: NACK messages sent.
     pub nack_count: u32,
     /// `pliCount`: PLIs sent.
@@ -95,6 +95,21 @@ pub struct InboundRtp {
     pub last_packet_received: Option<Instant>,
     /// What the peer reported about its sending.
     pub remote: Option<RemoteOutboundRtp>,
+}
+
+/// What came back of a source's lost packets, and by which means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Repaired {
+    /// `retransmittedPacketsReceived`: packets that came back by RTX.
+    pub retransmitted_packets_received: u64,
+    /// `fecPacketsReceived`: repair packets, and payloads that RED repeated.
+    pub fec_packets_received: u64,
+    /// `fecBytesReceived`: bytes of these, without RTP headers.
+    pub fec_bytes_received: u64,
+    /// `fecPacketsDiscarded`: those of no use, since nothing that they bring back was missing, or too much.
+    pub fec_packets_discarded: u64,
+    /// Packets that came back out of redundancy, which counts them nowhere else (not in webrtc-stats).
+    pub packets_recovered: u64,
 }
 
 /// `RTCRemoteOutboundRtpStreamStats`: from the peer's sender reports.

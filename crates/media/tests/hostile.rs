@@ -22,6 +22,7 @@ fn busy_pair() -> (Pair, antiphon_media::SenderId) {
     let back = RemoteSource {
         ssrc: 3000,
         rtx_ssrc: Some(3001),
+        fec_ssrc: None,
     };
     pair.ends[0]
         .add_receiver(receiver("v", Kind::Video, vp8(true, true), vec![back]))

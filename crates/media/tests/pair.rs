@@ -18,6 +18,7 @@ fn video_pair(seed: u64, nack: bool, rtx: bool, config: Config) -> (Pair, Sender
     let source = RemoteSource {
         ssrc: 1000,
         rtx_ssrc: rtx.then_some(1001),
+        fec_ssrc: None,
     };
     pair.ends[1]
         .add_receiver(receiver("v", Kind::Video, vp8(nack, rtx), vec![source]))
@@ -151,7 +152,7 @@ fn loss_is_repaired_by_nack_with_and_without_rtx() {
             assert_same(&got, &sent, &format!("loss {loss}, rtx {rtx}"));
             let stats = pair.ends[1].stats();
             assert!(stats.inbound[0].nack_count > 0);
-            let repaired = stats.inbound[0].retransmitted_packets_received > 0;
+            let repaired = stats.inbound[0].repaired.retransmitted_packets_received > 0;
             assert_eq!(repaired, rtx, "only RTX tells a repair from an original");
             assert!(pair.ends[0].stats().outbound[0].retransmitted_packets_sent > 0);
         }

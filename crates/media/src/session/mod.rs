@@ -3,6 +3,7 @@
 mod control;
 mod dtmf;
 mod receive;
+mod repair;
 mod report;
 mod send;
 mod setup;

@@ -1,17 +1,18 @@
 //! RTP in: each packet is parsed once, looked up once, and handed to its source; and the events that come of it.
 
-use std::sync::Arc;
 use std::time::Instant;
 
-use antiphon_rtp::extension::{Carried, Values};
+use antiphon_rtp::extension::Carried;
 use antiphon_rtp::packet::Packet;
 use bytes::Buf;
 
 use super::Session;
+use super::repair::{self, Sink};
 use super::report::FIRST_REPORT;
 use crate::event::{Contributors, Event};
-use crate::inbound::{Received, Section, Use};
+use crate::inbound::{Origin, Received, Section, Use};
 use crate::routing::Route;
+use crate::stats::Dropped;
 
 impl Session {
     /// What happened. Media events are bounded; the oldest go first, counted.
@@ -42,25 +43,27 @@ impl Session {
         let Some(route) = self.routing.route(now, &header, &values, &mut self.dropped) else {
             return;
         };
-        let (id, original) = match route {
-            Route::Media(id) => (id, true),
-            Route::Rtx(id) => (id, false),
+        let (id, origin) = match route {
+            Route::Media(id) => (id, Origin::Original),
+            Route::Rtx(id) => (id, Origin::Retransmitted),
+            Route::Fec(id) => return self.handle_repair(now, id, &packet),
             Route::Early => {
                 // Padding alone has done its work by arriving. A repair of what never came cannot be placed.
                 self.dropped.unrouted += u64::from(packet.payload().len() > 2);
                 return;
             }
         };
-        let Some(source) = self.routing.source_mut(id) else {
+        let Some((source, map)) = self.routing.source_and_extensions(id) else {
             return;
         };
-        if original
-            && source.rid.is_none()
-            && let Some(rid) = values.rid
-        {
+        let original = origin == Origin::Original;
+        if original && let Some(rid) = values.rid {
             source.name(rid);
         }
-        let contributors = contributors(&packet, &values);
+        if original && source.section.fec.is_some() {
+            repair::hold(source, &data, &packet, map);
+        }
+        let contributors = Contributors::of(&packet, &values);
         let header_bytes = packet.header_len() + packet.padding_len();
         let extensions = Carried::of(&values);
         let range = packet.payload_range();
@@ -75,26 +78,19 @@ impl Session {
             header_bytes,
             extensions,
             contributors,
-            original,
+            origin,
             micros,
         };
-        if !original {
-            match undo_rtx(&source.section, &mut received) {
-                Some(true) => {}
-                Some(false) => return,
-                None => {
-                    self.dropped.unrouted += 1;
-                    return;
-                }
-            }
+        if !original && !undo_rtx(&source.section, &mut received, &mut self.dropped) {
+            return;
         }
-        source.receive(
-            now,
-            &mut received,
-            self.config.max_latency,
-            &mut self.events,
-            &mut self.dropped,
-        );
+        let mut sink = Sink {
+            latency: self.config.max_latency,
+            map,
+            events: &mut self.events,
+            dropped: &mut self.dropped,
+        };
+        repair::receive(source, now, &mut received, &mut sink);
         if source.active {
             self.reports.at.get_or_insert(now + FIRST_REPORT);
         }
@@ -102,26 +98,21 @@ impl Session {
     }
 }
 
-/// Who was mixed into a packet, if anybody was.
-#[inline]
-fn contributors(packet: &Packet<'_>, values: &Values<'_>) -> Option<Arc<Contributors>> {
-    (packet.csrcs().len() > 0).then(|| {
-        let levels = values.csrc_audio_levels.unwrap_or_default();
-        Arc::new(Contributors::new(packet.csrcs(), levels))
-    })
-}
-
 /// Makes the original of a repetition (RFC 4588 §4): its number stands before its payload. `false` if it is nothing but padding,
-/// by which Chromium probes; `None` if its payload type repeats no codec.
-fn undo_rtx(section: &Section, packet: &mut Received) -> Option<bool> {
+/// by which Chromium probes, or if its payload type repeats no codec.
+fn undo_rtx(section: &Section, packet: &mut Received, dropped: &mut Dropped) -> bool {
     let Some((number, _)) = packet.payload.split_first_chunk::<2>() else {
-        return Some(false);
+        return false;
     };
     let Some(Use::Rtx(index)) = section.use_of(packet.payload_type) else {
-        return None;
+        dropped.unrouted += 1;
+        return false;
+    };
+    let Some((codec, _)) = section.codec(index) else {
+        return false;
     };
     packet.sequence = u16::from_be_bytes(*number);
-    packet.payload_type = section.codec(index)?.0.payload_type;
+    packet.payload_type = codec.payload_type;
     packet.payload.advance(2);
-    Some(true)
+    true
 }

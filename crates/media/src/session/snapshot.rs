@@ -2,7 +2,8 @@
 
 use super::Session;
 use crate::config::{Codec, Kind};
-use crate::stats::{Dropped, InboundRtp, OutboundRtp, Stats};
+use crate::inbound::Inbound;
+use crate::stats::{Dropped, InboundRtp, OutboundRtp, Repaired, Stats};
 
 fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
     let kind = match kind {
@@ -10,6 +11,21 @@ fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
         Kind::Video => "video",
     };
     codec.map_or_else(String::new, |codec| format!("{kind}/{}", codec.name))
+}
+
+fn repaired(source: &Inbound) -> Repaired {
+    let count = source.repairs.count;
+    let given_up = source.repairs.recoverer.as_ref().map_or(0, |recoverer| {
+        let stats = recoverer.stats();
+        stats.unneeded + stats.expired + stats.foreign + stats.malformed
+    });
+    Repaired {
+        retransmitted_packets_received: source.count.repaired,
+        fec_packets_received: count.packets,
+        fec_bytes_received: count.bytes,
+        fec_packets_discarded: count.discarded + given_up,
+        packets_recovered: count.recovered,
+    }
 }
 
 impl Session {
@@ -33,7 +49,7 @@ impl Session {
                 header_bytes_received: source.count.header_bytes,
                 packets_lost: source.reception.lost(),
                 jitter: source.reception.jitter(source.clock_rate()),
-                retransmitted_packets_received: source.count.repaired,
+                repaired: repaired(source),
                 nack_count: source.count.nacks,
                 pli_count: source.count.plis,
                 fir_count: source.count.firs,

@@ -277,6 +277,14 @@ dictionary! {
         jitter: f64 = "jitter",
         /// How many of the packets were retransmissions.
         retransmitted_packets_received: u64 = "retransmittedPacketsReceived",
+        /// How many repair packets came, and payloads that RED repeated.
+        fec_packets_received: u64 = "fecPacketsReceived",
+        /// How many bytes these had.
+        fec_bytes_received: u64 = "fecBytesReceived",
+        /// How many of these were of no use.
+        fec_packets_discarded: u64 = "fecPacketsDiscarded",
+        /// How many packets came back out of them; ours, not in webrtc-stats.
+        packets_recovered: u64 = "packetsRecovered",
         /// How many NACKs were sent.
         nack_count: u32 = "nackCount",
         /// How many PLIs were sent.

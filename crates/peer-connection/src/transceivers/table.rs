@@ -298,6 +298,7 @@ impl Row {
                 .map(|stream| RemoteSource {
                     ssrc: stream.ssrc,
                     rtx_ssrc: stream.rtx_ssrc,
+                    fec_ssrc: stream.fec_ssrc,
                 })
                 .collect(),
             rids: receive.simulcast.iter().map(|layer| layer.rid.clone()).collect(),
