@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use antiphon_conformance::capture;
 use antiphon_conformance::fuzz::TARGETS;
-use antiphon_rtp::packet::is_rtcp;
+use antiphon_rtp::packet::{Packet, is_rtcp};
 use antiphon_stun::{Class, Message};
 
 struct Seeds {
@@ -39,13 +39,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         seen: BTreeSet::new(),
         to_turn_server: Vec::new(),
     };
-    let mut sessions: Vec<_> = fs::read_dir(capture::fixtures().join("packets"))?
+    let packets = capture::fixtures().join("packets");
+    let mut sessions: Vec<_> = fs::read_dir(&packets)?
         .map(|entry| entry.map(|entry| entry.path()))
         .collect::<Result<_, _>>()?;
     sessions.sort();
     for session in &sessions {
         from_wire(&mut seeds, session)?;
-        let signalled = fs::read_to_string(session.join("candidates.json"))?;
+        // Of some sessions only the log of one end is here.
+        let signalled = fs::read_to_string(session.join("candidates.json")).unwrap_or_default();
         for candidate in signalled.split("candidate:").skip(1) {
             let candidate = candidate.split('"').next().unwrap_or_default();
             let words: Vec<_> = candidate.split(' ').collect();
@@ -70,10 +72,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             }
         }
     }
-    let mut descriptions: Vec<_> = fs::read_dir(&sessions[0])?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    descriptions.extend(fs::read_dir(&sessions[3])?.flatten().map(|entry| entry.path()));
+    from_descriptors(&mut seeds, &packets.join("chromium-chromium-av1-svc-L2T2"))?;
+    let mut descriptions = Vec::new();
+    for name in [
+        "chromium-chromium-audio-video-data",
+        "chromium-firefox-audio-video-data",
+    ] {
+        for entry in fs::read_dir(packets.join(name))? {
+            descriptions.push(entry?.path());
+        }
+    }
     descriptions.sort();
     for path in descriptions {
         if path.extension().is_some_and(|extension| extension == "sdp") {
@@ -101,7 +109,9 @@ fn from_wire(seeds: &mut Seeds, session: &Path) -> Result<(), Box<dyn Error>> {
     let mut files = ["session.pcap", "session-view-A.pcap"]
         .map(|name| session.join(name))
         .into_iter();
-    let file = files.find(|file| file.exists()).ok_or("a session without a capture")?;
+    let Some(file) = files.find(|file| file.exists()) else {
+        return Ok(());
+    };
     for datagram in capture::read(&file)? {
         let data = &datagram.payload[..];
         match data.first() {
@@ -181,10 +191,33 @@ fn from_dtls(seeds: &mut Seeds, mut data: &[u8]) -> Result<(), Box<dyn Error>> {
 
 fn from_rtp(seeds: &mut Seeds, data: &[u8]) -> Result<(), Box<dyn Error>> {
     if is_rtcp(data) {
-        seeds.add("decode_rtcp", &format!("{}-{}", data[1], data[0] & 31), data)
+        let kind = format!("{}-{}", data[1], data[0] & 31);
+        seeds.add("decode_rtcp", &kind, data)?;
+        seeds.add("roundtrip_rtcp", &kind, data)
     } else {
-        seeds.add("decode_rtp", &format!("{:02x}-{}", data[0] & 0xf0, data[1] & 127), data)
+        let kind = format!("{:02x}-{}", data[0] & 0xf0, data[1] & 127);
+        seeds.add("decode_rtp", &kind, data)?;
+        seeds.add("roundtrip_rtp", &kind, data)
     }
+}
+
+/// Descriptors of one stream, each after its length, from its key frame on.
+fn from_descriptors(seeds: &mut Seeds, session: &Path) -> Result<(), Box<dyn Error>> {
+    // What the offer of this session says of identifiers.
+    const DESCRIPTOR: u8 = 13;
+    let mut all = Vec::new();
+    for datagram in capture::read(&session.join("plain-A-rtp.pcapng"))? {
+        let Ok(packet) = Packet::parse(&datagram.payload) else {
+            continue;
+        };
+        for (_, data) in packet.elements().filter(|(id, _)| *id == DESCRIPTOR) {
+            if all.len() < 400 {
+                all.push(data.len() as u8);
+                all.extend_from_slice(data);
+            }
+        }
+    }
+    seeds.add("decode_dependency_descriptor", "av1-svc", &all)
 }
 
 /// Lists of operations: a life without accidents, one with loss, and one with noise.

@@ -12,6 +12,7 @@ mod jsep;
 mod media;
 mod pair;
 mod peers;
+mod rtp;
 mod sctp;
 mod turn;
 mod turn_server;
@@ -22,6 +23,7 @@ pub type Target = (&'static str, fn(&[u8]));
 /// Every target.
 pub const TARGETS: &[Target] = &[
     ("decode_candidate", ice::decode_candidate),
+    ("decode_dependency_descriptor", rtp::decode_dependency_descriptor),
     ("decode_dtls_record", dtls::decode_record),
     ("decode_handshake", dtls::decode_handshake),
     ("decode_rtcp", decode::rtcp),
@@ -39,6 +41,8 @@ pub const TARGETS: &[Target] = &[
     ("machine_sctp", sctp::machine),
     ("machine_turn", turn::machine),
     ("machine_turn_server", turn_server::machine),
+    ("roundtrip_rtcp", rtp::roundtrip_rtcp),
+    ("roundtrip_rtp", rtp::roundtrip_rtp),
     ("roundtrip_sdp", decode::roundtrip_sdp),
     ("roundtrip_srtp", decode::roundtrip_srtp),
     ("roundtrip_stun", decode::roundtrip_stun),
