@@ -91,7 +91,8 @@ pub struct Codec {
     pub clock_rate: u32,
     /// Audio channels as in `a=rtpmap`; 1 if not said.
     pub channels: u8,
-    /// The parameters of `a=fmtp`, verbatim; empty if none.
+    /// The parameters of the peer's `a=fmtp`, verbatim; empty if none. Of a sender's codec they are its wishes as a receiver, of
+    /// a receiver's what it says of the stream that it sends (`sprop-parameter-sets` and the like).
     pub fmtp: String,
     /// The payload type of its retransmission format (RFC 4588), if negotiated.
     pub rtx_payload_type: Option<u8>,

@@ -123,6 +123,18 @@ const EXAMPLE: Table = Table {
     columns: &["get_started"],
 };
 
+/// Whole frames of each codec, from the browser to us and back to its decoder; and keys of a telephone, both ways.
+const CODECS: Table = Table {
+    title: "codecs by whole frames, and keys of a telephone",
+    rows: &[
+        ("chromium", "offers"),
+        ("chromium", "answers"),
+        ("firefox", "offers"),
+        ("firefox", "answers"),
+    ],
+    columns: &["VP8", "VP9", "H264", "AV1", "plays keys", "hears keys"],
+};
+
 const PATHS: Table = Table {
     title: "other ways",
     rows: &[
@@ -201,26 +213,27 @@ pub(crate) fn run(report: &mut Report) {
     println!("live peers");
     let ready = || -> Result<_, String> {
         let program = program()?.display().to_string();
+        let echo_frames = example("echo_frames")?.display().to_string();
         Ok((
             peers()?,
             Server::start("", &["--max-message", "16777216"])?,
             Server::start("over TLS", &["--tls"])?,
             get_started()?,
-            program,
+            [program, echo_frames],
         ))
     };
-    let (peers, server, secure, example, program) = match ready() {
+    let (peers, server, secure, example, programs) = match ready() {
         Ok(all) => all,
         Err(why) => return report.fail("set up the live tests", &why),
     };
     let mut cells: Cells = BTreeMap::new();
-    for (what, mut command) in scripts(&peers, &server, &secure, &example, &program) {
+    for (what, mut command) in scripts(&peers, &server, &secure, &example, &programs) {
         match run_within(SCRIPT_PATIENCE, what, &mut command) {
             Ok(output) => take_cells(report, what, &output, &mut cells),
             Err(why) => report.fail(what, &why),
         }
     }
-    for table in [MEDIA, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE] {
+    for table in [MEDIA, CODECS, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE] {
         table.finish(report, &cells);
     }
 }
@@ -231,8 +244,8 @@ fn scripts(
     server: &Server,
     secure: &Server,
     example: &Server,
-    program: &str,
-) -> [(&'static str, Command); 18] {
+    [program, echo_frames]: &[String; 2],
+) -> [(&'static str, Command); 20] {
     let id = server.id().to_string();
     let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
     [
@@ -244,6 +257,11 @@ fn scripts(
             "firefox on the page",
             node(peers, "page.mjs", &["firefox", &server.url]),
         ),
+        (
+            "chromium's codecs",
+            node(peers, "codecs.mjs", &["chromium", echo_frames]),
+        ),
+        ("firefox's codecs", node(peers, "codecs.mjs", &["firefox", echo_frames])),
         (
             "chromium's security",
             node(peers, "security.mjs", &["chromium", &server.url]),

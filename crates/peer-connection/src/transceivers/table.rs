@@ -290,7 +290,15 @@ impl Row {
         ReceiverConfig {
             mid: mid.to_owned(),
             kind: kind(self.kind),
-            codecs: receive.codecs.iter().map(codec).collect(),
+            // What a receiver needs to know is what is sent: parameter sets that do not travel in band.
+            codecs: receive
+                .codecs
+                .iter()
+                .map(|received| Codec {
+                    fmtp: received.sender_parameters.clone(),
+                    ..codec(received)
+                })
+                .collect(),
             extensions: extensions(&receive.extensions),
             sources: receive
                 .streams
