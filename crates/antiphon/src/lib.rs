@@ -26,13 +26,13 @@ pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
     Accepts, AlertDescription, Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability,
     Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DataChannelId, DataSettings, Direction, Ending, ExtensionCapability,
-    Frame, IceSettings, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities, MediaKind, MediaSettings,
-    MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, Output, Packet, PeerEnd, Piece,
-    RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
+    Frame, FrameTransform, IceSettings, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities, MediaKind,
+    MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, Output, Packet, PeerEnd,
+    Piece, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
     RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions,
     RtcPeerConnectionState, RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSctpTransportState,
     RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, Settings, Tone, TonePhase,
-    Transceiver, TransceiverId, extension, stats,
+    Transceiver, TransceiverId, Transformed, extension, stats,
 };
 
 pub use api::{Api, ApiBuilder};

@@ -11,6 +11,8 @@ use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_sansio::Ecn;
 use bytes::Bytes;
 
+use crate::transform::Transforms;
+
 /// Names one sender of a [`Session`](crate::Session). Never used again after removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenderId(pub(crate) u32);
@@ -270,6 +272,8 @@ pub(crate) struct Events {
     queue: VecDeque<Event>,
     /// Those that were not fetched in time.
     pub(crate) dropped: u64,
+    /// What is done with the frames of receivers before they wait.
+    pub(crate) transforms: Transforms<ReceiverId>,
 }
 
 impl Events {

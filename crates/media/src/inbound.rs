@@ -558,23 +558,29 @@ impl Inbound {
             self.count.frames += 1;
             self.count.key_frames += u64::from(frame.key_frame && self.is_video());
             self.orientation = frame.extensions.video_orientation.or(self.orientation);
-            events.push(Event::Frame {
-                receiver: self.section.id,
-                ssrc: self.ssrc,
-                discontinuity: frame.discontinuity,
-                frame: Frame {
-                    payload_type: frame.payload_type,
-                    timestamp: frame.timestamp,
-                    data: frame.data,
-                    key_frame: frame.key_frame,
-                    facts: frame.facts,
-                    extensions: Carried {
-                        video_orientation: self.orientation,
-                        ..frame.extensions
-                    },
-                    contributors: frame.contributors,
+            let discontinuity = frame.discontinuity;
+            let mut frame = Frame {
+                payload_type: frame.payload_type,
+                timestamp: frame.timestamp,
+                data: frame.data,
+                key_frame: frame.key_frame,
+                facts: frame.facts,
+                extensions: Carried {
+                    video_orientation: self.orientation,
+                    ..frame.extensions
                 },
-            });
+                contributors: frame.contributors,
+            };
+            let (goes_on, wants_key_frame) = events.transforms.apply(self.section.id, &mut frame);
+            self.key_frame_wanted |= wants_key_frame && self.is_video();
+            if goes_on {
+                events.push(Event::Frame {
+                    receiver: self.section.id,
+                    ssrc: self.ssrc,
+                    discontinuity,
+                    frame,
+                });
+            }
         }
         dropped.malformed_payload += self.assembler.frames_malformed - malformed;
         self.nack.forget_before(self.assembler.next());

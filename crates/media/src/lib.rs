@@ -20,6 +20,7 @@ mod routing;
 mod senders;
 mod session;
 mod stats;
+mod transform;
 
 pub use antiphon_rtp::payload::{FrameFacts, Resolution};
 pub use antiphon_rtp::{Rid, extension};
@@ -29,3 +30,4 @@ pub use error::Error;
 pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId, Tone, TonePhase};
 pub use session::Session;
 pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Repaired, Stats};
+pub use transform::{FrameTransform, Transformed};

@@ -183,7 +183,7 @@ impl Session {
     }
 
     /// A key frame is asked for: tells the application at once, or when the last request is old enough.
-    fn key_frame_asked(&mut self, now: Instant, id: SenderId) {
+    pub(super) fn key_frame_asked(&mut self, now: Instant, id: SenderId) {
         let Some(sender) = self.senders.get_mut(id) else {
             return;
         };

@@ -17,7 +17,7 @@ use antiphon_sansio::{ClockAnchor, Rng};
 
 use crate::config::{Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult};
-use crate::event::Events;
+use crate::event::{Events, SenderId};
 use crate::feedback::history::History;
 use crate::feedback::large::LargePackets;
 use crate::feedback::remb::ReceiveSide;
@@ -27,6 +27,7 @@ use crate::reception::Elapsed;
 use crate::routing::{Routing, SourceId};
 use crate::senders::Senders;
 use crate::stats::Dropped;
+use crate::transform::Transforms;
 
 /// The round trip that is assumed until one is measured.
 const DEFAULT_RTT: Duration = Duration::from_millis(100);
@@ -61,6 +62,8 @@ pub struct Session {
     target: Option<u64>,
     reports: Reports,
     rtt: RoundTrip,
+    /// What is done with the frames of senders before they are cut.
+    transforms: Transforms<SenderId>,
     events: Events,
     dropped: Dropped,
     closed: bool,
@@ -141,6 +144,7 @@ impl Session {
             target: None,
             reports: Reports::default(),
             rtt: RoundTrip::default(),
+            transforms: Transforms::default(),
             events: Events::default(),
             dropped: Dropped::default(),
             closed: false,

@@ -27,7 +27,7 @@ impl Session {
     /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::UnknownPayloadType`];
     /// [`Error::NotPacketised`] if only packets of the codec can be sent; [`Error::FrameFormat`] if it is no frame of the codec;
     /// [`Error::FrameSize`] and [`Error::QueueFull`] if it is too large, for good or for now.
-    pub fn send_frame(&mut self, now: Instant, id: SenderId, frame: Frame) -> Result<(), Error> {
+    pub fn send_frame(&mut self, now: Instant, id: SenderId, mut frame: Frame) -> Result<(), Error> {
         if self.closed {
             return Err(Error::Closed);
         }
@@ -40,6 +40,20 @@ impl Session {
             sender.count.frames_refused += 1;
             return Ok(());
         }
+        let transformed = self.transforms.has(id);
+        if transformed {
+            let packetizer = sender.packetizer(frame.payload_type).and_then(|own| own.as_ref());
+            frame.key_frame = packetizer.is_some_and(|packetizer| packetizer.is_key_frame(&frame.data));
+            let (goes_on, wants_key_frame) = self.transforms.apply(id, &mut frame);
+            sender.count.frames_refused += u64::from(!goes_on);
+            if wants_key_frame {
+                self.key_frame_asked(now, id);
+            }
+            if !goes_on {
+                return Ok(());
+            }
+        }
+        let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         let contributors = frame.contributors.as_deref();
         let room = max_packet.saturating_sub(sender.overhead(&frame.extensions, contributors));
         let packetizer = sender
@@ -48,13 +62,20 @@ impl Session {
             .as_mut()
             .ok_or(Error::NotPacketised)?;
         let cuts = &mut self.scratch.cuts;
-        packetizer
-            .packetize(&frame.data, room, cuts)
-            .map_err(|error| match error {
-                FrameError::Malformed => Error::FrameFormat,
-                _ => Error::FrameSize,
-            })?;
-        let key_frame = packetizer.is_key_frame(&frame.data);
+        let key_frame = if transformed {
+            frame.key_frame
+        } else {
+            packetizer.is_key_frame(&frame.data)
+        };
+        let cut = if transformed {
+            packetizer.packetize_opaque(&frame.data, key_frame, room, cuts)
+        } else {
+            packetizer.packetize(&frame.data, room, cuts)
+        };
+        cut.map_err(|error| match error {
+            FrameError::Malformed => Error::FrameFormat,
+            _ => Error::FrameSize,
+        })?;
         if cuts.len() > sender.ring.room() {
             sender.count.frames_refused += 1;
             return Err(if sender.ring.queued_bytes() > 0 {

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::event::{ReceiverId, SenderId};
 use crate::feedback::large::LargePackets;
 use crate::outbound::Outbound;
+use crate::transform::FrameTransform;
 
 impl Session {
     /// The canonical name of all local sources: for `a=ssrc` lines.
@@ -79,12 +80,44 @@ impl Session {
         Ok(())
     }
 
+    /// Lets `transform` see each frame of a sender before it is cut into packets, in the place of the one before it; `None`: no
+    /// more.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn set_sender_transform(
+        &mut self,
+        id: SenderId,
+        transform: Option<Box<dyn FrameTransform>>,
+    ) -> Result<(), Error> {
+        self.senders.get(id).ok_or(Error::UnknownId)?;
+        self.transforms.set(id, transform);
+        Ok(())
+    }
+
+    /// Lets `transform` see each whole frame that a receiver has put together, before the application does; `None`: no more.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn set_receiver_transform(
+        &mut self,
+        id: ReceiverId,
+        transform: Option<Box<dyn FrameTransform>>,
+    ) -> Result<(), Error> {
+        if !self.routing.has_section(id) {
+            return Err(Error::UnknownId);
+        }
+        self.events.transforms.set(id, transform);
+        Ok(())
+    }
+
     /// Ends an outgoing stream; RTCP BYE follows if it sent anything.
     ///
     /// # Errors
     /// [`Error::UnknownId`].
     pub fn remove_sender(&mut self, id: SenderId) -> Result<(), Error> {
         let sender = self.senders.remove(id).ok_or(Error::UnknownId)?;
+        self.transforms.set(id, None);
         if sender.count.packets > 0 {
             self.reports.byes.push(sender.config.ssrc);
         }
@@ -150,6 +183,7 @@ impl Session {
             return Err(Error::UnknownId);
         }
         self.routing.remove_section(id);
+        self.events.transforms.set(id, None);
         self.choose_feedback();
         Ok(())
     }

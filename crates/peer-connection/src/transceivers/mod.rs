@@ -3,6 +3,7 @@
 mod calls;
 mod dtmf;
 mod table;
+mod transform;
 
 pub use table::MAX_TRANSCEIVERS;
 pub(crate) use table::Transceivers;

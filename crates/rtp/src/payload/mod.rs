@@ -110,6 +110,27 @@ impl Packetizer {
         }
     }
 
+    /// The same for a frame whose bytes were changed, and may say nothing of it any more: whether it is a key frame is told. Formats
+    /// that are cut at their units (H.264, H.265, AV1) need units all the same.
+    ///
+    /// # Errors
+    /// As [`Self::packetize`].
+    pub fn packetize_opaque(
+        &self,
+        frame: &[u8],
+        key_frame: bool,
+        max: usize,
+        cuts: &mut Vec<Cut>,
+    ) -> Result<(), FrameError> {
+        match self {
+            Self::Vp9(vp9) if !frame.is_empty() && frame.len() <= MAX_FRAME => {
+                cuts.clear();
+                vp9.packetize_opaque(frame, key_frame, max, cuts)
+            }
+            _ => self.packetize(frame, max, cuts),
+        }
+    }
+
     /// The packets of a frame were taken: running numbers move on to the next frame.
     #[inline]
     pub fn advance(&mut self) {

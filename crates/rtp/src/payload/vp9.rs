@@ -429,7 +429,33 @@ impl Packetizer {
                 .or_else(|| Structure::write(count as u8, &[], &[], room))
                 .unwrap_or(0);
         }
-        for (index, range) in frames[..count].iter().enumerate() {
+        self.cut(&frames[..count], key_frame, &structure[..structure_len], max, cuts)
+    }
+
+    /// Appends the packets of a frame that cannot be read: of one layer, and a key frame or not, as is told.
+    ///
+    /// # Errors
+    /// As [`Self::packetize`].
+    pub fn packetize_opaque(
+        &self,
+        frame: &[u8],
+        key_frame: bool,
+        max: usize,
+        cuts: &mut Vec<Cut>,
+    ) -> Result<(), FrameError> {
+        self.cut(std::slice::from_ref(&(0..frame.len())), key_frame, &[], max, cuts)
+    }
+
+    fn cut(
+        &self,
+        frames: &[Range<usize>],
+        key_frame: bool,
+        structure: &[u8],
+        max: usize,
+        cuts: &mut Vec<Cut>,
+    ) -> Result<(), FrameError> {
+        let count = frames.len();
+        for (index, range) in frames.iter().enumerate() {
             let mut descriptor = Descriptor {
                 picture_id: Some((self.picture_id, true)),
                 predicted: !key_frame,
@@ -442,7 +468,7 @@ impl Packetizer {
                 begin: true,
                 not_referred: index + 1 == count,
                 differences: [u8::from(!key_frame), 0, 0],
-                structure: (index == 0 && structure_len > 0).then(|| &structure[..structure_len]),
+                structure: (index == 0 && !structure.is_empty()).then_some(structure),
                 ..Descriptor::default()
             };
             let mut own = [0; MAX_OWN];
