@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use antiphon_rtp::extension::{AudioLevel, Map, Values};
 use antiphon_rtp::packet::{Header, Packet};
-use antiphon_rtp::payload::Packetizer;
+use antiphon_rtp::payload::{Cut, Depacketizer, Joiner, Packetizer};
 use antiphon_rtp::rtcp;
 use antiphon_sansio::{TransmitBuf, Writer};
 use antiphon_sdp::SessionDescription;
@@ -116,6 +116,51 @@ fn rtp(c: &mut Criterion) {
     });
 }
 
+/// A frame of 50 kB of each format into payloads, and of them a frame.
+fn payload(c: &mut Criterion) {
+    let starts: [(&str, &[u8]); 3] = [
+        ("VP8", &[0x10]),
+        ("H264", &[0, 0, 0, 1, 0x65, 0x88]),
+        ("AV1", &[0x32, 0xcc, 0x86, 0x03]),
+    ];
+    let mut group = c.benchmark_group("payload");
+    for (name, start) in starts {
+        let mut frame = start.to_vec();
+        frame.resize(50_000, 0x55);
+        group.throughput(Throughput::Bytes(frame.len() as u64));
+        let packetizer = Packetizer::new(name, "packetization-mode=1", 7).unwrap();
+        let mut cuts = Vec::new();
+        let mut out = Vec::with_capacity(2 * frame.len());
+        group.bench_function(format!("packetise a frame of 50 kB of {name}"), |b| {
+            b.iter(|| {
+                out.clear();
+                packetizer.packetize(black_box(&frame), 1150, &mut cuts).unwrap();
+                for cut in &cuts {
+                    cut.layout.write(&frame, |part| out.extend_from_slice(part));
+                }
+                out.len()
+            });
+        });
+        let payload = |cut: &Cut| {
+            let mut payload = Vec::new();
+            cut.layout.write(&frame, |part| payload.extend_from_slice(part));
+            payload
+        };
+        let payloads: Vec<_> = cuts.iter().map(payload).collect();
+        let mut joiner = Joiner::new(Depacketizer::new(name), "");
+        group.bench_function(format!("depacketise a frame of 50 kB of {name}"), |b| {
+            b.iter(|| {
+                let payloads = black_box(&payloads).iter().map(|payload| &payload[..]);
+                out.clear();
+                joiner.join(payloads, &mut out).unwrap();
+                out.len()
+            });
+        });
+        assert_eq!(out, frame);
+    }
+    group.finish();
+}
+
 fn sdp(c: &mut Criterion) {
     let offer =
         include_str!("../../conformance/fixtures/packets/chromium-chromium-audio-video-data/01-A-chromium-offer.sdp");
@@ -136,5 +181,5 @@ fn sdp(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, rtp, sdp);
+criterion_group!(benches, rtp, payload, sdp);
 criterion_main!(benches);

@@ -8,6 +8,7 @@ use antiphon_media::extension::Values;
 use antiphon_media::{Config, Event, Kind, Output, ReceiverConfig};
 use antiphon_netsim::Counting;
 use antiphon_rtp::packet::Header;
+use antiphon_rtp::payload::{Depacketizer, Joiner, Packetizer};
 use antiphon_sansio::{BytesMut, TransmitBuf, Writer};
 use common::*;
 
@@ -113,5 +114,41 @@ fn receiving_allocates_nothing_per_packet() {
         }
         assert_eq!(packets, if output == Output::Packets { 8000 } else { 0 });
         assert_eq!(allocated, 0, "{output:?}");
+    }
+}
+
+#[test]
+fn payload_formats_allocate_nothing() {
+    let starts: [(&str, &[u8]); 5] = [
+        ("VP8", &[0x10]),
+        ("VP9", &[0x86]),
+        ("AV1", &[0x32, 0xcd, 0x86, 0x03]),
+        ("H264", &[0, 0, 0, 1, 0x67, 0x42, 0, 0x1e, 1, 0, 0, 0, 1, 0x65, 0x88]),
+        ("H265", &[0, 0, 0, 1, 0x26, 1, 0xaf]),
+    ];
+    for (name, start) in starts {
+        let mut frame = start.to_vec();
+        frame.resize(50_001, 0x55);
+        let packetizer = Packetizer::new(name, "packetization-mode=1", 1).unwrap();
+        let mut joiner = Joiner::new(Depacketizer::new(name), "");
+        let mut cuts = Vec::new();
+        let mut payloads = vec![Vec::new(); 64];
+        let mut again = Vec::new();
+        let mut before = 0;
+        for round in 0..20 {
+            if round == 10 {
+                before = Counting::here().allocations;
+            }
+            packetizer.packetize(&frame, 1150, &mut cuts).unwrap();
+            for (cut, payload) in cuts.iter().zip(&mut payloads) {
+                payload.clear();
+                cut.layout.write(&frame, |part| payload.extend_from_slice(part));
+            }
+            again.clear();
+            let payloads = payloads[..cuts.len()].iter().map(|payload| &payload[..]);
+            joiner.join(payloads, &mut again).unwrap();
+        }
+        assert_eq!(Counting::here().allocations - before, 0, "{name}");
+        assert!(cuts.len() > 40 && again == frame, "{name}");
     }
 }
