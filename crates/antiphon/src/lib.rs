@@ -28,9 +28,9 @@ pub use antiphon_peer_connection::{
     Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DataChannelId, DataSettings, Direction, Ending, ExtensionCapability,
     Frame, FrameTransform, IceSettings, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities, MediaKind,
     MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, Output, Packet, PeerEnd,
-    Piece, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
-    RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions,
-    RtcPeerConnectionState, RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSctpTransportState,
+    Piece, Redundancy, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState,
+    RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy,
+    RtcOfferOptions, RtcPeerConnectionState, RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSctpTransportState,
     RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, Settings, Tone, TonePhase,
     Transceiver, TransceiverId, Transformed, extension, stats,
 };

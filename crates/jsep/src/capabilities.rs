@@ -57,6 +57,29 @@ impl CodecCapability {
     }
 }
 
+/// Which redundancy may be received: packets sent again before anybody asks for them. Nothing of it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Redundancy {
+    /// RED of Opus (RFC 2198, `red/48000/2`): each packet repeats some before it.
+    pub red: bool,
+    /// RED and ULPFEC for video (RFC 5109, `red/90000` and `ulpfec/90000`).
+    pub ulpfec: bool,
+    /// FlexFEC as Chromium speaks it (`flexfec-03/90000`).
+    pub flexfec_03: bool,
+    /// FlexFEC of RFC 8627 (`flexfec/90000`).
+    pub flexfec: bool,
+}
+
+impl Redundancy {
+    /// All kinds that there are.
+    pub const ALL: Self = Self {
+        red: true,
+        ulpfec: true,
+        flexfec_03: true,
+        flexfec: true,
+    };
+}
+
 /// A header extension that we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionCapability {
@@ -145,6 +168,47 @@ impl MediaCapabilities {
             all.video_extensions.push(ExtensionCapability { id, uri: uri.into() });
         }
         all
+    }
+
+    /// Receives redundancy too: it is answered where it is offered, and offered. RED of Opus stands first, since Chromium sends
+    /// it only to who prefers it. The default has none.
+    #[must_use]
+    pub fn with_redundancy(mut self, which: Redundancy) -> Self {
+        let codec = |payload_type, name: &str, parameters: &str, feedback: &[&str]| CodecCapability {
+            payload_type,
+            name: name.into(),
+            clock_rate: 90_000,
+            channels: None,
+            parameters: parameters.into(),
+            feedback: feedback.iter().map(|&value| value.into()).collect(),
+            rtx_payload_type: None,
+            accepts: Accepts::Same,
+        };
+        if which.red {
+            let red = CodecCapability {
+                clock_rate: 48_000,
+                channels: Some(2),
+                ..codec(63, "red", "", &[])
+            };
+            self.audio.insert(0, red);
+        }
+        if which.ulpfec {
+            let red = CodecCapability {
+                rtx_payload_type: Some(121),
+                ..codec(120, "red", "", &[])
+            };
+            self.video.extend([red, codec(122, "ulpfec", "", &[])]);
+        }
+        // A window of ten seconds, as Chromium has it: longer than any.
+        let window = "repair-window=10000000";
+        let feedback = ["goog-remb", "transport-cc"];
+        if which.flexfec_03 {
+            self.video.push(codec(49, "flexfec-03", window, &feedback));
+        }
+        if which.flexfec {
+            self.video.push(codec(50, "flexfec", window, &feedback));
+        }
+        self
     }
 
     /// The codecs of one kind.

@@ -105,6 +105,17 @@ impl<'a> Format<'a> {
         self.name.eq_ignore_ascii_case("rtx")
     }
 
+    /// Whether it is redundancy for other formats: to be received, not to be sent.
+    pub(crate) fn is_redundancy(&self) -> bool {
+        let names = ["red", "ulpfec", "flexfec-03", "flexfec"];
+        names.iter().any(|name| self.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether it is RED of sound, whose parameters name what it repeats.
+    pub(crate) fn is_red_of_audio(&self) -> bool {
+        self.name.eq_ignore_ascii_case("red") && self.clock_rate != 90_000
+    }
+
     /// For a retransmission format: what it repeats (RFC 4588 §8.1).
     pub(crate) fn apt(&self) -> Option<u8> {
         let apt = self.parameter("apt")?.parse().ok()?;
@@ -153,6 +164,10 @@ impl CodecCapability {
 /// Our format parameters in an answer to `offered`: what we wish to receive. They are our own, but the level of H.264 and
 /// H.265 may have to be the lower of the two; who does not care for the configuration repeats it.
 pub(crate) fn answer_parameters(capability: &CodecCapability, offered: &Format<'_>) -> String {
+    // RFC 2198 §5: payload types, which are those of the offer in its answer too.
+    if offered.is_red_of_audio() {
+        return profile::repeated(&offered.parameters);
+    }
     match (offered.configuration(), capability.accepts) {
         (Configuration::One, _) => capability.parameters.clone(),
         (Configuration::H264 { .. }, Accepts::Same) => {

@@ -23,7 +23,7 @@ mod transition;
 mod types;
 
 pub use antiphon_sdp as sdp;
-pub use capabilities::{Accepts, CodecCapability, ExtensionCapability, MediaCapabilities};
+pub use capabilities::{Accepts, CodecCapability, ExtensionCapability, MediaCapabilities, Redundancy};
 pub use config::Config;
 pub use error::JsepError;
 pub use negotiator::Negotiator;

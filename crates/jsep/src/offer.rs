@@ -299,11 +299,26 @@ fn codecs(
         written.sort_by_key(|(rank, _)| *rank);
     }
     let mut seen = BTreeSet::new();
-    written
+    let mut written: Vec<WrittenCodec> = written
         .into_iter()
         .map(|(_, codec)| codec)
         .filter(|codec| seen.insert(codec.payload_type))
-        .collect()
+        .collect();
+    name_repeated(&mut written);
+    written
+}
+
+/// RFC 2198 §5: RED of sound names what it repeats, for us Opus. Without Opus there is nothing to repeat.
+fn name_repeated(written: &mut Vec<WrittenCodec>) {
+    let opus = written.iter().find(|codec| codec.name.eq_ignore_ascii_case("opus"));
+    let opus = opus.map(|codec| codec.payload_type);
+    let is_red = |codec: &WrittenCodec| codec.name.eq_ignore_ascii_case("red") && codec.clock_rate != 90_000;
+    written.retain(|codec| opus.is_some() || !is_red(codec));
+    if let Some(opus) = opus {
+        for red in written.iter_mut().filter(|codec| is_red(codec)) {
+            red.parameters = format!("{opus}/{opus}");
+        }
+    }
 }
 
 /// What a payload type stands for in the bundle: a number has one meaning there (RFC 9143 §9.1.1).

@@ -82,7 +82,9 @@ impl<'a> Pair<'a> {
                 feedback: feedback.clone(),
                 rtx: rtx.filter(|_| both),
             };
-            send.push(codec(their, our, their_rtx));
+            if !our.is_redundancy() {
+                send.push(codec(their, our, their_rtx));
+            }
             receive.push(codec(our, their, our_rtx));
         }
         (send, receive)

@@ -215,7 +215,7 @@ pub struct SimulcastLayer {
 /// How a transceiver sends.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SendParameters {
-    /// The codecs, the one to use first. May be empty: then nothing can be sent.
+    /// The codecs, the one to use first; redundancy is not among them. May be empty: then nothing can be sent.
     pub codecs: Vec<Codec>,
     /// The header extensions to write.
     pub extensions: Vec<Extension>,
@@ -247,7 +247,8 @@ pub struct ReceiveStream {
 /// How a transceiver receives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ReceiveParameters {
-    /// The codecs, with the payload types that will arrive.
+    /// The codecs, with the payload types that will arrive; redundancy that was agreed on (`red`, `ulpfec`, `flexfec-03`,
+    /// `flexfec`) is among them.
     pub codecs: Vec<Codec>,
     /// The header extensions that may arrive.
     pub extensions: Vec<Extension>,

@@ -110,7 +110,7 @@ pub struct Settings {
     /// The bounds of the bandwidth estimate, and how long frames are waited for.
     pub media: MediaSettings,
     /// Codecs and header extensions that may be negotiated. Connections share them: `Arc::make_mut` to change those of
-    /// one.
+    /// one. [`MediaCapabilities::with_redundancy`] adds RED and forward error correction, which are received and undone.
     pub capabilities: Arc<MediaCapabilities>,
     /// What a new transceiver's receiver hands out; each can be changed by `set_receive_output`.
     pub receive_output: antiphon_media::Output,

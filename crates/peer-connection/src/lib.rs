@@ -35,7 +35,7 @@ pub use antiphon_ice::{
 };
 pub use antiphon_jsep::{
     Accepts, Codec, CodecCapability, Direction, ExtensionCapability, IceCandidate as RtcIceCandidateInit,
-    MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions, OfferedContent, OfferedSection, SdpType,
+    MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions, OfferedContent, OfferedSection, Redundancy, SdpType,
     SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
 pub use antiphon_media::{

@@ -1,0 +1,120 @@
+//! Redundancy (RED, ULPFEC, FlexFEC): taken where it is offered and enabled, offered where it is enabled, never sent.
+
+mod common;
+
+use antiphon_jsep::{Config, Direction, MediaCapabilities, MediaKind, Plan, Redundancy, SdpType, SessionDescription};
+use common::{Peer, exchange, wire};
+
+const FLEXFEC: &str =
+    include_str!("../../../conformance/fixtures/fec/chromium-chromium-loss3-flexfec03/01-A-chromium-offer.sdp");
+const RED: &str = include_str!("../../../conformance/fixtures/fec/chromium-chromium-opus-red/01-A-chromium-offer.sdp");
+
+fn with(which: Redundancy) -> Peer {
+    let config = Config {
+        capabilities: MediaCapabilities::default().with_redundancy(which).into(),
+        ..Config::default()
+    };
+    Peer::with('b', config)
+}
+
+/// What comes of answering: the answer, and the plan.
+fn answer(peer: &mut Peer, offer: &str) -> (SessionDescription, Plan) {
+    let offer = SessionDescription::parse(offer).expect("SDP");
+    peer.negotiator.set_remote(SdpType::Offer, offer).expect("set");
+    let answer = peer.answer();
+    let plan = peer.negotiator.set_local(SdpType::Answer, answer.clone()).expect("set");
+    (wire(&answer), plan)
+}
+
+fn maps(description: &SessionDescription) -> Vec<String> {
+    let maps = description.media[0].section.rtpmaps();
+    maps.map(|map| format!("{} {}", map.payload_type, map.encoding))
+        .collect()
+}
+
+fn names(codecs: &[antiphon_jsep::Codec]) -> Vec<(u8, &str)> {
+    codecs
+        .iter()
+        .map(|codec| (codec.payload_type, codec.name.as_str()))
+        .collect()
+}
+
+#[test]
+fn what_is_not_enabled_is_left_out() {
+    for offer in [FLEXFEC, RED] {
+        let (answer, _) = answer(&mut Peer::new('b'), offer);
+        for name in ["red", "ulpfec", "flexfec-03"] {
+            assert!(!maps(&answer).iter().any(|map| map.ends_with(name)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn chromiums_flexfec_and_ulpfec_are_taken_with_their_streams() {
+    let (answer, plan) = answer(&mut with(Redundancy::ALL), FLEXFEC);
+    let maps = maps(&answer);
+    for map in ["118 red", "119 rtx", "120 ulpfec", "49 flexfec-03"] {
+        assert!(maps.contains(&map.to_owned()), "{map} in {maps:?}");
+    }
+    let transceiver = &plan.transceivers[0];
+    let receive = transceiver.receive.as_ref().expect("it sends");
+    let received = names(&receive.codecs);
+    for codec in [(118, "red"), (120, "ulpfec"), (49, "flexfec-03")] {
+        assert!(received.contains(&codec), "{codec:?} in {received:?}");
+    }
+    let [stream] = &receive.streams[..] else {
+        panic!("one stream: {:?}", receive.streams)
+    };
+    assert_eq!(
+        (stream.ssrc, stream.rtx_ssrc, stream.fec_ssrc),
+        (2_358_401_379, Some(2_375_133_701), Some(415_769_886))
+    );
+}
+
+#[test]
+fn only_what_is_enabled_is_taken() {
+    let which = Redundancy {
+        flexfec_03: true,
+        ..Redundancy::default()
+    };
+    let (answer, _) = answer(&mut with(which), FLEXFEC);
+    let maps = maps(&answer);
+    assert!(maps.contains(&"49 flexfec-03".to_owned()));
+    assert!(!maps.iter().any(|map| map.ends_with("red") || map.ends_with("ulpfec")));
+}
+
+#[test]
+fn red_of_opus_names_what_the_offer_names() {
+    // The same offer with another number for Opus: the answer repeats it.
+    let renumbered = RED.replace("111", "109");
+    for (offer, parameters) in [(RED, "111/111"), (&renumbered, "109/109")] {
+        let (answer, plan) = answer(&mut with(Redundancy::ALL), offer);
+        let section = &answer.media[0].section;
+        let fmtp = section.fmtps().find(|fmtp| fmtp.payload_type == 63).expect("of RED");
+        assert_eq!(fmtp.parameters, parameters);
+        let receive = plan.transceivers[0].receive.as_ref().expect("it sends");
+        assert_eq!(names(&receive.codecs)[0], (63, "red"));
+    }
+}
+
+#[test]
+fn it_is_offered_where_enabled_and_never_sent() {
+    let mut offerer = with(Redundancy::ALL);
+    let mut answerer = with(Redundancy::ALL);
+    answerer.name = 'a';
+    offerer.add(MediaKind::Audio, Direction::SendRecv);
+    offerer.add(MediaKind::Video, Direction::SendRecv);
+    let offer = wire(&offerer.offer());
+    let fmtp = offer.media[0].section.fmtps().find(|fmtp| fmtp.payload_type == 63);
+    assert_eq!(fmtp.expect("of RED").parameters, "111/111");
+    let mut offerer = with(Redundancy::ALL);
+    offerer.add(MediaKind::Audio, Direction::SendRecv);
+    offerer.add(MediaKind::Video, Direction::SendRecv);
+    let plan = exchange(&mut offerer, &mut answerer).offerer_remote;
+    let redundant = ["red", "ulpfec", "flexfec-03", "flexfec"];
+    for transceiver in &plan.transceivers {
+        let send = transceiver.send.as_ref().expect("it sends");
+        assert!(!send.codecs.is_empty());
+        assert!(!send.codecs.iter().any(|codec| redundant.contains(&codec.name.as_str())));
+    }
+}
