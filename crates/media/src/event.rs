@@ -1,6 +1,5 @@
-//! What the application sends and gets: frames, packets and events, and the queue that events wait in.
+//! What the application sends and gets: frames, packets and events.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,8 +9,6 @@ use antiphon_rtp::payload::FrameFacts;
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_sansio::Ecn;
 use bytes::Bytes;
-
-use crate::transform::Transforms;
 
 /// Names one sender of a [`Session`](crate::Session). Never used again after removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -261,41 +258,4 @@ pub enum PacketKind {
     Rtp,
     /// One RTCP packet, compound or reduced-size.
     Rtcp,
-}
-
-/// Most events that wait to be fetched; the oldest frames and packets go first.
-const MAX_EVENTS: usize = 2048;
-
-/// The events that wait to be fetched.
-#[derive(Debug, Default)]
-pub(crate) struct Events {
-    queue: VecDeque<Event>,
-    /// Those that were not fetched in time.
-    pub(crate) dropped: u64,
-    /// What is done with the frames of receivers before they wait.
-    pub(crate) transforms: Transforms<ReceiverId>,
-}
-
-impl Events {
-    #[inline]
-    pub(crate) fn push(&mut self, event: Event) {
-        if self.queue.len() >= MAX_EVENTS {
-            let media = |event: &Event| matches!(event, Event::Frame { .. } | Event::Packet { .. });
-            let index = self.queue.iter().position(media).unwrap_or(0);
-            self.queue.remove(index);
-            self.dropped += 1;
-        }
-        self.queue.push_back(event);
-    }
-
-    #[inline]
-    pub(crate) fn pop(&mut self) -> Option<Event> {
-        self.queue.pop_front()
-    }
-
-    /// Tells the estimate. The newest figure alone is of use.
-    pub(crate) fn push_target(&mut self, bps: u64) {
-        self.queue.retain(|event| !matches!(event, Event::TargetBitrate { .. }));
-        self.push(Event::TargetBitrate { bps });
-    }
 }

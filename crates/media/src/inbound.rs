@@ -12,7 +12,8 @@ use bytes::Bytes;
 
 use crate::assembler::{Assembler, Joiners, Part, SMALL};
 use crate::config::{Codec, Kind, Output, ReceiverConfig};
-use crate::event::{Contributors, Event, Events, Frame, Packet, ReceiverId};
+use crate::event::{Contributors, Event, Frame, Packet, ReceiverId};
+use crate::events::Events;
 use crate::keypad::Keypad;
 use crate::reception::{Arrival, NackGenerator, Reception};
 use crate::repairs::Repairs;
@@ -559,7 +560,7 @@ impl Inbound {
             self.count.key_frames += u64::from(frame.key_frame && self.is_video());
             self.orientation = frame.extensions.video_orientation.or(self.orientation);
             let discontinuity = frame.discontinuity;
-            let mut frame = Frame {
+            let frame = Frame {
                 payload_type: frame.payload_type,
                 timestamp: frame.timestamp,
                 data: frame.data,
@@ -571,16 +572,8 @@ impl Inbound {
                 },
                 contributors: frame.contributors,
             };
-            let (goes_on, wants_key_frame) = events.transforms.apply(self.section.id, &mut frame);
+            let wants_key_frame = events.push_frame(self.section.id, self.ssrc, discontinuity, frame);
             self.key_frame_wanted |= wants_key_frame && self.is_video();
-            if goes_on {
-                events.push(Event::Frame {
-                    receiver: self.section.id,
-                    ssrc: self.ssrc,
-                    discontinuity,
-                    frame,
-                });
-            }
         }
         dropped.malformed_payload += self.assembler.frames_malformed - malformed;
         self.nack.forget_before(self.assembler.next());

@@ -8,6 +8,7 @@ mod deadlines;
 mod dtmf;
 mod error;
 mod event;
+mod events;
 mod feedback;
 mod inbound;
 mod keypad;

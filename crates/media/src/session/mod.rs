@@ -17,7 +17,8 @@ use antiphon_sansio::{ClockAnchor, Rng};
 
 use crate::config::{Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult};
-use crate::event::{Events, SenderId};
+use crate::event::SenderId;
+use crate::events::Events;
 use crate::feedback::history::History;
 use crate::feedback::large::LargePackets;
 use crate::feedback::remb::ReceiveSide;

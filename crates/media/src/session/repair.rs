@@ -9,7 +9,8 @@ use antiphon_rtp::payload::red;
 use bytes::Bytes;
 
 use super::Session;
-use crate::event::{Contributors, Events};
+use crate::event::Contributors;
+use crate::events::Events;
 use crate::inbound::{Inbound, Origin, Received, Use};
 use crate::routing::SourceId;
 use crate::stats::Dropped;

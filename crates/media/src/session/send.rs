@@ -41,17 +41,8 @@ impl Session {
             return Ok(());
         }
         let transformed = self.transforms.has(id);
-        if transformed {
-            let packetizer = sender.packetizer(frame.payload_type).and_then(|own| own.as_ref());
-            frame.key_frame = packetizer.is_some_and(|packetizer| packetizer.is_key_frame(&frame.data));
-            let (goes_on, wants_key_frame) = self.transforms.apply(id, &mut frame);
-            sender.count.frames_refused += u64::from(!goes_on);
-            if wants_key_frame {
-                self.key_frame_asked(now, id);
-            }
-            if !goes_on {
-                return Ok(());
-            }
+        if transformed && !self.transform(now, id, &mut frame) {
+            return Ok(());
         }
         let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         let contributors = frame.contributors.as_deref();
@@ -111,6 +102,21 @@ impl Session {
         sender.count.key_frames += u64::from(key_frame && sender.config.kind == Kind::Video);
         self.senders.wake(id);
         Ok(())
+    }
+
+    /// Lets the sender's transform see a frame, which says by itself whether it is a key frame. `false`: it does not go on.
+    fn transform(&mut self, now: Instant, id: SenderId, frame: &mut Frame) -> bool {
+        let Some(sender) = self.senders.get_mut(id) else {
+            return false;
+        };
+        let packetizer = sender.packetizer(frame.payload_type).and_then(|own| own.as_ref());
+        frame.key_frame = packetizer.is_some_and(|packetizer| packetizer.is_key_frame(&frame.data));
+        let (goes_on, wants_key_frame) = self.transforms.apply(id, frame);
+        sender.count.frames_refused += u64::from(!goes_on);
+        if wants_key_frame {
+            self.key_frame_asked(now, id);
+        }
+        goes_on
     }
 
     /// Forwards one packet of another session (or receiver): SSRC, sequence number and timestamp are rewritten so that the

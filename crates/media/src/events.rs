@@ -1,0 +1,63 @@
+//! The queue in which events wait for the application.
+
+use std::collections::VecDeque;
+
+use crate::event::{Event, Frame, ReceiverId};
+use crate::transform::Transforms;
+
+/// Most events that wait to be fetched; the oldest frames and packets go first.
+const MAX_EVENTS: usize = 2048;
+
+/// The events that wait to be fetched.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    queue: VecDeque<Event>,
+    /// Those that were not fetched in time.
+    pub(crate) dropped: u64,
+    /// What is done with the frames of receivers before they wait.
+    pub(crate) transforms: Transforms<ReceiverId>,
+}
+
+impl Events {
+    #[inline]
+    pub(crate) fn push(&mut self, event: Event) {
+        if self.queue.len() >= MAX_EVENTS {
+            let media = |event: &Event| matches!(event, Event::Frame { .. } | Event::Packet { .. });
+            let index = self.queue.iter().position(media).unwrap_or(0);
+            self.queue.remove(index);
+            self.dropped += 1;
+        }
+        self.queue.push_back(event);
+    }
+
+    #[inline]
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.queue.pop_front()
+    }
+
+    /// Tells the estimate. The newest figure alone is of use.
+    pub(crate) fn push_target(&mut self, bps: u64) {
+        self.queue.retain(|event| !matches!(event, Event::TargetBitrate { .. }));
+        self.push(Event::TargetBitrate { bps });
+    }
+
+    /// A frame is whole: what the transform of its receiver leaves of it waits. Returns whether that wants a key frame.
+    pub(crate) fn push_frame(
+        &mut self,
+        receiver: ReceiverId,
+        ssrc: u32,
+        discontinuity: bool,
+        mut frame: Frame,
+    ) -> bool {
+        let (goes_on, wants_key_frame) = self.transforms.apply(receiver, &mut frame);
+        if goes_on {
+            self.push(Event::Frame {
+                receiver,
+                ssrc,
+                discontinuity,
+                frame,
+            });
+        }
+        wants_key_frame
+    }
+}
