@@ -8,7 +8,7 @@ use antiphon_conformance::{capture, table};
 const HELP: &str = "\
 Prints one table over plaintext captures of RTP and RTCP.
 
-    cargo run -p antiphon-conformance --example table -- [FOLDER or FILE ...]
+    cargo run -p antiphon-conformance --example table -- [--ffmpeg] [FOLDER or FILE ...]
 
 A FOLDER is searched for plain-*-rtp.pcapng, which Chromium's log becomes, and for captures in folders whose name has
 \"unencrypted-rtp\". A FILE is any pcap or pcapng of UDP with plain RTP. Without either it is the captures of this repository.
@@ -20,6 +20,10 @@ Columns: RTP packets read; elements of header extensions typed and unknown; RTCP
 written back byte for byte (RTP packets and RTCP datagrams). Below each capture its streams: packets, retransmissions
 and padding among them, whole frames, key frames, broken frames. Below the table is what did not hold, with the number
 of the datagram in its file. The exit status is 1 if anything did not.
+
+    --ffmpeg    writes the frames of each stream of VP8, VP9, AV1, H.264, H.265 and Opus to a file, lets ffprobe decode it, and says
+                how many frames went in and came out, and what it complained of. Behind a lost packet nothing is decoded
+                before the next key frame.
 ";
 
 fn main() -> ExitCode {
@@ -31,7 +35,9 @@ fn main() -> ExitCode {
         print!("{HELP}");
         return ExitCode::SUCCESS;
     }
-    let mut paths: Vec<PathBuf> = arguments.iter().map(PathBuf::from).collect();
+    let asks_ffmpeg = arguments.iter().any(|argument| argument == "--ffmpeg");
+    let files = arguments.iter().filter(|argument| *argument != "--ffmpeg");
+    let mut paths: Vec<PathBuf> = files.map(PathBuf::from).collect();
     if paths.is_empty() {
         paths.push(capture::fixtures().join("packets"));
     }
@@ -52,9 +58,45 @@ fn main() -> ExitCode {
         }
     }
     print!("{}", table::render(&rows));
+    if asks_ffmpeg {
+        holds &= decode(&rows);
+    }
     if holds && rows.iter().all(table::Row::holds) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Lets ffprobe decode every stream, and prints what it says. Whether all of it holds.
+fn decode(rows: &[table::Row]) -> bool {
+    let folder = match tempfile::tempdir() {
+        Ok(folder) => folder,
+        Err(error) => {
+            eprintln!("a folder for the frames: {error}");
+            return false;
+        }
+    };
+    let mut holds = true;
+    println!("\ndecoded by FFmpeg");
+    for row in rows {
+        for stream in &row.streams {
+            let head = format!("{}: {:08x} {}", row.name, stream.ssrc, stream.encoding);
+            match table::decode(stream, folder.path()) {
+                Ok(None) => {}
+                Ok(Some(decoded)) => {
+                    println!("{head}: {} of {} frames", decoded.decoded, decoded.given);
+                    for complaint in &decoded.complaints {
+                        println!("    {complaint}");
+                    }
+                    holds &= decoded.holds();
+                }
+                Err(error) => {
+                    println!("{head}: {error}");
+                    holds = false;
+                }
+            }
+        }
+    }
+    holds
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use antiphon_rtp::packet::Packet;
-use antiphon_rtp::payload::{Depacketizer, red};
+use antiphon_rtp::payload::{Depacketizer, Joiner, red};
+use bytes::Bytes;
 
 use super::described::Described;
 use super::said::{Counts, Said};
@@ -15,11 +16,34 @@ const FRAMELESS: [&str; 5] = ["ulpfec", "flexfec", "telephone-event", "cn", "rtx
 const SLACK: u64 = 1;
 
 /// A packet, once its payload was looked at.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Piece {
     timestamp: u32,
     end: bool,
     key_frame: bool,
+    payload: Vec<u8>,
+}
+
+/// A frame that is open: its packets so far.
+struct Open<'a> {
+    timestamp: u32,
+    /// Whether none is missing so far.
+    whole: bool,
+    key_frame: bool,
+    payloads: Vec<&'a [u8]>,
+}
+
+/// A frame of which every packet is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// The RTP timestamp, in units of the encoding's clock rate.
+    pub timestamp: u32,
+    /// Whether it can be decoded alone.
+    pub key_frame: bool,
+    /// Whether frames right before it are missing.
+    pub after_gap: bool,
+    /// The frame as a decoder takes it.
+    pub data: Bytes,
 }
 
 /// The packets of one source, in order.
@@ -51,6 +75,12 @@ pub struct Frames {
     pub key_frames: usize,
     /// Frames of which a packet is missing.
     pub broken: usize,
+    /// Frames whose packets do not fit together, although all are there.
+    pub malformed: usize,
+    /// The whole frames, in their order.
+    pub whole: Vec<Whole>,
+    /// Broken and malformed frames before the last whole one.
+    missed: usize,
     /// What the browser that sent it says.
     pub sent: Option<Counts>,
     /// What the browser that received it says.
@@ -126,6 +156,7 @@ impl Stream {
             timestamp: header.timestamp,
             end: piece.end,
             key_frame: piece.key_frame,
+            payload: payload.to_vec(),
         });
         Ok(())
     }
@@ -139,34 +170,38 @@ impl Stream {
             frames: 0,
             key_frames: 0,
             broken: 0,
+            malformed: 0,
+            whole: Vec::new(),
+            missed: 0,
             sent: said.sent(self.ssrc),
             received: said.received(self.ssrc),
         };
-        // The number that comes next, and the frame that is open: its time, whether it is whole so far, and a key frame.
+        let mut joiner = Joiner::new(Depacketizer::new(&self.encoding), "");
+        // The number that comes next.
         let mut next = None;
-        let mut open: Option<(u32, bool, bool)> = None;
+        let mut open: Option<Open<'_>> = None;
         for (sequence, piece) in &self.pieces {
             let follows = next.is_none_or(|next| next == *sequence);
             next = Some(sequence + 1);
-            if let Some((_, whole, _)) = &mut open {
-                *whole &= follows;
+            if let Some(open) = &mut open {
+                open.whole &= follows;
             }
             let Some(piece) = piece else { continue };
-            let (_, whole, key_frame) = match open.take() {
-                Some(frame) if frame.0 == piece.timestamp => frame,
-                // The one before has no end: its last packet is missing.
-                Some(_) => {
-                    frames.broken += 1;
-                    (piece.timestamp, follows, false)
-                }
-                None => (piece.timestamp, follows, false),
-            };
-            let key_frame = key_frame || piece.key_frame;
+            let before = open.take();
+            // Without an end, its last packet is missing.
+            frames.broken += usize::from(before.as_ref().is_some_and(|open| open.timestamp != piece.timestamp));
+            let mut frame = before.filter(|open| open.timestamp == piece.timestamp).unwrap_or(Open {
+                timestamp: piece.timestamp,
+                whole: follows,
+                key_frame: false,
+                payloads: Vec::new(),
+            });
+            frame.key_frame |= piece.key_frame;
+            frame.payloads.push(&piece.payload);
             if !piece.end {
-                open = Some((piece.timestamp, whole, key_frame));
-            } else if whole {
-                frames.frames += 1;
-                frames.key_frames += usize::from(key_frame);
+                open = Some(frame);
+            } else if frame.whole {
+                frames.add(&frame, &mut joiner);
             } else {
                 frames.broken += 1;
             }
@@ -177,6 +212,28 @@ impl Stream {
 }
 
 impl Frames {
+    fn add(&mut self, frame: &Open<'_>, joiner: &mut Joiner) {
+        let missed = self.broken + self.malformed;
+        self.frames += 1;
+        self.key_frames += usize::from(frame.key_frame);
+        let mut bytes = Vec::new();
+        let Ok(joined) = joiner.join(frame.payloads.iter().copied(), &mut bytes) else {
+            self.malformed += 1;
+            return;
+        };
+        if let (Some(part), [only]) = (joined.part, &frame.payloads[..]) {
+            bytes = only[part].to_vec();
+        }
+        let after_gap = missed != self.missed;
+        self.missed = missed;
+        self.whole.push(Whole {
+            timestamp: frame.timestamp,
+            key_frame: frame.key_frame,
+            after_gap,
+            data: bytes.into(),
+        });
+    }
+
     /// Whether a browser counted the same frames and key frames: at the end that logged it, or, of a stream with spatial
     /// layers, at the end that received it, where a picture of several layers is one frame. Its statistics and its log may end
     /// a frame apart.
@@ -202,6 +259,9 @@ impl fmt::Display for Frames {
             "{:08x} {encoding:<8} {:>5} packets, {:>4} again; {:>4} frames, {:>2} key, {:>2} broken",
             self.ssrc, self.packets, self.repeats, self.frames, self.key_frames, self.broken
         )?;
+        if self.malformed > 0 {
+            write!(f, ", {} malformed", self.malformed)?;
+        }
         for (who, said) in [("sent", self.sent), ("received", self.received)] {
             match said {
                 Some(Counts {

@@ -1,6 +1,7 @@
 //! One table over plaintext captures: what of each file is read, typed and written back, how many frames its streams have, and
 //! what did not hold.
 
+mod decode;
 mod described;
 mod elements;
 mod frames;
@@ -21,7 +22,8 @@ use self::frames::Stream;
 use self::said::Said;
 use crate::capture::{self, CaptureError};
 
-pub use frames::Frames;
+pub use decode::{DecodeError, Decoded, decode};
+pub use frames::{Frames, Whole};
 pub use said::Counts;
 
 /// Most faults that are kept of one file; the others are counted.
@@ -63,7 +65,8 @@ impl Row {
 
     /// Whether all of it is known, written back, and as the browsers say.
     pub fn holds(&self) -> bool {
-        self.faults.is_empty() && self.unknown_extensions.is_empty() && self.unknown_rtcp.is_empty()
+        let malformed: usize = self.streams.iter().map(|stream| stream.malformed).sum();
+        self.faults.is_empty() && self.unknown_extensions.is_empty() && self.unknown_rtcp.is_empty() && malformed == 0
     }
 }
 
