@@ -12,6 +12,7 @@ mod jsep;
 mod media;
 mod pair;
 mod peers;
+mod repair;
 mod rtp;
 mod sctp;
 mod turn;
@@ -25,7 +26,9 @@ pub const TARGETS: &[Target] = &[
     ("decode_candidate", ice::decode_candidate),
     ("decode_dependency_descriptor", rtp::decode_dependency_descriptor),
     ("decode_dtls_record", dtls::decode_record),
+    ("decode_fec", repair::decode_fec),
     ("decode_handshake", dtls::decode_handshake),
+    ("decode_red", repair::decode_red),
     ("decode_rtcp", decode::rtcp),
     ("decode_rtp", decode::rtp),
     ("decode_sctp", sctp::decode),
@@ -34,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("machine_data_channel", data_channel::machine),
     ("machine_dtls", dtls::machine),
     ("machine_dtls13", dtls::machine_13),
+    ("machine_fec", repair::machine_fec),
     ("machine_ice", ice::machine),
     ("machine_jsep", jsep::machine),
     ("machine_media", media::machine),
@@ -41,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("machine_sctp", sctp::machine),
     ("machine_turn", turn::machine),
     ("machine_turn_server", turn_server::machine),
+    ("roundtrip_fec", repair::roundtrip_fec),
     ("roundtrip_rtcp", rtp::roundtrip_rtcp),
     ("roundtrip_rtp", rtp::roundtrip_rtp),
     ("roundtrip_sdp", decode::roundtrip_sdp),
