@@ -11,6 +11,7 @@ mod ice;
 mod jsep;
 mod media;
 mod pair;
+mod payload;
 mod peers;
 mod repair;
 mod rtp;
@@ -23,10 +24,13 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
+    ("decode_av1", payload::decode_av1),
     ("decode_candidate", ice::decode_candidate),
     ("decode_dependency_descriptor", rtp::decode_dependency_descriptor),
     ("decode_dtls_record", dtls::decode_record),
     ("decode_fec", repair::decode_fec),
+    ("decode_h264", payload::decode_h264),
+    ("decode_h265", payload::decode_h265),
     ("decode_handshake", dtls::decode_handshake),
     ("decode_red", repair::decode_red),
     ("decode_rtcp", decode::rtcp),
@@ -34,6 +38,8 @@ pub const TARGETS: &[Target] = &[
     ("decode_sctp", sctp::decode),
     ("decode_sdp", decode::sdp),
     ("decode_stun", decode::stun),
+    ("decode_vp8", payload::decode_vp8),
+    ("decode_vp9", payload::decode_vp9),
     ("machine_data_channel", data_channel::machine),
     ("machine_dtls", dtls::machine),
     ("machine_dtls13", dtls::machine_13),
@@ -48,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("roundtrip_fec", repair::roundtrip_fec),
     ("roundtrip_rtcp", rtp::roundtrip_rtcp),
     ("roundtrip_rtp", rtp::roundtrip_rtp),
+    ("roundtrip_payload", payload::roundtrip_payload),
     ("roundtrip_sdp", decode::roundtrip_sdp),
     ("roundtrip_srtp", decode::roundtrip_srtp),
     ("roundtrip_stun", decode::roundtrip_stun),
