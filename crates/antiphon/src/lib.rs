@@ -15,12 +15,15 @@ mod handle;
 mod interfaces;
 mod mailbox;
 mod mdns;
+mod media_file;
 mod net;
+mod recorder;
 mod resolve;
 pub mod turn_server;
 #[cfg(feature = "whip")]
 pub mod whip;
 
+pub use antiphon_container as container;
 pub use antiphon_ice::{AddressRange, CandidateKind, NatMapping, NetworkTypes, TcpCandidates};
 pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
@@ -42,3 +45,5 @@ pub use error::{Error, TrySendError};
 pub use event::Event;
 pub use handle::{PeerConnection, PeerHandle};
 pub use interfaces::InterfaceFilter;
+pub use media_file::{MediaFile, MediaFileError, PlayEnd, PlayEvent, Playback};
+pub use recorder::{Feed, RecordStats, Recorder, RecorderError};

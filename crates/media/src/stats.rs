@@ -123,6 +123,8 @@ pub struct RemoteOutboundRtp {
     pub reports_sent: u64,
     /// `remoteTimestamp`: the NTP time of the newest report, 32.32 seconds.
     pub ntp: u64,
+    /// The same moment on the source's media clock.
+    pub rtp_timestamp: u32,
     /// `roundTripTime`, from DLRR blocks (RFC 3611 §4.5); `None` until one came.
     pub round_trip_time: Option<Duration>,
 }

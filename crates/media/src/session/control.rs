@@ -116,6 +116,7 @@ impl Session {
             bytes_sent: info.octet_count,
             reports_sent: before.map_or(0, |remote| remote.reports_sent) + 1,
             ntp: info.ntp,
+            rtp_timestamp: info.rtp_timestamp,
             round_trip_time: before.and_then(|remote| remote.round_trip_time),
         });
     }

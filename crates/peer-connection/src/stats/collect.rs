@@ -101,6 +101,8 @@ fn inbound(from: &antiphon_media::InboundRtp, codec_id: Option<String>, entries:
             packets_sent: remote.packets_sent,
             bytes_sent: remote.bytes_sent,
             reports_sent: remote.reports_sent,
+            ntp_timestamp: remote.ntp,
+            rtp_timestamp: remote.rtp_timestamp,
             round_trip_time: remote.round_trip_time,
         }));
     }

@@ -395,6 +395,11 @@ dictionary! {
         bytes_sent: u32 = "bytesSent",
         /// How many sender reports have come.
         reports_sent: u64 = "reportsSent",
+        /// The peer's clock when it made the newest report, as NTP counts, in units of 2^-32 seconds. Not of the W3C.
+        ntp_timestamp: u64 = "ntpTimestamp",
+        /// The same moment on the media clock of the stream. With the report of another stream it says what belongs together. Not of
+        /// the W3C.
+        rtp_timestamp: u32 = "rtpTimestamp",
         /// The round trip that was measured last, if one was; in a report in seconds.
         round_trip_time: Option<Duration> = "roundTripTime",
     }
@@ -513,6 +518,14 @@ impl RtcStatsReport {
     pub fn selected_pair(&self) -> Option<&CandidatePairStats> {
         self.entries.iter().find_map(|entry| match entry {
             RtcStats::CandidatePair(stats) if stats.selected => Some(stats),
+            _ => None,
+        })
+    }
+
+    /// What the peers' sender reports say of the streams that we receive.
+    pub fn remote_outbound_rtp(&self) -> impl Iterator<Item = &RemoteOutboundRtpStats> {
+        self.entries.iter().filter_map(|entry| match entry {
+            RtcStats::RemoteOutboundRtp(stats) => Some(stats),
             _ => None,
         })
     }
