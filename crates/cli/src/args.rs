@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::sources::VideoCodec;
+use crate::stream::{PlayArgs, RecordArgs};
 use crate::turn::TurnArgs;
 
 /// WebRTC from scratch: video, audio and data between browsers and this program.
@@ -19,7 +20,9 @@ use crate::turn::TurnArgs;
         antiphon serve --listen 0.0.0.0:8080       for other machines\n  \
         antiphon serve --listen 0.0.0.0:8443 --tls and their cameras, which need HTTPS\n  \
         antiphon serve --udp-port 5000             all media on one UDP port, for firewalls\n  \
-        antiphon send photos/                      to another machine, which runs antiphon recv\n\n\
+        antiphon send photos/                      to another machine, which runs antiphon recv\n  \
+        antiphon play film.webm stage              to whoever watches /whep/stage\n  \
+        antiphon record stage stage.webm           what is published there\n\n\
         RUST_LOG=antiphon=debug tells more."
 )]
 pub struct Args {
@@ -46,6 +49,27 @@ pub enum Command {
         Publish with a WHIP client to http://ADDRESS/whip; every WHEP player at http://ADDRESS/whep then sees it. Streams can have\n\
         names: /whip/NAME and /whep/NAME. On a server that strangers reach, ANTIPHON_WHIP_TOKEN decides who publishes.")]
     Serve(ServeArgs),
+    /// Play a file to a WHIP server: publish it as it is, at its own pace, without encoding anything anew.
+    ///
+    /// The first picture track and the first sound track that WebRTC carries are sent (VP8, VP9, AV1, H.264, H.265; Opus, G.711, G.722), in step.
+    /// It ends with the file, or with Ctrl-C; the server hears that it is over.
+    #[command(after_help = "Examples:\n  \
+        antiphon play film.webm https://media.example.org/whip/stage --token SECRET\n  \
+        antiphon play film.mp4 stage --loop             to /whip/stage of the antiphon serve on this machine\n  \
+        antiphon play song.opus https://192.0.2.7:8443/whip --insecure --duration 60\n\n\
+        Watch it at /whep/stage, for instance with antiphon record. ffmpeg makes a file that browsers play of any other:\n  \
+        ffmpeg -i film.avi -c:v libvpx -b:v 2M -c:a libopus film.webm\n\n\
+        Exit status: 0 when it was played, 1 with the reason on standard error, 2 for a wrong command line.")]
+    Play(Box<PlayArgs>),
+    /// Record what a WHEP server plays, as it comes: nothing is encoded anew.
+    ///
+    /// Ends with the stream, after --duration, or with Ctrl-C: the file is whole each time, and the server hears that it is over.
+    #[command(after_help = "Examples:\n  \
+        antiphon record https://media.example.org/whep/stage stage.webm --token SECRET\n  \
+        antiphon record stage stage.mp4 --duration 60   from /whep/stage of the antiphon serve on this machine\n  \
+        antiphon record 'http://127.0.0.1:8080/whep?source=pattern' pattern.webm\n\n\
+        Exit status: 0 with a whole file, 1 with the reason on standard error, 2 for a wrong command line.")]
+    Record(Box<RecordArgs>),
     /// Send files and folders to another machine, from peer to peer.
     ///
     /// The two find each other by a line that is pasted each way, or by a code at a server: any `antiphon serve` does.

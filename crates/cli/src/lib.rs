@@ -9,6 +9,7 @@ pub mod reach;
 pub mod server;
 pub mod sources;
 mod stop;
+pub mod stream;
 pub mod text;
 pub mod transfer;
 pub mod turn;

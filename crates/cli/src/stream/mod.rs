@@ -1,0 +1,81 @@
+//! `antiphon play` and `antiphon record`: files to and from servers that speak WHIP (RFC 9725) and WHEP.
+
+mod args;
+mod play;
+mod record;
+
+pub use args::{PlayArgs, RecordArgs, ServerArgs};
+pub use play::{Played, play};
+pub use record::record;
+
+use std::io;
+use std::time::Duration;
+
+use antiphon::{MediaFileError, RecorderError, whip};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How long a session may take to connect.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why nothing, or not all, was played or recorded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StreamError {
+    /// The server, or the way to it.
+    #[error(transparent)]
+    Server(#[from] whip::Error),
+    /// The file that is played.
+    #[error("{file}: {source}")]
+    Play {
+        /// Its name.
+        file: String,
+        /// What is wrong with it, or with its codecs here.
+        source: MediaFileError,
+    },
+    /// The file that is written.
+    #[error("{file}: {source}")]
+    Record {
+        /// Its name.
+        file: String,
+        /// What is wrong.
+        source: RecorderError,
+    },
+    /// The file cannot be played or written, for a reason of ours.
+    #[error("{file}: {why}")]
+    File {
+        /// Its name.
+        file: String,
+        /// Why not.
+        why: String,
+    },
+    /// There is an answer, and no connection.
+    #[error("the server has answered, but no connection comes about: is UDP kept off between here and there?")]
+    NoConnection,
+    /// It was connected, and is no longer.
+    #[error("the connection broke")]
+    Broken,
+    /// A file or a signal of the system.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// The peer connection.
+    #[error(transparent)]
+    Peer(#[from] antiphon::Error),
+}
+
+/// Says what goes on; nothing where standard error is no terminal.
+fn line() -> ProgressBar {
+    let bar = ProgressBar::new_spinner();
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise}  {msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
+}
+
+/// Completes when so much time is over; never, without a limit.
+async fn over(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
+    }
+}
