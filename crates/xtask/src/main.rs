@@ -4,6 +4,7 @@
 mod checks;
 mod crowd;
 mod curves;
+mod files;
 mod fuzz;
 mod house;
 mod live;
@@ -84,6 +85,8 @@ pub(crate) enum Part {
     Examples,
     /// 10 000 connect and close cycles of two in-process peers; resident memory must stay flat.
     Cycles,
+    /// Files: FFmpeg's are read and ours are read by FFmpeg (from apt), in every format; frames of captures are decoded by it.
+    Files,
     /// Handshakes with the system's OpenSSL in both roles: every suite, every kind of certificate.
     Openssl,
     /// Associations with usrsctp (Debian's library, a small program of ours around it) over UDP.
@@ -117,6 +120,7 @@ impl Part {
             Self::Fuzz => fuzz::part(report),
             Self::Examples => checks::examples(report),
             Self::Cycles => checks::cycles(report),
+            Self::Files => files::run_all(report),
             Self::Openssl => checks::openssl(report),
             Self::Usrsctp => usrsctp::run_all(report),
             Self::Turn => turn::run(report),

@@ -55,6 +55,11 @@ struct State {
     usual: u64,
     /// Where what was written ends.
     end: u64,
+    /// By how much samples are shown later than their times, which the track's edit takes back: no sample may be shown before it
+    /// is decoded.
+    delay: u64,
+    /// The place of the edit's beginning in the file, until it is known.
+    delay_at: Option<u64>,
 }
 
 /// A sample that waits for its fragment.
@@ -81,10 +86,11 @@ impl<W: Write + Seek> Writer<W> {
             entries.push(entry);
         }
         let mut duration_at = 0;
+        let mut delays_at = vec![None; tracks.len()];
         put(b"moov", &mut header, |out| {
             put_movie_header(tracks.len(), out);
             for (index, (track, entry)) in tracks.iter().zip(&entries).enumerate() {
-                put_track(index as u32 + 1, track, entry, out);
+                delays_at[index] = put_track(index as u32 + 1, track, entry, out);
             }
             put(b"mvex", out, |out| {
                 put_full(b"mehd", 1, 0, out, |out| {
@@ -114,8 +120,10 @@ impl<W: Write + Seek> Writer<W> {
             fragment: Fragment::default(),
             tracks: tracks
                 .iter()
-                .map(|track| State {
+                .zip(delays_at)
+                .map(|(track, delay_at)| State {
                     usual: usual(track).max(1),
+                    delay_at,
                     ..State::default()
                 })
                 .collect(),
@@ -169,6 +177,7 @@ impl<W: Write + Seek> Writer<W> {
         let sequence = self.sequence;
         let (mut moof, mut places) = (Vec::new(), Vec::new());
         let mut bytes = 0u32;
+        let mut delays = Vec::new();
         let tracks = &mut self.tracks;
         put(b"moof", &mut moof, |out| {
             put_plain(b"mfhd", out, |out| put_u32(sequence, out));
@@ -179,6 +188,7 @@ impl<W: Write + Seek> Writer<W> {
             {
                 let next = next.filter(|(track, _)| *track == index).map(|(_, shown)| shown);
                 let times = state.decode_times(next);
+                delays.extend(state.settle_delay(&times));
                 put(b"traf", out, |out| {
                     // Data offsets count from this fragment.
                     put_full(b"tfhd", 0, 0x2_0000, out, |out| put_u32(index as u32 + 1, out));
@@ -196,13 +206,18 @@ impl<W: Write + Seek> Writer<W> {
                             put_u32(*duration, out);
                             put_u32(size, out);
                             put_u32(if sample.key_frame { SYNC } else { NOT_SYNC }, out);
-                            let later = sample.shown as i64 - *decode as i64;
+                            let later = sample.shown.saturating_add(state.delay) as i64 - *decode as i64;
                             put_u32(later.clamp(i32::MIN.into(), i32::MAX.into()) as i32 as u32, out);
                         }
                     });
                 });
             }
         });
+        for (at, delay) in delays {
+            self.out.seek(SeekFrom::Start(at))?;
+            self.out.write_all(&delay.to_be_bytes())?;
+            self.out.seek(SeekFrom::Start(self.position))?;
+        }
         let data = moof.len() as u32 + 8;
         for (at, offset) in places {
             moof[at..at + 4].copy_from_slice(&(data + offset).to_be_bytes());
@@ -239,6 +254,16 @@ impl<W: Write + Seek> Writer<W> {
 }
 
 impl State {
+    /// The delay that the first samples need, and its place in the file; once.
+    fn settle_delay(&mut self, times: &[(u64, u32)]) -> Option<(u64, u32)> {
+        let at = self.delay_at.take()?;
+        let early = self.waiting.iter().zip(times);
+        let early = early.map(|(sample, (decode, _))| decode.saturating_sub(sample.shown));
+        let delay = u32::try_from(early.max().unwrap_or(0)).unwrap_or(0);
+        self.delay = delay.into();
+        (delay > 0).then_some((at, delay))
+    }
+
     /// When each waiting sample is decoded, and for how long: the times at which they are shown, in order, so that pictures that are
     /// shown in another order than they are decoded in are kept as they came.
     fn decode_times(&mut self, next: Option<u64>) -> Vec<(u64, u32)> {
@@ -286,7 +311,11 @@ fn put_movie_header(tracks: usize, out: &mut Vec<u8>) {
     });
 }
 
-fn put_track(id: u32, track: &Track, entry: &[u8], out: &mut Vec<u8>) {
+/// Writes `trak`. The place of the beginning of its edit, for a track whose samples may be shown in another order than they are
+/// decoded in.
+fn put_track(id: u32, track: &Track, entry: &[u8], out: &mut Vec<u8>) -> Option<u64> {
+    let is_ordered = !matches!(track.codec, Codec::H264 | Codec::H265);
+    let mut delay_at = None;
     put(b"trak", out, |out| {
         let (width, height) = match track.media {
             Media::Video { width, height, .. } => (width, height),
@@ -304,12 +333,15 @@ fn put_track(id: u32, track: &Track, entry: &[u8], out: &mut Vec<u8>) {
             put_u32(height << 16, out);
         });
         let pre_skip = opus::pre_skip(&track.configuration);
-        if pre_skip > 0 {
+        if pre_skip > 0 || !is_ordered {
             put(b"edts", out, |out| {
                 put_plain(b"elst", out, |out| {
                     put_u32(1, out);
                     // To the end, from there on, at the usual rate.
                     put_u32(0, out);
+                    if !is_ordered {
+                        delay_at = Some(out.len() as u64);
+                    }
                     put_u32(pre_skip, out);
                     put_u32(0x1_0000, out);
                 });
@@ -317,6 +349,7 @@ fn put_track(id: u32, track: &Track, entry: &[u8], out: &mut Vec<u8>) {
         }
         put(b"mdia", out, |out| put_media(track, entry, out));
     });
+    delay_at
 }
 
 fn put_media(track: &Track, entry: &[u8], out: &mut Vec<u8>) {

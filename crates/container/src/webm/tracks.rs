@@ -120,8 +120,8 @@ fn entry(child: &Child<'_>) -> Result<Option<Entry>, ReadError> {
         };
         let mut track = Track::video(codec, size(found.width)?, size(found.height)?);
         if let Media::Video { rotation, .. } = &mut track.media {
-            // RFC 9559 §5.1.4.1.28.46, clockwise as players take it.
-            let turns = (found.roll / 90.0).round().rem_euclid(4.0);
+            // Counterclockwise (RFC 9559 §5.1.4.1.28.46).
+            let turns = (-found.roll / 90.0).round().rem_euclid(4.0);
             *rotation = Rotation::of_quarter_turns(turns as u8);
         }
         track

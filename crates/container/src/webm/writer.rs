@@ -290,9 +290,10 @@ fn put_entry(number: u64, track: &Track, out: &mut Vec<u8>) -> Result<(), WriteE
                 ebml::put_unsigned(ids::PIXEL_WIDTH, width.into(), out);
                 ebml::put_unsigned(ids::PIXEL_HEIGHT, height.into(), out);
                 if rotation.quarter_turns() > 0 {
+                    // Counterclockwise, between -180 and 180 degrees (RFC 9559 §5.1.4.1.28.46).
                     let roll = match rotation.degrees() {
-                        270 => -90.0,
-                        degrees => f64::from(degrees),
+                        270 => 90.0,
+                        degrees => -f64::from(degrees),
                     };
                     ebml::put_master(ids::PROJECTION, out, |out| {
                         ebml::put_unsigned(ids::PROJECTION_TYPE, 0, out);
