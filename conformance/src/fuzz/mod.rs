@@ -4,6 +4,7 @@
 //! An entry panics if a promise is broken: that no bytes make a parser panic, that what is read is written back, that a
 //! machine keeps the laws of the convention.
 
+mod container;
 mod data_channel;
 mod decode;
 mod dtls;
@@ -26,6 +27,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("decode_av1", payload::decode_av1),
     ("decode_candidate", ice::decode_candidate),
+    ("decode_container", container::decode_container),
     ("decode_dependency_descriptor", rtp::decode_dependency_descriptor),
     ("decode_dtls_record", dtls::decode_record),
     ("decode_fec", repair::decode_fec),
@@ -35,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     ("decode_red", repair::decode_red),
     ("decode_rtcp", decode::rtcp),
     ("decode_rtp", decode::rtp),
+    ("decode_rtpdump", container::decode_rtpdump),
     ("decode_sctp", sctp::decode),
     ("decode_sdp", decode::sdp),
     ("decode_stun", decode::stun),
@@ -51,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("machine_sctp", sctp::machine),
     ("machine_turn", turn::machine),
     ("machine_turn_server", turn_server::machine),
+    ("roundtrip_container", container::roundtrip_container),
     ("roundtrip_fec", repair::roundtrip_fec),
     ("roundtrip_rtcp", rtp::roundtrip_rtcp),
     ("roundtrip_rtp", rtp::roundtrip_rtp),
