@@ -179,7 +179,8 @@ enum Film {
     Vp8(Vp8Encoder),
     #[cfg(feature = "h264")]
     H264 {
-        encoder: super::h264::H264Encoder,
+        /// Larger than all else that an encoder is.
+        encoder: Box<super::h264::H264Encoder>,
         /// The number of the newest key frame.
         key_frame: Option<u64>,
     },
@@ -191,7 +192,7 @@ impl Film {
             VideoCodec::Vp8 => Self::Vp8(Vp8Encoder::new(WIDTH, HEIGHT, group.rung.frame_bytes())?),
             #[cfg(feature = "h264")]
             VideoCodec::H264 => Self::H264 {
-                encoder: super::h264::H264Encoder::new(group.rung.bps, group.rung.frame_rate())?,
+                encoder: Box::new(super::h264::H264Encoder::new(group.rung.bps, group.rung.frame_rate())?),
                 key_frame: None,
             },
         })
