@@ -5,8 +5,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use antiphon::{
-    Api, CodecCapability, Direction, Event, Frame, MediaCapabilities, MediaKind, Packet, PeerConnection, PeerHandle,
-    RtcConfiguration, RtcRtpTransceiverInit, RtcSessionDescription, TransceiverId,
+    Api, CodecCapability, Direction, Event, Frame, MediaCapabilities, MediaKind, Output, Packet, PeerConnection,
+    PeerHandle, RtcConfiguration, RtcRtpTransceiverInit, RtcSessionDescription, TransceiverId,
 };
 use antiphon_cli::sources::{Studio, VideoCodec};
 use common::{Answer, Running, whole_offer, within};
@@ -204,6 +204,11 @@ async fn mend05_every_profile_that_publisher_and_watcher_share_is_forwarded() {
 
 /// A client with these codecs alone.
 async fn client(choose: impl Fn(&CodecCapability) -> Option<u8>) -> PeerConnection {
+    client_of(Output::Frames, choose).await
+}
+
+/// The same, whose events are packets or frames.
+async fn client_of(output: Output, choose: impl Fn(&CodecCapability) -> Option<u8>) -> PeerConnection {
     let api = Api::builder().loopback(true).build().unwrap();
     let mut configuration = RtcConfiguration::default();
     let mut capabilities = MediaCapabilities::forwarding();
@@ -218,6 +223,7 @@ async fn client(choose: impl Fn(&CodecCapability) -> Option<u8>) -> PeerConnecti
         });
     }
     configuration.settings.capabilities = capabilities.into();
+    configuration.settings.receive_output = output;
     api.peer_connection(configuration).await.unwrap()
 }
 
@@ -378,7 +384,7 @@ async fn mend11_an_obs_like_publisher_is_watched_by_many_in_large_packets() {
     for round in 0..3u8 {
         // Each watcher has numbers of its own, and other codecs that it would rather have.
         let number = 100 + 4 * round;
-        let mut watcher = client(move |codec| match &*codec.name {
+        let mut watcher = client_of(Output::Packets, move |codec| match &*codec.name {
             "VP8" => Some(98),
             "PCMU" => Some(0),
             "opus" => Some(120 - round),

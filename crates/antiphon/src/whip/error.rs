@@ -7,7 +7,7 @@ pub enum Error {
     /// What was given, or what the server gave, is no URL of a server.
     #[error("{url:?} is no URL to publish or play at: {why}")]
     Url {
-        /// The text.
+        /// The text that was given.
         url: String,
         /// What is wrong with it.
         why: &'static str,
@@ -61,7 +61,7 @@ pub enum Error {
     /// The answer lacks what it must have.
     #[error("{url} answered without {missing}")]
     Answer {
-        /// Who answered.
+        /// The URL that answered.
         url: String,
         /// What is missing.
         missing: &'static str,

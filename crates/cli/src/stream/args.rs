@@ -48,7 +48,7 @@ pub struct PlayArgs {
     /// Stop after so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub duration: Option<Duration>,
-    /// The server.
+    /// How the server is reached.
     #[command(flatten)]
     pub server: ServerArgs,
 }
@@ -69,7 +69,7 @@ pub struct RecordArgs {
     /// Replace a file of this name.
     #[arg(long)]
     pub overwrite: bool,
-    /// The server.
+    /// How the server is reached.
     #[command(flatten)]
     pub server: ServerArgs,
 }

@@ -27,7 +27,7 @@ pub enum StreamError {
     /// The file that is played.
     #[error("{file}: {source}")]
     Play {
-        /// Its name.
+        /// The name of the file.
         file: String,
         /// What is wrong with it, or with its codecs here.
         source: MediaFileError,
@@ -35,7 +35,7 @@ pub enum StreamError {
     /// The file that is written.
     #[error("{file}: {source}")]
     Record {
-        /// Its name.
+        /// The name of the file.
         file: String,
         /// What is wrong.
         source: RecorderError,
@@ -43,9 +43,9 @@ pub enum StreamError {
     /// The file cannot be played or written, for a reason of ours.
     #[error("{file}: {why}")]
     File {
-        /// Its name.
+        /// The name of the file.
         file: String,
-        /// Why not.
+        /// What stands in the way.
         why: String,
     },
     /// There is an answer, and no connection.

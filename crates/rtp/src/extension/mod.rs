@@ -16,6 +16,7 @@ mod layers;
 mod map;
 mod others;
 mod timing;
+mod typed;
 mod values;
 mod video;
 
@@ -31,7 +32,8 @@ pub use frame_marking::{FrameLayer, FrameMarking};
 pub use kind::Kind;
 pub use layers::{Layer, Resolution, VideoLayersAllocation};
 pub use map::Map;
-pub use others::{Extension, Others, OwnedOthers, is_well_formed};
+pub use others::{Others, OwnedOthers, is_well_formed};
 pub use timing::{AbsCaptureTime, FeedbackRequest, NtpTimestamp, PlayoutDelay, VideoTiming};
+pub use typed::Extension;
 pub use values::Values;
 pub use video::{FrameTrackingId, VideoContentType, VideoOrientation};

@@ -5,7 +5,7 @@
 pub struct Resolution {
     /// Pixels in a row, as they are to be shown: cropping is done, scaling is not. Up to 65536.
     pub width: u32,
-    /// Rows, likewise.
+    /// Rows of pixels, likewise. Up to 65536.
     pub height: u32,
 }
 

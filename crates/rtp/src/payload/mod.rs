@@ -10,6 +10,7 @@ pub mod av1;
 mod bits;
 pub mod comfort_noise;
 mod facts;
+mod frame;
 pub mod g711;
 pub mod g722;
 pub mod h264;
@@ -24,29 +25,13 @@ mod units;
 pub mod vp8;
 pub mod vp9;
 
-use std::ops::Range;
-
 use self::parameter_sets::ParameterSets;
 use crate::ParseError;
 use telephone_event::TelephoneEvent;
 
 pub use facts::{FrameFacts, Resolution};
+pub use frame::{FrameError, Joined, MAX_FRAME};
 pub use layout::{Cut, Layout, MAX_OWN, MAX_SLICES, Piece, Start, slices};
-
-/// Bytes of the largest frame: a key frame of 8K video at the best quality has a few million.
-pub const MAX_FRAME: usize = 16 << 20;
-
-/// Why a frame cannot be cut into packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum FrameError {
-    /// It is empty, larger than [`MAX_FRAME`], or a part of it that must not be cut is larger than a payload.
-    #[error("the frame is empty or too large")]
-    Size,
-    /// It is not built as frames of this format are.
-    #[error("the frame is not one of this format")]
-    Malformed,
-}
 
 /// Cuts frames of one encoding into packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -261,28 +246,6 @@ impl Depacketizer {
                 key_frame: true,
             }),
         }
-    }
-}
-
-/// A frame that a [`Joiner`] has made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Joined {
-    /// The frame is this part of its only payload, and need not be copied; `None`: it was appended to the buffer.
-    pub part: Option<Range<usize>>,
-    /// What is known of it.
-    pub facts: FrameFacts,
-}
-
-impl Joined {
-    fn part(range: Range<usize>, facts: FrameFacts) -> Self {
-        Self {
-            part: Some(range),
-            facts,
-        }
-    }
-
-    fn appended(facts: FrameFacts) -> Self {
-        Self { part: None, facts }
     }
 }
 
