@@ -10,8 +10,6 @@ use antiphon_rtp::rtcp;
 use antiphon_sansio::Writer;
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, criterion_group, criterion_main};
-use rtc_rtp::packetizer::Payloader as _;
-use rtp::packetizer::Payloader as _;
 
 const ROUND: usize = 500;
 /// The size of the frames, in bytes.
