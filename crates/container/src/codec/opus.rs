@@ -56,29 +56,22 @@ pub(crate) fn channels(head: &[u8]) -> u16 {
     }
 }
 
+/// Version, channels, pre-skip, rate, gain, mapping family: what `OpusHead` and `dOps` have in this order, with the numbers of several
+/// bytes the other way round.
+fn turned_round(mut fixed: [u8; 11], version: u8) -> [u8; 11] {
+    fixed[0] = version;
+    for number in [2..4, 4..8, 8..10] {
+        fixed[number].reverse();
+    }
+    fixed
+}
+
 /// The header packet from the body of the box `dOps` (Encapsulation of Opus in ISO Base Media File Format §4.3.2).
 pub(crate) fn head_of_dops(dops: &[u8]) -> Option<Vec<u8>> {
-    let (fixed, mapping) = dops.split_at_checked(11)?;
-    let [
-        0,
-        channels,
-        skip_a,
-        skip_b,
-        rate_a,
-        rate_b,
-        rate_c,
-        rate_d,
-        gain_a,
-        gain_b,
-        family,
-    ] = *fixed
-    else {
-        return None;
-    };
-    let mut head = b"OpusHead\x01".to_vec();
-    head.extend_from_slice(&[
-        channels, skip_b, skip_a, rate_d, rate_c, rate_b, rate_a, gain_b, gain_a, family,
-    ]);
+    let (fixed, mapping) = dops.split_first_chunk::<11>()?;
+    let [0, .., family]: [u8; 11] = *fixed else { return None };
+    let mut head = b"OpusHead".to_vec();
+    head.extend_from_slice(&turned_round(*fixed, 1));
     if family != 0 {
         head.extend_from_slice(mapping);
     }
@@ -87,28 +80,9 @@ pub(crate) fn head_of_dops(dops: &[u8]) -> Option<Vec<u8>> {
 
 /// The body of `dOps` from a header packet.
 pub(crate) fn dops_of_head(head: &[u8]) -> Option<Vec<u8>> {
-    let rest = head.strip_prefix(b"OpusHead")?;
-    let (fixed, mapping) = rest.split_at_checked(11)?;
-    let [
-        _,
-        channels,
-        skip_a,
-        skip_b,
-        rate_a,
-        rate_b,
-        rate_c,
-        rate_d,
-        gain_a,
-        gain_b,
-        family,
-    ] = *fixed
-    else {
-        return None;
-    };
-    let mut dops = vec![
-        0, channels, skip_b, skip_a, rate_d, rate_c, rate_b, rate_a, gain_b, gain_a, family,
-    ];
-    if family != 0 {
+    let (fixed, mapping) = head.strip_prefix(b"OpusHead")?.split_first_chunk()?;
+    let mut dops = turned_round(*fixed, 0).to_vec();
+    if fixed[10] != 0 {
         dops.extend_from_slice(mapping);
     }
     Some(dops)
