@@ -1,122 +1,27 @@
-//! One incoming media section and its sources: what a source sends becomes frames or packets, and what it lacks is asked for.
+//! One incoming source: what it sends becomes frames or packets, and what it lacks is asked for.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{Carried, VideoOrientation};
-use antiphon_rtp::fec::Format;
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_rtp::payload::{Depacketizer, Piece};
 use bytes::Bytes;
 
 use crate::assembler::{Assembler, Joiners, Part, SMALL};
-use crate::config::{Codec, Kind, Output, ReceiverConfig};
-use crate::event::{Contributors, Event, Frame, Packet, ReceiverId};
+use crate::config::{Codec, Kind, Output};
+use crate::event::{Contributors, Event, Frame, Packet};
 use crate::events::Events;
+use crate::key_frames::KeyFrames;
 use crate::keypad::Keypad;
 use crate::reception::{Arrival, NackGenerator, Reception};
 use crate::repairs::Repairs;
+use crate::section::{Section, Use};
 use crate::stats::{Dropped, RemoteOutboundRtp};
 
-/// Requests for a key frame of one source are no closer than this.
-const REQUEST_INTERVAL: Duration = Duration::from_millis(300);
-/// A source that sends nothing is asked this long.
-const REQUEST_LIFE: Duration = Duration::from_secs(3);
 /// How long disorder is waited for, where nothing is repaired.
 const DISORDER: Duration = Duration::from_millis(60);
-
-/// What was negotiated for a receiver. Its sources share it.
-#[derive(Debug)]
-pub(crate) struct Section {
-    pub(crate) id: ReceiverId,
-    pub(crate) config: ReceiverConfig,
-    /// Of each codec in `config`, in the same order.
-    depacketizers: Vec<Depacketizer>,
-    /// Whether NACK was negotiated, for whichever of the codecs: all of them share one row of numbers.
-    pub(crate) nacks: bool,
-    /// Of each codec in `config`: what it is for, if it is none of media.
-    wrappers: Vec<Option<Use>>,
-    /// Whether RED or forward error correction was negotiated.
-    pub(crate) repairs: bool,
-    /// How packets are protected, if they are.
-    pub(crate) fec: Option<Format>,
-}
-
-/// What a payload type is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Use {
-    /// The codec at this index.
-    Media(usize),
-    /// It brings packets of the codec at this index back (RFC 4588).
-    Rtx(usize),
-    /// It holds several payloads (RFC 2198).
-    Red,
-    /// It protects packets.
-    Fec(Format),
-}
-
-/// What an encoding is for that is no codec of media.
-fn wrapper(codec: &Codec) -> Option<Use> {
-    if codec.name.eq_ignore_ascii_case("red") {
-        return Some(Use::Red);
-    }
-    Format::new(&codec.name).map(Use::Fec)
-}
-
-impl Section {
-    pub(crate) fn new(id: ReceiverId, config: ReceiverConfig) -> Self {
-        let depacketizers = config.codecs.iter().map(|codec| Depacketizer::new(&codec.name));
-        let wrappers: Vec<_> = config.codecs.iter().map(wrapper).collect();
-        let fec = wrappers.iter().flatten().find_map(|wrapper| match wrapper {
-            Use::Fec(format) => Some(*format),
-            _ => None,
-        });
-        Self {
-            id,
-            depacketizers: depacketizers.collect(),
-            nacks: config.codecs.iter().any(|codec| codec.feedback.nack),
-            repairs: wrappers.iter().any(Option::is_some),
-            fec,
-            wrappers,
-            config,
-        }
-    }
-
-    /// What a payload type is for, if it was negotiated.
-    pub(crate) fn use_of(&self, payload_type: u8) -> Option<Use> {
-        let codecs = &self.config.codecs;
-        let rtx = codecs
-            .iter()
-            .position(|codec| codec.rtx_payload_type == Some(payload_type));
-        rtx.map(Use::Rtx).or_else(|| {
-            let index = codecs.iter().position(|codec| codec.payload_type == payload_type)?;
-            let wrapper = self.wrappers.get(index).copied().flatten();
-            Some(wrapper.unwrap_or(Use::Media(index)))
-        })
-    }
-
-    /// The payload type of the first codec of media.
-    pub(crate) fn first_media(&self) -> Option<u8> {
-        let media = self.config.codecs.iter().zip(&self.wrappers);
-        media
-            .into_iter()
-            .find(|(_, wrapper)| wrapper.is_none())
-            .map(|(codec, _)| codec.payload_type)
-    }
-
-    /// The codec at an index, and what finds its frames.
-    #[inline]
-    pub(crate) fn codec(&self, index: usize) -> Option<(&Codec, Depacketizer)> {
-        Some((self.config.codecs.get(index)?, *self.depacketizers.get(index)?))
-    }
-
-    /// Whether a source may have this RID: any, where none were negotiated (RFC 8853 §5.2).
-    pub(crate) fn allows_rid(&self, rid: &[u8]) -> bool {
-        let rids = &self.config.rids;
-        rids.is_empty() || rids.iter().any(|known| known.as_bytes() == rid)
-    }
-}
 
 /// What of a packet matters once it is routed.
 #[derive(Debug)]
@@ -161,8 +66,6 @@ pub(crate) struct Inbound {
     pub(crate) announced: bool,
     /// The section's codec of the newest packet.
     codec: Option<usize>,
-    /// The timestamp of the newest key frame: its packets may all say that they begin one.
-    key_timestamp: Option<u32>,
     pub(crate) reception: Reception,
     pub(crate) nack: NackGenerator,
     pub(crate) assembler: Assembler,
@@ -171,10 +74,7 @@ pub(crate) struct Inbound {
     joiners: Joiners,
     /// The newest orientation that it told.
     orientation: Option<VideoOrientation>,
-    /// Wants a key frame, whoever asked.
-    pub(crate) key_frame_wanted: bool,
-    pub(crate) key_frame_requested: Option<Instant>,
-    pub(crate) fir_sequence: u8,
+    pub(crate) key_frames: KeyFrames,
     /// Whether packets came since the last report.
     pub(crate) active: bool,
     /// Whether a report block is due.
@@ -216,7 +116,6 @@ impl Inbound {
             signalled,
             announced: false,
             codec: None,
-            key_timestamp: None,
             reception: Reception::default(),
             nack: NackGenerator::default(),
             assembler: Assembler::new(video),
@@ -224,9 +123,7 @@ impl Inbound {
             keypad: Keypad::default(),
             joiners: Joiners::default(),
             orientation: None,
-            key_frame_wanted: false,
-            key_frame_requested: None,
-            fir_sequence: 0,
+            key_frames: KeyFrames::default(),
             active: false,
             report_due: false,
             last_packet: None,
@@ -290,13 +187,10 @@ impl Inbound {
 
     /// When the next request for a key frame may leave, if one is wanted.
     pub(crate) fn request_due(&self) -> Option<Instant> {
-        if !(self.key_frame_wanted || self.assembler.wants_key_frame) || !self.can_request() {
+        if !(self.key_frames.wanted || self.assembler.wants_key_frame) || !self.can_request() {
             return None;
         }
-        let last = self.last_packet?;
-        let due = self.key_frame_requested.map_or(last, |at| at + REQUEST_INTERVAL);
-        // A source that went silent is not asked for ever.
-        (due <= last + REQUEST_LIFE).then_some(due)
+        self.key_frames.next_request(self.last_packet?)
     }
 
     /// The earliest moment at which this source has something to do.
@@ -355,7 +249,7 @@ impl Inbound {
             self.reception.time(packet.micros, packet.timestamp, clock_rate);
         }
         if self.section.nacks && !self.nack.arrive(now, sequence) {
-            self.key_frame_wanted |= self.is_video();
+            self.key_frames.wanted |= self.is_video();
         }
         if !std::mem::replace(&mut self.announced, true) {
             events.push(Event::NewSource {
@@ -377,7 +271,7 @@ impl Inbound {
             return;
         };
         if self.is_video() && piece.is_some_and(|piece| piece.key_frame) {
-            self.key_frame_wanted = false;
+            self.key_frames.wanted = false;
         }
         match self.section.config.output {
             Output::Frames if padding || depacketizer.has_frames() => {
@@ -455,10 +349,7 @@ impl Inbound {
         if packet.marker || !video {
             self.count.frames += u64::from(piece.is_some());
         }
-        if video
-            && piece.is_some_and(|piece| piece.key_frame)
-            && self.key_timestamp.replace(packet.timestamp) != Some(packet.timestamp)
-        {
+        if video && piece.is_some_and(|piece| piece.key_frame) && self.key_frames.begins_another(packet.timestamp) {
             self.count.key_frames += 1;
         }
     }
@@ -573,7 +464,7 @@ impl Inbound {
                 contributors: frame.contributors,
             };
             let wants_key_frame = events.push_frame(self.section.id, self.ssrc, discontinuity, frame);
-            self.key_frame_wanted |= wants_key_frame && self.is_video();
+            self.key_frames.wanted |= wants_key_frame && self.is_video();
         }
         dropped.malformed_payload += self.assembler.frames_malformed - malformed;
         self.nack.forget_before(self.assembler.next());

@@ -15,7 +15,8 @@ use antiphon_rtp::packet::Header;
 use crate::config::{Output, ReceiverConfig, RemoteSource};
 use crate::deadlines::Deadlines;
 use crate::event::ReceiverId;
-use crate::inbound::{Inbound, Section, Use};
+use crate::inbound::Inbound;
+use crate::section::{Section, Use};
 use crate::stats::Dropped;
 
 /// Most sources of one receiver that no description announced; the longest silent one makes room.
@@ -158,7 +159,7 @@ impl Routing {
             if let Some(source) = &mut self.sources[id]
                 && source.section.id == receiver
             {
-                source.key_frame_wanted = true;
+                source.key_frames.wanted = true;
                 self.reschedule(id);
             }
         }

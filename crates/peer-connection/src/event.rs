@@ -195,6 +195,19 @@ impl<C> Event<C> {
     /// that.
     pub fn map_channel<D>(self, map: impl FnOnce(C) -> Option<D>) -> Option<Event<D>> {
         Some(match self {
+            Self::DataChannel(channel) => Event::DataChannel(map(channel)?),
+            Self::DataChannelOpen(channel) => Event::DataChannelOpen(map(channel)?),
+            Self::DataChannelReadable(channel) => Event::DataChannelReadable(map(channel)?),
+            Self::DataChannelBufferedAmountLow(channel) => Event::DataChannelBufferedAmountLow(map(channel)?),
+            Self::DataChannelClosing(channel) => Event::DataChannelClosing(map(channel)?),
+            Self::DataChannelClosed(channel) => Event::DataChannelClosed(map(channel)?),
+            other => return other.of_connection(),
+        })
+    }
+
+    /// The same event, if it is about no data channel.
+    fn of_connection<D>(self) -> Option<Event<D>> {
+        Some(match self {
             Self::NegotiationNeeded => Event::NegotiationNeeded,
             Self::SignalingStateChange(state) => Event::SignalingStateChange(state),
             Self::IceCandidate(candidate) => Event::IceCandidate(candidate),
@@ -216,6 +229,13 @@ impl<C> Event<C> {
             Self::SctpStateChange(state) => Event::SctpStateChange(state),
             Self::PeerEnded(end) => Event::PeerEnded(end),
             Self::SelectedCandidatePairChange { local, remote } => Event::SelectedCandidatePairChange { local, remote },
+            other => return other.of_media(),
+        })
+    }
+
+    /// The same event, if it is about media.
+    fn of_media<D>(self) -> Option<Event<D>> {
+        Some(match self {
             Self::Track {
                 transceiver,
                 kind,
@@ -265,12 +285,24 @@ impl<C> Event<C> {
             Self::ToneChange { transceiver, tone } => Event::ToneChange { transceiver, tone },
             Self::KeyFrameRequested(transceiver) => Event::KeyFrameRequested(transceiver),
             Self::TargetBitrate(bps) => Event::TargetBitrate(bps),
-            Self::DataChannel(channel) => Event::DataChannel(map(channel)?),
-            Self::DataChannelOpen(channel) => Event::DataChannelOpen(map(channel)?),
-            Self::DataChannelReadable(channel) => Event::DataChannelReadable(map(channel)?),
-            Self::DataChannelBufferedAmountLow(channel) => Event::DataChannelBufferedAmountLow(map(channel)?),
-            Self::DataChannelClosing(channel) => Event::DataChannelClosing(map(channel)?),
-            Self::DataChannelClosed(channel) => Event::DataChannelClosed(map(channel)?),
+            // Each by name: one that is added is not lost on the way unnoticed.
+            Self::NegotiationNeeded
+            | Self::SignalingStateChange(_)
+            | Self::IceCandidate(_)
+            | Self::IceCandidateError { .. }
+            | Self::IceGatheringStateChange(_)
+            | Self::IceConnectionStateChange(_)
+            | Self::ConnectionStateChange(_)
+            | Self::DtlsStateChange(_)
+            | Self::SctpStateChange(_)
+            | Self::PeerEnded(_)
+            | Self::SelectedCandidatePairChange { .. }
+            | Self::DataChannel(_)
+            | Self::DataChannelOpen(_)
+            | Self::DataChannelReadable(_)
+            | Self::DataChannelBufferedAmountLow(_)
+            | Self::DataChannelClosing(_)
+            | Self::DataChannelClosed(_) => return None,
         })
     }
 }

@@ -177,7 +177,7 @@ impl Session {
         if !source.announced || std::mem::replace(&mut source.left, true) {
             return;
         }
-        source.key_frame_wanted = false;
+        source.key_frames.wanted = false;
         let receiver = source.section.id;
         self.events.push(Event::Bye { receiver, ssrc });
         self.routing.reschedule(id);

@@ -10,8 +10,9 @@ use super::Session;
 use super::repair::{self, Sink};
 use super::report::FIRST_REPORT;
 use crate::event::{Contributors, Event};
-use crate::inbound::{Origin, Received, Section, Use};
+use crate::inbound::{Origin, Received};
 use crate::routing::Route;
+use crate::section::{Section, Use};
 use crate::stats::Dropped;
 
 impl Session {

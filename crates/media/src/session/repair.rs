@@ -11,8 +11,9 @@ use bytes::Bytes;
 use super::Session;
 use crate::event::Contributors;
 use crate::events::Events;
-use crate::inbound::{Inbound, Origin, Received, Use};
+use crate::inbound::{Inbound, Origin, Received};
 use crate::routing::SourceId;
+use crate::section::Use;
 use crate::stats::Dropped;
 
 /// Where what comes of a packet goes.

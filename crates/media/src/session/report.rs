@@ -199,7 +199,7 @@ fn write_nack(
         return;
     }
     let given_up = source.nack.take_due(now, rtt, patience, sequences);
-    source.key_frame_wanted |= given_up && source.is_video();
+    source.key_frames.wanted |= given_up && source.is_video();
     if sequences.is_empty() {
         return;
     }
@@ -223,16 +223,16 @@ fn write_key_frame_request(now: Instant, source: &mut Inbound, reporter: u32, ou
         };
         rtcp::write_pli(pli, out)
     } else {
-        source.fir_sequence = source.fir_sequence.wrapping_add(1);
+        source.key_frames.fir_sequence = source.key_frames.fir_sequence.wrapping_add(1);
         let entry = FirEntry {
             ssrc: media,
-            sequence: source.fir_sequence,
+            sequence: source.key_frames.fir_sequence,
         };
         rtcp::write_fir(reporter, &[entry], out)
     };
     if written.is_ok() {
         source.count.plis += u32::from(pli);
         source.count.firs += u32::from(!pli);
-        source.key_frame_requested = Some(now);
+        source.key_frames.note_request(now);
     }
 }
