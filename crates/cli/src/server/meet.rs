@@ -23,7 +23,7 @@ use super::places::Place;
 use super::pulse::{Beat, Pulse};
 use super::room::Room;
 use super::signal::MAX_SIGNAL;
-use super::ws::SEND_LIMIT;
+use super::ws::{READ_AT_ONCE, SEND_LIMIT};
 use crate::code::{CODE_RULE, is_code};
 
 /// Messages of one end in one meeting; signalling needs a few dozen.
@@ -54,7 +54,8 @@ async fn upgrade(
         Ok(place) => place,
         Err(full) => return unavailable(&full.to_string()).into_response(),
     };
-    ws.max_message_size(MAX_SIGNAL)
+    ws.read_buffer_size(READ_AT_ONCE)
+        .max_message_size(MAX_SIGNAL)
         .max_frame_size(MAX_SIGNAL)
         .on_upgrade(move |socket| serve(room, code, parameters.role, from.ip(), place, socket))
 }

@@ -23,6 +23,9 @@ use crate::sources::AudioCodec;
 
 /// Anything beyond this ends the socket; up to it a message that is too long gets an error and the session lives.
 const MAX_FRAME: usize = 4 * MAX_SIGNAL;
+/// What a WebSocket reads at once, in bytes: most signals fit, and a longer one takes more reads. The library's own 128 KiB
+/// would be what a stranger's idle socket costs.
+pub(super) const READ_AT_ONCE: usize = 4096;
 const STATS_EVERY: Duration = Duration::from_secs(1);
 /// A client that takes nothing for so long is gone.
 pub(super) const SEND_LIMIT: Duration = Duration::from_secs(10);
@@ -40,7 +43,8 @@ async fn upgrade(
         Ok(place) => place,
         Err(full) => return unavailable(&full.to_string()).into_response(),
     };
-    ws.max_message_size(MAX_FRAME)
+    ws.read_buffer_size(READ_AT_ONCE)
+        .max_message_size(MAX_FRAME)
         .max_frame_size(MAX_FRAME)
         .on_upgrade(move |socket| serve(room, from.ip(), place, socket))
 }
