@@ -10,6 +10,10 @@ pub struct HostId(pub(crate) u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) u32);
 
+/// A link that the packets of several pairs of hosts share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BottleneckId(pub(crate) u32);
+
 /// A UDP socket. Numbers are unique in the network, so they serve as [`Local::Socket`] too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SocketId(pub u32);

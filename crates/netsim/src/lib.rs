@@ -22,9 +22,9 @@ mod tests;
 pub use antiphon_sansio as sansio;
 
 pub use counting::{Count, Counting};
-pub use ids::{HostId, NodeId, SocketId};
+pub use ids::{BottleneckId, HostId, NodeId, SocketId};
 pub use inner::to_the_other_end;
-pub use link::LinkConfig;
+pub use link::{Aqm, Capacity, Crossing, Fate, Limit, LinkConfig};
 pub use machine::{Checked, MAX_OUTPUTS_PER_STEP, Machine};
 pub use nat::{Dependence, Firewall, FirewallConfig, Nat, Nat64, NatConfig, nat64};
 pub use network::{Delivery, Network};

@@ -32,10 +32,12 @@ pub struct Pipe<M: Machine> {
     pub out: TransmitBuf,
     /// Looks at each packet before the link does.
     pub filter: Option<Filter>,
-    links: [Link; 2],
+    links: [Link<()>; 2],
     stats: [Stats; 2],
     on_their_way: BTreeMap<(Instant, u64), (usize, Packet)>,
     next_number: u64,
+    /// Links whose figures a test may have changed.
+    changed: [bool; 2],
     rng: Rng,
     steps_now: usize,
 }
@@ -64,6 +66,7 @@ impl<M: Machine> Pipe<M> {
             stats: [Stats::default(); 2],
             on_their_way: BTreeMap::new(),
             next_number: 0,
+            changed: [false; 2],
             rng: rng.fork("order"),
             steps_now: 0,
         }
@@ -71,7 +74,9 @@ impl<M: Machine> Pipe<M> {
 
     /// What the link does to the packets that `from` sends, to be changed as the test goes.
     pub fn link(&mut self, from: usize) -> &mut LinkConfig {
-        &mut self.links[from].config
+        self.depart();
+        self.changed[from] = true;
+        self.links[from].config_mut(self.now)
     }
 
     /// What became of the packets that `from` has sent.
@@ -81,6 +86,7 @@ impl<M: Machine> Pipe<M> {
 
     /// Takes what both ends have to send and to say, and sends it on its way.
     pub fn drain(&mut self) {
+        self.depart();
         for end in 0..2 {
             self.drain_end(end);
         }
@@ -125,21 +131,39 @@ impl<M: Machine> Pipe<M> {
             transport: Transport::Udp,
             data,
         };
-        let stats = &mut self.stats[from];
-        match self.links[from].carry(self.now, packet) {
-            Ok(arrivals) => {
-                stats.duplicated += arrivals.len() as u64 - 1;
-                for arrival in arrivals {
-                    stats.reordered += u64::from(arrival.reordered);
-                    stats.corrupted += u64::from(arrival.corrupted);
-                    let key = (arrival.at, self.next_number);
-                    self.next_number += 1;
-                    self.on_their_way.insert(key, (1 - from, arrival.packet));
-                }
+        self.depart();
+        self.links[from].offer(self.now, packet, ());
+        self.collect(from);
+    }
+
+    /// Lets packets leave the links until now.
+    fn depart(&mut self) {
+        for from in 0..2 {
+            if std::mem::take(&mut self.changed[from]) {
+                self.links[from].changed();
             }
-            Err(Dropped::Loss) => stats.lost += 1,
-            Err(Dropped::Queue) => stats.queue_dropped += 1,
-            Err(Dropped::TooBig) => stats.too_big += 1,
+            self.links[from].depart(self.now);
+            self.collect(from);
+        }
+    }
+
+    fn collect(&mut self, from: usize) {
+        let outcome = std::mem::take(self.links[from].outcome());
+        let stats = &mut self.stats[from];
+        stats.duplicated += outcome.duplicated;
+        for refused in outcome.refused {
+            match refused.reason {
+                Dropped::Loss => stats.lost += 1,
+                Dropped::Queue => stats.queue_dropped += 1,
+                Dropped::TooBig => stats.too_big += 1,
+            }
+        }
+        for arrival in outcome.arrivals {
+            stats.reordered += u64::from(arrival.reordered);
+            stats.corrupted += u64::from(arrival.corrupted);
+            let key = (arrival.at, self.next_number);
+            self.next_number += 1;
+            self.on_their_way.insert(key, (1 - from, arrival.packet));
         }
     }
 
@@ -159,8 +183,10 @@ impl<M: Machine> Pipe<M> {
     /// When something happens next; right after a [`Self::drain`].
     pub fn next_event(&self) -> Option<Instant> {
         let arrival = self.on_their_way.keys().next().map(|(at, _)| *at);
+        let departures = self.links.iter();
+        let departures = departures.filter_map(|link| Some(link.next_departure()? + link.floor()));
         let timers = self.ends.iter().filter_map(Machine::poll_timeout);
-        timers.chain(arrival).min()
+        timers.chain(departures).chain(arrival).min()
     }
 
     /// Drains both ends, goes to the next moment at which something happens, and lets it happen. `false` if nothing ever will.
@@ -176,6 +202,7 @@ impl<M: Machine> Pipe<M> {
             self.steps_now <= MAX_STEPS_PER_INSTANT,
             "law 2: a hot loop, time does not advance"
         );
+        self.depart();
         while let Some(entry) = self.on_their_way.first_entry()
             && entry.key().0 <= self.now
         {

@@ -10,6 +10,7 @@ use crate::*;
 
 mod nat;
 mod pipe;
+mod queues;
 
 fn address(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -113,9 +114,9 @@ fn jitter_alone_keeps_the_order() {
 fn a_limited_rate_queues_drops_and_marks() {
     // 1000 bytes a millisecond offered, half of it carried: IP headers count.
     let config = LinkConfig {
-        rate: Some(4_000_000),
-        queue_bytes: 20_000,
-        ecn_threshold: Some(Duration::from_millis(5)),
+        rate: Some(4_000_000.into()),
+        queue: Limit::bytes(20_000),
+        aqm: Aqm::Threshold(Duration::from_millis(5)),
         ..LinkConfig::default()
     };
     let (mut network, a, b) = two_hosts(6, config);
@@ -372,7 +373,7 @@ proptest! {
     /// Every packet is accounted for.
     #[test]
     fn packets_add_up(seed: u64, loss in 0.0..0.5, duplicate in 0.0..0.5, reorder in 0.0..0.5, rate in prop::option::of(50_000u64..5_000_000)) {
-        let config = LinkConfig { loss, duplicate, reorder, rate, queue_bytes: 5_000, ..LinkConfig::default() };
+        let config = LinkConfig { loss, duplicate, reorder, rate: rate.map(Capacity::from), queue: Limit::bytes(5_000), ..LinkConfig::default() };
         let (seen, stats) = arrivals(seed, config, 200, 100);
         prop_assert_eq!(seen.len() as u64, stats.delivered);
         prop_assert_eq!(stats.delivered, stats.sent - stats.lost - stats.queue_dropped + stats.duplicated);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::support::Pair;
-use antiphon_netsim::LinkConfig;
+use antiphon_netsim::{Limit, LinkConfig};
 use antiphon_peer_connection::{
     Bytes, DEFAULT_TONE, DEFAULT_TONE_GAP, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message,
     Output, Packet, RtcDataChannelInit, RtcRtpEncodingParameters, RtcRtpTransceiverInit, TonePhase, TransceiverId,
@@ -252,8 +252,8 @@ fn packets_can_be_forwarded_and_key_frames_asked_for() {
 #[test]
 fn data_and_media_share_a_narrow_path() {
     let link = LinkConfig {
-        rate: Some(4_000_000),
-        queue_bytes: 60_000,
+        rate: Some(4_000_000.into()),
+        queue: Limit::bytes(60_000),
         ..LinkConfig::default()
     };
     let mut call = Call::new(4, link, 0, 0);

@@ -1,5 +1,6 @@
 //! The network itself: hosts, their sockets, the nodes above them, the links between them, and the clock.
 
+mod links;
 mod tcp;
 
 use std::cmp::Reverse;
@@ -9,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 
-use crate::ids::{HostId, NodeId, SocketId};
-use crate::link::{Dropped, Link, LinkConfig};
+use crate::ids::{BottleneckId, HostId, NodeId, SocketId};
+use crate::link::{Link, LinkConfig};
 use crate::node::Node;
 use crate::packet::{Packet, Transport};
 use crate::start::start;
 use crate::stats::Stats;
-use crate::tcp::{Connection, REPAIR, TcpEvent};
+use crate::tcp::{Connection, TcpEvent};
 
 /// First port that is given to a socket bound to port 0.
 const FIRST_EPHEMERAL_PORT: u16 = 49_152;
@@ -49,6 +50,21 @@ enum Site {
     Node(NodeId),
 }
 
+/// Where a packet goes that is on a link.
+#[derive(Clone, Copy, Debug)]
+struct Hop {
+    to: Site,
+    /// The link behind this one.
+    then: Option<BottleneckId>,
+}
+
+/// A link: from one host, or shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Way {
+    Own(HostId, Site),
+    Shared(BottleneckId),
+}
+
 #[derive(Debug)]
 struct InFlight {
     packet: Packet,
@@ -69,7 +85,14 @@ pub struct Network {
     sockets: Vec<Socket>,
     by_address: BTreeMap<(HostId, SocketAddr), SocketId>,
     default_link: LinkConfig,
-    links: BTreeMap<(HostId, Site), Link>,
+    links: BTreeMap<(HostId, Site), Link<Hop>>,
+    /// Those that several pairs of hosts share, behind their own, and who does.
+    bottlenecks: Vec<Link<Hop>>,
+    through: BTreeMap<(HostId, Site), BottleneckId>,
+    /// When something leaves the links at which packets wait.
+    departures: BTreeMap<Way, Instant>,
+    /// What comes to a bottleneck.
+    hops: BTreeMap<(Instant, u64), (Packet, Hop)>,
     in_flight: BTreeMap<u64, InFlight>,
     arrivals: BinaryHeap<Reverse<(Instant, u64)>>,
     next_number: u64,
@@ -101,6 +124,10 @@ impl Network {
             by_address: BTreeMap::new(),
             default_link: LinkConfig::default(),
             links: BTreeMap::new(),
+            bottlenecks: Vec::new(),
+            through: BTreeMap::new(),
+            departures: BTreeMap::new(),
+            hops: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             arrivals: BinaryHeap::new(),
             next_number: 0,
@@ -234,51 +261,6 @@ impl Network {
         }
     }
 
-    /// What every link is like that was not set by [`Self::set_link`], those in use included.
-    pub fn set_default_link(&mut self, config: LinkConfig) {
-        self.default_link = config;
-        // Made anew, with the same dice from the start, when next used.
-        self.links.retain(|_, link| link.explicit);
-    }
-
-    /// Sets the link from one host to another (or to the node that the other is behind). What is on its way stays so.
-    pub fn set_link(&mut self, from: HostId, to: HostId, config: LinkConfig) {
-        let site = self.site(to);
-        match self.links.get_mut(&(from, site)) {
-            Some(link) => {
-                link.config = config;
-                link.explicit = true;
-            }
-            None => {
-                let mut link = self.make_link(from, site, config);
-                link.explicit = true;
-                self.links.insert((from, site), link);
-            }
-        }
-    }
-
-    /// Sets both directions between two hosts.
-    pub fn connect(&mut self, a: HostId, b: HostId, config: LinkConfig) {
-        self.set_link(a, b, config.clone());
-        self.set_link(b, a, config);
-    }
-
-    fn site(&self, host: HostId) -> Site {
-        match self.hosts[host.0 as usize].behind {
-            Some(node) => Site::Node(node),
-            None => Site::Host(host),
-        }
-    }
-
-    fn make_link(&self, from: HostId, to: Site, config: LinkConfig) -> Link {
-        let number = match to {
-            Site::Host(host) => u64::from(host.0),
-            Site::Node(node) => u64::from(node.0) | 1 << 31,
-        };
-        let rng = self.rng.fork_numbered("link", u64::from(from.0) << 32 | number);
-        Link::new(config, rng, self.now)
-    }
-
     /// Sends one datagram.
     pub fn send(&mut self, from: SocketId, to: SocketAddr, ecn: Ecn, data: &[u8]) {
         self.stats.sent += 1;
@@ -299,6 +281,7 @@ impl Network {
     }
 
     pub(crate) fn dispatch(&mut self, host: HostId, packet: Packet) {
+        self.settle();
         let goes_out = !self.hosts[host.0 as usize].down && self.has(host, packet.source.ip());
         if !goes_out || self.route(host, packet).is_none() {
             self.stats.unroutable += 1;
@@ -335,52 +318,7 @@ impl Network {
             packet = self.nodes[node.0 as usize].outbound(self.now, packet)?;
             level = self.behind[node.0 as usize];
         };
-        let config = if to == Site::Host(from) {
-            LinkConfig::loopback()
-        } else {
-            self.default_link.clone()
-        };
-        if !self.links.contains_key(&(from, to)) {
-            let link = self.make_link(from, to, config);
-            self.links.insert((from, to), link);
-        }
-        let link = self.links.get_mut(&(from, to))?;
-        if packet.transport != Transport::Udp {
-            // What TCP mends is late, and what is late holds up the rest: nothing of it is lost or overtaken.
-            let late = match link.carry(self.now, packet.clone()) {
-                Ok(arrivals) => arrivals.first().map_or(self.now, |arrival| arrival.at),
-                Err(_) => self.now + link.config.delay + REPAIR,
-            };
-            let at = late.max(link.last_tcp);
-            link.last_tcp = at;
-            let number = self.next_number;
-            self.next_number += 1;
-            self.arrivals.push(Reverse((at, number)));
-            self.in_flight.insert(number, InFlight { packet, to });
-            return Some(());
-        }
-        match link.carry(self.now, packet) {
-            Ok(arrivals) => {
-                self.stats.duplicated += arrivals.len() as u64 - 1;
-                for arrival in arrivals {
-                    self.stats.corrupted += u64::from(arrival.corrupted);
-                    self.stats.reordered += u64::from(arrival.reordered);
-                    let number = self.next_number;
-                    self.next_number += 1;
-                    self.arrivals.push(Reverse((arrival.at, number)));
-                    self.in_flight.insert(
-                        number,
-                        InFlight {
-                            packet: arrival.packet,
-                            to,
-                        },
-                    );
-                }
-            }
-            Err(Dropped::Loss) => self.stats.lost += 1,
-            Err(Dropped::Queue) => self.stats.queue_dropped += 1,
-            Err(Dropped::TooBig) => self.stats.too_big += 1,
-        }
+        self.enter(from, to, packet);
         Some(())
     }
 
@@ -393,12 +331,13 @@ impl Network {
         self.homes.get(&(level, address.ip())).copied().map(Site::Host)
     }
 
-    /// When the next datagram arrives.
+    /// When to look again: nothing arrives before.
     pub fn next_event(&self) -> Option<Instant> {
         if !self.datagrams.is_empty() || !self.tcp_events.is_empty() {
             return Some(self.now);
         }
-        self.arrivals.peek().map(|Reverse((at, _))| *at)
+        let arrival = self.arrivals.peek().map(|Reverse((at, _))| *at);
+        arrival.into_iter().chain(self.next_from_queues()).min()
     }
 
     /// Moves the clock; never backwards.
@@ -425,6 +364,7 @@ impl Network {
 
     /// Lets the next packet that is due arrive; `false` if none is.
     fn arrive(&mut self) -> bool {
+        self.settle();
         if self.arrivals.peek().is_none_or(|Reverse((at, _))| *at > self.now) {
             return false;
         }

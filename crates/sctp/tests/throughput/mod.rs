@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use antiphon_netsim::{HostId, LinkConfig, Network, SocketId};
+use antiphon_netsim::{Aqm, HostId, Limit, LinkConfig, Network, SocketId};
 use antiphon_sansio::{Datagram, Packet, Rng, TransmitBuf};
 use antiphon_sctp::chunk::kind::HEARTBEAT;
 use antiphon_sctp::packet::HEADER_LEN;
@@ -77,13 +77,13 @@ impl Path {
             ..LinkConfig::default()
         };
         let there = LinkConfig {
-            rate: Some(self.bits_per_second),
-            queue_bytes: self.queue,
+            rate: Some(self.bits_per_second.into()),
+            queue: Limit::bytes(self.queue),
             loss: self.loss,
             reorder: self.reorder,
             reorder_delay: self.late,
             mtu: self.mtu,
-            ecn_threshold: self.mark,
+            aqm: self.mark.map_or(Aqm::DropTail, Aqm::Threshold),
             ..back.clone()
         };
         if self.both_ways {
