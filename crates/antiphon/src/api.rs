@@ -14,9 +14,10 @@ use ring::rand::SecureRandom;
 use tokio::sync::mpsc;
 
 use crate::certificates::Certificates;
-use crate::driver::message::{Notice, PeerId, Request, ToDriver};
+use crate::driver::Driver;
+use crate::driver::inbox::{Sender, ToDriver, inbox};
+use crate::driver::message::PeerId;
 use crate::driver::peer::Peer;
-use crate::driver::{Driver, Inbox};
 use crate::environment::Environment;
 use crate::error::Error;
 use crate::events;
@@ -150,14 +151,14 @@ impl ApiBuilder {
             None => None,
             Some(port) => {
                 let (newcomers, coming) = mpsc::channel(MAX_NEWCOMERS);
-                let (senders, inbox) = channels(Some(coming), MAX_SHARED_REQUESTS);
-                let mut driver = Driver::new(inbox, environment.clone(), Some(port));
-                driver.bind_shared()?;
+                let (sender, receiver) = inbox(MAX_SHARED_REQUESTS);
+                let mut driver = Box::new(Driver::new(receiver, environment.clone()));
+                driver.share(port, coming)?;
                 let addresses = driver.addresses();
                 tokio::spawn(driver.run());
                 Some(SharedDriver {
                     newcomers,
-                    senders,
+                    sender,
                     addresses,
                 })
             }
@@ -175,28 +176,9 @@ impl ApiBuilder {
     }
 }
 
-/// What leads to a driver.
-#[derive(Clone)]
-struct Senders {
-    requests: mpsc::Sender<(PeerId, Request)>,
-    notices: mpsc::UnboundedSender<Notice>,
-}
-
-/// A driver of one peer has no `newcomers`.
-fn channels(newcomers: Option<mpsc::Receiver<(PeerId, Box<Peer>)>>, max_requests: usize) -> (Senders, Inbox) {
-    let (requests, asked) = mpsc::channel(max_requests);
-    let (notices, noticed) = mpsc::unbounded_channel();
-    let inbox = Inbox {
-        newcomers,
-        requests: asked,
-        notices: noticed,
-    };
-    (Senders { requests, notices }, inbox)
-}
-
 struct SharedDriver {
     newcomers: mpsc::Sender<(PeerId, Box<Peer>)>,
-    senders: Senders,
+    sender: Sender,
     addresses: Vec<SocketAddr>,
 }
 
@@ -273,26 +255,22 @@ impl Api {
 
         let id = PeerId(self.inner.next.fetch_add(1, Ordering::Relaxed));
         let (events, incoming) = events::queue();
-        let make = |senders: Senders| {
-            let driver = Arc::new(ToDriver {
-                peer: id,
-                requests: senders.requests,
-                notices: senders.notices,
-            });
+        let make = |inbox: Sender| {
+            let driver = Arc::new(ToDriver { peer: id, inbox });
             let peer = Box::new(Peer::new(machine, Arc::downgrade(&driver), events));
             (driver, peer)
         };
         let driver = match &self.inner.shared {
             Some(shared) => {
-                let (driver, peer) = make(shared.senders.clone());
+                let (driver, peer) = make(shared.sender.clone());
                 let sent = shared.newcomers.send((id, peer)).await;
                 sent.map_err(|_| Error::Closed)?;
                 driver
             }
             None => {
-                let (senders, inbox) = channels(None, MAX_REQUESTS);
-                let (driver, peer) = make(senders);
-                let mut own = Driver::new(inbox, self.inner.environment.clone(), None);
+                let (sender, receiver) = inbox(MAX_REQUESTS);
+                let (driver, peer) = make(sender);
+                let mut own = Box::new(Driver::new(receiver, self.inner.environment.clone()));
                 own.insert(id, peer);
                 tokio::spawn(own.run());
                 driver

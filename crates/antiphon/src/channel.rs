@@ -9,7 +9,8 @@ use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelState, Ending, Messag
 use bytes::Bytes;
 use futures_util::Stream;
 
-use crate::driver::message::{Notice, PeerId, ToDriver};
+use crate::driver::inbox::ToDriver;
+use crate::driver::message::{Notice, PeerId};
 use crate::error::{Error, TrySendError};
 use crate::mailbox::{Mailbox, Receiver, Refusal};
 
@@ -296,7 +297,7 @@ impl DataChannelSender {
 
     /// Says something to the driver, who may be gone.
     fn notify(&self, notice: impl FnOnce(PeerId, ChannelId) -> Notice) {
-        let _ = self.driver.notices.send(notice(self.driver.peer, self.id));
+        self.driver.inbox.notify(notice(self.driver.peer, self.id));
     }
 }
 

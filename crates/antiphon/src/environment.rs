@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use antiphon_ice::ContactBudget;
 
@@ -10,8 +11,10 @@ use crate::mdns::Responder;
 use crate::net::tcp::Trust;
 
 /// Filters, trust, and the tasks that all drivers share. The tasks start when they are first asked for.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Environment {
+    /// When the [`Api`](crate::Api) was made: what all its drivers count their time from, where they are to agree.
+    pub(crate) made_at: Instant,
     pub(crate) filter: InterfaceFilter,
     pub(crate) trust: Trust,
     /// What all peers together may send to addresses that peers have named and nobody has answered from.
@@ -23,9 +26,12 @@ pub(crate) struct Environment {
 impl Environment {
     pub(crate) fn new(filter: InterfaceFilter, trust: Trust) -> Self {
         Self {
+            made_at: Instant::now(),
             filter,
             trust,
-            ..Self::default()
+            contacts: ContactBudget::default(),
+            responder: OnceLock::new(),
+            interfaces: OnceLock::new(),
         }
     }
 

@@ -17,8 +17,6 @@ const MAX_EVENTS: usize = 1024;
 const MAX_MEDIA_EVENTS: usize = 512;
 /// An empty queue keeps room for so many, so that a frame's packets now and then cost no allocation.
 const KEPT: usize = 16;
-/// Other events come once in a while.
-const KEPT_EVENTS: usize = 4;
 
 #[derive(Default)]
 struct Waiting {
@@ -111,7 +109,7 @@ impl EventReceiver {
     /// The next event, media last; `None` when the peer is gone and everything was taken.
     pub(crate) fn poll_next(&self, cx: &Context<'_>) -> Poll<Option<Event>> {
         let mut waiting = lock(&self.0);
-        if let Some(event) = take(&mut waiting.events, KEPT_EVENTS) {
+        if let Some(event) = take(&mut waiting.events, 0) {
             return Poll::Ready(Some(event));
         }
         while let Some(media) = take(&mut waiting.media, KEPT) {

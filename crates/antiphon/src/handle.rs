@@ -14,7 +14,8 @@ use core::{
 use tokio::sync::oneshot;
 
 use crate::channel::DataChannel;
-use crate::driver::message::{Answer, Request, ToDriver};
+use crate::driver::inbox::ToDriver;
+use crate::driver::message::{Answer, Request};
 use crate::error::Error;
 use crate::event::Event;
 use crate::events::EventReceiver;
@@ -39,7 +40,7 @@ impl PeerHandle {
 
     /// Asks something of the peer; nothing happens if the peer is gone.
     async fn request(&self, request: Request) {
-        let _ = self.driver.requests.send((self.driver.peer, request)).await;
+        self.driver.inbox.ask(self.driver.peer, request).await;
     }
 
     /// Asks something of the peer and waits for what became of it.
@@ -343,7 +344,7 @@ impl PeerHandle {
     /// one port), nor once the connection is gone. What the connection itself drops shows in its statistics.
     pub fn forward_rtp(&self, transceiver: TransceiverId, packet: Packet) -> bool {
         let request = Request::SendPacket(transceiver, packet, None);
-        self.driver.requests.try_send((self.driver.peer, request)).is_ok()
+        self.driver.inbox.try_ask(self.driver.peer, request)
     }
 
     /// Asks the peer for a key frame.

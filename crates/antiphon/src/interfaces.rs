@@ -1,7 +1,7 @@
 //! The machine's own addresses, and word of their changes.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -87,9 +87,47 @@ pub(crate) fn select(filter: &InterfaceFilter, found: &[if_addrs::Interface]) ->
 }
 
 /// The list of interfaces, read again whenever the system says that it may have changed, for all who ask.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct InterfaceWatch {
     list: watch::Receiver<Interfaces>,
+    listeners: Arc<Listeners>,
+}
+
+impl std::fmt::Debug for InterfaceWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InterfaceWatch").finish_non_exhaustive()
+    }
+}
+
+/// Who wants to be told when there is something else.
+pub(crate) trait Listener: Send + Sync {
+    /// Must not wait.
+    fn interfaces_changed(&self);
+}
+
+/// All who want to, and are there still.
+#[derive(Default)]
+struct Listeners(Mutex<Vec<Weak<dyn Listener>>>);
+
+impl Listeners {
+    fn add(&self, listener: Weak<dyn Listener>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() == all.capacity() {
+            // Before it grows.
+            all.retain(|listener| listener.strong_count() > 0);
+        }
+        all.push(listener);
+    }
+
+    fn tell(&self) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|listener| {
+            listener
+                .upgrade()
+                .map(|listener| listener.interfaces_changed())
+                .is_some()
+        });
+    }
 }
 
 impl InterfaceWatch {
@@ -99,8 +137,17 @@ impl InterfaceWatch {
     /// Outside a tokio runtime.
     pub(crate) fn start() -> Self {
         let (changes, receiver) = watch::channel(list());
-        tokio::spawn(follow(changes));
-        Self { list: receiver }
+        let listeners = Arc::new(Listeners::default());
+        tokio::spawn(follow(changes, listeners.clone()));
+        Self {
+            list: receiver,
+            listeners,
+        }
+    }
+
+    /// Has this one told whenever there is something else, as long as it is there.
+    pub(crate) fn tell(&self, listener: Weak<dyn Listener>) {
+        self.listeners.add(listener);
     }
 
     /// What there is now.
@@ -111,24 +158,22 @@ impl InterfaceWatch {
         }
         self.list.borrow().clone()
     }
-
-    /// Says when there is something else.
-    pub(crate) fn changes(&self) -> watch::Receiver<Interfaces> {
-        self.list.clone()
-    }
 }
 
 /// Keeps the list as the system has it.
-async fn follow(changes: watch::Sender<Interfaces>) {
+async fn follow(changes: watch::Sender<Interfaces>, listeners: Arc<Listeners>) {
     let read = || {
         let found = list();
-        changes.send_if_modified(|known| {
+        let differs = changes.send_if_modified(|known| {
             let differs = *known != found;
             if differs {
                 *known = found;
             }
             differs
         });
+        if differs {
+            listeners.tell();
+        }
     };
     let mut system = match AddressChanges::new() {
         Ok(system) => system,
@@ -205,6 +250,7 @@ mod tests {
     fn without_a_task_the_system_is_asked() {
         let (sender, list) = watch::channel(Interfaces::from([]));
         drop(sender);
-        assert!(!InterfaceWatch { list }.list().is_empty());
+        let listeners = Arc::default();
+        assert!(!InterfaceWatch { list, listeners }.list().is_empty());
     }
 }

@@ -6,11 +6,11 @@ use std::time::Instant;
 use antiphon_ice::IoEvent;
 
 use super::Driver;
-use super::message::{PeerId, Report};
+use super::message::PeerId;
 use crate::interfaces;
 
 impl Driver {
-    /// Has a task tell us when the addresses may have changed: this peer wants to know.
+    /// Asks to be told when the addresses change: this peer wants to know.
     pub(super) fn watch(&mut self, id: PeerId) {
         if let Some(peer) = self.peers.get_mut(id) {
             peer.watches = true;
@@ -18,18 +18,7 @@ impl Driver {
         if std::mem::replace(&mut self.watching, true) {
             return;
         }
-        let (reporting, mut changes) = (self.reporting.clone(), self.environment.interfaces().changes());
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    () = reporting.closed() => return,
-                    changed = changes.changed() => if changed.is_err() { return },
-                }
-                if reporting.send(Report::InterfacesChanged).await.is_err() {
-                    return;
-                }
-            }
-        });
+        self.environment.interfaces().tell(self.inbox.listener());
     }
 
     /// Closes what was bound to addresses that are gone, and tells those who watch what there is now.

@@ -11,7 +11,7 @@ use antiphon_peer_connection as core;
 use bytes::BytesMut;
 use core::RtcDataChannelInit;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::mailbox::Queue;
@@ -20,22 +20,6 @@ use crate::net::tcp::Framer;
 /// A peer's number within its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PeerId(pub(crate) u64);
-
-/// The way from all handles of one peer to its driver. Dropping the last one closes the peer.
-pub(crate) struct ToDriver {
-    pub(crate) peer: PeerId,
-    /// Callers wait when it is full.
-    pub(crate) requests: mpsc::Sender<(PeerId, Request)>,
-    /// Unbounded, because who drops or polls cannot wait; see [`Notice`] for what bounds it.
-    pub(crate) notices: mpsc::UnboundedSender<Notice>,
-}
-
-impl Drop for ToDriver {
-    fn drop(&mut self) {
-        // The driver may be gone already; then so is the peer.
-        let _ = self.notices.send(Notice::Dropped(self.peer));
-    }
-}
 
 /// Where the outcome of a request goes. If the peer is gone it is dropped with the request.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -100,8 +84,6 @@ pub(crate) enum Report {
     Message { id: u32, data: BytesMut },
     /// A connection has ended.
     Ended { id: u32 },
-    /// The machine's addresses may have changed.
-    InterfacesChanged,
 }
 
 /// An accepted connection that has asked for somebody.

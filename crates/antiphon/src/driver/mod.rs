@@ -1,6 +1,8 @@
 //! The one task that owns sockets and peers by value (docs/architecture.md §7). Nothing here awaits application code.
 
+mod beat;
 mod changes;
+pub(crate) mod inbox;
 mod lanes;
 pub(crate) mod message;
 mod net;
@@ -25,7 +27,9 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
-use self::message::{Notice, PeerId, Report, Request};
+use self::beat::Beat;
+use self::inbox::{Receiver, Taken};
+use self::message::{PeerId, Report, Request};
 use self::net::Net;
 use self::outgoing::Outgoing;
 use self::peer::Peer;
@@ -38,9 +42,8 @@ use crate::net::scratch::Scratch;
 const TURN_BYTES: usize = 480 * 1024;
 /// What one peer says before the others have their turn, if there are others: what the kernel takes in one call.
 const SHARE_BYTES: usize = 60_000;
-/// What is taken at once of each kind of message. Requests of many peers come packet by packet, and a packet for each: those that are
-/// taken together become runs of datagrams.
-const MAX_MESSAGES: usize = 1024;
+/// Newcomers, and reports, that are taken at once.
+const MAX_TAKEN: usize = 1024;
 /// Reports of the tasks that may wait; the tasks wait beyond that, and with them the streams they read.
 const MAX_REPORTS: usize = 1024;
 /// How long a peer whose socket is full is left alone, unless the socket has room earlier.
@@ -48,18 +51,10 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// Ports that are tried when any will do, until one is free on every interface.
 const PORT_TRIES: usize = 16;
 
-/// The driver's ends of the channels that lead to it.
-pub(crate) struct Inbox {
-    /// Peers of a shared driver. A peer is in here before anything is said about it.
-    pub(crate) newcomers: Option<mpsc::Receiver<(PeerId, Box<Peer>)>>,
-    pub(crate) requests: mpsc::Receiver<(PeerId, Request)>,
-    pub(crate) notices: mpsc::UnboundedReceiver<Notice>,
-}
-
 thread_local! {
     /// What a driver needs for one turn. It is empty between turns, so all drivers of a thread share it.
     static MEMORY: RefCell<Memory> = RefCell::new(Memory {
-        taken: Taken::default(),
+        messages: Messages::default(),
         scratch: Scratch::default(),
         outgoing: Outgoing::new(),
     });
@@ -67,7 +62,7 @@ thread_local! {
 
 /// What a driver needs for one turn.
 struct Memory {
-    taken: Taken,
+    messages: Messages,
     scratch: Scratch,
     outgoing: Outgoing,
 }
@@ -75,16 +70,16 @@ struct Memory {
 impl Memory {
     /// What is left of a turn that did not end (a visitor of a machine panicked) is nobody's.
     fn begin(&mut self) {
-        let Taken {
+        let Messages {
             newcomers,
-            requests,
-            notices,
+            taken,
             reports,
             order: _,
-        } = &mut self.taken;
+        } = &mut self.messages;
         newcomers.clear();
-        requests.clear();
-        notices.clear();
+        taken.requests.clear();
+        taken.notices.clear();
+        taken.interfaces_changed = false;
         reports.clear();
         self.outgoing.begin();
     }
@@ -92,45 +87,46 @@ impl Memory {
 
 /// Messages that were taken and not yet served.
 #[derive(Default)]
-struct Taken {
+struct Messages {
     newcomers: Vec<(PeerId, Box<Peer>)>,
-    requests: Vec<(PeerId, Request)>,
-    notices: Vec<Notice>,
+    taken: Taken,
     reports: Vec<Report>,
     /// Whose the requests are, and where each is in the list.
     order: Vec<(PeerId, usize)>,
 }
 
-impl Taken {
+impl Messages {
     /// Serves the requests peer by peer. A forwarder asks packet by packet, each peer in its turn; to go from peer to peer with each
     /// request is to wait for memory each time.
     fn serve_requests(&mut self, peers: &mut Peers, now: Instant) {
         self.order.clear();
-        let places = self.requests.iter().enumerate();
+        let requests = &mut self.taken.requests;
+        let places = requests.iter().enumerate();
         self.order.extend(places.map(|(place, (id, _))| (*id, place)));
         self.order.sort_unstable();
         for whole in self.order.chunk_by(|a, b| a.0 == b.0) {
             let Some(peer) = peers.wake(whole[0].0) else { continue };
             for (_, place) in whole {
                 // What is left in its place asks nothing.
-                let request = std::mem::replace(&mut self.requests[*place].1, Request::Close);
+                let request = std::mem::replace(&mut requests[*place].1, Request::Close);
                 peer.serve(request, now);
             }
         }
-        self.requests.clear();
+        requests.clear();
     }
 }
 
 /// Owns the sockets and the peers of one endpoint (one-port mode) or of one peer.
 pub(crate) struct Driver {
     environment: Arc<Environment>,
-    inbox: Inbox,
+    inbox: Receiver,
+    /// Peers of a shared driver. A peer is in here before anything is said about it.
+    newcomers: Option<mpsc::Receiver<(PeerId, Box<Peer>)>>,
     /// Whether a handle may still ask something.
     open: bool,
-    reports: mpsc::Receiver<Report>,
-    /// Given to the tasks.
-    reporting: mpsc::Sender<Report>,
-    /// Whether a task passes on word of changing interfaces.
+    /// What tasks report, and what they report it with. Most drivers have none.
+    reports: Option<(mpsc::Sender<Report>, mpsc::Receiver<Report>)>,
+    /// Whether we hear of changing interfaces.
     watching: bool,
     /// What peers were last told of the interfaces.
     told: Vec<IpAddr>,
@@ -140,18 +136,18 @@ pub(crate) struct Driver {
 }
 
 impl Driver {
-    pub(crate) fn new(inbox: Inbox, environment: Arc<Environment>, shared_port: Option<u16>) -> Self {
-        let (reporting, reports) = mpsc::channel(MAX_REPORTS);
+    pub(crate) fn new(inbox: Receiver, environment: Arc<Environment>) -> Self {
+        let beat = Beat::new(environment.made_at);
         Self {
             environment,
             inbox,
+            newcomers: None,
             open: true,
-            reports,
-            reporting,
+            reports: None,
             watching: false,
             told: Vec::new(),
-            net: Net::new(shared_port),
-            peers: Peers::default(),
+            net: Net::default(),
+            peers: Peers::new(beat),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
@@ -161,8 +157,10 @@ impl Driver {
         self.peers.insert(id, peer);
     }
 
-    /// In one-port mode: binds the port on every interface before the first peer comes.
-    pub(crate) fn bind_shared(&mut self) -> Result<(), Error> {
+    /// For one-port mode: binds the port on every interface before the first of the `newcomers` is there.
+    pub(crate) fn share(&mut self, port: u16, newcomers: mpsc::Receiver<(PeerId, Box<Peer>)>) -> Result<(), Error> {
+        self.newcomers = Some(newcomers);
+        self.net.shared_port = Some(port);
         let any = self.net.shared_port == Some(0);
         let mut tries = if any { PORT_TRIES } else { 1 };
         loop {
@@ -181,7 +179,7 @@ impl Driver {
     }
 
     /// Runs until the last handle is gone and every peer has said goodbye.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self: Box<Self>) {
         // With threads to spare a driver that yields mostly changes threads, which costs more than it saves (measured).
         let alone = matches!(Handle::current().runtime_flavor(), RuntimeFlavor::CurrentThread);
         // Whether readers have just had their turn.
@@ -192,7 +190,7 @@ impl Driver {
             yielded = poll_fn(|cx| {
                 MEMORY.with_borrow_mut(|memory| {
                     memory.begin();
-                    ready!(self.poll_work(cx, &mut memory.taken));
+                    ready!(self.poll_work(cx, &mut memory.messages));
                     Poll::Ready(self.turn(memory, readers_first))
                 })
             })
@@ -206,12 +204,12 @@ impl Driver {
     /// Whether a reader was woken and is to run before its peer goes on.
     fn turn(&mut self, memory: &mut Memory, readers_first: bool) -> bool {
         let Memory {
-            taken,
+            messages,
             scratch,
             outgoing,
         } = memory;
         let now = Instant::now();
-        self.serve_messages(taken, now);
+        self.serve_messages(messages, now);
         self.net.receive(&mut self.peers, scratch, now);
         self.peers.expire(now);
         let (mut woken, mut budget) = (false, TURN_BYTES);
@@ -252,55 +250,55 @@ impl Driver {
     }
 
     /// Ready when there is anything to do. Registers every source that has nothing.
-    fn poll_work(&mut self, cx: &mut Context<'_>, taken: &mut Taken) -> Poll<()> {
-        let inbox = &mut self.inbox;
+    fn poll_work(&mut self, cx: &mut Context<'_>, messages: &mut Messages) -> Poll<()> {
         // The last turn may have left some over.
         let mut ready = self.peers.busy() > 0;
         // Of channels whose senders are gone nothing comes: that is no work.
-        if let Some(newcomers) = &mut inbox.newcomers {
-            let came = newcomers.poll_recv_many(cx, &mut taken.newcomers, MAX_MESSAGES);
+        if let Some(newcomers) = &mut self.newcomers {
+            let came = newcomers.poll_recv_many(cx, &mut messages.newcomers, MAX_TAKEN);
             ready |= matches!(came, Poll::Ready(1..));
         }
         if self.open {
-            match inbox.requests.poll_recv_many(cx, &mut taken.requests, MAX_MESSAGES) {
-                Poll::Ready(0) => {
-                    self.open = false;
-                    ready = true;
-                }
-                Poll::Ready(_) => ready = true,
-                Poll::Pending => {}
-            }
+            let something = self.inbox.poll_take(cx, &mut messages.taken);
+            self.open = something.is_some();
+            ready |= something.unwrap_or(true);
         }
-        let notices = inbox.notices.poll_recv_many(cx, &mut taken.notices, MAX_MESSAGES);
-        ready |= matches!(notices, Poll::Ready(1..));
-        ready |= self
-            .reports
-            .poll_recv_many(cx, &mut taken.reports, MAX_MESSAGES)
-            .is_ready();
+        if let Some((_, reports)) = &mut self.reports {
+            ready |= reports.poll_recv_many(cx, &mut messages.reports, MAX_TAKEN).is_ready();
+        }
         ready |= self.net.poll_ready(cx);
         ready |= self.sleep.as_mut().poll(cx).is_ready();
         if ready { Poll::Ready(()) } else { Poll::Pending }
     }
 
-    fn serve_messages(&mut self, taken: &mut Taken, now: Instant) {
+    fn serve_messages(&mut self, messages: &mut Messages, now: Instant) {
         // Every peer that the other messages speak of was in its channel before them, and must be known first.
-        if let Some(newcomers) = &mut self.inbox.newcomers {
+        if let Some(newcomers) = &mut self.newcomers {
             while let Ok(newcomer) = newcomers.try_recv() {
-                taken.newcomers.push(newcomer);
+                messages.newcomers.push(newcomer);
             }
         }
-        for (id, peer) in taken.newcomers.drain(..) {
+        for (id, peer) in messages.newcomers.drain(..) {
             self.peers.insert(id, peer);
         }
-        taken.serve_requests(&mut self.peers, now);
-        for notice in taken.notices.drain(..) {
+        messages.serve_requests(&mut self.peers, now);
+        for notice in messages.taken.notices.drain(..) {
             if let Some(peer) = self.peers.wake(notice.peer()) {
                 peer.hear(notice, now);
             }
         }
-        for report in taken.reports.drain(..) {
+        for report in messages.reports.drain(..) {
             self.reported(report, now);
         }
+        if messages.taken.interfaces_changed {
+            self.interfaces_changed(now);
+        }
+    }
+
+    /// What a task reports with.
+    fn reporting(&mut self) -> mpsc::Sender<Report> {
+        let (reporting, _) = self.reports.get_or_insert_with(|| mpsc::channel(MAX_REPORTS));
+        reporting.clone()
     }
 
     /// Takes what a peer has to give: requests, events, its share of the `budget` in datagrams, and its next deadline. How many bytes
@@ -355,7 +353,7 @@ impl Driver {
             // What is due waits for the socket, and is not asked for again and again.
             at = at.map(|at| at.max(now + PATIENCE));
         }
-        self.peers.schedule(id, at);
+        self.peers.schedule(id, at, now);
         if more {
             self.peers.wake(id);
         }

@@ -39,7 +39,8 @@ const MAX_CONNECTIONS: usize = 16 * 1024;
 pub(super) struct Net {
     /// In one-port mode: every socket is bound to this port (0 until the first is bound) and shared by all peers.
     pub(super) shared_port: Option<u16>,
-    sockets: BTreeMap<u32, QueuedSocket>,
+    /// Boxed: a map of one would have room for eleven.
+    sockets: BTreeMap<u32, Box<QueuedSocket>>,
     by_address: HashMap<IpAddr, u32>,
     /// Of the sockets that peers share.
     shares: HashMap<u32, Share>,
@@ -57,13 +58,6 @@ pub(super) struct Net {
 }
 
 impl Net {
-    pub(super) fn new(shared_port: Option<u16>) -> Self {
-        Self {
-            shared_port,
-            ..Self::default()
-        }
-    }
-
     /// In one-port mode: binds the port on these addresses, or none of them.
     pub(super) fn bind_shared(&mut self, addresses: &[IpAddr]) -> Result<(), (SocketAddr, io::Error)> {
         let asked = self.shared_port;
@@ -81,7 +75,7 @@ impl Net {
 
     /// The addresses that sockets are bound to now.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.sockets.values().map(QueuedSocket::addr).collect()
+        self.sockets.values().map(|socket| socket.addr()).collect()
     }
 
     /// Whose socket or connection this is, if it is one peer's alone.
@@ -123,7 +117,7 @@ impl Net {
     }
 
     fn new_socket(&mut self, addr: SocketAddr, buffer: usize) -> io::Result<(u32, SocketAddr)> {
-        let socket = QueuedSocket::new(Socket::bind(addr, buffer)?);
+        let socket = Box::new(QueuedSocket::new(Socket::bind(addr, buffer)?));
         let (id, addr) = (self.next_socket, socket.addr());
         self.next_socket = id.wrapping_add(1);
         self.sockets.insert(id, socket);
@@ -143,11 +137,11 @@ impl Net {
 
     /// Whether what was sent on this socket still waits for room in the kernel.
     pub(super) fn is_blocked(&self, socket: u32) -> bool {
-        self.sockets.get(&socket).is_some_and(QueuedSocket::is_blocked)
+        self.sockets.get(&socket).is_some_and(|socket| socket.is_blocked())
     }
 
     pub(super) fn socket_mut(&mut self, id: u32) -> Option<&mut QueuedSocket> {
-        self.sockets.get_mut(&id)
+        self.sockets.get_mut(&id).map(Box::as_mut)
     }
 
     /// When the first of the sockets that rest is looked at again.

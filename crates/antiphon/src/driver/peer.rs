@@ -9,7 +9,8 @@ use antiphon_peer_connection as core;
 use antiphon_sansio::Local;
 use core::RtcDataChannelInit;
 
-use super::message::{Notice, Request, ToDriver};
+use super::inbox::ToDriver;
+use super::message::{Notice, Request};
 use crate::channel::DataChannel;
 use crate::error::Error;
 use crate::event::Event;
@@ -23,6 +24,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Place {
     /// When its machine wants to go on.
+    pub(super) wanted: Option<Instant>,
+    /// When it goes on: then, or on the next [`Beat`](super::beat::Beat).
     pub(super) deadline: Option<Instant>,
     /// The earliest entry of the driver's heap of deadlines that stands for it: never later than the deadline.
     pub(super) entry: Option<Instant>,

@@ -7,6 +7,7 @@ use std::time::Instant;
 use antiphon_ice::IoEvent;
 use antiphon_sansio::{Datagram, Local, Path};
 
+use super::beat::Beat;
 use super::message::PeerId;
 use super::peer::Peer;
 use super::router::Router;
@@ -16,7 +17,6 @@ use crate::net::scratch::Batch;
 const MAX_STALE: usize = 4;
 
 /// All peers of a driver.
-#[derive(Default)]
 pub(crate) struct Peers {
     map: HashMap<PeerId, Box<Peer>, foldhash::fast::RandomState>,
     /// Peers that have something to give, in the order of their turns; each is in it once.
@@ -24,6 +24,8 @@ pub(crate) struct Peers {
     /// When machines want to go on. Deadlines mostly move away, packet by packet: an entry that comes too early is put back then,
     /// which costs less than to move it each time. One that is not its peer's [`Place::entry`](super::peer::Place) is stale.
     deadlines: BinaryHeap<Reverse<(Instant, PeerId)>>,
+    /// What is far away is put off until then.
+    beat: Beat,
     /// In one-port mode: whom a datagram is for.
     pub(super) router: Router,
     listening: Listening,
@@ -41,6 +43,17 @@ struct Listening {
 }
 
 impl Peers {
+    pub(crate) fn new(beat: Beat) -> Self {
+        Self {
+            map: HashMap::default(),
+            busy: VecDeque::new(),
+            deadlines: BinaryHeap::new(),
+            beat,
+            router: Router::default(),
+            listening: Listening::default(),
+        }
+    }
+
     pub(crate) fn insert(&mut self, id: PeerId, mut peer: Box<Peer>) {
         mark(&mut self.busy, id, &mut peer);
         self.map.insert(id, peer);
@@ -197,9 +210,12 @@ impl Peers {
             }
             peer.place.entry = None;
             match peer.place.deadline {
-                Some(deadline) if deadline > now => self.schedule(id, Some(deadline)),
+                Some(deadline) if deadline > now => {
+                    peer.place.entry = Some(deadline);
+                    self.deadlines.push(Reverse((deadline, id)));
+                }
                 Some(_) => {
-                    peer.place.deadline = None;
+                    (peer.place.wanted, peer.place.deadline) = (None, None);
                     mark(&mut self.busy, id, peer);
                     peer.core.handle_timeout(now);
                 }
@@ -213,9 +229,15 @@ impl Peers {
         self.deadlines.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Comes back to a peer at `at`.
-    pub(crate) fn schedule(&mut self, id: PeerId, at: Option<Instant>) {
+    /// Comes back to a peer at `at`, or a little later: see [`Beat`].
+    pub(crate) fn schedule(&mut self, id: PeerId, at: Option<Instant>, now: Instant) {
         let Some(peer) = self.map.get_mut(&id) else { return };
+        if peer.place.wanted == at {
+            // It keeps its place: what was far away when it was first named may be near now.
+            return;
+        }
+        peer.place.wanted = at;
+        let at = at.map(|at| self.beat.put_off(at, now));
         peer.place.deadline = at;
         let Some(at) = at.filter(|at| peer.place.entry.is_none_or(|entry| *at < entry)) else {
             return;

@@ -56,7 +56,6 @@ impl Driver {
                     self.peers.tell(connection.owner, IoEvent::Closed { local }, now);
                 }
             }
-            Report::InterfacesChanged => self.interfaces_changed(now),
         }
     }
 
@@ -74,6 +73,7 @@ impl Driver {
         let Some(ufrag) = requested_ufrag(&accepted.first) else {
             return;
         };
+        let reporting = self.reporting();
         let owner = if self.net.shared_port.is_some() {
             self.peers.router.by_ufrag(&ufrag)
         } else {
@@ -101,13 +101,7 @@ impl Driver {
         peer.holds.push(local);
         let (mut connection, outgoing) = Connection::new(id, remote);
         connection.addr = Some(addr);
-        connection.start(
-            number,
-            accepted.stream,
-            accepted.framer,
-            outgoing,
-            self.reporting.clone(),
-        );
+        connection.start(number, accepted.stream, accepted.framer, outgoing, reporting);
         self.net.add_connection(number, connection);
         let event = IoEvent::TcpAccepted {
             request,

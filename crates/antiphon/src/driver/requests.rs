@@ -111,6 +111,7 @@ impl Driver {
 
     /// Starts to open a connection. `false` if the peer, or all together, have too many.
     fn connect_tcp(&mut self, id: PeerId, request: u32, to: SocketAddr, dial: impl FnOnce(u32) -> Dial) -> bool {
+        let reporting = self.reporting();
         let Some(peer) = self.peers.get_mut(id).filter(|peer| peer.holds.len() < MAX_HELD) else {
             return false;
         };
@@ -119,7 +120,7 @@ impl Driver {
         };
         let (mut connection, outgoing) = Connection::new(id, to);
         connection.request = Some(request);
-        let dialing = dial(number).run(self.environment.clone(), outgoing, self.reporting.clone());
+        let dialing = dial(number).run(self.environment.clone(), outgoing, reporting);
         connection.set_task(tokio::spawn(dialing).abort_handle());
         self.net.add_connection(number, connection);
         peer.holds.push(Local::Tcp(number));
@@ -127,7 +128,8 @@ impl Driver {
     }
 
     fn listen_tcp(&mut self, id: PeerId, request: u32, addr: SocketAddr) -> io::Result<SocketAddr> {
-        let (listener, addr) = self.net.listen(addr, &self.reporting)?;
+        let reporting = self.reporting();
+        let (listener, addr) = self.net.listen(addr, &reporting)?;
         if let Some(peer) = self.peers.get_mut(id) {
             peer.listens.push((request, listener));
         }
@@ -179,8 +181,8 @@ impl Driver {
         }
     }
 
-    fn answer_later(&self, id: PeerId, work: impl Future<Output = IoEvent> + Send + 'static) {
-        let reporting = self.reporting.clone();
+    fn answer_later(&mut self, id: PeerId, work: impl Future<Output = IoEvent> + Send + 'static) {
+        let reporting = self.reporting();
         tokio::spawn(async move {
             let event = work.await;
             let _ = reporting.send(Report::Io(id, event)).await;
