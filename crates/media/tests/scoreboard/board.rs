@@ -1,0 +1,230 @@
+//! The scoreboard: rows of figures with bounds, run for many seeds, printed, and compared with what was kept.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::scene::Scene;
+
+/// What a figure must reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+/// What counts of several seeds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Counts {
+    Worst,
+    Mean,
+}
+
+/// One figure of one run.
+#[derive(Clone, Debug)]
+pub(crate) struct Figure {
+    pub(crate) name: String,
+    pub(crate) value: f64,
+    pub(crate) unit: &'static str,
+    pub(crate) bound: Bound,
+    pub(crate) counts: Counts,
+}
+
+/// A figure that must not be more.
+pub(crate) fn at_most(name: impl Into<String>, value: f64, unit: &'static str, bound: f64) -> Figure {
+    Figure {
+        name: name.into(),
+        value,
+        unit,
+        bound: Bound::AtMost(bound),
+        counts: Counts::Worst,
+    }
+}
+
+/// A figure that must not be less.
+pub(crate) fn at_least(name: impl Into<String>, value: f64, unit: &'static str, bound: f64) -> Figure {
+    Figure {
+        bound: Bound::AtLeast(bound),
+        ..at_most(name, value, unit, bound)
+    }
+}
+
+impl Figure {
+    /// Of all seeds the mean counts.
+    pub(crate) fn mean(self) -> Self {
+        Self {
+            counts: Counts::Mean,
+            ..self
+        }
+    }
+}
+
+/// What a run of a row gives: its figures, and its scenes to be plotted, by name.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    pub(crate) figures: Vec<Figure>,
+    pub(crate) scenes: Vec<(&'static str, Scene)>,
+}
+
+/// A row of the table.
+pub(crate) struct Row {
+    pub(crate) number: u32,
+    pub(crate) link: &'static str,
+    pub(crate) run: fn(seed: u64) -> Outcome,
+}
+
+/// A figure over all seeds.
+#[derive(Clone, Debug)]
+pub(crate) struct Result {
+    pub(crate) figure: Figure,
+    /// With the worst value first.
+    values: Vec<f64>,
+}
+
+impl Result {
+    fn value(&self) -> f64 {
+        match self.figure.counts {
+            Counts::Mean => self.values.iter().sum::<f64>() / self.values.len() as f64,
+            Counts::Worst => {
+                let worst = match self.figure.bound {
+                    Bound::AtMost(_) => f64::max,
+                    Bound::AtLeast(_) => f64::min,
+                };
+                self.values.iter().copied().reduce(worst).unwrap_or(f64::NAN)
+            }
+        }
+    }
+
+    fn middle(&self) -> f64 {
+        let mut values = self.values.clone();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    }
+
+    pub(crate) fn holds(&self) -> bool {
+        match self.figure.bound {
+            Bound::AtMost(bound) => self.value() <= bound,
+            Bound::AtLeast(bound) => self.value() >= bound,
+        }
+    }
+
+    /// One line of the table.
+    fn line(&self) -> String {
+        let unit = self.figure.unit;
+        let (sign, bound) = match self.figure.bound {
+            Bound::AtMost(bound) => ("<=", bound),
+            Bound::AtLeast(bound) => (">=", bound),
+        };
+        let mean = if self.figure.counts == Counts::Mean {
+            " (mean)"
+        } else {
+            ""
+        };
+        let verdict = if self.holds() {
+            "holds".to_owned()
+        } else {
+            format!("misses by {}", show((self.value() - bound).abs()))
+        };
+        format!(
+            "    {:<34} {:>8} {:<7} {sign} {:<8} {:<18} middle {}",
+            self.figure.name.clone() + mean,
+            show(self.value()),
+            unit,
+            show(bound),
+            verdict,
+            show(self.middle()),
+        )
+    }
+}
+
+/// Three digits or so.
+fn show(value: f64) -> String {
+    if value.is_infinite() {
+        "never".to_owned()
+    } else if value.abs() >= 100.0 {
+        format!("{value:.0}")
+    } else if value.abs() >= 10.0 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.2}")
+    }
+}
+
+/// Runs rows for seeds in as many threads as there are processors. `keep` gets each outcome of the first seed.
+pub(crate) fn run(rows: &[Row], seeds: u64, keep: impl Fn(&Row, &Outcome) + Sync) -> BTreeMap<u32, Vec<Result>> {
+    // The first seeds of all rows first: who looks on sees each row soon.
+    let jobs: Vec<(u64, &Row)> = (0..seeds)
+        .flat_map(|seed| rows.iter().map(move |row| (seed, row)))
+        .collect();
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(BTreeMap::new());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some((seed, row)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = (row.run)(*seed);
+                    if *seed == 0 {
+                        keep(row, &outcome);
+                    }
+                    let mut done = done.lock().expect("no run panics with the lock");
+                    done.insert((row.number, *seed), outcome.figures);
+                }
+            });
+        }
+    });
+    let mut results: BTreeMap<u32, Vec<Result>> = BTreeMap::new();
+    for ((row, _), figures) in done.into_inner().expect("all threads have ended") {
+        let row = results.entry(row).or_default();
+        for (place, figure) in figures.into_iter().enumerate() {
+            match row.get_mut(place) {
+                Some(result) => result.values.push(figure.value),
+                None => row.push(Result {
+                    values: vec![figure.value],
+                    figure,
+                }),
+            }
+        }
+    }
+    results
+}
+
+/// The table as text.
+pub(crate) fn table(rows: &[Row], results: &BTreeMap<u32, Vec<Result>>) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let Some(results) = results.get(&row.number) else {
+            continue;
+        };
+        let verdict = if results.iter().all(Result::holds) {
+            "holds"
+        } else {
+            "misses"
+        };
+        let _ = writeln!(text, "{:>2} {verdict}: {}", row.number, row.link);
+        for result in results {
+            let _ = writeln!(text, "{}", result.line());
+        }
+    }
+    text
+}
+
+/// What a table that was kept says to hold: the row's number and the figure's name.
+pub(crate) fn held(table: &str) -> Vec<(u32, String)> {
+    let mut row = 0;
+    let mut held = Vec::new();
+    for line in table.lines() {
+        if let Some(figure) = line.strip_prefix("    ") {
+            let name: String = figure.chars().take(34).collect();
+            if line.contains(" holds ") {
+                held.push((row, name.trim_end().trim_end_matches(" (mean)").to_owned()));
+            }
+        } else if let Some((number, _)) = line.trim_start().split_once(' ')
+            && let Ok(number) = number.parse()
+        {
+            row = number;
+        }
+    }
+    held
+}

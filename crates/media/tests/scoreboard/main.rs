@@ -1,0 +1,69 @@
+//! The scoreboard of congestion control: whole sessions over links that are narrow, lossy, shared or changing, measured and compared
+//! with bounds. `cargo test -p antiphon-media --test scoreboard -- --nocapture` prints it.
+//!
+//! `scoreboard.txt` beside this file is what was reached with 16 seeds, the worst counted. The test fails when a figure that holds there
+//! does not hold any more. These variables of the environment change what is run:
+//!
+//! - `SCOREBOARD_SEEDS=16`: so many seeds for each row, instead of one.
+//! - `SCOREBOARD_ROWS=1,6,8`: only these rows.
+//! - `SCOREBOARD_WRITE=1`: writes `scoreboard.txt` anew; needs 16 seeds and all rows to mean something.
+//! - `SCOREBOARD_PLOTS=folder`: writes the course of each row's first seed there, as CSV and SVG.
+
+#![allow(dead_code, reason = "the rows that use the rest are added one by one")]
+
+mod board;
+mod end;
+mod measure;
+mod plot;
+mod rows;
+mod scene;
+mod source;
+
+use std::path::{Path, PathBuf};
+
+use board::Row;
+
+/// Seeds that a usual run of the tests has time for.
+const SEEDS: u64 = 1;
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[test]
+fn scoreboard() {
+    let seeds = variable("SCOREBOARD_SEEDS").map_or(SEEDS, |seeds| seeds.parse().expect("a number of seeds"));
+    let wanted: Option<Vec<u32>> = variable("SCOREBOARD_ROWS").map(|rows| {
+        let rows = rows.split(',');
+        rows.map(|row| row.trim().parse().expect("numbers of rows")).collect()
+    });
+    let mut rows: Vec<Row> = rows::ROWS.into_iter().collect();
+    rows.retain(|row| wanted.as_ref().is_none_or(|wanted| wanted.contains(&row.number)));
+    let plots = variable("SCOREBOARD_PLOTS").map(PathBuf::from);
+    let results = board::run(&rows, seeds, |row, outcome| {
+        for (name, scene) in &outcome.scenes {
+            if let Some(folder) = &plots {
+                plot::write(folder, row.number, name, row.link, scene);
+            }
+        }
+    });
+    let table = board::table(&rows, &results);
+    println!("{table}");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scoreboard/scoreboard.txt");
+    if variable("SCOREBOARD_WRITE").is_some() {
+        std::fs::write(file, table).expect("the scoreboard is written");
+        return;
+    }
+    let kept = std::fs::read_to_string(file).expect("the scoreboard that was kept");
+    let mut fallen = Vec::new();
+    for (row, name) in board::held(&kept) {
+        let Some(results) = results.get(&row) else { continue };
+        let holds = results
+            .iter()
+            .any(|result| result.figure.name == name && result.holds());
+        if !holds {
+            fallen.push(format!("row {row}: {name}"));
+        }
+    }
+    assert!(fallen.is_empty(), "these held before: {fallen:#?}");
+}
