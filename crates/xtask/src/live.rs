@@ -1,6 +1,7 @@
 //! Real browsers and foreign stacks against `antiphon serve`.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc;
@@ -205,10 +206,20 @@ pub(crate) fn antiphon() -> Result<Command, String> {
 
 /// Where the release build of `antiphon` is, up to date.
 pub(crate) fn program() -> Result<PathBuf, String> {
-    let built = run_command(
-        "build antiphon",
-        &mut cargo(&["build", "--release", "--package", "antiphon-cli"]),
-    )?;
+    build(&[])
+}
+
+/// The same with the pattern as H.264 too: a copy of its own, for the other takes its place when it is built.
+pub(crate) fn program_with_h264() -> Result<PathBuf, String> {
+    let built = build(&["--features", "h264"])?;
+    let own = work_dir().join("antiphon-h264");
+    fs::copy(&built, &own).map_err(|e| format!("{}: {e}", own.display()))?;
+    Ok(own)
+}
+
+fn build(more: &[&str]) -> Result<PathBuf, String> {
+    let mut build = cargo(&["build", "--release", "--package", "antiphon-cli"]);
+    let built = run_command("build antiphon", build.args(more))?;
     if !built.success {
         return Err(format!("cannot build antiphon:\n{}", tail(&built.text, 40)));
     }

@@ -9,6 +9,7 @@ mod fuzz;
 mod house;
 mod live;
 mod miri;
+#[cfg(target_os = "linux")]
 mod netns;
 mod packages;
 mod peers;
@@ -96,6 +97,9 @@ pub(crate) enum Part {
     /// Two peers behind two real NATs in network namespaces, through our own server; their addresses change in mid-call.
     /// And files over a link that loses, reorders and is cut: 1 GiB, or as many MiB as ANTIPHON_TRANSFER_MIB says.
     Netns,
+    /// Chromium and Firefox behind a link of 1 and 3 Mbit/s that changes: how our sender fills it, and how Chromium's does by our feedback.
+    /// In network namespaces; both codecs of the pattern.
+    Shaped,
     /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
     Live,
     /// Strangers besiege `antiphon serve` with connections, handshakes and WebSockets that come to nothing, while a guest wants the page.
@@ -124,7 +128,12 @@ impl Part {
             Self::Openssl => checks::openssl(report),
             Self::Usrsctp => usrsctp::run_all(report),
             Self::Turn => turn::run(report),
+            #[cfg(target_os = "linux")]
             Self::Netns => netns::part(report),
+            #[cfg(target_os = "linux")]
+            Self::Shaped => netns::shaped::part(report),
+            #[cfg(not(target_os = "linux"))]
+            Self::Netns | Self::Shaped => report.fail("network namespaces", "Linux alone has them"),
             Self::Live => live::run(report),
             Self::Siege => siege::run(report),
             Self::Crowd => crowd::run_all(report, whole),

@@ -2,76 +2,36 @@
 //! of order. Half-way nothing comes through any more, until both ends have given the connection up; then the transfer goes on.
 //!
 //! ```text
-//!  sender, and the server where the two meet ---- conformance/live/lossy_link.c ----- receiver
-//!  10.9.0.1                                                                           10.9.0.2
+//!  sender, and the server where the two meet ---- link.rs ----- receiver
+//!  10.9.0.1                                                     10.9.0.2
 //! ```
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use antiphon_netsim::LinkConfig;
+
+use super::link::{Link, Shape};
 use super::room::Room;
+use super::voice::Voice;
 use crate::live::Server;
-use crate::setup::c_program;
-use crate::shell::{end_with_children, log_file, run, work_dir};
+use crate::shell::{log_file, run, work_dir};
 
 /// How many MiB are sent, where the environment names no other number.
 const MIB: u64 = 1024;
 const MIB_VARIABLE: &str = "ANTIPHON_TRANSFER_MIB";
-const LOSS_PERCENT: &str = "20";
-const LATE_PERCENT: &str = "20";
+const SENDER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 1);
+const RECEIVER: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
+/// 20 % are lost, and another 20 % come behind others that were sent after them.
+const LOSS: f64 = 0.2;
+const LATE: f64 = 0.2;
+const DELAY: Duration = Duration::from_millis(5);
 /// Keeps a broken run finite: so long, and for each MiB beside; nothing is measured with it.
 const PATIENCE: Duration = Duration::from_secs(150);
 const PATIENCE_PER_MIB: Duration = Duration::from_secs(1);
-
-/// A program with a voice.
-struct Voice {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    lines: Receiver<String>,
-}
-
-impl Voice {
-    fn start(what: &str, command: &mut Command) -> Result<Self, String> {
-        let log = fs::File::create(log_file(what)?).map_err(|e| e.to_string())?;
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .map_err(|e| format!("cannot start {what}: {e}"))?;
-        let (stdin, stdout) = (child.stdin.take(), child.stdout.take().expect("it is piped"));
-        let (say, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if say.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        Ok(Self { child, stdin, lines })
-    }
-
-    fn line(&self, what: &str, patience: Duration) -> Result<String, String> {
-        self.lines
-            .recv_timeout(patience)
-            .map_err(|_| format!("{what}: no line within {} s", patience.as_secs()))
-    }
-
-    fn tell(&mut self, word: &str) -> Result<(), String> {
-        let stdin = self.stdin.as_mut().ok_or("no standard input")?;
-        writeln!(stdin, "{word}").map_err(|e| e.to_string())
-    }
-}
-
-impl Drop for Voice {
-    fn drop(&mut self) {
-        end_with_children(&mut self.child);
-    }
-}
 
 /// The file, and its hash as the system's own tool says it.
 fn noise(folder: &Path, mib: u64) -> Result<(PathBuf, String), String> {
@@ -99,15 +59,6 @@ fn arrived(folder: &Path) -> u64 {
     entries.filter_map(|entry| Some(entry.metadata().ok()?.len())).sum()
 }
 
-/// The number at that place of the link's report.
-fn figure(report: &str, place: usize) -> u64 {
-    report
-        .split(' ')
-        .nth(place)
-        .and_then(|word| word.parse().ok())
-        .unwrap_or(0)
-}
-
 /// Runs it; what came of it in one line. `program` is the release build of `antiphon`.
 pub(super) fn play(program: &Path) -> Result<String, String> {
     let mib = match std::env::var(MIB_VARIABLE) {
@@ -126,20 +77,27 @@ pub(super) fn play(program: &Path) -> Result<String, String> {
     outcome
 }
 
+/// The link.
+fn bad() -> Shape {
+    let way = LinkConfig {
+        delay: DELAY,
+        loss: LOSS,
+        reorder: LATE,
+        reorder_delay: DELAY,
+        ..LinkConfig::default()
+    };
+    Shape {
+        forth: way.clone(),
+        back: way,
+    }
+}
+
 fn transfer(program: &Path, folder: &Path, size: u64, patience: Duration) -> Result<String, String> {
     let (file, hash) = noise(folder, size >> 20)?;
     let (here, there) = (Room::make("lossy-sender")?, Room::make("lossy-receiver")?);
-    let mut link = Command::new(c_program("lossy_link", &[])?);
-    link.args([here.name(), there.name(), LOSS_PERCENT, LATE_PERCENT]);
-    let mut link = Voice::start("lossy link", &mut link)?;
-    link.line("the link", Duration::from_secs(20))?;
-    for (room, address) in [(&here, "10.9.0.1"), (&there, "10.9.0.2")] {
-        room.inside(&format!("ip addr add {address}/24 dev link"))?;
-        room.inside("ip link set dev link txqueuelen 2000 up")?;
-        room.inside("ip route add default dev link")?;
-    }
+    let link = Link::between((&here, SENDER), (&there, RECEIVER), bad())?;
     let mut serve = here.command(program);
-    serve.args(["serve", "--listen", "10.9.0.1:0"]);
+    serve.args(["serve", "--listen", &format!("{SENDER}:0")]);
     let server = Server::of("lossy meeting place", &mut serve)?;
     let meet = ["--signal", server.url.as_str(), "--code", "over-a-bad-link"];
     let into = folder.join("in");
@@ -163,7 +121,7 @@ fn transfer(program: &Path, folder: &Path, size: u64, patience: Duration) -> Res
     wait("the first byte", &|| arrived(&into) > 0)?;
     let first = Instant::now();
     wait("half of it", &|| arrived(&into) >= size / 2)?;
-    link.tell("cut")?;
+    link.cut(true);
     let (at, before) = (Instant::now(), first.elapsed());
     let kept = arrived(&into);
     let gave_up = |what: &str| {
@@ -172,7 +130,7 @@ fn transfer(program: &Path, folder: &Path, size: u64, patience: Duration) -> Res
     };
     wait("both give up", &|| gave_up("lossy sender") && gave_up("lossy receiver"))?;
     let silence = at.elapsed();
-    link.tell("mend")?;
+    link.cut(false);
     let mended = Instant::now();
     let sent = sender.line("the sender's hash", patience)?;
     let received = receiver.line("the receiver's hash", patience)?;
@@ -185,10 +143,14 @@ fn transfer(program: &Path, folder: &Path, size: u64, patience: Duration) -> Res
     if hash_of(&into.join("noise.bin"))? != hash {
         return Err("the file that arrived has another hash".to_owned());
     }
-    link.tell("count")?;
-    let count = link.line("the link's count", Duration::from_secs(20))?;
+    let counts = link.counts();
+    let [forth, back] = &counts.passed;
+    let count = format!(
+        "{} packets lost, {} late, {} too many",
+        counts.lost, counts.late, counts.full
+    );
     // What came through before the cut was not sent again: headers and acknowledgements alone are beyond the file.
-    let through = figure(&count, 2);
+    let through = forth.passed_bytes + back.passed_bytes;
     if through > size + size * 2 / 5 {
         return Err(format!(
             "{through} bytes came through for a file of {size}: it was sent anew; {count}"

@@ -10,8 +10,11 @@
 //! The namespaces have no way out of this machine. The address range between the routers is public in form only, because our
 //! server relays to no private or reserved address. Signalling goes through the peers' standard input and output.
 
+mod link;
 mod lossy;
 mod room;
+pub(crate) mod shaped;
+mod voice;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
