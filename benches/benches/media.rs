@@ -45,6 +45,7 @@ fn sender(now: Instant, anchor: ClockAnchor) -> (Session, SenderId) {
         kind: Kind::Video,
         ssrc: 1,
         rtx_ssrc: Some(2),
+        fec_ssrc: None,
         codecs: vec![codec()],
         extensions: extensions(),
     };

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use antiphon_media::extension::{Kind as Extension, Map};
 use antiphon_media::{
-    Codec, Config, Event, Feedback, Frame, Kind, Output, ReceiverConfig, ReceiverId, RemoteSource, SenderConfig,
-    SenderId, Session,
+    Codec, Config, Event, FecAmount, Feedback, Frame, Kind, Output, ReceiverConfig, ReceiverId, RedDistance,
+    RemoteSource, SendRedundancy, SenderConfig, SenderId, Session,
 };
 use antiphon_netsim::Machine;
 use antiphon_rtp::packet::is_rtcp;
@@ -24,8 +24,16 @@ const FEEDBACK: Feedback = Feedback {
 
 fn codecs(kind: Kind) -> Vec<Codec> {
     let list: &[(u8, &str, u32, Option<u8>)] = match kind {
-        Kind::Audio => &[(111, "opus", 48_000, None), (0, "PCMU", 8_000, None)],
-        Kind::Video => &[(96, "VP8", 90_000, Some(97)), (98, "VP9", 90_000, Some(99))],
+        Kind::Audio => &[
+            (111, "opus", 48_000, None),
+            (0, "PCMU", 8_000, None),
+            (63, "red", 48_000, None),
+        ],
+        Kind::Video => &[
+            (96, "VP8", 90_000, Some(97)),
+            (98, "VP9", 90_000, Some(99)),
+            (49, "flexfec-03", 90_000, None),
+        ],
     };
     list.iter()
         .map(|(payload_type, name, clock_rate, rtx)| Codec {
@@ -33,7 +41,11 @@ fn codecs(kind: Kind) -> Vec<Codec> {
             name: (*name).into(),
             clock_rate: *clock_rate,
             channels: 1,
-            fmtp: String::new(),
+            fmtp: if *name == "red" {
+                "111/111".into()
+            } else {
+                String::new()
+            },
             rtx_payload_type: *rtx,
             feedback: FEEDBACK,
         })
@@ -58,8 +70,15 @@ fn extensions() -> Map {
 pub(super) fn machine(data: &[u8]) {
     let now = antiphon_netsim::start();
     let anchor = ClockAnchor::new(now, Duration::from_secs(1_800_000_000));
+    let config = Config {
+        redundancy: SendRedundancy {
+            red: RedDistance::Fixed(2),
+            fec: FecAmount::Percent(20),
+        },
+        ..Config::default()
+    };
     let ends = [0u32, 1].map(|end| {
-        let mut session = Session::new(Config::default(), now, anchor, Rng::from_u64(u64::from(end)));
+        let mut session = Session::new(config.clone(), now, anchor, Rng::from_u64(u64::from(end)));
         let mut senders = Vec::new();
         let mut receivers = Vec::new();
         for (n, kind) in [(0u32, Kind::Audio), (1, Kind::Video)] {
@@ -69,6 +88,7 @@ pub(super) fn machine(data: &[u8]) {
                 kind,
                 ssrc: 100 * end + 10 * n + 1,
                 rtx_ssrc: (kind == Kind::Video).then_some(100 * end + 10 * n + 2),
+                fec_ssrc: (kind == Kind::Video).then_some(100 * end + 10 * n + 3),
                 codecs: codecs(kind),
                 extensions: extensions(),
             };
@@ -81,7 +101,7 @@ pub(super) fn machine(data: &[u8]) {
                 sources: vec![RemoteSource {
                     ssrc: 100 * (1 - end) + 10 * n + 1,
                     rtx_ssrc: None,
-                    fec_ssrc: None,
+                    fec_ssrc: (kind == Kind::Video).then_some(100 * (1 - end) + 10 * n + 3),
                 }],
                 rids: vec!["hi".into(), "lo".into()],
                 output: if end == 0 { Output::Frames } else { Output::Packets },

@@ -29,13 +29,13 @@ pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
     Accepts, AlertDescription, Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability,
     Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DataChannelId, DataSettings, Direction, Ending, ExtensionCapability,
-    Frame, FrameTransform, IceSettings, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities, MediaKind,
-    MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, Output, Packet, PeerEnd,
-    Piece, Redundancy, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState,
-    RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy,
-    RtcOfferOptions, RtcPeerConnectionState, RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSctpTransportState,
-    RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, Settings, Tone, TonePhase,
-    Transceiver, TransceiverId, Transformed, extension, stats,
+    FecAmount, Frame, FrameTransform, IceSettings, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities,
+    MediaKind, MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, Output, Packet,
+    PeerEnd, Piece, RedDistance, Redundancy, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,
+    RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcIceServer,
+    RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcRtpEncodingParameters, RtcRtpTransceiverInit,
+    RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, SendRedundancy,
+    Settings, Tone, TonePhase, Transceiver, TransceiverId, Transformed, extension, stats,
 };
 
 pub use api::{Api, ApiBuilder};

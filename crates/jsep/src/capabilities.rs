@@ -57,7 +57,8 @@ impl CodecCapability {
     }
 }
 
-/// Which redundancy may be received: packets sent again before anybody asks for them. Nothing of it is sent.
+/// Which redundancy may be received and sent: packets sent again before anybody asks for them. When and how much of what was
+/// negotiated is sent is the sender's affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Redundancy {
     /// RED of Opus (RFC 2198, `red/48000/2`): each packet repeats some before it.
@@ -170,8 +171,8 @@ impl MediaCapabilities {
         all
     }
 
-    /// Receives redundancy too: it is answered where it is offered, and offered. RED of Opus stands first, since Chromium sends
-    /// it only to who prefers it. The default has none.
+    /// Has redundancy too: it is answered where it is offered, and offered; what both sides have may go both ways. RED of Opus stands
+    /// first, since Chromium sends it only to who prefers it. The default has none.
     #[must_use]
     pub fn with_redundancy(mut self, which: Redundancy) -> Self {
         let codec = |payload_type, name: &str, parameters: &str, feedback: &[&str]| CodecCapability {

@@ -349,6 +349,13 @@ fn write_simulcast(section: &mut Section, written: &WrittenMedia<'_>) {
     }));
 }
 
+/// Whether its packets are a stream of their own that protects another.
+fn is_flexfec(codec: &WrittenCodec) -> bool {
+    ["flexfec-03", "flexfec"]
+        .iter()
+        .any(|name| codec.name.eq_ignore_ascii_case(name))
+}
+
 /// `a=ssrc` lines (RFC 5576). JSEP does without, but the browsers pair a stream with its retransmissions by them.
 fn write_sources(section: &mut Section, written: &WrittenMedia<'_>, cname: &str) {
     let Some(encoding) = written.sender.encodings.first() else {
@@ -363,7 +370,15 @@ fn write_sources(section: &mut Section, written: &WrittenMedia<'_>, cname: &str)
             ssrcs: vec![encoding.ssrc, rtx],
         }));
     }
-    for ssrc in [Some(encoding.ssrc), rtx].into_iter().flatten() {
+    // RFC 5956 §4.3. One protected stream alone: Chromium takes no other.
+    let fec = encoding.fec_ssrc.filter(|_| written.codecs.iter().any(is_flexfec));
+    if let Some(fec) = fec {
+        section.add(&Attribute::SsrcGroup(SsrcGroup {
+            semantics: "FEC-FR",
+            ssrcs: vec![encoding.ssrc, fec],
+        }));
+    }
+    for ssrc in [Some(encoding.ssrc), rtx, fec].into_iter().flatten() {
         section.add(&Attribute::Ssrc(Ssrc {
             ssrc,
             attribute: "cname",

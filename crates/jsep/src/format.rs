@@ -105,12 +105,6 @@ impl<'a> Format<'a> {
         self.name.eq_ignore_ascii_case("rtx")
     }
 
-    /// Whether it is redundancy for other formats: to be received, not to be sent.
-    pub(crate) fn is_redundancy(&self) -> bool {
-        let names = ["red", "ulpfec", "flexfec-03", "flexfec"];
-        names.iter().any(|name| self.name.eq_ignore_ascii_case(name))
-    }
-
     /// Whether it is RED of sound, whose parameters name what it repeats.
     pub(crate) fn is_red_of_audio(&self) -> bool {
         self.name.eq_ignore_ascii_case("red") && self.clock_rate != 90_000

@@ -82,9 +82,7 @@ impl<'a> Pair<'a> {
                 feedback: feedback.clone(),
                 rtx: rtx.filter(|_| both),
             };
-            if !our.is_redundancy() {
-                send.push(codec(their, our, their_rtx));
-            }
+            send.push(codec(their, our, their_rtx));
             receive.push(codec(our, their, our_rtx));
         }
         (send, receive)
@@ -127,8 +125,10 @@ impl<'a> Pair<'a> {
             .into_iter()
             .filter(|layer| own.contains(&layer.rid.as_str()))
             .collect();
+        let (redundancy, codecs) = self.codecs().0.into_iter().partition(Codec::is_redundancy);
         SendParameters {
-            codecs: self.codecs().0,
+            codecs,
+            redundancy,
             extensions: self.extensions(true),
             extmap_allow_mixed: self.both(Section::extmap_allow_mixed),
             reduced_size_rtcp: self.both(Section::rtcp_reduced_size),

@@ -168,6 +168,12 @@ impl Codec {
         self.feedback.iter().any(|own| own == value)
     }
 
+    /// Whether it is redundancy for other codecs.
+    pub(crate) fn is_redundancy(&self) -> bool {
+        let names = ["red", "ulpfec", "flexfec-03", "flexfec"];
+        names.iter().any(|name| self.name.eq_ignore_ascii_case(name))
+    }
+
     /// Whether who describes this codec decodes a stream that is described as `stream`: the same encoding, and a
     /// profile and packetization mode of its own or one contained in it. Levels are not compared: they are wishes about
     /// size and speed.
@@ -217,6 +223,9 @@ pub struct SimulcastLayer {
 pub struct SendParameters {
     /// The codecs, the one to use first; redundancy is not among them. May be empty: then nothing can be sent.
     pub codecs: Vec<Codec>,
+    /// What may be sent beside them before anybody asks for it: `red`, `ulpfec`, `flexfec-03` and `flexfec`, as far as both sides
+    /// have it.
+    pub redundancy: Vec<Codec>,
     /// The header extensions to write.
     pub extensions: Vec<Extension>,
     /// Whether one-byte and two-byte headers may be mixed (RFC 8285 §6).

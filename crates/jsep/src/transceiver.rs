@@ -14,6 +14,8 @@ pub struct Encoding {
     pub ssrc: u32,
     /// The SSRC of its retransmissions.
     pub rtx_ssrc: Option<u32>,
+    /// The SSRC of its FlexFEC: announced where that is negotiated and the sender has no other encoding.
+    pub fec_ssrc: Option<u32>,
 }
 
 /// What a description says of a sender. The peer connection owns it and tells it here.

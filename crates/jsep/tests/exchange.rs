@@ -529,6 +529,7 @@ fn simulcast_is_offered_and_taken() {
         rid: Some(rid.into()),
         ssrc,
         rtx_ssrc: None,
+        fec_ssrc: None,
     };
     let video = a.negotiator.add_transceiver(
         MediaKind::Video,

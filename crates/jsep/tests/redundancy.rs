@@ -1,9 +1,13 @@
-//! Redundancy (RED, ULPFEC, FlexFEC): taken where it is offered and enabled, offered where it is enabled, never sent.
+//! Redundancy (RED, ULPFEC, FlexFEC): taken where it is offered and enabled, offered where it is enabled, sent where both have it.
 
 mod common;
 
-use antiphon_jsep::{Config, Direction, MediaCapabilities, MediaKind, Plan, Redundancy, SdpType, SessionDescription};
-use common::{Peer, exchange, wire};
+use antiphon_jsep::{
+    Config, Direction, MediaCapabilities, MediaKind, Plan, Redundancy, SdpType, SessionDescription, TransceiverInit,
+};
+use common::{Exchange, Peer, exchange, wire};
+
+const KINDS: [&str; 4] = ["red", "ulpfec", "flexfec-03", "flexfec"];
 
 const FLEXFEC: &str =
     include_str!("../../../conformance/fixtures/fec/chromium-chromium-loss3-flexfec03/01-A-chromium-offer.sdp");
@@ -97,24 +101,82 @@ fn red_of_opus_names_what_the_offer_names() {
     }
 }
 
-#[test]
-fn it_is_offered_where_enabled_and_never_sent() {
-    let mut offerer = with(Redundancy::ALL);
-    let mut answerer = with(Redundancy::ALL);
-    answerer.name = 'a';
-    offerer.add(MediaKind::Audio, Direction::SendRecv);
-    offerer.add(MediaKind::Video, Direction::SendRecv);
-    let offer = wire(&offerer.offer());
-    let fmtp = offer.media[0].section.fmtps().find(|fmtp| fmtp.payload_type == 63);
-    assert_eq!(fmtp.expect("of RED").parameters, "111/111");
-    let mut offerer = with(Redundancy::ALL);
-    offerer.add(MediaKind::Audio, Direction::SendRecv);
-    offerer.add(MediaKind::Video, Direction::SendRecv);
-    let plan = exchange(&mut offerer, &mut answerer).offerer_remote;
-    let redundant = ["red", "ulpfec", "flexfec-03", "flexfec"];
-    for transceiver in &plan.transceivers {
+/// Offer and answer of two that have sound and pictures: both descriptions, and what comes of it for the offerer.
+fn both(offerer: Redundancy, answerer: Redundancy) -> (Exchange, Vec<Vec<(u8, String)>>) {
+    let mut offerer = with(offerer);
+    let mut answerer = with(answerer);
+    (answerer.name, answerer.next_ssrc) = ('a', 9000);
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        offerer.add(kind, Direction::SendRecv);
+        let sender = answerer.sender(kind);
+        answerer.negotiator.add_transceiver(
+            kind,
+            TransceiverInit {
+                sender,
+                from_add_track: true,
+                ..TransceiverInit::default()
+            },
+        );
+    }
+    let done = exchange(&mut offerer, &mut answerer);
+    let transceivers = &done.offerer_remote.transceivers;
+    let sent = transceivers.iter().map(|transceiver| {
         let send = transceiver.send.as_ref().expect("it sends");
         assert!(!send.codecs.is_empty());
-        assert!(!send.codecs.iter().any(|codec| redundant.contains(&codec.name.as_str())));
-    }
+        assert!(!send.codecs.iter().any(|codec| KINDS.contains(&codec.name.as_str())));
+        let redundancy = send.redundancy.iter();
+        redundancy
+            .map(|codec| (codec.payload_type, codec.name.clone()))
+            .collect()
+    });
+    let sent = sent.collect();
+    (done, sent)
+}
+
+#[test]
+fn what_both_have_may_be_sent_and_is_none_of_the_codecs() {
+    let (done, sent) = both(Redundancy::ALL, Redundancy::ALL);
+    let section = &wire(&done.offer).media[0].section;
+    let fmtp = section.fmtps().find(|fmtp| fmtp.payload_type == 63);
+    assert_eq!(fmtp.expect("of RED").parameters, "111/111");
+    let named = |numbers: &[(u8, &str)]| numbers.iter().map(|(n, name)| (*n, (*name).into())).collect::<Vec<_>>();
+    let video = [(120, "red"), (122, "ulpfec"), (49, "flexfec-03"), (50, "flexfec")];
+    assert_eq!(sent, [named(&[(63, "red")]), named(&video)]);
+    // What RED repeats is said by who receives it.
+    let send = done.offerer_remote.transceivers[0].send.as_ref().expect("it sends");
+    assert_eq!(send.redundancy[0].parameters, "111/111");
+    let (_, sent) = both(Redundancy::ALL, Redundancy::default());
+    assert!(sent.iter().all(Vec::is_empty), "{sent:?}");
+}
+
+#[test]
+fn the_stream_of_repairs_is_announced_where_it_is_negotiated() {
+    let groups = |description: &SessionDescription| {
+        let section = &wire(description).media[1].section;
+        let groups = section
+            .ssrc_groups()
+            .map(|group| (group.semantics.to_owned(), group.ssrcs));
+        let announced: Vec<u32> = section.ssrcs().map(|line| line.ssrc).collect();
+        let groups: Vec<_> = groups.filter(|(semantics, _)| semantics == "FEC-FR").collect();
+        for (_, ssrcs) in &groups {
+            assert!(ssrcs.iter().all(|ssrc| announced.contains(ssrc)));
+        }
+        groups.len()
+    };
+    let flexfec = Redundancy {
+        flexfec_03: true,
+        ..Redundancy::default()
+    };
+    let (done, _) = both(flexfec, flexfec);
+    assert_eq!((groups(&done.offer), groups(&done.answer)), (1, 1));
+    let receive = done.offerer_remote.transceivers[1].receive.as_ref();
+    assert!(receive.expect("it sends").streams[0].fec_ssrc.is_some());
+    let (done, _) = both(flexfec, Redundancy::default());
+    assert_eq!((groups(&done.offer), groups(&done.answer)), (1, 0));
+    let ulpfec = Redundancy {
+        ulpfec: true,
+        ..Redundancy::default()
+    };
+    let (done, _) = both(ulpfec, ulpfec);
+    assert_eq!((groups(&done.offer), groups(&done.answer)), (0, 0));
 }

@@ -25,6 +25,8 @@ pub struct Config {
     pub reduced_size: bool,
     /// Whether extended reports carry RRTR and DLRR (`a=rtcp-xr:rcvr-rtt`, RFC 3611 §4.4).
     pub receiver_rtt: bool,
+    /// How redundancy that was negotiated is sent.
+    pub redundancy: SendRedundancy,
     /// Which congestion controller steers what is sent.
     pub congestion: Congestion,
     /// First bandwidth estimate, bits a second.
@@ -45,6 +47,7 @@ impl Default for Config {
             max_forward_size: 1456,
             reduced_size: true,
             receiver_rtt: false,
+            redundancy: SendRedundancy::default(),
             congestion: Congestion::default(),
             start_bitrate: 1_000_000,
             min_bitrate: 30_000,
@@ -52,6 +55,38 @@ impl Default for Config {
             max_latency: Duration::from_millis(400),
         }
     }
+}
+
+/// How senders use redundancy: what is sent before anybody asks for it. Nothing of it is sent where the peer has not taken it in its
+/// description.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendRedundancy {
+    /// How many payloads before it each packet of sound repeats, where RED was negotiated (RFC 2198).
+    pub red: RedDistance,
+    /// How much of video is protected, where FlexFEC or ULPFEC was negotiated.
+    pub fec: FecAmount,
+}
+
+/// How many payloads before it a packet of sound repeats, as far as they have room in the packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RedDistance {
+    /// By the losses that the peer reports: one above 1 %, two above 5 %, none below.
+    #[default]
+    ByLoss,
+    /// Always so many, 0 to 3.
+    Fixed(u8),
+}
+
+/// How much of video is protected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FecAmount {
+    /// By the losses that the peer reports and by the round trip. Where lost packets can be asked for, little or nothing while there
+    /// is time to ask, and above 150 ms from 2 % of losses on 10 to 25 repair packets for a hundred: for key frames and frames that
+    /// others need, above 10 % for all. Where they cannot be asked for, 10 to 50.
+    #[default]
+    ByLoss,
+    /// So many repair packets for a hundred, at most 50, for all frames; 0: none.
+    Percent(u8),
 }
 
 /// Audio or video.
@@ -113,7 +148,10 @@ pub struct SenderConfig {
     pub ssrc: u32,
     /// The SSRC of its retransmissions, as signalled.
     pub rtx_ssrc: Option<u32>,
-    /// What may be sent, best first, with the payload types the peer wants to receive.
+    /// The SSRC of its FlexFEC, as signalled: without one none is sent.
+    pub fec_ssrc: Option<u32>,
+    /// What may be sent, best first, with the payload types the peer wants to receive. Behind them `red`, `ulpfec`, `flexfec-03` and
+    /// `flexfec`, if the peer takes them: [`SendRedundancy`] says how they are used.
     pub codecs: Vec<Codec>,
     /// Negotiated header extensions.
     pub extensions: Map,

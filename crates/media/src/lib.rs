@@ -16,6 +16,7 @@ mod keypad;
 mod outbound;
 mod pacer;
 mod reception;
+mod redundancy;
 mod repairs;
 mod ring;
 mod routing;
@@ -27,10 +28,13 @@ mod transform;
 
 pub use antiphon_rtp::payload::{FrameFacts, Resolution};
 pub use antiphon_rtp::{Rid, extension};
-pub use config::{Codec, Config, Feedback, Kind, Output, ReceiverConfig, RemoteSource, SAFE_PACKET, SenderConfig};
+pub use config::{
+    Codec, Config, FecAmount, Feedback, Kind, Output, ReceiverConfig, RedDistance, RemoteSource, SAFE_PACKET,
+    SendRedundancy, SenderConfig,
+};
 pub use dtmf::{DEFAULT_TONE, DEFAULT_TONE_GAP, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP};
 pub use error::Error;
 pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId, Tone, TonePhase};
 pub use session::Session;
-pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Repaired, Stats};
+pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Repaired, RepairsSent, Stats};
 pub use transform::{FrameTransform, Transformed};

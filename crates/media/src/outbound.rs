@@ -1,5 +1,7 @@
 //! One outgoing stream: frames are cut into packets, packets written, sent again, and counted.
 
+mod redundant;
+
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -9,9 +11,10 @@ use antiphon_rtp::payload::{Depacketizer, Packetizer};
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
 use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
 
-use crate::config::{Codec, Kind, SenderConfig};
+use crate::config::{Codec, Kind, SendRedundancy, SenderConfig};
 use crate::dtmf::Dtmf;
 use crate::event::Contributors;
+use crate::redundancy::{Redundancy, red};
 use crate::ring::{Ring, Slot};
 use crate::stats::RemoteInboundRtp;
 
@@ -76,9 +79,7 @@ pub(crate) struct Outbound {
     pub(crate) key_timestamp: Option<u32>,
     /// The application was told that packets are too large for the path.
     pub(crate) told_too_large: bool,
-    /// Bytes that may be sent again now.
-    budget: f64,
-    budget_at: Instant,
+    budget: Budget,
     pub(crate) count: Count,
     pub(crate) remote: Option<RemoteInboundRtp>,
     /// Whether a sender report ever left: without one no LSR is ours.
@@ -89,6 +90,16 @@ pub(crate) struct Outbound {
     pub(crate) queued: bool,
     /// The keys that it plays, once there were any.
     pub(crate) dtmf: Option<Box<Dtmf>>,
+    /// What it sends before anybody asks for it, if that was negotiated.
+    redundancy: Option<Box<Redundancy>>,
+}
+
+/// How much may be sent again.
+#[derive(Debug)]
+struct Budget {
+    /// Bytes that were allowed then.
+    bytes: f64,
+    at: Instant,
 }
 
 /// A packet that was written.
@@ -105,13 +116,17 @@ fn abs_send_time(now: Instant, anchor: &ClockAnchor) -> u32 {
     (anchor.ntp(now) >> 14) as u32 & 0xff_ffff
 }
 
-/// Writes header and payload into the open segment; `false` if there is no room for them.
+/// Writes header and payload, which has `len` bytes, into the open segment; `false` if there is no room for them. `blocks` of RED are
+/// repeated out of `ring`.
 #[inline]
-fn put(out: &mut TransmitBuf, header: &[u8], slot: &Slot) -> bool {
-    let fits = header.len() + slot.len() <= out.remaining();
+fn put(out: &mut TransmitBuf, header: &[u8], slot: &Slot, len: usize, blocks: Option<u8>, ring: &Ring) -> bool {
+    let fits = header.len() + len <= out.remaining();
     if fits {
         out.put_slice(header);
-        slot.layout.write(&slot.frame, |piece| out.put_slice(piece));
+        match blocks {
+            None => slot.layout.write(&slot.frame, |piece| out.put_slice(piece)),
+            Some(blocks) => red::write(ring, slot, blocks, out),
+        }
     }
     fits
 }
@@ -169,7 +184,7 @@ pub(crate) struct Count {
 }
 
 impl Outbound {
-    pub(crate) fn new(now: Instant, config: SenderConfig, rng: &mut Rng) -> Self {
+    pub(crate) fn new(now: Instant, config: SenderConfig, redundancy: SendRedundancy, rng: &mut Rng) -> Self {
         let slots = match config.kind {
             Kind::Audio => AUDIO_SLOTS,
             Kind::Video => VIDEO_SLOTS,
@@ -194,14 +209,17 @@ impl Outbound {
             fir_sequence: None,
             key_timestamp: None,
             told_too_large: false,
-            budget: RESEND_BURST,
-            budget_at: now,
+            budget: Budget {
+                bytes: RESEND_BURST,
+                at: now,
+            },
             count: Count::default(),
             remote: None,
             reported: false,
             report_due: false,
             queued: false,
             dtmf: None,
+            redundancy: Redundancy::new(&config, redundancy, rng),
             config,
         }
     }
@@ -265,7 +283,7 @@ impl Outbound {
         } else {
             self.header_len(extensions, contributors)
         };
-        header + number + longer
+        header + number + longer + self.redundancy_room()
     }
 
     fn header_len(&self, extensions: &Carried, contributors: Option<&Contributors>) -> usize {
@@ -291,7 +309,7 @@ impl Outbound {
 
     /// Whether something waits for the pacer.
     pub(crate) fn waits(&self) -> bool {
-        !self.resend.is_empty() || self.ring.is_waiting()
+        !self.resend.is_empty() || self.ring.is_waiting() || self.has_repairs()
     }
 
     /// Queues the packets of one NACK for sending again. Those sent within the last round trip are under way already.
@@ -333,22 +351,22 @@ impl Outbound {
             return None;
         }
         let rate = target.unwrap_or(2_000_000) as f64 / 8.0 * RESEND_SHARE;
-        let elapsed = now.saturating_duration_since(self.budget_at).as_secs_f64();
-        self.budget_at = now;
-        self.budget = (self.budget + elapsed * rate.max(32_000.0)).min(RESEND_BURST);
+        let elapsed = now.saturating_duration_since(self.budget.at).as_secs_f64();
+        self.budget.at = now;
+        self.budget.bytes = (self.budget.bytes + elapsed * rate.max(32_000.0)).min(RESEND_BURST);
         while let Some(sequence) = self.resend.pop_front() {
             let Some(slot) = self.ring.get_mut(sequence) else {
                 continue;
             };
             slot.resending = false;
             let (bytes, first) = (slot.len() as f64, slot.sent.is_none());
-            if !first && self.budget < bytes {
+            if !first && self.budget.bytes < bytes {
                 // Refused, not put off: who still misses it asks again.
                 self.count.refused += 1;
                 continue;
             }
             if !first {
-                self.budget -= bytes;
+                self.budget.bytes -= bytes;
             }
             return Some(sequence);
         }
@@ -380,17 +398,25 @@ impl Outbound {
             true => (number, 0),
             false => (slot.transport_sequence, slot.abs_send_time),
         };
-        let len = slot.len();
+        let red = slot.red.filter(|_| rtx.is_none()).zip(self.red_payload_type());
+        let blocks = red.map(|(blocks, _)| red::held(&self.ring, sequence, blocks));
+        if !fresh && blocks != slot.red {
+            // What it repeated is gone: the same bytes cannot be made again.
+            self.count.refused += 1;
+            return None;
+        }
+        let payload_type = red.map_or(slot.payload_type, |(_, payload_type)| payload_type);
+        let len = blocks.map_or_else(|| slot.len(), |blocks| red::len(&self.ring, slot, blocks));
         let header_len = if rtx.is_none() && slot.contributors.is_none() && slot.extensions.is_empty() {
             let header = Header {
                 marker: slot.marker,
-                payload_type: slot.payload_type,
+                payload_type,
                 sequence: slot.sequence as u16,
                 timestamp: slot.timestamp,
                 ssrc: self.config.ssrc,
             };
             let header = self.template.fill(&header, number, send_time);
-            put(out, header, slot).then_some(header.len())
+            put(out, header, slot, len, blocks, &self.ring).then_some(header.len())
         } else {
             let (mut short, mut long);
             let buffer = if slot.extensions.others.len() > SHORT_OTHERS {
@@ -400,8 +426,8 @@ impl Outbound {
                 short = [0; MAX_HEADER];
                 &mut short[..]
             };
-            let header_len = self.write_header(slot, rtx, number, send_time, buffer)?;
-            put(out, &buffer[..header_len], slot).then_some(header_len)
+            let header_len = self.write_header(slot, payload_type, rtx, number, send_time, buffer)?;
+            put(out, &buffer[..header_len], slot, len, blocks, &self.ring).then_some(header_len)
         };
         let Some(header_len) = header_len else {
             // The path carries less than when it was queued.
@@ -413,8 +439,12 @@ impl Outbound {
             self.count.rtx_packets += 1;
             self.count.rtx_bytes += len as u64;
         }
+        if let Some(blocks) = blocks {
+            self.count_repeated(sequence, blocks);
+        }
         let slot = self.ring.get_mut(sequence)?;
         slot.sent = Some(now);
+        slot.red = if repeat { slot.red } else { blocks };
         if repeat {
             slot.resends += 1;
             self.count.resent_packets += 1;
@@ -440,6 +470,7 @@ impl Outbound {
     fn write_header(
         &self,
         slot: &Slot,
+        payload_type: u8,
         rtx: Option<(u32, u8)>,
         number: u16,
         send_time: u32,
@@ -455,7 +486,7 @@ impl Outbound {
         let csrcs = slot.contributors.as_deref().map_or(&[][..], Contributors::csrcs);
         let mut header = Header {
             marker: slot.marker,
-            payload_type: slot.payload_type,
+            payload_type,
             sequence: slot.sequence as u16,
             timestamp: slot.timestamp,
             ssrc: self.config.ssrc,
@@ -571,10 +602,11 @@ impl Outbound {
         self.resend.clear();
         self.forward = None;
         self.dtmf = None;
+        self.give_up_repairs();
     }
 
     /// Takes a new negotiation for the same SSRC.
-    pub(crate) fn renegotiate(&mut self, config: SenderConfig) {
+    pub(crate) fn renegotiate(&mut self, config: SenderConfig, redundancy: SendRedundancy, rng: &mut Rng) {
         let old = &self.config;
         if old.extensions != config.extensions || old.mid != config.mid || old.rid != config.rid {
             // A repeat on the same SSRC would no longer be the same bytes.
@@ -594,5 +626,6 @@ impl Outbound {
         }
         self.template = template(&config);
         self.config = config;
+        self.renegotiate_redundancy(redundancy, rng);
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Slot {
     pub(crate) transport_sequence: u16,
     pub(crate) abs_send_time: u32,
     pub(crate) resends: u8,
+    /// How many payloads before it it repeats, if it goes in RED (RFC 2198).
+    pub(crate) red: Option<u8>,
     /// Waits to be sent again.
     pub(crate) resending: bool,
 }
@@ -54,6 +56,7 @@ impl Slot {
             transport_sequence: 0,
             abs_send_time: 0,
             resends: 0,
+            red: None,
             resending: false,
         }
     }
@@ -198,6 +201,7 @@ impl Ring {
         slot.queued = now;
         slot.sent = None;
         slot.resends = 0;
+        slot.red = None;
         slot.resending = false;
         slot
     }
@@ -211,6 +215,22 @@ impl Ring {
         self.queued_bytes -= len;
         self.waiting -= 1;
         Some(sequence)
+    }
+
+    /// Gives out a number for a packet that is kept elsewhere. The caller saw to the room.
+    pub(crate) fn skip(&mut self) -> u64 {
+        self.next += 1;
+        self.next - 1
+    }
+
+    /// A packet that is kept elsewhere has left, as [`Self::has_left`] allowed.
+    pub(crate) fn pass(&mut self, sequence: u64) {
+        self.unsent = self.unsent.max(sequence + 1).min(self.next);
+    }
+
+    /// Whether nothing waits whose number is below this one.
+    pub(crate) fn has_left(&self, sequence: u64) -> bool {
+        (self.unsent..sequence.min(self.next)).all(|sequence| self.get(sequence).is_none())
     }
 
     /// Whether the packet of this number has left the queue.

@@ -66,6 +66,12 @@ impl Senders {
         all.find(|(_, sender)| sender.config.ssrc == ssrc).map(|(id, _)| *id)
     }
 
+    /// What repairs add to each byte of media, where they add most: of video, which has nearly all bytes.
+    pub(crate) fn redundancy_overhead(&self) -> f64 {
+        let all = self.all.iter().filter(|(_, sender)| sender.active);
+        all.map(|(_, sender)| sender.redundancy_overhead()).fold(0.0, f64::max)
+    }
+
     fn queue(&mut self, kind: Kind) -> &mut VecDeque<SenderId> {
         match kind {
             Kind::Audio => &mut self.audio,

@@ -154,16 +154,12 @@ pub struct OutboundRtp {
     pub active: bool,
     /// `packetsSent`: packets on both SSRCs, retransmissions included.
     pub packets_sent: u64,
-    /// `bytesSent`: payload without headers and padding, retransmissions included.
+    /// `bytesSent`: payload without headers and padding, retransmissions and what RED repeats included.
     pub bytes_sent: u64,
     /// `headerBytesSent`: bytes of headers and padding, before SRTP.
     pub header_bytes_sent: u64,
-    /// `retransmittedPacketsSent`: packets that were sent again.
-    pub retransmitted_packets_sent: u64,
-    /// `retransmittedBytesSent`: bytes of payload that were sent again.
-    pub retransmitted_bytes_sent: u64,
-    /// Retransmissions refused because of the rate cap.
-    pub retransmissions_refused: u64,
+    /// What was sent again, and what was sent before anybody asked.
+    pub repairs: RepairsSent,
     /// `framesSent`: frames that were taken, or forwarded whole.
     pub frames_sent: u64,
     /// `keyFramesEncoded` of an endpoint that sends what it encodes.
@@ -182,6 +178,22 @@ pub struct OutboundRtp {
     pub total_packet_send_delay: Duration,
     /// What the peer reported about its receiving.
     pub remote: Option<RemoteInboundRtp>,
+}
+
+/// What a stream sends against losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RepairsSent {
+    /// `retransmittedPacketsSent`: packets that were sent again.
+    pub retransmitted_packets_sent: u64,
+    /// `retransmittedBytesSent`: bytes of payload that were sent again.
+    pub retransmitted_bytes_sent: u64,
+    /// Retransmissions refused because of the rate cap.
+    pub retransmissions_refused: u64,
+    /// `fecPacketsSent`: repair packets, and payloads that RED repeated. Those of FlexFEC, a stream of their own, are no packets of
+    /// this one.
+    pub fec_packets_sent: u64,
+    /// `fecBytesSent`: bytes of these, without RTP headers.
+    pub fec_bytes_sent: u64,
 }
 
 /// `RTCRemoteInboundRtpStreamStats`: from the peer's report blocks.

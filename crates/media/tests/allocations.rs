@@ -5,11 +5,13 @@ mod common;
 use std::time::Duration;
 
 use antiphon_media::extension::Values;
-use antiphon_media::{Config, Event, Kind, Output, ReceiverConfig};
+use antiphon_media::{
+    Codec, Config, Event, FecAmount, Frame, Kind, Output, ReceiverConfig, RedDistance, SendRedundancy, SenderConfig,
+};
 use antiphon_netsim::Counting;
 use antiphon_rtp::packet::Header;
 use antiphon_rtp::payload::{Depacketizer, Joiner, Packetizer};
-use antiphon_sansio::{BytesMut, TransmitBuf, Writer};
+use antiphon_sansio::{Bytes, BytesMut, TransmitBuf, Writer};
 use common::*;
 
 #[global_allocator]
@@ -45,6 +47,76 @@ fn sending_allocates_nothing_per_packet() {
     let allocated = Counting::here().allocations - before;
     assert!(packets > 5000);
     assert_eq!(allocated, 0, "for {packets} packets");
+}
+
+#[test]
+fn sending_redundancy_allocates_nothing_per_packet() {
+    let config = || Config {
+        redundancy: SendRedundancy {
+            red: RedDistance::Fixed(2),
+            fec: FecAmount::Percent(20),
+        },
+        ..Config::default()
+    };
+    let more = |codec: Codec, more: &[(u8, &str, u32)]| {
+        let redundancy = more.iter().map(|(payload_type, name, clock_rate)| Codec {
+            payload_type: *payload_type,
+            name: (*name).into(),
+            clock_rate: *clock_rate,
+            fmtp: "111/111".into(),
+            rtx_payload_type: None,
+            ..codec.clone()
+        });
+        [codec.clone()].into_iter().chain(redundancy).collect::<Vec<_>>()
+    };
+    for video in [
+        &[(49, "flexfec-03", 90_000)][..],
+        &[(120, "red", 90_000), (122, "ulpfec", 90_000)],
+    ] {
+        let mut pair = Pair::new(1, config());
+        let fec = SenderConfig {
+            fec_ssrc: Some(1002),
+            codecs: more(vp8(true, true), video),
+            ..sender("v", Kind::Video, 1000, vp8(true, true))
+        };
+        let red = SenderConfig {
+            codecs: more(opus(), &[(63, "red", 48_000)]),
+            ..sender("a", Kind::Audio, 2000, opus())
+        };
+        let [fec, red] = [fec, red].map(|config| pair.ends[0].add_sender(pair.now, config).unwrap());
+        let mut out = TransmitBuf::new(64 * 1024, 1300);
+        let frames = [picture(0, 20_000, true), picture(0, 1500, false)];
+        let sounds: Vec<_> = (0..2000)
+            .map(|n| Frame::new(111, n * 960, Bytes::from_static(&[7; 40])))
+            .collect();
+        let (mut packets, mut before) = (0, 0);
+        for round in 0..1000 {
+            // The first rounds fill the ring and the history, and give the sums their size.
+            if round == 700 {
+                before = Counting::here().allocations;
+                packets = 0;
+            }
+            let frame = frames[usize::from(round % 10 > 0)].clone();
+            pair.ends[0].send_frame(pair.now, fec, frame).unwrap();
+            for sound in &sounds[2 * round..2 * round + 2] {
+                pair.ends[0].send_frame(pair.now, red, sound.clone()).unwrap();
+                for _ in 0..20 {
+                    pair.now += Duration::from_millis(1);
+                    pair.ends[0].handle_timeout(pair.now);
+                    out.clear();
+                    while pair.ends[0].poll_transmit(pair.now, &mut out).is_some() {
+                        packets += 1;
+                        out.finish();
+                    }
+                }
+            }
+        }
+        let allocated = Counting::here().allocations - before;
+        let stats = pair.ends[0].stats();
+        let sent = |id| stats.outbound.iter().find(|own| own.sender == id).unwrap().repairs;
+        assert!(sent(fec).fec_packets_sent > 300 && sent(red).fec_packets_sent > 2000);
+        assert_eq!(allocated, 0, "for {packets} packets");
+    }
 }
 
 /// Packets of two layers, with MID, RID and a transport-wide number, as one batch of the driver: cut from one buffer.

@@ -88,10 +88,10 @@ fn v24_a_nack_storm_is_answered_within_the_cap() {
         bytes += drain(&mut pair).iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
     }
     let stats = pair.ends[0].stats().outbound[0].clone();
-    assert!(stats.retransmitted_packets_sent > 0 && stats.retransmissions_refused > 0);
+    assert!(stats.repairs.retransmitted_packets_sent > 0 && stats.repairs.retransmissions_refused > 0);
     // The burst, and three quarters of an estimate of a megabit or so for one second.
     assert!(bytes < 96_000 + 400_000, "{bytes} bytes");
-    assert!(stats.retransmitted_packets_sent <= sent.packets_sent * 12);
+    assert!(stats.repairs.retransmitted_packets_sent <= sent.packets_sent * 12);
 }
 
 #[test]

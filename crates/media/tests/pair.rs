@@ -154,7 +154,7 @@ fn loss_is_repaired_by_nack_with_and_without_rtx() {
             assert!(stats.inbound[0].nack_count > 0);
             let repaired = stats.inbound[0].repaired.retransmitted_packets_received > 0;
             assert_eq!(repaired, rtx, "only RTX tells a repair from an original");
-            assert!(pair.ends[0].stats().outbound[0].retransmitted_packets_sent > 0);
+            assert!(pair.ends[0].stats().outbound[0].repairs.retransmitted_packets_sent > 0);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use antiphon_dtls::Certificate;
 use antiphon_ice::{AddressRange, ContactBudget, NatMapping, NetworkTypes, TcpCandidates, Timing};
 use antiphon_jsep::MediaCapabilities;
+use antiphon_media::SendRedundancy;
 
 use crate::error::Error;
 
@@ -110,7 +111,8 @@ pub struct Settings {
     /// The bounds of the bandwidth estimate, and how long frames are waited for.
     pub media: MediaSettings,
     /// Codecs and header extensions that may be negotiated. Connections share them: `Arc::make_mut` to change those of
-    /// one. [`MediaCapabilities::with_redundancy`] adds RED and forward error correction, which are received and undone.
+    /// one. [`MediaCapabilities::with_redundancy`] adds RED and forward error correction, which are received and
+    /// undone, and sent as `media.redundancy` says.
     pub capabilities: Arc<MediaCapabilities>,
     /// What a new transceiver's receiver hands out; each can be changed by `set_receive_output`.
     pub receive_output: antiphon_media::Output,
@@ -309,6 +311,9 @@ pub struct MediaSettings {
     pub max_bitrate: u64,
     /// How long a receiver that assembles frames waits for a missing packet. Default 400 ms.
     pub max_latency: Duration,
+    /// How senders use redundancy that was negotiated ([`MediaCapabilities::with_redundancy`]). Default: by the losses and the round
+    /// trip that the peer's reports show.
+    pub redundancy: SendRedundancy,
 }
 
 impl Default for MediaSettings {
@@ -319,6 +324,7 @@ impl Default for MediaSettings {
             min_bitrate: inner.min_bitrate,
             max_bitrate: inner.max_bitrate,
             max_latency: inner.max_latency,
+            redundancy: inner.redundancy,
         }
     }
 }
@@ -331,6 +337,7 @@ impl From<MediaSettings> for antiphon_media::Config {
             min_bitrate: settings.min_bitrate,
             max_bitrate: settings.max_bitrate,
             max_latency: settings.max_latency,
+            redundancy: settings.redundancy,
             ..Self::default()
         }
     }

@@ -39,8 +39,8 @@ pub use antiphon_jsep::{
     SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
 pub use antiphon_media::{
-    Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, Frame, FrameTransform, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP,
-    Output, Packet, Tone, TonePhase, Transformed, extension,
+    Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, MAX_TONE, MAX_TONES, MIN_TONE,
+    MIN_TONE_GAP, Output, Packet, RedDistance, SendRedundancy, Tone, TonePhase, Transformed, extension,
 };
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 pub use configuration::{

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::support::Pair;
 use antiphon_netsim::{Limit, LinkConfig};
 use antiphon_peer_connection::{
-    Bytes, DEFAULT_TONE, DEFAULT_TONE_GAP, Direction, Error, Event, Frame, MediaKind, MediaStreamTrack, Message,
-    Output, Packet, RtcDataChannelInit, RtcRtpEncodingParameters, RtcRtpTransceiverInit, TonePhase, TransceiverId,
+    Bytes, DEFAULT_TONE, DEFAULT_TONE_GAP, Direction, Error, Event, FecAmount, Frame, MediaCapabilities, MediaKind,
+    MediaStreamTrack, Message, Output, Packet, RedDistance, Redundancy, RtcConfiguration, RtcDataChannelInit,
+    RtcRtpEncodingParameters, RtcRtpTransceiverInit, SendRedundancy, TonePhase, TransceiverId,
 };
 
 /// Something that looks like VP8 (RFC 6386 §9.1): the frame tag, and for key frames start code and size. The rest tells
@@ -37,7 +38,10 @@ struct Call {
 
 impl Call {
     fn new(seed: u64, link: LinkConfig, from: usize, offerer: usize) -> Self {
-        let mut pair = Pair::with_link(seed, link);
+        Self::with(Pair::with_link(seed, link), from, offerer)
+    }
+
+    fn with(mut pair: Pair, from: usize, offerer: usize) -> Self {
         let track = |kind, id: &str| MediaStreamTrack {
             kind,
             id: id.into(),
@@ -172,6 +176,60 @@ fn what_is_lost_is_sent_again() {
             "seed {seed}, loss {loss}: {} of 100 pictures",
             video.len()
         );
+    }
+}
+
+#[test]
+fn what_is_lost_was_sent_before_anybody_asks() {
+    let red = Redundancy {
+        red: true,
+        ..Redundancy::default()
+    };
+    let of_video = |which: fn(&mut Redundancy)| {
+        let mut own = red;
+        which(&mut own);
+        own
+    };
+    for (at, which) in [
+        of_video(|own| own.flexfec_03 = true),
+        of_video(|own| own.flexfec = true),
+        of_video(|own| own.ulpfec = true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let link = LinkConfig {
+            delay: Duration::from_millis(30),
+            loss: 0.05,
+            ..LinkConfig::default()
+        };
+        let configuration = || {
+            let mut own = RtcConfiguration::default();
+            own.settings.capabilities = MediaCapabilities::default().with_redundancy(which).into();
+            own.settings.media.redundancy = SendRedundancy {
+                red: RedDistance::Fixed(2),
+                fec: FecAmount::Percent(50),
+            };
+            own
+        };
+        let pair = Pair::with(20 + at as u64, link, configuration);
+        let mut call = Call::with(pair, at % 2, 0);
+        call.play(Duration::from_secs(20));
+        call.pair.run_for(Duration::from_secs(2));
+        let [sound, _] = call.received();
+        // All but what was lost three times in a row.
+        assert!(sound.len() >= 998, "{} of 1000 sounds", sound.len());
+        let now = call.pair.net.network.now();
+        let stats = [call.from, 1 - call.from].map(|end| call.pair.pc(end).get_stats(now));
+        for sent in stats[0].outbound_rtp() {
+            assert!(sent.fec_packets_sent > 200, "{which:?}: {}", sent.fec_packets_sent);
+            assert!(sent.fec_bytes_sent > 10_000);
+        }
+        assert_eq!(stats[1].inbound_rtp().count(), 2);
+        for received in stats[1].inbound_rtp() {
+            assert!(received.fec_packets_received > 190, "{which:?}");
+            assert!(received.fec_packets_discarded < received.fec_packets_received);
+        }
     }
 }
 

@@ -50,7 +50,7 @@ impl Peer {
     }
 
     pub fn sender(&mut self, kind: MediaKind) -> Sender {
-        self.next_ssrc += 2;
+        self.next_ssrc += 3;
         Sender {
             streams: vec![format!("stream-{}", self.name)],
             track: Some(format!("track-{}-{}", self.name, self.next_ssrc)),
@@ -58,6 +58,7 @@ impl Peer {
                 rid: None,
                 ssrc: self.next_ssrc,
                 rtx_ssrc: (kind == MediaKind::Video).then_some(self.next_ssrc + 1),
+                fec_ssrc: (kind == MediaKind::Video).then_some(self.next_ssrc + 2),
             }],
         }
     }

@@ -90,6 +90,7 @@ impl Session {
     fn transport_feedback(&mut self, now: Instant, feedback: &rtcp::TransportFeedback<'_>, statuses: &mut usize) {
         let results = &mut self.scratch.results;
         self.heard.take(now, feedback, &mut self.history, statuses, results);
+        self.bursts.take(results);
         let mut narrow = false;
         for result in &self.scratch.results {
             narrow |= self.large.take(result);
@@ -131,7 +132,12 @@ impl Session {
                 self.rtt.sample(rtt);
             }
             self.reports.received += 1;
-            self.controller.on_loss(now, f64::from(block.fraction_lost) / 256.0);
+            let lost = f64::from(block.fraction_lost) / 256.0;
+            let (rtt, burst) = (self.rtt.get(), self.bursts.mean());
+            if let Some((_, sender)) = self.sender_of(block.ssrc) {
+                sender.choose_redundancy(lost, rtt, burst);
+            }
+            self.controller.on_loss(now, lost);
             self.retarget(now);
         }
     }

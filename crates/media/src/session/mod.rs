@@ -25,6 +25,7 @@ use crate::feedback::remb::ReceiveSide;
 use crate::feedback::twcc::{Arrivals, Heard};
 use crate::pacer::{MAX_PROBES, Pacer};
 use crate::reception::Elapsed;
+use crate::redundancy::choice::Bursts;
 use crate::routing::{Routing, SourceId};
 use crate::senders::Senders;
 use crate::stats::Dropped;
@@ -63,6 +64,8 @@ pub struct Session {
     target: Option<u64>,
     reports: Reports,
     rtt: RoundTrip,
+    /// How many packets are lost in a row.
+    bursts: Bursts,
     /// What is done with the frames of senders before they are cut.
     transforms: Transforms<SenderId>,
     events: Events,
@@ -145,6 +148,7 @@ impl Session {
             target: None,
             reports: Reports::default(),
             rtt: RoundTrip::default(),
+            bursts: Bursts::default(),
             transforms: Transforms::default(),
             events: Events::default(),
             dropped: Dropped::default(),
@@ -168,7 +172,8 @@ impl Session {
         self.rtt.hint = Some(rtt);
     }
 
-    /// The newest bandwidth estimate, bits a second; `None` until the peer sent congestion feedback.
+    /// The newest bandwidth estimate, less what forward error correction adds to the media, bits a second; `None` until the peer sent
+    /// congestion feedback.
     pub fn target_bitrate(&self) -> Option<u64> {
         self.target
     }
@@ -180,6 +185,8 @@ impl Session {
             self.pacer.probe(probe);
         }
         let target = self.controller.target_rate(now);
+        let repairs = self.senders.redundancy_overhead();
+        let target = target.map(|bps| (bps as f64 / (1.0 + repairs)) as u64);
         if let Some(bps) = target {
             let told = self.target.unwrap_or(0);
             if bps.abs_diff(told) * 20 < told {

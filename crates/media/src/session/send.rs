@@ -82,8 +82,10 @@ impl Session {
         sender.forward = None;
         let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
         let last = cuts.len().saturating_sub(1);
+        let first = sender.ring.next();
         for (index, cut) in cuts.iter().enumerate() {
             let next = sender.ring.next();
+            let red = sender.wrap(next, frame.payload_type, timestamp, cut.layout.len(), room);
             let slot = sender.ring.push(now, next, frame.data.clone(), &cut.layout);
             slot.timestamp = timestamp;
             slot.payload_type = frame.payload_type;
@@ -96,7 +98,10 @@ impl Session {
                 Carried::default()
             };
             slot.contributors.clone_from(&frame.contributors);
+            slot.red = red;
         }
+        let is_needed = key_frame || frame.facts.temporal == 0 && !frame.facts.discardable;
+        sender.protect(now, first..sender.ring.next(), is_needed, key_frame);
         sender.newest_timestamp = Some((timestamp, now));
         sender.count.frames += 1;
         sender.count.key_frames += u64::from(key_frame && sender.config.kind == Kind::Video);
@@ -145,7 +150,8 @@ impl Session {
             sender.count.frames_refused += 1;
             return Ok(());
         }
-        let bytes = packet.payload.len() + sender.overhead(&packet.extensions, packet.contributors.as_deref());
+        let overhead = sender.overhead(&packet.extensions, packet.contributors.as_deref());
+        let bytes = packet.payload.len() + overhead;
         if bytes > limit {
             sender.count.too_large += 1;
             if !std::mem::replace(&mut sender.told_too_large, true) {
@@ -180,7 +186,12 @@ impl Session {
                 sender.count.frames_refused += u64::from(packet.marker);
                 return Err(Error::QueueFull);
             }
-            fill(sender.ring.push(now, sequence, packet.payload.clone(), &layout));
+            let room = self.config.max_packet_size.saturating_sub(overhead);
+            let red = sender.wrap_forwarded(sequence, packet.payload_type, timestamp, layout.len(), room);
+            let slot = sender.ring.push(now, sequence, packet.payload.clone(), &layout);
+            fill(slot);
+            slot.red = red;
+            sender.protect_forwarded(now, sequence);
             if sender
                 .newest_timestamp
                 .is_none_or(|(newest, _)| (timestamp.wrapping_sub(newest) as i32) > 0)
@@ -279,10 +290,14 @@ impl Session {
         let Some(sender) = self.senders.get_mut(id) else {
             return false;
         };
-        // Sent or not writable: either way it leaves the queue.
-        let sequence = sender.next_resend(now, self.target).or_else(|| sender.ring.advance());
         let number = self.history.next_number();
-        let written = sequence.and_then(|sequence| sender.write(now, sequence, number, &self.anchor, out));
+        // Sent or not writable: either way it leaves the queue.
+        let written = if sender.repair_due() {
+            sender.write_repair(now, number, &self.anchor, out)
+        } else {
+            let sequence = sender.next_resend(now, self.target).or_else(|| sender.ring.advance());
+            sequence.and_then(|sequence| sender.write(now, sequence, number, &self.anchor, out))
+        };
         let queued = sender.ring.queued_bytes();
         self.note_sent(now, written, queued)
     }
@@ -417,6 +432,7 @@ mod tests {
             kind: Kind::Video,
             ssrc: 1,
             rtx_ssrc: rtx.then_some(2),
+            fec_ssrc: None,
             codecs: vec![codec],
             extensions,
         };

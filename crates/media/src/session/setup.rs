@@ -27,17 +27,22 @@ impl Session {
         self.check_ssrcs(None, &config)?;
         let id = SenderId(self.next_id);
         self.next_id += 1;
-        self.senders.insert(id, Outbound::new(now, config, &mut self.rng));
+        let redundancy = self.config.redundancy;
+        self.senders
+            .insert(id, Outbound::new(now, config, redundancy, &mut self.rng));
         Ok(id)
     }
 
     fn check_ssrcs(&self, id: Option<SenderId>, config: &SenderConfig) -> Result<(), Error> {
-        let wanted = [Some(config.ssrc), config.rtx_ssrc];
+        let ssrcs = |config: &SenderConfig| [Some(config.ssrc), config.rtx_ssrc, config.fec_ssrc];
+        let wanted = ssrcs(config);
         let others = self.senders.iter().filter(|(other, _)| Some(*other) != id);
-        let mut taken = others
-            .flat_map(|(_, sender)| [Some(sender.config.ssrc), sender.config.rtx_ssrc])
-            .flatten();
-        if config.rtx_ssrc == Some(config.ssrc) || taken.any(|ssrc| wanted.contains(&Some(ssrc))) {
+        let mut taken = others.flat_map(|(_, sender)| ssrcs(&sender.config)).flatten();
+        let own = wanted.into_iter().flatten();
+        let twice = own
+            .clone()
+            .any(|ssrc| own.clone().filter(|other| *other == ssrc).count() > 1);
+        if twice || taken.any(|ssrc| wanted.contains(&Some(ssrc))) {
             return Err(Error::SsrcInUse);
         }
         Ok(())
@@ -51,12 +56,12 @@ impl Session {
         self.check_ssrcs(Some(id), &config)?;
         let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         if sender.config.ssrc == config.ssrc {
-            sender.renegotiate(config);
+            sender.renegotiate(config, self.config.redundancy, &mut self.rng);
         } else {
             if sender.count.packets > 0 {
                 self.reports.byes.push(sender.config.ssrc);
             }
-            let mut fresh = Outbound::new(now, config, &mut self.rng);
+            let mut fresh = Outbound::new(now, config, self.config.redundancy, &mut self.rng);
             (fresh.active, fresh.queued) = (sender.active, sender.queued);
             *sender = fresh;
         }

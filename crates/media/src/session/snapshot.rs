@@ -2,8 +2,10 @@
 
 use super::Session;
 use crate::config::{Codec, Kind};
+use crate::event::SenderId;
 use crate::inbound::Inbound;
-use crate::stats::{Dropped, InboundRtp, OutboundRtp, Repaired, Stats};
+use crate::outbound::Outbound;
+use crate::stats::{Dropped, InboundRtp, OutboundRtp, Repaired, RepairsSent, Stats};
 
 fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
     let kind = match kind {
@@ -25,6 +27,43 @@ fn repaired(source: &Inbound) -> Repaired {
         fec_bytes_received: count.bytes,
         fec_packets_discarded: count.discarded + given_up,
         packets_recovered: count.recovered,
+    }
+}
+
+fn outbound(id: SenderId, sender: &Outbound) -> OutboundRtp {
+    let count = &sender.count;
+    let codec = count.payload_type.and_then(|payload_type| sender.codec(payload_type));
+    let redundancy = sender.redundancy_count();
+    OutboundRtp {
+        sender: id,
+        mid: sender.config.mid.clone(),
+        kind: sender.config.kind,
+        ssrc: sender.config.ssrc,
+        rid: sender.config.rid.clone(),
+        rtx_ssrc: sender.config.rtx_ssrc,
+        payload_type: count.payload_type,
+        mime_type: mime_type(sender.config.kind, codec),
+        clock_rate: sender.clock_rate(),
+        active: sender.active,
+        packets_sent: count.packets,
+        bytes_sent: count.bytes,
+        header_bytes_sent: count.header_bytes,
+        repairs: RepairsSent {
+            retransmitted_packets_sent: count.resent_packets,
+            retransmitted_bytes_sent: count.resent_bytes,
+            retransmissions_refused: count.refused,
+            fec_packets_sent: redundancy.packets,
+            fec_bytes_sent: redundancy.bytes,
+        },
+        frames_sent: count.frames,
+        key_frames_sent: count.key_frames,
+        frames_refused: count.frames_refused,
+        packets_too_large: count.too_large,
+        nack_count: count.nacks,
+        pli_count: count.plis,
+        fir_count: count.firs,
+        total_packet_send_delay: count.delay,
+        remote: sender.remote,
     }
 }
 
@@ -65,39 +104,7 @@ impl Session {
                 remote: source.remote,
             }
         });
-        let outbound = self.senders.iter().map(|(id, sender)| {
-            let codec = sender
-                .count
-                .payload_type
-                .and_then(|payload_type| sender.codec(payload_type));
-            OutboundRtp {
-                sender: id,
-                mid: sender.config.mid.clone(),
-                kind: sender.config.kind,
-                ssrc: sender.config.ssrc,
-                rid: sender.config.rid.clone(),
-                rtx_ssrc: sender.config.rtx_ssrc,
-                payload_type: sender.count.payload_type,
-                mime_type: mime_type(sender.config.kind, codec),
-                clock_rate: sender.clock_rate(),
-                active: sender.active,
-                packets_sent: sender.count.packets,
-                bytes_sent: sender.count.bytes,
-                header_bytes_sent: sender.count.header_bytes,
-                retransmitted_packets_sent: sender.count.resent_packets,
-                retransmitted_bytes_sent: sender.count.resent_bytes,
-                retransmissions_refused: sender.count.refused,
-                frames_sent: sender.count.frames,
-                key_frames_sent: sender.count.key_frames,
-                frames_refused: sender.count.frames_refused,
-                packets_too_large: sender.count.too_large,
-                nack_count: sender.count.nacks,
-                pli_count: sender.count.plis,
-                fir_count: sender.count.firs,
-                total_packet_send_delay: sender.count.delay,
-                remote: sender.remote,
-            }
-        });
+        let outbound = self.senders.iter().map(|(id, sender)| outbound(id, sender));
         Stats {
             inbound: inbound.collect(),
             outbound: outbound.collect(),

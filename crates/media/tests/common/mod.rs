@@ -20,6 +20,8 @@ pub const MS: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug)]
 pub struct Link {
     pub loss: f64,
+    /// How many packets are lost in a row, on average; 0: each by its own chance.
+    pub burst: f64,
     pub delay: Duration,
     /// Extra delay, uniform up to this: reorders.
     pub jitter: Duration,
@@ -31,6 +33,7 @@ impl Default for Link {
     fn default() -> Self {
         Self {
             loss: 0.0,
+            burst: 0.0,
             delay: 20 * MS,
             jitter: Duration::ZERO,
             rate: None,
@@ -64,6 +67,7 @@ pub struct Pair {
     pub sent: Vec<Sent>,
     pub log: bool,
     free: [Instant; 2],
+    losing: [bool; 2],
     flights: Vec<Flight>,
     rng: Rng,
 }
@@ -183,6 +187,7 @@ pub fn sender(mid: &str, kind: Kind, ssrc: u32, codec: Codec) -> SenderConfig {
         kind,
         ssrc,
         rtx_ssrc: codec.rtx_payload_type.map(|_| ssrc + 1),
+        fec_ssrc: None,
         codecs: vec![codec],
         extensions: extensions(),
     }
@@ -236,6 +241,7 @@ impl Pair {
             sent: Vec::new(),
             log: false,
             free: [now; 2],
+            losing: [false; 2],
             flights: Vec::new(),
             rng: rng.fork("link"),
         }
@@ -266,7 +272,14 @@ impl Pair {
                     });
                 }
                 let link = self.links[from];
-                if self.rng.unit() < link.loss {
+                // Gilbert's model: after a lost packet another is lost with a chance that makes bursts so long.
+                let chance = match self.losing[from] {
+                    _ if link.burst <= 1.0 => link.loss,
+                    true => 1.0 - 1.0 / link.burst,
+                    false => link.loss / (link.burst * (1.0 - link.loss)),
+                };
+                self.losing[from] = self.rng.unit() < chance;
+                if self.losing[from] {
                     continue;
                 }
                 let mut at = self.now;

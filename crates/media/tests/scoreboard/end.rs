@@ -112,6 +112,7 @@ impl End {
                 kind,
                 ssrc,
                 rtx_ssrc,
+                fec_ssrc: None,
                 codecs: vec![codec(kind, terms)],
                 extensions: extensions(terms),
             };

@@ -333,6 +333,10 @@ dictionary! {
         retransmitted_packets_sent: u64 = "retransmittedPacketsSent",
         /// How many bytes of payload were in retransmissions.
         retransmitted_bytes_sent: u64 = "retransmittedBytesSent",
+        /// How many repair packets were sent, and payloads that RED repeated.
+        fec_packets_sent: u64 = "fecPacketsSent",
+        /// How many bytes were in these.
+        fec_bytes_sent: u64 = "fecBytesSent",
         /// How many frames were sent.
         frames_sent: u64 = "framesSent",
         /// How many of the frames were key frames.

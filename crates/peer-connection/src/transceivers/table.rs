@@ -50,6 +50,7 @@ struct Encoding {
     rid: Option<String>,
     ssrc: u32,
     rtx_ssrc: u32,
+    fec_ssrc: u32,
     /// Whether the application lets it be sent.
     active: bool,
     sender: Option<SenderId>,
@@ -101,12 +102,14 @@ impl Transceivers {
             has_sent: false,
         };
         for encoding in wanted {
-            let ssrc = self.draw_ssrc(&row, 0, rng);
-            let rtx_ssrc = self.draw_ssrc(&row, ssrc, rng);
+            let ssrc = self.draw_ssrc(&row, &[0], rng);
+            let rtx_ssrc = self.draw_ssrc(&row, &[0, ssrc], rng);
+            let fec_ssrc = self.draw_ssrc(&row, &[0, ssrc, rtx_ssrc], rng);
             row.encodings.push(Encoding {
                 rid: encoding.rid.clone(),
                 ssrc,
                 rtx_ssrc,
+                fec_ssrc,
                 active: encoding.active,
                 sender: None,
             });
@@ -116,11 +119,12 @@ impl Transceivers {
     }
 
     /// A random SSRC that no sender of ours has (RFC 3550 §8.1), nor the row to come.
-    fn draw_ssrc(&self, row: &Row, taken: u32, rng: &mut Rng) -> u32 {
+    fn draw_ssrc(&self, row: &Row, taken: &[u32], rng: &mut Rng) -> u32 {
         loop {
             let ssrc = rng.u32();
             let mut used = self.rows.iter().chain([row]).flat_map(|row| &row.encodings);
-            if ssrc != 0 && ssrc != taken && !used.any(|own| own.ssrc == ssrc || own.rtx_ssrc == ssrc) {
+            let has = |own: &Encoding| [own.ssrc, own.rtx_ssrc, own.fec_ssrc].contains(&ssrc);
+            if !taken.contains(&ssrc) && !used.any(has) {
                 return ssrc;
             }
         }
@@ -273,14 +277,17 @@ impl Row {
                 .find(|layer| encoding.rid.as_ref() == Some(&layer.rid))
                 .map(|layer| Some(layer.rid.clone())),
         }?;
-        let codecs: Vec<Codec> = send.codecs.iter().map(codec).collect();
+        let codecs: Vec<Codec> = send.codecs.iter().chain(&send.redundancy).map(codec).collect();
         let rtx = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
+        // The SSRC of the repairs is announced for one stream alone.
+        let alone = rid.is_none() && self.kind == MediaKind::Video;
         Some(SenderConfig {
             mid: mid.to_owned(),
             rid,
             kind: kind(self.kind),
             ssrc: encoding.ssrc,
             rtx_ssrc: (rtx && self.kind == MediaKind::Video).then_some(encoding.rtx_ssrc),
+            fec_ssrc: alone.then_some(encoding.fec_ssrc),
             codecs,
             extensions: extensions(&send.extensions),
         })
@@ -321,6 +328,7 @@ impl Row {
             rid: encoding.rid.clone(),
             ssrc: encoding.ssrc,
             rtx_ssrc: video.then_some(encoding.rtx_ssrc),
+            fec_ssrc: video.then_some(encoding.fec_ssrc),
         });
         antiphon_jsep::Sender {
             streams,
@@ -351,6 +359,7 @@ mod tests {
         };
         SendParameters {
             codecs: Vec::new(),
+            redundancy: Vec::new(),
             extensions: Vec::new(),
             extmap_allow_mixed: false,
             reduced_size_rtcp: false,

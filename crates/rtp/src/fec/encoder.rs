@@ -166,6 +166,11 @@ impl Encoder {
         self.taken
     }
 
+    /// Repair packets that wait to be written.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Bytes of the next repair packet's payload at most, if there is one to be written.
     pub fn next_len(&self) -> Option<usize> {
         let column = self.ready.front()?;

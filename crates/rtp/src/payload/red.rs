@@ -22,7 +22,7 @@ const MAX_LENGTH: usize = 0x3ff;
 /// What a timestamp offset of 14 bits can say.
 const MAX_OFFSET: u32 = 0x3fff;
 /// Bytes of the header of a redundant block.
-const BLOCK_HEADER: usize = 4;
+pub const BLOCK_HEADER: usize = 4;
 
 /// One of the payloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +94,19 @@ impl<'a> Iterator for Blocks<'a> {
     }
 }
 
+/// Whether a payload of this length may be repeated in a packet whose timestamp is `offset` later: whether the header of a block can
+/// say both.
+pub fn can_repeat(offset: u32, len: usize) -> bool {
+    (1..=MAX_OFFSET).contains(&offset) && len <= MAX_LENGTH
+}
+
+/// The header of a redundant block, of which [`can_repeat`] holds. After the headers of all of them comes the payload type of the
+/// primary payload, then the payloads in the same order.
+pub fn block_header(payload_type: u8, offset: u32, len: usize) -> [u8; BLOCK_HEADER] {
+    let word = (offset & MAX_OFFSET) << 10 | len as u32 & MAX_LENGTH as u32;
+    (u32::from(0x80 | payload_type) << 24 | word).to_be_bytes()
+}
+
 /// A payload that may be repeated.
 #[derive(Clone, Debug, Default)]
 struct Kept {
@@ -143,7 +156,7 @@ impl Encoder {
         kept.take_while(|kept| {
             let offset = timestamp.wrapping_sub(kept.timestamp);
             let len = BLOCK_HEADER + kept.payload.len();
-            let fits = len <= room && kept.payload.len() <= MAX_LENGTH && (1..=MAX_OFFSET).contains(&offset);
+            let fits = len <= room && can_repeat(offset, kept.payload.len());
             room = room.saturating_sub(len);
             fits
         })
@@ -171,8 +184,7 @@ impl Encoder {
         let first = self.kept.len() - self.fitting(timestamp, room);
         for kept in self.kept.range(first..) {
             let offset = timestamp.wrapping_sub(kept.timestamp);
-            out.put_u8(0x80 | kept.payload_type)?;
-            out.put_u24(offset << 10 | kept.payload.len() as u32)?;
+            out.put_slice(&block_header(kept.payload_type, offset, kept.payload.len()))?;
         }
         out.put_u8(payload_type & 0x7f)?;
         for kept in self.kept.range(first..) {
