@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![deny(unsafe_code)]
 
+mod bulk;
 mod counting;
 mod ids;
 mod inner;
@@ -21,6 +22,7 @@ mod tests;
 #[doc(hidden)]
 pub use antiphon_sansio as sansio;
 
+pub use bulk::{Bulk, TcpControl, Transfer};
 pub use counting::{Count, Counting};
 pub use ids::{BottleneckId, HostId, NodeId, SocketId};
 pub use inner::to_the_other_end;

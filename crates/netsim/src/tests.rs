@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use crate::*;
 
+mod bulk;
 mod nat;
 mod pipe;
 mod queues;

@@ -78,7 +78,7 @@ pub(crate) struct Row {
 #[derive(Clone, Debug)]
 pub(crate) struct Result {
     pub(crate) figure: Figure,
-    /// With the worst value first.
+    /// Of each seed.
     values: Vec<f64>,
 }
 
@@ -127,7 +127,7 @@ impl Result {
             format!("misses by {}", show((self.value() - bound).abs()))
         };
         format!(
-            "    {:<34} {:>8} {:<7} {sign} {:<8} {:<18} middle {}",
+            "    {:<44} {:>8} {:<7} {sign} {:<8} {:<18} middle {}",
             self.figure.name.clone() + mean,
             show(self.value()),
             unit,
@@ -147,7 +147,8 @@ fn show(value: f64) -> String {
     } else if value.abs() >= 10.0 {
         format!("{value:.1}")
     } else {
-        format!("{value:.2}")
+        // Plus zero: there is no negative nothing.
+        format!("{:.2}", value + 0.0)
     }
 }
 
@@ -191,8 +192,8 @@ pub(crate) fn run(rows: &[Row], seeds: u64, keep: impl Fn(&Row, &Outcome) + Sync
 }
 
 /// The table as text.
-pub(crate) fn table(rows: &[Row], results: &BTreeMap<u32, Vec<Result>>) -> String {
-    let mut text = String::new();
+pub(crate) fn table(rows: &[Row], seeds: u64, results: &BTreeMap<u32, Vec<Result>>) -> String {
+    let mut text = format!("# {seeds} seeds, of which the worst counts, and the mean where it says so.\n");
     for row in rows {
         let Some(results) = results.get(&row.number) else {
             continue;
@@ -216,7 +217,7 @@ pub(crate) fn held(table: &str) -> Vec<(u32, String)> {
     let mut held = Vec::new();
     for line in table.lines() {
         if let Some(figure) = line.strip_prefix("    ") {
-            let name: String = figure.chars().take(34).collect();
+            let name: String = figure.chars().take(44).collect();
             if line.contains(" holds ") {
                 held.push((row, name.trim_end().trim_end_matches(" (mean)").to_owned()));
             }

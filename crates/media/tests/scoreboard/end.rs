@@ -4,14 +4,15 @@ use std::time::{Duration, Instant};
 
 use antiphon_media::extension::{Kind as Extension, Map};
 use antiphon_media::{
-    Codec, Config, Event, Feedback, Kind, Outgoing, Output, ReceiverConfig, RemoteSource, SenderConfig, SenderId,
-    Session,
+    Codec, Config, Event, Feedback, Kind, Outgoing, Output, PacketKind, ReceiverConfig, RemoteSource, SenderConfig,
+    SenderId, Session,
 };
-use antiphon_netsim::Machine;
-use antiphon_rtp::packet::is_rtcp;
-use antiphon_sansio::{ClockAnchor, Datagram, Path, Rng, Transmit, TransmitBuf};
+use antiphon_netsim::{Bulk, Machine};
+use antiphon_rtp::packet::{Packet, is_rtcp};
+use antiphon_rtp::rtcp;
+use antiphon_sansio::{BytesMut, ClockAnchor, Datagram, Ecn, Path, Rng, Transmit, TransmitBuf, Writer};
 
-use super::source::{Sound, Video, target_of};
+use super::source::{Content, Sound, Video, target_of};
 
 /// What was negotiated for a flow.
 #[derive(Clone, Debug)]
@@ -85,26 +86,36 @@ pub(crate) struct End {
     path: Path,
     pub(crate) video: Option<(SenderId, Video)>,
     pub(crate) sound: Option<(SenderId, Sound)>,
+    /// Key frames are made this often, besides those that are asked for.
+    pub(crate) key_every: Option<(Duration, Instant)>,
     /// Whole frames of video that came.
     pub(crate) frames: u64,
+    /// Bytes of RTCP that it sent, with IPv4 and UDP.
+    pub(crate) rtcp_bytes: u64,
+    /// Packets that came and were padding or sent a second time: when, and their bytes with IPv4 and UDP.
+    pub(crate) extra: Vec<(Instant, usize)>,
 }
 
 impl End {
-    fn bare(session: Session, path: Path) -> Self {
+    /// Neither sends nor receives anything yet; `rtt` is what ICE has measured.
+    pub(crate) fn new(now: Instant, terms: &Terms, path: Path, rtt: Duration, rng: &Rng) -> Self {
+        let anchor = ClockAnchor::new(now, Duration::from_secs(1_700_000_000));
+        let mut session = Session::new(terms.config.clone(), now, anchor, rng.fork("session"));
+        session.set_rtt(rtt);
         Self {
             session,
             path,
             video: None,
             sound: None,
+            key_every: None,
             frames: 0,
+            rtcp_bytes: 0,
+            extra: Vec::new(),
         }
     }
 
-    /// Sends sound and video from now on; `rtt` is what ICE has measured.
-    pub(crate) fn sender(now: Instant, terms: &Terms, path: Path, rtt: Duration, rng: &Rng) -> Self {
-        let anchor = ClockAnchor::new(now, Duration::from_secs(1_700_000_000));
-        let mut session = Session::new(terms.config.clone(), now, anchor, rng.fork("session"));
-        session.set_rtt(rtt);
+    /// Sends sound and video from now on.
+    pub(crate) fn send(&mut self, now: Instant, terms: &Terms, rng: &Rng) {
         let mut add = |mid: &str, kind: Kind, ssrc: u32, rtx_ssrc: Option<u32>| {
             let config = SenderConfig {
                 mid: mid.into(),
@@ -116,24 +127,17 @@ impl End {
                 codecs: vec![codec(kind, terms)],
                 extensions: extensions(terms),
             };
-            session.add_sender(now, config).expect("a new sender")
+            self.session.add_sender(now, config).expect("a new sender")
         };
         let sound = add("a", Kind::Audio, SSRCS[0], None);
         let video = add("v", Kind::Video, SSRCS[1], terms.rtx.then_some(SSRCS[2]));
         let start = terms.config.start_bitrate as f64;
-        let source = Video::new(now, terms.wanted, start, rng.fork("video"));
-        Self {
-            video: Some((video, source)),
-            sound: Some((sound, Sound::new(now))),
-            ..Self::bare(session, path)
-        }
+        self.video = Some((video, Video::new(now, terms.wanted, start, rng.fork("video"))));
+        self.sound = Some((sound, Sound::new(now)));
     }
 
-    /// Receives what [`Self::sender`] sends.
-    pub(crate) fn receiver(now: Instant, terms: &Terms, path: Path, rng: &Rng) -> Self {
-        let anchor = ClockAnchor::new(now, Duration::from_secs(1_700_001_000));
-        let config = Config::default();
-        let mut session = Session::new(config, now, anchor, rng.fork("receiver"));
+    /// Receives what [`Self::send`] sends.
+    pub(crate) fn receive(&mut self, terms: &Terms) {
         for (mid, kind) in [("a", Kind::Audio), ("v", Kind::Video)] {
             let video = kind == Kind::Video;
             let source = RemoteSource {
@@ -150,15 +154,118 @@ impl End {
                 rids: vec![],
                 output: Output::Frames,
             };
-            session.add_receiver(config).expect("a new receiver");
+            self.session.add_receiver(config).expect("a new receiver");
         }
-        Self::bare(session, path)
+    }
+
+    /// Stops to send anything, or begins again.
+    pub(crate) fn pause(&mut self, now: Instant, paused: bool) {
+        if let Some((_, video)) = &mut self.video {
+            video.content = if paused { Content::Off } else { Content::Live };
+            (video.next, video.key_wanted) = (now, true);
+        }
+        if let Some((_, sound)) = &mut self.sound {
+            sound.next = if paused {
+                now + Duration::from_secs(100_000)
+            } else {
+                now
+            };
+        }
+    }
+
+    /// Hears a REMB as if the receiver had sent it.
+    pub(crate) fn hear_remb(&mut self, now: Instant, rate: u64) {
+        let mut bytes = [0; 64];
+        let mut out = Writer::new(&mut bytes);
+        rtcp::write_remb(9, rate, &SSRCS[..1], &mut out).expect("room for a REMB");
+        let len = out.len();
+        let data = BytesMut::from(&bytes[..len]);
+        let packet = antiphon_sansio::Packet { ecn: Ecn::NotEct, data };
+        self.session.handle_rtcp(now, packet);
+    }
+
+    /// Counts what is no media sent for the first time.
+    fn note_extra(&mut self, now: Instant, data: &[u8]) {
+        let Ok(packet) = Packet::parse(data) else { return };
+        if packet.header.ssrc > SSRCS[1] || packet.payload().is_empty() {
+            self.extra.push((now, data.len() + 28));
+        } else if packet.padding_len() > 0 {
+            self.extra.push((now, packet.padding_len()));
+        }
     }
 }
 
-impl Machine for End {
+/// Whatever stands on a host.
+#[derive(Debug)]
+pub(crate) enum Peer {
+    Call(Box<End>),
+    Bulk(Box<Bulk>),
+}
+
+impl Peer {
+    /// The end of a call.
+    pub(crate) fn call(&self) -> &End {
+        match self {
+            Self::Call(end) => end,
+            Self::Bulk(_) => panic!("a bulk transfer"),
+        }
+    }
+
+    pub(crate) fn call_mut(&mut self) -> &mut End {
+        match self {
+            Self::Call(end) => end,
+            Self::Bulk(_) => panic!("a bulk transfer"),
+        }
+    }
+}
+
+impl Machine for Peer {
     type Event = Event;
 
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
+        match self {
+            Self::Call(end) => end.handle_datagram(now, datagram),
+            Self::Bulk(bulk) => bulk.handle_datagram(now, datagram),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        match self {
+            Self::Call(end) => end.handle_timeout(now),
+            Self::Bulk(bulk) => bulk.handle_timeout(now),
+        }
+    }
+
+    fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        match self {
+            Self::Call(end) => end.poll_transmit(now, out),
+            Self::Bulk(bulk) => bulk.poll_transmit(now, out),
+        }
+    }
+
+    fn poll_event(&mut self) -> Option<Event> {
+        match self {
+            Self::Call(end) => end.poll_event(),
+            Self::Bulk(_) => None,
+        }
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::Call(end) => end.poll_timeout(),
+            Self::Bulk(bulk) => bulk.poll_timeout(),
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        match self {
+            Self::Call(end) => end.close(now),
+            Self::Bulk(bulk) => bulk.close(now),
+        }
+    }
+}
+
+impl End {
     fn handle_datagram(&mut self, now: Instant, datagram: Datagram) {
         let packet = antiphon_sansio::Packet {
             ecn: datagram.ecn,
@@ -167,6 +274,7 @@ impl Machine for End {
         if is_rtcp(&packet.data) {
             self.session.handle_rtcp(now, packet);
         } else {
+            self.note_extra(now, &packet.data);
             self.session.handle_rtp(now, packet);
         }
     }
@@ -176,6 +284,12 @@ impl Machine for End {
             && sound.next <= now
         {
             let _ = self.session.send_frame(now, *id, sound.frame());
+        }
+        if let (Some((_, video)), Some((gap, next))) = (&mut self.video, &mut self.key_every)
+            && *next <= now
+        {
+            video.key_wanted = true;
+            *next += *gap;
         }
         if let Some((id, video)) = &mut self.video
             && video.next <= now
@@ -188,10 +302,14 @@ impl Machine for End {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        let Outgoing { ecn, .. } = self.session.poll_transmit(now, out)?;
+        let Outgoing { ecn, kind } = self.session.poll_transmit(now, out)?;
+        let range = out.finish();
+        if kind == PacketKind::Rtcp {
+            self.rtcp_bytes += range.len() as u64 + 28;
+        }
         Some(Transmit {
             path: self.path,
-            range: out.finish(),
+            range,
             segment_size: None,
             ecn,
         })

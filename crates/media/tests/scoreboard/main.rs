@@ -4,12 +4,10 @@
 //! `scoreboard.txt` beside this file is what was reached with 16 seeds, the worst counted. The test fails when a figure that holds there
 //! does not hold any more. These variables of the environment change what is run:
 //!
-//! - `SCOREBOARD_SEEDS=16`: so many seeds for each row, instead of one.
+//! - `SCOREBOARD_SEEDS=16`: so many seeds for each row, instead of three.
 //! - `SCOREBOARD_ROWS=1,6,8`: only these rows.
 //! - `SCOREBOARD_WRITE=1`: writes `scoreboard.txt` anew; needs 16 seeds and all rows to mean something.
 //! - `SCOREBOARD_PLOTS=folder`: writes the course of each row's first seed there, as CSV and SVG.
-
-#![allow(dead_code, reason = "the rows that use the rest are added one by one")]
 
 mod board;
 mod end;
@@ -21,10 +19,12 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
-use board::Row;
+use board::{Counts, Row};
 
+/// Seeds of the table that is kept.
+const ALL_SEEDS: u64 = 16;
 /// Seeds that a usual run of the tests has time for.
-const SEEDS: u64 = 1;
+const SEEDS: u64 = 3;
 
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
@@ -37,7 +37,7 @@ fn scoreboard() {
         let rows = rows.split(',');
         rows.map(|row| row.trim().parse().expect("numbers of rows")).collect()
     });
-    let mut rows: Vec<Row> = rows::ROWS.into_iter().collect();
+    let mut rows: Vec<Row> = rows::all();
     rows.retain(|row| wanted.as_ref().is_none_or(|wanted| wanted.contains(&row.number)));
     let plots = variable("SCOREBOARD_PLOTS").map(PathBuf::from);
     let results = board::run(&rows, seeds, |row, outcome| {
@@ -47,7 +47,7 @@ fn scoreboard() {
             }
         }
     });
-    let table = board::table(&rows, &results);
+    let table = board::table(&rows, seeds, &results);
     println!("{table}");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scoreboard/scoreboard.txt");
     if variable("SCOREBOARD_WRITE").is_some() {
@@ -58,11 +58,11 @@ fn scoreboard() {
     let mut fallen = Vec::new();
     for (row, name) in board::held(&kept) {
         let Some(results) = results.get(&row) else { continue };
-        let holds = results
-            .iter()
-            .any(|result| result.figure.name == name && result.holds());
-        if !holds {
-            fallen.push(format!("row {row}: {name}"));
+        match results.iter().find(|result| result.figure.name == name) {
+            // The mean of a few says little of the mean of all.
+            Some(result) if result.figure.counts == Counts::Mean && seeds < ALL_SEEDS => {}
+            Some(result) if result.holds() => {}
+            _ => fallen.push(format!("row {row}: {name}")),
         }
     }
     assert!(fallen.is_empty(), "these held before: {fallen:#?}");

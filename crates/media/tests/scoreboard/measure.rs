@@ -1,36 +1,64 @@
 //! Figures of a scene: use, wait, loss, and how soon the target follows.
 
+use std::net::SocketAddr;
+use std::time::Instant;
+
 use antiphon_netsim::{Crossing, Fate};
 
 use super::scene::{Scene, Seen, at};
 
+/// Those of a list that were seen in a span, and came from an address.
+fn of(crossings: &[Crossing], span: (Instant, Instant), source: SocketAddr) -> impl Iterator<Item = &Crossing> {
+    let (from, to) = span;
+    // They are in the order of their times.
+    let first = crossings.partition_point(|crossing| crossing.at < from);
+    let own = crossings[first..].iter().take_while(move |crossing| crossing.at < to);
+    own.filter(move |crossing| crossing.source == source)
+}
+
+fn bits<'a>(crossings: impl Iterator<Item = &'a Crossing>) -> f64 {
+    crossings.map(|crossing| crossing.bytes as f64 * 8.0).sum()
+}
+
 impl Scene {
-    fn crossed(&self, from: f64, to: f64) -> impl Iterator<Item = &Crossing> {
-        let (from, to) = (self.start + at(from), self.start + at(to));
-        self.crossings
-            .iter()
-            .filter(move |crossing| crossing.at >= from && crossing.at < to)
+    fn span(&self, from: f64, to: f64) -> (Instant, Instant) {
+        (self.start + at(from.max(0.0)), self.start + at(to))
     }
 
-    /// Those of a flow's packets that were seen in a span of seconds.
+    /// Those of a flow's packets that were seen on the way there in a span of seconds.
     fn own(&self, flow: usize, from: f64, to: f64) -> impl Iterator<Item = &Crossing> {
-        let source = self.flows[flow].source;
-        self.crossed(from, to).filter(move |crossing| crossing.source == source)
+        of(&self.crossings, self.span(from, to), self.flows[flow].sources[0])
     }
 
     /// IP bits of a flow that went on, in a span of seconds.
     pub(crate) fn delivered(&self, flow: usize, from: f64, to: f64) -> f64 {
-        let on = self
-            .own(flow, from, to)
-            .filter(|crossing| crossing.fate == Fate::Carried);
-        on.map(|crossing| crossing.bytes as f64 * 8.0).sum()
+        let own = self.own(flow, from, to);
+        bits(own.filter(|crossing| crossing.fate == Fate::Carried))
+    }
+
+    /// The same of a flow's answering end.
+    pub(crate) fn delivered_back(&self, flow: usize, from: f64, to: f64) -> f64 {
+        let own = of(&self.returning, self.span(from, to), self.flows[flow].sources[1]);
+        bits(own.filter(|crossing| crossing.fate == Fate::Carried))
+    }
+
+    /// The same of bulk transfers.
+    pub(crate) fn delivered_bulk(&self, bulk: usize, from: f64, to: f64) -> f64 {
+        let own = of(&self.crossings, self.span(from, to), self.bulks[bulk]);
+        bits(own.filter(|crossing| crossing.fate == Fate::Carried))
     }
 
     /// IP bits of a flow that came to the bottleneck.
     pub(crate) fn sent(&self, flow: usize, from: f64, to: f64) -> f64 {
-        self.own(flow, from, to)
-            .map(|crossing| crossing.bytes as f64 * 8.0)
-            .sum()
+        bits(self.own(flow, from, to))
+    }
+
+    /// Bits of a flow that were padding or sent a second time.
+    pub(crate) fn extra(&self, flow: usize, from: f64, to: f64) -> f64 {
+        let (from, to) = self.span(from, to);
+        let receiver = self.simulation.peer(self.flows[flow].receiver).call();
+        let own = receiver.extra.iter().filter(|(at, _)| *at >= from && *at < to);
+        own.map(|(_, bytes)| *bytes as f64 * 8.0).sum()
     }
 
     /// What the way there can carry in a span, in bits.
@@ -69,7 +97,7 @@ impl Scene {
         100.0 * f64::from(dropped) / f64::from(all.max(1))
     }
 
-    fn seen(&self, flow: usize, from: f64, to: f64) -> impl Iterator<Item = &Seen> {
+    pub(crate) fn seen(&self, flow: usize, from: f64, to: f64) -> impl Iterator<Item = &Seen> {
         let seen = self.flows[flow].seen.iter();
         // The clock counts in whole nanoseconds.
         seen.filter(move |seen| seen.at >= from - 1e-6 && seen.at < to - 1e-6)

@@ -6,7 +6,7 @@ use std::path::Path;
 use antiphon_netsim::Fate;
 use plotters::prelude::*;
 
-use super::scene::{Scene, at};
+use super::scene::Scene;
 
 /// How many points a drawing has.
 const POINTS: f64 = 250.0;
@@ -47,7 +47,7 @@ fn course(scene: &Scene, piece: f64) -> Vec<Point> {
         packets[number] += 1;
         point.dropped += f64::from(u8::from(crossing.fate == Fate::Dropped));
         point.wait = point.wait.max(crossing.waited.as_secs_f64() * 1e3);
-        let Some(flow) = scene.flows.iter().position(|flow| flow.source == crossing.source) else {
+        let Some(flow) = scene.flows.iter().position(|flow| flow.sources[0] == crossing.source) else {
             continue;
         };
         let rate = crossing.bytes as f64 * 8.0 / piece;
@@ -60,19 +60,20 @@ fn course(scene: &Scene, piece: f64) -> Vec<Point> {
     points
 }
 
-/// Time in seconds, rates in kbit/s, the longest wait in ms, drops in percent.
+/// Time in seconds, rates in kbit/s, the longest wait in ms, drops in percent, whole frames of the first flow so far.
 pub(crate) fn csv(scene: &Scene) -> String {
     let mut text = "time,capacity,".to_owned();
     for flow in 0..scene.flows.len() {
         let _ = write!(text, "target{flow},sent{flow},delivered{flow},");
     }
-    text.push_str("wait,dropped\n");
+    text.push_str("wait,dropped,frames\n");
     for point in course(scene, 0.1) {
         let _ = write!(text, "{:.1},{:.0},", point.at, point.capacity / 1e3);
         for [target, sent, delivered] in &point.flows {
             let _ = write!(text, "{:.0},{:.0},{:.0},", target / 1e3, sent / 1e3, delivered / 1e3);
         }
-        let _ = writeln!(text, "{:.1},{:.1}", point.wait, point.dropped);
+        let frames = scene.seen(0, point.at, f64::MAX).next().map_or(0, |seen| seen.frames);
+        let _ = writeln!(text, "{:.1},{:.1},{frames}", point.wait, point.dropped);
     }
     text
 }
@@ -139,5 +140,4 @@ pub(crate) fn write(folder: &Path, number: u32, name: &str, link: &str, scene: &
     std::fs::create_dir_all(folder).expect("a folder for the plots");
     std::fs::write(file("csv"), csv(scene)).expect("the course is written");
     svg(scene, &format!("{number} {name}: {link}"), &file("svg")).expect("the drawing is written");
-    let _ = at(0.0);
 }

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use antiphon_netsim::{BottleneckId, Capacity, Crossing, HostId, Limit, LinkConfig, Network, PeerId, Simulation};
+use antiphon_netsim::{
+    BottleneckId, Bulk, Capacity, Crossing, HostId, Limit, LinkConfig, Network, PeerId, Simulation, SocketId,
+    TcpControl, Transfer,
+};
 use antiphon_sansio::{Path, Rng};
 
-use super::end::{End, Terms};
+use super::end::{End, Peer, Terms};
 
 /// How often the calls are looked at.
 pub(crate) const STEP: Duration = Duration::from_millis(20);
@@ -43,8 +46,8 @@ pub(crate) struct Flow {
     pub(crate) sender: PeerId,
     pub(crate) receiver: PeerId,
     pub(crate) hosts: [HostId; 2],
-    /// Where its packets come from, at the bottleneck.
-    pub(crate) source: SocketAddr,
+    /// Where the packets of its two ends come from, at the bottlenecks.
+    pub(crate) sources: [SocketAddr; 2],
     /// What was seen of it, each [`STEP`].
     pub(crate) seen: Vec<Seen>,
 }
@@ -62,16 +65,21 @@ pub(crate) struct Seen {
 
 /// Calls that share a bottleneck there, and one back.
 pub(crate) struct Scene {
-    pub(crate) simulation: Simulation<End>,
+    pub(crate) simulation: Simulation<Peer>,
     pub(crate) start: Instant,
     pub(crate) forward: BottleneckId,
     pub(crate) back: BottleneckId,
     /// What the way there carries, over the whole scene.
     pub(crate) capacity: Capacity,
     pub(crate) flows: Vec<Flow>,
-    /// What became of the packets on the way there.
+    /// Where the packets of bulk transfers come from.
+    pub(crate) bulks: Vec<SocketAddr>,
+    /// What became of the packets on the way there, and on the way back.
     pub(crate) crossings: Vec<Crossing>,
-    rng: Rng,
+    pub(crate) returning: Vec<Crossing>,
+    /// The delay of the two bottlenecks, there and back.
+    delays: Duration,
+    pub(crate) rng: Rng,
 }
 
 impl Scene {
@@ -79,9 +87,11 @@ impl Scene {
     pub(crate) fn new(seed: u64, there: LinkConfig, back: LinkConfig) -> Self {
         let mut network = Network::new(seed);
         let capacity = there.rate.clone().unwrap_or_else(|| 1_000_000_000.into());
+        let delays = there.delay + back.delay;
         let forward = network.add_bottleneck(there);
         let back = network.add_bottleneck(back);
         network.watch(forward);
+        network.watch(back);
         Self {
             start: network.now(),
             simulation: Simulation::with_max_datagram(network, 1472),
@@ -89,7 +99,10 @@ impl Scene {
             back,
             capacity,
             flows: Vec::new(),
+            bulks: Vec::new(),
+            delays,
             crossings: Vec::new(),
+            returning: Vec::new(),
             rng: Rng::from_u64(seed).fork("scene"),
         }
     }
@@ -101,14 +114,13 @@ impl Scene {
         scene
     }
 
-    /// Adds a flow of media that begins now.
-    pub(crate) fn add(&mut self, owd: Duration, terms: &Terms) -> usize {
-        let number = self.flows.len();
-        let rng = self.rng.fork_numbered("flow", number as u64);
+    /// Two new hosts on the two sides, their sockets, and the paths between them.
+    fn hosts(&mut self, owd: Duration) -> ([HostId; 2], [Path; 2], [SocketAddr; 2]) {
+        let number = self.flows.len() + self.bulks.len() + 1;
         let network = &mut self.simulation.network;
         let hosts = [network.add_host(), network.add_host()];
-        let sockets = [0, 1].map(|end| {
-            let address = SocketAddr::from(([10, 1 + end as u8, (number / 250) as u8, (number % 250) as u8 + 1], 9));
+        let sockets: [SocketId; 2] = [0, 1].map(|end| {
+            let address = SocketAddr::from(([10, 1 + end as u8, 0, number as u8], 9));
             network.bind(hosts[end], address).expect("a free address")
         });
         network.lead_through(hosts[0], hosts[1], self.forward);
@@ -118,30 +130,75 @@ impl Scene {
             local: sockets[end].local(),
             remote: addresses[1 - end],
         });
-        let now = network.now();
-        let sender = self
-            .simulation
-            .add(hosts[0], End::sender(now, terms, paths[0], 2 * owd, &rng));
-        let receiver = self.simulation.add(hosts[1], End::receiver(now, terms, paths[1], &rng));
+        self.link(hosts, owd);
+        (hosts, paths, addresses)
+    }
+
+    fn link(&mut self, hosts: [HostId; 2], owd: Duration) {
+        let link = LinkConfig {
+            delay: owd,
+            ..LinkConfig::default()
+        };
+        self.simulation.network.connect(hosts[0], hosts[1], link);
+    }
+
+    /// Adds a flow of media that begins now.
+    pub(crate) fn add(&mut self, owd: Duration, terms: &Terms) -> usize {
+        let number = self.flows.len();
+        let rng = self.rng.fork_numbered("flow", number as u64);
+        let (hosts, paths, addresses) = self.hosts(owd);
+        let now = self.simulation.now();
+        let rtt = 2 * owd + self.delays;
+        let mut sender = End::new(now, terms, paths[0], rtt, &rng.fork("sender"));
+        sender.send(now, terms, &rng);
+        let mut receiver = End::new(now, terms, paths[1], rtt, &rng.fork("receiver"));
+        receiver.receive(terms);
+        let sender = self.simulation.add(hosts[0], Peer::Call(Box::new(sender)));
+        let receiver = self.simulation.add(hosts[1], Peer::Call(Box::new(receiver)));
         self.flows.push(Flow {
             sender,
             receiver,
             hosts,
-            source: addresses[0],
+            sources: addresses,
             seen: Vec::new(),
         });
-        self.delay(number, owd);
         number
+    }
+
+    /// Lets the receiver of a flow send too.
+    pub(crate) fn answer(&mut self, flow: usize, terms: &Terms) {
+        let rng = self.rng.fork_numbered("answer", flow as u64);
+        let Flow { sender, receiver, .. } = self.flows[flow];
+        self.simulation.call(sender, |peer, _| peer.call_mut().receive(terms));
+        self.simulation
+            .call(receiver, |peer, now| peer.call_mut().send(now, terms, &rng));
+    }
+
+    /// Adds bulk transfers, whose times count from now. Returns their number.
+    pub(crate) fn bulk(&mut self, owd: Duration, rules: TcpControl, transfers: Vec<Transfer>) -> usize {
+        let (hosts, paths, addresses) = self.hosts(owd);
+        let now = self.simulation.now();
+        let sender = Bulk::sender(now, paths[0], rules, transfers);
+        self.simulation.add(hosts[0], Peer::Bulk(Box::new(sender)));
+        let receiver = Bulk::receiver(now, paths[1]);
+        self.simulation.add(hosts[1], Peer::Bulk(Box::new(receiver)));
+        self.bulks.push(addresses[0]);
+        self.bulks.len() - 1
     }
 
     /// The delay of a flow's own links, each way.
     pub(crate) fn delay(&mut self, flow: usize, owd: Duration) {
+        self.link(self.flows[flow].hosts, owd);
+    }
+
+    /// The delay of a flow's own link on the way there.
+    pub(crate) fn delay_there(&mut self, flow: usize, owd: Duration) {
         let [here, there] = self.flows[flow].hosts;
         let link = LinkConfig {
             delay: owd,
             ..LinkConfig::default()
         };
-        self.simulation.network.connect(here, there, link);
+        self.simulation.network.set_link(here, there, link);
     }
 
     /// Seconds from the beginning.
@@ -150,9 +207,9 @@ impl Scene {
     }
 
     /// The sending end of a flow, to be changed.
-    pub(crate) fn sender(&mut self, flow: usize, change: impl FnOnce(&mut End)) {
+    pub(crate) fn sender(&mut self, flow: usize, change: impl FnOnce(&mut End, Instant)) {
         let peer = self.flows[flow].sender;
-        self.simulation.call(peer, |end, _| change(end));
+        self.simulation.call(peer, |peer, now| change(peer.call_mut(), now));
     }
 
     /// Runs until so many seconds from the beginning.
@@ -168,9 +225,9 @@ impl Scene {
     fn look(&mut self) {
         let now = self.now();
         for flow in &mut self.flows {
-            let sender = self.simulation.peer(flow.sender);
+            let sender = self.simulation.peer(flow.sender).call();
             let target = sender.session.target_bitrate().map_or(0.0, |target| target as f64);
-            let frames = self.simulation.peer(flow.receiver).frames;
+            let frames = self.simulation.peer(flow.receiver).call().frames;
             flow.seen.push(Seen {
                 at: now,
                 target,
@@ -179,6 +236,8 @@ impl Scene {
         }
         let crossings = self.simulation.network.take_crossings(self.forward);
         self.crossings.extend(crossings);
+        let returning = self.simulation.network.take_crossings(self.back);
+        self.returning.extend(returning);
     }
 }
 

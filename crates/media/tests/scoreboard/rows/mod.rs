@@ -1,0 +1,14 @@
+//! The rows of the scoreboard, by what their links are like.
+
+mod alone;
+mod edges;
+mod rough;
+mod shared;
+
+use crate::board::Row;
+
+/// All rows, in order.
+pub(crate) fn all() -> Vec<Row> {
+    let rows = alone::ROWS.into_iter().chain(rough::ROWS);
+    rows.chain(shared::ROWS).chain(edges::ROWS).collect()
+}
