@@ -2,7 +2,7 @@
 //! driver looked.
 //!
 //! A channel of tokio's keeps a block of 32 places whether anything waits or not: 13 KiB a peer, where each has a driver of its own.
-//! These lists hold nothing while nothing waits (docs/decisions/0032-idle-peers.md). Nothing is awaited, and nobody's code runs, under
+//! These lists hold nothing while nothing waits (docs/decisions/0032-many-peers.md). Nothing is awaited, and nobody's code runs, under
 //! the mutex.
 
 use std::collections::VecDeque;

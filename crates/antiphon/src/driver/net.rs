@@ -279,8 +279,11 @@ impl Net {
             } else {
                 MAX_STRANGE_BATCHES
             };
-            let share = shares.get_mut(id);
-            peers.listen(share.as_deref().map_or(usize::MAX, Share::bytes));
+            let mut share = shares.get_mut(id);
+            match share.as_deref_mut() {
+                Some(share) => peers.listen_for_all(share, now),
+                None => peers.listen(),
+            }
             let taken = take(&queued.socket, *id, owner, patience, peers, scratch, now);
             if let Some(share) = share {
                 share.found(now, taken.bytes, peers.heard());
@@ -294,12 +297,12 @@ impl Net {
             }
         }
         // What comes by TCP has a window of its own.
-        peers.listen(usize::MAX);
+        peers.listen();
     }
 
     /// The same for the queues that peers of a crowded socket have of their own.
     fn receive_lanes(&mut self, peers: &mut Peers, scratch: &mut Scratch, now: Instant) {
-        peers.listen(usize::MAX);
+        peers.listen();
         for lane in self.lanes.iter() {
             take(&lane.io, lane.socket, None, MAX_STRANGE_BATCHES, peers, scratch, now);
         }

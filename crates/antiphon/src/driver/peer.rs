@@ -31,8 +31,9 @@ pub(super) struct Place {
     pub(super) entry: Option<Instant>,
     /// Whether it is among those that are drained next.
     pub(super) marked: bool,
-    /// The turn of a socket in which it was heard last.
+    /// The turn of a socket in which it was heard last, and the period of a shared one.
     pub(super) heard: u64,
+    pub(super) counted: u64,
 }
 
 /// One peer.

@@ -11,6 +11,7 @@ use super::beat::Beat;
 use super::message::PeerId;
 use super::peer::Peer;
 use super::router::Router;
+use super::share::Share;
 use crate::net::scratch::Batch;
 
 /// Entries of the heap, for each peer, that may stand for nothing any more before it is made anew.
@@ -36,7 +37,9 @@ pub(crate) struct Peers {
 struct Listening {
     /// Goes up with each socket.
     turn: u64,
-    /// Peers that were heard in this turn.
+    /// In which peers that share the socket are counted.
+    period: u64,
+    /// Peers that were heard in this turn, and had not been in this period.
     heard: usize,
     /// What each of them may have on its way to us.
     share: usize,
@@ -95,16 +98,28 @@ impl Peers {
         }
     }
 
-    /// What comes from now on comes from a socket to which each peer may have `share` bytes on its way.
-    pub(super) fn listen(&mut self, share: usize) {
+    /// What comes from now on comes from a socket of which each peer has its own.
+    pub(super) fn listen(&mut self) {
         self.listening = Listening {
             turn: self.listening.turn + 1,
+            period: 0,
             heard: 0,
-            share,
+            share: usize::MAX,
         };
     }
 
-    /// How many peers were heard since [`Self::listen`].
+    /// What comes from now on comes from a socket that many share.
+    pub(super) fn listen_for_all(&mut self, share: &mut Share, now: Instant) {
+        let turn = self.listening.turn + 1;
+        self.listening = Listening {
+            turn,
+            period: share.period(now, || turn),
+            heard: 0,
+            share: share.bytes(),
+        };
+    }
+
+    /// How many peers were heard since [`Self::listen_for_all`] that had not been in its period.
     pub(super) fn heard(&self) -> usize {
         self.listening.heard
     }
@@ -132,12 +147,16 @@ impl Peers {
 
     /// Hands a datagram to a peer's machine.
     pub(super) fn deliver(&mut self, id: PeerId, datagram: Datagram, now: Instant) -> Option<&mut Peer> {
-        let Listening { turn, share, .. } = self.listening;
+        let Listening {
+            turn, period, share, ..
+        } = self.listening;
         let peer = self.map.get_mut(&id)?;
         mark(&mut self.busy, id, peer);
         if std::mem::replace(&mut peer.place.heard, turn) != turn {
-            self.listening.heard += 1;
             peer.core.set_receive_share(share);
+            if std::mem::replace(&mut peer.place.counted, period) != period {
+                self.listening.heard += 1;
+            }
         }
         peer.core.handle_datagram(now, datagram);
         Some(peer)

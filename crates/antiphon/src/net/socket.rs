@@ -13,7 +13,7 @@ use super::scratch::{MESSAGE_BYTES, REFUSED, Scratch};
 
 /// Kernel buffers of a socket that many share, in bytes, asked for in both directions; the kernel may grant less. They are bounds:
 /// what is empty takes no memory.
-pub(crate) const LARGE_BUFFER: usize = 16 * 1024 * 1024;
+pub(crate) const LARGE_BUFFER: usize = 32 * 1024 * 1024;
 /// The same for a socket of one peer's.
 pub(crate) const PEER_BUFFER: usize = 4 * 1024 * 1024;
 /// The same for a socket of one client's.

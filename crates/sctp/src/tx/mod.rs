@@ -37,6 +37,9 @@ const MAX_OUTSTANDING: usize = 60_000;
 /// What may leave at once: as much as the rate brings in this time. Timers wake late by a millisecond; twice that keeps
 /// the rate all the same.
 const BURST: Duration = Duration::from_millis(2);
+/// Who has much else to do wakes later than that: what the rate brought meanwhile leaves then, for as long as this. Without it the
+/// rate would fall to a burst for each wake-up, and the controller would take that for the path's. The window bounds it too.
+const MAX_LATE: Duration = Duration::from_millis(25);
 /// Paths shorter than this are not paced: their windows are no larger than a burst.
 const SHORTEST_RTT: Duration = Duration::from_millis(1);
 
@@ -427,6 +430,8 @@ pub(super) struct Pacer {
     /// What may leave now; below zero after a packet larger than what was left.
     budget: f64,
     filled_at: Instant,
+    /// When we said that a packet may leave.
+    due: Option<Instant>,
     max_packet: usize,
 }
 
@@ -436,6 +441,7 @@ impl Pacer {
             rate: None,
             budget: 0.0,
             filled_at: now,
+            due: None,
             max_packet,
         }
     }
@@ -462,7 +468,12 @@ impl Pacer {
     fn fill(&mut self, now: Instant) {
         if let Some(rate) = self.rate {
             let elapsed = now.saturating_duration_since(self.filled_at).as_secs_f64();
-            self.budget = (self.budget + rate as f64 * elapsed).min(self.capacity(rate));
+            let late = match self.due.take_if(|due| *due <= now) {
+                Some(due) => now.saturating_duration_since(due).min(MAX_LATE).as_secs_f64(),
+                None => 0.0,
+            };
+            let most = self.capacity(rate) + rate as f64 * late;
+            self.budget = (self.budget + rate as f64 * elapsed).min(most.max(self.budget));
         }
         self.filled_at = self.filled_at.max(now);
     }
@@ -481,7 +492,9 @@ impl Pacer {
         // Half a bucket at a time: neither a timer per packet nor a whole burst.
         let missing = self.capacity(rate) / 2.0 - self.budget;
         let wait = Duration::from_secs_f64(missing / rate as f64);
-        Err(now + wait.max(Duration::from_micros(10)))
+        let due = now + wait.max(Duration::from_micros(10));
+        self.due = Some(due);
+        Err(due)
     }
 
     #[inline]

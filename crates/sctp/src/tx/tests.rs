@@ -352,3 +352,42 @@ fn keeps_the_rate_and_bounds_the_burst() {
     assert!((9_800_000..=10_100_000).contains(&sent), "{sent}");
     assert!(longest <= 22_000, "{longest}");
 }
+
+#[test]
+fn a_pacer_that_is_asked_late_makes_up_for_it_within_a_bound() {
+    let now = any_instant();
+    let ms = Duration::from_millis;
+    // A thousand bytes each millisecond.
+    let mut pacer = Pacer::new(now, 1000);
+    pacer.set_rate(now, Some(1_000_000), Some(ms(10)));
+    let burst = |pacer: &mut Pacer, now: Instant| {
+        let mut sent = 0;
+        loop {
+            match pacer.check(now) {
+                Ok(()) => {
+                    pacer.sent(1000);
+                    sent += 1;
+                }
+                Err(at) => return (sent, at),
+            }
+        }
+    };
+    let (_, mut due) = burst(&mut pacer, now);
+    let mut total = 0;
+    for _ in 0..50 {
+        // Each time ten milliseconds late.
+        let (sent, next) = burst(&mut pacer, due + ms(10));
+        total += sent;
+        due = next;
+    }
+    let elapsed = (due - now).as_millis() as usize;
+    assert!(
+        total + 3 >= elapsed && total <= elapsed + 3,
+        "{total} packets in {elapsed} ms"
+    );
+    // Somebody who had nothing to say for long says no more at once than that.
+    let (sent, _) = burst(&mut pacer, due + ms(1000));
+    assert!((25..=29).contains(&sent), "{sent}");
+    let (sent, _) = burst(&mut pacer, due + ms(1000));
+    assert_eq!(sent, 0);
+}
