@@ -3,8 +3,8 @@
 mod common;
 
 use antiphon::whip::{Endpoint, Error};
-use antiphon::{Direction, Event, MediaKind, RtcRtpTransceiverInit};
-use common::{Running, client, within};
+use antiphon::{Direction, Event, Frame, MediaKind, RtcRtpTransceiverInit, RtcSessionDescription};
+use common::{Running, client, whole_offer, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -153,4 +153,66 @@ async fn an_answer_that_is_none_is_refused_and_the_session_deleted() {
     let error = within("a refusal", endpoint.connect(&mut pc)).await.unwrap_err();
     assert!(error.to_string().ends_with("answered without a Location"), "{error}");
     requests.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_offers_itself_is_answered() {
+    // What it plays, and how it describes that.
+    let mut stage = client().await;
+    let init = RtcRtpTransceiverInit::new(Direction::SendOnly);
+    let video = stage.add_transceiver(MediaKind::Video, init).await.unwrap();
+    let counter = whole_offer(&mut stage).await;
+    let refusal = format!(
+        "HTTP/1.1 406 Not Acceptable\r\nLocation: /session/1\r\nContent-Type: application/sdp\r\nContent-Length: {}\r\n\r\n{counter}",
+        counter.len()
+    );
+    let (url, requests) = scripted(vec![refusal, empty("204 No Content", ""), empty("200 OK", "")]).await;
+    let mut pc = watcher().await;
+    let endpoint = Endpoint::new(&url).unwrap();
+    let session = within("an answer", endpoint.connect(&mut pc)).await.unwrap();
+    let answer = pc.local_description().await.unwrap().unwrap().sdp;
+    stage
+        .set_remote_description(RtcSessionDescription::answer(answer.clone()))
+        .await
+        .unwrap();
+    let player = stage.handle();
+    let playing = async {
+        let mut number = 0;
+        loop {
+            let event = stage.next_event();
+            // A key frame of VP8, as far as anybody here looks, whenever something happens.
+            tokio::select! {
+                event = event => assert!(event.is_some()),
+                () = tokio::task::yield_now() => {}
+            }
+            if let Some(payload_type) = player.payload_type(video, "VP8").await.unwrap() {
+                let frame = Frame::new(
+                    payload_type,
+                    number * 3_000,
+                    &[0x10, 0, 0, 0x9d, 1, 0x2a, 64, 0, 64, 0][..],
+                );
+                let _ = player.send_frame(video, frame).await;
+                number += 1;
+            }
+        }
+    };
+    let watching = async { while !matches!(pc.next_event().await, Some(Event::Frame { .. })) {} };
+    tokio::select! {
+        () = playing => {}
+        () = within("a frame", watching) => {}
+    }
+    session.close().await.unwrap();
+    let requests = requests.await.unwrap();
+    assert!(
+        requests[1].starts_with("PATCH /session/1 HTTP/1.1\r\n"),
+        "{}",
+        requests[1]
+    );
+    assert!(
+        requests[1]
+            .to_ascii_lowercase()
+            .contains("content-type: application/sdp\r\n")
+    );
+    assert!(requests[1].ends_with(&answer), "the answer goes along");
+    assert!(requests[2].starts_with("DELETE /session/1 HTTP/1.1\r\n"));
 }

@@ -85,6 +85,11 @@ impl Format {
         }
     }
 
+    /// Whether it can say how its picture is to be turned: once, for the whole track.
+    pub fn holds_rotation(self) -> bool {
+        matches!(self, Self::WebM | Self::Mp4)
+    }
+
     /// Most tracks that a file of this format holds.
     pub fn max_tracks(self) -> usize {
         match self {

@@ -14,6 +14,7 @@ use std::path::Path;
 
 use antiphon_container::{Format, Reader, Track};
 use antiphon_peer_connection::TransceiverId;
+use antiphon_peer_connection::extension::VideoOrientation;
 
 use crate::handle::PeerHandle;
 use playback::Outlet;
@@ -85,7 +86,9 @@ impl MediaFile {
     }
 
     /// Plays tracks (by their place in [`Self::tracks`]) on transceivers of a peer that has agreed to them. It begins when the peer is
-    /// connected. All tracks are in step: the file's times are kept, whatever its codecs' clocks.
+    /// connected. All tracks are in step: the file's times are kept, whatever its codecs' clocks. How the file wants its picture turned
+    /// is told with each key frame, where both ends have agreed to the extension for it (which
+    /// [`MediaCapabilities::forwarding`](crate::MediaCapabilities::forwarding) has).
     ///
     /// # Errors
     /// [`MediaFileError::Codec`] if a transceiver did not agree to the track's codec, [`MediaFileError::NotNegotiated`] if it has not
@@ -119,6 +122,10 @@ impl MediaFile {
                 transceiver: *transceiver,
                 payload_type: codec.payload_type,
                 clock_rate: track.clock_rate,
+                orientation: track.is_video().then(|| VideoOrientation {
+                    quarter_turns: track.rotation().quarter_turns(),
+                    ..VideoOrientation::default()
+                }),
             });
         }
         Ok(Playback::start(peer.clone(), self.source, outlets, self.looping))

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use antiphon_container::{ReadError, Sample};
+use antiphon_peer_connection::extension::VideoOrientation;
 use antiphon_peer_connection::{Frame, RtcPeerConnectionState, TransceiverId};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until};
@@ -27,6 +28,8 @@ pub(super) struct Outlet {
     pub(super) transceiver: TransceiverId,
     pub(super) payload_type: u8,
     pub(super) clock_rate: u32,
+    /// How the picture is to be turned; `None` of sound.
+    pub(super) orientation: Option<VideoOrientation>,
 }
 
 /// What a playback tells.
@@ -270,6 +273,8 @@ impl Player {
     async fn send(&mut self, sample: Sample, outlet: Outlet, moment: i128) -> Result<(), PlayEnd> {
         let mut frame = Frame::new(outlet.payload_type, timestamp(moment, outlet.clock_rate), sample.data);
         frame.key_frame = sample.key_frame;
+        // 3GPP TS 26.114 §7.4.5: with every key frame, whether it has changed or not. It goes out if the peer has agreed to it.
+        frame.extensions.video_orientation = outlet.orientation.filter(|_| sample.key_frame);
         match self.peer.send_frame(outlet.transceiver, frame).await {
             Ok(()) => self.sent += 1,
             Err(Error::Closed) => return Err(PlayEnd::Closed),

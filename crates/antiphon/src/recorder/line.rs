@@ -3,6 +3,10 @@
 /// Sender reports that move a source farther than this are not believed, in nanoseconds: half a second.
 const MAX_STEP: i64 = 500_000_000;
 
+/// How far a later report moves a source at most, in nanoseconds. A report pairs a timestamp with the time at which its frame was handed to
+/// the sender, which is late where a machine is busy; clocks drift by far less than this from one report to the next.
+const MAX_CORRECTION: i64 = 5_000_000;
+
 /// What a sender report says: one moment on two clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Report {
@@ -66,12 +70,16 @@ impl Line {
             .saturating_sub(self.at(self.extend(report.rtp_timestamp)))
     }
 
-    /// Sets the source where its report says, `offset` being that of the file. `first`: whatever that is; later only if it is near.
+    /// Sets the source where its report says, `offset` being that of the file. `first`: whatever that is; later only if it is near, and by
+    /// small steps.
     pub(super) fn correct(&mut self, report: Report, offset: i64, first: bool) {
         let moment = self.extend(report.rtp_timestamp);
         let at = report.nanoseconds().saturating_sub(offset);
-        if first || at.abs_diff(self.at(moment)) <= MAX_STEP.unsigned_abs() {
+        let now = self.at(moment);
+        if first {
             self.anchor = (moment, at);
+        } else if at.abs_diff(now) <= MAX_STEP.unsigned_abs() {
+            self.anchor = (moment, now + (at - now).clamp(-MAX_CORRECTION, MAX_CORRECTION));
         }
     }
 
@@ -137,5 +145,15 @@ mod tests {
             false,
         );
         assert_eq!(sound.time(7_000 + 10 * 48_000 + 48), 10 * SECOND);
+        // One that was late by a tenth of a second moves it by a little.
+        sound.correct(
+            Report {
+                rtp_timestamp: 7_000 + 11 * 48_000 + 48,
+                ntp: (3_900_000_011 << 32) + (1 << 32) / 10,
+            },
+            offset,
+            false,
+        );
+        assert_eq!(sound.time(7_000 + 11 * 48_000 + 48), 11 * SECOND + MAX_CORRECTION);
     }
 }

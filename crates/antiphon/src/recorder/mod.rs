@@ -37,6 +37,8 @@ const MAX_WAITING: usize = 1024;
 /// - Pictures begin at a key frame, which is asked for at the start and after every gap.
 /// - Tracks of one peer are set against each other by its sender reports (RFC 3550 §6.4.1) if they have come for all of them, and
 ///   corrected by each later one, so that clocks which drift apart stay together; else by the arrival of their first frames.
+/// - How the first picture of a track is to be turned is told in WebM and MP4, for all of the track. If that changes later, as when
+///   somebody turns a telephone, the frames are written all the same and counted ([`RecordStats::turned`]).
 /// - A picture that changes its size goes on in the same track. A frame of another codec than its track's is left out and counted.
 /// - Files are written on a thread of their own. If the disk is slower than the peers, frames are dropped and counted, and pictures
 ///   go on at the next key frame.

@@ -13,6 +13,9 @@ pub struct RecordStats {
     pub without_track: u64,
     /// Frames of another codec than their track began with.
     pub other_codec: u64,
+    /// Frames that are in the file, but lie otherwise than they came: a file says for a whole track at most how it is turned, and
+    /// the peer has turned its camera since, or the format cannot say it at all.
+    pub turned: u64,
     /// Frames that were dropped because the recorder or the disk was too slow.
     pub dropped: u64,
 }
@@ -24,6 +27,7 @@ pub(super) struct Counts {
     pub(super) before_key_frame: AtomicU64,
     pub(super) without_track: AtomicU64,
     pub(super) other_codec: AtomicU64,
+    pub(super) turned: AtomicU64,
     pub(super) dropped: AtomicU64,
 }
 
@@ -40,6 +44,7 @@ impl Counts {
             before_key_frame: of(&self.before_key_frame),
             without_track: of(&self.without_track),
             other_codec: of(&self.other_codec),
+            turned: of(&self.turned),
             dropped: of(&self.dropped),
         }
     }

@@ -266,9 +266,17 @@ impl Task {
                 None => Counts::count(&self.shared.without_track),
             }
         }
-        // By time: a track that came late begins late.
+        let begin = samples.iter().map(|(at, _)| *at).min().unwrap_or(0);
+        // By time: a track that came late begins late. But those of one track stay in the order in which they came, which is that of
+        // decoding: pictures may be shown in another one.
+        let mut latest = vec![i64::MIN; tracks.len()];
+        for (at, sample) in &mut samples {
+            if let Some(latest) = latest.get_mut(sample.track) {
+                *latest = (*latest).max(*at);
+                *at = *latest;
+            }
+        }
         samples.sort_by_key(|(at, _)| *at);
-        let begin = samples.first().map_or(0, |(at, _)| *at);
         for source in &mut self.sources {
             let Some(line) = &mut source.line else { continue };
             line.shift(begin);
@@ -326,6 +334,14 @@ impl Task {
             time = source.last.map_or(time, |last| time.max(last + 1));
         }
         source.last = Some(time);
+        let kept = if self.format.holds_rotation() {
+            track.rotation()
+        } else {
+            Rotation::None
+        };
+        if source.is_video && rotation_of(&heard.frame) != kept {
+            Counts::count(&self.shared.turned);
+        }
         let sample = Sample {
             track: place,
             time,
@@ -384,7 +400,7 @@ fn track_of(codec: Codec, clock_rate: u32, channels: u16, frame: &Frame) -> Opti
     Some(track)
 }
 
-/// How the first picture is to be turned.
+/// How a picture is to be turned. Frames that do not say it themselves have what was said last.
 fn rotation_of(frame: &Frame) -> Rotation {
     let told = frame.extensions.video_orientation;
     told.map_or(Rotation::None, |told| Rotation::of_quarter_turns(told.quarter_turns))

@@ -39,7 +39,7 @@ use hyper::{Method, StatusCode};
 use tokio::time::timeout;
 
 use crate::net::tcp::Trust;
-use crate::{Event, PeerConnection, RtcIceCandidateInit, RtcIceServer, RtcSessionDescription};
+use crate::{Event, PeerConnection, RtcIceCandidateInit, RtcIceGatheringState, RtcIceServer, RtcSessionDescription};
 use http::Http;
 use url::Url;
 
@@ -110,49 +110,69 @@ impl Endpoint {
     /// Offers what the connection's transceivers and channels say, and takes the server's answer. Events of the connection that come
     /// before the offer is made are read here; candidates that come after it are for [`Session::add_candidate`].
     ///
+    /// A WHEP server may refuse the offer and make one of its own (406, "counter-offer"). Ours is then taken back, and theirs answered:
+    /// what it brings is received on transceivers of its own, with the codecs that the connection can take.
+    ///
     /// # Errors
     /// [`Error`]; a session that the server has made by then is deleted.
     pub async fn connect(&self, pc: &mut PeerConnection) -> Result<Session, Error> {
         pc.set_local_description(None).await?;
-        let gathered = timeout(GATHER_LIMIT, async {
-            loop {
-                match pc.next_event().await {
-                    Some(Event::IceCandidate(None)) => return Ok(()),
-                    Some(_) => {}
-                    None => return Err(crate::Error::Closed),
-                }
-            }
-        });
-        if let Ok(ended) = gathered.await {
-            ended?;
-        }
-        let offer = pc.local_description().await?.ok_or(crate::Error::Closed)?.sdp;
+        gathered(pc).await?;
+        let offer = described(pc).await?;
         let headers = [(CONTENT_TYPE, SDP), (ACCEPT, SDP)];
         let answer = self
             .http
             .ask(&Method::POST, &self.url, &headers, &Bytes::from(offer.clone()))
             .await?;
-        if answer.status != StatusCode::CREATED {
+        let is_offer = answer.status == StatusCode::NOT_ACCEPTABLE
+            && answer
+                .header(&CONTENT_TYPE)
+                .is_some_and(|kind| SDP.as_bytes().eq_ignore_ascii_case(kind.trim().as_bytes()));
+        if answer.status != StatusCode::CREATED && !is_offer {
             return Err(answer.refusal());
         }
         let location = answer.header(&LOCATION).ok_or_else(|| answer.without("a Location"))?;
-        let session = Session {
+        let mut session = Session {
             http: self.http.clone(),
             url: answer.url.join(location)?,
             etag: answer.headers.get(ETAG).cloned(),
             ice_servers: link::ice_servers(&answer.headers),
             head: fragment_head(&offer),
         };
-        let taken = pc
-            .set_remote_description(RtcSessionDescription::answer(answer.text()))
-            .await;
+        let taken = if is_offer {
+            session.answer(pc, answer.text()).await
+        } else {
+            let answer = RtcSessionDescription::answer(answer.text());
+            pc.set_remote_description(answer).await.map_err(Error::from)
+        };
         if let Err(error) = taken {
             // Why there is no session matters more than whether the server could delete it.
             _ = session.close().await;
-            return Err(error.into());
+            return Err(error);
         }
         Ok(session)
     }
+}
+
+/// Waits for the candidates of this end, but not for ever.
+async fn gathered(pc: &mut PeerConnection) -> Result<(), Error> {
+    let gathered = timeout(GATHER_LIMIT, async {
+        loop {
+            match pc.next_event().await {
+                Some(Event::IceCandidate(None)) => return Ok(()),
+                Some(_) => {}
+                None => return Err(crate::Error::Closed),
+            }
+        }
+    });
+    if let Ok(ended) = gathered.await {
+        ended?;
+    }
+    Ok(())
+}
+
+async fn described(pc: &PeerConnection) -> Result<String, Error> {
+    Ok(pc.local_description().await?.ok_or(crate::Error::Closed)?.sdp)
 }
 
 /// A session at a server. Dropping it tells the server nothing: it then waits until consent has expired.
@@ -197,6 +217,28 @@ impl Session {
             StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => Ok(()),
             status if status.is_success() => Ok(()),
             _ => Err(answer.refusal()),
+        }
+    }
+
+    /// Takes a server's offer instead of its answer (draft-ietf-wish-whep, "SDP negotiation": the answer goes into a PATCH).
+    async fn answer(&mut self, pc: &mut PeerConnection, offer: String) -> Result<(), Error> {
+        // It takes our own offer back.
+        pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;
+        pc.set_local_description(None).await?;
+        // The candidates of our offer may do for the answer.
+        if pc.ice_gathering_state().await? != RtcIceGatheringState::Complete {
+            gathered(pc).await?;
+        }
+        let answer = described(pc).await?;
+        self.head = fragment_head(&answer);
+        let taken = self
+            .http
+            .ask(&Method::PATCH, &self.url, &[(CONTENT_TYPE, SDP)], &answer.into())
+            .await?;
+        if taken.status.is_success() {
+            Ok(())
+        } else {
+            Err(taken.refusal())
         }
     }
 
