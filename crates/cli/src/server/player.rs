@@ -51,6 +51,43 @@ impl Feed {
     }
 }
 
+/// Which size a watcher gets: the one for the newest estimate of its path, without the trembling of estimates.
+#[derive(Debug)]
+struct Choice {
+    codec: VideoCodec,
+    rung: usize,
+    changed: Instant,
+}
+
+impl Choice {
+    fn new(codec: VideoCodec, bps: u64, now: Instant) -> Self {
+        Self {
+            codec,
+            rung: Self::wanted(codec, bps),
+            changed: now,
+        }
+    }
+
+    fn wanted(codec: VideoCodec, bps: u64) -> usize {
+        codec.rung_for(bps.saturating_sub(SOUND_BPS))
+    }
+
+    /// Takes an estimate; whether the size is another one now.
+    fn changes(&mut self, bps: u64, now: Instant) -> bool {
+        let wanted = Self::wanted(self.codec, bps);
+        let may = wanted < self.rung || (wanted > self.rung && now >= self.changed + STEADY);
+        if may {
+            (self.rung, self.changed) = (wanted, now);
+        }
+        may
+    }
+
+    /// When a larger size may come that the estimate has room for already.
+    fn later(&self, bps: u64) -> Option<Instant> {
+        (Self::wanted(self.codec, bps) > self.rung).then(|| self.changed + STEADY)
+    }
+}
+
 /// The pattern, in the size that the path carries. Each number on `key_frames` is one more request of the peer for a key frame.
 pub(super) async fn pattern(
     studio: Studio,
@@ -62,19 +99,17 @@ pub(super) async fn pattern(
     if !stage.outlet.ready().await {
         return;
     }
-    let wanted = |bps: u64| codec.rung_for(bps.saturating_sub(SOUND_BPS));
-    let mut now = Feed::of(&studio, codec, wanted(*target.borrow_and_update()));
+    let mut choice = Choice::new(codec, *target.borrow_and_update(), Instant::now());
+    let mut now = Feed::of(&studio, codec, choice.rung);
     // The size to change to, until its first key frame is here: until then the old one goes on.
     let mut next: Option<Feed> = None;
-    let mut changed = Instant::now();
     loop {
-        let aim = wanted(*target.borrow());
-        let going = next.as_ref().map_or(now.rung, |next| next.rung);
-        if aim < going || (aim > going && changed.elapsed() >= STEADY) {
-            tracing::debug!(rung = aim, "video size");
-            next = (aim != now.rung).then(|| Feed::of(&studio, codec, aim));
-            changed = Instant::now();
+        let bps = *target.borrow();
+        if choice.changes(bps, Instant::now()) {
+            tracing::debug!(rung = choice.rung, "video size");
+            next = (choice.rung != now.rung).then(|| Feed::of(&studio, codec, choice.rung));
         }
+        let later = choice.later(bps);
         let coming = async {
             match &mut next {
                 Some(next) => next.samples.recv().await,
@@ -91,7 +126,7 @@ pub(super) async fn pattern(
                 }
                 // For those who watch it already; or it was missed, and has been asked for again.
                 Ok(_) => {}
-                Err(RecvError::Lagged(_)) => studio.request_key_frame(codec, aim),
+                Err(RecvError::Lagged(_)) => studio.request_key_frame(codec, choice.rung),
                 Err(RecvError::Closed) => return,
             },
             sample = now.samples.recv() => match sample {
@@ -111,7 +146,7 @@ pub(super) async fn pattern(
                 studio.request_key_frame(codec, now.rung);
             }
             estimate = target.changed() => if estimate.is_err() { return },
-            () = sleep_until(changed + STEADY), if aim > going => {}
+            () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {}
         }
     }
 }
@@ -131,6 +166,33 @@ pub(super) async fn music(studio: Studio, stage: Stage, codec: AudioCodec) {
             }
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_is_followed_within_half_a_second_and_does_not_make_the_size_tremble() {
+        for &codec in VideoCodec::ALL {
+            let start = Instant::now();
+            let at = |ms: u64| start + Duration::from_millis(ms);
+            let mut choice = Choice::new(codec, 150_000, start);
+            let (smallest, largest) = (choice.rung, codec.rung_for(3_000_000 - SOUND_BPS));
+            assert_eq!(smallest, 0);
+            // Up, when the last change is half a second ago.
+            assert!(!choice.changes(3_000_000, at(20)));
+            assert_eq!(choice.later(3_000_000), Some(at(500)));
+            assert!(choice.changes(3_000_000, at(500)));
+            assert_eq!((choice.rung, choice.later(3_000_000)), (largest, None));
+            // Down at once, also a moment after another change, and then up again no sooner than before.
+            assert!(choice.changes(150_000, at(510)));
+            assert_eq!(choice.rung, smallest);
+            assert!(!choice.changes(3_000_000, at(1_009)));
+            assert!(choice.changes(3_000_000, at(1_010)));
+            assert!(!choice.changes(3_000_000, at(9_000)));
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Rung {
     pub bps: u32,
     /// Every how manieth frame is sent.
     pub every: u64,
+    /// Squares of 16 by 16 pixels of the picture in which it snows: noise, which costs what it costs, so that a rate that the plain
+    /// picture does not need is made use of.
+    pub snow: usize,
 }
 
 impl Rung {
@@ -35,7 +38,12 @@ impl Rung {
 }
 
 const fn rung(bps: u32, every: u64) -> Rung {
-    Rung { bps, every }
+    Rung { bps, every, snow: 0 }
+}
+
+#[cfg(feature = "h264")]
+const fn snowing(bps: u32, snow: usize) -> Rung {
+    Rung { bps, every: 1, snow }
 }
 
 /// Key frames below some 4 kB look too poor, so the lower rungs send fewer frames instead.
@@ -53,9 +61,10 @@ const VP8: [Rung; 11] = [
     rung(3_500_000, 1),
 ];
 
-/// With half a Mbit/s the pattern is as good as OpenH264 makes it: it takes some 350 kbit/s then, however many there are.
+/// With half a Mbit/s the pattern is as good as OpenH264 makes it: it takes some 350 kbit/s then, however many there are. What comes on
+/// top is snow.
 #[cfg(feature = "h264")]
-const H264: [Rung; 7] = [
+const H264: [Rung; 12] = [
     rung(60_000, 3),
     rung(85_000, 3),
     rung(120_000, 2),
@@ -63,6 +72,11 @@ const H264: [Rung; 7] = [
     rung(245_000, 1),
     rung(350_000, 1),
     rung(500_000, 1),
+    snowing(710_000, 15),
+    snowing(1_010_000, 26),
+    snowing(1_440_000, 42),
+    snowing(2_050_000, 64),
+    snowing(2_900_000, 95),
 ];
 
 impl VideoCodec {

@@ -210,7 +210,10 @@ impl Film {
                 let planes = picture
                     .planes
                     .get_or_init(|| super::h264::Planes::new(picture.rgb, WIDTH, HEIGHT));
-                let coded = encoder.encode(planes, now)?;
+                let coded = match group.rung.snow {
+                    0 => encoder.encode(planes, now)?,
+                    squares => encoder.encode(&planes.with_snow(squares, n), now)?,
+                };
                 match &coded {
                     Some((_, true)) => *key_frame = Some(n),
                     // Left out: it is wanted as much as before.
@@ -362,6 +365,62 @@ mod tests {
             .decode(&packet.data, &mut samples, ropus::DecodeMode::Normal)
             .unwrap();
         assert_eq!(decoded, FRAME_SAMPLES);
+    }
+
+    /// Bits of the frames of so many seconds, each second by itself.
+    fn bits(film: &mut Film, group: &Group, pattern: &mut TestPattern, seconds: std::ops::Range<u64>) -> Vec<u64> {
+        let rate = u64::from(FRAME_RATE);
+        let of_second = |second: u64| {
+            let frames = (second * rate..(second + 1) * rate).filter(|n| n.is_multiple_of(group.rung.every));
+            let size = |n: u64| {
+                let picture = Picture {
+                    rgb: pattern.draw(n, Duration::from_secs(n)),
+                    #[cfg(feature = "h264")]
+                    planes: std::cell::OnceCell::new(),
+                };
+                let coded = film.encode(group, n, &picture).unwrap();
+                coded.map_or(0, |(data, _)| data.len() as u64 * 8)
+            };
+            frames.map(size).sum()
+        };
+        seconds.map(of_second).collect()
+    }
+
+    /// What the kernel has given this thread, if it tells.
+    fn cpu() -> Option<Duration> {
+        #[cfg(target_os = "linux")]
+        {
+            let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            Duration::try_from(time).ok()
+        }
+        #[cfg(not(target_os = "linux"))]
+        None
+    }
+
+    #[test]
+    fn the_video_follows_a_target_within_a_second() {
+        for &codec in VideoCodec::ALL {
+            let groups = Group::all();
+            let mut pattern = TestPattern::new();
+            let mut second = 0;
+            // Estimates as they come, the sound taken away.
+            for target in [60_000, 2_910_000, 60_000, 300_000, 1_500_000, 400_000, 2_910_000] {
+                let mut own = groups.iter().filter(|group| group.codec == codec);
+                let group = own.nth(codec.rung_for(target)).unwrap();
+                // As when nobody else watches that size: it begins with a key frame, which costs more than the others.
+                let mut film = Film::new(group).unwrap();
+                let before = cpu();
+                let bits = bits(&mut film, group, &mut pattern, second..second + 3);
+                let took = cpu().zip(before).map(|(now, before)| (now - before) / 90);
+                println!("{codec:?}: {target} bit/s wanted, {bits:?} in three seconds, {took:?} of CPU a frame");
+                second += 3;
+                let wanted = f64::from(group.rung.bps);
+                for of_second in &bits {
+                    let ratio = *of_second as f64 / wanted;
+                    assert!((0.6..1.2).contains(&ratio), "{codec:?}: {bits:?} for {wanted}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -8,6 +8,10 @@ use super::EncodeError;
 
 /// How hard one step of the quality control pulls: the size of a still falls about tenfold over the whole range of the quality.
 const STEP: f32 = 18.0;
+/// How near to its target a frame must be, as a logarithm: a quarter more or less.
+const NEAR: f32 = 0.25;
+/// How often the first frame is encoded at most.
+const MAX_TRIES: usize = 4;
 
 /// Encodes frames of one size towards a number of bytes each.
 pub struct Vp8Encoder {
@@ -15,6 +19,9 @@ pub struct Vp8Encoder {
     height: u32,
     config: WebPConfig,
     target: f32,
+    /// A frame has come near the target. Until then it is encoded once more: a size that a slow path has just changed to must not
+    /// begin with frames for a fast one.
+    settled: bool,
 }
 
 impl std::fmt::Debug for Vp8Encoder {
@@ -44,6 +51,7 @@ impl Vp8Encoder {
             height: height as u32,
             config,
             target: target as f32,
+            settled: false,
         })
     }
 
@@ -52,6 +60,19 @@ impl Vp8Encoder {
     /// # Errors
     /// If libwebp fails.
     pub fn encode(&mut self, rgb: &[u8]) -> Result<Bytes, EncodeError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let (frame, is_near) = self.encode_once(rgb)?;
+            self.settled |= is_near || tries == MAX_TRIES;
+            if self.settled {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// The frame, and whether it is near the target; the quality is set for the next one.
+    fn encode_once(&mut self, rgb: &[u8]) -> Result<(Bytes, bool), EncodeError> {
         let picture = Encoder::new(rgb, PixelLayout::Rgb, self.width, self.height);
         let file = picture
             .encode_advanced(&self.config)
@@ -59,7 +80,7 @@ impl Vp8Encoder {
         let frame = vp8_chunk(&file).ok_or_else(|| EncodeError("no VP8 chunk in the output".into()))?;
         let error = (frame.len() as f32 / self.target).ln();
         self.config.quality = (self.config.quality - error * STEP).clamp(0.0, 90.0);
-        Ok(Bytes::copy_from_slice(frame))
+        Ok((Bytes::copy_from_slice(frame), error.abs() < NEAR))
     }
 }
 
