@@ -1,14 +1,16 @@
 //! Files: FFmpeg's are read, ours are read by FFmpeg, and frames of captures are decoded by it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
 
+use crate::live::Server;
 use crate::report::Report;
 use crate::setup::{apt, must};
 use crate::shell::{example, run, tail, work_dir};
+use crate::streams::{self, Case};
 
 /// How far sound and pictures may be apart from where they were, in seconds.
 const MAX_OFFSET: f64 = 0.04;
@@ -112,11 +114,15 @@ const FILES: &[Made] = &[
 ];
 
 /// What ffprobe says of a file, a stream each: codec, frames that were decoded, where it begins in seconds.
-type Probed = Vec<(String, u64, Option<f64>)>;
+pub(crate) type Probed = Vec<(String, u64, Option<f64>)>;
 
 pub(crate) fn run_all(report: &mut Report) {
-    match apt(&[("ffmpeg", "ffmpeg"), ("ffprobe", "ffmpeg")]).and_then(|()| example("remux")) {
-        Ok(remux) => {
+    let ready = || -> Result<_, String> {
+        apt(&[("ffmpeg", "ffmpeg"), ("ffprobe", "ffmpeg")])?;
+        Ok((example("remux")?, example("compare")?, Server::start("for files", &[])?))
+    };
+    match ready() {
+        Ok((remux, compare, server)) => {
             let folder = work_dir().join("files");
             if let Err(error) = std::fs::create_dir_all(&folder) {
                 return report.fail("files beside FFmpeg", &error.to_string());
@@ -126,14 +132,32 @@ pub(crate) fn run_all(report: &mut Report) {
                 let what = format!("{} into {}", made.name, made.into.join(", "));
                 match cross(made, &remux, &folder) {
                     Ok(()) => report.pass(&what, "every frame decoded, in step", started.elapsed()),
-                    Err(why) => report.fail(&what, &why),
+                    Err(why) => {
+                        report.fail(&what, &why);
+                        continue;
+                    }
                 }
+                streams::ours(report, &server, &compare, made.name, &cases(made, &folder));
             }
-            let started = Instant::now();
-            match turned(&remux, &folder) {
-                Ok(()) => report.pass("pictures that are turned", "in WebM and MP4", started.elapsed()),
-                Err(why) => report.fail("pictures that are turned", &why),
-            }
+            let first = folder.join("vp8.webm");
+            let mut step = |what: &str, detail: &str, outcome: &dyn Fn() -> Result<(), String>| {
+                let started = Instant::now();
+                match outcome() {
+                    Ok(()) => report.pass(what, detail, started.elapsed()),
+                    Err(why) => report.fail(what, &why),
+                }
+            };
+            step("pictures that are turned", "in WebM and MP4", &|| {
+                turned(&remux, &folder)
+            });
+            step("pictures that are turned, there and back", "into WebM and MP4", &|| {
+                streams::turned(&server, &folder.join("turned.webm"))?;
+                streams::turned(&server, &folder.join("turned.mp4"))
+            });
+            step("recordings that Ctrl-C ends", "WebM and MP4 are whole", &|| {
+                streams::interrupted(&server, &compare, &first, "webm")?;
+                streams::interrupted(&server, &compare, &first, "mp4")
+            });
         }
         Err(why) => report.fail("files beside FFmpeg", &why),
     }
@@ -149,9 +173,33 @@ pub(crate) fn run_all(report: &mut Report) {
     }
 }
 
-/// FFmpeg makes a file, we make others of it, and ffprobe finds in them what was in the first.
-fn cross(made: &Made, remux: &Path, folder: &Path) -> Result<(), String> {
-    let first = folder.join(made.name);
+/// What is played of a file of FFmpeg's: itself, and each that was made of it. Each is recorded into two kinds of file, other ones each
+/// time.
+fn cases(made: &Made, folder: &Path) -> Vec<Case> {
+    let pictures_only = |kind: &str| ["ivf", "h264", "h265", "obu"].contains(&kind);
+    let own = made.name.rsplit('.').next().unwrap_or_default();
+    let others = made.into.iter().map(|kind| (*kind, format!("of-{}.{kind}", made.name)));
+    let files = std::iter::once((own, made.name.to_owned())).chain(others);
+    let case = |(index, (kind, name)): (usize, (&'static str, String))| {
+        let has_pictures = !made.pictures.is_empty() && kind != "ogg";
+        let has_sound = !made.sound.is_empty() && !pictures_only(kind);
+        let fits = |into: &&&'static str| match **into {
+            "ogg" => has_sound,
+            into => has_pictures || !pictures_only(into),
+        };
+        let fitting: Vec<&'static str> = made.into.iter().filter(fits).copied().collect();
+        let turns = fitting.iter().cycle().skip(index).take(fitting.len().min(2));
+        Case {
+            file: folder.join(name),
+            into: turns.copied().collect(),
+        }
+    };
+    files.enumerate().map(case).collect()
+}
+
+/// FFmpeg makes the file.
+fn make(made: &Made, folder: &Path) -> Result<PathBuf, String> {
+    let file = folder.join(made.name);
     let mut ffmpeg = Command::new("ffmpeg");
     ffmpeg.args(["-v", "error", "-y"]);
     if !made.pictures.is_empty() {
@@ -160,7 +208,32 @@ fn cross(made: &Made, remux: &Path, folder: &Path) -> Result<(), String> {
     if !made.sound.is_empty() {
         ffmpeg.args(SOUND);
     }
-    must(made.name, ffmpeg.args(made.pictures).args(made.sound).arg(&first))?;
+    if !made.pictures.is_empty() {
+        // A key frame each second: who comes in later waits for it.
+        ffmpeg.args(made.pictures).args(["-g", "30"]);
+    }
+    must(made.name, ffmpeg.args(made.sound).arg(&file))?;
+    Ok(file)
+}
+
+/// A file of FFmpeg's with pictures in each of the codecs, by their names, with sound in Opus.
+pub(crate) fn films() -> Result<Vec<(&'static str, PathBuf)>, String> {
+    apt(&[("ffmpeg", "ffmpeg"), ("ffprobe", "ffmpeg")])?;
+    let folder = work_dir().join("films");
+    std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let names = ["vp8.webm", "vp9.webm", "h264.mp4", "h265.mp4", "av1.mp4"];
+    let films = FILES.iter().filter(|made| names.contains(&made.name));
+    films
+        .map(|made| {
+            let codec = made.name.split('.').next().unwrap_or_default();
+            Ok((codec, make(made, &folder)?))
+        })
+        .collect()
+}
+
+/// FFmpeg makes a file, we make others of it, and ffprobe finds in them what was in the first.
+fn cross(made: &Made, remux: &Path, folder: &Path) -> Result<(), String> {
+    let first = make(made, folder)?;
     let before = probe(&first)?;
     for kind in made.into {
         let other = folder.join(format!("of-{}.{kind}", made.name));
@@ -198,16 +271,24 @@ fn turned(remux: &Path, folder: &Path) -> Result<(), String> {
     for kind in ["webm", "mp4"] {
         let other = folder.join(format!("turned.{kind}"));
         must("remux", Command::new(remux).arg(&first).arg(&other).arg("90"))?;
-        let said = show(&other, "stream_side_data=rotation", false)?;
-        let rotation = said["streams"][0]["side_data_list"][0]["rotation"].as_f64();
+        let rotation = rotation(&other)?;
         if rotation != Some(-90.0) {
-            return Err(format!("{kind}: turned by {rotation:?}, -90 wanted: {said}"));
+            return Err(format!("{kind}: turned by {rotation:?}, -90 wanted"));
         }
     }
     Ok(())
 }
 
-fn probe(file: &Path) -> Result<Probed, String> {
+/// By how many degrees the picture is to be turned, against the clock, if the file says it.
+pub(crate) fn rotation(file: &Path) -> Result<Option<f64>, String> {
+    let said = show(file, "stream_side_data=rotation", false)?;
+    let streams = said["streams"].as_array().cloned().unwrap_or_default();
+    let told = |stream: &Value| stream["side_data_list"][0]["rotation"].as_f64();
+    Ok(streams.iter().find_map(told))
+}
+
+/// What ffprobe finds when it decodes all of a file; an error, if it complains of anything.
+pub(crate) fn probe(file: &Path) -> Result<Probed, String> {
     let said = show(file, "stream=codec_name,nb_read_frames,start_time", true)?;
     let streams = said["streams"].as_array().cloned().unwrap_or_default();
     let text = |stream: &Value, name: &str| stream[name].as_str().map(str::to_owned);

@@ -7,6 +7,7 @@ mod curves;
 mod files;
 mod fuzz;
 mod house;
+mod janus;
 mod live;
 mod miri;
 #[cfg(target_os = "linux")]
@@ -19,6 +20,7 @@ mod rfc;
 mod setup;
 mod shell;
 mod siege;
+mod streams;
 mod turn;
 mod usrsctp;
 
@@ -86,8 +88,11 @@ pub(crate) enum Part {
     Examples,
     /// 10 000 connect and close cycles of two in-process peers; resident memory must stay flat.
     Cycles,
-    /// Files: FFmpeg's are read and ours are read by FFmpeg (from apt), in every format; frames of captures are decoded by it.
+    /// Files: FFmpeg's are read and ours are read by FFmpeg (from apt), in every format; each is played to our server and recorded from
+    /// it, frame by frame the same; frames of captures are decoded by FFmpeg.
     Files,
+    /// Files go by WHIP to a Janus (from apt) and come back from it by WHEP, in every codec of pictures. In a network namespace.
+    Janus,
     /// Handshakes with the system's OpenSSL in both roles: every suite, every kind of certificate.
     Openssl,
     /// Associations with usrsctp (Debian's library, a small program of ours around it) over UDP.
@@ -125,6 +130,7 @@ impl Part {
             Self::Examples => checks::examples(report),
             Self::Cycles => checks::cycles(report),
             Self::Files => files::run_all(report),
+            Self::Janus => janus::part(report),
             Self::Openssl => checks::openssl(report),
             Self::Usrsctp => usrsctp::run_all(report),
             Self::Turn => turn::run(report),

@@ -263,7 +263,7 @@ impl Identity {
 }
 
 /// The address in the [`Namespace`].
-const INSIDE: &str = "10.77.0.1";
+pub(crate) const INSIDE: &str = "10.77.0.1";
 
 /// Its name there.
 const NAME: &str = "turn.antiphon.test";

@@ -11,9 +11,11 @@ pub use record::record;
 use std::io;
 use std::time::Duration;
 
-use antiphon::{MediaFileError, RecorderError, whip};
+use antiphon::{MediaFileError, MediaKind, RecorderError, RtcIceCandidateInit, whip};
 use indicatif::{ProgressBar, ProgressStyle};
 
+/// Sound first, as browsers and OBS have it: there are servers that answer in their own order, which is this one.
+const KINDS: [MediaKind; 2] = [MediaKind::Audio, MediaKind::Video];
 /// How long a session may take to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
@@ -77,5 +79,12 @@ async fn over(limit: Option<Duration>) {
     match limit {
         Some(limit) => tokio::time::sleep(limit).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Tells the server a candidate that has come late. One that refuses it has others of ours.
+async fn tell(session: &whip::Session, candidate: Option<&RtcIceCandidateInit>) {
+    if let Err(error) = session.add_candidate(candidate).await {
+        tracing::warn!(%error, "the server takes no later candidate");
     }
 }

@@ -11,7 +11,7 @@ use antiphon::{
 use tokio::time::{sleep, timeout};
 
 use super::args::{PlayArgs, url};
-use super::{CONNECT_LIMIT, StreamError, line, over};
+use super::{CONNECT_LIMIT, KINDS, StreamError, line, over, tell};
 use crate::stop::Stop;
 use crate::text::print_line;
 
@@ -70,6 +70,8 @@ pub async fn play(args: PlayArgs) -> Result<Played, StreamError> {
     for (kind, index) in &chosen {
         let mut init = RtcRtpTransceiverInit::new(Direction::SendOnly);
         init.streams = vec!["antiphon".into()];
+        // Janus takes no `a=msid` without it.
+        init.track_id = Some(kind.to_string());
         places.push((*index, pc.add_transceiver(*kind, init).await?));
     }
     let what: Vec<&str> = chosen
@@ -110,7 +112,7 @@ pub async fn play(args: PlayArgs) -> Result<Played, StreamError> {
 
 /// The first track of each kind that RTP can carry.
 fn chosen(tracks: &[Track]) -> Vec<(MediaKind, usize)> {
-    [MediaKind::Video, MediaKind::Audio]
+    KINDS
         .into_iter()
         .filter_map(|kind| {
             let fits = |track: &Track| {
@@ -166,7 +168,7 @@ async fn send(
     loop {
         tokio::select! {
             event = pc.next_event() => match event {
-                Some(Event::IceCandidate(candidate)) => session.add_candidate(candidate.as_ref()).await?,
+                Some(Event::IceCandidate(candidate)) => tell(session, candidate.as_ref()).await,
                 Some(Event::ConnectionStateChange(RtcPeerConnectionState::Failed)) => {
                     return Err(if connected { StreamError::Broken } else { StreamError::NoConnection });
                 }

@@ -11,7 +11,7 @@ use antiphon::{
 use tokio::time::{interval, sleep};
 
 use super::args::{RecordArgs, url};
-use super::{CONNECT_LIMIT, StreamError, line, over};
+use super::{CONNECT_LIMIT, KINDS, StreamError, line, over, tell};
 use crate::stop::Stop;
 use crate::text::print_line;
 
@@ -86,10 +86,10 @@ fn capabilities(format: Format) -> MediaCapabilities {
     capabilities
 }
 
-/// Sound and picture, or what a format of one track has: the picture, if it can hold one.
+/// Sound and picture, or which of them a format of one track has.
 fn kinds(format: Format, capabilities: &MediaCapabilities) -> Vec<MediaKind> {
-    let kinds = [MediaKind::Video, MediaKind::Audio].into_iter();
-    let held = kinds.filter(|kind| !capabilities.codecs(*kind).is_empty());
+    let held = KINDS.into_iter().filter(|kind| !capabilities.codecs(*kind).is_empty());
+    // The formats of one track that hold pictures hold no sound.
     held.take(format.max_tracks()).collect()
 }
 
@@ -98,6 +98,7 @@ fn left_out(stats: &RecordStats) -> String {
         before_key_frame,
         without_track,
         other_codec,
+        turned,
         dropped,
         ..
     } = stats;
@@ -108,7 +109,12 @@ fn left_out(stats: &RecordStats) -> String {
         (dropped, "for which the disk was too slow"),
     ];
     let told = left.iter().filter(|(count, _)| **count > 0);
-    told.map(|(count, why)| format!("; left out: {count} {why}")).collect()
+    let mut text: String = told.map(|(count, why)| format!("; left out: {count} {why}")).collect();
+    if *turned > 0 {
+        text +=
+            &format!("; {turned} lie otherwise than they were filmed, for the file cannot say that the picture turns");
+    }
+    text
 }
 
 /// Takes events until it is over.
@@ -134,7 +140,7 @@ async fn receive(
                 let Some(event) = event else { return Err(StreamError::Broken) };
                 feed.handle_event(&event);
                 match event {
-                    Event::IceCandidate(candidate) => session.add_candidate(candidate.as_ref()).await?,
+                    Event::IceCandidate(candidate) => tell(session, candidate.as_ref()).await,
                     Event::ConnectionStateChange(RtcPeerConnectionState::Connected) => connected = true,
                     Event::ConnectionStateChange(RtcPeerConnectionState::Failed) if connected => {
                         return Err(StreamError::Broken);
@@ -165,7 +171,7 @@ mod tests {
     #[test]
     fn a_file_is_asked_what_it_holds() {
         let of = |format: Format| kinds(format, &capabilities(format));
-        assert_eq!(of(Format::WebM), [MediaKind::Video, MediaKind::Audio]);
+        assert_eq!(of(Format::WebM), [MediaKind::Audio, MediaKind::Video]);
         assert_eq!(of(Format::Ogg), [MediaKind::Audio]);
         assert_eq!(of(Format::Ivf), [MediaKind::Video]);
         let only = capabilities(Format::H264).video;
