@@ -1,6 +1,7 @@
 //! One outgoing stream: frames are cut into packets, packets written, sent again, and counted.
 
 mod redundant;
+mod write;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -14,8 +15,8 @@ use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
 use crate::config::{Codec, Kind, SendRedundancy, SenderConfig};
 use crate::dtmf::Dtmf;
 use crate::event::Contributors;
-use crate::redundancy::{Redundancy, red};
-use crate::ring::{Ring, Slot};
+use crate::redundancy::Redundancy;
+use crate::ring::{Ring, Ticks};
 use crate::stats::RemoteInboundRtp;
 
 /// Packets kept for retransmission: of video about two seconds at 10 Mbit/s.
@@ -102,6 +103,14 @@ struct Budget {
     at: Instant,
 }
 
+/// A moment, as headers and slots have it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) ticks: Ticks,
+    /// abs-send-time: seconds of the wall clock, of which 6 bits, and 18 bits behind the point.
+    pub(crate) send_time: u32,
+}
+
 /// A packet that was written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Written {
@@ -109,26 +118,6 @@ pub(crate) struct Written {
     pub(crate) bytes: usize,
     /// Whether it bears a new transport-wide number.
     pub(crate) numbered: bool,
-}
-
-/// abs-send-time: 6.18 seconds of the wall clock.
-fn abs_send_time(now: Instant, anchor: &ClockAnchor) -> u32 {
-    (anchor.ntp(now) >> 14) as u32 & 0xff_ffff
-}
-
-/// Writes header and payload, which has `len` bytes, into the open segment; `false` if there is no room for them. `blocks` of RED are
-/// repeated out of `ring`.
-#[inline]
-fn put(out: &mut TransmitBuf, header: &[u8], slot: &Slot, len: usize, blocks: Option<u8>, ring: &Ring) -> bool {
-    let fits = header.len() + len <= out.remaining();
-    if fits {
-        out.put_slice(header);
-        match blocks {
-            None => slot.layout.write(&slot.frame, |piece| out.put_slice(piece)),
-            Some(blocks) => red::write(ring, slot, blocks, out),
-        }
-    }
-    fits
 }
 
 /// What cuts the frames of each codec.
@@ -181,6 +170,30 @@ pub(crate) struct Count {
     pub(crate) firs: u32,
     pub(crate) delay: Duration,
     pub(crate) payload_type: Option<u8>,
+}
+
+impl Count {
+    #[inline]
+    fn sent(&mut self, payload_type: u8, header_len: usize, len: usize) {
+        self.packets += 1;
+        self.bytes += len as u64;
+        self.header_bytes += header_len as u64;
+        self.payload_type = Some(payload_type);
+    }
+
+    /// A packet has left for the first time.
+    #[inline]
+    fn first(&mut self, payload_type: u8, header_len: usize, len: usize, waited: Duration) {
+        self.sent(payload_type, header_len, len);
+        self.delay += waited;
+    }
+
+    /// A packet was sent again.
+    fn again(&mut self, payload_type: u8, header_len: usize, len: usize) {
+        self.sent(payload_type, header_len, len);
+        self.resent_packets += 1;
+        self.resent_bytes += len as u64;
+    }
 }
 
 impl Outbound {
@@ -308,12 +321,13 @@ impl Outbound {
     }
 
     /// Whether something waits for the pacer.
+    #[inline]
     pub(crate) fn waits(&self) -> bool {
         !self.resend.is_empty() || self.ring.is_waiting() || self.has_repairs()
     }
 
     /// Queues the packets of one NACK for sending again. Those sent within the last round trip are under way already.
-    pub(crate) fn nack(&mut self, now: Instant, rtt: Duration, sequences: impl Iterator<Item = u16>) {
+    pub(crate) fn nack(&mut self, now: Ticks, rtt: Duration, sequences: impl Iterator<Item = u16>) {
         self.count.nacks += 1;
         for sequence in sequences.take(MAX_RESEND) {
             let Some(sequence) = self.ring.extend(sequence) else {
@@ -329,8 +343,8 @@ impl Outbound {
             let Some(slot) = self.ring.get_mut(sequence) else {
                 continue;
             };
-            let under_way = slot.resends > 0 && slot.sent.is_some_and(|at| now.saturating_duration_since(at) < rtt / 2);
-            if !under_way && !slot.resending && slot.resends < MAX_RESENDS {
+            let under_way = slot.sendings() > 1 && slot.sent().is_some_and(|sent| now.since(sent) < rtt / 2);
+            if !under_way && !slot.resending && slot.sendings() <= MAX_RESENDS {
                 slot.resending = true;
                 self.resend.push_back(sequence);
             }
@@ -359,7 +373,8 @@ impl Outbound {
                 continue;
             };
             slot.resending = false;
-            let (bytes, first) = (slot.len() as f64, slot.sent.is_none());
+            let first = slot.sendings() == 0;
+            let bytes = self.ring.get(sequence).map_or(0, |slot| self.ring.len_of(slot)) as f64;
             if !first && self.budget.bytes < bytes {
                 // Refused, not put off: who still misses it asks again.
                 self.count.refused += 1;
@@ -379,135 +394,6 @@ impl Outbound {
         self.config.rtx_ssrc.zip(codec.rtx_payload_type)
     }
 
-    /// Writes packet `sequence` of the ring into the open segment, with this transport-wide number if it is no mere repetition.
-    pub(crate) fn write(
-        &mut self,
-        now: Instant,
-        sequence: u64,
-        number: u16,
-        anchor: &ClockAnchor,
-        out: &mut TransmitBuf,
-    ) -> Option<Written> {
-        let slot = self.ring.get(sequence)?;
-        let repeat = slot.sent.is_some();
-        let rtx = repeat.then(|| self.rtx(slot.payload_type)).flatten();
-        // A repetition on the stream's own SSRC is the same bytes.
-        let fresh = !repeat || rtx.is_some();
-        let (number, send_time) = match fresh {
-            true if self.template.is_timed() => (number, abs_send_time(now, anchor)),
-            true => (number, 0),
-            false => (slot.transport_sequence, slot.abs_send_time),
-        };
-        let red = slot.red.filter(|_| rtx.is_none()).zip(self.red_payload_type());
-        let blocks = red.map(|(blocks, _)| red::held(&self.ring, sequence, blocks));
-        if !fresh && blocks != slot.red {
-            // What it repeated is gone: the same bytes cannot be made again.
-            self.count.refused += 1;
-            return None;
-        }
-        let payload_type = red.map_or(slot.payload_type, |(_, payload_type)| payload_type);
-        let len = blocks.map_or_else(|| slot.len(), |blocks| red::len(&self.ring, slot, blocks));
-        let header_len = if rtx.is_none() && slot.contributors.is_none() && slot.extensions.is_empty() {
-            let header = Header {
-                marker: slot.marker,
-                payload_type,
-                sequence: slot.sequence as u16,
-                timestamp: slot.timestamp,
-                ssrc: self.config.ssrc,
-            };
-            let header = self.template.fill(&header, number, send_time);
-            put(out, header, slot, len, blocks, &self.ring).then_some(header.len())
-        } else {
-            let (mut short, mut long);
-            let buffer = if slot.extensions.others.len() > SHORT_OTHERS {
-                long = [0; MAX_LONG_HEADER];
-                &mut long[..]
-            } else {
-                short = [0; MAX_HEADER];
-                &mut short[..]
-            };
-            let header_len = self.write_header(slot, payload_type, rtx, number, send_time, buffer)?;
-            put(out, &buffer[..header_len], slot, len, blocks, &self.ring).then_some(header_len)
-        };
-        let Some(header_len) = header_len else {
-            // The path carries less than when it was queued.
-            self.count.too_large += 1;
-            return None;
-        };
-        if rtx.is_some() {
-            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-            self.count.rtx_packets += 1;
-            self.count.rtx_bytes += len as u64;
-        }
-        if let Some(blocks) = blocks {
-            self.count_repeated(sequence, blocks);
-        }
-        let slot = self.ring.get_mut(sequence)?;
-        slot.sent = Some(now);
-        slot.red = if repeat { slot.red } else { blocks };
-        if repeat {
-            slot.resends += 1;
-            self.count.resent_packets += 1;
-            self.count.resent_bytes += len as u64;
-        } else {
-            slot.transport_sequence = number;
-            slot.abs_send_time = send_time;
-            if now != slot.queued {
-                self.count.delay += now.saturating_duration_since(slot.queued);
-            }
-        }
-        self.count.packets += 1;
-        self.count.bytes += len as u64;
-        self.count.header_bytes += header_len as u64;
-        self.count.payload_type = Some(slot.payload_type);
-        Some(Written {
-            bytes: header_len + len,
-            numbered: fresh && self.template.is_numbered(),
-        })
-    }
-
-    /// Writes the header of a packet, and of a repetition the number of the original (RFC 4588 §4). Returns how many bytes.
-    fn write_header(
-        &self,
-        slot: &Slot,
-        payload_type: u8,
-        rtx: Option<(u32, u8)>,
-        number: u16,
-        send_time: u32,
-        buffer: &mut [u8],
-    ) -> Option<usize> {
-        let mut values = Values {
-            transport_sequence: Some(number),
-            abs_send_time: Some(send_time),
-            csrc_audio_levels: slot.contributors.as_deref().map(Contributors::levels),
-            ..values(&self.config)
-        };
-        slot.extensions.put(&mut values);
-        let csrcs = slot.contributors.as_deref().map_or(&[][..], Contributors::csrcs);
-        let mut header = Header {
-            marker: slot.marker,
-            payload_type,
-            sequence: slot.sequence as u16,
-            timestamp: slot.timestamp,
-            ssrc: self.config.ssrc,
-        };
-        let mut original = None;
-        if let Some((ssrc, payload_type)) = rtx {
-            // RFC 4588 §4: own SSRC, number and type, the original's timestamp; its number stands before the payload.
-            original = Some(header.sequence);
-            header.ssrc = ssrc;
-            header.payload_type = payload_type;
-            header.sequence = self.rtx_sequence;
-            values.repaired_rid = values.rid.take();
-        }
-        let mut out = Writer::new(buffer);
-        header.write(csrcs, &values, &self.config.extensions, &mut out).ok()?;
-        if let Some(original) = original {
-            out.put_u16(original).ok()?;
-        }
-        Some(out.len())
-    }
-
     /// Whether [`Self::write_padding`] can write: padding goes on the retransmission SSRC, where it disturbs no sequence.
     pub(crate) fn can_pad(&self) -> bool {
         let sent = self.count.payload_type.and_then(|payload_type| self.rtx(payload_type));
@@ -515,17 +401,11 @@ impl Outbound {
     }
 
     /// Writes a packet that is nothing but padding (RFC 3550 §5.1) into the open segment: a probe has more bytes than media.
-    pub(crate) fn write_padding(
-        &mut self,
-        now: Instant,
-        number: u16,
-        anchor: &ClockAnchor,
-        out: &mut TransmitBuf,
-    ) -> Option<Written> {
+    pub(crate) fn write_padding(&mut self, moment: Moment, number: u16, out: &mut TransmitBuf) -> Option<Written> {
         let (ssrc, payload_type) = self.rtx(self.count.payload_type?)?;
         let mut values = Values {
             transport_sequence: Some(number),
-            abs_send_time: Some(abs_send_time(now, anchor)),
+            abs_send_time: Some(moment.send_time),
             ..values(&self.config)
         };
         values.repaired_rid = values.rid.take();

@@ -1,7 +1,7 @@
 //! The packets of one outgoing stream, from the queue to the last retransmission.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use antiphon_rtp::extension::Carried;
 use antiphon_rtp::payload::Layout;
@@ -12,65 +12,119 @@ use crate::event::Contributors;
 /// The number of a slot that holds no packet.
 const VACANT: u64 = u64::MAX;
 
-/// One packet of an outgoing stream, before its header is written.
-#[derive(Clone, Debug)]
-pub(crate) struct Slot {
-    /// Its number, to tell it from one that had the slot before.
-    pub(crate) sequence: u64,
+/// What the header of a packet says of it alone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Head {
     pub(crate) timestamp: u32,
     pub(crate) payload_type: u8,
     pub(crate) marker: bool,
-    /// The frame that it is a part of, or the payload that is forwarded.
-    pub(crate) frame: Bytes,
+}
+
+/// What a packet has besides [`Head`] and a payload that is the whole of its bytes. Most that are forwarded have nothing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Detail {
     /// How its payload is made of slices of the frame and bytes of the payload format.
     pub(crate) layout: Layout,
     pub(crate) extensions: Carried,
     pub(crate) contributors: Option<Arc<Contributors>>,
-    pub(crate) queued: Instant,
-    /// When it was sent last.
-    pub(crate) sent: Option<Instant>,
-    /// What its header said when it was sent first. A repeat on the same SSRC must be the same bytes: under AES-GCM the
-    /// same nonce over other bytes would give the authentication key away.
-    pub(crate) transport_sequence: u16,
-    pub(crate) abs_send_time: u32,
-    pub(crate) resends: u8,
     /// How many payloads before it it repeats, if it goes in RED (RFC 2198).
     pub(crate) red: Option<u8>,
+}
+
+/// Microseconds since the session began. They begin anew after 71 minutes, and only seconds are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ticks(pub(crate) u32);
+
+impl Ticks {
+    /// How much later `self` is than `earlier`.
+    #[inline]
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        Duration::from_micros(u64::from(self.0.wrapping_sub(earlier.0)))
+    }
+}
+
+/// One packet of an outgoing stream, before its header is written: one line of the processor's cache, for there are as many as
+/// seconds ask for, and each is cold when its turn comes.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+pub(crate) struct Slot {
+    /// Its number, to tell it from one that had the slot before.
+    sequence: u64,
+    /// The payload, or the frame that it is cut from.
+    frame: Bytes,
+    timestamp: u32,
+    queued: Ticks,
+    /// When it was sent last, if it was.
+    sent: Ticks,
+    /// What its header said when it was sent first. A repeat on the same SSRC must be the same bytes: under AES-GCM the
+    /// same nonce over other bytes would give the authentication key away.
+    pub(crate) abs_send_time: u32,
+    pub(crate) transport_sequence: u16,
+    payload_type: u8,
+    marker: bool,
+    /// How often it was sent.
+    sendings: u8,
     /// Waits to be sent again.
     pub(crate) resending: bool,
+    /// Has a [`Detail`].
+    is_detailed: bool,
 }
 
 impl Slot {
-    fn vacant(now: Instant) -> Self {
+    fn vacant() -> Self {
         Self {
             sequence: VACANT,
+            frame: Bytes::new(),
             timestamp: 0,
+            queued: Ticks::default(),
+            sent: Ticks::default(),
+            abs_send_time: 0,
+            transport_sequence: 0,
             payload_type: 0,
             marker: false,
-            frame: Bytes::new(),
-            layout: Layout::default(),
-            extensions: Carried::default(),
-            contributors: None,
-            queued: now,
-            sent: None,
-            transport_sequence: 0,
-            abs_send_time: 0,
-            resends: 0,
-            red: None,
+            sendings: 0,
             resending: false,
+            is_detailed: false,
         }
     }
 
-    /// Lets go of its packet.
-    fn vacate(&mut self) {
-        self.sequence = VACANT;
-        self.frame = Bytes::new();
-        self.extensions = Carried::default();
-        self.contributors = None;
+    pub(crate) fn sequence(&self) -> u64 {
+        self.sequence
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.layout.len()
+    #[inline]
+    pub(crate) fn head(&self) -> Head {
+        Head {
+            timestamp: self.timestamp,
+            payload_type: self.payload_type,
+            marker: self.marker,
+        }
+    }
+
+    /// The payload, if it is one piece and the header says nothing besides [`Head`].
+    #[inline]
+    pub(crate) fn plain(&self) -> Option<&Bytes> {
+        (!self.is_detailed).then_some(&self.frame)
+    }
+
+    /// How often it was sent.
+    #[inline]
+    pub(crate) fn sendings(&self) -> u8 {
+        self.sendings
+    }
+
+    /// When it was sent last.
+    #[inline]
+    pub(crate) fn sent(&self) -> Option<Ticks> {
+        (self.sendings > 0).then_some(self.sent)
+    }
+
+    /// It leaves. Returns how long it has waited.
+    #[inline]
+    pub(crate) fn leaves(&mut self, now: Ticks) -> Duration {
+        self.sent = now;
+        self.sendings = self.sendings.saturating_add(1);
+        now.since(self.queued)
     }
 }
 
@@ -85,15 +139,17 @@ const KEPT: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// A power of two.
-    slots: Vec<Slot>,
-    capacity: usize,
+    slots: Box<[Slot]>,
+    /// Of the packets that have them, at the same places. Empty until one does.
+    details: Box<[Detail]>,
+    capacity: u32,
     /// The next number to give out.
     next: u64,
     /// The next number to send.
     unsent: u64,
     queued_bytes: usize,
     /// Packets that wait to be sent: numbers in between may be empty.
-    waiting: usize,
+    waiting: u32,
 }
 
 impl Ring {
@@ -101,8 +157,9 @@ impl Ring {
     pub(crate) fn new(capacity: usize, first: u64) -> Self {
         assert!(capacity.is_power_of_two() && capacity >= FIRST_SLOTS);
         Self {
-            slots: Vec::new(),
-            capacity,
+            slots: Box::default(),
+            details: Box::default(),
+            capacity: capacity as u32,
             next: first,
             unsent: first,
             queued_bytes: 0,
@@ -118,24 +175,36 @@ impl Ring {
     /// Makes room for a packet of this number. What waits, or may still be asked for, is not overwritten while there may be more
     /// slots.
     #[inline]
-    fn make_room(&mut self, now: Instant, sequence: u64) {
-        while self.slots.len() < self.capacity {
-            let taken = |slot: &Slot| slot.sequence >= self.unsent || now.saturating_duration_since(slot.queued) < KEPT;
+    fn make_room(&mut self, now: Ticks, sequence: u64) {
+        while self.slots.len() < self.capacity as usize {
+            let taken = |slot: &Slot| slot.sequence >= self.unsent || now.since(slot.queued) < KEPT;
             let fits = sequence - self.unsent < self.slots.len() as u64;
             let place = self.slots.get(self.index(sequence));
             if fits && place.is_some_and(|slot| slot.sequence == VACANT || !taken(slot)) {
                 return;
             }
-            self.grow(now);
+            self.grow();
         }
     }
 
     #[cold]
-    fn grow(&mut self, now: Instant) {
+    fn grow(&mut self) {
         let len = (2 * self.slots.len()).max(FIRST_SLOTS);
-        let slots = std::mem::replace(&mut self.slots, vec![Slot::vacant(now); len]);
-        for slot in slots.into_iter().filter(|slot| slot.sequence != VACANT) {
+        let slots = std::mem::replace(&mut self.slots, vec![Slot::vacant(); len].into());
+        let mut details = std::mem::take(&mut self.details);
+        if !details.is_empty() {
+            self.details = vec![Detail::default(); len].into();
+        }
+        for (place, slot) in slots.into_vec().into_iter().enumerate() {
+            if slot.sequence == VACANT {
+                continue;
+            }
             let index = self.index(slot.sequence);
+            if slot.is_detailed
+                && let (Some(from), Some(to)) = (details.get_mut(place), self.details.get_mut(index))
+            {
+                *to = std::mem::take(from);
+            }
             self.slots[index] = slot;
         }
     }
@@ -147,7 +216,7 @@ impl Ring {
 
     /// How many more packets may be queued before the pacer sends some.
     pub(crate) fn room(&self) -> usize {
-        self.capacity - (self.next - self.unsent) as usize
+        self.capacity as usize - (self.next - self.unsent) as usize
     }
 
     /// Bytes that wait to be sent.
@@ -162,55 +231,81 @@ impl Ring {
     }
 
     /// Queues a packet under its number, which is `next` or greater; numbers in between stay empty. The caller saw to the
-    /// room, and fills in the rest of the slot.
+    /// room.
     #[inline]
-    pub(crate) fn push(&mut self, now: Instant, sequence: u64, frame: Bytes, layout: &Layout) -> &mut Slot {
-        debug_assert!(sequence >= self.next && sequence - self.unsent < self.capacity as u64);
+    pub(crate) fn push(&mut self, now: Ticks, sequence: u64, head: Head, frame: Bytes, detail: Option<Detail>) {
+        debug_assert!(sequence >= self.next && sequence - self.unsent < u64::from(self.capacity));
         self.make_room(now, sequence);
         for skipped in self.next..sequence {
-            let index = self.index(skipped);
-            self.slots[index].vacate();
+            self.vacate(skipped);
         }
         self.next = sequence + 1;
-        self.queued_bytes += layout.len();
-        self.waiting += 1;
-        self.put(now, sequence, frame, layout)
+        self.put(now, sequence, head, frame, detail);
     }
 
-    /// Puts a late packet in its place, if that is still held and empty. The caller fills in the rest of the slot.
-    pub(crate) fn fill(&mut self, now: Instant, sequence: u64, frame: Bytes, layout: &Layout) -> Option<&mut Slot> {
+    /// Puts a late packet in its place, if that is still held and empty. Returns whether it is.
+    pub(crate) fn fill(&mut self, now: Ticks, sequence: u64, head: Head, frame: Bytes, detail: Option<Detail>) -> bool {
         let held = self.next.saturating_sub(self.slots.len() as u64)..self.next;
-        if !held.contains(&sequence) || self.get(sequence).is_some() {
-            return None;
+        let free = held.contains(&sequence) && self.get(sequence).is_none();
+        if free {
+            self.put(now, sequence, head, frame, detail);
         }
-        if sequence >= self.unsent {
-            self.queued_bytes += layout.len();
-            self.waiting += 1;
-        }
-        Some(self.put(now, sequence, frame, layout))
+        free
     }
 
-    /// The slot is written where it lies: it is larger than all else that is done for a packet.
     #[inline]
-    fn put(&mut self, now: Instant, sequence: u64, frame: Bytes, layout: &Layout) -> &mut Slot {
+    fn put(&mut self, now: Ticks, sequence: u64, head: Head, frame: Bytes, detail: Option<Detail>) {
         let index = self.index(sequence);
         let slot = &mut self.slots[index];
+        let had_detail = std::mem::replace(&mut slot.is_detailed, detail.is_some());
+        let len = detail.as_ref().map_or(frame.len(), |detail| detail.layout.len());
         slot.sequence = sequence;
         slot.frame = frame;
-        slot.layout = *layout;
+        slot.timestamp = head.timestamp;
+        slot.payload_type = head.payload_type;
+        slot.marker = head.marker;
         slot.queued = now;
-        slot.sent = None;
-        slot.resends = 0;
-        slot.red = None;
+        slot.sendings = 0;
         slot.resending = false;
-        slot
+        if sequence >= self.unsent {
+            self.queued_bytes += len;
+            self.waiting += 1;
+        }
+        if had_detail || detail.is_some() {
+            self.set_detail(index, detail);
+        }
+    }
+
+    /// What is behind a place that has a detail, or had one.
+    fn set_detail(&mut self, index: usize, detail: Option<Detail>) {
+        if self.details.is_empty() {
+            self.details = vec![Detail::default(); self.slots.len()].into();
+        }
+        if let Some(place) = self.details.get_mut(index) {
+            *place = detail.unwrap_or_default();
+        }
+    }
+
+    /// Lets go of a packet.
+    fn vacate(&mut self, sequence: u64) {
+        let index = self.index(sequence);
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.sequence = VACANT;
+            slot.frame = Bytes::new();
+            if std::mem::take(&mut slot.is_detailed) {
+                self.set_detail(index, None);
+            }
+        }
     }
 
     /// Takes the first waiting packet as sent, and tells its number; it stays in the ring.
     #[inline]
     pub(crate) fn advance(&mut self) -> Option<u64> {
+        if self.waiting == 0 {
+            return None;
+        }
         let slot = (self.unsent..self.next).find_map(|sequence| self.get(sequence))?;
-        let (sequence, len) = (slot.sequence, slot.len());
+        let (sequence, len) = (slot.sequence, self.len_of(slot));
         self.unsent = sequence + 1;
         self.queued_bytes -= len;
         self.waiting -= 1;
@@ -239,16 +334,60 @@ impl Ring {
     }
 
     /// The packet of this number.
+    #[inline]
     pub(crate) fn get(&self, sequence: u64) -> Option<&Slot> {
         let slot = self.slots.get(self.index(sequence))?;
         (slot.sequence == sequence).then_some(slot)
     }
 
     /// The packet of this number, to be changed.
+    #[inline]
     pub(crate) fn get_mut(&mut self, sequence: u64) -> Option<&mut Slot> {
         let index = self.index(sequence);
         let slot = self.slots.get_mut(index)?;
         (slot.sequence == sequence).then_some(slot)
+    }
+
+    fn detail(&self, slot: &Slot) -> Option<&Detail> {
+        let detail = self.details.get(self.index(slot.sequence));
+        detail.filter(|_| slot.is_detailed)
+    }
+
+    /// Bytes of a packet's payload.
+    #[inline]
+    pub(crate) fn len_of(&self, slot: &Slot) -> usize {
+        match slot.plain() {
+            Some(payload) => payload.len(),
+            None => self.detail(slot).map_or(0, |detail| detail.layout.len()),
+        }
+    }
+
+    /// What the header of a packet says besides [`Head`].
+    pub(crate) fn extras(&self, slot: &Slot) -> Option<(&Carried, Option<&Contributors>)> {
+        let detail = self.detail(slot)?;
+        Some((&detail.extensions, detail.contributors.as_deref()))
+    }
+
+    /// How many payloads before it a packet repeats, if it goes in RED.
+    pub(crate) fn red(&self, slot: &Slot) -> Option<u8> {
+        self.detail(slot)?.red
+    }
+
+    /// Notes how many it has repeated.
+    pub(crate) fn set_red(&mut self, sequence: u64, blocks: Option<u8>) {
+        let index = self.index(sequence);
+        let held = self.get(sequence).is_some_and(|slot| slot.is_detailed);
+        if held && let Some(detail) = self.details.get_mut(index) {
+            detail.red = blocks;
+        }
+    }
+
+    /// Calls `put` with the payload of a packet, piece by piece and in order.
+    pub(crate) fn write_payload(&self, slot: &Slot, mut put: impl FnMut(&[u8])) {
+        match self.detail(slot) {
+            Some(detail) => detail.layout.write(&slot.frame, put),
+            None => put(&slot.frame),
+        }
     }
 
     /// The number in full of a 16-bit one that the peer names: the newest that was sent and ends in these bits.
@@ -259,10 +398,10 @@ impl Ring {
 
     /// Forgets everything that was sent.
     pub(crate) fn forget_sent(&mut self) {
-        let unsent = self.unsent;
-        for slot in &mut self.slots {
-            if slot.sequence < unsent {
-                slot.vacate();
+        for index in 0..self.slots.len() {
+            let sequence = self.slots[index].sequence;
+            if sequence < self.unsent {
+                self.vacate(sequence);
             }
         }
     }
@@ -270,10 +409,7 @@ impl Ring {
     /// Gives up everything that waits.
     pub(crate) fn drop_unsent(&mut self) {
         for sequence in self.unsent..self.next {
-            let index = self.index(sequence);
-            if let Some(slot) = self.slots.get_mut(index) {
-                slot.vacate();
-            }
+            self.vacate(sequence);
         }
         // The numbers were never on the wire: give them out again.
         self.next = self.unsent;
@@ -284,25 +420,28 @@ impl Ring {
 
 #[cfg(test)]
 mod tests {
-    use antiphon_netsim::start;
-
     use super::*;
 
-    fn push(ring: &mut Ring, now: Instant) -> u64 {
+    fn push(ring: &mut Ring, millis: u64) -> u64 {
         let sequence = ring.next();
         let frame = Bytes::from_static(b"frame");
-        ring.push(now, sequence, frame, &Layout::slice(0..5));
+        // Every third has a detail.
+        let detail = sequence.is_multiple_of(3).then(|| Detail {
+            layout: Layout::slice(1..4),
+            ..Detail::default()
+        });
+        let now = Ticks((millis * 1000) as u32);
+        ring.push(now, sequence, Head::default(), frame, detail);
         sequence
     }
 
     #[test]
     fn a_slow_stream_needs_few_slots_and_a_fast_one_keeps_as_much_as_there_is_room_for() {
-        let now = start();
         for (every, slots, kept) in [(100, 64, 64), (10, 256, 256), (1, 1024, 1024)] {
             let mut ring = Ring::new(1024, 7);
             let mut last = 0;
             for n in 0..5000 {
-                last = push(&mut ring, now + Duration::from_millis(n * every));
+                last = push(&mut ring, n * every);
                 assert_eq!(ring.advance(), Some(last));
             }
             assert_eq!(ring.slots.len(), slots);
@@ -313,17 +452,38 @@ mod tests {
 
     #[test]
     fn what_waits_is_never_overwritten() {
-        let now = start();
         let mut ring = Ring::new(1024, 0);
         for n in 0..1024 {
             assert_eq!(ring.room(), 1024 - n);
             // As if each had waited for hours.
-            push(&mut ring, now + Duration::from_secs(n as u64 * 3600));
+            push(&mut ring, n as u64 * 3_600_000);
         }
         assert_eq!(ring.room(), 0);
         for n in 0..1024 {
             assert_eq!(ring.advance(), Some(n));
         }
         assert_eq!((ring.advance(), ring.queued_bytes()), (None, 0));
+    }
+
+    #[test]
+    fn each_packet_keeps_its_own_payload_whatever_had_its_place() {
+        let mut ring = Ring::new(64, 0);
+        for _ in 0..500 {
+            let sequence = push(&mut ring, 0);
+            assert_eq!(ring.advance(), Some(sequence));
+            let oldest = sequence.saturating_sub(63);
+            for held in oldest..=sequence {
+                let slot = ring.get(held).unwrap();
+                let mut payload = Vec::new();
+                ring.write_payload(slot, |piece| payload.extend_from_slice(piece));
+                let expected: &[u8] = if held.is_multiple_of(3) { b"ram" } else { b"frame" };
+                assert_eq!((payload.as_slice(), ring.len_of(slot)), (expected, expected.len()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_one_line_of_the_cache() {
+        assert_eq!(size_of::<Slot>(), 64);
     }
 }

@@ -72,6 +72,7 @@ impl Senders {
         all.map(|(_, sender)| sender.redundancy_overhead()).fold(0.0, f64::max)
     }
 
+    #[inline]
     fn queue(&mut self, kind: Kind) -> &mut VecDeque<SenderId> {
         match kind {
             Kind::Audio => &mut self.audio,
@@ -119,11 +120,13 @@ impl Senders {
     /// The first has had its turn: it stands behind the others, if it has more to send.
     #[inline]
     pub(crate) fn turn(&mut self, kind: Kind) {
-        if let Some(id) = self.queue(kind).pop_front() {
-            if let Some(sender) = self.get_mut(id) {
-                sender.queued = false;
-            }
-            self.wake(id);
+        let Some(id) = self.queue(kind).pop_front() else {
+            return;
+        };
+        let Some(sender) = self.get_mut(id) else { return };
+        sender.queued = sender.active && sender.waits();
+        if sender.queued {
+            self.queue(kind).push_back(id);
         }
     }
 

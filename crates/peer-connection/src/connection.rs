@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::event::{Event, PeerEnd};
 use crate::ice_restart::IceRestart;
 use crate::io::run::Ahead;
+use crate::polled::Polled;
 use crate::signaling::Signaling;
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
@@ -52,7 +53,7 @@ pub struct PeerConnection {
     pub(crate) ice_restart: IceRestart,
     pub(crate) transport: Transport,
     pub(crate) transceivers: Transceivers,
-    pub(crate) media: Session,
+    pub(crate) media: Polled<Session>,
     pub(crate) data: Data,
     pub(crate) events: Queue<Event>,
     pub(crate) states: States,
@@ -144,7 +145,7 @@ impl PeerConnection {
             ice_restart: IceRestart::default(),
             transport: Transport::new(agent, dtls, encryption, rng.fork("dtls")),
             transceivers: Transceivers::new(settings.receive_output),
-            media: Session::new(media, now, anchor, rng.fork("media")),
+            media: Polled::new(Session::new(media, now, anchor, rng.fork("media"))),
             data: Data::new(DataChannels::new(data, now, rng.fork("data"))),
             events: Queue::default(),
             states: States::default(),

@@ -17,6 +17,7 @@ mod event;
 mod header_encryption;
 mod ice_restart;
 mod io;
+mod polled;
 mod signaling;
 mod states;
 pub mod stats;

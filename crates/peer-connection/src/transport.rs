@@ -9,6 +9,7 @@ use antiphon_jsep::HeaderEncryptionPolicy;
 use antiphon_sansio::{BytesMut, Datagram, Ecn, Path, Rng, Transmit, TransmitBuf};
 
 use crate::header_encryption::HeaderEncryption;
+use crate::polled::Polled;
 use crate::states::RtcDtlsTransportState;
 
 /// How many datagrams are held that came before they could be taken: DTLS from a path that is not authenticated yet,
@@ -45,8 +46,8 @@ pub(crate) struct Counters {
 
 #[derive(Debug)]
 pub(crate) struct Transport {
-    pub(crate) agent: Agent,
-    pub(crate) dtls: Option<Connection>,
+    pub(crate) agent: Polled<Agent>,
+    pub(crate) dtls: Option<Polled<Connection>>,
     pub(crate) dtls_state: RtcDtlsTransportState,
     pub(crate) connected: Option<Box<Connected>>,
     /// Made when there is a transceiver. Boxed: without one it takes no room.
@@ -71,7 +72,7 @@ impl Transport {
         rng: Rng,
     ) -> Self {
         Self {
-            agent,
+            agent: Polled::new(agent),
             dtls: None,
             dtls_state: RtcDtlsTransportState::New,
             connected: None,
@@ -135,7 +136,7 @@ impl Transport {
     }
 
     fn create_dtls(&mut self, role: Role) {
-        let mut dtls = Connection::new(self.config.clone(), role, self.rng.fork("connection"));
+        let mut dtls = Polled::new(Connection::new(self.config.clone(), role, self.rng.fork("connection")));
         if !self.fingerprints.is_empty() {
             dtls.set_remote_fingerprints(self.fingerprints.clone());
         }
@@ -224,7 +225,7 @@ impl Transport {
     }
 
     pub(crate) fn poll_dtls_event(&mut self) -> Option<DtlsEvent> {
-        self.dtls.as_mut()?.poll_event()
+        self.dtls.as_mut()?.aside().poll_event()
     }
 
     /// DTLS is up.
@@ -338,7 +339,7 @@ impl Transport {
     pub(crate) fn finish(&mut self, now: Instant, path: Path, ecn: Ecn, out: &mut TransmitBuf) -> Transmit {
         self.counters.packets_sent += 1;
         self.counters.bytes_sent += out.body().len() as u64;
-        let path = self.agent.wrap(now, path, out);
+        let path = self.agent.aside().wrap(now, path, out);
         Transmit {
             path,
             range: out.finish(),
@@ -348,10 +349,14 @@ impl Transport {
     }
 
     /// The next datagram of the handshake, or an alert.
+    #[inline]
     pub(crate) fn poll_dtls(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        if self.dtls.as_ref()?.is_idle(now) {
+            return None;
+        }
         let (front, back) = self.agent.path_room(&path);
         out.set_path_room(front, back);
-        let ecn = self.dtls.as_mut()?.poll_transmit(now, out)?;
+        let ecn = self.dtls.as_mut()?.poll(now, |dtls| dtls.poll_transmit(now, out))?;
         Some(self.finish(now, path, ecn, out))
     }
 }

@@ -3,6 +3,21 @@
 use std::marker::PhantomData;
 use std::time::Instant;
 
+/// The earliest of some deadlines, if there is one.
+#[inline]
+pub fn earliest<const N: usize>(deadlines: [Option<Instant>; N]) -> Option<Instant> {
+    let mut first: Option<Instant> = None;
+    // Most are `None`, and this is asked for each packet: an iterator that is flattened costs three times as much.
+    for at in deadlines {
+        if let Some(at) = at
+            && first.is_none_or(|first| at < first)
+        {
+            first = Some(at);
+        }
+    }
+    first
+}
+
 /// A fixed set of named timers. `K` is an enum whose discriminants are `0..N`.
 ///
 /// ```
@@ -69,6 +84,6 @@ impl<K: Into<usize>, const N: usize> TimerTable<K, N> {
 
     /// The earliest deadline.
     pub fn next(&self) -> Option<Instant> {
-        self.deadlines.iter().flatten().min().copied()
+        earliest(self.deadlines)
     }
 }

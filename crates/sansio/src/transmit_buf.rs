@@ -70,6 +70,7 @@ impl TransmitBuf {
     }
 
     /// Changes the largest datagram for the segments that follow; one that is open keeps its own. At most the buffer's size is used.
+    #[inline]
     pub fn set_max_segment(&mut self, bytes: usize) {
         self.max_segment = bytes.min(self.max_bytes);
     }
@@ -86,12 +87,14 @@ impl TransmitBuf {
     }
 
     /// The room that the path needs around each of the segments that follow.
+    #[inline]
     pub fn set_path_room(&mut self, front: usize, back: usize) {
         self.path_front = front;
         self.path_back = back;
     }
 
     /// Whether another segment of the largest size fits.
+    #[inline]
     pub fn has_room(&self) -> bool {
         self.open.is_none() && self.data.len() + self.max_segment <= self.max_bytes
     }
@@ -103,6 +106,7 @@ impl TransmitBuf {
     ///
     /// # Panics
     /// If a segment is open: a layer forgot to finish or roll back.
+    #[inline]
     pub fn begin(&mut self, front: usize, back: usize) -> bool {
         assert!(self.open.is_none(), "a segment is open already");
         if !self.has_room() {
@@ -115,7 +119,9 @@ impl TransmitBuf {
         if body + back > limit {
             return false;
         }
-        self.data.resize(body, 0);
+        if body > segment {
+            self.data.resize(body, 0);
+        }
         self.open = Some(Open {
             segment,
             body,
@@ -126,27 +132,32 @@ impl TransmitBuf {
     }
 
     /// Whether a segment is open.
+    #[inline]
     pub fn is_open(&self) -> bool {
         self.open.is_some()
     }
 
     #[track_caller]
+    #[inline]
     fn open(&self) -> Open {
         self.open.expect("no segment is open")
     }
 
     /// What the open segment holds so far, its rooms not counted.
+    #[inline]
     pub fn body(&self) -> &[u8] {
         &self.data[self.open().body..]
     }
 
     /// What the open segment holds so far, to be changed in place.
+    #[inline]
     pub fn body_mut(&mut self) -> &mut [u8] {
         let body = self.open().body;
         &mut self.data[body..]
     }
 
     /// How many bytes the body may still grow, the rooms that were asked for left free.
+    #[inline]
     pub fn remaining(&self) -> usize {
         let open = self.open();
         (open.limit - open.back).saturating_sub(self.data.len())
@@ -228,6 +239,7 @@ impl TransmitBuf {
     }
 
     /// Closes the open segment and says where its bytes are. Front room that no layer took stays unsent.
+    #[inline]
     pub fn finish(&mut self) -> Range<usize> {
         let open = self.open();
         self.open = None;
@@ -259,6 +271,7 @@ impl TransmitBuf {
     }
 
     /// Undoes the open segment, if there is one.
+    #[inline]
     pub fn rollback(&mut self) {
         if let Some(open) = self.open.take() {
             self.data.truncate(open.segment);

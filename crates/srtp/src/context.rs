@@ -141,7 +141,10 @@ impl ReplayWindow {
 
     #[inline]
     pub(crate) fn mark(&mut self, index: u64) {
-        if index >= self.next {
+        if index == self.next {
+            // Most packets: the bit of its place belonged to an index that is out of the window now.
+            self.next += 1;
+        } else if index > self.next {
             if index - self.next >= self.span() {
                 self.bits.fill(0);
             } else {

@@ -200,6 +200,7 @@ impl Sender {
         Ok(len + put(room, &trailer))
     }
 
+    #[inline]
     fn seal_rtp(&mut self, packet: &mut [u8]) -> Result<FullTag, Error> {
         let header = RtpHeader::parse(packet)?;
         let found = self.streams.find(header.ssrc);
@@ -291,7 +292,7 @@ impl Sender {
 }
 
 /// Encrypts in place what is to be encrypted of header and payload, and gives the tag.
-#[inline]
+#[inline(always)]
 fn encrypt(
     transform: &Transform,
     cryptex: bool,

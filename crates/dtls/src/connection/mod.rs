@@ -10,7 +10,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use antiphon_crypto::Secret;
-use antiphon_sansio::{Ecn, Packet, Reader, Rng, TransmitBuf};
+use antiphon_sansio::{Ecn, Packet, Reader, Rng, TransmitBuf, earliest};
 use bytes::Buf;
 
 use crate::alert::{Alert, AlertDescription};
@@ -444,8 +444,7 @@ impl Connection {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let deadlines = [self.deadline, self.rumour.believed_at(), self.layer.poll_timeout()];
-        deadlines.into_iter().flatten().min()
+        earliest([self.deadline, self.rumour.believed_at(), self.layer.poll_timeout()])
     }
 
     /// Writes the next datagram of the handshake, or an alert, into a segment that it begins and leaves open, and says by

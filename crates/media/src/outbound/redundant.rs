@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 use antiphon_rtp::extension::Values;
 use antiphon_rtp::fec::Format;
 use antiphon_rtp::packet::Header;
-use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf};
+use antiphon_sansio::{Rng, TransmitBuf};
 
-use super::{MAX_LONG_HEADER, Outbound, Written, abs_send_time, values};
+use super::{MAX_LONG_HEADER, Moment, Outbound, Written, values};
 use crate::config::SendRedundancy;
 use crate::redundancy::fec::{Due, Fec};
 use crate::redundancy::{Redundancy, RedundancyCount, red};
+use crate::ring::Head;
 
 impl Outbound {
     /// The peer has reported a share of lost packets.
@@ -133,15 +134,21 @@ impl Outbound {
         let last = packets.end.saturating_sub(1);
         for sequence in packets {
             let Some(slot) = self.ring.get(sequence) else { continue };
-            let timestamp = slot.timestamp;
+            let Head {
+                timestamp,
+                payload_type,
+                ..
+            } = slot.head();
             // As it was before RED, and as if nothing were told of the hop.
             fec.packet.resize(MAX_LONG_HEADER, 0);
-            let Some(len) = self.write_header(slot, slot.payload_type, None, 0, 0, &mut fec.packet) else {
+            let Some(len) = self.write_header(sequence, payload_type, None, 0, 0, &mut fec.packet) else {
                 continue;
             };
             fec.packet.truncate(len);
-            slot.layout
-                .write(&slot.frame, |piece| fec.packet.extend_from_slice(piece));
+            if let Some(slot) = self.ring.get(sequence) {
+                self.ring
+                    .write_payload(slot, |piece| fec.packet.extend_from_slice(piece));
+            }
             fec.take(now, &self.config.extensions);
             if ends && sequence == last {
                 fec.end_group();
@@ -169,24 +176,17 @@ impl Outbound {
     }
 
     /// Writes the next repair packet into the open segment.
-    pub(crate) fn write_repair(
-        &mut self,
-        now: Instant,
-        number: u16,
-        anchor: &ClockAnchor,
-        out: &mut TransmitBuf,
-    ) -> Option<Written> {
+    pub(crate) fn write_repair(&mut self, moment: Moment, number: u16, out: &mut TransmitBuf) -> Option<Written> {
         let mut own = self.redundancy.take()?;
-        let written = self.write_repair_of(now, number, anchor, &mut own, out);
+        let written = self.write_repair_of(moment, number, &mut own, out);
         self.redundancy = Some(own);
         written
     }
 
     fn write_repair_of(
         &mut self,
-        now: Instant,
+        moment: Moment,
         number: u16,
-        anchor: &ClockAnchor,
         own: &mut Redundancy,
         out: &mut TransmitBuf,
     ) -> Option<Written> {
@@ -205,7 +205,7 @@ impl Outbound {
         };
         let values = Values {
             transport_sequence: Some(number),
-            abs_send_time: Some(abs_send_time(now, anchor)),
+            abs_send_time: Some(moment.send_time),
             ..values(&self.config)
         };
         // RFC 8627 §4.2.1: the CSRC list names whom it protects.

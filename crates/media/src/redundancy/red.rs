@@ -47,10 +47,11 @@ impl Red {
         let earlier = (1..=self.distance).map(|back| earlier(ring, sequence, back));
         let fits = |slot: &Option<&Slot>| {
             slot.is_some_and(|slot| {
-                let taken = red::BLOCK_HEADER + slot.len();
-                let fits = slot.payload_type == self.inner
-                    && slot.len() > 0
-                    && red::can_repeat(timestamp.wrapping_sub(slot.timestamp), slot.len())
+                let (head, len) = (slot.head(), ring.len_of(slot));
+                let taken = red::BLOCK_HEADER + len;
+                let fits = head.payload_type == self.inner
+                    && len > 0
+                    && red::can_repeat(timestamp.wrapping_sub(head.timestamp), len)
                     && taken <= room;
                 room = room.saturating_sub(taken);
                 fits
@@ -73,24 +74,30 @@ pub(crate) fn held(ring: &Ring, sequence: u64, blocks: u8) -> u8 {
 
 /// Bytes of a packet's payload that repeats so many.
 pub(crate) fn len(ring: &Ring, slot: &Slot, blocks: u8) -> usize {
-    1 + slot.len() + red::BLOCK_HEADER * usize::from(blocks) + repeated_len(ring, slot.sequence, blocks)
+    1 + ring.len_of(slot) + red::BLOCK_HEADER * usize::from(blocks) + repeated_len(ring, slot.sequence(), blocks)
 }
 
 /// Bytes of these alone.
 pub(crate) fn repeated_len(ring: &Ring, sequence: u64, blocks: u8) -> usize {
     let earlier = (1..=blocks).filter_map(|back| earlier(ring, sequence, back));
-    earlier.map(Slot::len).sum()
+    earlier.map(|slot| ring.len_of(slot)).sum()
 }
 
 /// Writes the payload: repeated ones first, the oldest of them first.
 pub(crate) fn write(ring: &Ring, slot: &Slot, blocks: u8, out: &mut TransmitBuf) {
-    let earlier = || (1..=blocks).rev().filter_map(|back| earlier(ring, slot.sequence, back));
+    let earlier = || {
+        (1..=blocks)
+            .rev()
+            .filter_map(|back| earlier(ring, slot.sequence(), back))
+    };
+    let own = slot.head();
     for other in earlier() {
-        let offset = slot.timestamp.wrapping_sub(other.timestamp);
-        out.put_slice(&red::block_header(other.payload_type, offset, other.len()));
+        let head = other.head();
+        let offset = own.timestamp.wrapping_sub(head.timestamp);
+        out.put_slice(&red::block_header(head.payload_type, offset, ring.len_of(other)));
     }
-    out.put_slice(&[slot.payload_type & 0x7f]);
+    out.put_slice(&[own.payload_type & 0x7f]);
     for slot in earlier().chain([slot]) {
-        slot.layout.write(&slot.frame, |piece| out.put_slice(piece));
+        ring.write_payload(slot, |piece| out.put_slice(piece));
     }
 }

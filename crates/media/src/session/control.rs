@@ -78,11 +78,12 @@ impl Session {
     }
 
     fn nack(&mut self, now: Instant, nack: &rtcp::Nack<'_>) {
+        let ticks = self.moment(now).ticks;
         let rtt = self.rtt.get();
         if let Some((id, sender)) = self.sender_of(nack.media)
             && sender.active
         {
-            sender.nack(now, rtt, nack.sequences());
+            sender.nack(ticks, rtt, nack.sequences());
             self.senders.wake(id);
         }
     }

@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use antiphon_rtp::extension::Carried;
-use antiphon_rtp::payload::Layout;
 use bytes::Bytes;
 
 use super::Session;
@@ -12,6 +10,7 @@ use crate::dtmf::{Dtmf, Due, MAX_TONES, Report, Voice, normalized};
 use crate::error::Error;
 use crate::event::{Event, SenderId};
 use crate::outbound::Outbound;
+use crate::ring::{Head, Ticks};
 
 impl Session {
     /// W3C `insertDTMF`: plays keys of a telephone by telephone events (RFC 4733), in the place of whatever keys still wait; one
@@ -69,12 +68,13 @@ impl Session {
 
     /// Sends and tells what is due of the keys.
     pub(super) fn play_dtmf(&mut self, now: Instant) {
+        let ticks = self.moment(now).ticks;
         while let Some(id) = self.senders.first_dtmf_due(now) {
             let Some(sender) = self.senders.get_mut(id) else { break };
             let Some(mut dtmf) = sender.dtmf.take() else { break };
             while let Some(due) = dtmf.poll(now, || voice(sender, now)) {
                 match due {
-                    Due::Report(report) => queue(sender, now, &report),
+                    Due::Report(report) => queue(sender, now, ticks, &report),
                     Due::Tone(tone) => self.events.push(Event::ToneChange { sender: id, tone }),
                 }
             }
@@ -102,23 +102,21 @@ fn voice(sender: &Outbound, now: Instant) -> Option<Voice> {
 
 /// Queues a packet in the numbers and under the SSRC of the sound (RFC 4733 §2.1). Where there is no room it is left out: the next
 /// one says the same.
-fn queue(sender: &mut Outbound, now: Instant, report: &Report) {
+fn queue(sender: &mut Outbound, now: Instant, ticks: Ticks, report: &Report) {
     if sender.ring.room() == 0 {
         sender.count.frames_refused += 1;
         return;
     }
     // What is forwarded goes on behind it, under other numbers.
     sender.forward = None;
-    let layout = Layout::slice(0..report.payload.len());
+    let head = Head {
+        timestamp: report.timestamp,
+        payload_type: report.payload_type,
+        marker: report.marker,
+    };
     let next = sender.ring.next();
-    let slot = sender
-        .ring
-        .push(now, next, Bytes::copy_from_slice(&report.payload), &layout);
-    slot.timestamp = report.timestamp;
-    slot.payload_type = report.payload_type;
-    slot.marker = report.marker;
-    slot.extensions = Carried::default();
-    slot.contributors = None;
+    let payload = Bytes::copy_from_slice(&report.payload);
+    sender.ring.push(ticks, next, head, payload, None);
     // The clock goes on though no sound is sent.
     if sender.newest_timestamp.is_none() {
         sender.newest_timestamp = Some((report.timestamp, now));

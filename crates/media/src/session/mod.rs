@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_rtp::payload::Cut;
 use antiphon_rtp::rtcp::ReportBlock;
-use antiphon_sansio::{ClockAnchor, Rng};
+use antiphon_sansio::{ClockAnchor, Rng, earliest};
 
 use crate::config::{Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult};
@@ -23,9 +23,11 @@ use crate::feedback::history::History;
 use crate::feedback::large::LargePackets;
 use crate::feedback::remb::ReceiveSide;
 use crate::feedback::twcc::{Arrivals, Heard};
+use crate::outbound::Moment;
 use crate::pacer::{MAX_PROBES, Pacer};
 use crate::reception::Elapsed;
 use crate::redundancy::choice::Bursts;
+use crate::ring::Ticks;
 use crate::routing::{Routing, SourceId};
 use crate::senders::Senders;
 use crate::stats::Dropped;
@@ -44,6 +46,8 @@ const MAX_RTCP: usize = 1200;
 pub struct Session {
     config: Config,
     anchor: ClockAnchor,
+    /// The wall clock's time at the beginning, in units of 2^-18 s.
+    began: u64,
     rng: Rng,
     next_id: u32,
     /// Who reports while nothing is sent.
@@ -130,6 +134,7 @@ impl Session {
             config.cname = rng.ice_chars(16);
         }
         Self {
+            began: anchor.ntp(now) >> 14,
             anchor,
             next_id: 0,
             local_ssrc: rng.u32(),
@@ -172,6 +177,16 @@ impl Session {
         self.rtt.hint = Some(rtt);
     }
 
+    /// The moment, as headers and slots have it.
+    #[inline]
+    fn moment(&mut self, now: Instant) -> Moment {
+        let micros = self.elapsed.micros(now);
+        Moment {
+            ticks: Ticks(micros as u32),
+            send_time: (self.began + (micros << 18) / 1_000_000) as u32 & 0xff_ffff,
+        }
+    }
+
     /// The newest bandwidth estimate, less what forward error correction adds to the media, bits a second; `None` until the peer sent
     /// congestion feedback.
     pub fn target_bitrate(&self) -> Option<u64> {
@@ -203,7 +218,7 @@ impl Session {
             return None;
         }
         let waits = self.senders.first(Kind::Video).is_some() || self.pacer.probing().is_some();
-        [
+        earliest([
             waits.then(|| self.pacer.next()),
             self.controller.next_timeout(),
             self.senders.key_frame_due(),
@@ -212,10 +227,7 @@ impl Session {
             self.arrivals.next(),
             self.receive_side.next(),
             self.reports.at,
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        ])
     }
 
     /// Time has passed.

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use antiphon_rtp::extension::Carried;
-use antiphon_rtp::payload::{FrameError, Layout};
+use antiphon_rtp::payload::{Cut, FrameError, Layout};
 use antiphon_sansio::{Ecn, TransmitBuf};
 
 use super::Session;
@@ -12,7 +12,7 @@ use crate::config::Kind;
 use crate::error::Error;
 use crate::event::{Event, Frame, Outgoing, Packet, PacketKind, SenderId};
 use crate::outbound::{Forward, Outbound, Written};
-use crate::ring::Slot;
+use crate::ring::{Detail, Head, Ticks};
 
 /// The mark of what is sent: no controller asks for another yet.
 const MARK: Ecn = Ecn::NotEct;
@@ -40,6 +40,7 @@ impl Session {
             sender.count.frames_refused += 1;
             return Ok(());
         }
+        let ticks = self.moment(now).ticks;
         let transformed = self.transforms.has(id);
         if transformed && !self.transform(now, id, &mut frame) {
             return Ok(());
@@ -81,25 +82,8 @@ impl Session {
         sender.note_codec(frame.payload_type);
         sender.forward = None;
         let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
-        let last = cuts.len().saturating_sub(1);
         let first = sender.ring.next();
-        for (index, cut) in cuts.iter().enumerate() {
-            let next = sender.ring.next();
-            let red = sender.wrap(next, frame.payload_type, timestamp, cut.layout.len(), room);
-            let slot = sender.ring.push(now, next, frame.data.clone(), &cut.layout);
-            slot.timestamp = timestamp;
-            slot.payload_type = frame.payload_type;
-            slot.marker = cut.marker;
-            // What speaks of a frame is looked for at its beginning (abs-capture-time) or at its end (3GPP TS 26.114 §7.4.5).
-            let outer = index == 0 || index == last;
-            slot.extensions = if outer {
-                frame.extensions.clone()
-            } else {
-                Carried::default()
-            };
-            slot.contributors.clone_from(&frame.contributors);
-            slot.red = red;
-        }
+        queue(sender, ticks, timestamp, &frame, cuts, room);
         let is_needed = key_frame || frame.facts.temporal == 0 && !frame.facts.discardable;
         sender.protect(now, first..sender.ring.next(), is_needed, key_frame);
         sender.newest_timestamp = Some((timestamp, now));
@@ -138,6 +122,7 @@ impl Session {
         if self.closed {
             return Err(Error::Closed);
         }
+        let ticks = self.moment(now).ticks;
         let limit = self.large.limit(self.config.max_forward_size);
         let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         if !sender.active {
@@ -172,44 +157,32 @@ impl Session {
             return Ok(());
         }
         let timestamp = packet.timestamp.wrapping_add(forward.timestamp_offset);
-        let layout = Layout::slice(0..packet.payload.len());
-        let fill = |slot: &mut Slot| {
-            slot.timestamp = timestamp;
-            slot.payload_type = packet.payload_type;
-            slot.marker = packet.marker;
-            slot.extensions = packet.extensions.clone();
-            slot.contributors = packet.contributors.clone();
+        let head = Head {
+            timestamp,
+            payload_type: packet.payload_type,
+            marker: packet.marker,
         };
         let next = sender.ring.next();
+        let len = packet.payload.len();
+        let room = self.config.max_packet_size.saturating_sub(overhead);
+        let red = match sequence >= next {
+            true => sender.wrap_forwarded(sequence, packet.payload_type, timestamp, len, room),
+            // Too late to repeat others.
+            false => None,
+        };
+        let detail = detail(packet, red);
         if sequence >= next {
             if (sequence - next) as usize >= sender.ring.room() {
                 sender.count.frames_refused += u64::from(packet.marker);
                 return Err(Error::QueueFull);
             }
-            let room = self.config.max_packet_size.saturating_sub(overhead);
-            let red = sender.wrap_forwarded(sequence, packet.payload_type, timestamp, layout.len(), room);
-            let slot = sender.ring.push(now, sequence, packet.payload.clone(), &layout);
-            fill(slot);
-            slot.red = red;
+            sender.ring.push(ticks, sequence, head, packet.payload.clone(), detail);
             sender.protect_forwarded(now, sequence);
-            if sender
-                .newest_timestamp
-                .is_none_or(|(newest, _)| (timestamp.wrapping_sub(newest) as i32) > 0)
-            {
-                sender.newest_timestamp = Some((timestamp, now));
-            }
-            sender.count.frames += u64::from(packet.marker);
-            if packet.key_frame
-                && sender.config.kind == Kind::Video
-                && sender.key_timestamp.replace(timestamp) != Some(timestamp)
-            {
-                sender.count.key_frames += 1;
-            }
-        } else if let Some(slot) = sender.ring.fill(now, sequence, packet.payload.clone(), &layout) {
-            fill(slot);
-            if sender.ring.is_sent(sequence) {
-                sender.send_late(sequence);
-            }
+            note_forwarded(sender, now, timestamp, packet);
+        } else if sender.ring.fill(ticks, sequence, head, packet.payload.clone(), detail)
+            && sender.ring.is_sent(sequence)
+        {
+            sender.send_late(sequence);
         }
         self.senders.wake(id);
         Ok(())
@@ -218,33 +191,45 @@ impl Session {
     /// Writes the next packet into a new segment of `out` and leaves the segment open. `None`: nothing is due, or `out` has
     /// no room (then no segment is open).
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Outgoing> {
-        let may_be_due = self.may_be_due(now);
-        if !(may_be_due || self.senders.any_waits() || self.pacer.probing().is_some()) {
+        if self.may_be_due(now)
+            && let Some(outgoing) = self.poll_rtcp(now, out)
+        {
+            return Some(outgoing);
+        }
+        if !(self.senders.any_waits() || self.pacer.probing().is_some()) {
             self.pacer.idle();
             return None;
         }
-        if !out.begin(0, 0) {
-            return None;
-        }
-        let len = if may_be_due {
-            self.write_rtcp(now, out.remaining())
-        } else {
-            0
-        };
-        if len > 0 {
-            out.put_slice(&self.scratch.rtcp[..len]);
-            return Some(outgoing(PacketKind::Rtcp));
-        }
-        if self.closed {
-            out.rollback();
+        if self.closed || !out.begin(0, 0) {
             return None;
         }
         if self.write_rtp(now, out) {
-            self.reports.at.get_or_insert(now + FIRST_REPORT);
+            if self.reports.at.is_none() {
+                self.reports.at = Some(now + FIRST_REPORT);
+            }
             return Some(outgoing(PacketKind::Rtp));
         }
         out.rollback();
         None
+    }
+
+    fn poll_rtcp(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Outgoing> {
+        if !out.begin(0, 0) {
+            return None;
+        }
+        let len = self.write_rtcp(now, out.remaining());
+        if len == 0 {
+            out.rollback();
+            return None;
+        }
+        out.put_slice(&self.scratch.rtcp[..len]);
+        Some(outgoing(PacketKind::Rtcp))
+    }
+
+    /// Whether [`Self::poll_transmit`] may have something to write now: a quick look.
+    #[inline]
+    pub fn may_transmit(&self, now: Instant) -> bool {
+        self.senders.any_waits() || self.pacer.probing().is_some() || self.may_be_due(now)
     }
 
     /// A quick look whether there may be RTCP to write: this is asked before each packet of media.
@@ -287,16 +272,17 @@ impl Session {
 
     /// Writes one packet of a sender, or drops one that cannot be written. `false` if nothing was written.
     fn write_of(&mut self, now: Instant, id: SenderId, out: &mut TransmitBuf) -> bool {
+        let moment = self.moment(now);
         let Some(sender) = self.senders.get_mut(id) else {
             return false;
         };
         let number = self.history.next_number();
         // Sent or not writable: either way it leaves the queue.
         let written = if sender.repair_due() {
-            sender.write_repair(now, number, &self.anchor, out)
+            sender.write_repair(moment, number, out)
         } else {
             let sequence = sender.next_resend(now, self.target).or_else(|| sender.ring.advance());
-            sequence.and_then(|sequence| sender.write(now, sequence, number, &self.anchor, out))
+            sequence.and_then(|sequence| sender.write(moment, sequence, number, out))
         };
         let queued = sender.ring.queued_bytes();
         self.note_sent(now, written, queued)
@@ -304,12 +290,12 @@ impl Session {
 
     /// Writes padding for a probe. Where nobody can send any, there are no probes.
     fn write_padding(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
-        let number = self.history.next_number();
+        let (number, moment) = (self.history.next_number(), self.moment(now));
         let written = self
             .senders
             .iter_mut()
             .find(|sender| sender.can_pad())
-            .and_then(|sender| sender.write_padding(now, number, &self.anchor, out));
+            .and_then(|sender| sender.write_padding(moment, number, out));
         if written.is_none() {
             self.pacer.give_up_probes();
         }
@@ -329,6 +315,60 @@ impl Session {
 
 fn outgoing(kind: PacketKind) -> Outgoing {
     Outgoing { kind, ecn: MARK }
+}
+
+/// Queues the packets of a frame. Each leaves `room` bytes for its payload.
+fn queue(sender: &mut Outbound, now: Ticks, timestamp: u32, frame: &Frame, cuts: &[Cut], room: usize) {
+    let last = cuts.len().saturating_sub(1);
+    for (index, cut) in cuts.iter().enumerate() {
+        // What speaks of a frame is looked for at its beginning (abs-capture-time) or at its end (3GPP TS 26.114 §7.4.5).
+        let outer = index == 0 || index == last;
+        let head = Head {
+            timestamp,
+            payload_type: frame.payload_type,
+            marker: cut.marker,
+        };
+        let next = sender.ring.next();
+        let detail = Detail {
+            layout: cut.layout,
+            extensions: if outer {
+                frame.extensions.clone()
+            } else {
+                Carried::default()
+            },
+            contributors: frame.contributors.clone(),
+            red: sender.wrap(next, frame.payload_type, timestamp, cut.layout.len(), room),
+        };
+        sender.ring.push(now, next, head, frame.data.clone(), Some(detail));
+    }
+}
+
+/// What a forwarded packet has besides its payload, if it has anything.
+#[inline]
+fn detail(packet: &Packet, red: Option<u8>) -> Option<Detail> {
+    let has_any = packet.contributors.is_some() || red.is_some() || !packet.extensions.is_empty();
+    has_any.then(|| Detail {
+        layout: Layout::slice(0..packet.payload.len()),
+        extensions: packet.extensions.clone(),
+        contributors: packet.contributors.clone(),
+        red,
+    })
+}
+
+/// A forwarded packet was queued behind all others.
+#[inline]
+fn note_forwarded(sender: &mut Outbound, now: Instant, timestamp: u32, packet: &Packet) {
+    let newest = sender.newest_timestamp;
+    if newest.is_none_or(|(newest, _)| (timestamp.wrapping_sub(newest) as i32) > 0) {
+        sender.newest_timestamp = Some((timestamp, now));
+    }
+    sender.count.frames += u64::from(packet.marker);
+    if packet.key_frame
+        && sender.config.kind == Kind::Video
+        && sender.key_timestamp.replace(timestamp) != Some(timestamp)
+    {
+        sender.count.key_frames += 1;
+    }
 }
 
 /// The mapping for a forwarded packet; begins a new one when its source changed or restarted.

@@ -6,6 +6,7 @@ use antiphon_data_channel::{DataChannels, Start};
 use antiphon_jsep::DataPlan;
 use antiphon_sansio::Packet;
 
+use crate::polled::Polled;
 use crate::states::RtcSctpTransportState;
 
 /// How many SCTP packets are held that came before the data section was negotiated: the peer that answers may be faster
@@ -14,7 +15,7 @@ pub const MAX_EARLY_SCTP_PACKETS: usize = 8;
 
 #[derive(Debug)]
 pub(crate) struct Data {
-    pub(crate) channels: DataChannels,
+    pub(crate) channels: Polled<DataChannels>,
     pub(crate) started: bool,
     plan: Option<DataPlan>,
     early: Vec<Packet>,
@@ -23,7 +24,7 @@ pub(crate) struct Data {
 impl Data {
     pub(crate) fn new(channels: DataChannels) -> Self {
         Self {
-            channels,
+            channels: Polled::new(channels),
             started: false,
             plan: None,
             early: Vec::new(),

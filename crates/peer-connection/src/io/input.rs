@@ -6,7 +6,7 @@ use antiphon_data_channel::{ChannelId, Event as DataEvent, Message, Piece};
 use antiphon_dtls::{Error as DtlsError, Event as DtlsEvent};
 use antiphon_ice::{Event as IceEvent, IoEvent};
 use antiphon_media::Event as MediaEvent;
-use antiphon_sansio::{Datagram, Packet, Path};
+use antiphon_sansio::{Datagram, Packet, Path, earliest};
 
 use crate::connection::PeerConnection;
 use crate::demux::{Protocol, classify};
@@ -65,7 +65,7 @@ impl PeerConnection {
     #[inline]
     fn count_received(&mut self, now: Instant, datagram: &Datagram) -> bool {
         let len = datagram.data.len();
-        self.transport.agent.count_received(now, &datagram.path, len)
+        self.transport.agent.aside().count_received(now, &datagram.path, len)
     }
 
     /// Takes a datagram of the application's: what is not ICE's own.
@@ -111,7 +111,7 @@ impl PeerConnection {
         if !self.transport.unprotect(rtcp, &mut datagram.data) {
             return;
         }
-        self.transport.agent.heard(now);
+        self.transport.agent.aside().heard(now);
         let packet = Packet {
             ecn: datagram.ecn,
             data: datagram.data,
@@ -161,7 +161,7 @@ impl PeerConnection {
         };
         let data = self.is_writable().then(|| self.data.channels.poll_timeout()).flatten();
         let media = self.is_media_live().then(|| self.media.poll_timeout()).flatten();
-        [ice, dtls, media, data].into_iter().flatten().min()
+        earliest([ice, dtls, media, data])
     }
 
     /// Whether SCTP can be sent.
@@ -187,7 +187,7 @@ impl PeerConnection {
         }
         loop {
             let mut moved = false;
-            while let Some(event) = self.transport.agent.poll_event() {
+            while let Some(event) = self.transport.agent.aside().poll_event() {
                 moved = true;
                 self.on_ice(event);
             }
@@ -320,7 +320,7 @@ impl PeerConnection {
                 self.push(Event::DtlsStateChange(self.transport.dtls_state));
             }
             DtlsEvent::ApplicationData(packet) => {
-                self.transport.agent.heard(now);
+                self.transport.agent.aside().heard(now);
                 self.data.handle_packet(now, packet);
             }
             DtlsEvent::Closed => self.end_dtls(now, RtcDtlsTransportState::Closed, Some(PeerEnd::CloseNotify)),
@@ -377,7 +377,7 @@ impl PeerConnection {
         if self.signaling.take_due() {
             return Some(Event::NegotiationNeeded);
         }
-        while let Some(event) = self.data.channels.poll_event() {
+        while let Some(event) = self.data.channels.aside().poll_event() {
             let event = match event {
                 DataEvent::Incoming(id) => Event::DataChannel(id),
                 DataEvent::Open(id) => Event::DataChannelOpen(id),
@@ -390,7 +390,7 @@ impl PeerConnection {
             };
             return Some(event);
         }
-        while let Some(event) = self.media.poll_event() {
+        while let Some(event) = self.media.aside().poll_event() {
             if let Some(event) = self.media_event(event) {
                 return Some(event);
             }

@@ -12,8 +12,9 @@ use crate::configuration::DEFAULT_MTU;
 use crate::connection::{Closing, PeerConnection};
 use crate::error::Error;
 use crate::io::closing::MAX_CLOSING_DATAGRAMS;
-use crate::io::run::{Ahead, Layer, Written};
+use crate::io::run::{Ahead, Layer, Sealed, Written};
 use crate::states::RtcDtlsTransportState;
+use crate::transport::Transport;
 
 impl PeerConnection {
     /// Sends one encoded frame: a picture, or a packet's worth of sound.
@@ -69,29 +70,46 @@ impl PeerConnection {
     /// [`MAX_RUN_BYTES`](antiphon_sansio::MAX_RUN_BYTES) allow. `None`: nothing to send, or no room in `out` for another
     /// datagram (then send what is there, clear it and poll again).
     pub fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
+        if self.is_idle(now) {
+            return None;
+        }
         // Whether there is room is asked, here and by the owner, for the largest of all: a smaller answer would leave
         // what does not fit unsent without anybody knowing. Each layer keeps to the sizes that it was told.
         out.set_max_segment(self.sizes.largest);
         if !out.has_room() {
             return None;
         }
-        let first = match self.take_ahead(out) {
-            Some(ahead) => ahead,
-            None => self.poll_layers(now, out)?,
-        };
-        Some(self.extend(now, first, out))
+        if let Some(Written { transmit: mut run, of }) = self.take_ahead(out) {
+            if let Some((layer, path)) = of {
+                self.extend(now, layer, path, &mut run, out);
+            }
+            return Some(run);
+        }
+        self.poll_layers(now, out)
     }
 
-    fn poll_layers(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Written> {
+    /// Whether nobody has anything to send, as far as the last polls can tell: asked once more than there are datagrams.
+    #[inline]
+    fn is_idle(&self, now: Instant) -> bool {
+        let Transport { agent, dtls, srtp, .. } = &self.transport;
+        (srtp.is_none() || self.media.is_idle(now))
+            && self.ahead.is_none()
+            && self.closing.is_none()
+            && agent.is_idle(now)
+            && dtls.as_ref().is_none_or(|dtls| dtls.is_idle(now))
+            && (!self.data.started || self.data.channels.is_idle(now))
+    }
+
+    fn poll_layers(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
         loop {
-            out.set_path_room(0, 0);
-            if let Some(transmit) = self.transport.agent.poll_transmit(now, out) {
-                return Some(Written::alone(transmit));
+            let agent = &mut self.transport.agent;
+            if let Some(transmit) = agent.poll(now, |agent| agent.poll_transmit(now, out)) {
+                return Some(transmit);
             }
             match self.transport.path() {
                 Some(path) => {
-                    if let Some(written) = self.poll_above(now, path, out) {
-                        return Some(written);
+                    if let Some(transmit) = self.poll_above(now, path, out) {
+                        return Some(transmit);
                     }
                 }
                 None if self.closing.is_none() && self.only_receives() => self.withhold_media(now, out),
@@ -104,11 +122,11 @@ impl PeerConnection {
     }
 
     /// What DTLS, RTP and SCTP have to send, the latter two by turns: neither can starve the other.
-    fn poll_above(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Written> {
+    fn poll_above(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
         if !matches!(self.closing, Some(Closing::Streams(_) | Closing::Ice))
             && let Some(transmit) = self.transport.poll_dtls(now, path, out)
         {
-            return Some(Written::alone(transmit));
+            return Some(transmit);
         }
         match &mut self.closing {
             Some(Closing::Streams(count)) if *count < MAX_CLOSING_DATAGRAMS => *count += 1,
@@ -118,15 +136,12 @@ impl PeerConnection {
         if self.transport.dtls_state != RtcDtlsTransportState::Connected {
             return None;
         }
-        let data_first = self.data_turn;
-        self.data_turn = !data_first;
-        if data_first {
-            self.poll_data(now, path, out)
-                .or_else(|| self.poll_media(now, path, out))
-        } else {
-            self.poll_media(now, path, out)
-                .or_else(|| self.poll_data(now, path, out))
-        }
+        self.data_turn = !self.data_turn;
+        let turns = match self.data_turn {
+            true => [Layer::Media, Layer::Data],
+            false => [Layer::Data, Layer::Media],
+        };
+        turns.into_iter().find_map(|layer| self.poll_run(now, layer, path, out))
     }
 
     /// Forwarded packets were cut by somebody else, and carry our headers besides: they may fill what the path carries
@@ -140,11 +155,43 @@ impl PeerConnection {
         }
     }
 
-    fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Written> {
+    /// A datagram of a layer, and those that may leave with it.
+    #[inline]
+    fn poll_run(&mut self, now: Instant, layer: Layer, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
+        let Sealed { ecn, alone } = self.poll_layer(now, layer, path, out)?;
+        let mut run = self.transport.finish(now, path, ecn, out);
+        if !alone {
+            self.extend(now, layer, path, &mut run, out);
+        }
+        Some(run)
+    }
+
+    /// Whether a layer has nothing to send, as far as its last poll can tell.
+    #[inline]
+    fn is_layer_idle(&self, now: Instant, layer: Layer) -> bool {
+        match layer {
+            Layer::Media => self.media.is_idle(now),
+            Layer::Data => self.data.channels.is_idle(now),
+        }
+    }
+
+    /// Writes a datagram of a layer into a segment that stays open.
+    #[inline]
+    fn poll_layer(&mut self, now: Instant, layer: Layer, path: Path, out: &mut TransmitBuf) -> Option<Sealed> {
+        match layer {
+            Layer::Media => self.poll_media(now, path, out),
+            Layer::Data => self.poll_data(now, path, out),
+        }
+    }
+
+    fn poll_media(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Sealed> {
+        if self.media.is_idle(now) {
+            return None;
+        }
         let (front, back) = self.transport.media_room(&path)?;
         loop {
             out.set_path_room(front, back);
-            let Outgoing { kind, ecn } = self.media.poll_transmit(now, out)?;
+            let Outgoing { kind, ecn } = self.media.poll(now, |media| media.poll_transmit(now, out))?;
             if kind == PacketKind::Rtp {
                 self.transport
                     .doubt_header_encryption(now, self.media.reports_received());
@@ -155,10 +202,7 @@ impl PeerConnection {
                 PacketKind::Rtcp => srtp.sender.protect_rtcp(out),
             };
             if protected.is_ok() {
-                return Some(Written {
-                    transmit: self.transport.finish(now, path, ecn, out),
-                    of: Some((Layer::Media, path)),
-                });
+                return Some(Sealed { ecn, alone: false });
             }
             // Nothing goes out in the clear.
             out.rollback();
@@ -167,36 +211,33 @@ impl PeerConnection {
     }
 
     /// Writes what follows of the same layer and is not longer: it leaves with the first, in one call.
-    fn extend(&mut self, now: Instant, first: Written, out: &mut TransmitBuf) -> Transmit {
-        let Written { transmit: mut run, of } = first;
-        let Some((layer, path)) = of.filter(|_| self.closing.is_none()) else {
-            return run;
-        };
+    #[inline]
+    fn extend(&mut self, now: Instant, layer: Layer, path: Path, run: &mut Transmit, out: &mut TransmitBuf) {
         let size = run.range.len();
-        for _ in 1..out.max_run() {
+        let mut count = 1;
+        while count < out.max_run() && self.closing.is_none() && !self.is_layer_idle(now, layer) {
             // One that is shorter than the first is the last.
-            let is_whole = run.range.len().is_multiple_of(size);
+            let is_whole = run.range.len() == count * size;
             if !is_whole || run.range.len() + size > MAX_RUN_BYTES || !out.has_room() {
                 break;
             }
-            let next = match layer {
-                Layer::Media => self.poll_media(now, path, out),
-                Layer::Data => self.poll_data(now, path, out),
-            };
-            let Some(Written { transmit: next, of }) = next else {
+            let Some(Sealed { ecn, alone }) = self.poll_layer(now, layer, path, out) else {
                 break;
             };
-            if next.path != run.path || next.ecn != run.ecn || next.range.len() > size {
+            let next = self.transport.finish(now, path, ecn, out);
+            if alone || next.path != run.path || next.ecn != run.ecn || next.range.len() > size {
+                let of = (!alone).then_some((layer, path));
                 self.ahead = Some(Box::new(Ahead::take(next, of, out)));
                 break;
             }
             run.range.end = out.close_gap(run.range.end, next.range).end;
             run.segment_size = Some(size);
+            count += 1;
         }
-        run
     }
 
     /// The datagram that did not fit the last run, unless the path that it was written for is left.
+    #[inline]
     fn take_ahead(&mut self, out: &mut TransmitBuf) -> Option<Written> {
         let ahead = self.ahead.take()?;
         ahead.write(self.transport.path(), out)
@@ -205,19 +246,21 @@ impl PeerConnection {
     /// The peer has not consented to what RTP and RTCP have to say: it is dropped here, as on a path that leads
     /// nowhere.
     fn withhold_media(&mut self, now: Instant, out: &mut TransmitBuf) {
-        while self.media.poll_transmit(now, out).is_some() {
+        out.set_path_room(0, 0);
+        while self.media.poll(now, |media| media.poll_transmit(now, out)).is_some() {
             out.rollback();
             self.transport.counters.withheld += 1;
         }
     }
 
-    fn poll_data(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Written> {
-        if !self.data.started {
+    fn poll_data(&mut self, now: Instant, path: Path, out: &mut TransmitBuf) -> Option<Sealed> {
+        if !self.data.started || self.data.channels.is_idle(now) {
             return None;
         }
         let (front, back) = self.transport.data_room(&path)?;
         out.set_path_room(front, back);
-        let outgoing = self.data.channels.poll_transmit(now, out)?;
+        let channels = &mut self.data.channels;
+        let outgoing = channels.poll(now, |channels| channels.poll_transmit(now, out))?;
         let dtls = self.transport.dtls.as_mut()?;
         let sealed = match outgoing.padding {
             0 => dtls.seal(out),
@@ -228,10 +271,11 @@ impl PeerConnection {
             self.transport.counters.unprotected += 1;
             return None;
         }
-        let transmit = self.transport.finish(now, path, outgoing.ecn, out);
         // A probe of the path may be lost for its size, and nothing else with it.
-        let of = (outgoing.padding == 0).then_some((Layer::Data, path));
-        Some(Written { transmit, of })
+        Some(Sealed {
+            ecn: outgoing.ecn,
+            alone: outgoing.padding != 0,
+        })
     }
 
     /// The largest SCTP packet that is sent without asking, and the largest that path MTU discovery tries.
@@ -272,8 +316,8 @@ impl PeerConnection {
             .transport
             .path()
             .map_or((0, 0), |path| self.transport.agent.path_room(&path));
-        self.media
-            .set_max_forward_size(self.max_media_datagram() - front - back - overhead);
+        let forwarded = self.max_media_datagram() - front - back - overhead;
+        self.media.set_max_forward_size(forwarded);
         let [max_packet, probe_up_to] = self.sctp_packets();
         self.data.channels.set_max_packet(max_packet);
         self.data.channels.set_probe_up_to(probe_up_to);

@@ -11,17 +11,18 @@ pub(crate) enum Layer {
     Data,
 }
 
+/// A datagram that is written and sealed, in a segment that is open still.
+pub(crate) struct Sealed {
+    pub(crate) ecn: Ecn,
+    /// Whether it leaves alone, not in a run.
+    pub(crate) alone: bool,
+}
+
 /// A datagram, and on whose behalf it was written.
 pub(crate) struct Written {
     pub(crate) transmit: Transmit,
     /// The layer, and the path that was chosen; `None` where the datagram goes alone.
     pub(crate) of: Option<(Layer, Path)>,
-}
-
-impl Written {
-    pub(crate) fn alone(transmit: Transmit) -> Self {
-        Self { transmit, of: None }
-    }
 }
 
 /// A datagram that did not fit the run before it: it begins the next.

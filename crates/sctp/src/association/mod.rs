@@ -15,7 +15,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::{Rng, Serial32, TimerTable};
+use antiphon_sansio::{Rng, Serial32, TimerTable, earliest};
 use zeroize::Zeroizing;
 
 use crate::config::{Config, MIN_PACKET};
@@ -227,7 +227,7 @@ impl Association {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next().into_iter().chain(self.tx.timers.next()).min()
+        earliest([self.timers.next(), self.tx.timers.next()])
     }
 
     /// Runs what is due.
