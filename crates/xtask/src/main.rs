@@ -17,6 +17,7 @@ mod peers;
 mod relay;
 mod report;
 mod rfc;
+mod scoreboard;
 mod setup;
 mod shell;
 mod siege;
@@ -65,6 +66,8 @@ enum Chore {
     Fuzz(fuzz::FuzzArgs),
     /// Draws docs/curves.svg from benches/figures/many.csv, which `cargo bench -p antiphon-benches --bench many` writes.
     Curves,
+    /// Writes the scoreboard of congestion control anew, with all its seeds, and its plots: after a change that is meant to move it.
+    Scoreboard,
     /// Takes the picture of the page for the README, with a headless Chromium.
     Picture,
 }
@@ -78,6 +81,8 @@ pub(crate) enum Part {
     Packages,
     /// `cargo test --workspace`: hermetic, no network and no browser.
     Hermetic,
+    /// The scoreboard of congestion control with all its seeds: nothing that held falls.
+    Scoreboard,
     /// Each crate compiled with only that crate selected, tests and examples included: its features and dependencies suffice.
     Alone,
     /// The codecs' tests under Miri; installs the component where the toolchain allows, else says so.
@@ -124,6 +129,7 @@ impl Part {
             Self::Lint => checks::lint(report),
             Self::Packages => packages::check(report),
             Self::Hermetic => checks::hermetic(report),
+            Self::Scoreboard => scoreboard::part(report),
             Self::Alone => checks::alone(report),
             Self::Miri => miri::run_all(report),
             Self::Fuzz => fuzz::part(report),
@@ -156,6 +162,7 @@ fn main() -> ExitCode {
         Chore::House(args) => house::run(&args),
         Chore::Fuzz(args) => fuzz::run_targets(&args),
         Chore::Curves => curves::run(),
+        Chore::Scoreboard => scoreboard::write(),
         Chore::Picture => live::picture(),
     };
     match outcome {

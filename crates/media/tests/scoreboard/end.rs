@@ -48,6 +48,13 @@ impl Default for Terms {
     }
 }
 
+/// With feedback of RFC 8888, and the controller that heeds marks.
+pub(crate) fn low_latency(mut terms: Terms) -> Terms {
+    terms.feedback.transport_cc = false;
+    terms.feedback.ccfb = true;
+    terms
+}
+
 fn codec(kind: Kind, terms: &Terms) -> Codec {
     let video = kind == Kind::Video;
     Codec {

@@ -2,7 +2,8 @@
 //! with bounds. `cargo test -p antiphon-media --test scoreboard -- --nocapture` prints it.
 //!
 //! `scoreboard.txt` beside this file is what was reached with 16 seeds, the worst counted. The test fails when a figure that holds there
-//! does not hold any more. These variables of the environment change what is run:
+//! does not hold any more. `cargo xtask scoreboard` writes it anew, with plots, and `cargo xtask test --only scoreboard` compares all
+//! seeds. These variables of the environment change what is run:
 //!
 //! - `SCOREBOARD_SEEDS=16`: so many seeds for each row, instead of three.
 //! - `SCOREBOARD_ROWS=1,6,8`: only these rows.

@@ -39,6 +39,8 @@ pub struct LinkConfig {
     pub queue: Limit,
     /// What happens to those that wait, besides.
     pub aqm: Aqm,
+    /// Whether it wipes off every ECN mark, as some routers do.
+    pub bleaches: bool,
 }
 
 /// How much a queue holds, the packet that is just leaving included. What is one too many is dropped as it comes (drop-tail).
@@ -124,6 +126,7 @@ impl Default for LinkConfig {
             rate: None,
             queue: Limit::bytes(250_000),
             aqm: Aqm::DropTail,
+            bleaches: false,
         }
     }
 }

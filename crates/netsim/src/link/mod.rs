@@ -9,7 +9,7 @@ mod queue;
 
 use std::time::{Duration, Instant};
 
-use antiphon_sansio::Rng;
+use antiphon_sansio::{Ecn, Rng};
 
 pub use capacity::Capacity;
 pub use config::{Aqm, Limit, LinkConfig};
@@ -189,7 +189,10 @@ impl<T: Copy> Link<T> {
 
     /// Takes a packet that is sent at `now`, after all that has left before was taken. What becomes of it, now or later, is told by
     /// [`Self::outcome`].
-    pub(crate) fn offer(&mut self, now: Instant, packet: Packet, tag: T) {
+    pub(crate) fn offer(&mut self, now: Instant, mut packet: Packet, tag: T) {
+        if self.config.bleaches {
+            packet.ecn = Ecn::NotEct;
+        }
         let size = packet.ip_len();
         if size > self.config.mtu {
             let reason = Dropped::TooBig;

@@ -226,3 +226,16 @@ fn a_bad_state_may_lose_only_some() {
     let (_, stats) = super::arrivals(4, config, 5000, 10);
     assert!((1400..1600).contains(&stats.lost), "{stats:?}");
 }
+
+#[test]
+fn a_link_that_bleaches_leaves_no_mark() {
+    let config = LinkConfig {
+        bleaches: true,
+        ..link(8_000_000, Limit::time(100 * MS), Aqm::Threshold(MS))
+    };
+    let fared = share(config, &[(10_000_000, Ecn::Ect1)], 1000 * MS);
+    assert!(
+        fared[0].iter().all(|it| it.ecn == Ecn::NotEct),
+        "nor is any made: who waits bears none"
+    );
+}

@@ -2,6 +2,7 @@
 
 mod alone;
 mod edges;
+mod marks;
 mod rough;
 mod shared;
 
@@ -10,5 +11,5 @@ use crate::board::Row;
 /// All rows, in order.
 pub(crate) fn all() -> Vec<Row> {
     let rows = alone::ROWS.into_iter().chain(rough::ROWS);
-    rows.chain(shared::ROWS).chain(edges::ROWS).collect()
+    rows.chain(shared::ROWS).chain(marks::ROWS).chain(edges::ROWS).collect()
 }
