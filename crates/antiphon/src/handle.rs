@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::events::EventReceiver;
 use crate::mailbox::Queue;
+use crate::wire::Wire;
 
 /// A cloneable handle of a peer connection: every method of W3C `RTCPeerConnection` but the event stream.
 #[derive(Clone)]
@@ -413,6 +414,15 @@ impl PeerHandle {
             })
             .await?;
         Ok(DataChannel::new(self.driver.clone(), id, info, receiver))
+    }
+
+    /// Lets all UDP datagrams of this peer go through `wire` from now on, both ways, or past it again: an emulated link, for tests and for
+    /// teaching. TCP goes past it. What is on a wire that is taken away is lost.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone.
+    pub async fn set_wire(&self, wire: Option<Box<dyn Wire>>) -> Result<(), Error> {
+        self.ask(|answer| Request::SetWire(wire, answer)).await
     }
 
     /// `close`. Returns at once; what is left to say to the peer is still said.

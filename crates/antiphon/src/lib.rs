@@ -22,6 +22,7 @@ mod resolve;
 pub mod turn_server;
 #[cfg(feature = "whip")]
 pub mod whip;
+mod wire;
 
 pub use antiphon_container as container;
 pub use antiphon_ice::{AddressRange, CandidateKind, NatMapping, NetworkTypes, TcpCandidates};
@@ -47,3 +48,4 @@ pub use handle::{PeerConnection, PeerHandle};
 pub use interfaces::InterfaceFilter;
 pub use media_file::{MediaFile, MediaFileError, PlayEnd, PlayEvent, Playback};
 pub use recorder::{Feed, RecordStats, Recorder, RecorderError};
+pub use wire::{Heading, Wire};

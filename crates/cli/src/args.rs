@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+use crate::link::LinkSpec;
 use crate::sources::VideoCodec;
 use crate::stream::{PlayArgs, RecordArgs};
 use crate::turn::TurnArgs;
@@ -45,6 +46,7 @@ pub enum Command {
         antiphon serve\n  \
         antiphon serve --listen [::1]:9000\n  \
         antiphon serve --udp-port 0 --max-sessions 500\n  \
+        antiphon serve --link rate=1000,delay=25,queue=300,loss=1   as over a poor line: the page plots what the sender makes of it\n  \
         antiphon serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --allow-host media.example.org\n\n\
         Publish with a WHIP client to http://ADDRESS/whip; every WHEP player at http://ADDRESS/whep then sees it. Streams can have\n\
         names: /whip/NAME and /whep/NAME. On a server that strangers reach, ANTIPHON_WHIP_TOKEN decides who publishes.")]
@@ -179,6 +181,11 @@ pub struct ServeArgs {
     /// How this machine is reached.
     #[command(flatten)]
     pub reach: crate::reach::ReachArgs,
+    /// Put an emulated link between every session and its peer, to see what congestion control does: rate in kbit/s, delay in milliseconds
+    /// each way, queue in milliseconds, loss in percent; each may be left out. It is for teaching and tests, and UDP alone goes over it. The
+    /// page can choose another for its own session.
+    #[arg(long, value_name = "rate=1000,delay=25,queue=300,loss=1")]
+    pub link: Option<LinkSpec>,
     /// Sessions at a time; more are refused.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_sessions: usize,
@@ -306,6 +313,11 @@ mod tests {
         assert_eq!(bare.serve.listen, "127.0.0.1:8080".parse().unwrap());
         let flags = Args::parse_from(["antiphon", "--udp-port", "0"]);
         assert_eq!(flags.serve.udp_port, Some(0));
+        let linked = Args::parse_from(["antiphon", "serve", "--link", "rate=1000,loss=1"]);
+        assert!(
+            matches!(linked.command, Some(Command::Serve(serve)) if serve.link.is_some_and(|link| link.rate == Some(1000)))
+        );
+        assert!(Args::try_parse_from(["antiphon", "serve", "--link", "rate=none"]).is_err());
         assert!(!flags.serve.lite);
         // A lite agent asks nobody.
         let both = ["antiphon", "--lite", "--ice-server", "stun:192.0.2.1"];

@@ -3,6 +3,7 @@
 
 pub mod args;
 pub mod code;
+pub mod link;
 pub mod logging;
 pub mod program;
 pub mod reach;

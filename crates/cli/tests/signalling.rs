@@ -3,8 +3,8 @@
 mod common;
 
 use antiphon::{Event, RtcPeerConnectionState};
-use common::{Running, client, drive};
-use serde_json::json;
+use common::{Running, Socket, client, drive};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
@@ -25,6 +25,8 @@ async fn bad_messages_get_an_error_and_the_session_lives() {
         (r#"{"type":"launch"}"#, "type"),
         (r#"{"type":"answer","sdp":"v=0"}"#, "state"),
         (r#"{"type":"offer","sdp":"nonsense"}"#, "sdp"),
+        (r#"{"type":"link","link":{"rate":1}}"#, "link"),
+        (r#"{"type":"link","link":{"colour":"blue"}}"#, "json"),
         (&long, "size"),
     ] {
         socket.send_raw(Message::Text(text.into())).await;
@@ -53,6 +55,45 @@ async fn bad_messages_get_an_error_and_the_session_lives() {
     assert_eq!(fresh.expect("error").await["code"], "state");
     fresh.send(json!({ "type": "offer", "sdp": sdp })).await;
     assert_eq!(fresh.expect("error").await["code"], "state", "offers crossed");
+    server.stop().await;
+}
+
+/// The next statistics that are so.
+async fn statistics(socket: &mut Socket, are_so: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let message = socket.next_of_all().await.expect("statistics");
+        if message["type"] == "stats" && are_so(&message["stats"]) {
+            return message["stats"].clone();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_goes_over_the_link_that_was_asked_for() {
+    let server = Running::start(&["--udp-port", "0", "--link", "delay=30"]).await;
+    let mut socket = server.socket().await;
+    let mut pc = client().await;
+    socket
+        .send(json!({ "type": "start", "mode": "data", "offerer": "server" }))
+        .await;
+    drive(&mut pc, &mut socket, async |event| {
+        matches!(event, Event::ConnectionStateChange(RtcPeerConnectionState::Connected))
+    })
+    .await;
+    // As the server was started: 30 ms each way.
+    let seen = statistics(&mut socket, |seen| !seen["rtt_ms"].is_null()).await;
+    assert!(seen["rtt_ms"].as_f64().is_some_and(|ms| ms >= 60.0), "{seen}");
+    assert_eq!(
+        (&seen["link"]["delay"], &seen["link"]["rate"]),
+        (&json!(30), &json!(null))
+    );
+    // Another one, and then none.
+    socket
+        .send(json!({ "type": "link", "link": { "rate": 1000, "delay": 5, "loss": 0.5 } }))
+        .await;
+    statistics(&mut socket, |seen| seen["link"]["rate"] == 1000).await;
+    socket.send(json!({ "type": "link", "link": null })).await;
+    statistics(&mut socket, |seen| seen["link"].is_null()).await;
     server.stop().await;
 }
 

@@ -8,6 +8,8 @@
 //   await antiphon.sendFile(bytes|size, name)  there and back: { sent, server, received: { bytes, sha256 }, equal }
 //   await antiphon.echoMessages(count, size)   on channel "echo": { bytes, equal, sent, received } (SHA-256 over all)
 //   await antiphon.say(text)                   a line of chat; resolves with the line as the server sent it round
+//   antiphon.emulate(link)                     { rate (kbit/s) or null, delay, queue (ms), loss (%) } between the two ends from now on; null: none
+//   antiphon.plots                             what the plots show: { rate: { estimate: [...], ... }, ... }, null where nothing is known
 //   await antiphon.stats()                     { mode, offerer, state, browser: digest of getStats, server: last report from /ws }
 //   await antiphon.sendTo(code, files)         File objects to `antiphon recv` with that code: [{ path, sha256 }]
 //   await antiphon.receiveFrom(code)           from `antiphon send` with that code, unasked: [{ path, sha256, blob }]
@@ -16,8 +18,9 @@
 //   antiphon.ready                             true once the page has loaded
 //
 // Each start function closes the session before it.
-import { Plot, Table, digest, rates } from './figures.js';
+import { Table, digest, rates } from './figures.js';
 import { newCode, receiveFiles, sendFiles } from './meet.js';
+import { Plots } from './plots.js';
 import { Session } from './session.js';
 import { Sha256 } from './sha256.js';
 import { roundTrip } from './transfer.js';
@@ -25,12 +28,7 @@ import { roundTrip } from './transfer.js';
 const $ = (id) => document.getElementById(id);
 const remote = $('remote');
 const table = new Table($('figures'));
-const plots = {
-  rate: new Plot($('plot-rate'), $('plot-rate-now'), { floor: 1, digits: 2 }),
-  frames: new Plot($('plot-frames'), $('plot-frames-now'), { floor: 30, digits: 0 }),
-  rtt: new Plot($('plot-rtt'), $('plot-rtt-now'), { floor: 1, digits: 2 }),
-  loss: new Plot($('plot-loss'), $('plot-loss-now'), { floor: 1, digits: 0 }),
-};
+const plots = new Plots((id) => $(`figure-${id}`));
 const LABELS = { watch: 'Watch', echo: 'Start the echo', data: 'Connect' };
 const HINTS = {
   watch: 'Press <b>Watch</b>: a test pattern that is drawn and encoded as you look at it, with a little music.',
@@ -41,6 +39,8 @@ let tab = 'watch';
 let session = null;
 let before = null;
 let busy = false;
+/** The emulated link that was asked for; undefined: whatever the server was started with. */
+let linked;
 
 const chosen = (name) => document.querySelector(`input[name=${name}]:checked`).value;
 
@@ -72,15 +72,15 @@ function log({ text, kind }) {
   while ($('log').childElementCount > 200) $('log').lastChild.remove();
 }
 
-async function start(mode, { offerer = chosen('offerer'), codec = chosen('codec') } = {}) {
+async function start(mode, { offerer = chosen('offerer'), codec = chosen('codec'), link = linked } = {}) {
   stop();
   choose(mode);
-  const mine = new Session({ mode, offerer, codec });
+  const mine = new Session({ mode, offerer, codec, link });
   session = mine;
   before = null;
   label();
   showState('connecting');
-  for (const plot of Object.values(plots)) plot.clear();
+  plots.clear();
   mine.addEventListener('note', ({ detail }) => log(detail));
   mine.addEventListener('state', ({ detail }) => { if (session === mine) showState(detail); });
   mine.addEventListener('track', () => show(mine));
@@ -164,10 +164,7 @@ async function tick() {
     const now = rates(browser, before);
     before = browser;
     table.show(now, server);
-    plots.rate.push(now.receiveBps === undefined ? NaN : now.receiveBps / 1e6, server ? server.receive_bps / 1e6 : NaN);
-    plots.frames.push(now.framesPerSecond, NaN);
-    plots.rtt.push(now.roundTripTime === undefined ? NaN : now.roundTripTime * 1000, server?.rtt_ms ?? NaN);
-    plots.loss.push(now.lostPerSecond, NaN);
+    plots.show(now, server);
     $('level').value = Math.sqrt(Math.max(now.energyPerSecond ?? 0, 0)) * 2;
     $('picture').textContent = now.frameWidth
       ? `${now.videoCodec ?? ''} ${now.frameWidth}×${now.frameHeight} · ${Math.round(now.framesPerSecond ?? 0)} frames/s · ${now.audioCodec ?? ''}` : '';
@@ -323,6 +320,39 @@ $('start').onclick = () => {
   if (session) stop();
   else start(tab).catch(() => {});
 };
+const LINKS = {
+  narrow: { rate: 1000, delay: 25, queue: 300, loss: 0 },
+  home: { rate: 3000, delay: 25, queue: 300, loss: 0 },
+  mobile: { rate: 2000, delay: 60, queue: 400, loss: 2 },
+  poor: { rate: 500, delay: 100, queue: 500, loss: 5 },
+};
+
+/** From now on, and for the sessions to come. */
+function emulate(link) {
+  linked = link;
+  session?.emulate(link);
+}
+
+$('link-kind').onchange = () => {
+  const kind = $('link-kind').value;
+  for (const name of ['rate', 'delay', 'queue', 'loss']) {
+    const field = $('link').elements[name];
+    field.disabled = kind === 'given' || kind === 'none';
+    if (kind !== 'own') field.value = LINKS[kind]?.[name] ?? '';
+  }
+  if (kind === 'own') for (const [name, value] of Object.entries({ delay: 25, queue: 300, loss: 0 })) $('link').elements[name].value ||= value;
+};
+$('link').oninput = ({ target }) => { if (target.name) $('link-kind').value = 'own'; };
+$('link').onsubmit = (event) => {
+  event.preventDefault();
+  const kind = $('link-kind').value;
+  if (kind === 'given') linked = undefined;
+  else if (kind === 'none') emulate(null);
+  else {
+    const number = (name, otherwise) => ($('link').elements[name].value === '' ? otherwise : Number($('link').elements[name].value));
+    emulate({ rate: number('rate', null), delay: number('delay', 0), queue: number('queue', 300), loss: number('loss', 0) });
+  }
+};
 $('sound').onclick = () => {
   remote.muted = false;
   $('sound').hidden = true;
@@ -340,8 +370,9 @@ $('file').onchange = () => {
 $('sample').onclick = () => sendFile(16 * 1024 * 1024).catch(() => {});
 window.addEventListener('pagehide', stop);
 
+$('link-kind').onchange();
 choose('watch');
-setInterval(() => tick().catch((error) => log({ text: error.message, kind: 'error' })), 1000);
+setInterval(() => tick().catch((error) => log({ text: error.message, kind: 'error' })), 500);
 
 window.antiphon = {
   watch: (options) => start('watch', options),
@@ -352,6 +383,8 @@ window.antiphon = {
   say,
   sendTo,
   receiveFrom,
+  emulate,
+  get plots() { return plots.drawn; },
   stats,
   stop,
   get session() { return session; },

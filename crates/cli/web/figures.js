@@ -1,4 +1,4 @@
-// Live figures: what this browser's getStats says beside what the server measured, and four small plots.
+// Live figures: what this browser's getStats says beside what the server measured. plots.js draws them.
 
 const CIPHERS = { FEFD: 'DTLS 1.2', FEFC: 'DTLS 1.3', FEFF: 'DTLS 1.0' };
 
@@ -59,6 +59,12 @@ const megabits = (bps) => (bps === undefined ? undefined : `${(bps / 1e6).toFixe
 const milliseconds = (ms) => (ms === undefined || ms === null ? undefined : `${ms.toFixed(ms < 10 ? 2 : 0)} ms`);
 const percent = (share) => (share === undefined || share === null ? undefined : `${(share * 100).toFixed(1)} %`);
 
+/** The emulated link in words. */
+const link = (spec) => spec && [
+  spec.rate ? megabits(spec.rate * 1000) : 'any rate', `${spec.delay} ms each way`, spec.rate ? `queue ${spec.queue} ms` : '', spec.loss ? `${spec.loss} % lost` : '',
+  spec.dropped ? `${spec.dropped} dropped` : '',
+].filter(Boolean).join(', ');
+
 const ROWS = [
   ['ICE', 'ice', (b) => b.iceState, (s) => s.ice],
   ['path', 'path', (b) => b.localCandidate, (s) => s.local],
@@ -71,6 +77,7 @@ const ROWS = [
   ['sending', 'sending', (b) => megabits(b.sendBps), (s) => megabits(s.send_bps)],
   ['receiving', 'receiving', (b) => megabits(b.receiveBps), (s) => megabits(s.receive_bps)],
   ['target', 'target', () => undefined, (s) => megabits(s.target_bps)],
+  ['emulated link', 'link', () => undefined, (s) => link(s.link)],
   ['lost', 'lost', (b) => percent(b.loss), (s) => percent(s.loss)],
   ['codecs', 'codecs', (b) => [b.videoCodec, b.audioCodec].filter(Boolean).join(', ') || undefined, (s) => s.codecs],
   ['frames', 'frames', (b) => b.framesDecoded && `${b.framesDecoded} decoded`, (s) => s.frames_sent && `${s.frames_sent} sent`],
@@ -115,61 +122,4 @@ export function rates(now, before) {
     loss: packets + lost > 0 ? lost / (packets + lost) : 0,
     energyPerSecond: (now.totalAudioEnergy - before.totalAudioEnergy) / seconds,
   };
-}
-
-const POINTS = 90;
-
-/** A small line plot of the last 90 samples of up to two series. */
-export class Plot {
-  constructor(canvas, output, { floor = 1, digits = 1 } = {}) {
-    Object.assign(this, { canvas, output, floor, digits, series: [[], []] });
-  }
-
-  clear() { this.series = [[], []]; this.output.textContent = ''; this.draw(); }
-
-  push(ours, theirs) {
-    [ours, theirs].forEach((value, n) => {
-      this.series[n].push(Number.isFinite(value) ? value : null);
-      if (this.series[n].length > POINTS) this.series[n].shift();
-    });
-    this.output.textContent = [ours, theirs].filter(Number.isFinite).map((v) => v.toFixed(this.digits)).join(' · ');
-    this.draw();
-  }
-
-  draw() {
-    const { canvas } = this;
-    const scale = devicePixelRatio || 1;
-    const [width, height] = [canvas.clientWidth * scale, canvas.clientHeight * scale];
-    if (width === 0) return;
-    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-    const context = canvas.getContext('2d');
-    const style = getComputedStyle(canvas);
-    context.clearRect(0, 0, width, height);
-    context.strokeStyle = style.getPropertyValue('color');
-    context.globalAlpha = 0.15;
-    context.beginPath();
-    context.moveTo(0, height - 1);
-    context.lineTo(width, height - 1);
-    context.stroke();
-    context.globalAlpha = 1;
-    const top = Math.max(this.floor, ...this.series.flat().filter((v) => v !== null)) * 1.1;
-    ['--accent', '--warm'].forEach((colour, n) => {
-      const points = this.series[n];
-      // A custom property may hold light-dark(); only a real property resolves it.
-      canvas.style.color = `var(${colour})`;
-      context.strokeStyle = getComputedStyle(canvas).color;
-      canvas.style.color = '';
-      context.lineWidth = 1.75 * scale;
-      context.beginPath();
-      let pen = false;
-      points.forEach((value, i) => {
-        if (value === null) { pen = false; return; }
-        const x = ((POINTS - points.length + i) / (POINTS - 1)) * width;
-        const y = height - 2 - (value / top) * (height - 6);
-        if (pen) context.lineTo(x, y); else context.moveTo(x, y);
-        pen = true;
-      });
-      context.stroke();
-    });
-  }
 }

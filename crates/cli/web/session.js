@@ -6,11 +6,12 @@ const CONNECT_LIMIT_MS = 30_000;
 export class Session extends EventTarget {
   /**
    * mode: 'watch' (their pattern and music), 'echo' (our camera and microphone come back) or 'data' (no media);
-   * offerer: 'browser' or 'server'; codec: 'opus' or 'pcmu', the audio codec we prefer.
+   * offerer: 'browser' or 'server'; codec: 'opus' or 'pcmu', the audio codec we prefer;
+   * link: the emulated link from the beginning, as for emulate(); undefined: what the server was started with.
    */
-  constructor({ mode = 'watch', offerer = 'browser', codec = 'opus' } = {}) {
+  constructor({ mode = 'watch', offerer = 'browser', codec = 'opus', link } = {}) {
     super();
-    Object.assign(this, { mode, offerer, codec });
+    Object.assign(this, { mode, offerer, codec, link });
     this.media = new MediaStream();
     this.local = null;
     this.server = null;
@@ -72,6 +73,7 @@ export class Session extends EventTarget {
       this.rejectOpened(new Error('the signalling connection closed'));
     };
     this.tell({ type: 'start', mode: this.mode, offerer: this.offerer, audio: this.codec });
+    if (this.link !== undefined) this.emulate(this.link);
     this.addMedia();
     const late = setTimeout(() => this.rejectOpened(new Error('not connected in time')), CONNECT_LIMIT_MS);
     try {
@@ -161,6 +163,9 @@ export class Session extends EventTarget {
     this.socket.send(JSON.stringify(message));
     if (message.sdp) this.note(`${message.type} to the server`);
   }
+
+  /** Puts an emulated link between the two ends: { rate (kbit/s) or null, delay, queue (ms), loss (%) }; null takes it away. */
+  emulate(link) { this.tell({ type: 'link', link }); }
 
   note(text, kind = 'note') { this.emit('note', { text, kind }); }
 

@@ -5,12 +5,10 @@
 
 mod common;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use antiphon_dtls::{
@@ -120,7 +118,7 @@ struct Courier {
     fates: Fates,
     rng: Rng,
     inside: SocketAddr,
-    passed: Rc<RefCell<[usize; 2]>>,
+    passed: Arc<Mutex<[usize; 2]>>,
 }
 
 const OUTSIDE: &str = "203.0.113.1:4000";
@@ -136,8 +134,11 @@ fn protected_from(datagram: &[u8]) -> usize {
 
 impl Courier {
     fn carry(&mut self, direction: usize, packet: &mut Packet) -> Option<()> {
-        let number = self.passed.borrow()[direction];
-        self.passed.borrow_mut()[direction] += 1;
+        let number = {
+            let mut passed = self.passed.lock().unwrap();
+            passed[direction] += 1;
+            passed[direction] - 1
+        };
         let lost = [self.fates.lost_from, self.fates.lost_to][direction];
         if lost == Some(number) {
             return None;
@@ -244,7 +245,7 @@ fn run(
     let hosts = [network.add_host(), network.add_host()];
     let sockets = ["10.0.0.1:4000", "10.0.0.2:4000"];
     let sockets = [0, 1].map(|at| network.bind(hosts[at], sockets[at].parse().unwrap()).unwrap());
-    let passed = Rc::new(RefCell::new([0, 0]));
+    let passed = Arc::new(Mutex::new([0, 0]));
     let courier = network.add_node(Box::new(Courier {
         fates,
         rng: Rng::from_u64(seed).fork("courier"),
@@ -302,7 +303,7 @@ fn run(
         (Some(kind.version), Some(kind.version))
     );
     let stats = [client, server].map(|peer| peer.connection.stats());
-    let passed = *passed.borrow();
+    let passed = *passed.lock().unwrap();
     Outcome {
         client: client.connected_at.unwrap() - now,
         passed,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crate::packet::Packet;
 
 /// Something between hosts and the rest of the network that sees every packet: a NAT, a firewall.
-pub trait Node: fmt::Debug {
+pub trait Node: fmt::Debug + Send {
     /// Addresses that the rest of the network reaches this node by; packets to them come to [`Self::inbound`]. Asked once, when the
     /// node is added.
     fn addresses(&self) -> Vec<IpAddr>;

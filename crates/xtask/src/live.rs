@@ -118,6 +118,13 @@ const RATES: Table = Table {
     columns: &["MB/s"],
 };
 
+/// What the page plots of a session over an emulated link.
+const PLOTS: Table = Table {
+    title: "the page's plots over an emulated link",
+    rows: &[("chromium", "offers"), ("firefox", "offers")],
+    columns: &["plots"],
+};
+
 const EXAMPLE: Table = Table {
     title: "the example get_started",
     rows: &[("chromium", "offers"), ("firefox", "offers")],
@@ -252,7 +259,7 @@ pub(crate) fn run(report: &mut Report) {
         }
     }
     for table in [
-        MEDIA, CODECS, KEYS, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE,
+        MEDIA, PLOTS, CODECS, KEYS, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE,
     ] {
         table.finish(report, &cells);
     }
@@ -265,7 +272,7 @@ fn scripts(
     secure: &Server,
     example: &Server,
     [program, echo_frames]: &[String; 2],
-) -> [(&'static str, Command); 20] {
+) -> [(&'static str, Command); 22] {
     let id = server.id().to_string();
     let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
     [
@@ -277,6 +284,8 @@ fn scripts(
             "firefox on the page",
             node(peers, "page.mjs", &["firefox", &server.url]),
         ),
+        ("chromium's plots", node(peers, "plots.mjs", &["chromium", &server.url])),
+        ("firefox's plots", node(peers, "plots.mjs", &["firefox", &server.url])),
         (
             "chromium's codecs",
             node(peers, "codecs.mjs", &["chromium", echo_frames]),

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use crate::error::Error;
 use crate::mailbox::Queue;
 use crate::net::tcp::Framer;
+use crate::wire::Wire;
 
 /// A peer's number within its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,6 +40,8 @@ pub(crate) enum Request {
         queue: Queue,
         answer: Answer<(ChannelId, ChannelInfo)>,
     },
+    /// Let datagrams go through this, or past it.
+    SetWire(Option<Box<dyn Wire>>, Answer<()>),
     /// Close the connection.
     Close,
     /// Run this on the peer's machine.

@@ -13,6 +13,7 @@ mod reports;
 mod requests;
 mod router;
 mod share;
+mod wire;
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -318,6 +319,7 @@ impl Driver {
         let Some((peer, router)) = self.peers.begin_turn(id, self.net.shared_port.is_some()) else {
             return 0;
         };
+        peer.let_through(now, &mut self.net, id, router);
         // What this reads opens the window towards the peer: the acknowledgement then says so.
         peer.dispatch(now);
         let (mut given, mut more) = (0, false);
@@ -339,6 +341,9 @@ impl Driver {
             given += transmit.range.len();
             if transmit.segment_size.is_none() && self.net.is_shared(transmit.path.local) {
                 router.sent(id, outgoing.buffer.bytes(transmit.range.clone()));
+            }
+            if peer.wires(now, &transmit, &outgoing.buffer) {
+                continue;
             }
             peer.sends_on = outgoing.add(&transmit, &mut self.net).or(peer.sends_on);
         };

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::events::EventSender;
 use crate::mailbox::{Queue, Waiting};
+use crate::wire::Wire;
 
 /// How long a closed peer may take to say goodbye (BYE, SCTP ABORT, close_notify).
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -53,6 +54,8 @@ pub(crate) struct Peer {
     pub(crate) published: Vec<String>,
     /// Whether it wants to know of interfaces that come and go.
     pub(crate) watches: bool,
+    /// What its datagrams go through.
+    pub(super) wire: Option<Box<dyn Wire>>,
     /// For the handles of channels that the other end opens.
     driver: Weak<ToDriver>,
     events: EventSender,
@@ -73,6 +76,7 @@ impl Peer {
             listens: Vec::new(),
             published: Vec::new(),
             watches: false,
+            wire: None,
             driver,
             events,
             channels: BTreeMap::new(),
@@ -100,6 +104,10 @@ impl Peer {
                 queue,
                 answer,
             } => _ = answer.send(self.create_channel(&label, init, queue, now)),
+            Request::SetWire(wire, answer) => {
+                self.set_wire(wire);
+                let _ = answer.send(Ok(()));
+            }
             Request::Close => self.close(now),
             Request::Call(call) => call(&mut self.core, now),
         }
@@ -127,12 +135,15 @@ impl Peer {
     pub(crate) fn is_finished(&self, now: Instant) -> bool {
         let Some(closed_at) = self.closed_at else { return false };
         // Handles that remain keep their queues, and get an error from every further call.
-        self.core.poll_timeout().is_none() || now >= closed_at + FAREWELL
+        (self.core.poll_timeout().is_none() && self.next_on_wire().is_none()) || now >= closed_at + FAREWELL
     }
 
     /// When the driver must come back.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        let machine = self.core.poll_timeout();
+        let machine = [self.core.poll_timeout(), self.next_on_wire()]
+            .into_iter()
+            .flatten()
+            .min();
         match self.closed_at {
             None => machine,
             Some(at) => Some(machine.map_or(at + FAREWELL, |m| m.min(at + FAREWELL))),

@@ -158,7 +158,7 @@ impl Peers {
                 self.listening.heard += 1;
             }
         }
-        peer.core.handle_datagram(now, datagram);
+        peer.arrived(now, datagram);
         Some(peer)
     }
 

@@ -98,6 +98,11 @@ impl Router {
         self.tuples.contains_key(&(socket, remote))
     }
 
+    /// Whose this five-tuple is.
+    pub(crate) fn owner(&self, socket: u32, remote: SocketAddr) -> Option<PeerId> {
+        self.tuples.get(&(socket, remote)).copied()
+    }
+
     /// The peers' addresses at this socket.
     pub(crate) fn known_at(&self, socket: u32) -> impl Iterator<Item = SocketAddr> {
         self.tuples
@@ -113,7 +118,7 @@ impl Router {
 
     /// Who gets this datagram.
     pub(crate) fn route(&mut self, socket: u32, remote: SocketAddr, datagram: &[u8]) -> Option<Route> {
-        let known = self.tuples.get(&(socket, remote)).copied();
+        let known = self.owner(socket, remote);
         if is_stun(datagram) {
             // A request that names another peer's fragment comes from a new peer behind the same address (or from a liar:
             // the tuple moves only after authentication).

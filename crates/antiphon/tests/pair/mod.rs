@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use antiphon::{Api, DataChannel, Event, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit};
+use antiphon::{Api, DataChannel, Event, PeerConnection, PeerHandle, RtcConfiguration, RtcDataChannelInit, Wire};
 use tokio::sync::mpsc;
 
 /// Keeps a broken run finite; nothing is measured with it.
@@ -29,10 +29,32 @@ fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<D
 }
 
 /// Two ends of one channel, and the handles that keep their connections.
-pub(crate) async fn connected(configuration: RtcConfiguration) -> (DataChannel, DataChannel, [PeerHandle; 2]) {
+pub(crate) type Ends = (DataChannel, DataChannel, [PeerHandle; 2]);
+
+/// Two peers with sockets of their own.
+#[allow(dead_code, reason = "not every test file needs both")]
+pub(crate) async fn connected(configuration: RtcConfiguration) -> Ends {
     let api = Api::builder().loopback(true).build().unwrap();
     let a = api.peer_connection(configuration.clone()).await.unwrap();
     let b = api.peer_connection(configuration).await.unwrap();
+    connect(a, b).await
+}
+
+/// Two peers, each on a port that others might share, with a wire from the beginning.
+#[allow(dead_code, reason = "not every test file needs both")]
+pub(crate) async fn one_port(wire: &dyn Fn() -> Option<Box<dyn Wire>>) -> Ends {
+    let mut peers = Vec::new();
+    for _ in 0..2 {
+        let api = Api::builder().loopback(true).one_port(0).build().unwrap();
+        let peer = api.peer_connection(RtcConfiguration::default()).await.unwrap();
+        peer.set_wire(wire()).await.unwrap();
+        peers.push(peer);
+    }
+    let (b, a) = (peers.pop().unwrap(), peers.pop().unwrap());
+    connect(a, b).await
+}
+
+async fn connect(a: PeerConnection, b: PeerConnection) -> Ends {
     let (alice, bob) = (a.handle(), b.handle());
     let init = RtcDataChannelInit::default();
     let mut near = alice.create_data_channel("pair", init).await.unwrap();

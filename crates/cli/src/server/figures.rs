@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use antiphon::{RtcStats, RtcStatsReport};
 use serde::Serialize;
 
+use crate::link::{LinkFigures, LinkSpec};
+
 /// The server's side of the page's figures; names as in docs/signalling.md.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Figures {
@@ -20,13 +22,30 @@ pub(super) struct Figures {
     dtls_role: &'static str,
     sctp: Option<&'static str>,
     rtt_ms: Option<f64>,
+    media_rtt_ms: Option<f64>,
     send_bps: Option<f64>,
     receive_bps: Option<f64>,
     target_bps: Option<u64>,
     loss: Option<f64>,
     codecs: Option<String>,
+    pub(super) link: Option<Emulated>,
     #[serde(flatten)]
     totals: Totals,
+}
+
+/// The emulated link: what it is, and what it has done to what we send.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(super) struct Emulated {
+    #[serde(flatten)]
+    spec: LinkSpec,
+    #[serde(flatten)]
+    done: LinkFigures,
+}
+
+impl From<(LinkSpec, LinkFigures)> for Emulated {
+    fn from((spec, done): (LinkSpec, LinkFigures)) -> Self {
+        Self { spec, done }
+    }
 }
 
 /// What was counted since the session began.
@@ -89,6 +108,8 @@ impl Meter {
                 }
                 RtcStats::RemoteInboundRtp(remote) => {
                     figures.loss = Some(figures.loss.unwrap_or(0.0).max(remote.fraction_lost));
+                    let round_trip = remote.round_trip_time.map(milliseconds);
+                    figures.media_rtt_ms = figures.media_rtt_ms.into_iter().chain(round_trip).reduce(f64::max);
                 }
                 RtcStats::Codec(codec) => {
                     let name = codec.mime_type.rsplit('/').next().unwrap_or_default().to_owned();

@@ -123,7 +123,7 @@ impl Server {
         }
         let (stop, stopped) = watch::channel(false);
         let connections = connections(args);
-        let room = Room::new(
+        let mut room = Room::new(
             builder.build()?,
             configuration(args),
             args.codec,
@@ -133,6 +133,7 @@ impl Server {
             Places::new(Limits::new(connections / 2, args.max_per_address)),
             stopped,
         );
+        room.link = args.link;
         Ok(Self {
             listener,
             tls,

@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<Arc<Room>> {
         .route("/app.js", asset!(SCRIPT, "app.js"))
         .route("/session.js", asset!(SCRIPT, "session.js"))
         .route("/figures.js", asset!(SCRIPT, "figures.js"))
+        .route("/plots.js", asset!(SCRIPT, "plots.js"))
         .route("/transfer.js", asset!(SCRIPT, "transfer.js"))
         .route("/meet.js", asset!(SCRIPT, "meet.js"))
         .route("/names.js", asset!(SCRIPT, "names.js"))

@@ -19,6 +19,7 @@ use super::player::{self, Stage};
 use super::playing::{Playing, Voice, receives, sends, studio_capabilities, track_id};
 use super::role::{Outcome, Refused, Role};
 use super::room::Room;
+use crate::link::{Control, LinkSpec};
 use crate::sources::AudioCodec;
 
 /// What is left to say to a peer is said within this, or not at all.
@@ -63,6 +64,8 @@ pub(super) struct Peer {
     connected: watch::Sender<bool>,
     negotiated: bool,
     meter: Meter,
+    /// The emulated link that its datagrams go through.
+    link: Option<Control>,
     /// Players and channels; they end with the session.
     tasks: JoinSet<()>,
 }
@@ -137,7 +140,8 @@ impl Peer {
         // Nothing is decoded here: packets are passed on as they come.
         settings.receive_output = Output::Packets;
         let pc = room.api.peer_connection(configuration).await?;
-        Ok(Self {
+        let link = room.link;
+        let mut peer = Self {
             pc,
             room,
             session,
@@ -155,8 +159,30 @@ impl Peer {
             connected: watch::Sender::new(false),
             negotiated: false,
             meter: Meter::default(),
+            link: None,
             tasks: JoinSet::new(),
-        })
+        };
+        if link.is_some() {
+            peer.set_link(link).await?;
+        }
+        Ok(peer)
+    }
+
+    /// Puts an emulated link between us and the peer, changes the one that is there, or takes it away.
+    pub(super) async fn set_link(&mut self, spec: Option<LinkSpec>) -> Result<(), Error> {
+        match (&self.link, spec) {
+            (Some(link), Some(spec)) => link.set(spec),
+            (None, Some(spec)) => {
+                let (control, wire) = Control::new(Instant::now(), spec);
+                self.pc.set_wire(Some(wire)).await?;
+                self.link = Some(control);
+            }
+            (_, None) => {
+                self.pc.set_wire(None).await?;
+                self.link = None;
+            }
+        }
+        Ok(())
     }
 
     /// Adds what the role needs before the first offer of ours.
@@ -519,6 +545,7 @@ impl Peer {
         let report = self.pc.get_stats().await?;
         let mut figures = self.meter.read(Instant::now(), &report);
         figures.connection = self.state.as_str().to_owned();
+        figures.link = self.link.as_ref().map(|link| (link.spec(), link.figures()).into());
         Ok(figures)
     }
 

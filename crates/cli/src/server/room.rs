@@ -17,6 +17,7 @@ use super::patience::Patience;
 use super::places::{Full, Place, Places};
 use super::resource::Resource;
 use super::streams::Streams;
+use crate::link::LinkSpec;
 use crate::sources::{Studio, VideoCodec};
 
 /// Lines that a slow session may lag in the chat.
@@ -38,6 +39,8 @@ pub(super) struct Room {
     pub(super) studio: Studio,
     /// The codec of the pattern, for who takes it.
     pub(super) video: VideoCodec,
+    /// What is put between each session and its peer at first.
+    pub(super) link: Option<LinkSpec>,
     pub(super) meetings: Meetings,
     pub(super) guesses: Guesses,
     pub(super) chat: broadcast::Sender<ChatLine>,
@@ -71,6 +74,7 @@ impl Room {
             configuration,
             studio: Studio::new(),
             video,
+            link: None,
             meetings: Meetings::default(),
             guesses: Guesses::default(),
             chat: broadcast::Sender::new(CHAT_QUEUE),

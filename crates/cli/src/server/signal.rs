@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::figures::Figures;
+use crate::link::LinkSpec;
 use crate::sources::AudioCodec;
 
 /// The largest body or WebSocket message, in bytes.
@@ -64,6 +65,10 @@ pub(super) enum Request {
     Candidate {
         candidate: Option<RtcIceCandidateInit>,
     },
+    /// Put an emulated link between us, or take it away.
+    Link {
+        link: Option<LinkSpec>,
+    },
     /// Restart ICE: we offer new credentials.
     Restart,
     Bye,
@@ -100,7 +105,7 @@ impl Reply {
     }
 }
 
-const TYPES: [&str; 6] = ["start", "offer", "answer", "candidate", "restart", "bye"];
+const TYPES: [&str; 7] = ["start", "offer", "answer", "candidate", "link", "restart", "bye"];
 
 /// Reads one message.
 ///
@@ -155,6 +160,10 @@ mod tests {
             parse(r#"{"type":"candidate","candidate":null}"#).unwrap(),
             Request::Candidate { candidate: None }
         );
+        let link = parse(r#"{"type":"link","link":{"rate":1000,"delay":25,"loss":0.5}}"#).unwrap();
+        assert!(matches!(link, Request::Link { link: Some(link) } if link.queue == 300 && link.loss == 0.5));
+        let none = parse(r#"{"type":"link","link":null}"#).unwrap();
+        assert_eq!(none, Request::Link { link: None });
         let text = r#"{"type":"candidate","candidate":{"candidate":"candidate:1 1 udp 1 ::1 9 typ host","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"abcd"}}"#;
         let Request::Candidate {
             candidate: Some(candidate),

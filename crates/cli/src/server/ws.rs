@@ -19,6 +19,7 @@ use super::pulse::{Beat, Pulse};
 use super::role::{NO_WAY, Outcome};
 use super::room::Room;
 use super::signal::{self, MAX_SIGNAL, Mode, Offerer, Reply, Request};
+use crate::link::LinkSpec;
 use crate::sources::AudioCodec;
 
 /// Anything beyond this ends the socket; up to it a message that is too long gets an error and the session lives.
@@ -26,7 +27,8 @@ const MAX_FRAME: usize = 4 * MAX_SIGNAL;
 /// What a WebSocket reads at once, in bytes: most signals fit, and a longer one takes more reads. The library's own 128 KiB
 /// would be what a stranger's idle socket costs.
 pub(super) const READ_AT_ONCE: usize = 4096;
-const STATS_EVERY: Duration = Duration::from_secs(1);
+/// So that a plot shows what a second can hide.
+const STATS_EVERY: Duration = Duration::from_millis(500);
 /// A client that takes nothing for so long is gone.
 pub(super) const SEND_LIMIT: Duration = Duration::from_secs(10);
 
@@ -249,6 +251,15 @@ impl Connection {
                 peer.add_candidate(candidate)
                     .await
                     .map_err(|e| Reply::error("candidate", e.to_string()))?;
+                Ok(None)
+            }
+            Request::Link { link } => {
+                let link = link.map(LinkSpec::checked).transpose();
+                let link = link.map_err(|why| Reply::error("link", why))?;
+                let peer = self.start(AudioCodec::Opus).await?;
+                peer.set_link(link)
+                    .await
+                    .map_err(|e| Reply::error("state", e.to_string()))?;
                 Ok(None)
             }
             Request::Restart => {
