@@ -1,19 +1,22 @@
 //! A peer that sends every frame back, cut into packets anew, and plays and hears keys of a telephone:
-//! `echo_frames offer|answer CODEC`, for instance `echo_frames answer VP9`.
+//! `echo_frames offer|answer CODEC [red] [flexfec] [ulpfec]`, for instance `echo_frames answer VP9`. With one of the last words it
+//! takes redundancy of this kind and sends it: RED of two sounds, a repair packet for two of pictures.
 //!
 //! Nothing is decoded or encoded here: what a browser encodes goes through depacketizer and packetizer, and whether it decodes that
 //! shows that both are right. `cargo xtask test --only live` runs it.
 //!
 //! Signalling goes over standard input and output, one description a line, with all candidates in it and line breaks as `\n`. On
-//! standard output: `offer SDP` or `answer SDP`; `state STATE`; each second `counts RECEIVED KEY-FRAMES SENT LOST`; `key CHARACTER
-//! MILLISECONDS` for each that was heard; `error WHY`. On standard input: the peer's description, `play TONES`, and `stop`.
+//! standard output: `offer SDP` or `answer SDP`; `state STATE`; each second `counts RECEIVED KEY-FRAMES SENT LOST SOUNDS`, and of
+//! each kind `repaired audio|video LOST FEC-RECEIVED RECOVERED FEC-SENT`; `key CHARACTER MILLISECONDS` for each that was heard;
+//! `error WHY`. On standard input: the peer's description, `play TONES`, and `stop`.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use antiphon::{
-    Api, DEFAULT_TONE_GAP, Direction, Event, Frame, MediaCapabilities, MediaKind, PeerConnection, RtcConfiguration,
-    RtcRtpTransceiverInit, RtcSessionDescription, TonePhase, TransceiverId,
+    Api, DEFAULT_TONE_GAP, Direction, Event, FecAmount, Frame, MediaCapabilities, MediaKind, PeerConnection,
+    RedDistance, Redundancy, RtcConfiguration, RtcRtpTransceiverInit, RtcSessionDescription, SendRedundancy, TonePhase,
+    TransceiverId,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -31,11 +34,14 @@ struct Counts {
     key_frames: u64,
     sent: u64,
     lost: u64,
+    sounds: u64,
 }
 
 struct Echo {
     pc: PeerConnection,
     audio: Option<TransceiverId>,
+    /// Whether sound goes in RED.
+    red: bool,
     counts: Counts,
     /// Under which payload type the peer takes what came under another.
     numbers: HashMap<(TransceiverId, u8), Option<u8>>,
@@ -90,6 +96,7 @@ impl Echo {
                     }
                 }
             }
+            Event::Frame { .. } => self.counts.sounds += 1,
             Event::Packet { .. } => println!("error no frame could be made of a packet"),
             // Who watches itself asks itself.
             Event::KeyFrameRequested(transceiver) => self.pc.request_key_frame(transceiver).await?,
@@ -99,6 +106,39 @@ impl Echo {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Says what has come and gone.
+    async fn count(&self) -> Result<(), Failure> {
+        let Counts {
+            received,
+            key_frames,
+            sent,
+            lost,
+            sounds,
+        } = self.counts;
+        println!("counts {received} {key_frames} {sent} {lost} {sounds}");
+        let stats = self.pc.get_stats().await?;
+        for kind in ["audio", "video"] {
+            let received = stats.inbound_rtp().find(|own| own.kind == kind);
+            let sent = stats.outbound_rtp().find(|own| own.kind == kind);
+            let (lost, fec, recovered) = received.map_or((0, 0, 0), |own| {
+                (own.packets_lost, own.fec_packets_received, own.packets_recovered)
+            });
+            let sent = sent.map_or(0, |own| own.fec_packets_sent);
+            println!("repaired {kind} {lost} {fec} {recovered} {sent}");
+        }
+        Ok(())
+    }
+
+    /// An answer has the order of the offer, in which Chromium's RED is behind Opus; and Chromium sends RED only to who prefers it.
+    async fn prefer_red(&self, audio: TransceiverId) -> Result<(), Failure> {
+        if self.red {
+            let names = ["audio/red", "audio/opus", "audio/telephone-event"];
+            let names = names.map(str::to_owned).to_vec();
+            self.pc.set_codec_preferences(audio, names).await?;
         }
         Ok(())
     }
@@ -114,6 +154,7 @@ impl Echo {
                 for transceiver in self.pc.transceivers().await? {
                     if transceiver.kind() == MediaKind::Audio {
                         self.audio = Some(transceiver.id());
+                        self.prefer_red(transceiver.id()).await?;
                     }
                     self.pc.set_direction(transceiver.id(), Direction::SendRecv).await?;
                 }
@@ -154,11 +195,24 @@ async fn main() -> Result<(), Failure> {
     let mut configuration = RtcConfiguration::default();
     let mut capabilities = MediaCapabilities::forwarding();
     capabilities.video.retain(|own| own.name.eq_ignore_ascii_case(&codec));
+    let kinds: Vec<String> = arguments.collect();
+    let has = |kind: &str| kinds.iter().any(|own| own == kind);
+    capabilities = capabilities.with_redundancy(Redundancy {
+        red: has("red"),
+        flexfec_03: has("flexfec"),
+        ulpfec: has("ulpfec"),
+        ..Redundancy::default()
+    });
+    configuration.settings.media.redundancy = SendRedundancy {
+        red: RedDistance::Fixed(2),
+        fec: FecAmount::Percent(50),
+    };
     configuration.settings.capabilities = capabilities.into();
     let pc = Api::new()?.peer_connection(configuration).await?;
     let mut echo = Echo {
         pc,
         audio: None,
+        red: has("red"),
         counts: Counts::default(),
         numbers: HashMap::new(),
         sounds: 0,
@@ -191,11 +245,7 @@ async fn main() -> Result<(), Failure> {
                 Some(line) => echo.command(line).await,
             },
             _ = sound.tick() => echo.silence().await,
-            _ = second.tick() => {
-                let Counts { received, key_frames, sent, lost } = echo.counts;
-                println!("counts {received} {key_frames} {sent} {lost}");
-                Ok(())
-            }
+            _ = second.tick() => echo.count().await,
         };
         if let Err(error) = done {
             println!("error {error}");

@@ -172,7 +172,8 @@ impl MediaCapabilities {
     }
 
     /// Has redundancy too: it is answered where it is offered, and offered; what both sides have may go both ways. RED of Opus stands
-    /// first, since Chromium sends it only to who prefers it. The default has none.
+    /// first, since Chromium sends it only to who prefers it; an answer follows the offer, so that it needs codec preferences with
+    /// `audio/red` in front for that. The default has none.
     #[must_use]
     pub fn with_redundancy(mut self, which: Redundancy) -> Self {
         let codec = |payload_type, name: &str, parameters: &str, feedback: &[&str]| CodecCapability {

@@ -203,7 +203,7 @@ fn in_bursts_repairs_are_laid_out_by_what_feedback_tells() {
     show(&mut pair, id, 0..1500, 10_200);
     pair.run(Duration::from_secs(1));
     let share = recovered(&pair);
-    // Two repairs for ten recover 33 % of these; three for fifteen more.
+    // One repair for five recovers a seventh of these; three for fifteen more.
     assert!(share > 0.37, "{share}");
 }
 

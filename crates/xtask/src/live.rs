@@ -150,6 +150,13 @@ const KEYS: Table = Table {
     columns: &["hears keys"],
 };
 
+/// What a link loses comes back without being asked for.
+const REDUNDANCY: Table = Table {
+    title: "redundancy, over a link that loses packets",
+    rows: &[("chromium", "offers"), ("chromium", "answers")],
+    columns: &["RED from it", "RED to it", "FlexFEC-03 to it", "ULPFEC to it"],
+};
+
 const PATHS: Table = Table {
     title: "other ways",
     rows: &[
@@ -259,7 +266,7 @@ pub(crate) fn run(report: &mut Report) {
         }
     }
     for table in [
-        MEDIA, PLOTS, CODECS, KEYS, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE,
+        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE,
     ] {
         table.finish(report, &cells);
     }
@@ -272,7 +279,7 @@ fn scripts(
     secure: &Server,
     example: &Server,
     [program, echo_frames]: &[String; 2],
-) -> [(&'static str, Command); 22] {
+) -> [(&'static str, Command); 23] {
     let id = server.id().to_string();
     let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
     [
@@ -291,6 +298,7 @@ fn scripts(
             node(peers, "codecs.mjs", &["chromium", echo_frames]),
         ),
         ("firefox's codecs", node(peers, "codecs.mjs", &["firefox", echo_frames])),
+        ("redundancy", node(peers, "redundancy.mjs", &["chromium", echo_frames])),
         (
             "chromium's security",
             node(peers, "security.mjs", &["chromium", &server.url]),

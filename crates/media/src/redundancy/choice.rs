@@ -160,10 +160,10 @@ fn percent(path: &Path, stay: f64) -> Option<u8> {
     reached.map(|(_, percent)| *percent)
 }
 
-/// Groups of about ten packets, longer where packets are lost in bursts: as many repairs as a burst is long.
+/// As many repairs to a group as a burst is long: the repairs come when the group has ended, so that it is no longer than it must be.
 fn plan(percent: u8, burst: f64) -> Plan {
     let percent = percent.clamp(1, MAX_PERCENT);
-    let repairs = (percent / 10).max(burst.round() as u8).clamp(1, MAX_REPAIRS);
+    let repairs = (burst.round() as u8).clamp(1, MAX_REPAIRS);
     let group = (u16::from(repairs) * 100).div_ceil(u16::from(percent));
     let most = u16::from(antiphon_rtp::fec::MAX_GROUP);
     if group <= most {
@@ -206,10 +206,10 @@ mod tests {
         assert_eq!(by_loss(&path(100, 0.12, true)), Some((10, 1, true)));
         assert_eq!(by_loss(&path(200, 0.02, true)), None);
         assert_eq!(by_loss(&path(200, 0.03, true)), Some((10, 1, false)));
-        assert_eq!(by_loss(&path(200, 0.06, true)), Some((10, 2, false)));
-        assert_eq!(by_loss(&path(200, 0.11, true)), Some((8, 2, true)));
+        assert_eq!(by_loss(&path(200, 0.06, true)), Some((5, 1, false)));
+        assert_eq!(by_loss(&path(200, 0.11, true)), Some((4, 1, true)));
         assert_eq!(by_loss(&path(5, 0.02, false)), Some((10, 1, true)));
-        assert_eq!(by_loss(&path(5, 0.2, false)), Some((10, 5, true)));
+        assert_eq!(by_loss(&path(5, 0.2, false)), Some((2, 1, true)));
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
             let plan = plan(percent, burst);
             (plan.group(), plan.repairs())
         };
-        assert_eq!(plan(20, 1.2), (10, 2));
+        assert_eq!(plan(20, 1.2), (5, 1));
         assert_eq!(plan(20, 3.0), (15, 3));
         assert_eq!(plan(10, 3.0), (30, 3));
         assert_eq!(plan(10, 30.0), (48, 4));

@@ -123,9 +123,10 @@ impl Fec {
         };
     }
 
-    /// Ends the group early, if there are packets enough in it that repairs are no more than half of them.
+    /// Ends the group early, if there are packets enough in it: half of the plan's, and two for each repair.
     pub(crate) fn end_group(&mut self) {
-        if self.encoder.pending() >= 2 * self.encoder.plan().repairs() {
+        let plan = self.encoder.plan();
+        if self.encoder.pending() >= plan.group().div_ceil(2).max(2 * plan.repairs()) {
             self.encoder.end_group();
             self.began = None;
         }
