@@ -331,6 +331,11 @@ const LINKS = {
 function emulate(link) {
   linked = link;
   session?.emulate(link);
+  // Whoever asked, the form shows it.
+  const kind = $('link-kind');
+  if (!link) kind.value = 'none';
+  else if (!LINKS[kind.value]) kind.value = 'own';
+  for (const name of ['rate', 'delay', 'queue', 'loss']) Object.assign($('link').elements[name], { disabled: !link, value: link?.[name] ?? '' });
 }
 
 $('link-kind').onchange = () => {
@@ -346,8 +351,10 @@ $('link').oninput = ({ target }) => { if (target.name) $('link-kind').value = 'o
 $('link').onsubmit = (event) => {
   event.preventDefault();
   const kind = $('link-kind').value;
-  if (kind === 'given') linked = undefined;
-  else if (kind === 'none') emulate(null);
+  if (kind === 'given') {
+    linked = undefined;
+    log({ text: 'the link is as the server was started, from the next session on', kind: 'note' });
+  } else if (kind === 'none') emulate(null);
   else {
     const number = (name, otherwise) => ($('link').elements[name].value === '' ? otherwise : Number($('link').elements[name].value));
     emulate({ rate: number('rate', null), delay: number('delay', 0), queue: number('queue', 300), loss: number('loss', 0) });

@@ -85,7 +85,7 @@ const WATCHED: Sessions = &[
 
 const PUBLISHED: Sessions = &[
     &[stretch(1000, 8, "1 Mbit/s", Ask::Settles)],
-    &[stretch(3000, 10, "3 Mbit/s", Ask::Settles)],
+    &[stretch(3000, 8, "3 Mbit/s", Ask::Settles)],
 ];
 
 /// Who sends to whom.
