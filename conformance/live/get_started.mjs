@@ -1,7 +1,7 @@
-// The example `get_started` in a real browser: node get_started.mjs chromium|firefox http://127.0.0.1:8081
+// The example `get_started` in a real browser: node get_started.mjs chromium|firefox http://127.0.0.1:8081 COLUMN WIDTHxHEIGHT
 import { cell, launch, sleep, within } from './browser.mjs';
 
-const [name, url] = process.argv.slice(2);
+const [name, url, column, size] = process.argv.slice(2);
 const FRAMES = 60;
 const { browser, close } = await launch(name);
 try {
@@ -32,8 +32,8 @@ try {
       last = await seen();
     } while (last.frames < FRAMES || !(last.energy > 0) || !(last.currentTime > 0));
   })());
-  cell(name, 'offers', 'get_started', `${last.frames} frames of ${last.size}, the picture at ${last.currentTime.toFixed(1)} s, energy ${last.energy.toFixed(2)}`,
-    last.size === '640x360');
+  cell(name, 'offers', column, `${last.frames} frames of ${last.size}, the picture at ${last.currentTime.toFixed(1)} s, energy ${last.energy.toFixed(2)}`,
+    last.size === size);
 } catch (error) {
   console.error(error.stack);
   process.exitCode = 1;

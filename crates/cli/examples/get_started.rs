@@ -1,23 +1,22 @@
-//! The test pattern and its music in a browser, with the least signalling there can be: one POST.
+//! The test pattern and its music in a browser, or a file, with the least signalling there can be: one POST.
 //!
 //!     cargo run --release -p antiphon-cli --example get_started        then open http://127.0.0.1:8081
+//!     cargo run --release -p antiphon-cli --example get_started -- film.mp4
 //!
-//! An argument names another address to listen on.
-
-use std::sync::Arc;
+//! Any kind of file will do. A second argument names another address to listen on ("" is no file).
 
 use antiphon::{
-    Api, Error, Event, Frame, MediaKind, MediaStreamTrack, PeerConnection, PeerHandle, RtcConfiguration,
-    RtcSessionDescription, TransceiverId,
+    Api, Error, Event, Frame, MediaCapabilities, MediaFile, MediaKind, MediaStreamTrack, PeerConnection, PeerHandle,
+    RtcConfiguration, RtcSessionDescription, TransceiverId,
 };
 use antiphon_cli::sources::{AudioCodec, Sample, Studio, VideoCodec};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Html;
 use axum::routing::{get, post};
-use tokio::sync::broadcast::Receiver;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
 const PAGE: &str = r#"<!doctype html><title>Get started</title><button id=go>Watch</button><br>
 <video id=v autoplay playsinline controls></video><script>
 go.onclick = async () => {
@@ -33,49 +32,53 @@ go.onclick = async () => {
 </script>"#;
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let api = Api::builder().loopback(true).build()?;
-    let studio = Studio::new();
+async fn main() -> Result<(), AnyError> {
+    let mut arguments = std::env::args().skip(1);
+    let file = arguments.next().filter(|file| !file.is_empty());
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8081".to_owned());
+    let state = (Api::builder().loopback(true).build()?, Studio::new(), file);
+    let watch = async |State((api, studio, file)): State<(Api, Studio, Option<String>)>, offer: String| {
+        let answer = answer(api, studio, file, offer).await;
+        answer.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
+    };
     let app = axum::Router::new()
         .route("/", get(async || Html(PAGE)))
         .route("/offer", post(watch))
-        .with_state((api, studio));
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8081".to_owned());
+        .with_state(state);
     let listener = tokio::net::TcpListener::bind(address).await?;
     println!("open http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)
 }
 
-/// Takes a browser's offer, gives the answer, and plays until the browser goes.
-async fn watch(State((api, studio)): State<(Api, Studio)>, offer: String) -> Result<String, (StatusCode, String)> {
-    answer(api, studio, offer)
-        .await
-        .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-async fn answer(api: Api, studio: Studio, offer: String) -> Result<String, Error> {
+/// Takes a browser's offer, and plays until the browser goes.
+async fn answer(api: Api, studio: Studio, file: Option<String>, offer: String) -> Result<String, AnyError> {
+    let file = file.map(MediaFile::open).transpose()?;
     let mut configuration = RtcConfiguration::default();
-    // What the studio makes, and nothing else.
-    let codecs = Arc::make_mut(&mut configuration.settings.capabilities);
-    codecs.video.retain(|codec| codec.name == "VP8");
-    codecs.audio.retain(|codec| codec.name == "opus");
+    // Every codec in every profile: nothing is encoded for the file.
+    configuration.settings.capabilities = MediaCapabilities::forwarding().into();
     let mut pc = api.peer_connection(configuration).await?;
-
     pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;
-    let tracks = [(MediaKind::Video, "VP8"), (MediaKind::Audio, "opus")];
-    for (kind, codec) in tracks {
-        let (id, stream_ids) = (codec.to_owned(), vec!["antiphon".to_owned()]);
-        let track = MediaStreamTrack { kind, id, stream_ids };
-        let transceiver = pc.add_track(track).await?;
-        let feed = match kind {
-            MediaKind::Video => studio.video(VideoCodec::Vp8, 9),
-            MediaKind::Audio => studio.audio(AudioCodec::Opus),
+    // The first track of each kind, by its place in the file; or what the studio makes.
+    let mut places = Vec::new();
+    for kind in [MediaKind::Video, MediaKind::Audio] {
+        let is_video = kind == MediaKind::Video;
+        let index = match &file {
+            Some(file) => file.tracks().iter().position(|track| track.is_video() == is_video),
+            None => Some(0),
         };
-        tokio::spawn(play(feed, pc.handle(), transceiver, codec));
+        let Some(index) = index else { continue };
+        let (id, stream_ids) = (kind.to_string(), vec!["antiphon".to_owned()]);
+        places.push((index, pc.add_track(MediaStreamTrack { kind, id, stream_ids }).await?));
     }
     pc.set_local_description(None).await?;
-
-    // One POST carries one answer, so it waits for our candidates.
+    if let Some(file) = file {
+        let mut playback = file.looping(true).play(&pc.handle(), &places).await?;
+        tokio::spawn(async move { while playback.next_event().await.is_some() {} });
+    } else {
+        tokio::spawn(play(studio.video(VideoCodec::Vp8, 9), pc.handle(), places[0].1, "VP8"));
+        tokio::spawn(play(studio.audio(AudioCodec::Opus), pc.handle(), places[1].1, "opus"));
+    }
+    // One POST, one answer: it waits for our candidates.
     while !matches!(pc.next_event().await, Some(Event::IceCandidate(None)) | None) {}
     let answer = pc.local_description().await?.ok_or(Error::Closed)?;
     tokio::spawn(follow(pc));

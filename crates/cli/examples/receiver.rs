@@ -1,16 +1,15 @@
-//! Saves what a browser sends: video as `received.ivf` (VP8), sound as `received.opus` (Ogg).
+//! Saves what a browser sends, in any codec, sound and picture in step.
 //!
-//!     cargo run --release -p antiphon-cli --example receiver        then open http://127.0.0.1:8082
+//!     cargo run --release -p antiphon-cli --example receiver -- me.webm        then open http://127.0.0.1:8082
 //!
-//! Play the files with any player, for example `ffplay received.ivf`.
+//! The name says what it becomes: `.webm` or `.mp4`; or of one track, `.opus`, `.ivf`, `.h264`, `.h265` or `.obu`. Each recording takes
+//! the place of the one before. A second argument names another address to listen on.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufWriter;
-use std::sync::Arc;
-
-use antiphon::{Api, Event, MediaKind, PeerConnection, RtcConfiguration, RtcSessionDescription, TransceiverId};
-use antiphon_container::{Codec, Format, Sample, Track, Writer};
+use antiphon::container::{Codec, Format};
+use antiphon::{
+    Api, Event, MediaCapabilities, PeerConnection, Recorder, RtcConfiguration, RtcPeerConnectionState,
+    RtcSessionDescription,
+};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Html;
@@ -35,96 +34,57 @@ type AnyError = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), AnyError> {
-    let api = Api::builder().loopback(true).build()?;
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_else(|| "received.webm".to_owned());
+    let address = arguments.next().unwrap_or_else(|| "127.0.0.1:8082".to_owned());
+    let state = (Api::builder().loopback(true).build()?, name);
+    let record = async |State((api, name)): State<(Api, String)>, offer: String| {
+        let refused = |error: AnyError| (StatusCode::BAD_REQUEST, error.to_string());
+        answer(api, name, offer).await.map_err(refused)
+    };
     let app = axum::Router::new()
         .route("/", get(async || Html(PAGE)))
         .route("/offer", post(record))
-        .with_state(api);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:8082").await?;
+        .with_state(state);
+    let listener = tokio::net::TcpListener::bind(address).await?;
     println!("open http://{}", listener.local_addr()?);
     Ok(axum::serve(listener, app).await?)
 }
 
-async fn record(State(api): State<Api>, offer: String) -> Result<String, (StatusCode, String)> {
-    answer(api, offer)
-        .await
-        .map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-async fn answer(api: Api, offer: String) -> Result<String, AnyError> {
+async fn answer(api: Api, name: String, offer: String) -> Result<String, AnyError> {
+    // Any codec that the file can hold.
+    let format = Format::of_extension(&name).ok_or("no file has this extension")?;
+    let mut codecs = MediaCapabilities::forwarding();
+    codecs.video.retain(|codec| format.holds(&Codec::of_name(&codec.name)));
+    codecs.audio.retain(|codec| format.holds(&Codec::of_name(&codec.name)));
     let mut configuration = RtcConfiguration::default();
-    let codecs = Arc::make_mut(&mut configuration.settings.capabilities);
-    codecs.video.retain(|codec| codec.name == "VP8");
-    codecs.audio.retain(|codec| codec.name == "opus");
+    configuration.settings.capabilities = codecs.into();
     let mut pc = api.peer_connection(configuration).await?;
     // Transceivers that the offer makes receive; nothing else has to be said.
     pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;
     pc.set_local_description(None).await?;
-    let mut kinds = BTreeMap::new();
-    while let Some(event) = pc.next_event().await {
-        match event {
-            Event::Track { transceiver, kind, .. } => _ = kinds.insert(transceiver, kind),
-            Event::IceCandidate(None) => break,
-            _ => {}
-        }
-    }
+    while !matches!(pc.next_event().await, Some(Event::IceCandidate(None)) | None) {}
     let answer = pc.local_description().await?.ok_or("no answer")?;
     tokio::spawn(async move {
-        if let Err(error) = save(pc, kinds).await {
+        if let Err(error) = save(pc, name).await {
             println!("stopped: {error}");
         }
     });
     Ok(answer.sdp)
 }
 
-/// Writes frames until the browser goes.
-async fn save(mut pc: PeerConnection, mut kinds: BTreeMap<TransceiverId, MediaKind>) -> Result<(), AnyError> {
-    let create = |name| File::create(name).map(BufWriter::new);
-    let (mut video, mut starts, mut counts) = (None, [None; 2], [0; 2]);
-    let opus = Track::audio(Codec::Opus, 48_000, 2);
-    let mut sound = Writer::new(create("received.opus")?, Format::Ogg, vec![opus])?;
+/// Writes what comes until the browser goes.
+async fn save(mut pc: PeerConnection, name: String) -> Result<(), AnyError> {
+    let mut recorder = Recorder::create(&name)?;
+    let feed = recorder.feed(pc.handle());
     while let Some(event) = pc.next_event().await {
+        feed.handle_event(&event);
         match event {
-            Event::Track { transceiver, kind, .. } => _ = kinds.insert(transceiver, kind),
-            Event::Frame {
-                transceiver: id, frame, ..
-            } => {
-                let Some(kind) = kinds.get(&id) else { continue };
-                if *kind == MediaKind::Video && video.is_none() {
-                    // Nothing before the first key frame can be decoded.
-                    let Some(track) = Track::of_key_frame(Codec::Vp8, &frame.data) else {
-                        pc.request_key_frame(id).await?;
-                        continue;
-                    };
-                    video = Some(Writer::new(create("received.ivf")?, Format::Ivf, vec![track])?);
-                }
-                let index = usize::from(*kind == MediaKind::Audio);
-                let start = *starts[index].get_or_insert(frame.timestamp);
-                counts[index] += 1;
-                let time = frame.timestamp.wrapping_sub(start).into();
-                let (key_frame, data) = (frame.key_frame, frame.data);
-                let sample = Sample {
-                    track: 0,
-                    time,
-                    duration: None,
-                    key_frame,
-                    data,
-                };
-                match (kind, &mut video) {
-                    (MediaKind::Video, Some(video)) => video.write(&sample)?,
-                    _ => sound.write(&sample)?,
-                }
-            }
-            Event::ConnectionStateChange(state) if matches!(state.as_str(), "disconnected" | "failed") => break,
-            Event::DtlsStateChange(state) if state.as_str() == "closed" => break,
+            Event::PeerEnded(_) | Event::ConnectionStateChange(RtcPeerConnectionState::Failed) => break,
             _ => {}
         }
     }
-    println!(
-        "{} frames in received.ivf, {} packets in received.opus",
-        counts[0], counts[1]
-    );
-    video.map(Writer::finish).transpose()?;
-    sound.finish()?;
+    let stats = recorder.finish().await?;
+    println!("{} frames and packets in {name}", stats.written);
     Ok(())
 }

@@ -32,7 +32,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let start = start(wanted, frames).ok_or_else(|| why(codec.name(), wanted, frames))?;
         println!("{codec}: {} frames, from the {start}th on", frames.len());
         let seconds = |ticks: i64| ticks as f64 / f64::from(track.clock_rate);
-        for (index, frame) in (start..).zip(frames) {
+        // By how much its last frame is later than it was.
+        if let Some((index, frame)) = (start..).zip(frames).last() {
             let (round, index) = (index / wanted.len(), index % wanted.len());
             shifts.push(seconds(frame.time) - seconds(wanted[index].time) - round as f64 * length);
         }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::files::films;
 use crate::report::Report;
 use crate::setup::{Peers, peers};
 use crate::shell::{Output, Service, cargo, example, root, run as run_command, run_within, tail, work_dir};
@@ -125,10 +126,10 @@ const PLOTS: Table = Table {
     columns: &["plots"],
 };
 
-const EXAMPLE: Table = Table {
-    title: "the example get_started",
+const EXAMPLES: Table = Table {
+    title: "the examples get_started, with a file too, and receiver",
     rows: &[("chromium", "offers"), ("firefox", "offers")],
-    columns: &["get_started"],
+    columns: &["get_started", "get_started FILE", "receiver"],
 };
 
 /// Whole frames of each codec, from the browser to us and back to its decoder; and keys of a telephone that it plays.
@@ -175,11 +176,59 @@ pub(crate) struct Server {
     pub(crate) url: String,
 }
 
-/// `get_started`, as a newcomer starts it.
-fn get_started() -> Result<Server, String> {
-    let mut run = Command::new(example("get_started")?);
-    run.arg("127.0.0.1:0").current_dir(root());
-    Server::of("get_started", &mut run)
+/// The examples that meet a browser, as a newcomer starts them.
+struct Examples {
+    pattern: Server,
+    /// `get_started` with a film in VP9.
+    film: Server,
+    receiver: Server,
+    /// What `receiver` writes.
+    received: PathBuf,
+}
+
+impl Examples {
+    fn start() -> Result<Self, String> {
+        let films = films()?;
+        let film = films.iter().find(|(codec, _)| *codec == "vp9");
+        let (_, film) = film.ok_or("there is no film in VP9")?;
+        let received = work_dir().join("received.webm");
+        let start = |name: &str, what: &str, file: &Path| {
+            let mut run = Command::new(example(name)?);
+            run.arg(file).arg("127.0.0.1:0").current_dir(root());
+            Server::of(what, &mut run)
+        };
+        Ok(Self {
+            pattern: start("get_started", "get_started", Path::new(""))?,
+            film: start("get_started", "get_started with a file", film)?,
+            receiver: start("receiver", "receiver", &received)?,
+            received,
+        })
+    }
+
+    /// Each browser with each of them. ffprobe reads what a browser has sent, to its end.
+    fn meet(&self, report: &mut Report, peers: &Peers, cells: &mut Cells) {
+        for browser in ["chromium", "firefox"] {
+            let watch = |server: &Server, title: &str, size: &str| {
+                node(peers, "get_started.mjs", &[browser, &server.url, title, size])
+            };
+            let received = self.received.display().to_string();
+            let each = [
+                ("get_started", watch(&self.pattern, "get_started", "640x360")),
+                ("get_started FILE", watch(&self.film, "get_started FILE", "320x180")),
+                (
+                    "receiver",
+                    node(peers, "receiver.mjs", &[browser, &self.receiver.url, &received]),
+                ),
+            ];
+            for (title, mut command) in each {
+                let what = format!("{browser} on {title}");
+                match run_within(SCRIPT_PATIENCE, &what, &mut command) {
+                    Ok(output) => take_cells(report, &what, &output, cells),
+                    Err(why) => report.fail(&what, &why),
+                }
+            }
+        }
+    }
 }
 
 impl Server {
@@ -250,23 +299,24 @@ pub(crate) fn run(report: &mut Report) {
             peers()?,
             Server::start("", &["--max-message", "16777216"])?,
             Server::start("over TLS", &["--tls"])?,
-            get_started()?,
+            Examples::start()?,
             [program, echo_frames],
         ))
     };
-    let (peers, server, secure, example, programs) = match ready() {
+    let (peers, server, secure, examples, programs) = match ready() {
         Ok(all) => all,
         Err(why) => return report.fail("set up the live tests", &why),
     };
     let mut cells: Cells = BTreeMap::new();
-    for (what, mut command) in scripts(&peers, &server, &secure, &example, &programs) {
+    for (what, mut command) in scripts(&peers, &server, &secure, &programs) {
         match run_within(SCRIPT_PATIENCE, what, &mut command) {
             Ok(output) => take_cells(report, what, &output, &mut cells),
             Err(why) => report.fail(what, &why),
         }
     }
+    examples.meet(report, &peers, &mut cells);
     for table in [
-        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLE,
+        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLES,
     ] {
         table.finish(report, &cells);
     }
@@ -277,9 +327,8 @@ fn scripts(
     peers: &Peers,
     server: &Server,
     secure: &Server,
-    example: &Server,
     [program, echo_frames]: &[String; 2],
-) -> [(&'static str, Command); 23] {
+) -> [(&'static str, Command); 21] {
     let id = server.id().to_string();
     let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
     [
@@ -321,14 +370,6 @@ fn scripts(
         (
             "firefox on other ways",
             node(peers, "paths.mjs", &["firefox", &server.url, &secure.url]),
-        ),
-        (
-            "chromium on get_started",
-            node(peers, "get_started.mjs", &["chromium", &example.url]),
-        ),
-        (
-            "firefox on get_started",
-            node(peers, "get_started.mjs", &["firefox", &example.url]),
         ),
         ("libwebrtc (node)", node(peers, "wrtc_peer.mjs", &[&server.url])),
         ("aiortc", {
