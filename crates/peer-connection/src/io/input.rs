@@ -159,7 +159,9 @@ impl PeerConnection {
             (Some(dtls), Some(_)) => dtls.poll_timeout(),
             _ => None,
         };
-        let data = self.is_writable().then(|| self.data.channels.poll_timeout()).flatten();
+        let data = (self.data.started && self.is_writable())
+            .then(|| self.data.channels.poll_timeout())
+            .flatten();
         let media = self.is_media_live().then(|| self.media.poll_timeout()).flatten();
         earliest([ice, dtls, media, data])
     }

@@ -137,11 +137,12 @@ impl PeerConnection {
             return None;
         }
         self.data_turn = !self.data_turn;
-        let turns = match self.data_turn {
-            true => [Layer::Media, Layer::Data],
-            false => [Layer::Data, Layer::Media],
+        let (first, second) = match self.data_turn {
+            true => (Layer::Media, Layer::Data),
+            false => (Layer::Data, Layer::Media),
         };
-        turns.into_iter().find_map(|layer| self.poll_run(now, layer, path, out))
+        self.poll_run(now, first, path, out)
+            .or_else(|| self.poll_run(now, second, path, out))
     }
 
     /// Forwarded packets were cut by somebody else, and carry our headers besides: they may fill what the path carries
@@ -156,7 +157,6 @@ impl PeerConnection {
     }
 
     /// A datagram of a layer, and those that may leave with it.
-    #[inline]
     fn poll_run(&mut self, now: Instant, layer: Layer, path: Path, out: &mut TransmitBuf) -> Option<Transmit> {
         let Sealed { ecn, alone } = self.poll_layer(now, layer, path, out)?;
         let mut run = self.transport.finish(now, path, ecn, out);
