@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use crate::files::films;
+use crate::films::films;
 use crate::live::{Server, node};
 use crate::relay::{INSIDE, Namespace};
 use crate::report::Report;

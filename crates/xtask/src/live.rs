@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::files::films;
+use crate::films::films;
 use crate::report::Report;
 use crate::setup::{Peers, peers};
 use crate::shell::{Output, Service, cargo, example, root, run as run_command, run_within, tail, work_dir};

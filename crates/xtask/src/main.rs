@@ -5,6 +5,7 @@ mod checks;
 mod crowd;
 mod curves;
 mod files;
+mod films;
 mod fuzz;
 mod house;
 mod janus;

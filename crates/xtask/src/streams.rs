@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use crate::files::{probe, rotation};
+use crate::films::{probe, rotation};
 use crate::live::{Server, program};
 use crate::relay::Namespace;
 use crate::report::Report;
