@@ -12,11 +12,14 @@ use crate::figures::Measured;
 pub(crate) const VARIANTS: [&str; 2] = ["own sockets", "one port"];
 /// What connecting leaves to be done is done after so long.
 const CALM: Duration = Duration::from_secs(3);
+/// And SCTP has given back what it kept, which it does with each heartbeat, half a minute apart.
+const LONG_CALM: Duration = Duration::from_secs(40);
 
 /// `pairs` pairs, and the memory of as many before them.
 pub(crate) fn measure(variant: &str, pairs: u32, long: bool) -> Vec<Measured> {
     // A multiple of the five seconds between two checks of consent.
     let window = Duration::from_secs(if long { 30 } else { 10 });
+    let calm = if long { LONG_CALM } else { CALM };
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let measured = async move {
         let callers = loopback().build().expect("an api");
@@ -26,10 +29,10 @@ pub(crate) fn measure(variant: &str, pairs: u32, long: bool) -> Vec<Measured> {
         };
         let half = (pairs as usize / 2).max(1);
         let first = meet_many(&callers, &callees, half).await;
-        sleep(CALM).await;
+        sleep(calm).await;
         let before = resident_kib();
         let second = meet_many(&callers, &callees, half).await;
-        sleep(CALM).await;
+        sleep(calm).await;
         let after = resident_kib();
         let (cpu, start) = (process_cpu(), Instant::now());
         sleep(window).await;

@@ -20,6 +20,8 @@ use crate::interfaces::Listener;
 const MAX_TAKEN: usize = 1024;
 /// Lists that were empty so often when the driver looked give their memory back.
 const MAX_UNUSED: u8 = 8;
+/// Room for so many notices is kept: they are small, and come with the messages of a data channel.
+const KEPT: usize = 16;
 
 /// What waits for a driver.
 struct Inbox {
@@ -177,7 +179,10 @@ impl Receiver {
         } else if waiting.unused < MAX_UNUSED {
             waiting.unused += 1;
             if waiting.unused == MAX_UNUSED {
-                (waiting.requests, waiting.notices) = Default::default();
+                waiting.requests = VecDeque::new();
+                if waiting.notices.capacity() > KEPT {
+                    waiting.notices = VecDeque::new();
+                }
             }
         }
         let is_over = waiting.senders == 0 && is_empty && !something;
@@ -283,7 +288,10 @@ mod tests {
         for _ in 0..MAX_UNUSED {
             assert_eq!(receiver.poll_take(&cx, &mut taken), Some(false));
         }
-        assert_eq!(receiver.0.lock().requests.capacity(), 0);
+        let waiting = receiver.0.lock();
+        assert_eq!(waiting.requests.capacity(), 0);
+        assert!(waiting.notices.capacity() <= KEPT);
+        drop(waiting);
         sender.notify(notice());
         drop(sender);
         assert_eq!(

@@ -309,14 +309,15 @@ impl Driver {
         let share = (budget / (self.peers.busy() + 1)).max(SHARE_BYTES);
         let Some(peer) = self.peers.get_mut(id) else { return 0 };
         peer.hand_over_all(now);
-        while let Some(request) = self.peers.get_mut(id).and_then(|peer| peer.core.poll_io()) {
+        let is_asked = peer.is_asked();
+        while is_asked && let Some(request) = self.peers.get_mut(id).and_then(|peer| peer.core.poll_io()) {
             if matches!(request, IoRequest::Close(_)) {
                 // What it said last still leaves.
                 outgoing.flush(&mut self.net);
             }
             self.serve(id, request, now);
         }
-        let Some((peer, router)) = self.peers.begin_turn(id, self.net.shared_port.is_some()) else {
+        let Some((peer, router)) = self.peers.begin_turn(id, is_asked && self.net.shared_port.is_some()) else {
             return 0;
         };
         peer.let_through(now, &mut self.net, id, router);

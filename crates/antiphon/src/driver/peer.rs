@@ -21,6 +21,10 @@ use crate::wire::Wire;
 /// How long a closed peer may take to say goodbye (BYE, SCTP ABORT, close_notify).
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Turns in which a machine is asked what it wants of the world, after something that may lead to a wish: in the first for what came
+/// of it, and in the second for what came of the datagrams of the first.
+const ASKED: u8 = 2;
+
 /// Where a peer stands among the others of its driver.
 #[derive(Debug, Default)]
 pub(super) struct Place {
@@ -44,6 +48,8 @@ pub(crate) struct Peer {
     pub(super) place: Place,
     /// Its local user fragment, as the router of a shared port knows it.
     pub(super) routed_ufrag: String,
+    /// So many turns more it is asked what it wants of the world. Media alone makes no wishes, and to ask is to fetch memory.
+    asked: u8,
     /// The socket that took its last datagrams.
     pub(crate) sends_on: Option<u32>,
     /// Sockets and connections that are this peer's own.
@@ -71,6 +77,7 @@ impl Peer {
             core,
             place: Place::default(),
             routed_ufrag: String::new(),
+            asked: ASKED,
             sends_on: None,
             holds: Vec::new(),
             listens: Vec::new(),
@@ -85,8 +92,23 @@ impl Peer {
         }
     }
 
+    /// Something happened that may lead it to want something of the world, or to change its name.
+    pub(super) fn may_want(&mut self) {
+        self.asked = ASKED;
+    }
+
+    /// Whether it is asked in this turn what it wants.
+    pub(super) fn is_asked(&mut self) -> bool {
+        let is_asked = self.asked > 0 || self.closed_at.is_some();
+        self.asked = self.asked.saturating_sub(1);
+        is_asked
+    }
+
     /// Does what a handle asks.
     pub(crate) fn serve(&mut self, request: Request, now: Instant) {
+        if !matches!(request, Request::SendFrame(..) | Request::SendPacket(..)) {
+            self.may_want();
+        }
         match request {
             Request::SendFrame(transceiver, frame, answer) => {
                 let sent = self.core.send_frame(now, transceiver, frame);

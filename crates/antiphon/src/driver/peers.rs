@@ -152,6 +152,9 @@ impl Peers {
         } = self.listening;
         let peer = self.map.get_mut(&id)?;
         mark(&mut self.busy, id, peer);
+        if !is_media(&datagram.data) {
+            peer.may_want();
+        }
         if std::mem::replace(&mut peer.place.heard, turn) != turn {
             peer.core.set_receive_share(share);
             if std::mem::replace(&mut peer.place.counted, period) != period {
@@ -165,6 +168,7 @@ impl Peers {
     /// Tells a peer's machine what became of a request.
     pub(crate) fn tell(&mut self, id: PeerId, event: IoEvent, now: Instant) {
         if let Some(peer) = self.wake(id) {
+            peer.may_want();
             peer.core.handle_io(now, event);
         }
     }
@@ -183,6 +187,7 @@ impl Peers {
     pub(crate) fn wake_where(&mut self, mut chosen: impl FnMut(PeerId, &mut Peer) -> bool) {
         for (id, peer) in &mut self.map {
             if chosen(*id, peer) {
+                peer.may_want();
                 mark(&mut self.busy, *id, peer);
             }
         }
@@ -203,13 +208,13 @@ impl Peers {
         self.busy.push_back(id);
     }
 
-    /// The peer whose turn it is: what it is told from now on it has to be woken for again. On a `shared` port its datagrams are found
-    /// by its user fragment.
-    pub(super) fn begin_turn(&mut self, id: PeerId, shared: bool) -> Option<(&mut Peer, &mut Router)> {
+    /// The peer whose turn it is: what it is told from now on it has to be woken for again. If it `may_have_changed`, its datagrams on
+    /// a shared port are found by the user fragment that it has now.
+    pub(super) fn begin_turn(&mut self, id: PeerId, may_have_changed: bool) -> Option<(&mut Peer, &mut Router)> {
         let Self { map, router, .. } = self;
         let peer = map.get_mut(&id)?;
         peer.place.marked = false;
-        if shared && peer.routed_ufrag != peer.core.local_ufrag() {
+        if may_have_changed && peer.routed_ufrag != peer.core.local_ufrag() {
             peer.core.local_ufrag().clone_into(&mut peer.routed_ufrag);
             router.add_ufrag(&peer.routed_ufrag, id);
         }
@@ -236,6 +241,7 @@ impl Peers {
                 Some(_) => {
                     (peer.place.wanted, peer.place.deadline) = (None, None);
                     mark(&mut self.busy, id, peer);
+                    peer.may_want();
                     peer.core.handle_timeout(now);
                 }
                 None => {}
@@ -268,6 +274,11 @@ impl Peers {
             deadlines.retain(|Reverse((at, id))| map.get(id).is_some_and(|peer| peer.place.entry == Some(*at)));
         }
     }
+}
+
+/// Whether it is RTP or RTCP (RFC 9443 §2).
+fn is_media(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(128..=191))
 }
 
 /// Puts a peer among those that are drained next.
