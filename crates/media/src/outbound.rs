@@ -1,5 +1,6 @@
 //! One outgoing stream: frames are cut into packets, packets written, sent again, and counted.
 
+mod padding;
 mod redundant;
 mod write;
 
@@ -7,10 +8,10 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use antiphon_rtp::extension::{Carried, OwnedOthers, Values};
-use antiphon_rtp::packet::{HEADER_LEN, Header, Template, set_padding};
+use antiphon_rtp::packet::{HEADER_LEN, Header, Template};
 use antiphon_rtp::payload::{Depacketizer, Packetizer};
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
-use antiphon_sansio::{ClockAnchor, Rng, TransmitBuf, Writer};
+use antiphon_sansio::{ClockAnchor, Rng, Writer};
 
 use crate::config::{Codec, Kind, SendRedundancy, SenderConfig};
 use crate::dtmf::Dtmf;
@@ -35,8 +36,6 @@ const MAX_HEADER: usize = 256;
 const MAX_LONG_HEADER: usize = MAX_HEADER + OwnedOthers::MAX_LEN;
 /// Bytes of carried elements that [`MAX_HEADER`] has room for.
 const SHORT_OTHERS: usize = 24;
-/// Bytes of a packet that is nothing but padding.
-const PADDING: u8 = 224;
 /// Retransmissions may burst this many bytes ...
 const RESEND_BURST: f64 = 96_000.0;
 /// ... and otherwise take this part of the estimate.
@@ -63,6 +62,8 @@ pub(crate) struct Outbound {
     /// Packets to send again or late, by number.
     resend: VecDeque<u64>,
     rtx_sequence: u16,
+    /// The packet that was repeated last to make up for media that was not there.
+    repeated: u64,
     pub(crate) timestamp_offset: u32,
     /// What most of its headers look like.
     template: Template,
@@ -118,6 +119,11 @@ pub(crate) struct Written {
     pub(crate) bytes: usize,
     /// Whether it bears a new transport-wide number.
     pub(crate) numbered: bool,
+    /// Whether it carries nothing new.
+    pub(crate) padding: bool,
+    /// The stream that it is a packet of, and its number there.
+    pub(crate) ssrc: u32,
+    pub(crate) sequence: u16,
 }
 
 /// What cuts the frames of each codec.
@@ -211,6 +217,7 @@ impl Outbound {
             ring: Ring::new(slots, first),
             resend: VecDeque::new(),
             rtx_sequence: rng.below(0x7fff) as u16,
+            repeated: 0,
             timestamp_offset: rng.u32(),
             template: template(&config),
             packetizers: packetizers(&config, rng.u32() as u16),
@@ -392,44 +399,6 @@ impl Outbound {
     fn rtx(&self, payload_type: u8) -> Option<(u32, u8)> {
         let codec = self.codec(payload_type)?;
         self.config.rtx_ssrc.zip(codec.rtx_payload_type)
-    }
-
-    /// Whether [`Self::write_padding`] can write: padding goes on the retransmission SSRC, where it disturbs no sequence.
-    pub(crate) fn can_pad(&self) -> bool {
-        let sent = self.count.payload_type.and_then(|payload_type| self.rtx(payload_type));
-        self.active && sent.is_some() && self.template.is_numbered()
-    }
-
-    /// Writes a packet that is nothing but padding (RFC 3550 §5.1) into the open segment: a probe has more bytes than media.
-    pub(crate) fn write_padding(&mut self, moment: Moment, number: u16, out: &mut TransmitBuf) -> Option<Written> {
-        let (ssrc, payload_type) = self.rtx(self.count.payload_type?)?;
-        let mut values = Values {
-            transport_sequence: Some(number),
-            abs_send_time: Some(moment.send_time),
-            ..values(&self.config)
-        };
-        values.repaired_rid = values.rid.take();
-        let header = Header {
-            marker: false,
-            payload_type,
-            sequence: self.rtx_sequence,
-            timestamp: self.newest_timestamp?.0,
-            ssrc,
-        };
-        let mut buffer = [0; MAX_HEADER + PADDING as usize];
-        let mut head = Writer::new(&mut buffer);
-        header.write(&[], &values, &self.config.extensions, &mut head).ok()?;
-        let bytes = head.len() + usize::from(PADDING);
-        if bytes > out.remaining() || bytes > buffer.len() {
-            return None;
-        }
-        set_padding(&mut buffer[..bytes], PADDING);
-        out.put_slice(&buffer[..bytes]);
-        self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
-        self.count.packets += 1;
-        self.count.rtx_packets += 1;
-        self.count.header_bytes += bytes as u64;
-        Some(Written { bytes, numbered: true })
     }
 
     /// The media clock at `now`, extrapolated from the newest frame.

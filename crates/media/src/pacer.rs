@@ -9,9 +9,15 @@ use crate::congestion::{Probe, ProbeId};
 const UNKNOWN: f64 = 50_000_000.0;
 /// Packets go in bursts this long: few wake-ups, and batches for the driver.
 const BURST: Duration = Duration::from_millis(5);
+/// A burst has no more bytes than this: a shallow queue takes it.
+const MAX_BURST: f64 = 12_000.0;
+/// Bursts of a probe: it is its rate that shall be seen, not that of a burst.
+const PROBE_BURST: Duration = Duration::from_millis(1);
 /// What waits leaves within this many seconds, whatever the estimate says: an encoder that ignores it costs loss, not ever more
 /// delay.
 const MAX_QUEUE: f64 = 0.5;
+/// With more on its way than the window one packet leaves in this time, so that something can be reported on.
+const KEEPALIVE: Duration = Duration::from_millis(500);
 /// Most probes that wait to be sent.
 pub(crate) const MAX_PROBES: usize = 8;
 
@@ -24,6 +30,15 @@ pub(crate) struct Pacer {
     open: bool,
     /// Bits a second.
     rate: Option<u64>,
+    /// How long a burst is at this rate.
+    burst: Duration,
+    /// How many bytes may be on their way.
+    window: Option<u64>,
+    /// When the last packet left.
+    last: Instant,
+    /// The least rate at which something leaves, bits a second, and when what has left at that rate is paid for.
+    padding: u64,
+    padded: Instant,
     /// Probes to send, the first one now.
     probes: VecDeque<Probe>,
     /// Bytes that the first probe has had.
@@ -36,14 +51,24 @@ impl Pacer {
             paid: now,
             open: false,
             rate: None,
+            burst: BURST,
+            window: None,
+            last: now,
+            padding: 0,
+            padded: now,
             probes: VecDeque::new(),
             probed: 0,
         }
     }
 
-    /// The rate at which packets leave that wait, bits a second; `None` while nothing is known.
-    pub(crate) fn set_rate(&mut self, rate: Option<u64>) {
+    /// The rate at which packets leave that wait, bits a second (`None` while nothing is known), the bytes that may be on their
+    /// way, and the least rate at which something leaves.
+    pub(crate) fn set(&mut self, rate: Option<u64>, window: Option<u64>, padding: u64) {
+        let bits = rate.map_or(UNKNOWN, |rate| rate as f64).max(10_000.0);
+        self.burst = BURST.min(Duration::from_secs_f64(MAX_BURST * 8.0 / bits));
         self.rate = rate;
+        self.window = window;
+        self.padding = padding;
     }
 
     /// Takes a probe to send after those before it. One too many is left out.
@@ -59,26 +84,56 @@ impl Pacer {
         self.probes.front().map(|probe| probe.id)
     }
 
+    /// Whether something is to leave though no media waits.
+    #[inline]
+    pub(crate) fn wants_padding(&self) -> bool {
+        self.padding > 0 || !self.probes.is_empty()
+    }
+
     /// Nothing can be sent that would make up for missing media: the probes cannot be made.
     pub(crate) fn give_up_probes(&mut self) {
         self.probes.clear();
         self.probed = 0;
+        self.padding = 0;
     }
 
-    /// Whether a packet may leave now.
+    /// Whether more is on its way than may be.
+    fn is_held(&self, in_flight: u64) -> bool {
+        self.window.is_some_and(|window| in_flight > window)
+    }
+
+    /// Whether a packet may leave now, with so many bytes on their way.
     #[inline]
-    pub(crate) fn ready(&mut self, now: Instant) -> bool {
+    pub(crate) fn ready(&mut self, now: Instant, in_flight: u64) -> bool {
+        if self.is_held(in_flight) && now < self.last + KEEPALIVE {
+            self.open = false;
+            return false;
+        }
+        let burst = if self.probes.is_empty() {
+            self.burst
+        } else {
+            PROBE_BURST
+        };
         if self.paid <= now {
             self.open = true;
-        } else if self.paid > now + BURST {
+        } else if self.paid > now + burst {
             self.open = false;
         }
         self.open
     }
 
     /// When a packet may leave, if one waits.
-    pub(crate) fn next(&self) -> Instant {
-        self.paid
+    pub(crate) fn next(&self, in_flight: u64) -> Instant {
+        if self.is_held(in_flight) {
+            self.paid.max(self.last + KEEPALIVE)
+        } else {
+            self.paid
+        }
+    }
+
+    /// When padding leaves though no media does; `None`: none is wanted.
+    pub(crate) fn next_padding(&self, in_flight: u64) -> Option<Instant> {
+        (self.padding > 0).then(|| self.padded.max(self.next(in_flight)))
     }
 
     /// The burst is over because nothing waits any more.
@@ -107,6 +162,10 @@ impl Pacer {
         let cost = Duration::from_secs_f64(bytes as f64 * 8.0 / rate.max(10_000.0));
         // No credit for silence.
         self.paid = self.paid.max(now) + cost;
+        self.last = now;
+        if self.padding > 0 {
+            self.padded = self.padded.max(now) + Duration::from_secs_f64(bytes as f64 * 8.0 / self.padding as f64);
+        }
     }
 }
 
@@ -120,16 +179,16 @@ mod tests {
     fn paces_at_the_rate_in_bursts() {
         let mut now = start();
         let mut pacer = Pacer::new(now);
-        pacer.set_rate(Some(8_000_000));
+        pacer.set(Some(8_000_000), None, 0);
         let (mut sent, mut wakes) = (0, 0);
         while sent < 1000 {
-            while sent < 1000 && pacer.ready(now) {
+            while sent < 1000 && pacer.ready(now, 0) {
                 pacer.sent(now, 1000, 0);
                 sent += 1;
             }
             if sent < 1000 {
-                assert!(pacer.next() > now, "law 2");
-                now = pacer.next();
+                assert!(pacer.next(0) > now, "law 2");
+                now = pacer.next(0);
                 wakes += 1;
             }
         }
@@ -143,16 +202,16 @@ mod tests {
     fn a_long_queue_speeds_it_up() {
         let now = start();
         let mut pacer = Pacer::new(now);
-        pacer.set_rate(Some(250_000));
+        pacer.set(Some(250_000), None, 0);
         pacer.sent(now, 1000, 1_000_000);
-        assert!(pacer.next() - now < Duration::from_millis(1));
+        assert!(pacer.next(0) - now < Duration::from_millis(1));
     }
 
     #[test]
     fn a_probe_has_its_own_rate_and_then_is_over() {
         let mut now = start();
         let mut pacer = Pacer::new(now);
-        pacer.set_rate(Some(1_000_000));
+        pacer.set(Some(1_000_000), None, 0);
         for id in 0..20 {
             pacer.probe(Probe {
                 id: ProbeId(id),
@@ -162,16 +221,46 @@ mod tests {
         }
         let mut sent = 0;
         while pacer.probing().is_some() {
-            if pacer.ready(now) {
+            if pacer.ready(now, 0) {
                 pacer.sent(now, 1000, 0);
                 sent += 1;
             } else {
-                now = pacer.next();
+                now = pacer.next(0);
             }
         }
         assert_eq!(sent, MAX_PROBES * 10, "as many as may wait, ten packets each");
         // 640 kbit at 4 Mbit/s, less the burst at the end.
         let took = (now - start()).as_secs_f64();
         assert!((0.15..0.162).contains(&took), "{took}");
+    }
+
+    #[test]
+    fn with_too_much_on_its_way_one_packet_in_half_a_second_leaves() {
+        let mut now = start();
+        let mut pacer = Pacer::new(now);
+        pacer.set(Some(8_000_000), Some(10_000), 0);
+        assert!(pacer.ready(now, 10_000));
+        pacer.sent(now, 1000, 0);
+        now += Duration::from_millis(100);
+        assert!(!pacer.ready(now, 10_001));
+        assert_eq!(pacer.next(10_001), start() + KEEPALIVE);
+        now = start() + KEEPALIVE;
+        assert!(pacer.ready(now, 10_001));
+        pacer.sent(now, 1000, 0);
+        assert!(!pacer.ready(now, 11_001));
+        assert!(pacer.ready(now + Duration::from_millis(1), 9000), "there was feedback");
+    }
+
+    #[test]
+    fn a_burst_at_a_high_rate_has_few_packets() {
+        let now = start();
+        let mut pacer = Pacer::new(now);
+        pacer.set(Some(50_000_000), None, 0);
+        let mut burst = 0;
+        while pacer.ready(now, 0) {
+            pacer.sent(now, 1200, 0);
+            burst += 1;
+        }
+        assert_eq!(burst, 11);
     }
 }

@@ -107,6 +107,11 @@ impl Slot {
         (!self.is_detailed).then_some(&self.frame)
     }
 
+    /// Its last sending was nobody's wish: it does not count against who asks for it.
+    pub(crate) fn uncount(&mut self) {
+        self.sendings = self.sendings.saturating_sub(1).max(1);
+    }
+
     /// How often it was sent.
     #[inline]
     pub(crate) fn sendings(&self) -> u8 {
@@ -326,6 +331,16 @@ impl Ring {
     /// Whether nothing waits whose number is below this one.
     pub(crate) fn has_left(&self, sequence: u64) -> bool {
         (self.unsent..sequence.min(self.next)).all(|sequence| self.get(sequence).is_none())
+    }
+
+    /// Whether every number that was given out has left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.unsent == self.next
+    }
+
+    /// The number of the packet that was sent last.
+    pub(crate) fn newest_sent(&self) -> Option<u64> {
+        self.unsent.checked_sub(1)
     }
 
     /// Whether the packet of this number has left the queue.

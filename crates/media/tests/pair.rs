@@ -55,7 +55,13 @@ fn assert_same(got: &[Frame], sent: &[Frame], what: &str) {
 
 #[test]
 fn all_arrives_on_a_clean_link_and_the_figures_agree() {
-    let (mut pair, id) = video_pair(1, true, true, Config::default());
+    // Who may not send more probes for nothing, and pads nothing.
+    let config = Config {
+        start_bitrate: 5_000_000,
+        max_bitrate: 5_000_000,
+        ..Config::default()
+    };
+    let (mut pair, id) = video_pair(1, true, true, config);
     let audio = pair.ends[0]
         .add_sender(pair.now, sender("a", Kind::Audio, 2000, opus()))
         .unwrap();

@@ -2,8 +2,10 @@
 
 mod control;
 mod gcc;
+#[cfg(test)]
+mod simulation;
 
-pub use control::{CongestionControl, PacketId, PacketResult, Probe, ProbeId, Sent};
+pub use control::{CongestionControl, Demand, Figures, PacketId, PacketResult, Probe, ProbeId, Sent};
 pub(crate) use gcc::Gcc;
 
 /// The congestion controllers that are built in.

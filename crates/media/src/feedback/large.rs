@@ -50,6 +50,8 @@ mod tests {
         PacketResult {
             sent: Sent {
                 id: PacketId(0),
+                total: 0,
+                padding: false,
                 at: start(),
                 bytes,
                 ecn: Ecn::NotEct,

@@ -1,8 +1,10 @@
-//! What the two ends tell each other of arrivals: transport-wide feedback and REMB, written and read.
+//! What the two ends tell each other of arrivals: transport-wide feedback, RFC 8888 and REMB, written and read.
 
+pub(crate) mod ccfb;
 pub(crate) mod history;
 pub(crate) mod large;
-pub(crate) mod remb;
+pub(crate) mod told;
 pub(crate) mod twcc;
 
 mod peer_clock;
+mod remb;

@@ -82,6 +82,8 @@ impl ReceiveSide {
         self.batch.push(PacketResult {
             sent: Sent {
                 id: PacketId(0),
+                total: 0,
+                padding: false,
                 at: self.clock.at(now, sent * 1_000_000 / (1 << 18)),
                 bytes,
                 ecn: Ecn::NotEct,

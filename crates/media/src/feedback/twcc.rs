@@ -19,7 +19,7 @@ const MAX_LATE: u64 = 256;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// ... or this long, once `BUSY` packets wait.
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
-const BUSY: usize = 20;
+const BUSY: usize = 8;
 /// Resolution of a delta (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1.5).
 const TICK_MICROS: i64 = 250;
 /// Resolution of the reference time, in ticks.
@@ -225,8 +225,20 @@ mod tests {
     use antiphon_sansio::Ecn;
     use proptest::prelude::*;
 
-    use super::super::history::CAPACITY;
+    use super::super::history::{CAPACITY, Leaving};
     use super::*;
+
+    fn leaving(bytes: usize, numbered: bool) -> Leaving {
+        Leaving {
+            bytes,
+            ecn: Ecn::NotEct,
+            numbered,
+            padding: false,
+            probe: None,
+            ssrc: 1,
+            sequence: 0,
+        }
+    }
 
     fn told(arrivals: &mut Arrivals) -> Vec<(u16, i64)> {
         let mut all = Vec::new();
@@ -295,7 +307,7 @@ mod tests {
         let now = start();
         let mut history = History::default();
         for _ in 0..CAPACITY {
-            history.sent(now, 1000, Ecn::NotEct, true, None);
+            history.sent(now, &leaving(1000, true));
         }
         let (mut heard, mut allowance, mut looked_at, mut results) = (Heard::default(), CAPACITY, 0, Vec::new());
         let mut parsed = 0;
@@ -317,7 +329,7 @@ mod tests {
         let now = start();
         let mut history = History::default();
         for n in 0..3 * CAPACITY {
-            history.sent(now, n, Ecn::NotEct, n % 3 == 0, None);
+            history.sent(now, &leaving(n, n % 3 == 0));
         }
         let newest = (CAPACITY - 1) as u16;
         let result = history.report_number(newest, Some(now)).unwrap();

@@ -243,6 +243,9 @@ impl Outbound {
         Some(Written {
             bytes,
             numbered: self.template.is_numbered(),
+            padding: false,
+            ssrc: header.ssrc,
+            sequence: header.sequence,
         })
     }
 }

@@ -54,6 +54,9 @@ impl Outbound {
         Some(Written {
             bytes: header_len + len,
             numbered: self.template.is_numbered(),
+            padding: false,
+            ssrc: self.config.ssrc,
+            sequence: sequence as u16,
         })
     }
 
@@ -78,6 +81,9 @@ impl Outbound {
         }
         let payload_type = red.map_or(slot.head().payload_type, |(_, payload_type)| payload_type);
         let len = blocks.map_or_else(|| self.ring.len_of(slot), |blocks| red::len(&self.ring, slot, blocks));
+        if len == 0 && rtx.is_none() {
+            return self.write_empty(moment, sequence, (number, send_time), out);
+        }
         let (mut short, mut long);
         let others = self
             .ring
@@ -101,6 +107,10 @@ impl Outbound {
             None => self.ring.write_payload(slot, |piece| out.put_slice(piece)),
             Some(blocks) => red::write(&self.ring, slot, blocks, out),
         }
+        let (ssrc, wire) = match rtx {
+            Some((ssrc, _)) => (ssrc, self.rtx_sequence),
+            None => (self.config.ssrc, sequence as u16),
+        };
         if rtx.is_some() {
             self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
             self.count.rtx_packets += 1;
@@ -122,6 +132,9 @@ impl Outbound {
         Some(Written {
             bytes: header_len + len,
             numbered: fresh && self.template.is_numbered(),
+            padding: false,
+            ssrc,
+            sequence: wire,
         })
     }
 

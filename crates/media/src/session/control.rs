@@ -57,6 +57,7 @@ impl Session {
                     }
                 }
                 rtcp::Packet::TransportFeedback(feedback) => self.transport_feedback(now, &feedback, &mut statuses),
+                rtcp::Packet::Ccfb(feedback) => self.stream_feedback(now, &feedback, &mut statuses),
                 rtcp::Packet::Remb(remb) => {
                     self.controller.on_remb(now, remb.bitrate);
                     self.retarget(now);
@@ -90,8 +91,21 @@ impl Session {
 
     fn transport_feedback(&mut self, now: Instant, feedback: &rtcp::TransportFeedback<'_>, statuses: &mut usize) {
         let results = &mut self.scratch.results;
-        self.heard.take(now, feedback, &mut self.history, statuses, results);
-        self.bursts.take(results);
+        let heard = &mut self.heard.numbers;
+        heard.take(now, feedback, &mut self.history, statuses, results);
+        self.feedback(now);
+    }
+
+    fn stream_feedback(&mut self, now: Instant, feedback: &rtcp::Ccfb<'_>, statuses: &mut usize) {
+        let results = &mut self.scratch.results;
+        let heard = &mut self.heard.streams;
+        heard.take(now, feedback, &mut self.history, statuses, results);
+        self.feedback(now);
+    }
+
+    /// Feedback came, in whatever form: what it says of packets is in the scratch space.
+    fn feedback(&mut self, now: Instant) {
+        self.bursts.take(&self.scratch.results);
         let mut narrow = false;
         for result in &self.scratch.results {
             narrow |= self.large.take(result);

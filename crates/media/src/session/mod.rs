@@ -21,8 +21,8 @@ use crate::event::SenderId;
 use crate::events::Events;
 use crate::feedback::history::History;
 use crate::feedback::large::LargePackets;
-use crate::feedback::remb::ReceiveSide;
-use crate::feedback::twcc::{Arrivals, Heard};
+use crate::feedback::told::Told;
+use crate::feedback::{ccfb, twcc};
 use crate::outbound::Moment;
 use crate::pacer::{MAX_PROBES, Pacer};
 use crate::reception::Elapsed;
@@ -56,8 +56,7 @@ pub struct Session {
     routing: Routing,
     elapsed: Elapsed,
     /// What the peer is told of arrivals.
-    arrivals: Arrivals,
-    receive_side: ReceiveSide,
+    told: Told,
     /// What was sent, and what the peer tells of arrivals.
     history: History,
     heard: Heard,
@@ -76,6 +75,13 @@ pub struct Session {
     dropped: Dropped,
     closed: bool,
     scratch: Scratch,
+}
+
+/// What the peer tells of arrivals, in each form.
+#[derive(Debug, Default)]
+struct Heard {
+    numbers: twcc::Heard,
+    streams: ccfb::Heard,
 }
 
 /// What is to be reported, and when.
@@ -141,8 +147,7 @@ impl Session {
             senders: Senders::default(),
             routing: Routing::default(),
             elapsed: Elapsed::since(now),
-            arrivals: Arrivals::new(),
-            receive_side: ReceiveSide::new(&config),
+            told: Told::new(&config),
             history: History::default(),
             heard: Heard::default(),
             large: LargePackets::default(),
@@ -195,9 +200,20 @@ impl Session {
 
     /// The controller was told something: takes its answers, and tells the application of changes that matter.
     fn retarget(&mut self, now: Instant) {
-        self.pacer.set_rate(self.controller.pacing_rate(now));
-        for probe in std::iter::from_fn(|| self.controller.next_probe(now)).take(MAX_PROBES) {
-            self.pacer.probe(probe);
+        self.pacer.set(
+            self.controller.pacing_rate(now),
+            self.controller.congestion_window(),
+            self.controller.padding_rate(now),
+        );
+        // A probe that nothing could fill up shows nothing: it is fetched when it can be sent.
+        if self
+            .senders
+            .iter()
+            .any(|(_, sender)| sender.can_pad() || sender.ring.is_waiting())
+        {
+            for probe in std::iter::from_fn(|| self.controller.next_probe(now)).take(MAX_PROBES) {
+                self.pacer.probe(probe);
+            }
         }
         let target = self.controller.target_rate(now);
         let repairs = self.senders.redundancy_overhead();
@@ -218,14 +234,15 @@ impl Session {
             return None;
         }
         let waits = self.senders.first(Kind::Video).is_some() || self.pacer.probing().is_some();
+        let in_flight = self.history.in_flight();
         earliest([
-            waits.then(|| self.pacer.next()),
+            waits.then(|| self.pacer.next(in_flight)),
+            self.pacer.next_padding(in_flight),
             self.controller.next_timeout(),
             self.senders.key_frame_due(),
             self.senders.dtmf_due(),
             self.routing.next_timeout(),
-            self.arrivals.next(),
-            self.receive_side.next(),
+            self.told.next(),
             self.reports.at,
         ])
     }

@@ -10,6 +10,7 @@ use super::Session;
 use super::repair::{self, Sink};
 use super::report::FIRST_REPORT;
 use crate::event::{Contributors, Event};
+use crate::feedback::told::Arrival;
 use crate::inbound::{Origin, Received};
 use crate::routing::Route;
 use crate::section::{Section, Use};
@@ -27,7 +28,7 @@ impl Session {
         if self.closed {
             return;
         }
-        let mut data = packet.data;
+        let antiphon_sansio::Packet { ecn, mut data } = packet;
         let Ok(packet) = Packet::parse(&data) else {
             self.dropped.malformed_rtp += 1;
             return;
@@ -35,12 +36,16 @@ impl Session {
         let values = packet.values(self.routing.extensions());
         let header = packet.header;
         let micros = self.elapsed.micros(now);
-        if let Some(number) = values.transport_sequence {
-            self.arrivals.arrive(now, micros, number, header.ssrc);
-        }
-        if let Some(sent) = values.abs_send_time {
-            self.receive_side.arrive(now, header.ssrc, sent, data.len());
-        }
+        let arrival = Arrival {
+            micros,
+            ssrc: header.ssrc,
+            sequence: header.sequence,
+            number: values.transport_sequence,
+            abs_send_time: values.abs_send_time,
+            bytes: data.len(),
+            ecn,
+        };
+        self.told.arrive(now, &arrival);
         let Some(route) = self.routing.route(now, &header, &values, &mut self.dropped) else {
             return;
         };

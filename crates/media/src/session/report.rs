@@ -72,8 +72,7 @@ impl Session {
     fn feedback_due(&self, now: Instant) -> bool {
         let due = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         !self.reports.byes.is_empty()
-            || due(self.arrivals.next())
-            || due(self.receive_side.next())
+            || due(self.told.next())
             || self
                 .routing
                 .sources()
@@ -93,15 +92,8 @@ impl Session {
         }
         let reporter = self.reporter();
         self.compose_requests(now, reporter, out);
-        while self.arrivals.next().is_some_and(|at| at <= now) {
-            if self.arrivals.write(reporter, out).is_err() {
-                break;
-            }
-        }
-        if let Some((bps, ssrcs)) = self.receive_side.take_due(now) {
-            // Lost if it does not fit; the next one is a second away.
-            let _ = rtcp::write_remb(reporter, bps, ssrcs, out);
-        }
+        let (micros, ntp) = (self.elapsed.micros(now), self.anchor.ntp_middle(now));
+        self.told.write(now, reporter, micros, ntp, out);
         let byes = &mut self.reports.byes;
         if !byes.is_empty() {
             let count = byes.len().min(MAX_BLOCKS);

@@ -11,6 +11,7 @@ use super::report::FIRST_REPORT;
 use crate::config::Kind;
 use crate::error::Error;
 use crate::event::{Event, Frame, Outgoing, Packet, PacketKind, SenderId};
+use crate::feedback::history::Leaving;
 use crate::outbound::{Forward, Outbound, Written};
 use crate::ring::{Detail, Head, Ticks};
 
@@ -196,7 +197,7 @@ impl Session {
         {
             return Some(outgoing);
         }
-        if !(self.senders.any_waits() || self.pacer.probing().is_some()) {
+        if !(self.senders.any_waits() || self.pacer.wants_padding()) {
             self.pacer.idle();
             return None;
         }
@@ -229,7 +230,7 @@ impl Session {
     /// Whether [`Self::poll_transmit`] may have something to write now: a quick look.
     #[inline]
     pub fn may_transmit(&self, now: Instant) -> bool {
-        self.senders.any_waits() || self.pacer.probing().is_some() || self.may_be_due(now)
+        self.senders.any_waits() || self.pacer.wants_padding() || self.may_be_due(now)
     }
 
     /// A quick look whether there may be RTCP to write: this is asked before each packet of media.
@@ -239,8 +240,7 @@ impl Session {
         self.reports.due
             || !self.reports.byes.is_empty()
             || due(self.reports.at)
-            || due(self.arrivals.next())
-            || due(self.receive_side.next())
+            || due(self.told.next())
             || due(self.routing.next_timeout())
     }
 
@@ -254,7 +254,7 @@ impl Session {
             }
         }
         while let Some(id) = self.senders.first(Kind::Video) {
-            if !self.pacer.ready(now) {
+            if !self.pacer.ready(now, self.history.in_flight()) {
                 return false;
             }
             let written = self.write_of(now, id, out);
@@ -264,10 +264,11 @@ impl Session {
             }
         }
         if self.pacer.probing().is_some() {
-            return self.pacer.ready(now) && self.write_padding(now, out);
+            return self.pacer.ready(now, self.history.in_flight()) && self.write_padding(now, out);
         }
         self.pacer.idle();
-        false
+        let in_flight = self.history.in_flight();
+        self.pacer.next_padding(in_flight).is_some_and(|at| at <= now) && self.write_padding(now, out)
     }
 
     /// Writes one packet of a sender, or drops one that cannot be written. `false` if nothing was written.
@@ -291,11 +292,8 @@ impl Session {
     /// Writes padding for a probe. Where nobody can send any, there are no probes.
     fn write_padding(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
         let (number, moment) = (self.history.next_number(), self.moment(now));
-        let written = self
-            .senders
-            .iter_mut()
-            .find(|sender| sender.can_pad())
-            .and_then(|sender| sender.write_padding(moment, number, out));
+        let padded = self.senders.iter_mut().find(|sender| sender.can_pad());
+        let written = padded.and_then(|sender| sender.write_padding(moment, number, out));
         if written.is_none() {
             self.pacer.give_up_probes();
         }
@@ -305,8 +303,16 @@ impl Session {
     /// Remembers a packet until feedback speaks of it. `false` if there is none.
     fn note_sent(&mut self, now: Instant, written: Option<Written>, queued: usize) -> bool {
         let Some(written) = written else { return false };
-        let probe = self.pacer.probing();
-        let sent = self.history.sent(now, written.bytes, MARK, written.numbered, probe);
+        let leaving = Leaving {
+            bytes: written.bytes,
+            ecn: MARK,
+            numbered: written.numbered,
+            padding: written.padding,
+            probe: self.pacer.probing(),
+            ssrc: written.ssrc,
+            sequence: written.sequence,
+        };
+        let sent = self.history.sent(now, &leaving);
         self.controller.on_sent(&sent);
         self.pacer.sent(now, written.bytes, queued);
         true
@@ -480,7 +486,7 @@ mod tests {
         let frame = Frame::new(96, 0, vec![0; 5000]);
         session.send_frame(now, id, frame).unwrap();
         session.retarget(now);
-        let (mut bytes, mut padding) = (0, 0);
+        let (mut bytes, mut padding, mut sequence) = (0, 0, None);
         let mut out = TransmitBuf::new(64 * 1024, 1300);
         let end = now + Duration::from_millis(400);
         let mut last = now;
@@ -490,9 +496,16 @@ mod tests {
                 let range = out.finish();
                 if outgoing.kind == PacketKind::Rtp {
                     let packet = Packet::parse(out.bytes(range)).unwrap();
-                    bytes += packet.header_len() + packet.payload().len() + packet.padding_len();
-                    padding += packet.padding_len();
-                    assert_eq!(packet.header.ssrc == 2, packet.payload().is_empty());
+                    let len = packet.header_len() + packet.payload().len() + packet.padding_len();
+                    bytes += len;
+                    if packet.header.ssrc == 2 || packet.payload().is_empty() {
+                        padding += len;
+                    }
+                    assert!(rtx || packet.header.ssrc == 1);
+                    if packet.header.ssrc == 1 {
+                        assert!(sequence.is_none_or(|last: u16| packet.header.sequence == last.wrapping_add(1)));
+                        sequence = Some(packet.header.sequence);
+                    }
                     last = now;
                 }
             }
@@ -507,17 +520,18 @@ mod tests {
 
     #[test]
     fn padding_makes_up_for_what_a_probe_lacks() {
-        let (bytes, padding, took) = probe(true);
-        assert!(
-            (20_000..20_400).contains(&bytes) && padding > 13_000,
-            "{bytes} {padding}"
-        );
-        // 160 kbit at 2 Mbit/s, less the last burst.
-        assert!(
-            (Duration::from_millis(70)..Duration::from_millis(81)).contains(&took),
-            "{took:?}"
-        );
-        let (bytes, padding, _) = probe(false);
-        assert!(bytes < 5200 && padding == 0, "nowhere to put it: {bytes}");
+        // With the stored packets as RTX and padding, or with padding in the stream itself.
+        for rtx in [true, false] {
+            let (bytes, padding, took) = probe(rtx);
+            assert!(
+                (20_000..21_200).contains(&bytes) && padding > 13_000,
+                "{bytes} {padding}"
+            );
+            // 160 kbit at 2 Mbit/s.
+            assert!(
+                (Duration::from_millis(74)..Duration::from_millis(86)).contains(&took),
+                "{took:?}"
+            );
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Session;
-use crate::config::{Output, ReceiverConfig, SenderConfig};
+use crate::config::{Feedback, Output, ReceiverConfig, SenderConfig};
 use crate::error::Error;
 use crate::event::{ReceiverId, SenderId};
 use crate::feedback::large::LargePackets;
@@ -30,6 +30,7 @@ impl Session {
         let redundancy = self.config.redundancy;
         self.senders
             .insert(id, Outbound::new(now, config, redundancy, &mut self.rng));
+        self.expect_feedback();
         Ok(id)
     }
 
@@ -65,6 +66,7 @@ impl Session {
             (fresh.active, fresh.queued) = (sender.active, sender.queued);
             *sender = fresh;
         }
+        self.expect_feedback();
         self.senders.wake(id);
         self.senders.reschedule();
         Ok(())
@@ -158,13 +160,22 @@ impl Session {
         Ok(())
     }
 
-    /// What the peer is told of arrivals: transport-wide feedback if any receiver negotiated it, else our estimate.
+    /// What the peer is told of arrivals, by what any receiver negotiated.
     fn choose_feedback(&mut self) {
         let codecs = || self.routing.sections().flat_map(|section| &section.config.codecs);
-        let transport = codecs().any(|codec| codec.feedback.transport_cc);
-        let remb = codecs().any(|codec| codec.feedback.remb);
-        self.arrivals.enable(transport);
-        self.receive_side.enable(remb && !transport);
+        self.told.negotiated(Feedback {
+            transport_cc: codecs().any(|codec| codec.feedback.transport_cc),
+            ccfb: codecs().any(|codec| codec.feedback.ccfb),
+            remb: codecs().any(|codec| codec.feedback.remb),
+            ..Feedback::default()
+        });
+    }
+
+    /// In which form the peer tells of arrivals: where packets are named by stream and number, they are remembered by these.
+    fn expect_feedback(&mut self) {
+        let mut codecs = self.senders.iter().flat_map(|(_, sender)| &sender.config.codecs);
+        let streams = codecs.any(|codec| codec.feedback.ccfb);
+        self.history.by_stream(streams);
     }
 
     /// Chooses between frames and packets; may change at any time.

@@ -1,187 +1,284 @@
-//! A delay-based and a loss-based controller, capped by REMB (draft-ietf-rmcat-gcc-02). No probing yet: the estimate grows with
-//! what is sent.
+//! Google's congestion control (draft-ietf-rmcat-gcc-02), as today's senders have it: the trend of the delay, loss, and probes; and
+//! REMB or receiver reports where the peer gives no feedback on packets.
 
+mod acked;
+mod delay;
+mod limited;
 mod loss;
+mod probe_result;
+mod probes;
+mod queue;
 mod sample;
 mod trendline;
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use acked::Acknowledged;
+use delay::{DelayBased, View};
+use limited::Limited;
 use loss::LossBased;
+use probe_result::{Results, Shown};
+use probes::{Probes, Situation};
+use queue::QueueDelay;
 use sample::Clocks;
 use trendline::{Trendline, Usage};
 
-use super::control::{CongestionControl, PacketResult};
+use super::control::{CongestionControl, Demand, Figures, PacketResult, Probe, Sent};
 
-/// The multiplicative decrease on over-use (draft-ietf-rmcat-gcc-02 §5.5).
-const BETA: f64 = 0.85;
-/// Window of the acknowledged bitrate.
-const ACKED_WINDOW: i64 = 500_000;
 /// A REMB is forgotten after this long without another.
 const REMB_LIFE: Duration = Duration::from_secs(10);
-/// Pacing is this much faster than the estimate, so that a large frame does not take a frame's time.
-const PACING: f64 = 2.5;
-/// Most entries in the acknowledged window.
-const MAX_ACKED: usize = 4096;
+/// Packets leave this much faster than the estimate: enough for what frames differ, little enough for shallow queues.
+const PACING: f64 = 1.25;
+/// What arrived in this time tells what the path carries now, microseconds.
+const RECENT: i64 = 100_000;
+/// What a probe that made a queue shows is believed if it is this much more than what was known.
+const FOUND: f64 = 1.2;
+/// Never an estimate beyond this part of what was proven.
+const PROVEN: f64 = 1.5;
+/// Packets that nobody speaks of for this long (and three round trips) were sent into nothing.
+const SILENCE: Duration = Duration::from_millis(500);
+/// What may be on its way beyond a round trip, seconds of the estimate.
+const WINDOW: f64 = 0.4;
+/// The least that may be.
+const MIN_WINDOW: f64 = 12_000.0;
+/// A round trip longer than this lowers the rate ...
+const LONG_RTT: Duration = Duration::from_secs(3);
+/// ... to this part of it, once a second.
+const LONG_RTT_BETA: f64 = 0.8;
+/// Media may grow into an estimate that no packet feedback proves, by report blocks alone: a second.
+const REPORTED_GROWTH: f64 = 1.08;
 
 /// The estimate for one transport.
 #[derive(Debug)]
 pub(crate) struct Gcc {
-    clocks: Clocks,
+    start: f64,
     min: f64,
     max: f64,
+    clocks: Clocks,
     trend: Trendline,
-    delay_based: f64,
-    loss_based: LossBased,
-    /// Bitrate around which over-use happened, smoothed, and its deviation.
-    link_capacity: Option<(f64, f64)>,
-    updated: Option<Instant>,
-    decreased: Option<Instant>,
-    /// Before the first over-use the estimate may double every second.
-    startup: bool,
-    /// Arrival and size of what was acknowledged.
-    acked: VecDeque<(i64, usize)>,
-    acked_bytes: usize,
+    queue: QueueDelay,
+    acked: Acknowledged,
+    delay: DelayBased,
+    loss: LossBased,
+    limited: Limited,
+    probes: Probes,
+    results: Results,
     remb: Option<(Instant, f64)>,
-    feedback_seen: bool,
+    /// The largest rate that was seen to arrive, or that a probe showed.
+    proven: f64,
+    feedback: Heard,
+    /// When the rate was last lowered for the length of the round trip, or a report block came.
+    stepped: Option<Instant>,
+}
+
+/// What feedback has spoken of.
+#[derive(Debug, Default)]
+struct Heard {
+    /// Whether any came.
+    any: bool,
+    /// Bytes up to the newest packet that was reported on, and up to the newest that was sent.
+    reported: u64,
+    sent: u64,
+    /// The newest packet's departure, by the terms of [`Clocks`].
+    newest: i64,
+    /// From a packet's departure to the feedback on it, smoothed: of the newest packets of each feedback.
+    response: Option<Duration>,
+    /// Since when packets are on their way and nobody speaks of any.
+    waiting: Option<Instant>,
+    /// Nobody has spoken for too long.
+    silent: bool,
 }
 
 impl Gcc {
     pub(crate) fn new(start: u64, min: u64, max: u64) -> Self {
         let start = start.clamp(min, max) as f64;
+        let (min, max) = (min as f64, max as f64);
+        let mut limited = Limited::default();
+        limited.set_rate(start);
         Self {
+            start,
+            min,
+            max,
             clocks: Clocks::default(),
-            min: min as f64,
-            max: max as f64,
             trend: Trendline::default(),
-            delay_based: start,
-            loss_based: LossBased::new(min as f64, max as f64),
-            link_capacity: None,
-            updated: None,
-            decreased: None,
-            startup: true,
-            acked: VecDeque::new(),
-            acked_bytes: 0,
+            queue: QueueDelay::default(),
+            acked: Acknowledged::default(),
+            delay: DelayBased::new(start, min, max),
+            loss: LossBased::new(min),
+            limited,
+            probes: Probes::new(start, max),
+            results: Results::default(),
             remb: None,
-            feedback_seen: false,
+            proven: start,
+            feedback: Heard::default(),
+            stepped: None,
         }
     }
 
-    fn acknowledge(&mut self, arrival: i64, bytes: usize) {
-        self.acked.push_back((arrival, bytes));
-        self.acked_bytes += bytes;
-        while let Some(&(at, bytes)) = self.acked.front()
-            && (at < arrival - ACKED_WINDOW || self.acked.len() > MAX_ACKED)
-        {
-            self.acked.pop_front();
-            self.acked_bytes -= bytes;
+    fn response(&self) -> Duration {
+        self.feedback.response.unwrap_or(Duration::from_millis(150))
+    }
+
+    fn remb(&self, now: Instant) -> Option<f64> {
+        let fresh = |(at, _): &(Instant, f64)| now.saturating_duration_since(*at) < REMB_LIFE;
+        self.remb.filter(fresh).map(|(_, rate)| rate)
+    }
+
+    /// What delay and loss allow.
+    fn estimate(&self) -> f64 {
+        let rate = self.delay.rate();
+        self.loss.limit().map_or(rate, |limit| limit.min(rate))
+    }
+
+    fn situation(&mut self, now: Instant) -> Situation {
+        let recently = self
+            .delay
+            .decreased()
+            .is_some_and(|at| now.saturating_duration_since(at) < self.response() + Duration::from_millis(250));
+        Situation {
+            now,
+            rate: self.estimate(),
+            acked: self.acked.rate().unwrap_or(0.0),
+            limited: self.limited.since(now).is_some(),
+            jitter: self.queue.jitter() as f64 / 1e6,
+            congested: self.delay.drains() || recently || self.loss.limit().is_some() || self.feedback.silent,
         }
     }
 
-    /// What arrives, bits a second; `None` until a good part of the window is covered.
-    fn acked_bitrate(&self) -> Option<f64> {
-        let span = self.acked.back()?.0 - self.acked.front()?.0;
-        (span >= ACKED_WINDOW / 4).then(|| self.acked_bytes as f64 * 8.0 * 1e6 / span as f64)
-    }
-
-    /// draft-ietf-rmcat-gcc-02 §5.5: additive increase near the known capacity, multiplicative far from it, decrease to
-    /// 0.85 of what arrives on over-use, hold while the queue drains.
-    fn control(&mut self, now: Instant, rtt: Duration, usage: Usage) {
-        let elapsed = self
-            .updated
-            .replace(now)
-            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64().min(1.0));
-        let acked = self.acked_bitrate();
-        match usage {
-            Usage::Under => {}
-            Usage::Over => {
-                let patience = rtt.max(Duration::from_millis(10)) + Duration::from_millis(100);
-                if self
-                    .decreased
-                    .is_some_and(|at| now.saturating_duration_since(at) < patience)
-                {
-                    return;
-                }
-                self.startup = false;
-                self.decreased = Some(now);
-                let measured = acked.unwrap_or(self.delay_based);
-                self.capacity_sample(measured);
-                self.delay_based = self.delay_based.min(BETA * measured).max(self.min);
+    /// Takes in what each packet met; returns whether the queue was seen to grow.
+    fn take(&mut self, results: &[PacketResult]) -> bool {
+        let before = self.trend.usage();
+        let mut over = false;
+        self.queue.begin();
+        for result in results {
+            let sample = self.clocks.sample(result);
+            self.feedback.reported = self.feedback.reported.max(result.sent.total);
+            self.feedback.newest = self.feedback.newest.max(sample.sent);
+            self.loss.packet(sample.sent, sample.bytes, sample.arrival.is_none());
+            if let Some(id) = result.sent.probe {
+                self.results.packet(id, &sample);
             }
-            Usage::Normal => {
-                let near = match (self.link_capacity, acked) {
-                    (Some((capacity, deviation)), Some(acked)) => {
-                        if acked > capacity + 3.0 * deviation {
-                            self.link_capacity = None;
-                            false
-                        } else {
-                            true
-                        }
+            if let Some(arrival) = sample.arrival {
+                self.trend.packet(&sample, arrival);
+                over |= self.trend.usage() == Usage::Over && before != Usage::Over;
+                self.queue.packet(sample.sent, arrival);
+                self.acked.packet(arrival, sample.bytes);
+            }
+        }
+        over || self.trend.usage() == Usage::Over
+    }
+
+    fn take_probes(&mut self, now: Instant) {
+        while let Some((probe, shown)) = self.results.take(now, self.feedback.newest, self.queue.jitter()) {
+            let (asked, rate) = (probe.rate as f64, self.delay.rate());
+            match shown {
+                Shown::Carried(carried) => {
+                    self.proven = self.proven.max(carried);
+                    if !self.delay.drains() {
+                        self.delay.proved(carried);
                     }
-                    _ => false,
-                };
-                let increased = if near {
-                    // About one packet a response time.
-                    let response = rtt.as_secs_f64() + 0.1;
-                    let packet = (self.delay_based / 30.0 / (1200.0 * 8.0)).ceil().max(1.0);
-                    let bits = self.delay_based / 30.0 / packet;
-                    self.delay_based + (bits / response).max(4000.0) * elapsed
-                } else if self.startup {
-                    self.delay_based * 2f64.powf(elapsed)
-                } else {
-                    self.delay_based * 1.08f64.powf(elapsed)
-                };
-                // What is not tried out is not known to be there.
-                let tried = acked.map_or(
-                    self.delay_based,
-                    |acked| if self.startup { 2.0 } else { 1.5 } * acked + 10_000.0,
-                );
-                self.delay_based = increased.min(tried.max(self.delay_based)).min(self.max);
+                    let situation = self.situation(now);
+                    self.probes.accepted(asked, carried, rate, &situation);
+                }
+                // A queue grew, at what the path carries.
+                Shown::Capacity(capacity) if self.delay.is_startup() || capacity > FOUND * rate => {
+                    self.proven = self.proven.max(capacity);
+                    self.delay.found(capacity);
+                    self.probes.accepted += 1;
+                }
+                Shown::Capacity(_) | Shown::Nothing => {}
             }
         }
     }
 
-    fn capacity_sample(&mut self, measured: f64) {
-        self.link_capacity = Some(match self.link_capacity {
-            None => (measured, 0.1 * measured),
-            Some((capacity, deviation)) => {
-                let capacity = 0.95 * capacity + 0.05 * measured;
-                let deviation = 0.95 * deviation + 0.05 * (measured - capacity).abs();
-                (capacity, deviation.clamp(0.02 * capacity, 0.2 * capacity))
-            }
-        });
+    /// The round trip of the newest packets, and whether it is so long that less must be sent.
+    fn measure(&mut self, now: Instant, results: &[PacketResult]) {
+        let newest = results.iter().rev().find(|result| result.arrival.is_some());
+        let Some(newest) = newest else { return };
+        let response = now.saturating_duration_since(newest.sent.at);
+        let smoothed = self.feedback.response.map_or(response, |old| (old * 7 + response) / 8);
+        self.feedback.response = Some(smoothed.min(Duration::from_secs(2)));
+        if response > LONG_RTT
+            && self
+                .stepped
+                .is_none_or(|at| now.saturating_duration_since(at) >= Duration::from_secs(1))
+        {
+            self.stepped = Some(now);
+            self.delay.limit(LONG_RTT_BETA * self.delay.rate());
+        }
+    }
+
+    fn settle(&mut self, now: Instant) {
+        let estimate = self.estimate();
+        self.limited.set_rate(estimate);
+        self.probes.rate_changed(now, estimate);
     }
 }
 
 impl CongestionControl for Gcc {
-    fn on_feedback(&mut self, now: Instant, rtt: Duration, results: &[PacketResult]) {
+    fn on_sent(&mut self, packet: &Sent) {
+        self.feedback.sent = packet.total;
+        if self.feedback.any && packet.total > self.feedback.reported && self.feedback.waiting.is_none() {
+            self.feedback.waiting = Some(packet.at);
+        }
+        if !packet.padding {
+            self.limited.sent(packet.at, packet.bytes);
+        }
+        self.probes.sent(packet.at);
+    }
+
+    fn on_feedback(&mut self, now: Instant, _: Duration, results: &[PacketResult]) {
         if results.is_empty() {
             return;
         }
-        let before = self.trend.usage();
-        let mut over = false;
-        for result in results {
-            let sample = self.clocks.sample(result);
-            self.loss_based.packet(sample.arrival.is_none());
-            if let Some(arrival) = sample.arrival {
-                self.trend.packet(&sample, arrival);
-                over |= self.trend.usage() == Usage::Over && before != Usage::Over;
-                self.acknowledge(arrival, sample.bytes);
-            }
-        }
-        self.feedback_seen = true;
+        self.feedback.any = true;
+        self.feedback.silent = false;
+        let over = self.take(results);
+        self.feedback.waiting = (self.feedback.sent > self.feedback.reported).then_some(now);
+        self.measure(now, results);
         let usage = if over { Usage::Over } else { self.trend.usage() };
-        self.control(now, rtt, usage);
-        if self.loss_based.update(now, self.delay_based) {
-            self.startup = false;
+        let acked = self.acked.rate();
+        if let Some(standing) = self.queue.standing() {
+            let view = View {
+                now,
+                response: self.response(),
+                usage,
+                acked,
+                recent: self.acked.recent(RECENT),
+                standing,
+                jitter: self.queue.jitter(),
+                limited: self.limited.since(now).is_some(),
+            };
+            self.delay.update(&view);
         }
+        if let Some(acked) = acked {
+            self.proven = self.proven.max(acked);
+        }
+        self.take_probes(now);
+        self.delay.limit(PROVEN * self.proven);
+        self.loss.update(now, self.delay.rate(), acked);
+        if let Some(limit) = self.loss.limit() {
+            // The queue says nothing of a rate that is not sent.
+            self.delay.limit(PROVEN * limit);
+        }
+        self.settle(now);
+        let situation = self.situation(now);
+        self.probes.look(&situation);
     }
 
     /// Of use only from a peer that gives no feedback on single packets.
     fn on_loss(&mut self, now: Instant, fraction: f64) {
-        if !self.feedback_seen {
-            self.loss_based.loss(now, fraction, self.max);
+        if self.feedback.any {
+            return;
+        }
+        let rate = self.estimate();
+        self.loss.report(now, fraction, rate);
+        let elapsed = self
+            .stepped
+            .replace(now)
+            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64().min(5.0));
+        if self.loss.limit().is_none() && fraction < 0.02 {
+            self.delay.proved(rate * REPORTED_GROWTH.powf(elapsed));
         }
     }
 
@@ -189,22 +286,93 @@ impl CongestionControl for Gcc {
         self.remb = Some((now, rate as f64));
     }
 
+    fn on_demand(&mut self, now: Instant, demand: Demand) {
+        let situation = self.situation(now);
+        self.probes.on_demand(demand, &situation);
+    }
+
+    fn on_route_change(&mut self, _: Instant) {
+        let start = self.start;
+        self.trend = Trendline::default();
+        self.queue = QueueDelay::default();
+        self.acked.clear();
+        self.delay = DelayBased::new(start, self.min, self.max);
+        self.loss = LossBased::new(self.min);
+        self.limited.set_rate(start);
+        self.results.clear();
+        self.probes.restart(start);
+        self.proven = start;
+        self.remb = None;
+        self.feedback.response = None;
+    }
+
+    fn on_timeout(&mut self, now: Instant) {
+        if self.silence_at().is_some_and(|at| at <= now) {
+            self.feedback.silent = true;
+            self.acked.clear();
+        }
+        let situation = self.situation(now);
+        self.probes.look(&situation);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        [self.silence_at(), self.probes.due()].into_iter().flatten().min()
+    }
+
     fn target_rate(&self, now: Instant) -> Option<u64> {
-        let remb = self
-            .remb
-            .filter(|(at, _)| now.saturating_duration_since(*at) < REMB_LIFE)
-            .map(|(_, bps)| bps);
-        let own = self.feedback_seen.then(|| self.delay_based.min(self.loss_based.rate()));
-        let target = match (own, remb) {
-            (Some(own), Some(remb)) => own.min(remb),
-            (Some(one), None) | (None, Some(one)) => one.min(self.loss_based.rate()),
-            (None, None) => return None,
+        let remb = self.remb(now);
+        let known = self.feedback.any || remb.is_some() || self.loss.limit().is_some() || self.stepped.is_some();
+        if !known {
+            return None;
+        }
+        if self.feedback.silent {
+            return Some(self.min as u64);
+        }
+        let own = if self.feedback.any || remb.is_none() {
+            self.estimate()
+        } else {
+            self.loss.limit().unwrap_or(self.max)
         };
+        let target = remb.map_or(own, |remb| own.min(remb));
         Some(target.clamp(self.min, self.max) as u64)
     }
 
     fn pacing_rate(&self, now: Instant) -> Option<u64> {
-        self.target_rate(now).map(|rate| (rate as f64 * PACING) as u64)
+        // What waits since before a fall would fill the queue again.
+        let factor = if self.delay.is_recovering(now) { 1.0 } else { PACING };
+        self.target_rate(now).map(|rate| (rate as f64 * factor) as u64)
+    }
+
+    fn congestion_window(&self) -> Option<u64> {
+        let rate = self.estimate();
+        let window = (rate / 8.0 * (self.response().as_secs_f64() + WINDOW)).max(MIN_WINDOW);
+        self.feedback.any.then_some(window as u64)
+    }
+
+    fn next_probe(&mut self, now: Instant) -> Option<Probe> {
+        let probe = self.probes.next(now)?;
+        self.results.asked(now, probe);
+        Some(probe)
+    }
+
+    fn figures(&self) -> Figures {
+        let queue = u64::try_from(self.queue.newest()).ok();
+        Figures {
+            queue_delay: queue.filter(|_| self.feedback.any).map(Duration::from_micros),
+            loss: self.loss.average(),
+            marked: 0.0,
+            probes: self.probes.asked,
+            probes_accepted: self.probes.accepted,
+            proven: self.proven as u64,
+        }
+    }
+}
+
+impl Gcc {
+    /// When nobody will have spoken for too long.
+    fn silence_at(&self) -> Option<Instant> {
+        let waiting = self.feedback.waiting.filter(|_| !self.feedback.silent)?;
+        Some(waiting + SILENCE.max(3 * self.response()))
     }
 }
 
