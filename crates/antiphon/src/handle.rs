@@ -390,7 +390,7 @@ impl PeerHandle {
         self.call(move |pc, _| pc.tone_buffer(transceiver).to_owned()).await
     }
 
-    /// The bandwidth estimate for all that we send, in bits a second, once there is one.
+    /// What the bandwidth estimate leaves for the media that we send, in bits a second, once there is one.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection is gone.

@@ -218,7 +218,7 @@ pub enum Event {
         /// Who must make one.
         sender: SenderId,
     },
-    /// The bandwidth estimate for all senders together has changed noticeably.
+    /// What the bandwidth estimate leaves for the media of all senders together has changed noticeably.
     TargetBitrate {
         /// Bits a second, payload and RTP headers.
         bps: u64,

@@ -36,10 +36,13 @@ const MAX_HEADER: usize = 256;
 const MAX_LONG_HEADER: usize = MAX_HEADER + OwnedOthers::MAX_LEN;
 /// Bytes of carried elements that [`MAX_HEADER`] has room for.
 const SHORT_OTHERS: usize = 24;
-/// Retransmissions may burst this many bytes ...
-const RESEND_BURST: f64 = 96_000.0;
-/// ... and otherwise take this part of the estimate.
+/// Retransmissions take this part of the estimate, ...
 const RESEND_SHARE: f64 = 0.75;
+/// ... of which so many seconds may burst at once, ...
+const RESEND_BURST: f64 = 0.5;
+/// ... and always as many bytes as this, and never more than that.
+const MIN_RESEND_BURST: f64 = 5_000.0;
+const MAX_RESEND_BURST: f64 = 96_000.0;
 /// Key frame requests reach the application no closer than this.
 pub(crate) const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(200);
 
@@ -230,7 +233,7 @@ impl Outbound {
             key_timestamp: None,
             told_too_large: false,
             budget: Budget {
-                bytes: RESEND_BURST,
+                bytes: MAX_RESEND_BURST,
                 at: now,
             },
             count: Count::default(),
@@ -374,7 +377,8 @@ impl Outbound {
         let rate = target.unwrap_or(2_000_000) as f64 / 8.0 * RESEND_SHARE;
         let elapsed = now.saturating_duration_since(self.budget.at).as_secs_f64();
         self.budget.at = now;
-        self.budget.bytes = (self.budget.bytes + elapsed * rate.max(32_000.0)).min(RESEND_BURST);
+        let burst = (rate * RESEND_BURST).clamp(MIN_RESEND_BURST, MAX_RESEND_BURST);
+        self.budget.bytes = (self.budget.bytes + elapsed * rate).min(burst);
         while let Some(sequence) = self.resend.pop_front() {
             let Some(slot) = self.ring.get_mut(sequence) else {
                 continue;

@@ -174,7 +174,7 @@ pub enum Event<C = ChannelId> {
     },
     /// The peer cannot decode without a key frame from this transceiver.
     KeyFrameRequested(TransceiverId),
-    /// The bandwidth estimate for all that we send, in bits a second, has changed noticeably.
+    /// What the bandwidth estimate leaves for the media that we send, in bits a second, has changed noticeably.
     TargetBitrate(u64),
     /// `datachannel`: the peer has opened a channel. `DataChannelOpen` follows.
     DataChannel(C),

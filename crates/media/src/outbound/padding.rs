@@ -13,6 +13,8 @@ use crate::ring::{Detail, Head};
 
 /// Bytes of a packet that is nothing but padding.
 const PADDING: u8 = 224;
+/// No packet of padding is larger.
+const MAX_PADDED: usize = MAX_HEADER + PADDING as usize;
 /// So many of the last packets may be repeated as padding: older ones help nobody.
 const REPEATED: u64 = 32;
 /// A stored packet smaller than this is no better than padding.
@@ -49,13 +51,19 @@ impl Outbound {
         self.place().is_some()
     }
 
-    /// Writes a packet that carries nothing new into the open segment.
-    pub(crate) fn write_padding(&mut self, moment: Moment, number: u16, out: &mut TransmitBuf) -> Option<Written> {
+    /// Writes a packet that carries nothing new into the open segment. Padding alone is no larger than `max` bytes.
+    pub(crate) fn write_padding(
+        &mut self,
+        moment: Moment,
+        number: u16,
+        max: usize,
+        out: &mut TransmitBuf,
+    ) -> Option<Written> {
         match self.place()? {
             Place::Repairs => self
                 .repeat(moment, number, out)
-                .or_else(|| self.pad_repairs(moment, number, out)),
-            Place::Stream => self.pad_stream(moment, number, out),
+                .or_else(|| self.pad_repairs(moment, number, max, out)),
+            Place::Stream => self.pad_stream(moment, number, max, out),
         }
     }
 
@@ -83,7 +91,7 @@ impl Outbound {
     }
 
     /// A packet that is nothing but padding (RFC 3550 §5.1) on the retransmission SSRC.
-    fn pad_repairs(&mut self, moment: Moment, number: u16, out: &mut TransmitBuf) -> Option<Written> {
+    fn pad_repairs(&mut self, moment: Moment, number: u16, max: usize, out: &mut TransmitBuf) -> Option<Written> {
         let (ssrc, payload_type) = self.rtx(self.count.payload_type?)?;
         let mut values = Values {
             transport_sequence: Some(number),
@@ -98,7 +106,7 @@ impl Outbound {
             timestamp: self.newest_timestamp?.0,
             ssrc,
         };
-        let bytes = self.put_padding(&header, &values, out)?;
+        let bytes = self.put_padding(&header, &values, max, out)?;
         self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
         self.count.packets += 1;
         self.count.rtx_packets += 1;
@@ -114,7 +122,10 @@ impl Outbound {
 
     /// A packet that is nothing but padding in the stream itself. It has a place in the ring like every other: a receiver that
     /// misses it asks for it, and would else wait for what it cannot know to be nothing.
-    fn pad_stream(&mut self, moment: Moment, number: u16, out: &mut TransmitBuf) -> Option<Written> {
+    fn pad_stream(&mut self, moment: Moment, number: u16, max: usize, out: &mut TransmitBuf) -> Option<Written> {
+        if MAX_PADDED > max {
+            return None;
+        }
         let timestamp = self.newest_timestamp?.0;
         let payload_type = self.count.payload_type?;
         let next = self.ring.next();
@@ -163,7 +174,7 @@ impl Outbound {
         if let Some((extensions, _)) = self.ring.extras(slot) {
             extensions.put(&mut values);
         }
-        let bytes = self.put_padding(&header, &values, out)?;
+        let bytes = self.put_padding(&header, &values, usize::MAX, out)?;
         let slot = self.ring.get_mut(sequence)?;
         let waited = slot.leaves(moment.ticks);
         if repeat {
@@ -181,12 +192,12 @@ impl Outbound {
         })
     }
 
-    fn put_padding(&self, header: &Header, values: &Values<'_>, out: &mut TransmitBuf) -> Option<usize> {
-        let mut buffer = [0; MAX_HEADER + PADDING as usize];
+    fn put_padding(&self, header: &Header, values: &Values<'_>, max: usize, out: &mut TransmitBuf) -> Option<usize> {
+        let mut buffer = [0; MAX_PADDED];
         let mut head = Writer::new(&mut buffer);
         header.write(&[], values, &self.config.extensions, &mut head).ok()?;
         let bytes = head.len() + usize::from(PADDING);
-        if bytes > out.remaining() || bytes > buffer.len() {
+        if bytes > out.remaining().min(buffer.len()).min(max) {
             return None;
         }
         set_padding(&mut buffer[..bytes], PADDING);

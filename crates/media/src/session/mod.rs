@@ -1,5 +1,6 @@
 //! All RTP of one transport: the session, and its time. What comes in, goes out and is set up has rooms of its own.
 
+mod available;
 mod control;
 mod dtmf;
 mod receive;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 use antiphon_rtp::payload::Cut;
 use antiphon_rtp::rtcp::ReportBlock;
 use antiphon_sansio::{ClockAnchor, Rng, earliest};
+use available::Available;
 
 use crate::config::{Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult};
@@ -63,8 +65,7 @@ pub struct Session {
     large: LargePackets,
     controller: Box<dyn CongestionControl>,
     pacer: Pacer,
-    /// The estimate that the application was told, bits a second.
-    target: Option<u64>,
+    available: Available,
     reports: Reports,
     rtt: RoundTrip,
     /// How many packets are lost in a row.
@@ -155,7 +156,7 @@ impl Session {
                 .congestion
                 .controller(config.start_bitrate, config.min_bitrate, config.max_bitrate),
             pacer: Pacer::new(now),
-            target: None,
+            available: Available::new(now),
             reports: Reports::default(),
             rtt: RoundTrip::default(),
             bursts: Bursts::default(),
@@ -192,10 +193,15 @@ impl Session {
         }
     }
 
-    /// The newest bandwidth estimate, less what forward error correction adds to the media, bits a second; `None` until the peer sent
-    /// congestion feedback.
+    /// The newest bandwidth estimate, for all packets together, bits a second; `None` until the peer sent congestion feedback.
+    pub fn available_bitrate(&self) -> Option<u64> {
+        self.available.total
+    }
+
+    /// What of [`Self::available_bitrate`] is for media: less what forward error correction adds and what is sent a second time, but at
+    /// least half of it. Bits a second.
     pub fn target_bitrate(&self) -> Option<u64> {
-        self.target
+        self.available.media
     }
 
     /// The controller was told something: takes its answers, and tells the application of changes that matter.
@@ -215,17 +221,11 @@ impl Session {
                 self.pacer.probe(probe);
             }
         }
-        let target = self.controller.target_rate(now);
+        let total = self.controller.target_rate(now);
         let repairs = self.senders.redundancy_overhead();
-        let target = target.map(|bps| (bps as f64 / (1.0 + repairs)) as u64);
-        if let Some(bps) = target {
-            let told = self.target.unwrap_or(0);
-            if bps.abs_diff(told) * 20 < told {
-                return;
-            }
+        if let Some(bps) = self.available.set(now, total, repairs) {
             self.events.push_target(bps);
         }
-        self.target = target;
     }
 
     /// When to call [`Self::handle_timeout`] and poll for output.

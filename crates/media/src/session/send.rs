@@ -278,14 +278,22 @@ impl Session {
             return false;
         };
         let number = self.history.next_number();
+        let mut repeats = false;
         // Sent or not writable: either way it leaves the queue.
         let written = if sender.repair_due() {
             sender.write_repair(moment, number, out)
         } else {
-            let sequence = sender.next_resend(now, self.target).or_else(|| sender.ring.advance());
+            let again = sender.next_resend(now, self.available.total);
+            repeats = again.is_some_and(|sequence| sender.ring.get(sequence).is_some_and(|slot| slot.sendings() > 0));
+            let sequence = again.or_else(|| sender.ring.advance());
             sequence.and_then(|sequence| sender.write(moment, sequence, number, out))
         };
         let queued = sender.ring.queued_bytes();
+        if repeats {
+            self.available
+                .resending
+                .sent(written.map_or(0, |written| written.bytes));
+        }
         self.note_sent(now, written, queued)
     }
 
@@ -293,7 +301,8 @@ impl Session {
     fn write_padding(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
         let (number, moment) = (self.history.next_number(), self.moment(now));
         let padded = self.senders.iter_mut().find(|sender| sender.can_pad());
-        let written = padded.and_then(|sender| sender.write_padding(moment, number, out));
+        let max = self.config.max_packet_size;
+        let written = padded.and_then(|sender| sender.write_padding(moment, number, max, out));
         if written.is_none() {
             self.pacer.give_up_probes();
         }

@@ -108,7 +108,7 @@ impl Session {
         Stats {
             inbound: inbound.collect(),
             outbound: outbound.collect(),
-            available_outgoing_bitrate: self.target,
+            available_outgoing_bitrate: self.available.total,
             dropped: Dropped {
                 events: self.events.dropped,
                 ..self.dropped

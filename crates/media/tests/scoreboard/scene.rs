@@ -57,7 +57,7 @@ pub(crate) struct Flow {
 pub(crate) struct Seen {
     /// Seconds from the beginning of the scene.
     pub(crate) at: f64,
-    /// What the session says may be sent, in bits a second.
+    /// What the session says may be sent in all, in bits a second.
     pub(crate) target: f64,
     /// Whole frames of video that have come so far.
     pub(crate) frames: u64,
@@ -226,7 +226,7 @@ impl Scene {
         let now = self.now();
         for flow in &mut self.flows {
             let sender = self.simulation.peer(flow.sender).call();
-            let target = sender.session.target_bitrate().map_or(0.0, |target| target as f64);
+            let target = sender.session.available_bitrate().map_or(0.0, |target| target as f64);
             let frames = self.simulation.peer(flow.receiver).call().frames;
             flow.seen.push(Seen {
                 at: now,

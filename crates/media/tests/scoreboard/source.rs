@@ -146,7 +146,7 @@ impl Sound {
     }
 }
 
-/// What may be sent in all, as the session says.
+/// What may be sent of media, as the session says.
 pub(crate) fn target_of(session: &Session) -> Option<u64> {
     session.target_bitrate()
 }

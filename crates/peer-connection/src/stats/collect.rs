@@ -236,7 +236,7 @@ impl PeerConnection {
     }
 
     fn pair_stats(&self, pairs: &[antiphon_ice::PairStats], entries: &mut Vec<RtcStats>) {
-        let bitrate = self.media.target_bitrate();
+        let bitrate = self.media.available_bitrate();
         let milliseconds = |at: Instant| self.anchor.unix(at).as_secs_f64() * 1000.0;
         entries.extend(pairs.iter().map(|pair| {
             RtcStats::CandidatePair(CandidatePairStats {
@@ -280,7 +280,7 @@ impl PeerConnection {
         }
         for from in &stats.outbound {
             let codec_id = self.codec(&mut codecs, true, &from.mid, from.payload_type);
-            outbound(from, codec_id, stats.available_outgoing_bitrate, entries);
+            outbound(from, codec_id, self.media.target_bitrate(), entries);
         }
         entries.extend(codecs.into_values().map(RtcStats::Codec));
     }

@@ -195,7 +195,8 @@ impl PeerConnection {
             .map(|own| own.payload_type)
     }
 
-    /// The bandwidth estimate for all that we send, in bits a second; `None` before the peer's first feedback.
+    /// What the bandwidth estimate leaves for the media that we send, in bits a second: less what repairs it and what is sent a second
+    /// time. `None` before the peer's first feedback.
     pub fn target_bitrate(&self) -> Option<u64> {
         self.media.target_bitrate()
     }

@@ -20,6 +20,8 @@ const MIN_INHERENT: f64 = 1e-3;
 const MAX_INHERENT: f64 = 0.5;
 /// So much of it is believed at once.
 const FREE_INHERENT: f64 = 0.02;
+/// This part more of it than was known is no news.
+const NO_NEWS: f64 = 0.25;
 /// What more of it costs in likelihood: so much for each part of a hundred that was not known before, and at most that.
 const DOUBT: f64 = 60.0;
 const MAX_DOUBT: f64 = 4.0;
@@ -89,6 +91,11 @@ impl LossBased {
         self.limit
     }
 
+    /// The part of the packets that the path loses whatever we send, as far as it is known.
+    pub(crate) fn inherent(&self) -> f64 {
+        self.inherent
+    }
+
     /// The part of the packets that is lost, smoothed.
     pub(crate) fn average(&self) -> f64 {
         self.average
@@ -117,26 +124,24 @@ impl LossBased {
         self.decide(now, other, acked);
     }
 
-    /// A loss ratio came from elsewhere: a report block, which speaks of about as many packets as a second has.
-    pub(crate) fn report(&mut self, now: Instant, loss: f64, rate: f64) {
-        let packets = (rate / 8000.0).clamp(10.0, 200.0);
-        self.observe(packets, loss * packets, rate);
-        self.decide(now, rate, Some(rate * (1.0 - loss)));
+    /// A loss ratio came from elsewhere: a report block.
+    pub(crate) fn heard(&mut self, loss: f64) {
+        self.average += 0.3 * (loss - self.average);
     }
 
     fn observe(&mut self, packets: f64, lost: f64, rate: f64) {
         self.observations.rotate_right(1);
         self.observations[0] = Observation { packets, lost, rate };
         self.count = (self.count + 1).min(WINDOW);
-        self.average += 0.3 * (lost / packets.max(1.0) - self.average);
+        self.heard(lost / packets.max(1.0));
     }
 
     fn decide(&mut self, now: Instant, other: f64, acked: Option<f64>) {
         let seen = &self.observations[..self.count];
         let newest = seen[0].lost / seen[0].packets.max(1.0);
         // A path can get better: then its own loss is what is left.
-        if newest < self.inherent {
-            self.inherent += 0.15 * (newest.max(MIN_INHERENT) - self.inherent);
+        if self.average < self.inherent {
+            self.inherent += 0.15 * (self.average.max(MIN_INHERENT) - self.inherent);
         }
         if self.limit.is_none() && (self.count < 2 || (self.average < HARMLESS && newest < 3.0 * HARMLESS)) {
             return;
@@ -199,7 +204,7 @@ impl LossBased {
             sum += weight * (one.lost * loss.ln() + (one.packets - one.lost) * (1.0 - loss).ln());
             weight *= WEIGHT;
         }
-        let doubt = DOUBT * (inherent - self.inherent.max(FREE_INHERENT) - 0.01).max(0.0);
+        let doubt = DOUBT * (inherent - (1.0 + NO_NEWS) * self.inherent.max(FREE_INHERENT) - 0.01).max(0.0);
         (sum - doubt.min(MAX_DOUBT), inherent)
     }
 }

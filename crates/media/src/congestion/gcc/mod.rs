@@ -17,7 +17,7 @@ use acked::Acknowledged;
 use delay::{DelayBased, View};
 use limited::Limited;
 use loss::LossBased;
-use probe_result::{Results, Shown};
+use probe_result::{Known, Results, Shown};
 use probes::{Probes, Situation};
 use queue::QueueDelay;
 use sample::Clocks;
@@ -45,8 +45,13 @@ const MIN_WINDOW: f64 = 12_000.0;
 const LONG_RTT: Duration = Duration::from_secs(3);
 /// ... to this part of it, once a second.
 const LONG_RTT_BETA: f64 = 0.8;
-/// Media may grow into an estimate that no packet feedback proves, by report blocks alone: a second.
+/// By report blocks alone, the rate grows by this much a second with less than the first part of the packets lost, ...
 const REPORTED_GROWTH: f64 = 1.08;
+const LITTLE_LOSS: f64 = 0.02;
+/// ... and with more than this lost it falls by half of what is lost, ...
+const MUCH_LOSS: f64 = 0.1;
+/// ... no more often than this, and a round trip besides.
+const REPORTED_FALL: Duration = Duration::from_millis(300);
 
 /// The estimate for one transport.
 #[derive(Debug)]
@@ -168,8 +173,17 @@ impl Gcc {
         over || self.trend.usage() == Usage::Over
     }
 
+    fn next_result(&mut self, now: Instant) -> Option<(Probe, Shown)> {
+        let known = Known {
+            reported: self.feedback.newest,
+            jitter: self.queue.jitter(),
+            inherent: self.loss.inherent(),
+        };
+        self.results.take(now, &known)
+    }
+
     fn take_probes(&mut self, now: Instant) {
-        while let Some((probe, shown)) = self.results.take(now, self.feedback.newest, self.queue.jitter()) {
+        while let Some((probe, shown)) = self.next_result(now) {
             let (asked, rate) = (probe.rate as f64, self.delay.rate());
             match shown {
                 Shown::Carried(carried) => {
@@ -238,13 +252,15 @@ impl CongestionControl for Gcc {
         self.measure(now, results);
         let usage = if over { Usage::Over } else { self.trend.usage() };
         let acked = self.acked.rate();
+        // Of what was sent, the path loses a part wherever it is: what came out of the queue is more than what arrives.
+        let arrives = 1.0 - self.loss.inherent();
         if let Some(standing) = self.queue.standing() {
             let view = View {
                 now,
                 response: self.response(),
                 usage,
-                acked,
-                recent: self.acked.recent(RECENT),
+                acked: acked.map(|acked| acked / arrives),
+                recent: self.acked.recent(RECENT).map(|recent| recent / arrives),
                 standing,
                 jitter: self.queue.jitter(),
                 limited: self.limited.since(now).is_some(),
@@ -272,14 +288,18 @@ impl CongestionControl for Gcc {
             return;
         }
         let rate = self.estimate();
-        self.loss.report(now, fraction, rate);
-        let elapsed = self
-            .stepped
-            .replace(now)
-            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64().min(5.0));
-        if self.loss.limit().is_none() && fraction < 0.02 {
-            self.delay.proved(rate * REPORTED_GROWTH.powf(elapsed));
+        self.loss.heard(fraction);
+        let elapsed = self.stepped.map(|at| now.saturating_duration_since(at));
+        if fraction < LITTLE_LOSS {
+            self.stepped = Some(now);
+            let seconds = elapsed.map_or(0.0, |elapsed| elapsed.as_secs_f64().min(5.0));
+            self.delay.proved(rate * REPORTED_GROWTH.powf(seconds));
+        } else if fraction > MUCH_LOSS && elapsed.is_none_or(|elapsed| elapsed > REPORTED_FALL + self.response()) {
+            // draft-ietf-rmcat-gcc-02 §6: whether it is the path's own cannot be told without the fate of each packet.
+            self.stepped = Some(now);
+            self.delay.limit(rate * (1.0 - 0.5 * fraction));
         }
+        self.stepped.get_or_insert(now);
     }
 
     fn on_remb(&mut self, now: Instant, rate: u64) {

@@ -33,6 +33,17 @@ pub(crate) enum Shown {
     Nothing,
 }
 
+/// What is known of the path when a probe is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Known {
+    /// When the newest packet left that was reported on, by the terms of [`Sample`].
+    pub(crate) reported: i64,
+    /// By how much the waits of neighbours differ, microseconds.
+    pub(crate) jitter: i64,
+    /// The part of the packets that the path loses whatever we send.
+    pub(crate) inherent: f64,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Awaited {
     probe: Probe,
@@ -123,17 +134,16 @@ impl Results {
         awaited.last_arrival = awaited.last_arrival.max(arrival);
     }
 
-    /// The next probe that is complete or given up, and what it has shown. `reported`: when the newest packet left that was
-    /// reported on. `jitter`: by how much the waits of neighbours differ, microseconds.
-    pub(crate) fn take(&mut self, now: Instant, reported: i64, jitter: i64) -> Option<(Probe, Shown)> {
+    /// The next probe that is complete or given up, and what it has shown.
+    pub(crate) fn take(&mut self, now: Instant, known: &Known) -> Option<(Probe, Shown)> {
         let done = |awaited: &Awaited| {
             let whole = awaited.bytes >= awaited.probe.bytes;
-            let over = awaited.packets + awaited.lost > 0 && reported > awaited.last_sent + 20_000;
+            let over = awaited.packets + awaited.lost > 0 && known.reported > awaited.last_sent + 20_000;
             whole || over || now.saturating_duration_since(awaited.asked) > LIFE
         };
         let place = self.awaited.iter_mut().find(|place| place.as_ref().is_some_and(done))?;
         let awaited = place.take()?;
-        Some((awaited.probe, awaited.shown(jitter)))
+        Some((awaited.probe, awaited.shown(known)))
     }
 
     /// Forgets all of them: they went another way.
@@ -143,16 +153,20 @@ impl Results {
 }
 
 impl Awaited {
-    fn shown(&self, jitter: i64) -> Shown {
-        let enough = self.bytes as f64 >= LEAST_BYTES * self.probe.bytes as f64;
+    fn shown(&self, known: &Known) -> Shown {
+        // What the path loses of everything has come through its narrowest place, or would have.
+        let lost = f64::from(self.lost) / f64::from(self.lost + self.packets).max(1.0);
+        let sent = 1.0 / (1.0 - lost.min(known.inherent));
+        let enough = self.bytes as f64 * sent >= LEAST_BYTES * self.probe.bytes as f64;
         let took = self.last_arrival - self.first.1;
         // What jitter makes of so short a time is not the path.
-        if !enough || self.packets < LEAST_PACKETS || took < SHORTEST * jitter {
+        if !enough || self.packets < LEAST_PACKETS || took < SHORTEST * known.jitter {
             return Shown::Nothing;
         }
         let (Some(send_rate), Some(receive_rate)) = (self.sent.rate(), self.arrived.rate()) else {
             return Shown::Nothing;
         };
+        let (send_rate, receive_rate) = (sent * send_rate, sent * receive_rate);
         if send_rate < LEAST_RATE * self.probe.rate as f64 || receive_rate > MAX_RATIO * send_rate {
             return Shown::Nothing;
         }
@@ -187,8 +201,13 @@ mod tests {
             results.packet(ProbeId(3), &sample);
             results.packet(ProbeId(4), &sample);
         }
-        let (taken, shown) = results.take(start(), 1_000_000, 0).expect("done");
-        assert_eq!((taken, results.take(start(), 1_000_000, 0)), (probe, None));
+        let known = Known {
+            reported: 1_000_000,
+            jitter: 0,
+            inherent: 0.0,
+        };
+        let (taken, shown) = results.take(start(), &known).expect("done");
+        assert_eq!((taken, results.take(start(), &known)), (probe, None));
         shown
     }
 
