@@ -137,8 +137,9 @@ async function connected(page, role, kinds, seed, during) {
     await during(link, echo);
     if (echo.errors().length > 0) throw new Error(echo.errors().join('; '));
   } finally {
-    await part(page, echo);
+    // First: if the browser has died the next line throws, and an open link would keep this process alive.
     link.close();
+    await part(page, echo);
   }
 }
 
