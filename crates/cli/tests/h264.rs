@@ -51,8 +51,8 @@ async fn the_pattern_comes_as_h264_to_who_takes_it() {
     let server = Running::start(&["--udp-port", "0", "--codec", "h264"]).await;
     let (key_frames, bytes) = watch(&server, &["VP8", "H264"], "H264", 60).await;
     assert!((2..10).contains(&key_frames), "{key_frames} key frames");
-    // Two seconds, key frames included, at no more than 700 kbit/s.
-    assert!(bytes < 700_000 / 8 * 2, "{bytes} bytes");
+    // Two seconds, key frames included: it follows an estimate that soon knows of loopback's rate, up to its own 3 Mbit/s.
+    assert!(bytes < 3_000_000 / 8 * 2, "{bytes} bytes");
     let (key_frames, _) = watch(&server, &["VP8"], "VP8", 10).await;
     assert_eq!(key_frames, 10, "no frame of VP8 needs another");
     server.stop().await;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::queue::{Held, Line, mark};
+use super::line::{Held, Line, mark};
 
 /// RFC 8289 §4.4: a queue of no more than this is none.
 const MTU: usize = 1500;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_sansio::Ecn;
 
-use super::queue::{Held, Line, mark};
+use super::line::{Held, Line, mark};
 
 /// How often the probability is steered (RFC 9332 §A.1).
 const UPDATE: Duration = Duration::from_millis(16);

@@ -5,6 +5,7 @@ mod codel;
 mod config;
 mod crossing;
 mod dual;
+mod line;
 mod queue;
 
 use std::time::{Duration, Instant};
@@ -14,7 +15,8 @@ use antiphon_sansio::{Ecn, Rng};
 pub use capacity::Capacity;
 pub use config::{Aqm, Limit, LinkConfig};
 pub use crossing::{Crossing, Fate};
-use queue::{Held, Queue};
+use line::Held;
+use queue::Queue;
 
 use crate::packet::{Packet, Transport};
 
