@@ -11,15 +11,17 @@ Prints one table over plaintext captures of RTP and RTCP.
     cargo run -p antiphon-conformance --example table -- [--ffmpeg] [FOLDER or FILE ...]
 
 A FOLDER is searched for plain-*-rtp.pcapng, which Chromium's log becomes, and for captures in folders whose name has
-\"unencrypted-rtp\". A FILE is any pcap or pcapng of UDP with plain RTP. Without either it is the captures of this repository.
+\"unencrypted-rtp\". A FILE is any pcap or pcapng with plain RTP in UDP, or in TCP between lengths (RFC 4571): of Ethernet, raw IP, a loopback, or
+Linux's \"any\"; its last packet may be cut short. Without either it is the captures of this repository.
 
 Descriptions (*.sdp) in the folder of a capture say what the identifiers and payload types mean; without them every
-extension is unknown. Where a stats.json is beside it, what the browser itself counted is printed next to what was found.
+extension is unknown, and of payload types only the static ones of RFC 3551 are known. Where a stats.json is beside it, what the browser itself counted is printed next to what was found.
 
 Columns: RTP packets read; elements of header extensions typed and unknown; RTCP packets typed and unknown; packets
 written back byte for byte (RTP packets and RTCP datagrams). Below each capture its streams: packets, retransmissions
 and padding among them, whole frames, key frames, broken frames. Below the table is what did not hold, with the number
-of the datagram in its file. The exit status is 1 if anything did not.
+of the datagram in its file, and what was left out: datagrams that begin like RTP and are none, or are encrypted. The
+exit status is 1 if anything did not hold, or was encrypted.
 
     --ffmpeg    writes the frames of each stream of VP8, VP9, AV1, H.264, H.265 and Opus to a file, lets ffprobe decode it, and says
                 how many frames went in and came out, and what it complained of. Behind a lost packet nothing is decoded

@@ -9,6 +9,16 @@ use antiphon_rtp::packet::Packet;
 
 use super::said::Said;
 
+/// The payload types that need no description (RFC 3551 §6), of encodings that are read here.
+const STATIC: [(u8, &str); 6] = [
+    (0, "PCMU"),
+    (8, "PCMA"),
+    (9, "G722"),
+    (10, "L16"),
+    (11, "L16"),
+    (13, "CN"),
+];
+
 /// What the packets of a capture mean. Descriptions of a capture may be odd, so they are read line by line.
 #[derive(Debug, Default)]
 pub(super) struct Described {
@@ -46,6 +56,10 @@ impl Described {
         let (first, second): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| of_end(path));
         for path in first.iter().chain(&second) {
             described.add(&fs::read_to_string(path).unwrap_or_default());
+        }
+        for (payload_type, encoding) in STATIC {
+            let encodings = &mut described.encodings;
+            encodings.entry(payload_type).or_insert_with(|| encoding.to_owned());
         }
         described
     }

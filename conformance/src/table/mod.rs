@@ -5,6 +5,7 @@ mod decode;
 mod described;
 mod elements;
 mod frames;
+mod left_out;
 mod said;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ use crate::capture::{self, CaptureError};
 
 pub use decode::{DecodeError, Decoded, decode};
 pub use frames::{Frames, Whole};
+pub use left_out::LeftOut;
 pub use said::Counts;
 
 /// Most faults that are kept of one file; the others are counted.
@@ -46,6 +48,8 @@ pub struct Row {
     pub unknown_rtcp: BTreeMap<(u8, u8), usize>,
     /// Packets that were written back byte for byte, each RTP packet and each compound counted once.
     pub written_back: usize,
+    /// Datagrams that look like RTP and were not read, and why.
+    pub left_out: BTreeMap<LeftOut, usize>,
     /// The streams, retransmissions put in their places.
     pub streams: Vec<Frames>,
     /// What did not hold, with the number of its packet in the file, the first from 1 on.
@@ -63,10 +67,14 @@ impl Row {
         }
     }
 
-    /// Whether all of it is known, written back, and as the browsers say.
+    /// Whether all of it is known, written back, and as the browsers say. Other protocols beside RTP are no fault.
     pub fn holds(&self) -> bool {
         let malformed: usize = self.streams.iter().map(|stream| stream.malformed).sum();
-        self.faults.is_empty() && self.unknown_extensions.is_empty() && self.unknown_rtcp.is_empty() && malformed == 0
+        !self.left_out.contains_key(&LeftOut::Encrypted)
+            && self.faults.is_empty()
+            && self.unknown_extensions.is_empty()
+            && self.unknown_rtcp.is_empty()
+            && malformed == 0
     }
 }
 
@@ -111,10 +119,16 @@ pub fn row(file: &Path) -> Result<Row, CaptureError> {
     // A source keeps its SSRC when its address changes.
     let mut streams: BTreeMap<u32, Stream> = BTreeMap::new();
     let mut dependencies: BTreeMap<u32, dependency::Stream> = BTreeMap::new();
-    for (number, datagram) in (1..).zip(capture::read(file)?) {
+    let datagrams = capture::read(file)?;
+    let left_out = left_out::left_out(&datagrams);
+    for (number, datagram) in (1..).zip(&datagrams) {
         let bytes = &datagram.payload[..];
-        // RFC 7983: what begins with 128 to 191 is RTP or RTCP, the rest are STUN, DTLS and others.
-        if !matches!(bytes, [128..=191, _, ..]) {
+        // The rest are STUN, DTLS and others.
+        if !left_out::looks_like_rtp(bytes) {
+            continue;
+        }
+        if let Some(why) = left_out.get(&(datagram.source, datagram.destination)) {
+            *row.left_out.entry(*why).or_default() += 1;
             continue;
         }
         if is_rtcp(bytes) {
@@ -281,6 +295,13 @@ pub fn render(rows: &[Row]) -> String {
                 "{}: {count} RTCP packets unknown: {packet_type}, {format}",
                 row.name
             );
+        }
+        for (why, count) in &row.left_out {
+            let why = match why {
+                LeftOut::NoRtp => "they are no RTP, though they begin like it",
+                LeftOut::Encrypted => "they are encrypted (SRTP)",
+            };
+            let _ = writeln!(text, "{}: {count} datagrams left out: {why}", row.name);
         }
         for (number, what) in &row.faults {
             let _ = writeln!(text, "{}: packet {number}: {what}", row.name);
