@@ -33,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("decode_fec", repair::decode_fec),
     ("decode_h264", payload::decode_h264),
     ("decode_h265", payload::decode_h265),
+    ("decode_h266", payload::decode_h266),
     ("decode_handshake", dtls::decode_handshake),
     ("decode_red", repair::decode_red),
     ("decode_rtcp", decode::rtcp),

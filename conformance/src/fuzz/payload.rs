@@ -22,6 +22,10 @@ pub(super) fn decode_h265(data: &[u8]) {
     decode("H265", data);
 }
 
+pub(super) fn decode_h266(data: &[u8]) {
+    decode("H266", data);
+}
+
 /// Each payload stands behind its length in one byte; a length of zero ends a frame. The joiner is one for all frames, so that what
 /// it remembers is tried as well. A frame that was made can be sent.
 fn decode(name: &str, data: &[u8]) {

@@ -111,27 +111,27 @@ impl MediaCapabilities {
         Arc::clone(&DEFAULT)
     }
 
-    /// Every codec that has a payload format here, in the order of the default, and behind its own what it leaves out: H.265,
-    /// which few encode; L16, which is large; and comfort noise, which is for who decodes G.711 or G.722 himself. Take those
+    /// Every codec that has a payload format here, in the order of the default, and behind its own what it leaves out: H.265 and
+    /// H.266, which few encode; L16, which is large; and comfort noise, which is for who decodes G.711 or G.722 himself. Take those
     /// that are wanted by `retain`, or by `set_codec_preferences`.
     pub fn all() -> Self {
         let mut all = Self::default();
-        if let Some(last) = all.video.last() {
-            let h265 = |payload_type, parameters: &str| CodecCapability {
+        if let Some(last) = all.video.last().cloned() {
+            let newer = |payload_type, name: &str, parameters: &str| CodecCapability {
                 payload_type,
-                name: "H265".into(),
+                name: name.into(),
                 parameters: parameters.into(),
                 rtx_payload_type: Some(payload_type + 1),
                 ..last.clone()
             };
             // Main and Main 10, level 3.1 (RFC 7798 §7.1).
-            let both = [(118, 1), (120, 2)].map(|(number, profile)| {
-                h265(
-                    number,
-                    &format!("level-id=93;profile-id={profile};tier-flag=0;tx-mode=SRST"),
-                )
+            let h265 = [(118, 1), (120, 2)].map(|(number, profile)| {
+                let parameters = format!("level-id=93;profile-id={profile};tier-flag=0;tx-mode=SRST");
+                newer(number, "H265", &parameters)
             });
-            all.video.extend(both);
+            all.video.extend(h265);
+            // RFC 9328 §7.2: without parameters Main 10.
+            all.video.push(newer(47, "H266", ""));
         }
         let plain = [
             (10, "L16", 44_100, Some(2)),

@@ -155,8 +155,8 @@ impl CodecCapability {
     }
 }
 
-/// Our format parameters in an answer to `offered`: what we wish to receive. They are our own, but the level of H.264 and
-/// H.265 may have to be the lower of the two; who does not care for the configuration repeats it.
+/// Our format parameters in an answer to `offered`: what we wish to receive. They are our own, but the level of H.264,
+/// H.265 and H.266 may have to be the lower of the two; who does not care for the configuration repeats it.
 pub(crate) fn answer_parameters(capability: &CodecCapability, offered: &Format<'_>) -> String {
     // RFC 2198 §5: payload types, which are those of the offer in its answer too.
     if offered.is_red_of_audio() {
@@ -168,7 +168,10 @@ pub(crate) fn answer_parameters(capability: &CodecCapability, offered: &Format<'
             profile::with_lower_level(&capability.parameters, &offered.parameters).into_owned()
         }
         (Configuration::H265 { .. }, Accepts::Same) => {
-            profile::with_lower_level_id(&capability.parameters, &offered.parameters).into_owned()
+            profile::with_lower_level_id(&capability.parameters, &offered.parameters, profile::H265_LEVEL).into_owned()
+        }
+        (Configuration::H266 { .. }, Accepts::Same) => {
+            profile::with_lower_level_id(&capability.parameters, &offered.parameters, profile::H266_LEVEL).into_owned()
         }
         (_, Accepts::Same) => capability.parameters.clone(),
         (_, Accepts::Any | Accepts::Decoders) => profile::repeated(&offered.parameters),

@@ -23,6 +23,8 @@ pub(crate) enum Configuration {
         tier: u8,
         several: bool,
     },
+    /// RFC 9328 §7.3.2: profile and tier are symmetric; the level need not be.
+    H266 { profile: u8, tier: u8 },
 }
 
 impl Configuration {
@@ -56,6 +58,11 @@ impl Configuration {
                 several: fmtp
                     .get("tx-mode")
                     .is_some_and(|mode| !mode.eq_ignore_ascii_case("SRST")),
+            },
+            // RFC 9328 §7.2: Main 10 profile and Main tier unless said.
+            "H266" => Self::H266 {
+                profile: number("profile-id", 1),
+                tier: number("tier-flag", 0),
             },
             _ => Self::One,
         }
@@ -165,17 +172,20 @@ pub(crate) fn with_lower_level<'a>(own: &'a str, offered: &str) -> Cow<'a, str> 
     with_value(&ours, "profile-level-id", &format!("{idc:02x}{iop:02x}{level:02x}")).into()
 }
 
-/// Our H.265 parameters in an answer: the level may go down from what was offered, not up (RFC 7798 §7.2.2), unless the offer
-/// says by `max-recv-level-id` that its encoder goes higher.
-pub(crate) fn with_lower_level_id<'a>(own: &'a str, offered: &str) -> Cow<'a, str> {
-    // RFC 7798 §7.1: level 3.1 if it is not said.
-    const DEFAULT: &str = "93";
+/// Level 3.1 of H.265, which holds if none is said (RFC 7798 §7.1).
+pub(crate) const H265_LEVEL: &str = "93";
+/// Level 3.1 of H.266, which holds if none is said (RFC 9328 §7.2).
+pub(crate) const H266_LEVEL: &str = "51";
+
+/// Our parameters of H.265 or H.266 in an answer: the level may go down from what was offered, not up (RFC 7798 §7.2.2,
+/// RFC 9328 §7.3.2), unless the offer says by `max-recv-level-id` that its encoder goes higher. `default` is the level if none is said.
+pub(crate) fn with_lower_level_id<'a>(own: &'a str, offered: &str, default: &str) -> Cow<'a, str> {
     let fmtp = |parameters| Fmtp {
         payload_type: 0,
         parameters,
     };
     let (ours, theirs) = (fmtp(own), fmtp(offered));
-    let level = |fmtp: &Fmtp<'_>| -> Option<u8> { fmtp.get("level-id").unwrap_or(DEFAULT).parse().ok() };
+    let level = |fmtp: &Fmtp<'_>| -> Option<u8> { fmtp.get("level-id").unwrap_or(default).parse().ok() };
     match (level(&ours), level(&theirs)) {
         (Some(own_level), Some(their_level))
             if own_level > their_level && theirs.get("max-recv-level-id").is_none() =>
@@ -273,6 +283,9 @@ mod tests {
         let h265 = |parameters| Configuration::of("H265", parameters);
         assert!(h265("level-id=93").decodes(&h265("profile-id=1;tier-flag=0;level-id=180;tx-mode=SRST")));
         assert!(!h265("").decodes(&h265("tx-mode=MRST")) && !h265("").decodes(&h265("profile-id=2")));
+        let h266 = |parameters| Configuration::of("H266", parameters);
+        assert!(h266("level-id=51").decodes(&h266("profile-id=1;tier-flag=0;level-id=83")));
+        assert!(!h266("").decodes(&h266("profile-id=33")) && !h266("").decodes(&h266("tier-flag=1")));
         assert!(Configuration::of("VP8", "max-fr=30").decodes(&Configuration::of("VP8", "")));
     }
 
@@ -292,12 +305,18 @@ mod tests {
     #[test]
     fn the_lower_h265_level_is_answered() {
         let own = "profile-id=1;level-id=120";
-        assert_eq!(with_lower_level_id(own, "level-id=93"), "profile-id=1;level-id=93");
-        assert_eq!(with_lower_level_id(own, ""), "profile-id=1;level-id=93");
-        assert_eq!(with_lower_level_id(own, "level-id=150"), own);
-        assert_eq!(with_lower_level_id(own, "level-id=60;max-recv-level-id=150"), own);
-        assert_eq!(with_lower_level_id("", "level-id=60"), "level-id=60");
-        assert_eq!(with_lower_level_id(own, "level-id=high"), own);
+        assert_eq!(
+            with_lower_level_id(own, "level-id=93", H265_LEVEL),
+            "profile-id=1;level-id=93"
+        );
+        assert_eq!(with_lower_level_id(own, "", H265_LEVEL), "profile-id=1;level-id=93");
+        assert_eq!(with_lower_level_id(own, "level-id=150", H265_LEVEL), own);
+        assert_eq!(
+            with_lower_level_id(own, "level-id=60;max-recv-level-id=150", H265_LEVEL),
+            own
+        );
+        assert_eq!(with_lower_level_id("", "level-id=60", H265_LEVEL), "level-id=60");
+        assert_eq!(with_lower_level_id(own, "level-id=high", H265_LEVEL), own);
     }
 
     #[test]

@@ -17,9 +17,9 @@ Lists the frames in an unencrypted capture of RTP.
 FILE is pcap or pcapng: UDP over Ethernet, raw IP, or Linux \"any\".
 
 --map 96=VP8                       what a dynamic payload type stands for: the line a=rtpmap of the session description
---fmtp 96=sprop-parameter-sets=..  its a=fmtp: H.264 and H.265 take parameter sets from it
+--fmtp 96=sprop-parameter-sets=..  its a=fmtp: H.264, H.265 and H.266 take parameter sets from it
 
-Known names: VP8 VP9 AV1 H264 H265 opus PCMU PCMA G722 L16 CN. The static types of RFC 3551 (0 PCMU, 8 PCMA, 9 G722, 10 and 11
+Known names: VP8 VP9 AV1 H264 H265 H266 opus PCMU PCMA G722 L16 CN. The static types of RFC 3551 (0 PCMU, 8 PCMA, 9 G722, 10 and 11
 L16, 13 CN) need no --map, nor do those that Chromium prefers (96 VP8, 98 VP9, 45 AV1, 111 opus). Others are counted at the end.
 
 Each line: seconds since the first packet, SSRC, format, RTP timestamp, packets, bytes, \"key\" if the frame can be decoded alone,

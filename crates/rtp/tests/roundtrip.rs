@@ -284,13 +284,14 @@ proptest! {
         lengths: bool,
         max in 16usize..1500,
     ) {
-        for (name, header) in [("H264", 1), ("H265", 2)] {
+        for name in ["H264", "H265", "H266"] {
             let mut frame = Vec::new();
             let mut expected = Vec::new();
             for (kind, payload) in &units {
-                let unit = match header {
-                    1 => [&[0x60 | kind][..], payload].concat(),
-                    _ => [&[kind << 1, 1][..], payload].concat(),
+                let unit = match name {
+                    "H264" => [&[0x60 | kind][..], payload].concat(),
+                    "H265" => [&[kind << 1, 1][..], payload].concat(),
+                    _ => [&[0, kind << 3 | 1][..], payload].concat(),
                 };
                 let prefix = if lengths { unit.len() as u32 } else { 1 };
                 frame.extend_from_slice(&prefix.to_be_bytes());
@@ -306,7 +307,11 @@ proptest! {
             }
             let (whole, keys) = there_and_back(name, &frame, max, &cuts)?;
             // A frame of an IDR picture alone has no sets to lack: none were ever seen.
-            let sets = |kind: u8| if name == "H264" { kind == 7 || kind == 8 } else { false };
+            let sets = |kind: u8| match name {
+                "H264" => matches!(kind, 7 | 8),
+                "H265" => false,
+                _ => matches!(kind, 14..=16),
+            };
             let lacks = units.iter().any(|(kind, _)| sets(*kind));
             prop_assert!(lacks || whole == expected);
             prop_assert_eq!(keys, packetizer.is_key_frame(&frame));

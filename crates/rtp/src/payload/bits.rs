@@ -68,6 +68,11 @@ impl<'a> Bits<'a> {
         (0..count).try_for_each(|_| self.flag().map(drop))
     }
 
+    /// Leaves out what is left of the byte that was begun.
+    pub(super) fn align(&mut self) {
+        self.left = 0;
+    }
+
     /// ue(v): an unsigned Exp-Golomb code of at most 32 bits' worth.
     pub(super) fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;

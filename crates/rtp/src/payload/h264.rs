@@ -223,14 +223,7 @@ pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
 
 /// The parameter sets that a description brings.
 pub(super) fn described(fmtp: &str) -> ParameterSets {
-    let mut sets = ParameterSets::default();
-    if let Some(list) = parameter(fmtp, "sprop-parameter-sets") {
-        sets.describe(list, |unit| {
-            let set = H264::role(unit.first()? & 0x1f, None).set?;
-            Some((set, H264::set_id(set, unit)?))
-        });
-    }
-    sets
+    units::described::<H264>(fmtp, &["sprop-parameter-sets"])
 }
 
 pub(super) fn join<'a>(

@@ -191,13 +191,7 @@ pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
 
 /// The parameter sets that a description brings.
 pub(super) fn described(fmtp: &str) -> ParameterSets {
-    let mut sets = ParameterSets::default();
-    for (set, name) in (0..).zip(["sprop-vps", "sprop-sps", "sprop-pps"]) {
-        if let Some(list) = parameter(fmtp, name) {
-            sets.describe(list, |unit| Some((set, H265::set_id(set, unit)?)));
-        }
-    }
-    sets
+    units::described::<H265>(fmtp, &["sprop-vps", "sprop-sps", "sprop-pps"])
 }
 
 pub(super) fn join<'a>(

@@ -15,6 +15,7 @@ pub mod g711;
 pub mod g722;
 pub mod h264;
 pub mod h265;
+pub mod h266;
 pub mod l16;
 mod layout;
 pub mod opus;
@@ -47,6 +48,8 @@ pub enum Packetizer {
     H264(h264::Packetizer),
     /// RFC 7798
     H265(h265::Packetizer),
+    /// RFC 9328
+    H266(h266::Packetizer),
     /// RFC 7587, RFC 3551, RFC 3389: a frame is a packet.
     Whole,
     /// An encoding that is not known here: what fits into one packet is sent as it is.
@@ -64,6 +67,7 @@ impl Packetizer {
             Depacketizer::Av1 => Some(Self::Av1(av1::Packetizer)),
             Depacketizer::H264 => h264::Packetizer::new(fmtp).map(Self::H264),
             Depacketizer::H265 => h265::Packetizer::new(fmtp).map(Self::H265),
+            Depacketizer::H266 => h266::Packetizer::new(fmtp).map(Self::H266),
             Depacketizer::TelephoneEvent | Depacketizer::Opaque => Some(Self::Opaque),
             _ => Some(Self::Whole),
         }
@@ -86,6 +90,7 @@ impl Packetizer {
             Self::Av1(av1) => av1.packetize(frame, max, cuts),
             Self::H264(h264) => h264.packetize(frame, max, cuts),
             Self::H265(h265) => h265.packetize(frame, max, cuts),
+            Self::H266(h266) => h266.packetize(frame, max, cuts),
             Self::Whole | Self::Opaque if frame.len() > max => Err(FrameError::Size),
             Self::Whole | Self::Opaque => {
                 let layout = Layout::slice(0..frame.len());
@@ -96,7 +101,7 @@ impl Packetizer {
     }
 
     /// The same for a frame whose bytes were changed, and may say nothing of it any more: whether it is a key frame is told. Formats
-    /// that are cut at their units (H.264, H.265, AV1) need units all the same.
+    /// that are cut at their units (H.264, H.265, H.266, AV1) need units all the same.
     ///
     /// # Errors
     /// As [`Self::packetize`].
@@ -134,6 +139,7 @@ impl Packetizer {
             Self::Av1(_) => av1::is_key_frame(frame),
             Self::H264(_) => h264::is_key_frame(frame),
             Self::H265(_) => h265::is_key_frame(frame),
+            Self::H266(_) => h266::is_key_frame(frame),
             Self::Whole => true,
             Self::Opaque => false,
         }
@@ -154,6 +160,8 @@ pub enum Depacketizer {
     H264,
     /// RFC 7798
     H265,
+    /// RFC 9328
+    H266,
     /// RFC 7587
     Opus,
     /// RFC 3551 §4.5.14
@@ -174,7 +182,7 @@ pub enum Depacketizer {
 
 impl Depacketizer {
     /// Those that know a format, with its name in `a=rtpmap`.
-    pub const NAMES: [(&'static str, Self); 12] = [
+    pub const NAMES: [(&'static str, Self); 13] = [
         ("VP8", Self::Vp8),
         ("VP9", Self::Vp9),
         ("AV1", Self::Av1),
@@ -187,6 +195,7 @@ impl Depacketizer {
         ("L16", Self::L16),
         ("CN", Self::ComfortNoise),
         ("telephone-event", Self::TelephoneEvent),
+        ("H266", Self::H266),
     ];
 
     /// The depacketizer of an encoding name in `a=rtpmap`, compared without case.
@@ -230,6 +239,7 @@ impl Depacketizer {
             Self::Av1 => av1::depacketize(payload, marker),
             Self::H264 => h264::depacketize(payload, marker),
             Self::H265 => h265::depacketize(payload, marker),
+            Self::H266 => h266::depacketize(payload, marker),
             Self::TelephoneEvent | Self::Opaque => {
                 if self == Self::TelephoneEvent {
                     TelephoneEvent::parse(payload)?;
@@ -249,7 +259,7 @@ impl Depacketizer {
     }
 }
 
-/// Makes frames of the payloads of one source. It keeps what later frames may lack: the parameter sets of H.264 and H.265.
+/// Makes frames of the payloads of one source. It keeps what later frames may lack: the parameter sets of H.264, H.265 and H.266.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joiner {
     format: Depacketizer,
@@ -262,6 +272,7 @@ impl Joiner {
         let sets = match format {
             Depacketizer::H264 => h264::described(fmtp),
             Depacketizer::H265 => h265::described(fmtp),
+            Depacketizer::H266 => h266::described(fmtp),
             _ => ParameterSets::default(),
         };
         Self { format, sets }
@@ -270,7 +281,7 @@ impl Joiner {
     /// Makes a frame of all its payloads in their order, none of which is empty. Where it is not simply a part of its only payload,
     /// it is appended to `out`, which grows once for most frames.
     ///
-    /// The frame is what decoders and files want: H.264 and H.265 with start codes, AV1 a temporal unit in the low-overhead
+    /// The frame is what decoders and files want: H.264, H.265 and H.266 with start codes, AV1 a temporal unit in the low-overhead
     /// format without temporal delimiter, of VP9 with several layers a superframe.
     ///
     /// # Errors
@@ -287,6 +298,7 @@ impl Joiner {
             Depacketizer::Av1 => av1::join(payloads, out),
             Depacketizer::H264 => h264::join(payloads, &mut self.sets, out),
             Depacketizer::H265 => h265::join(payloads, &mut self.sets, out),
+            Depacketizer::H266 => h266::join(payloads, &mut self.sets, out),
             _ => whole(payloads),
         }
     }

@@ -16,7 +16,7 @@ use memchr::memmem;
 
 use super::facts::{FrameFacts, Resolution};
 use super::layout::{Cut, Layout, MAX_SLICES, Piece, Slices, Start};
-use super::parameter_sets::ParameterSets;
+use super::parameter_sets::{ParameterSets, parameter};
 use super::{FrameError, MAX_FRAME};
 use crate::ParseError;
 
@@ -292,6 +292,18 @@ impl<'a> Iterator for Aggregated<'a> {
         self.rest = behind;
         Some(Ok(unit))
     }
+}
+
+/// The parameter sets that a description brings in these parameters of `a=fmtp`.
+pub(super) fn described<F: Family>(fmtp: &str, names: &[&str]) -> ParameterSets {
+    let mut sets = ParameterSets::default();
+    for list in names.iter().filter_map(|name| parameter(fmtp, name)) {
+        sets.describe(list, |unit| {
+            let set = role::<F>(unit)?.set?;
+            Some((set, F::set_id(set, unit)?))
+        });
+    }
+    sets
 }
 
 /// What a payload is to its frame.

@@ -76,8 +76,8 @@ pub(in crate::server) fn publishing(sections: &[OfferedSection]) -> Result<Media
         }
         if !section.codecs.iter().any(|codec| is_media(&all, kind, codec)) {
             return Err(format!(
-                "no codec of section {} can be forwarded: offered was {}; of video VP8, VP9, H264, H265 and AV1 can, of audio all \
-                 but redundancy",
+                "no codec of section {} can be forwarded: offered was {}; of video VP8, VP9, H264, H265, H266 and AV1 \
+                 can, of audio all but redundancy",
                 section.label,
                 list(&section.codecs),
             ));

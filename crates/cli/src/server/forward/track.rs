@@ -210,7 +210,7 @@ pub(super) mod tests {
     use super::*;
 
     pub(in super::super) fn codec(payload_type: u8, name: &str, parameters: &str) -> Codec {
-        let audio = !matches!(name, "VP8" | "VP9" | "H264" | "H265" | "AV1");
+        let audio = !matches!(name, "VP8" | "VP9" | "H264" | "H265" | "H266" | "AV1");
         Codec {
             payload_type,
             name: name.into(),
