@@ -193,7 +193,7 @@ async fn main() -> Result<(), Failure> {
     let role = arguments.next().ok_or("offer or answer?")?;
     let codec = arguments.next().ok_or("which codec?")?;
     let mut configuration = RtcConfiguration::default();
-    let mut capabilities = MediaCapabilities::forwarding();
+    let mut capabilities = MediaCapabilities::recording();
     capabilities.video.retain(|own| own.name.eq_ignore_ascii_case(&codec));
     let kinds: Vec<String> = arguments.collect();
     let has = |kind: &str| kinds.iter().any(|own| own == kind);

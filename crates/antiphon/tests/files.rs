@@ -262,11 +262,11 @@ fn rotation(target: &Memory) -> Rotation {
 
 #[tokio::test]
 async fn a_picture_that_is_turned_is_so_at_the_other_end_if_both_agreed_to_tell() {
-    let forwarding = Arc::new(MediaCapabilities::forwarding());
+    let recording = Arc::new(MediaCapabilities::recording());
     for (capabilities, played, recorded, arrives) in [
-        (forwarding.clone(), Format::WebM, Format::Mp4, Rotation::Quarter),
-        (forwarding.clone(), Format::Mp4, Format::WebM, Rotation::Quarter),
-        (forwarding, Format::Mp4, Format::Ivf, Rotation::None),
+        (recording.clone(), Format::WebM, Format::Mp4, Rotation::Quarter),
+        (recording.clone(), Format::Mp4, Format::WebM, Rotation::Quarter),
+        (recording, Format::Mp4, Format::Ivf, Rotation::None),
         // The extension is in nobody's default.
         (
             MediaCapabilities::shared_default(),
@@ -296,8 +296,8 @@ async fn a_picture_that_is_turned_is_so_at_the_other_end_if_both_agreed_to_tell(
 
 #[tokio::test]
 async fn a_picture_that_is_turned_later_is_recorded_and_counted() {
-    let forwarding = Arc::new(MediaCapabilities::forwarding());
-    let (sender, mut receiver, [video, _]) = within("descriptions", pair_of(forwarding)).await;
+    let recording = Arc::new(MediaCapabilities::recording());
+    let (sender, mut receiver, [video, _]) = within("descriptions", pair_of(recording)).await;
     let target = Memory::default();
     let mut recorder = Recorder::new(target.clone(), Format::WebM);
     let feed = recorder.feed(receiver.handle());

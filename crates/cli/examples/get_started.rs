@@ -55,7 +55,7 @@ async fn answer(api: Api, studio: Studio, file: Option<String>, offer: String) -
     let file = file.map(MediaFile::open).transpose()?;
     let mut configuration = RtcConfiguration::default();
     // Every codec in every profile: nothing is encoded for the file.
-    configuration.settings.capabilities = MediaCapabilities::forwarding().into();
+    configuration.settings.capabilities = MediaCapabilities::recording().into();
     let mut pc = api.peer_connection(configuration).await?;
     pc.set_remote_description(RtcSessionDescription::offer(offer)).await?;
     // The first track of each kind, by its place in the file; or what the studio makes.

@@ -54,7 +54,7 @@ async fn main() -> Result<(), AnyError> {
 async fn answer(api: Api, name: String, offer: String) -> Result<String, AnyError> {
     // Any codec that the file can hold.
     let format = Format::of_extension(&name).ok_or("no file has this extension")?;
-    let mut codecs = MediaCapabilities::forwarding();
+    let mut codecs = MediaCapabilities::recording();
     codecs.video.retain(|codec| format.holds(&Codec::of_name(&codec.name)));
     codecs.audio.retain(|codec| format.holds(&Codec::of_name(&codec.name)));
     let mut configuration = RtcConfiguration::default();

@@ -56,7 +56,7 @@ pub(crate) fn create(
         .filter(|_| grouped)
         .filter_map(|&index| text.media[index].section.mid().map(str::to_owned))
         .collect();
-    let mut description = describe::session(session_id, transport.lite, &bundle);
+    let mut description = describe::session(session_id, transport.lite, text.session.extmap_allow_mixed(), &bundle);
     for (offered, section) in text.media.iter().zip(sections) {
         description.media.push(section.unwrap_or_else(|| {
             let formats: Vec<&str> = offered.line.formats().take(128).collect();
@@ -144,6 +144,7 @@ fn section(
                     codecs,
                     send_layers: send_layers(&transceiver.sender, offered, &extensions, direction),
                     extensions,
+                    allow_mixed: offered.section.extmap_allow_mixed(),
                     sender: &transceiver.sender,
                     reduced_size_rtcp: offered.section.rtcp_reduced_size(),
                     receive_layers,

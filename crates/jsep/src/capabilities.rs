@@ -157,18 +157,40 @@ impl MediaCapabilities {
         all
     }
 
-    /// What a forwarder or recorder can take: [every](Self::all) codec, in every configuration ([`Accepts::Any`]), and the
-    /// header extensions that speak to whoever shows the video: its orientation, and the wished bounds of the playout
-    /// delay. They are to be handed on with the packets.
-    pub fn forwarding() -> Self {
+    /// What a recorder can take, and a player of its files send: [every](Self::all) codec, in every configuration
+    /// ([`Accepts::Any`]), and how the picture is to be turned, which files can say too.
+    pub fn recording() -> Self {
         let mut all = Self::all();
         for codec in all.audio.iter_mut().chain(&mut all.video) {
             codec.accepts = Accepts::Any;
         }
-        for (id, uri) in [(13, VIDEO_ORIENTATION), (5, PLAYOUT_DELAY)] {
-            all.video_extensions.push(ExtensionCapability { id, uri: uri.into() });
-        }
+        all.video_extensions.push(extension(13, VIDEO_ORIENTATION));
         all
+    }
+
+    /// What a forwarder can take: all of [`Self::recording`], and every header extension that speaks of the media and not of
+    /// the hop. They are to be handed on with the packets, to whoever negotiated them.
+    ///
+    /// Left out are the descriptions of dependencies ([`Self::with_dependency_descriptor`]), and the clock of RFC 6051 §3.3, which
+    /// is that of the sender reports before us.
+    pub fn forwarding() -> Self {
+        let mut all = Self::recording();
+        let new = |known: &[ExtensionCapability], list: &[(u8, &str)]| -> Vec<ExtensionCapability> {
+            let missing = list.iter().filter(|(_, uri)| known.iter().all(|own| own.uri != *uri));
+            missing.map(|&(id, uri)| extension(id, uri)).collect()
+        };
+        all.audio_extensions.extend(new(&all.audio_extensions, &CARRIED_AUDIO));
+        all.video_extensions.extend(new(&all.video_extensions, &CARRIED_VIDEO));
+        all
+    }
+
+    /// Negotiates the AV1 dependency descriptor for video too, which every codec can have: for who chooses layers by it, and
+    /// hands it on to receivers whose path is good. Chromium as a receiver freezes for long where it has it and loses packets,
+    /// and does not without it: leave it away towards such.
+    #[must_use]
+    pub fn with_dependency_descriptor(mut self) -> Self {
+        self.video_extensions.push(extension(14, DEPENDENCY_DESCRIPTOR));
+        self
     }
 
     /// Has redundancy too: it is answered where it is offered, and offered; what both sides have may go both ways. RED of Opus stands
@@ -237,7 +259,37 @@ pub(crate) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 pub(crate) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const VIDEO_ORIENTATION: &str = "urn:3gpp:video-orientation";
-const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+const DEPENDENCY_DESCRIPTOR: &str =
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+
+/// What a forwarder carries on of sound. The numbers to 14 are for what comes with many packets, for they fit the one-byte form.
+const CARRIED_AUDIO: [(u8, &str); 4] = [
+    (1, AUDIO_LEVEL),
+    (9, ABS_CAPTURE_TIME),
+    (12, "urn:ietf:params:rtp-hdrext:csrc-audio-level"),
+    (20, "http://www.webrtc.org/experiments/rtp-hdrext/inband-cn"),
+];
+
+/// What a forwarder carries on of video. Those above 14 are longer than the one-byte form allows, or hardly anybody's.
+const CARRIED_VIDEO: [(u8, &str); 9] = [
+    (5, "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"),
+    (6, "http://www.webrtc.org/experiments/rtp-hdrext/video-content-type"),
+    (7, "http://www.webrtc.org/experiments/rtp-hdrext/video-timing"),
+    (8, "http://www.webrtc.org/experiments/rtp-hdrext/color-space"),
+    (9, ABS_CAPTURE_TIME),
+    (13, VIDEO_ORIENTATION),
+    (16, "urn:ietf:params:rtp-hdrext:framemarking"),
+    (
+        17,
+        "http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00",
+    ),
+    (18, "http://www.webrtc.org/experiments/rtp-hdrext/corruption-detection"),
+];
+
+fn extension(id: u8, uri: &str) -> ExtensionCapability {
+    ExtensionCapability { id, uri: uri.into() }
+}
 
 impl Default for MediaCapabilities {
     fn default() -> Self {
@@ -268,11 +320,7 @@ impl Default for MediaCapabilities {
             let parameters = format!("level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile}");
             video(payload_type, payload_type + 1, "H264", &parameters)
         };
-        let extensions = |list: &[(u8, &str)]| {
-            list.iter()
-                .map(|&(id, uri)| ExtensionCapability { id, uri: uri.into() })
-                .collect()
-        };
+        let extensions = |list: &[(u8, &str)]| list.iter().map(|&(id, uri)| extension(id, uri)).collect();
         Self {
             audio: vec![
                 audio(

@@ -54,6 +54,8 @@ pub(crate) struct WrittenMedia<'a> {
     pub(crate) direction: Direction,
     pub(crate) codecs: Vec<WrittenCodec>,
     pub(crate) extensions: Vec<WrittenExtension>,
+    /// Whether the section itself says that both forms of header extensions may be mixed (RFC 8285 §6).
+    pub(crate) allow_mixed: bool,
     pub(crate) sender: &'a Sender,
     pub(crate) reduced_size_rtcp: bool,
     /// Layers that we take from the peer.
@@ -64,7 +66,9 @@ pub(crate) struct WrittenMedia<'a> {
 
 /// The session level. The version is one more than that of the last description that was set, unless nothing changed
 /// since (RFC 3264 §8): see [`settle_version`].
-pub(crate) fn session(session_id: u64, lite: bool, bundle: &[String]) -> SessionDescription {
+///
+/// `allow_mixed`: whether one-byte and two-byte header extensions may be mixed, which only an offer can begin (RFC 8285 §6).
+pub(crate) fn session(session_id: u64, lite: bool, allow_mixed: bool, bundle: &[String]) -> SessionDescription {
     let mut description = SessionDescription::new(&Origin {
         username: "-",
         session_id: &session_id.to_string(),
@@ -77,7 +81,9 @@ pub(crate) fn session(session_id: u64, lite: bool, bundle: &[String]) -> Session
     if !bundle.is_empty() {
         section.add(&Attribute::Group(Group::new("BUNDLE", &bundle.join(" "))));
     }
-    section.add_flag("extmap-allow-mixed");
+    if allow_mixed {
+        section.add_flag("extmap-allow-mixed");
+    }
     section.add_value("msid-semantic", "WMS *");
     if lite {
         section.add_flag("ice-lite");
@@ -244,6 +250,9 @@ pub(crate) fn media(common: &Common<'_>, written: &WrittenMedia<'_>) -> MediaDes
     section.push(connection());
     section.add_value("rtcp", "9 IN IP4 0.0.0.0");
     write_transport(section, common, written.mid, written.bundle_only);
+    if written.allow_mixed {
+        section.add_flag("extmap-allow-mixed");
+    }
     for extension in &written.extensions {
         section.add(&Attribute::ExtMap(ExtMap {
             id: u16::from(extension.id),

@@ -52,7 +52,7 @@ pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport:
             Slot::Rejected(_) => None,
         })
         .collect();
-    let mut description = describe::session(session_id, transport.lite, &bundle);
+    let mut description = describe::session(session_id, transport.lite, true, &bundle);
     for (index, slot) in slots.iter().enumerate() {
         // RFC 9143 §7.2.1: bundle-only until it has been accepted into the bundle.
         let accepted = state
@@ -220,6 +220,7 @@ fn media(
             direction,
             codecs,
             extensions: numbers.extensions(common.config, transceiver.kind),
+            allow_mixed: false,
             sender: &transceiver.sender,
             reduced_size_rtcp: true,
             receive_layers: Vec::new(),

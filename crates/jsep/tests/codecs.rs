@@ -401,3 +401,148 @@ fn the_peers_parameter_sets_are_told_to_who_receives() {
         sets
     );
 }
+
+/// The extensions that a section negotiated, by the ends of their URIs.
+fn extension_names(peer: &Peer) -> Vec<String> {
+    let transceiver = peer.negotiator.transceivers().next().expect("one");
+    let send = transceiver.send().expect("sends");
+    let receive = transceiver.receive().expect("receives");
+    assert_eq!(send.extensions, receive.extensions);
+    let end = |uri: &str| uri.rsplit(['/', ':']).next().unwrap_or(uri).to_owned();
+    send.extensions.iter().map(|extension| end(&extension.uri)).collect()
+}
+
+#[test]
+fn a_forwarder_negotiates_what_it_carries_on() {
+    let carried = [
+        (
+            MediaKind::Audio,
+            &["ssrc-audio-level", "abs-capture-time", "csrc-audio-level", "inband-cn"][..],
+        ),
+        (
+            MediaKind::Video,
+            &[
+                "video-orientation",
+                "playout-delay",
+                "video-content-type",
+                "video-timing",
+                "color-space",
+                "abs-capture-time",
+                "framemarking",
+                "video-layers-allocation00",
+                "corruption-detection",
+            ],
+        ),
+    ];
+    let with_descriptor = |name| {
+        Peer::with(
+            name,
+            Config {
+                capabilities: MediaCapabilities::forwarding().with_dependency_descriptor().into(),
+                ..Config::default()
+            },
+        )
+    };
+    let descriptor = "#dependency-descriptor-rtp-header-extension".to_owned();
+    for (kind, names) in carried {
+        // With another forwarder; with a peer of the default, which has none of them, either way round; and with one that takes
+        // dependency descriptors, from one that does not.
+        let (mut a, mut b) = (forwarder('a'), forwarder('b'));
+        a.add_track(kind);
+        b.add_track(kind);
+        exchange(&mut a, &mut b);
+        for peer in [&a, &b] {
+            let got = extension_names(peer);
+            assert!(names.iter().all(|name| got.iter().any(|own| own == name)), "{got:?}");
+            assert!(
+                !got.contains(&descriptor) && !got.iter().any(|own| own.starts_with("ntp-")),
+                "{got:?}"
+            );
+        }
+        for forwarder_offers in [true, false] {
+            let (mut a, mut b) = (forwarder('a'), Peer::new('b'));
+            a.add_track(kind);
+            b.add_track(kind);
+            if forwarder_offers {
+                exchange(&mut a, &mut b);
+            } else {
+                exchange(&mut b, &mut a);
+            }
+            let got = extension_names(&a);
+            assert!(
+                got.iter()
+                    .all(|own| own == "ssrc-audio-level" || !names.contains(&own.as_str())),
+                "{got:?}"
+            );
+        }
+        let (mut a, mut b) = (with_descriptor('a'), with_descriptor('b'));
+        a.add_track(kind);
+        b.add_track(kind);
+        exchange(&mut a, &mut b);
+        assert_eq!(extension_names(&b).contains(&descriptor), kind == MediaKind::Video);
+        let (mut a, mut b) = (with_descriptor('a'), forwarder('b'));
+        a.add_track(kind);
+        b.add_track(kind);
+        exchange(&mut a, &mut b);
+        assert!(!extension_names(&a).contains(&descriptor));
+    }
+}
+
+#[test]
+fn no_two_extensions_have_one_number() {
+    let all = MediaCapabilities::forwarding().with_dependency_descriptor();
+    let both = all.audio_extensions.iter().chain(&all.video_extensions);
+    let mut meanings: Vec<(u8, &str)> = both.map(|extension| (extension.id, &extension.uri[..])).collect();
+    meanings.sort_unstable();
+    meanings.dedup();
+    let mut numbers: Vec<u8> = meanings.iter().map(|(id, _)| *id).collect();
+    numbers.dedup();
+    assert_eq!(numbers.len(), meanings.len(), "{meanings:?}");
+    assert!(!numbers.contains(&0) && !numbers.contains(&15));
+    for extensions in [&all.audio_extensions, &all.video_extensions] {
+        let mut uris: Vec<&str> = extensions.iter().map(|extension| &extension.uri[..]).collect();
+        uris.sort_unstable();
+        uris.dedup();
+        assert_eq!(uris.len(), extensions.len());
+    }
+}
+
+/// RFC 8285 §6: that both forms may be mixed says an answer only to who offered it, at the level where that was.
+#[test]
+fn both_forms_are_mixed_only_if_that_was_offered() {
+    const FLAG: &str = "a=extmap-allow-mixed\r\n";
+    for (before, after, mixed) in [
+        (FLAG, FLAG, true),
+        (FLAG, "", false),
+        ("a=rtcp-mux\r\n", "a=rtcp-mux\r\na=extmap-allow-mixed\r\n", true),
+    ] {
+        let mut a = forwarder('a');
+        a.add_track(MediaKind::Video);
+        let offer = a.offer();
+        a.negotiator.set_local(SdpType::Offer, offer.clone()).expect("set");
+        let mut text = offer.to_text();
+        if before != FLAG {
+            text = text.replace(FLAG, "");
+        }
+        let offer = SessionDescription::parse(&text.replace(before, after)).expect("SDP");
+        let mut b = forwarder('b');
+        b.add_track(MediaKind::Video);
+        let answer = answer(&mut b, &offer);
+        assert_eq!(answer.to_text().contains(FLAG), mixed);
+        assert_eq!(answer.session.extmap_allow_mixed(), before == FLAG && mixed);
+        assert_eq!(answer.media[0].section.extmap_allow_mixed(), before != FLAG);
+        a.negotiator.set_remote(SdpType::Answer, answer).expect("set");
+        for peer in [&a, &b] {
+            let send = peer
+                .negotiator
+                .transceivers()
+                .next()
+                .expect("one")
+                .send()
+                .expect("sends");
+            assert_eq!(send.extmap_allow_mixed, mixed);
+            let highest = send.extensions.iter().map(|extension| extension.id).max();
+            assert_eq!(highest.is_some_and(|id| id > 14), mixed);
+        }
+    }
+}

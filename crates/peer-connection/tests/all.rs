@@ -3,6 +3,7 @@
 
 mod captured;
 mod data;
+mod forwarding;
 mod header_encryption;
 mod media;
 mod paths;

@@ -3,7 +3,7 @@
 use antiphon_rtp::extension::{
     AbsCaptureTime, AudioLevel, FeedbackRequest, Kind, Map, PlayoutDelay, Values, VideoOrientation,
 };
-use antiphon_rtp::packet::{Header, Packet, set_padding};
+use antiphon_rtp::packet::{Header, Packet, Template, set_padding};
 use antiphon_rtp::payload::{Cut, Depacketizer, Joiner, Packetizer, Start, opus, slices, vp8};
 use antiphon_rtp::rtcp::{self, Packet as Rtcp};
 use antiphon_sansio::{Ecn, Writer};
@@ -124,6 +124,33 @@ proptest! {
         prop_assert_eq!(&bytes[packet.payload_range()], &payload[..]);
         prop_assert_eq!(packet.padding_len(), usize::from(padding));
         prop_assert_eq!(packet.values(&map), values);
+    }
+
+    #[test]
+    fn one_form_alone_leaves_out_what_does_not_fit(mid in "[a-z0-9]{1,40}", rid in "[a-z]{1,40}", map_mid in 1u8..=255, map_rid in 1u8..=255,
+                                                   sequence: u16) {
+        prop_assume!(map_mid != map_rid && map_mid != 7 && map_rid != 7);
+        let mut map = Map::default();
+        for (id, kind) in [(map_mid, Kind::Mid), (map_rid, Kind::Rid), (7, Kind::TransportCc)] {
+            map.insert(id, kind);
+        }
+        map.set_one_byte_only(true);
+        let values = Values {
+            mid: Some(mid.as_bytes()),
+            rid: Some(rid.as_bytes()),
+            transport_sequence: Some(sequence),
+            ..Values::default()
+        };
+        let bytes = written(|out| Header::default().write(&[], &values, &map, out));
+        prop_assert_eq!(&bytes[12..14], [0xbe, 0xde]);
+        let got = Packet::parse(&bytes).unwrap().values(&map);
+        let fits = |kind, data: &str| map.id(kind).is_some_and(|id| id < 15) && data.len() <= 16;
+        prop_assert_eq!(got.mid.is_some(), fits(Kind::Mid, &mid));
+        prop_assert_eq!(got.rid.is_some(), fits(Kind::Rid, &rid));
+        prop_assert_eq!(got.transport_sequence, Some(sequence));
+        // A template of it is the same.
+        let mut template = Template::new(&values, &map);
+        prop_assert_eq!(template.fill(&Header::default(), sequence, 0), &bytes[..]);
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub async fn play(args: PlayArgs) -> Result<Played, StreamError> {
     let endpoint = args.server.endpoint(&url)?;
     let mut configuration = args.server.configuration(&endpoint).await?;
     configuration.settings.media.start_bitrate = FIRST_BITRATE;
-    let mut capabilities = MediaCapabilities::forwarding();
+    let mut capabilities = MediaCapabilities::recording();
     let codecs = |kind| chosen.iter().filter(move |(own, _)| *own == kind);
     let own = |track: &&(MediaKind, usize)| &file.tracks()[track.1];
     capabilities
@@ -117,7 +117,7 @@ fn chosen(tracks: &[Track]) -> Vec<(MediaKind, usize)> {
         .filter_map(|kind| {
             let fits = |track: &Track| {
                 track.is_video() == (kind == MediaKind::Video)
-                    && MediaCapabilities::forwarding()
+                    && MediaCapabilities::recording()
                         .codecs(kind)
                         .iter()
                         .any(|codec| carries(codec, track))

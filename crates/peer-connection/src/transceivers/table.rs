@@ -281,6 +281,9 @@ impl Row {
         let rtx = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
         // The SSRC of the repairs is announced for one stream alone.
         let alone = rid.is_none() && self.kind == MediaKind::Video;
+        let mut extensions = extensions(&send.extensions);
+        // RFC 8285 §4.1.2: both forms in one stream only for who said that it takes them.
+        extensions.set_one_byte_only(!send.extmap_allow_mixed);
         Some(SenderConfig {
             mid: mid.to_owned(),
             rid,
@@ -289,7 +292,7 @@ impl Row {
             rtx_ssrc: (rtx && self.kind == MediaKind::Video).then_some(encoding.rtx_ssrc),
             fec_ssrc: alone.then_some(encoding.fec_ssrc),
             codecs,
-            extensions: extensions(&send.extensions),
+            extensions,
         })
     }
 

@@ -14,20 +14,31 @@ pub(super) enum Misfit {
     Full,
 }
 
+/// The one-byte form; an element that does not fit it is a [`Misfit::Form`].
+pub(super) const ONE_BYTE: u8 = 1;
+/// The two-byte form, which fits all.
+pub(super) const TWO_BYTE: u8 = 2;
+/// The one-byte form; an element that does not fit it is left out.
+pub(super) const ONE_BYTE_ONLY: u8 = 3;
+
 /// An extension block that is being written: behind its header the elements so far, in one of the two forms of RFC 8285.
-pub(super) struct Block<'a, const TWO_BYTE: bool> {
+pub(super) struct Block<'a, const FORM: u8> {
     pub(super) room: &'a mut [u8],
     pub(super) len: usize,
 }
 
-impl<const TWO_BYTE: bool> Block<'_, TWO_BYTE> {
-    /// The place of an element's data, behind its identifier and length.
+impl<const FORM: u8> Block<'_, FORM> {
+    /// The place of an element's data, behind its identifier and length; an empty one for an element that is left out.
     #[inline]
     fn place(&mut self, id: u8, len: usize) -> Result<&mut [u8], Misfit> {
-        let head = if TWO_BYTE { 2 } else { 1 };
+        let head = if FORM == TWO_BYTE { 2 } else { 1 };
         // RFC 8285 §4.2: the one-byte form has identifiers 1 to 14 and 1 to 16 bytes of data.
-        if !TWO_BYTE && (id > 14 || len > 16) {
-            return Err(Misfit::Form);
+        if FORM != TWO_BYTE && (id > 14 || len > 16) {
+            return if FORM == ONE_BYTE_ONLY {
+                Ok(&mut [])
+            } else {
+                Err(Misfit::Form)
+            };
         }
         let end = self.len + head + len;
         let element = self.room.get_mut(self.len..end).ok_or(Misfit::Full)?;
@@ -44,7 +55,9 @@ impl<const TWO_BYTE: bool> Block<'_, TWO_BYTE> {
     /// An element of a length that the compiler knows.
     #[inline]
     pub(super) fn array<const N: usize>(&mut self, id: u8, data: [u8; N]) -> Result<(), Misfit> {
-        self.place(id, N)?.copy_from_slice(&data);
+        if let Some(place) = self.place(id, N)?.first_chunk_mut() {
+            *place = data;
+        }
         Ok(())
     }
 
@@ -57,6 +70,7 @@ impl<const TWO_BYTE: bool> Block<'_, TWO_BYTE> {
         let place = self.place(id, data.len())?;
         // Identifiers of one character are what most peers use.
         match (&mut *place, data) {
+            ([], _) => {}
             ([place], [data]) => *place = *data,
             (place, data) => place.copy_from_slice(data),
         }
@@ -70,7 +84,7 @@ impl<const TWO_BYTE: bool> Block<'_, TWO_BYTE> {
         let len = EXTENSION_HEADER_LEN + words * 4;
         let padding = self.room.get_mut(self.len..len).ok_or(Misfit::Full)?;
         padding.iter_mut().for_each(|byte| *byte = 0);
-        let profile: u16 = if TWO_BYTE { 0x1000 } else { 0xbede };
+        let profile: u16 = if FORM == TWO_BYTE { 0x1000 } else { 0xbede };
         let [head @ .., high, low] = self
             .room
             .first_chunk_mut::<EXTENSION_HEADER_LEN>()

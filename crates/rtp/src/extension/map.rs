@@ -2,10 +2,10 @@
 
 use super::Kind;
 
-/// Identifiers below this have their place in the map itself: all that the one-byte form can carry (RFC 8285 §4.2).
-const LOW: usize = 15;
-/// The others.
-const HIGH: usize = 256 - LOW;
+/// Identifiers from 1 to this have their place in the map itself: all that the one-byte form can carry (RFC 8285 §4.2).
+const LOW: usize = 14;
+/// The others, of which the first, 15, is never used.
+const HIGH: usize = 255 - LOW;
 
 /// Which identifier stands for which extension, as negotiated for one media section (RFC 8285 §5).
 ///
@@ -14,6 +14,7 @@ const HIGH: usize = 256 - LOW;
 pub struct Map {
     low: [Option<Kind>; LOW],
     ids: [u8; Kind::ALL.len()],
+    one_byte_only: bool,
     high: Option<Box<[Option<Kind>; HIGH]>>,
 }
 
@@ -30,8 +31,9 @@ impl Map {
         if id == 0 || id == 15 {
             return;
         }
-        let slot = match usize::from(id).checked_sub(LOW) {
-            None => self.low.get_mut(usize::from(id)),
+        let index = usize::from(id) - 1;
+        let slot = match index.checked_sub(LOW) {
+            None => self.low.get_mut(index),
             Some(index) => self.high.get_or_insert_with(|| Box::new([None; HIGH])).get_mut(index),
         };
         if let Some(slot) = slot {
@@ -63,10 +65,23 @@ impl Map {
     /// What `id` stands for.
     #[inline]
     pub fn kind(&self, id: u8) -> Option<Kind> {
-        match self.low.get(usize::from(id)) {
+        let index = usize::from(id).wrapping_sub(1);
+        match self.low.get(index) {
             Some(kind) => *kind,
-            None => *self.high.as_ref()?.get(usize::from(id) - LOW)?,
+            None => *self.high.as_ref()?.get(index.wrapping_sub(LOW))?,
         }
+    }
+
+    /// Whether what is written takes the one-byte form alone, since the peer did not agree to a mixture (`a=extmap-allow-mixed`,
+    /// RFC 8285 §4.1.2 and §6): an element that needs the two-byte form is then left out. Both forms are always read.
+    pub fn set_one_byte_only(&mut self, only: bool) {
+        self.one_byte_only = only;
+    }
+
+    /// Whether elements that need the two-byte form are left out of what is written.
+    #[inline]
+    pub fn is_one_byte_only(&self) -> bool {
+        self.one_byte_only
     }
 
     /// The identifier of `kind`.

@@ -2,7 +2,7 @@
 
 use antiphon_sansio::{Full, Writer};
 
-use super::elements::{Block, EXTENSION_HEADER_LEN, Misfit};
+use super::elements::{Block, EXTENSION_HEADER_LEN, Misfit, ONE_BYTE, ONE_BYTE_ONLY, TWO_BYTE};
 use super::{AbsCaptureTime, AudioLevel, Elements, FeedbackRequest, Kind, Map, Others, PlayoutDelay, VideoOrientation};
 
 /// The extensions of one packet that are understood, borrowed from it.
@@ -92,7 +92,7 @@ impl<'a> Values<'a> {
 
     /// Puts every element that `map` has an identifier for.
     #[inline]
-    fn put<const TWO_BYTE: bool>(&self, map: &Map, block: &mut Block<'_, TWO_BYTE>) -> Result<(), Misfit> {
+    fn put<const FORM: u8>(&self, map: &Map, block: &mut Block<'_, FORM>) -> Result<(), Misfit> {
         let id = |kind| map.id(kind);
         if let (Some(mid), Some(id)) = (self.mid, id(Kind::Mid)) {
             block.bytes(id, mid)?;
@@ -152,25 +152,35 @@ impl<'a> Values<'a> {
         Ok(())
     }
 
-    /// Writes the whole extension block, its header included; nothing if there is no element. Takes the one-byte form,
-    /// unless an identifier or a length needs the two-byte form (RFC 8285 §4.1.2). Returns whether a block was written.
+    /// Writes the whole extension block, its header included; nothing if there is no element. Takes the one-byte form, unless an
+    /// identifier or a length needs the two-byte form and the map allows it (RFC 8285 §4.1.2). Returns whether a block was written.
     #[inline]
     pub(crate) fn write(&self, map: &Map, out: &mut Writer<'_>) -> Result<bool, Full> {
         let start = out.len();
-        match self.write_form::<false>(map, out) {
+        match self.write_form::<ONE_BYTE>(map, out) {
             Err(Misfit::Form) => {
                 out.truncate(start);
-                self.write_form::<true>(map, out)
+                self.write_misfits(map, out)
             }
             written => written,
         }
         .map_err(|_| Full)
     }
 
+    /// Where the one-byte form does not do: few packets, so they are kept out of the way of the others.
+    #[cold]
+    fn write_misfits(&self, map: &Map, out: &mut Writer<'_>) -> Result<bool, Misfit> {
+        if map.is_one_byte_only() {
+            self.write_form::<ONE_BYTE_ONLY>(map, out)
+        } else {
+            self.write_form::<TWO_BYTE>(map, out)
+        }
+    }
+
     #[inline]
-    fn write_form<const TWO_BYTE: bool>(&self, map: &Map, out: &mut Writer<'_>) -> Result<bool, Misfit> {
+    fn write_form<const FORM: u8>(&self, map: &Map, out: &mut Writer<'_>) -> Result<bool, Misfit> {
         let (start, free) = (out.len(), out.free());
-        let mut block = Block::<TWO_BYTE> {
+        let mut block = Block::<FORM> {
             room: out.reserve(free).map_err(|_| Misfit::Full)?,
             len: EXTENSION_HEADER_LEN,
         };

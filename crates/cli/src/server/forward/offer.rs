@@ -2,8 +2,7 @@
 //! counterpart want no answer that takes a part.
 
 use antiphon::{
-    Accepts, Codec, CodecCapability, Direction, ExtensionCapability, MediaCapabilities, MediaKind, OfferedContent,
-    OfferedSection,
+    Accepts, Codec, CodecCapability, Direction, MediaCapabilities, MediaKind, OfferedContent, OfferedSection,
 };
 
 use super::matching::{is_beside, list};
@@ -12,8 +11,6 @@ use super::track::MAX_TRACKS;
 const REDUNDANCY: [&str; 5] = ["red", "ulpfec", "flexfec", "flexfec-03", "parityfec"];
 const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
-const CSRC_AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:csrc-audio-level";
-const ABS_CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 
 /// Everything that can be forwarded, with the header extensions that are carried on.
 fn everything() -> MediaCapabilities {
@@ -21,14 +18,6 @@ fn everything() -> MediaCapabilities {
     // A track is one stream: without RIDs a publisher of simulcast sends its first layer alone (RFC 8853 §5.3.2).
     all.video_extensions
         .retain(|extension| ![RID, REPAIRED_RID].contains(&extension.uri.as_str()));
-    let add = |to: &mut Vec<ExtensionCapability>, id, uri: &str| {
-        if !to.iter().any(|known| known.uri == uri) {
-            to.push(ExtensionCapability { id, uri: uri.into() });
-        }
-    };
-    add(&mut all.audio_extensions, 6, CSRC_AUDIO_LEVEL);
-    add(&mut all.audio_extensions, 7, ABS_CAPTURE_TIME);
-    add(&mut all.video_extensions, 7, ABS_CAPTURE_TIME);
     all
 }
 
