@@ -1,4 +1,4 @@
-//! RTP, RTCP and SDP: parse and write.
+//! RTP and SDP: parse and write. RTCP has its bench in `benches/peers`, beside other crates.
 #![allow(missing_docs)]
 
 use std::hint::black_box;
@@ -6,7 +6,6 @@ use std::hint::black_box;
 use antiphon_rtp::extension::{AudioLevel, Map, Values};
 use antiphon_rtp::packet::{Header, Packet};
 use antiphon_rtp::payload::{Cut, Depacketizer, Joiner, Packetizer};
-use antiphon_rtp::rtcp;
 use antiphon_sansio::{TransmitBuf, Writer};
 use antiphon_sdp::SessionDescription;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -89,31 +88,6 @@ fn rtp(c: &mut Criterion) {
         });
     });
     group.finish();
-
-    let mut buffer = [0; 256];
-    let mut out = Writer::new(&mut buffer);
-    let block = rtcp::ReportBlock {
-        ssrc: 2,
-        fraction_lost: 3,
-        cumulative_lost: 40,
-        highest_sequence: 50_000,
-        jitter: 60,
-        last_sr: 0x1234_5678,
-        delay_since_last_sr: 70,
-    };
-    rtcp::write_receiver_report(1, &[block], &mut out).unwrap();
-    rtcp::write_cname(&[1], b"somebody@example", &mut out).unwrap();
-    rtcp::write_nack(1, 2, rtcp::nack_pairs([7, 8, 40]), &mut out).unwrap();
-    rtcp::write_remb(1, 1_000_000, &[2], &mut out).unwrap();
-    let compound = out.finish().to_vec();
-    let name = format!("rtcp/parse a compound of four, {} B", compound.len());
-    c.bench_function(&name, |b| {
-        b.iter(|| {
-            rtcp::packets(black_box(&compound))
-                .inspect(|packet| assert!(packet.is_ok()))
-                .count()
-        });
-    });
 }
 
 /// A frame of 50 kB of each format into payloads, and of them a frame.
