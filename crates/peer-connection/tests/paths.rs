@@ -1,14 +1,15 @@
 //! Whole peers over other paths than the plain one: relays, lite agents, IPv6, an address that goes away.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support::Pair;
 use antiphon_netsim::LinkConfig;
 use antiphon_peer_connection::{
-    DataChannelId, DtlsVersions, Error, Event, Frame, MediaKind, MediaStreamTrack, Message, RtcConfiguration,
-    RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, RtcIceServer, RtcIceTransportPolicy,
-    RtcPeerConnectionState, RtcStats, Settings, TransceiverId,
+    DataChannelId, DtlsVersions, Error, Event, Frame, MediaCapabilities, MediaKind, MediaStreamTrack, Message,
+    RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceConnectionState, RtcIceServer,
+    RtcIceTransportPolicy, RtcPeerConnectionState, RtcStats, Settings, TransceiverId,
 };
 
 fn addresses() -> [IpAddr; 2] {
@@ -508,6 +509,14 @@ fn mend06_who_answers_no_checks_is_received_and_is_sent_nothing() {
         let mut configuration = RtcConfiguration::default();
         if at == 0 {
             configuration.settings.ice.timing.consent_timeout = Duration::from_secs(3600);
+            // Nor does it look at what the peer tells of arrivals.
+            let mut capabilities = MediaCapabilities::default();
+            for codec in capabilities.video.iter_mut().chain(&mut capabilities.audio) {
+                codec
+                    .feedback
+                    .retain(|kind| !["transport-cc", "goog-remb"].contains(&kind.as_str()));
+            }
+            configuration.settings.capabilities = Arc::new(capabilities);
         }
         configuration
     };

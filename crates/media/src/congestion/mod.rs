@@ -4,9 +4,11 @@ mod control;
 mod gcc;
 #[cfg(test)]
 mod simulation;
+mod steering;
 
 pub use control::{CongestionControl, Demand, Figures, PacketId, PacketResult, Probe, ProbeId, Sent};
 pub(crate) use gcc::Gcc;
+pub(crate) use steering::Steering;
 
 /// The congestion controllers that are built in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -18,7 +18,7 @@ use antiphon_sansio::{ClockAnchor, Rng, earliest};
 use available::Available;
 
 use crate::config::{Config, Kind};
-use crate::congestion::{CongestionControl, PacketResult};
+use crate::congestion::{PacketResult, Steering};
 use crate::event::SenderId;
 use crate::events::Events;
 use crate::feedback::history::History;
@@ -63,7 +63,7 @@ pub struct Session {
     history: History,
     heard: Heard,
     large: LargePackets,
-    controller: Box<dyn CongestionControl>,
+    controller: Steering,
     pacer: Pacer,
     available: Available,
     reports: Reports,
@@ -152,9 +152,12 @@ impl Session {
             history: History::default(),
             heard: Heard::default(),
             large: LargePackets::default(),
-            controller: config
-                .congestion
-                .controller(config.start_bitrate, config.min_bitrate, config.max_bitrate),
+            controller: Steering::new(
+                config.congestion,
+                config.start_bitrate,
+                config.min_bitrate,
+                config.max_bitrate,
+            ),
             pacer: Pacer::new(now),
             available: Available::new(now),
             reports: Reports::default(),
