@@ -1,12 +1,13 @@
 //! The one transport that everything is bundled on: ICE, and above it DTLS and SRTP.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use antiphon_dtls::{Connected, Connection, Event as DtlsEvent, Fingerprint, Role};
 use antiphon_ice::Agent;
 use antiphon_jsep::HeaderEncryptionPolicy;
-use antiphon_sansio::{BytesMut, Datagram, Ecn, Path, Rng, Transmit, TransmitBuf};
+use antiphon_sansio::{BytesMut, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 
 use crate::header_encryption::HeaderEncryption;
 use crate::polled::Polled;
@@ -53,6 +54,8 @@ pub(crate) struct Transport {
     /// Made when there is a transceiver. Boxed: without one it takes no room.
     pub(crate) srtp: Option<Box<Srtp>>,
     pub(crate) counters: Counters,
+    /// Between which two the selected path lies.
+    pub(crate) route: Option<(Local, IpAddr)>,
     role: Option<Role>,
     pub(crate) config: antiphon_dtls::Config,
     header_encryption: HeaderEncryption,
@@ -78,6 +81,7 @@ impl Transport {
             connected: None,
             srtp: None,
             counters: Counters::default(),
+            route: None,
             role: None,
             config,
             header_encryption: HeaderEncryption::new(header_encryption),

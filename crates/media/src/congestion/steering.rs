@@ -45,6 +45,12 @@ impl Steering {
         self.own().on_remb(now, rate);
     }
 
+    pub(crate) fn on_route_change(&mut self, now: Instant) {
+        if let Some(own) = &mut self.own {
+            own.on_route_change(now);
+        }
+    }
+
     pub(crate) fn on_timeout(&mut self, now: Instant) {
         self.own().on_timeout(now);
     }

@@ -186,6 +186,13 @@ impl Session {
         self.rtt.hint = Some(rtt);
     }
 
+    /// What is sent takes another way through the network from now on: the estimate and the round trip of the old one are forgotten.
+    pub fn route_changed(&mut self, now: Instant) {
+        self.rtt = RoundTrip::default();
+        self.controller.on_route_change(now);
+        self.retarget(now);
+    }
+
     /// The moment, as headers and slots have it.
     #[inline]
     fn moment(&mut self, now: Instant) -> Moment {

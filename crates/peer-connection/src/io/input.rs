@@ -191,7 +191,7 @@ impl PeerConnection {
             let mut moved = false;
             while let Some(event) = self.transport.agent.aside().poll_event() {
                 moved = true;
-                self.on_ice(event);
+                self.on_ice(now, event);
             }
             if self.transport.start_dtls() {
                 self.push(Event::DtlsStateChange(self.transport.dtls_state));
@@ -237,7 +237,23 @@ impl PeerConnection {
         }
     }
 
-    pub(crate) fn on_ice(&mut self, event: IceEvent) {
+    /// Another pair of candidates was selected. Between other sockets or hosts lies another network, of which nothing is known; the same
+    /// two with another port are the same network.
+    fn path_selected(&mut self, now: Instant) {
+        let route = self
+            .transport
+            .agent
+            .selected_path()
+            .map(|path| (path.local, path.remote.ip()));
+        if route.is_none() || route == self.transport.route {
+            return;
+        }
+        if std::mem::replace(&mut self.transport.route, route).is_some() {
+            self.media.route_changed(now);
+        }
+    }
+
+    pub(crate) fn on_ice(&mut self, now: Instant, event: IceEvent) {
         if let Some(pool) = &mut self.pool
             && matches!(
                 event,
@@ -288,6 +304,7 @@ impl PeerConnection {
                 self.transport.counters.pair_changes += 1;
                 self.update_sizes();
                 self.data.channels.path_changed();
+                self.path_selected(now);
                 self.update_rtt();
                 self.push(Event::SelectedCandidatePairChange {
                     local: local.to_string(),

@@ -277,7 +277,7 @@ impl PeerConnection {
             self.transport.agent.gather(now);
             // What was gathered ahead is told now.
             for event in self.pool.take().unwrap_or_default() {
-                self.on_ice(event);
+                self.on_ice(now, event);
             }
         }
         if let Some(role) = plan.dtls_role {

@@ -20,7 +20,7 @@ use loss::LossBased;
 use probe_result::{Known, Results, Shown};
 use probes::{Probes, Situation};
 use queue::QueueDelay;
-use sample::Clocks;
+use sample::{Clocks, Sample};
 use trendline::{Trendline, Usage};
 
 use super::control::{CongestionControl, Demand, Figures, PacketResult, Probe, Sent};
@@ -31,6 +31,8 @@ const REMB_LIFE: Duration = Duration::from_secs(10);
 const PACING: f64 = 1.25;
 /// What arrived in this time tells what the path carries now, microseconds.
 const RECENT: i64 = 100_000;
+/// Packets that nobody spoke of count as arrived if they left within this time, microseconds.
+const MISSED: i64 = 250_000;
 /// What a probe that made a queue shows is believed if it is this much more than what was known.
 const FOUND: f64 = 1.2;
 /// Never an estimate beyond this part of what was proven.
@@ -150,6 +152,17 @@ impl Gcc {
         }
     }
 
+    /// Bytes between the newest packet that was spoken of and this one, of which nobody spoke: feedback was lost, and they may well have
+    /// arrived. After a pause nothing is known.
+    fn between(&self, result: &PacketResult, sample: &Sample) -> usize {
+        let before = self.feedback.reported;
+        if before == 0 || sample.sent - self.feedback.newest > MISSED {
+            return 0;
+        }
+        let bytes = result.sent.total.saturating_sub(before);
+        usize::try_from(bytes).unwrap_or(0).saturating_sub(sample.bytes)
+    }
+
     /// Takes in what each packet met; returns whether the queue was seen to grow.
     fn take(&mut self, results: &[PacketResult]) -> bool {
         let before = self.trend.usage();
@@ -157,6 +170,7 @@ impl Gcc {
         self.queue.begin();
         for result in results {
             let sample = self.clocks.sample(result);
+            let between = self.between(result, &sample);
             self.feedback.reported = self.feedback.reported.max(result.sent.total);
             self.feedback.newest = self.feedback.newest.max(sample.sent);
             self.loss.packet(sample.sent, sample.bytes, sample.arrival.is_none());
@@ -167,7 +181,7 @@ impl Gcc {
                 self.trend.packet(&sample, arrival);
                 over |= self.trend.usage() == Usage::Over && before != Usage::Over;
                 self.queue.packet(sample.sent, arrival);
-                self.acked.packet(arrival, sample.bytes);
+                self.acked.packet(arrival, sample.bytes + between);
             }
         }
         over || self.trend.usage() == Usage::Over
@@ -323,7 +337,7 @@ impl CongestionControl for Gcc {
         self.probes.restart(start);
         self.proven = start;
         self.remb = None;
-        self.feedback.response = None;
+        (self.feedback.response, self.feedback.silent) = (None, false);
     }
 
     fn on_timeout(&mut self, now: Instant) {

@@ -33,6 +33,7 @@ fn route(seed: u64) -> Outcome {
     let rate = steps(&[(0.0, 200e3), (10.0, 800e3)]);
     let mut scene = Scene::single(seed, bottleneck(rate), ms(50), &Terms::default());
     scene.run(10.0);
+    scene.sender(0, |end, now| end.session.route_changed(now));
     scene.run(20.0);
     let figures = vec![at_least(
         "target 1 s after",
