@@ -1,5 +1,6 @@
 //! Reads packet captures into UDP datagrams, and into the packets that TCP carries between lengths.
 
+mod datagram;
 mod framed;
 
 use std::fs::File;
@@ -11,20 +12,8 @@ use etherparse::defrag::IpDefragPool;
 use etherparse::{EtherType, IpNumber, NetSlice, SlicedPacket, TransportSlice, UdpSlice};
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
+pub use self::datagram::Datagram;
 use self::framed::Connections;
-
-/// One UDP datagram of a capture, or one packet of a TCP connection (RFC 4571).
-#[derive(Clone, Debug)]
-pub struct Datagram {
-    /// When it was captured, by the capture's own clock.
-    pub at: Duration,
-    /// The address of who sent it.
-    pub source: SocketAddr,
-    /// The address that it was sent to.
-    pub destination: SocketAddr,
-    /// The payload, owned.
-    pub payload: Vec<u8>,
-}
 
 /// Why a capture could not be read.
 #[derive(Debug, thiserror::Error)]

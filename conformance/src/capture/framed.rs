@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use super::Datagram;
+use super::datagram::Datagram;
 
 /// Most bytes of one direction that wait for a segment that is missing: more than any window.
 const MAX_WAITING: usize = 4 << 20;
