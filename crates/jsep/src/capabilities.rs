@@ -84,7 +84,8 @@ impl Redundancy {
 /// A header extension that we know.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtensionCapability {
-    /// The identifier in our offers, 1 to 14 or 16 to 255, if it is free there.
+    /// The identifier in our offers, 1 to 14, or another of these if it is taken there. 0, or one above 14: it is answered where a
+    /// peer offers it, and never offered.
     pub id: u8,
     /// The URI that names the extension (RFC 8285 §5).
     pub uri: String,
@@ -268,10 +269,10 @@ const CARRIED_AUDIO: [(u8, &str); 4] = [
     (1, AUDIO_LEVEL),
     (9, ABS_CAPTURE_TIME),
     (12, "urn:ietf:params:rtp-hdrext:csrc-audio-level"),
-    (20, "http://www.webrtc.org/experiments/rtp-hdrext/inband-cn"),
+    (0, "http://www.webrtc.org/experiments/rtp-hdrext/inband-cn"),
 ];
 
-/// What a forwarder carries on of video. Those above 14 are longer than the one-byte form allows, or hardly anybody's.
+/// What a forwarder carries on of video. Those without an identifier are hardly anybody's: they are answered, not offered.
 const CARRIED_VIDEO: [(u8, &str); 9] = [
     (5, "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"),
     (6, "http://www.webrtc.org/experiments/rtp-hdrext/video-content-type"),
@@ -279,12 +280,12 @@ const CARRIED_VIDEO: [(u8, &str); 9] = [
     (8, "http://www.webrtc.org/experiments/rtp-hdrext/color-space"),
     (9, ABS_CAPTURE_TIME),
     (13, VIDEO_ORIENTATION),
-    (16, "urn:ietf:params:rtp-hdrext:framemarking"),
+    (0, "urn:ietf:params:rtp-hdrext:framemarking"),
     (
-        17,
+        0,
         "http://www.webrtc.org/experiments/rtp-hdrext/video-layers-allocation00",
     ),
-    (18, "http://www.webrtc.org/experiments/rtp-hdrext/corruption-detection"),
+    (0, "http://www.webrtc.org/experiments/rtp-hdrext/corruption-detection"),
 ];
 
 fn extension(id: u8, uri: &str) -> ExtensionCapability {

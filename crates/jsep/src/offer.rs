@@ -1,6 +1,7 @@
 //! Making an offer (RFC 9429 §5.2).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use antiphon_sdp::{MediaDescription, SessionDescription, Setup};
@@ -332,6 +333,9 @@ enum Meaning {
     Foreign,
 }
 
+/// The extension ids that an offer of ours may give.
+const ONE_BYTE_IDS: RangeInclusive<u8> = 1..=14;
+
 /// The payload types and extension ids in use in the bundle.
 #[derive(Debug)]
 struct Numbers {
@@ -414,11 +418,11 @@ impl Numbers {
             let same = self.extension_ids.iter().find(|(_, uri)| **uri == capability.uri);
             let id = match same {
                 Some((&id, _)) => Some(id),
-                // RFC 8285 §4.2: ids to 14 fit one-byte headers; above, the packet needs two-byte ones.
-                None => std::iter::once(capability.id)
-                    .chain(1..=14)
-                    .chain(16..=255)
-                    .find(|id| *id != 0 && *id != 15 && !self.extension_ids.contains_key(id)),
+                // RFC 8285 §4.2: ids to 14 fit one-byte headers. Firefox refuses a whole description that has one above.
+                None if ONE_BYTE_IDS.contains(&capability.id) => std::iter::once(capability.id)
+                    .chain(ONE_BYTE_IDS)
+                    .find(|id| !self.extension_ids.contains_key(id)),
+                None => None,
             };
             let Some(id) = id else { continue };
             self.extension_ids.insert(id, capability.uri.clone());
