@@ -247,7 +247,9 @@ pub enum Event {
 pub struct Outgoing {
     /// RTP or RTCP: SRTP protects the two differently.
     pub kind: PacketKind,
-    /// The mark that the datagram shall carry. Not-ECT, as long as no congestion control asks for another.
+    /// The mark that the datagram shall carry. Not-ECT for RTCP, and for RTP unless the congestion controller asks for another, the
+    /// peer's feedback has room for marks (RFC 8888), and marking was not stopped
+    /// ([`Session::set_marking`](crate::Session::set_marking)).
     pub ecn: Ecn,
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use antiphon_sansio::Ecn;
+
 use super::Congestion;
 use super::control::{CongestionControl, PacketResult, Probe, Sent};
 
@@ -77,6 +79,12 @@ impl Steering {
 
     pub(crate) fn next_probe(&mut self, now: Instant) -> Option<Probe> {
         self.own.as_mut()?.next_probe(now)
+    }
+
+    /// The mark that it wants on what is sent.
+    #[inline]
+    pub(crate) fn mark(&mut self) -> Ecn {
+        self.own().mark()
     }
 }
 

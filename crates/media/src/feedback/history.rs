@@ -75,6 +75,12 @@ impl History {
         }
     }
 
+    /// Whether packets are found by stream and number: then feedback can speak of their marks.
+    #[inline]
+    pub(crate) fn is_by_stream(&self) -> bool {
+        self.streams.is_some()
+    }
+
     /// The transport-wide number of the next packet that bears one.
     #[inline]
     pub(crate) fn next_number(&self) -> u16 {

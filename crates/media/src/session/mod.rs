@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_rtp::payload::Cut;
 use antiphon_rtp::rtcp::ReportBlock;
-use antiphon_sansio::{ClockAnchor, Rng, earliest};
+use antiphon_sansio::{ClockAnchor, Ecn, Rng, earliest};
 use available::Available;
 
 use crate::config::{Config, Kind};
@@ -83,6 +83,8 @@ pub struct Session {
 struct Heard {
     numbers: twcc::Heard,
     streams: ccfb::Heard,
+    /// The path does not carry marks.
+    unmarked: bool,
 }
 
 /// What is to be reported, and when.
@@ -189,8 +191,24 @@ impl Session {
     /// What is sent takes another way through the network from now on: the estimate and the round trip of the old one are forgotten.
     pub fn route_changed(&mut self, now: Instant) {
         self.rtt = RoundTrip::default();
+        self.heard.unmarked = false;
         self.controller.on_route_change(now);
         self.retarget(now);
+    }
+
+    /// Whether RTP packets may bear marks of ECN. They may, until this says no: who finds that the path takes marks away, or answers
+    /// them badly, stops them. A new route ([`Self::route_changed`]) is marked again.
+    pub fn set_marking(&mut self, marking: bool) {
+        self.heard.unmarked = !marking;
+    }
+
+    /// The mark of an RTP packet that leaves now: what the controller asks for, where feedback can speak of it.
+    #[inline]
+    fn mark(&mut self) -> Ecn {
+        if self.heard.unmarked || !self.history.is_by_stream() {
+            return Ecn::NotEct;
+        }
+        self.controller.mark()
     }
 
     /// The moment, as headers and slots have it.

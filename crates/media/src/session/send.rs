@@ -15,8 +15,6 @@ use crate::feedback::history::Leaving;
 use crate::outbound::{Forward, Outbound, Written};
 use crate::ring::{Detail, Head, Ticks};
 
-/// The mark of what is sent: no controller asks for another yet.
-const MARK: Ecn = Ecn::NotEct;
 /// A forwarded source whose numbers jump further than this has restarted.
 const MAX_FORWARD_GAP: u64 = 1000;
 
@@ -204,11 +202,13 @@ impl Session {
         if self.closed || !out.begin(0, 0) {
             return None;
         }
-        if self.write_rtp(now, out) {
+        let ecn = self.mark();
+        if self.write_rtp(now, ecn, out) {
             if self.reports.at.is_none() {
                 self.reports.at = Some(now + FIRST_REPORT);
             }
-            return Some(outgoing(PacketKind::Rtp));
+            let kind = PacketKind::Rtp;
+            return Some(Outgoing { kind, ecn });
         }
         out.rollback();
         None
@@ -224,7 +224,11 @@ impl Session {
             return None;
         }
         out.put_slice(&self.scratch.rtcp[..len]);
-        Some(outgoing(PacketKind::Rtcp))
+        // Feedback does not speak of RTCP: nobody would hear of its marks.
+        Some(Outgoing {
+            kind: PacketKind::Rtcp,
+            ecn: Ecn::NotEct,
+        })
     }
 
     /// Whether [`Self::poll_transmit`] may have something to write now: a quick look.
@@ -245,9 +249,9 @@ impl Session {
     }
 
     /// Sound first and unpaced; then, as the pacer allows, repairs, then pictures, then what a probe lacks.
-    fn write_rtp(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+    fn write_rtp(&mut self, now: Instant, ecn: Ecn, out: &mut TransmitBuf) -> bool {
         while let Some(id) = self.senders.first(Kind::Audio) {
-            let written = self.write_of(now, id, out);
+            let written = self.write_of(now, id, ecn, out);
             self.senders.turn(Kind::Audio);
             if written {
                 return true;
@@ -257,22 +261,22 @@ impl Session {
             if !self.pacer.ready(now, self.history.in_flight()) {
                 return false;
             }
-            let written = self.write_of(now, id, out);
+            let written = self.write_of(now, id, ecn, out);
             self.senders.turn(Kind::Video);
             if written {
                 return true;
             }
         }
         if self.pacer.probing().is_some() {
-            return self.pacer.ready(now, self.history.in_flight()) && self.write_padding(now, out);
+            return self.pacer.ready(now, self.history.in_flight()) && self.write_padding(now, ecn, out);
         }
         self.pacer.idle();
         let in_flight = self.history.in_flight();
-        self.pacer.next_padding(in_flight).is_some_and(|at| at <= now) && self.write_padding(now, out)
+        self.pacer.next_padding(in_flight).is_some_and(|at| at <= now) && self.write_padding(now, ecn, out)
     }
 
     /// Writes one packet of a sender, or drops one that cannot be written. `false` if nothing was written.
-    fn write_of(&mut self, now: Instant, id: SenderId, out: &mut TransmitBuf) -> bool {
+    fn write_of(&mut self, now: Instant, id: SenderId, ecn: Ecn, out: &mut TransmitBuf) -> bool {
         let moment = self.moment(now);
         let Some(sender) = self.senders.get_mut(id) else {
             return false;
@@ -294,11 +298,11 @@ impl Session {
                 .resending
                 .sent(written.map_or(0, |written| written.bytes));
         }
-        self.note_sent(now, written, queued)
+        self.note_sent(now, written, ecn, queued)
     }
 
     /// Writes padding for a probe. Where nobody can send any, there are no probes.
-    fn write_padding(&mut self, now: Instant, out: &mut TransmitBuf) -> bool {
+    fn write_padding(&mut self, now: Instant, ecn: Ecn, out: &mut TransmitBuf) -> bool {
         let (number, moment) = (self.history.next_number(), self.moment(now));
         let padded = self.senders.iter_mut().find(|sender| sender.can_pad());
         let max = self.config.max_packet_size;
@@ -306,15 +310,15 @@ impl Session {
         if written.is_none() {
             self.pacer.give_up_probes();
         }
-        self.note_sent(now, written, 0)
+        self.note_sent(now, written, ecn, 0)
     }
 
     /// Remembers a packet until feedback speaks of it. `false` if there is none.
-    fn note_sent(&mut self, now: Instant, written: Option<Written>, queued: usize) -> bool {
+    fn note_sent(&mut self, now: Instant, written: Option<Written>, ecn: Ecn, queued: usize) -> bool {
         let Some(written) = written else { return false };
         let leaving = Leaving {
             bytes: written.bytes,
-            ecn: MARK,
+            ecn,
             numbered: written.numbered,
             padding: written.padding,
             probe: self.pacer.probing(),
@@ -326,10 +330,6 @@ impl Session {
         self.pacer.sent(now, written.bytes, queued);
         true
     }
-}
-
-fn outgoing(kind: PacketKind) -> Outgoing {
-    Outgoing { kind, ecn: MARK }
 }
 
 /// Queues the packets of a frame. Each leaves `room` bytes for its payload.
@@ -435,7 +435,7 @@ mod tests {
     use crate::config::{Codec, Config, Feedback, SenderConfig};
     use crate::congestion::{CongestionControl, PacketResult, Probe, ProbeId, Sent, Steering};
 
-    /// Wants one probe, and counts what left for it.
+    /// Wants one probe and marks, and counts what left for it.
     #[derive(Debug, Default)]
     struct Prober {
         asked: bool,
@@ -454,6 +454,9 @@ mod tests {
         fn pacing_rate(&self, _: Instant) -> Option<u64> {
             Some(300_000)
         }
+        fn mark(&self) -> Ecn {
+            Ecn::Ect1
+        }
         fn next_probe(&mut self, _: Instant) -> Option<Probe> {
             let probe = Probe {
                 id: ProbeId(7),
@@ -464,9 +467,9 @@ mod tests {
         }
     }
 
-    /// A probe is sent after the first packet; returns the bytes that left, the padding among them, and how long it took.
-    fn probe(rtx: bool) -> (usize, usize, Duration) {
-        let mut now = start();
+    /// A session with one sender of video and the controller above.
+    fn session(rtx: bool, ccfb: bool) -> (Session, SenderId) {
+        let now = start();
         let anchor = ClockAnchor::new(now, Duration::from_secs(1_800_000_000));
         let mut session = Session::new(Config::default(), now, anchor, Rng::from_u64(1));
         session.controller = Steering::from(Box::new(Prober::default()) as Box<dyn CongestionControl>);
@@ -479,7 +482,10 @@ mod tests {
             channels: 1,
             fmtp: String::new(),
             rtx_payload_type: rtx.then_some(97),
-            feedback: Feedback::default(),
+            feedback: Feedback {
+                ccfb,
+                ..Feedback::default()
+            },
         };
         let config = SenderConfig {
             mid: "v".into(),
@@ -492,6 +498,44 @@ mod tests {
             extensions,
         };
         let id = session.add_sender(now, config).unwrap();
+        (session, id)
+    }
+
+    #[test]
+    fn packets_bear_the_mark_where_feedback_can_speak_of_it() {
+        for ccfb in [true, false] {
+            let (mut session, id) = session(false, ccfb);
+            let mut now = start();
+            let mut out = TransmitBuf::new(64 * 1024, 1300);
+            let mut marks = |session: &mut Session, now: Instant| {
+                session.send_frame(now, id, Frame::new(96, 0, vec![0; 5])).unwrap();
+                out.clear();
+                let mut marks = [None, None];
+                while let Some(outgoing) = session.poll_transmit(now, &mut out) {
+                    marks[usize::from(outgoing.kind == PacketKind::Rtcp)] = Some(outgoing.ecn);
+                    out.finish();
+                }
+                marks
+            };
+            let mark = if ccfb { Ecn::Ect1 } else { Ecn::NotEct };
+            assert_eq!(marks(&mut session, now), [Some(mark), None]);
+            session.set_marking(false);
+            now += Duration::from_secs(1);
+            assert_eq!(
+                marks(&mut session, now),
+                [Some(Ecn::NotEct); 2],
+                "no marks, and a report"
+            );
+            session.route_changed(now);
+            now += Duration::from_secs(10);
+            assert_eq!(marks(&mut session, now), [Some(mark), Some(Ecn::NotEct)]);
+        }
+    }
+
+    /// A probe is sent after the first packet; returns the bytes that left, the padding among them, and how long it took.
+    fn probe(rtx: bool) -> (usize, usize, Duration) {
+        let mut now = start();
+        let (mut session, id) = session(rtx, false);
         let frame = Frame::new(96, 0, vec![0; 5000]);
         session.send_frame(now, id, frame).unwrap();
         session.retarget(now);
