@@ -27,7 +27,10 @@ try {
     await sleep(500);
     shown = newest(await page.evaluate(() => window.antiphon.plots));
     const { rate, delay, loss, frames } = shown;
-    const known = [rate.estimate, rate.sent, rate.received, delay.path, delay.media, delay.queue, loss.sent, loss.received, frames.decoded];
+    const known = [
+      rate.proven, rate.estimate, rate.allocated, rate.sent, rate.received, delay.path, delay.media, delay.queue, delay.known,
+      loss.sent, loss.received, loss.marked, frames.decoded,
+    ];
     // 25 ms each way at least; more than the link carries never comes through it, but for what it let pass in the instant before.
     holds = known.every(Number.isFinite) && rate.link === RATE / 1000 && rate.received > 0.1 && rate.received < 1.3 && delay.path >= 50 && frames.decoded > 0;
   } while (!holds);

@@ -145,7 +145,9 @@ export class Plots {
         title: 'Rates', unit: 'Mbit/s', floor: 0.5, digits: 2,
         series: [
           { id: 'link', label: 'emulated link', colour: '--soft', dashed: true },
+          { id: 'proven', label: 'seen to arrive at best', colour: '--plot-own', dashed: true },
           { id: 'estimate', label: 'Antiphon’s estimate', colour: '--plot-estimate' },
+          { id: 'allocated', label: 'of it for media', colour: '--plot-own' },
           { id: 'sent', label: 'sent', colour: '--plot-sent' },
           { id: 'received', label: 'received here', colour: '--plot-received' },
         ],
@@ -156,13 +158,15 @@ export class Plots {
           { id: 'path', label: 'round trip of the path', colour: '--plot-estimate' },
           { id: 'media', label: 'of the media', colour: '--plot-received' },
           { id: 'queue', label: 'longest wait at the link', colour: '--plot-sent' },
+          { id: 'known', label: 'wait that Antiphon knows of', colour: '--plot-own' },
         ],
       }),
       loss: make('loss', {
-        title: 'Lost', unit: '%', floor: 2, digits: 1,
+        title: 'Lost and marked', unit: '%', floor: 2, digits: 1,
         series: [
           { id: 'sent', label: 'of what Antiphon sends', colour: '--plot-sent' },
           { id: 'received', label: 'seen here, before repair', colour: '--plot-received' },
+          { id: 'marked', label: 'marked on the way (ECN)', colour: '--plot-own' },
         ],
       }),
       frames: make('frames', {
@@ -179,10 +183,13 @@ export class Plots {
   show(browser, server) {
     const { rate, delay, loss, frames } = this.plots;
     const at = browser.at;
+    const own = server?.congestion;
     const mega = (bps) => (Number.isFinite(bps) ? bps / 1e6 : undefined);
     rate.push(at, {
       link: server?.link?.rate ? server.link.rate / 1000 : undefined,
+      proven: mega(own?.proven_bps || undefined),
       estimate: mega(server?.target_bps ?? undefined),
+      allocated: mega(own?.allocated_bps ?? undefined),
       sent: mega(server?.send_bps ?? undefined),
       received: mega(browser.receiveBps),
     });
@@ -190,10 +197,12 @@ export class Plots {
       path: browser.roundTripTime === undefined ? undefined : browser.roundTripTime * 1000,
       media: server?.media_rtt_ms ?? undefined,
       queue: server?.link?.queue_ms,
+      known: own?.queue_ms ?? undefined,
     });
     loss.push(at, {
       sent: server && server.loss !== null ? server.loss * 100 : undefined,
       received: browser.loss === undefined ? undefined : browser.loss * 100,
+      marked: own ? own.marked * 100 : undefined,
     });
     frames.push(at, { decoded: browser.framesPerSecond });
   }

@@ -36,5 +36,8 @@ pub use dtmf::{DEFAULT_TONE, DEFAULT_TONE_GAP, MAX_TONE, MAX_TONES, MIN_TONE, MI
 pub use error::Error;
 pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId, Tone, TonePhase};
 pub use session::Session;
-pub use stats::{Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Repaired, RepairsSent, Stats};
+pub use stats::{
+    CongestionStats, Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Repaired, RepairsSent,
+    Stats,
+};
 pub use transform::{FrameTransform, Transformed};

@@ -168,6 +168,9 @@ pub(crate) struct Count {
     /// Of these, what went out on the retransmission SSRC: no business of the stream's own reports.
     pub(crate) rtx_packets: u64,
     pub(crate) rtx_bytes: u64,
+    /// Of all packets, what carried nothing new and was asked for by nobody; bytes with headers.
+    pub(crate) padding_packets: u64,
+    pub(crate) padding_bytes: u64,
     pub(crate) refused: u64,
     pub(crate) frames: u64,
     pub(crate) key_frames: u64,

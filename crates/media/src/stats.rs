@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::config::Kind;
+use crate::congestion::{Congestion, Figures};
 use crate::event::{ReceiverId, SenderId};
 
 /// A snapshot of everything counted, in the terms of webrtc-stats.
@@ -12,10 +13,25 @@ pub struct Stats {
     pub inbound: Vec<InboundRtp>,
     /// One per sender.
     pub outbound: Vec<OutboundRtp>,
-    /// Bandwidth estimate, bits a second; `None` while the peer sends no congestion feedback.
-    pub available_outgoing_bitrate: Option<u64>,
+    /// How congestion control is doing.
+    pub congestion: CongestionStats,
     /// Input that was dropped, by reason.
     pub dropped: Dropped,
+}
+
+/// How congestion control is doing: what it has found out of the path, and what came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct CongestionStats {
+    /// Which controller steers.
+    pub controller: Congestion,
+    /// `availableOutgoingBitrate`: what all packets may take together, bits a second; `None` while the peer sends no congestion
+    /// feedback.
+    pub estimate: Option<u64>,
+    /// What of the estimate was given to media, bits a second; `None` like the estimate.
+    pub allocated: Option<u64>,
+    /// What the controller itself counts and has measured.
+    pub figures: Figures,
 }
 
 /// Input that was dropped, by reason.
@@ -194,6 +210,11 @@ pub struct RepairsSent {
     pub fec_packets_sent: u64,
     /// `fecBytesSent`: bytes of these, without RTP headers.
     pub fec_bytes_sent: u64,
+    /// Packets that only filled up what there was too little media for (not in webrtc-stats): nothing but padding, or a stored packet
+    /// once more. `packets_sent` has them too.
+    pub padding_packets_sent: u64,
+    /// Bytes of these, headers included, before SRTP (not in webrtc-stats).
+    pub padding_bytes_sent: u64,
 }
 
 /// `RTCRemoteInboundRtpStreamStats`: from the peer's report blocks.

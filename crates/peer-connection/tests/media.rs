@@ -369,7 +369,22 @@ fn statistics_tell_what_happened() {
     let inbound = receiver.inbound_rtp().find(|own| own.ssrc == video.ssrc).unwrap();
     assert_eq!((inbound.frames_received, inbound.packets_lost), (125, 0));
     // Probes repeat what was sent, and add padding on the SSRC of repairs: the peer counts neither, and nothing is lost.
-    assert!(inbound.packets_received + video.retransmitted_packets_sent <= video.packets_sent);
+    assert_eq!(
+        inbound.packets_received + video.padding_packets_sent,
+        video.packets_sent
+    );
+    assert!(video.padding_packets_sent > 0 && video.padding_bytes_sent >= 200 * video.padding_packets_sent);
+    let congestion = sender.congestion().unwrap();
+    assert_eq!(congestion.controller, "GoogCC");
+    assert!(congestion.probes_sent >= congestion.probes_accepted && congestion.probes_accepted > 0);
+    assert!(congestion.proven_bitrate > 100_000 && congestion.fraction_lost < 0.01);
+    assert!(
+        congestion
+            .queue_delay
+            .is_some_and(|wait| wait < Duration::from_millis(20))
+    );
+    assert_eq!(congestion.available_outgoing_bitrate, pair.available_outgoing_bitrate);
+    assert!(congestion.allocated_bitrate <= congestion.available_outgoing_bitrate);
     for entry in [&video.codec_id, &inbound.codec_id] {
         let codec = [&sender, &receiver]
             .into_iter()

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use antiphon::stats::CongestionStats;
 use antiphon::{RtcStats, RtcStatsReport};
 use serde::Serialize;
 
@@ -26,6 +27,7 @@ pub(super) struct Figures {
     send_bps: Option<f64>,
     receive_bps: Option<f64>,
     target_bps: Option<u64>,
+    congestion: Option<Congestion>,
     loss: Option<f64>,
     codecs: Option<String>,
     pub(super) link: Option<Emulated>,
@@ -48,6 +50,34 @@ impl From<(LinkSpec, LinkFigures)> for Emulated {
     }
 }
 
+/// How the congestion controller of what we send is doing.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Congestion {
+    controller: &'static str,
+    allocated_bps: Option<u64>,
+    proven_bps: u64,
+    queue_ms: Option<f64>,
+    loss: f64,
+    marked: f64,
+    probes_sent: u64,
+    probes_accepted: u64,
+}
+
+impl From<&CongestionStats> for Congestion {
+    fn from(stats: &CongestionStats) -> Self {
+        Self {
+            controller: stats.controller,
+            allocated_bps: stats.allocated_bitrate,
+            proven_bps: stats.proven_bitrate,
+            queue_ms: stats.queue_delay.map(milliseconds),
+            loss: stats.fraction_lost,
+            marked: stats.fraction_marked,
+            probes_sent: stats.probes_sent,
+            probes_accepted: stats.probes_accepted,
+        }
+    }
+}
+
 /// What was counted since the session began.
 #[derive(Clone, Debug, Default, Serialize)]
 struct Totals {
@@ -58,6 +88,7 @@ struct Totals {
     bytes_received: u64,
     packets_sent: u64,
     packets_received: u64,
+    padding_bytes_sent: u64,
     messages_sent: u64,
     messages_received: u64,
 }
@@ -102,7 +133,9 @@ impl Meter {
                     figures.totals.frames_sent += if sent.kind == "video" { sent.frames_sent } else { 0 };
                     figures.totals.key_frame_requests += u64::from(sent.pli_count) + u64::from(sent.fir_count);
                     figures.target_bps = figures.target_bps.or(sent.target_bitrate);
+                    figures.totals.padding_bytes_sent += sent.padding_bytes_sent;
                 }
+                RtcStats::Congestion(congestion) => figures.congestion = Some(congestion.into()),
                 RtcStats::InboundRtp(received) if received.kind == "video" => {
                     figures.totals.frames_received += received.frames_received;
                 }

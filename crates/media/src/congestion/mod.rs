@@ -20,6 +20,23 @@ pub enum Congestion {
 }
 
 impl Congestion {
+    /// All that there are, the default first.
+    pub const ALL: [Self; 1] = [Self::Gcc];
+
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gcc => "GoogCC",
+        }
+    }
+
+    /// One word for it, for command lines and configuration files.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Gcc => "gcc",
+        }
+    }
+
     /// Makes the controller. It begins with the rate `start`, and stays between `min` and `max`, bits a second.
     pub fn controller(self, start: u64, min: u64, max: u64) -> Box<dyn CongestionControl> {
         match self {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_sansio::Ecn;
 
 use super::Congestion;
-use super::control::{CongestionControl, PacketResult, Probe, Sent};
+use super::control::{CongestionControl, Figures, PacketResult, Probe, Sent};
 
 /// A controller that is made when it is told something first. Until then it knows nothing, limits nothing and wants nothing.
 #[derive(Debug)]
@@ -85,6 +85,10 @@ impl Steering {
     #[inline]
     pub(crate) fn mark(&mut self) -> Ecn {
         self.own().mark()
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        self.own.as_ref().map_or_else(Figures::default, |own| own.figures())
     }
 }
 

@@ -59,12 +59,15 @@ impl Outbound {
         max: usize,
         out: &mut TransmitBuf,
     ) -> Option<Written> {
-        match self.place()? {
+        let written = match self.place()? {
             Place::Repairs => self
                 .repeat(moment, number, out)
                 .or_else(|| self.pad_repairs(moment, number, max, out)),
             Place::Stream => self.pad_stream(moment, number, max, out),
-        }
+        }?;
+        self.count.padding_packets += 1;
+        self.count.padding_bytes += written.bytes as u64;
+        Some(written)
     }
 
     /// Sends a stored packet once more: what was lost of late may be among them.

@@ -5,7 +5,7 @@ use crate::config::{Codec, Kind};
 use crate::event::SenderId;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
-use crate::stats::{Dropped, InboundRtp, OutboundRtp, Repaired, RepairsSent, Stats};
+use crate::stats::{CongestionStats, Dropped, InboundRtp, OutboundRtp, Repaired, RepairsSent, Stats};
 
 fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
     let kind = match kind {
@@ -54,6 +54,8 @@ fn outbound(id: SenderId, sender: &Outbound) -> OutboundRtp {
             retransmissions_refused: count.refused,
             fec_packets_sent: redundancy.packets,
             fec_bytes_sent: redundancy.bytes,
+            padding_packets_sent: count.padding_packets,
+            padding_bytes_sent: count.padding_bytes,
         },
         frames_sent: count.frames,
         key_frames_sent: count.key_frames,
@@ -108,7 +110,12 @@ impl Session {
         Stats {
             inbound: inbound.collect(),
             outbound: outbound.collect(),
-            available_outgoing_bitrate: self.available.total,
+            congestion: CongestionStats {
+                controller: self.config.congestion,
+                estimate: self.available.total,
+                allocated: self.available.media,
+                figures: self.controller.figures(),
+            },
             dropped: Dropped {
                 events: self.events.dropped,
                 ..self.dropped

@@ -10,9 +10,9 @@ use antiphon_media::Kind;
 
 use crate::connection::PeerConnection;
 use crate::stats::{
-    CandidatePairStats, CandidateStats, CertificateStats, CodecStats, DataChannelStats, InboundRtpStats,
-    OutboundRtpStats, PeerConnectionStats, RemoteInboundRtpStats, RemoteOutboundRtpStats, RtcStats, RtcStatsReport,
-    TransportStats,
+    CandidatePairStats, CandidateStats, CertificateStats, CodecStats, CongestionStats, DataChannelStats,
+    InboundRtpStats, OutboundRtpStats, PeerConnectionStats, RemoteInboundRtpStats, RemoteOutboundRtpStats, RtcStats,
+    RtcStatsReport, TransportStats,
 };
 
 const TRANSPORT: &str = "T";
@@ -134,6 +134,8 @@ fn outbound(
         retransmitted_bytes_sent: from.repairs.retransmitted_bytes_sent,
         fec_packets_sent: from.repairs.fec_packets_sent,
         fec_bytes_sent: from.repairs.fec_bytes_sent,
+        padding_packets_sent: from.repairs.padding_packets_sent,
+        padding_bytes_sent: from.repairs.padding_bytes_sent,
         frames_sent: from.frames_sent,
         key_frames_sent: from.key_frames_sent,
         packets_too_large: from.packets_too_large,
@@ -158,6 +160,24 @@ fn outbound(
             round_trip_time_measurements: remote.round_trip_time_measurements,
         }));
     }
+}
+
+/// How congestion control is doing.
+fn congestion(from: &antiphon_media::CongestionStats) -> RtcStats {
+    let figures = from.figures;
+    RtcStats::Congestion(CongestionStats {
+        id: "CC".into(),
+        transport_id: TRANSPORT.into(),
+        controller: from.controller.name(),
+        available_outgoing_bitrate: from.estimate,
+        allocated_bitrate: from.allocated,
+        proven_bitrate: figures.proven,
+        queue_delay: figures.queue_delay,
+        fraction_lost: figures.loss,
+        fraction_marked: figures.marked,
+        probes_sent: figures.probes,
+        probes_accepted: figures.probes_accepted,
+    })
 }
 
 impl PeerConnection {
@@ -283,6 +303,9 @@ impl PeerConnection {
             outbound(from, codec_id, self.media.target_bitrate(), entries);
         }
         entries.extend(codecs.into_values().map(RtcStats::Codec));
+        if !(stats.inbound.is_empty() && stats.outbound.is_empty()) {
+            entries.push(congestion(&stats.congestion));
+        }
     }
 
     /// The id of the entry of a codec in use, which is made if it is new.

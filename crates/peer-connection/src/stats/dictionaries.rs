@@ -2,85 +2,7 @@
 
 use std::time::Duration;
 
-/// A figure of a report.
-#[derive(Clone, Debug, PartialEq)]
-pub enum StatValue {
-    /// Whether something is so.
-    Bool(bool),
-    /// A number; times in seconds unless webrtc-stats says otherwise.
-    Number(f64),
-    /// A word, or the id of another entry.
-    Text(String),
-}
-
-/// What a member of a dictionary can be turned into. `None`: the member is absent.
-trait Member {
-    fn value(&self) -> Option<StatValue>;
-}
-
-impl Member for bool {
-    fn value(&self) -> Option<StatValue> {
-        Some(StatValue::Bool(*self))
-    }
-}
-
-impl Member for String {
-    fn value(&self) -> Option<StatValue> {
-        Some(StatValue::Text(self.clone()))
-    }
-}
-
-impl Member for &'static str {
-    fn value(&self) -> Option<StatValue> {
-        Some(StatValue::Text((*self).to_owned()))
-    }
-}
-
-impl Member for Duration {
-    fn value(&self) -> Option<StatValue> {
-        Some(StatValue::Number(self.as_secs_f64()))
-    }
-}
-
-macro_rules! number_members {
-    ($($kind:ty),*) => {
-        $(impl Member for $kind {
-            fn value(&self) -> Option<StatValue> {
-                Some(StatValue::Number(*self as f64))
-            }
-        })*
-    };
-}
-number_members!(u8, u16, u32, u64, usize, i64, f64);
-
-impl<T: Member> Member for Option<T> {
-    fn value(&self) -> Option<StatValue> {
-        self.as_ref().and_then(Member::value)
-    }
-}
-
-/// Declares a dictionary whose fields know their W3C names.
-macro_rules! dictionary {
-    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $kind:ty = $member:literal,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq)]
-        #[non_exhaustive]
-        pub struct $name {
-            /// The entry's id, the same in every report.
-            pub id: String,
-            $($(#[$field_meta])* pub $field: $kind,)*
-        }
-
-        impl $name {
-            fn members(&self) -> Vec<(&'static str, StatValue)> {
-                [$(($member, self.$field.value()),)*]
-                    .into_iter()
-                    .filter_map(|(name, value)| value.map(|value| (name, value)))
-                    .collect()
-            }
-        }
-    };
-}
+use super::member::{Member, StatValue};
 
 dictionary! {
     /// `RTCPeerConnectionStats`.
@@ -183,6 +105,33 @@ dictionary! {
         responses_sent: u64 = "responsesSent",
         /// How many consent checks were sent (RFC 7675).
         consent_requests_sent: u64 = "consentRequestsSent",
+    }
+}
+
+dictionary! {
+    /// How congestion control is doing. The W3C has no such dictionary; `availableOutgoingBitrate` is where it has it, and here
+    /// beside what came of it.
+    CongestionStats {
+        /// The id of the transport's entry.
+        transport_id: String = "transportId",
+        /// The name of the controller: `GoogCC`, for instance.
+        controller: &'static str = "controller",
+        /// What all RTP packets may take together, in bits a second, if the peer's feedback says so.
+        available_outgoing_bitrate: Option<u64> = "availableOutgoingBitrate",
+        /// What of it was given to media, in bits a second: less what repairs it.
+        allocated_bitrate: Option<u64> = "allocatedBitrate",
+        /// The largest rate that the path has been seen to carry, in bits a second; 0 before anything is known.
+        proven_bitrate: u64 = "provenBitrate",
+        /// How long packets wait in queues of the path, as far as feedback shows it; in a report in seconds.
+        queue_delay: Option<Duration> = "queueDelay",
+        /// The part of the packets that is lost, smoothed, 0 to 1.
+        fraction_lost: f64 = "fractionLost",
+        /// The part of the packets that the path marks instead of dropping them (ECN), smoothed, 0 to 1.
+        fraction_marked: f64 = "fractionMarked",
+        /// How many probes were asked for.
+        probes_sent: u64 = "probesSent",
+        /// How many of them have shown what the path carries.
+        probes_accepted: u64 = "probesAccepted",
     }
 }
 
@@ -337,6 +286,11 @@ dictionary! {
         fec_packets_sent: u64 = "fecPacketsSent",
         /// How many bytes were in these.
         fec_bytes_sent: u64 = "fecBytesSent",
+        /// How many of the packets only filled up what there was too little media for: padding, or a stored packet once more.
+        /// Not in the W3C's dictionary.
+        padding_packets_sent: u64 = "paddingPacketsSent",
+        /// How many bytes these had, headers included, SRTP not. Not in the W3C's dictionary.
+        padding_bytes_sent: u64 = "paddingBytesSent",
         /// How many frames were sent.
         frames_sent: u64 = "framesSent",
         /// How many of the frames were key frames.
@@ -475,6 +429,8 @@ entries! {
     Transport(TransportStats) = "transport",
     /// A pair of candidates.
     CandidatePair(CandidatePairStats) = "candidate-pair",
+    /// How congestion control is doing; only with media that is sent or received.
+    Congestion(CongestionStats) = "antiphon-congestion",
     /// A candidate of ours.
     LocalCandidate(CandidateStats) = "local-candidate",
     /// A candidate of the peer's.
@@ -522,6 +478,14 @@ impl RtcStatsReport {
     pub fn selected_pair(&self) -> Option<&CandidatePairStats> {
         self.entries.iter().find_map(|entry| match entry {
             RtcStats::CandidatePair(stats) if stats.selected => Some(stats),
+            _ => None,
+        })
+    }
+
+    /// How congestion control is doing.
+    pub fn congestion(&self) -> Option<&CongestionStats> {
+        self.entries.iter().find_map(|entry| match entry {
+            RtcStats::Congestion(stats) => Some(stats),
             _ => None,
         })
     }
