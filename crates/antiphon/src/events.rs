@@ -159,10 +159,15 @@ fn take<T>(queue: &mut VecDeque<T>, kept: usize) -> Option<T> {
 mod tests {
     use std::future::poll_fn;
 
+    use antiphon_jsep::{Config, MediaKind, Negotiator, TransceiverInit};
+    use antiphon_sansio::Rng;
+
     use super::*;
 
     fn bitrate(bps: u64) -> core::Event {
-        core::Event::TargetBitrate(bps)
+        let mut negotiator = Negotiator::new(Config::default(), Rng::from_u64(1));
+        let transceiver = negotiator.add_transceiver(MediaKind::Video, TransceiverInit::default());
+        core::Event::TargetBitrate { transceiver, bps }
     }
 
     #[tokio::test]
@@ -175,7 +180,7 @@ mod tests {
         assert_eq!((receiver.media_dropped(), receiver.events_dropped()), (3, 0));
         let next = async || poll_fn(|cx| receiver.poll_next(cx)).await;
         assert!(matches!(next().await, Some(Event::NegotiationNeeded)));
-        assert!(matches!(next().await, Some(Event::TargetBitrate(3))));
+        assert!(matches!(next().await, Some(Event::TargetBitrate { bps: 3, .. })));
         drop(sender);
         let mut left = 0;
         while next().await.is_some() {

@@ -390,12 +390,34 @@ impl PeerHandle {
         self.call(move |pc, _| pc.tone_buffer(transceiver).to_owned()).await
     }
 
-    /// What the bandwidth estimate leaves for the media that we send, in bits a second, once there is one.
+    /// What a transceiver may send, in bits a second, once there is an estimate: its share of it. 0: there is too little for it.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection is gone.
-    pub async fn target_bitrate(&self) -> Result<Option<u64>, Error> {
-        self.call(|pc, _| pc.target_bitrate()).await
+    pub async fn target_bitrate(&self, transceiver: TransceiverId) -> Result<Option<u64>, Error> {
+        self.call(move |pc, _| pc.target_bitrate(transceiver)).await
+    }
+
+    /// `RTCRtpSender.getParameters`: how a transceiver sends, for [`Self::set_parameters`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
+    pub async fn get_parameters(&self, transceiver: TransceiverId) -> Result<core::RtcRtpSendParameters, Error> {
+        Ok(self.call(move |pc, _| pc.get_parameters(transceiver)).await??)
+    }
+
+    /// `RTCRtpSender.setParameters`: priority, bounds, and whether it is sent, from now on and without an exchange.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
+    pub async fn set_parameters(
+        &self,
+        transceiver: TransceiverId,
+        parameters: core::RtcRtpSendParameters,
+    ) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, now| pc.set_parameters(now, transceiver, parameters))
+            .await??)
     }
 
     /// `createDataChannel`.

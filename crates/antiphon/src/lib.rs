@@ -34,9 +34,10 @@ pub use antiphon_peer_connection::{
     MediaKind, MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, Output, Packet,
     PeerEnd, Piece, RedDistance, Redundancy, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,
     RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcIceServer,
-    RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcRtpEncodingParameters, RtcRtpTransceiverInit,
-    RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, SendRedundancy,
-    Settings, Tone, TonePhase, Transceiver, TransceiverId, Transformed, extension, stats,
+    RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcPriorityType, RtcRtpEncodingParameters,
+    RtcRtpSendParameters, RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState,
+    RtcStats, RtcStatsReport, SdpType, SendRedundancy, Settings, Tone, TonePhase, Transceiver, TransceiverId,
+    Transformed, extension, stats,
 };
 
 pub use api::{Api, ApiBuilder};

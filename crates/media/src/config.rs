@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use antiphon_rtp::extension::Map;
 
+use crate::allocation::Priority;
 use crate::congestion::Congestion;
 
 /// An RTP packet of this size, in bytes before SRTP, passes everywhere: with SRTP, UDP and IPv6 around it, it is just below 1280
@@ -133,6 +134,20 @@ pub struct Codec {
     pub rtx_payload_type: Option<u8>,
     /// The feedback negotiated for it.
     pub feedback: Feedback,
+}
+
+/// How much of the session's rate a sender wants, and how much it is worth beside the others. All rates are in bits a second, RTP packets
+/// with their headers, before SRTP.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// How much it gets beside other senders of its kind, where there is not enough for all.
+    pub priority: Priority,
+    /// With less than this it is paused: [`Event::TargetBitrate`](crate::Event::TargetBitrate) says 0 until a quarter more is there.
+    /// `None`: sound is never paused, pictures are below 15 kbit/s.
+    pub min_bitrate: Option<u64>,
+    /// The most that it can use (W3C `maxBitrate`); what is left goes to the others, and the path is not probed for more than all can
+    /// use. `None`: pictures use whatever there is, sound what it sends.
+    pub max_bitrate: Option<u64>,
 }
 
 /// One outgoing stream.

@@ -218,9 +218,12 @@ pub enum Event {
         /// Who must make one.
         sender: SenderId,
     },
-    /// What the bandwidth estimate leaves for the media of all senders together has changed noticeably.
+    /// What a sender may send has changed noticeably: its share of what the bandwidth estimate leaves for media.
     TargetBitrate {
-        /// Bits a second, payload and RTP headers.
+        /// Whose share it is.
+        sender: SenderId,
+        /// Bits a second, payload and RTP headers; 0: there is too little for this sender, which should send nothing until more is
+        /// told.
         bps: u64,
     },
     /// A packet that is forwarded was refused because it is larger than the path carries: the first since the path, or what it

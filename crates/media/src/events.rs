@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::event::{Event, Frame, ReceiverId};
+use crate::event::{Event, Frame, ReceiverId, SenderId};
 use crate::transform::Transforms;
 
 /// Most events that wait to be fetched; the oldest frames and packets go first.
@@ -35,10 +35,11 @@ impl Events {
         self.queue.pop_front()
     }
 
-    /// Tells the estimate. The newest figure alone is of use.
-    pub(crate) fn push_target(&mut self, bps: u64) {
-        self.queue.retain(|event| !matches!(event, Event::TargetBitrate { .. }));
-        self.push(Event::TargetBitrate { bps });
+    /// Tells a sender's share. The newest figure alone is of use.
+    pub(crate) fn push_target(&mut self, sender: SenderId, bps: u64) {
+        let is_old = |event: &Event| matches!(event, Event::TargetBitrate { sender: own, .. } if *own == sender);
+        self.queue.retain(|event| !is_old(event));
+        self.push(Event::TargetBitrate { sender, bps });
     }
 
     /// A frame is whole: what the transform of its receiver leaves of it waits. Returns whether that wants a key frame.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod allocation;
 mod assembler;
 mod config;
 pub mod congestion;
@@ -23,13 +24,15 @@ mod routing;
 mod section;
 mod senders;
 mod session;
+mod share;
 mod stats;
 mod transform;
 
+pub use allocation::Priority;
 pub use antiphon_rtp::payload::{FrameFacts, Resolution};
 pub use antiphon_rtp::{Rid, extension};
 pub use config::{
-    Codec, Config, FecAmount, Feedback, Kind, Output, ReceiverConfig, RedDistance, RemoteSource, SAFE_PACKET,
+    Bounds, Codec, Config, FecAmount, Feedback, Kind, Output, ReceiverConfig, RedDistance, RemoteSource, SAFE_PACKET,
     SendRedundancy, SenderConfig,
 };
 pub use dtmf::{DEFAULT_TONE, DEFAULT_TONE_GAP, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP};

@@ -7,12 +7,13 @@ use std::time::Instant;
 use crate::config::Kind;
 use crate::event::SenderId;
 use crate::outbound::Outbound;
+use crate::share::Share;
 
 /// All senders. Whoever gives one something to send, or takes it away, calls [`Self::wake`].
 #[derive(Debug, Default)]
 pub(crate) struct Senders {
-    /// In order of their ids. Boxed: they are large, and move when one before them goes.
-    all: Vec<(SenderId, Box<Outbound>)>,
+    /// In order of their ids.
+    all: Vec<Entry>,
     /// Those of each kind that have something to send; the first has its turn.
     audio: VecDeque<SenderId>,
     video: VecDeque<SenderId>,
@@ -22,53 +23,87 @@ pub(crate) struct Senders {
     dtmf_due: Option<Instant>,
 }
 
+/// One of them.
+#[derive(Debug)]
+struct Entry {
+    id: SenderId,
+    /// Boxed: it is large, and moves when one before it goes.
+    sender: Box<Outbound>,
+    /// What it has of the session's rate.
+    share: Share,
+}
+
 impl Senders {
     #[inline]
     fn place(&self, id: SenderId) -> Result<usize, usize> {
-        self.all.binary_search_by_key(&id, |(id, _)| *id)
+        self.all.binary_search_by_key(&id, |entry| entry.id)
     }
 
     pub(crate) fn insert(&mut self, id: SenderId, sender: Outbound) {
         match self.place(id) {
-            Ok(at) => *self.all[at].1 = sender,
-            Err(at) => self.all.insert(at, (id, Box::new(sender))),
+            Ok(at) => *self.all[at].sender = sender,
+            Err(at) => {
+                let entry = Entry {
+                    id,
+                    sender: Box::new(sender),
+                    share: Share::default(),
+                };
+                self.all.insert(at, entry);
+            }
         }
     }
 
     pub(crate) fn remove(&mut self, id: SenderId) -> Option<Outbound> {
-        let (_, sender) = self.place(id).ok().map(|at| self.all.remove(at))?;
+        let entry = self.place(id).ok().map(|at| self.all.remove(at))?;
         self.wake(id);
-        Some(*sender)
+        Some(*entry.sender)
     }
 
     pub(crate) fn get(&self, id: SenderId) -> Option<&Outbound> {
         let at = self.place(id).ok()?;
-        Some(&self.all[at].1)
+        Some(&self.all[at].sender)
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: SenderId) -> Option<&mut Outbound> {
         let at = self.place(id).ok()?;
-        Some(&mut self.all[at].1)
+        Some(&mut self.all[at].sender)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (SenderId, &Outbound)> {
-        self.all.iter().map(|(id, sender)| (*id, &**sender))
+        self.all.iter().map(|entry| (entry.id, &*entry.sender))
     }
 
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Outbound> {
-        self.all.iter_mut().map(|(_, sender)| &mut **sender)
+        self.all.iter_mut().map(|entry| &mut *entry.sender)
+    }
+
+    /// What a sender has of the session's rate.
+    pub(crate) fn share(&self, id: SenderId) -> Option<&Share> {
+        let at = self.place(id).ok()?;
+        Some(&self.all[at].share)
+    }
+
+    pub(crate) fn share_mut(&mut self, id: SenderId) -> Option<&mut Share> {
+        let at = self.place(id).ok()?;
+        Some(&mut self.all[at].share)
+    }
+
+    /// All, each with what it has of the session's rate.
+    pub(crate) fn shares(&mut self) -> impl Iterator<Item = (SenderId, &Outbound, &mut Share)> {
+        let all = self.all.iter_mut();
+        all.map(|entry| (entry.id, &*entry.sender, &mut entry.share))
     }
 
     /// The sender of this SSRC.
     pub(crate) fn by_ssrc(&self, ssrc: u32) -> Option<SenderId> {
-        let mut all = self.all.iter();
-        all.find(|(_, sender)| sender.config.ssrc == ssrc).map(|(id, _)| *id)
+        let mut all = self.iter();
+        all.find(|(_, sender)| sender.config.ssrc == ssrc).map(|(id, _)| id)
     }
 
     /// What repairs add to each byte of media, where they add most: of video, which has nearly all bytes.
     pub(crate) fn redundancy_overhead(&self) -> f64 {
-        let all = self.all.iter().filter(|(_, sender)| sender.active);
+        let all = self.iter().filter(|(_, sender)| sender.active);
         all.map(|(_, sender)| sender.redundancy_overhead()).fold(0.0, f64::max)
     }
 
@@ -139,12 +174,12 @@ impl Senders {
     /// A sender whose request has waited long enough.
     pub(crate) fn first_key_frame_due(&self, now: Instant) -> Option<SenderId> {
         let due = |sender: &Outbound| sender.key_frame_due.is_some_and(|at| at <= now);
-        self.all.iter().find(|(_, sender)| due(sender)).map(|(id, _)| *id)
+        self.iter().find(|(_, sender)| due(sender)).map(|(id, _)| id)
     }
 
     /// Looks again when that is.
     pub(crate) fn reschedule(&mut self) {
-        self.key_frame_due = self.all.iter().filter_map(|(_, sender)| sender.key_frame_due).min();
+        self.key_frame_due = self.iter().filter_map(|(_, sender)| sender.key_frame_due).min();
         self.reschedule_dtmf();
     }
 
@@ -157,11 +192,11 @@ impl Senders {
     /// A sender that has.
     pub(crate) fn first_dtmf_due(&self, now: Instant) -> Option<SenderId> {
         let due = |sender: &Outbound| sender.dtmf_deadline().is_some_and(|at| at <= now);
-        self.all.iter().find(|(_, sender)| due(sender)).map(|(id, _)| *id)
+        self.iter().find(|(_, sender)| due(sender)).map(|(id, _)| id)
     }
 
     /// Looks again when that is.
     pub(crate) fn reschedule_dtmf(&mut self) {
-        self.dtmf_due = self.all.iter().filter_map(|(_, sender)| sender.dtmf_deadline()).min();
+        self.dtmf_due = self.iter().filter_map(|(_, sender)| sender.dtmf_deadline()).min();
     }
 }

@@ -251,7 +251,7 @@ fn the_estimate_tracks_a_bottleneck() {
         let mut sum = 0;
         for number in 0..seconds * 25 {
             // An encoder that obeys.
-            let target = pair.ends[0].target_bitrate().unwrap_or(300_000);
+            let target = pair.ends[0].target_bitrate(id).unwrap_or(300_000);
             let bytes = (target / 8 / 25).clamp(200, 60_000) as usize;
             let _ = pair.ends[0].send_frame(pair.now, id, picture(number, bytes, number % 50 == 0));
             pair.run(40 * MS);
@@ -290,7 +290,7 @@ fn without_transport_feedback_remb_steers() {
     pair.links[0].rate = Some(800_000.0);
     let (mut sum, mut count) = (0, 0);
     for number in 0..1000 {
-        let target = pair.ends[0].target_bitrate().unwrap_or(300_000);
+        let target = pair.ends[0].target_bitrate(id).unwrap_or(300_000);
         let bytes = (target / 8 / 25).clamp(200, 60_000) as usize;
         let _ = pair.ends[0].send_frame(pair.now, id, picture(number, bytes, number % 50 == 0));
         pair.run(40 * MS);

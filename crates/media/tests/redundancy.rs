@@ -393,7 +393,7 @@ fn repairs_are_numbered_and_paced_as_media_and_leave_less_to_it() {
     let (mut other, other_id) = self::pair(limited(FecAmount::Percent(0)), Kind::Video, FLEXFEC, true);
     show(&mut other, other_id, 0..150, 12_000);
     assert_eq!(sent(&other).repairs.fec_packets_sent, 0);
-    let targets = [&pair, &other].map(|pair| pair.ends[0].target_bitrate());
+    let targets = [&pair, &other].map(|pair| sent(pair).target_bitrate);
     assert_eq!(targets, [Some(666_666), Some(1_000_000)]);
 }
 

@@ -44,6 +44,9 @@ pub enum Error {
     /// Too many candidates came before the description that they belong to.
     #[error("too many candidates before the remote description")]
     TooManyCandidates,
+    /// The parameters are not those that `get_parameters` gave last.
+    #[error("the parameters are not those that get_parameters gave last: {0}")]
+    Parameters(&'static str),
     /// The track is being sent already.
     #[error("the track has a sender already")]
     TrackInUse,
@@ -86,6 +89,7 @@ impl Error {
             Self::ServerWithoutUrl | Self::TrackInUse | Self::BothLite => "InvalidAccessError",
             Self::Certificate(_) | Self::TooManyCertificates => "InvalidAccessError",
             Self::Setting(_) | Self::CandidateWithoutSection | Self::ChannelWithoutId => "TypeError",
+            Self::Parameters(_) => "InvalidModificationError",
             Self::TooManyCandidates | Self::TooMany(_) => "OperationError",
             Self::Simulcast => "NotSupportedError",
             Self::Open(error) => match error {

@@ -174,8 +174,13 @@ pub enum Event<C = ChannelId> {
     },
     /// The peer cannot decode without a key frame from this transceiver.
     KeyFrameRequested(TransceiverId),
-    /// What the bandwidth estimate leaves for the media that we send, in bits a second, has changed noticeably.
-    TargetBitrate(u64),
+    /// What a transceiver may send has changed noticeably: its share of what the bandwidth estimate leaves for media.
+    TargetBitrate {
+        /// The transceiver whose sender it is for.
+        transceiver: TransceiverId,
+        /// Bits a second, payload and RTP headers. 0: there is too little for it, and nothing should be sent until there is more.
+        bps: u64,
+    },
     /// `datachannel`: the peer has opened a channel. `DataChannelOpen` follows.
     DataChannel(C),
     /// `open` of a data channel.
@@ -284,7 +289,7 @@ impl<C> Event<C> {
             },
             Self::ToneChange { transceiver, tone } => Event::ToneChange { transceiver, tone },
             Self::KeyFrameRequested(transceiver) => Event::KeyFrameRequested(transceiver),
-            Self::TargetBitrate(bps) => Event::TargetBitrate(bps),
+            Self::TargetBitrate { transceiver, bps } => Event::TargetBitrate { transceiver, bps },
             // Each by name: one that is added is not lost on the way unnoticed.
             Self::NegotiationNeeded
             | Self::SignalingStateChange(_)

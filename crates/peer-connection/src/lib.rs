@@ -41,7 +41,8 @@ pub use antiphon_jsep::{
 };
 pub use antiphon_media::{
     Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, MAX_TONE, MAX_TONES, MIN_TONE,
-    MIN_TONE_GAP, Output, Packet, RedDistance, SendRedundancy, Tone, TonePhase, Transformed, extension,
+    MIN_TONE_GAP, Output, Packet, Priority as RtcPriorityType, RedDistance, SendRedundancy, Tone, TonePhase,
+    Transformed, extension,
 };
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 pub use configuration::{
@@ -61,5 +62,6 @@ pub use stats::{RtcStats, RtcStatsReport, StatValue};
 pub use transceivers::MAX_TRANSCEIVERS;
 pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
 pub use types::{
-    MediaStreamTrack, RtcDataChannelInit, RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSessionDescription,
+    MediaStreamTrack, RtcDataChannelInit, RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit,
+    RtcSessionDescription,
 };

@@ -2,6 +2,7 @@
 
 use antiphon_data_channel::Priority;
 use antiphon_jsep::{Direction, MediaKind, SdpType};
+use antiphon_media::Priority as RtcPriorityType;
 
 /// A description (`RTCSessionDescription`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +77,15 @@ pub struct RtcRtpEncodingParameters {
     pub rid: Option<String>,
     /// Whether it is sent once that is negotiated; frames for one that is not are refused.
     pub active: bool,
+    /// How much of the bandwidth estimate it gets beside others, where there is not enough for all: sound comes before pictures, and of either
+    /// kind a stream gets twice as much as one of the next lower priority (webrtc-priority).
+    pub priority: RtcPriorityType,
+    /// The most that it can use, in bits a second with RTP headers. A lower limit of the peer (`b=TIAS`, `b=AS`) counts too. `None`: pictures
+    /// use whatever there is, sound what it sends.
+    pub max_bitrate: Option<u64>,
+    /// With less than this, in bits a second, it is told to send nothing (ours, not the W3C's). `None`: pictures below 15 kbit/s, sound
+    /// never.
+    pub min_bitrate: Option<u64>,
 }
 
 impl Default for RtcRtpEncodingParameters {
@@ -83,8 +93,20 @@ impl Default for RtcRtpEncodingParameters {
         Self {
             rid: None,
             active: true,
+            priority: RtcPriorityType::default(),
+            max_bitrate: None,
+            min_bitrate: None,
         }
     }
+}
+
+/// How a transceiver sends (`RTCRtpSendParameters`): taken by `get_parameters`, changed, and given back to `set_parameters`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtcRtpSendParameters {
+    /// Names the `get_parameters` that this comes from: only the newest is taken back, and once.
+    pub transaction_id: String,
+    /// The streams that the track is sent in. Neither their number nor their RIDs can change.
+    pub encodings: Vec<RtcRtpEncodingParameters>,
 }
 
 /// A source of media, as far as signalling is concerned (`MediaStreamTrack` and its streams).

@@ -491,6 +491,7 @@ fn one_encoding_may_be_silent_and_several_are_refused() {
     let encoding = |rid: &str, active| RtcRtpEncodingParameters {
         rid: Some(rid.into()),
         active,
+        ..RtcRtpEncodingParameters::default()
     };
     let with = |send_encodings| RtcRtpTransceiverInit {
         send_encodings,

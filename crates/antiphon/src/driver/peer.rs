@@ -298,6 +298,6 @@ fn is_perishable(event: &core::Event) -> bool {
     use core::Event::{Frame, KeyFrameRequested, Packet, TargetBitrate, Tone};
     matches!(
         event,
-        Frame { .. } | Packet { .. } | Tone { .. } | KeyFrameRequested(_) | TargetBitrate(_)
+        Frame { .. } | Packet { .. } | Tone { .. } | KeyFrameRequested(_) | TargetBitrate { .. }
     )
 }

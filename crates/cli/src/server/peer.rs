@@ -43,7 +43,8 @@ pub(super) struct Peer {
     session: u64,
     role: Role,
     state: RtcPeerConnectionState,
-    target: watch::Sender<u64>,
+    /// What each transceiver with a pattern may send, bits a second.
+    targets: BTreeMap<TransceiverId, watch::Sender<u64>>,
     /// How often the peer has asked for a key frame of the pattern.
     key_frame_requests: watch::Sender<u64>,
     /// Transceivers that have a track of ours.
@@ -147,7 +148,7 @@ impl Peer {
             session,
             role,
             state: RtcPeerConnectionState::New,
-            target: watch::Sender::new(FIRST_TARGET),
+            targets: BTreeMap::new(),
             key_frame_requests: watch::Sender::new(0),
             tracks: Vec::new(),
             assigned: None,
@@ -340,11 +341,13 @@ impl Peer {
         let studio = self.room.studio.clone();
         Some(match playing {
             Playing::Studio(payload_type, voice) => {
+                let transceiver = outlet.transceiver;
                 let stage = Stage { outlet, payload_type };
                 match voice {
                     Voice::Video(codec) => {
                         let key_frames = self.key_frame_requests.subscribe();
-                        let target = self.target.subscribe();
+                        let target = self.targets.entry(transceiver);
+                        let target = target.or_insert_with(|| watch::Sender::new(FIRST_TARGET)).subscribe();
                         self.tasks
                             .spawn(player::pattern(studio, stage, codec, target, key_frames))
                     }
@@ -474,7 +477,11 @@ impl Peer {
                 return Some(Outcome::Closed);
             }
             Event::DataChannel(channel) => self.serve(channel),
-            Event::TargetBitrate(bps) => _ = self.target.send_replace(bps),
+            Event::TargetBitrate { transceiver, bps } => {
+                if let Some(target) = self.targets.get(&transceiver) {
+                    target.send_replace(bps);
+                }
+            }
             Event::Packet { transceiver, packet } => match &self.role {
                 Role::Publish => {
                     let intake = self.intake(transceiver);

@@ -10,8 +10,6 @@ use tokio::time::{Instant, sleep_until};
 use super::forward::Outlet;
 use crate::sources::{AudioCodec, Sample, Studio, VideoCodec};
 
-/// What the audio takes of the bandwidth, in bits a second.
-const SOUND_BPS: u64 = 90_000;
 /// A larger size comes no sooner than so long after another change: an estimate that trembles must not cost a key frame each time. A smaller
 /// one comes at once.
 const STEADY: Duration = Duration::from_millis(500);
@@ -69,7 +67,7 @@ impl Choice {
     }
 
     fn wanted(codec: VideoCodec, bps: u64) -> usize {
-        codec.rung_for(bps.saturating_sub(SOUND_BPS))
+        codec.rung_for(bps)
     }
 
     /// Takes an estimate; whether the size is another one now.
@@ -130,6 +128,8 @@ pub(super) async fn pattern(
                 Err(RecvError::Closed) => return,
             },
             sample = now.samples.recv() => match sample {
+                // There is too little for pictures; what comes next needs what was left out.
+                Ok(_) if bps == 0 => now.whole = false,
                 Ok(sample) => {
                     now.whole |= sample.key_frame;
                     if now.whole && !stage.send(sample).await { return }
@@ -145,7 +145,12 @@ pub(super) async fn pattern(
                 if request.is_err() { return }
                 studio.request_key_frame(codec, now.rung);
             }
-            estimate = target.changed() => if estimate.is_err() { return },
+            estimate = target.changed() => {
+                if estimate.is_err() { return }
+                if bps == 0 && *target.borrow() > 0 {
+                    studio.request_key_frame(codec, now.rung);
+                }
+            }
             () = sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {}
         }
     }
@@ -180,7 +185,7 @@ mod tests {
             let start = Instant::now();
             let at = |ms: u64| start + Duration::from_millis(ms);
             let mut choice = Choice::new(codec, 150_000, start);
-            let (smallest, largest) = (choice.rung, codec.rung_for(3_000_000 - SOUND_BPS));
+            let (smallest, largest) = (choice.rung, codec.rung_for(3_000_000));
             assert_eq!(smallest, 0);
             // Up, when the last change is half a second ago.
             assert!(!choice.changes(3_000_000, at(20)));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_sansio::Ecn;
 
 use super::Congestion;
-use super::control::{CongestionControl, Figures, PacketResult, Probe, Sent};
+use super::control::{CongestionControl, Demand, Figures, PacketResult, Probe, Sent};
 
 /// A controller that is made when it is told something first. Until then it knows nothing, limits nothing and wants nothing.
 #[derive(Debug)]
@@ -45,6 +45,12 @@ impl Steering {
 
     pub(crate) fn on_remb(&mut self, now: Instant, rate: u64) {
         self.own().on_remb(now, rate);
+    }
+
+    pub(crate) fn on_demand(&mut self, now: Instant, demand: Demand) {
+        if let Some(own) = &mut self.own {
+            own.on_demand(now, demand);
+        }
     }
 
     pub(crate) fn on_route_change(&mut self, now: Instant) {

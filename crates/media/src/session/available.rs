@@ -1,48 +1,105 @@
-//! What may be sent: the estimate, and what of it is for media. What is sent a second time leaves less room.
+//! What may be sent: the estimate, and what of it is for the media of each sender. What is sent a second time leaves less room.
 
 use std::time::{Duration, Instant};
+
+use crate::allocation::{self, Claim};
+use crate::congestion::Demand;
+use crate::events::Events;
+use crate::senders::Senders;
 
 /// How often the rate is taken.
 const PERIOD: Duration = Duration::from_millis(200);
 /// How much of it is remembered, in seconds.
 const MEMORY: f64 = 0.5;
 
-/// What may be sent, bits a second; `None` as long as nothing is known.
+/// What is wanted is told again when it differs from what was told by more than this part.
+const NEWS: u64 = 20;
+
+/// What may be sent.
 #[derive(Debug)]
 pub(super) struct Available {
-    /// What all packets may take together.
+    /// What all packets may take together, bits a second; `None` as long as nothing is known.
     pub(super) total: Option<u64>,
-    /// What of it is for media, as the application was told.
-    pub(super) media: Option<u64>,
+    /// What of it was given to media.
+    pub(super) allocated: Option<u64>,
     pub(super) resending: Resending,
+    /// When it was last looked at what each sender uses.
+    looked: Instant,
+    /// What the controller was told of what is wanted.
+    demand: Demand,
+    /// Used again and again.
+    claims: Vec<Claim>,
 }
 
 impl Available {
     pub(super) fn new(now: Instant) -> Self {
         Self {
             total: None,
-            media: None,
+            allocated: None,
             resending: Resending::new(now),
+            looked: now,
+            demand: Demand::default(),
+            claims: Vec::new(),
         }
     }
 
-    /// A new estimate, of which forward error correction adds so large a part to the media. What is for media, if it changes enough to
-    /// be told.
-    pub(super) fn set(&mut self, now: Instant, total: Option<u64>, repairs: f64) -> Option<u64> {
+    /// Takes a new estimate, and shares it between the senders, who are told. What the controller is to be told of it, if that is new.
+    pub(super) fn share(
+        &mut self,
+        now: Instant,
+        total: Option<u64>,
+        senders: &mut Senders,
+        events: &mut Events,
+    ) -> Option<Demand> {
         self.total = total;
+        self.allocated = None;
+        let total = total? as f64;
         let resent = self.resending.rate(now);
+        let repairs = 1.0 + senders.redundancy_overhead();
         // Media at the whole rate beside what is sent again would give a link that drops ever more to drop. Half is left to media:
         // that is what it is all for.
-        let media = total.map(|bps| {
-            let bps = bps as f64;
-            ((bps - resent) / (1.0 + repairs)).max(bps / 2.0) as u64
-        });
-        let told = self.media.unwrap_or(0);
-        if media.is_some_and(|bps| bps.abs_diff(told) * 20 < told) {
+        let media = ((total - resent) / repairs).max(total / 2.0) as u64;
+        let elapsed = now.saturating_duration_since(self.looked);
+        let elapsed = (elapsed >= PERIOD).then_some(elapsed);
+        if elapsed.is_some() {
+            self.looked = now;
+        }
+        self.claims.clear();
+        for (_, sender, share) in senders.shares() {
+            share.look(now, elapsed, sender);
+            self.claims.extend(share.claim(now, sender));
+        }
+        allocation::share(media, &mut self.claims);
+        let own = senders.shares().filter(|(.., share)| share.takes_part);
+        for ((id, _, share), claim) in own.zip(&self.claims) {
+            if let Some(bps) = share.settle(claim) {
+                events.push_target(id, bps);
+            }
+        }
+        let given = self.claims.iter().map(|claim| claim.share);
+        let given = given.fold(0, u64::saturating_add).min(media);
+        self.allocated = Some(given);
+        self.news(given, resent, repairs)
+    }
+
+    /// What is wanted by all senders together, with what goes beside their media, if the controller does not know it.
+    fn news(&mut self, given: u64, resent: f64, repairs: f64) -> Option<Demand> {
+        let beside = |media: u64| (media as f64 * repairs + resent) as u64;
+        let most = self.claims.iter().map(|claim| claim.max).fold(0, u64::saturating_add);
+        let demand = Demand {
+            wanted: (most < u64::MAX).then(|| beside(most)),
+            allocated: beside(given),
+        };
+        let differs = |old: u64, new: u64| old.abs_diff(new).saturating_mul(NEWS) > old;
+        let wanted = match (self.demand.wanted, demand.wanted) {
+            (Some(old), Some(new)) => differs(old, new),
+            (old, new) => old.is_some() != new.is_some(),
+        };
+        if !wanted && !differs(self.demand.allocated, demand.allocated) {
             return None;
         }
-        self.media = media;
-        media
+        self.demand = demand;
+        Some(demand)
     }
 }
 

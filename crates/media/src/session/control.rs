@@ -139,6 +139,7 @@ impl Session {
 
     fn report_blocks(&mut self, now: Instant, blocks: impl Iterator<Item = ReportBlock>) {
         let ntp_middle = self.anchor.ntp_middle(now);
+        let mut any = false;
         for block in blocks {
             let Some((_, sender)) = self.sender_of(block.ssrc) else {
                 continue;
@@ -153,6 +154,9 @@ impl Session {
                 sender.choose_redundancy(lost, rtt, burst);
             }
             self.controller.on_loss(now, lost);
+            any = true;
+        }
+        if any {
             self.retarget(now);
         }
     }

@@ -17,8 +17,9 @@ use antiphon_rtp::rtcp::ReportBlock;
 use antiphon_sansio::{ClockAnchor, Ecn, Rng, earliest};
 use available::Available;
 
-use crate::config::{Config, Kind};
+use crate::config::{Bounds, Config, Kind};
 use crate::congestion::{PacketResult, Steering};
+use crate::error::Error;
 use crate::event::SenderId;
 use crate::events::Events;
 use crate::feedback::history::History;
@@ -226,14 +227,30 @@ impl Session {
         self.available.total
     }
 
-    /// What of [`Self::available_bitrate`] is for media: less what forward error correction adds and what is sent a second time, but at
-    /// least half of it. Bits a second.
-    pub fn target_bitrate(&self) -> Option<u64> {
-        self.available.media
+    /// What a sender may send, bits a second, payload and RTP headers: its share of [`Self::available_bitrate`], of which what forward
+    /// error correction adds and what is sent a second time is taken first, up to a half. 0: there is too little for it. `None` before the
+    /// peer's first feedback, before it has sent anything, and while it is inactive.
+    pub fn target_bitrate(&self, id: SenderId) -> Option<u64> {
+        self.senders.share(id)?.told
+    }
+
+    /// Says how much of the rate a sender wants, from now on.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn set_sender_bounds(&mut self, now: Instant, id: SenderId, bounds: Bounds) -> Result<(), Error> {
+        self.senders.share_mut(id).ok_or(Error::UnknownId)?.bounds = bounds;
+        self.retarget(now);
+        Ok(())
     }
 
     /// The controller was told something: takes its answers, and tells the application of changes that matter.
     fn retarget(&mut self, now: Instant) {
+        let total = self.controller.target_rate(now);
+        let demand = self.available.share(now, total, &mut self.senders, &mut self.events);
+        if let Some(demand) = demand {
+            self.controller.on_demand(now, demand);
+        }
         self.pacer.set(
             self.controller.pacing_rate(now),
             self.controller.congestion_window(),
@@ -248,11 +265,6 @@ impl Session {
             for probe in std::iter::from_fn(|| self.controller.next_probe(now)).take(MAX_PROBES) {
                 self.pacer.probe(probe);
             }
-        }
-        let total = self.controller.target_rate(now);
-        let repairs = self.senders.redundancy_overhead();
-        if let Some(bps) = self.available.set(now, total, repairs) {
-            self.events.push_target(bps);
         }
     }
 

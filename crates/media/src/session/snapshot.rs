@@ -30,7 +30,7 @@ fn repaired(source: &Inbound) -> Repaired {
     }
 }
 
-fn outbound(id: SenderId, sender: &Outbound) -> OutboundRtp {
+fn outbound(id: SenderId, sender: &Outbound, target_bitrate: Option<u64>) -> OutboundRtp {
     let count = &sender.count;
     let codec = count.payload_type.and_then(|payload_type| sender.codec(payload_type));
     let redundancy = sender.redundancy_count();
@@ -65,6 +65,7 @@ fn outbound(id: SenderId, sender: &Outbound) -> OutboundRtp {
         pli_count: count.plis,
         fir_count: count.firs,
         total_packet_send_delay: count.delay,
+        target_bitrate,
         remote: sender.remote,
     }
 }
@@ -106,14 +107,15 @@ impl Session {
                 remote: source.remote,
             }
         });
-        let outbound = self.senders.iter().map(|(id, sender)| outbound(id, sender));
+        let senders = self.senders.iter();
+        let outbound = senders.map(|(id, sender)| outbound(id, sender, self.target_bitrate(id)));
         Stats {
             inbound: inbound.collect(),
             outbound: outbound.collect(),
             congestion: CongestionStats {
                 controller: self.config.congestion,
                 estimate: self.available.total,
-                allocated: self.available.media,
+                allocated: self.available.allocated,
                 figures: self.controller.figures(),
             },
             dropped: Dropped {

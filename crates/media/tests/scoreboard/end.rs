@@ -12,7 +12,7 @@ use antiphon_rtp::packet::{Packet, is_rtcp};
 use antiphon_rtp::rtcp;
 use antiphon_sansio::{BytesMut, ClockAnchor, Datagram, Ecn, Path, Rng, Transmit, TransmitBuf, Writer};
 
-use super::source::{Content, Sound, Video, target_of};
+use super::source::{Content, Sound, Video};
 
 /// What was negotiated for a flow.
 #[derive(Clone, Debug)]
@@ -300,7 +300,7 @@ impl End {
         }
         if let Some((id, video)) = &mut self.video
             && video.next <= now
-            && let Some(frame) = video.frame(now, target_of(&self.session))
+            && let Some(frame) = video.frame(now, self.session.target_bitrate(*id))
         {
             // A full queue refuses it: the encoder skips a frame.
             let _ = self.session.send_frame(now, *id, frame);

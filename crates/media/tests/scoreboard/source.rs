@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use antiphon_media::{Frame, Session};
+use antiphon_media::Frame;
 use antiphon_sansio::Rng;
 use bytes::Bytes;
 
@@ -62,7 +62,7 @@ impl Video {
             content: Content::Live,
             wanted,
             next: now,
-            rate: share(start),
+            rate: (start - SOUND) * PAYLOAD,
             debt: 0.0,
             key_wanted: true,
             begun: now,
@@ -85,11 +85,15 @@ impl Video {
         (-2.0 * radius.ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
     }
 
-    /// The next frame; `target` is what all may send, and tells of the frame after it.
+    /// The next frame; `target` is what this video may send, and tells of the frame after it.
     pub(crate) fn frame(&mut self, now: Instant, target: Option<u64>) -> Option<Frame> {
         let rate = self.rate.min(self.wants()).max(LEAST);
         if let Some(target) = target {
-            self.rate = share(target as f64);
+            self.rate = target as f64 * PAYLOAD;
+        }
+        if target == Some(0) {
+            self.next = now + Duration::from_secs_f64(1.0 / RATE);
+            return None;
         }
         let fps = match self.content {
             Content::Off => {
@@ -122,11 +126,6 @@ impl Video {
     }
 }
 
-/// What of a target is for the payload of video.
-fn share(target: f64) -> f64 {
-    ((target - SOUND) * PAYLOAD).max(LEAST)
-}
-
 /// Sound: 80 bytes each 20 ms.
 #[derive(Debug)]
 pub(crate) struct Sound {
@@ -144,9 +143,4 @@ impl Sound {
         self.count += 1;
         Frame::new(111, self.count.wrapping_mul(960), BYTES[0].slice(..80))
     }
-}
-
-/// What may be sent of media, as the session says.
-pub(crate) fn target_of(session: &Session) -> Option<u64> {
-    session.target_bitrate()
 }

@@ -461,7 +461,10 @@ impl PeerConnection {
                 bytes,
                 limit,
             },
-            MediaEvent::TargetBitrate { bps } => Event::TargetBitrate(bps),
+            MediaEvent::TargetBitrate { sender, bps } => Event::TargetBitrate {
+                transceiver: *self.transceivers.by_sender.get(&sender)?,
+                bps,
+            },
             _ => return None,
         })
     }

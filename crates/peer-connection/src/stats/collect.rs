@@ -109,12 +109,7 @@ fn inbound(from: &antiphon_media::InboundRtp, codec_id: Option<String>, entries:
 }
 
 /// A stream that we send, and what the peer says of its receiving.
-fn outbound(
-    from: &antiphon_media::OutboundRtp,
-    codec_id: Option<String>,
-    target_bitrate: Option<u64>,
-    entries: &mut Vec<RtcStats>,
-) {
+fn outbound(from: &antiphon_media::OutboundRtp, codec_id: Option<String>, entries: &mut Vec<RtcStats>) {
     let id = format!("OT{}", from.ssrc);
     let remote_id = format!("RIA{}", from.ssrc);
     entries.push(RtcStats::OutboundRtp(OutboundRtpStats {
@@ -143,7 +138,7 @@ fn outbound(
         pli_count: from.pli_count,
         fir_count: from.fir_count,
         total_packet_send_delay: from.total_packet_send_delay,
-        target_bitrate,
+        target_bitrate: from.target_bitrate,
     }));
     if let Some(remote) = from.remote {
         entries.push(RtcStats::RemoteInboundRtp(RemoteInboundRtpStats {
@@ -300,7 +295,7 @@ impl PeerConnection {
         }
         for from in &stats.outbound {
             let codec_id = self.codec(&mut codecs, true, &from.mid, from.payload_type);
-            outbound(from, codec_id, self.media.target_bitrate(), entries);
+            outbound(from, codec_id, entries);
         }
         entries.extend(codecs.into_values().map(RtcStats::Codec));
         if !(stats.inbound.is_empty() && stats.outbound.is_empty()) {

@@ -1,12 +1,14 @@
 //! Transceivers and tracks, as the application sees them.
 
+use std::time::Instant;
+
 use antiphon_jsep::{Direction, MediaKind, Transceiver, TransceiverId, TransceiverInit};
 use antiphon_media::Output;
 
 use crate::connection::PeerConnection;
 use crate::error::Error;
 use crate::transceivers::table::{MAX_TRANSCEIVERS, with_sending};
-use crate::types::{MediaStreamTrack, RtcRtpEncodingParameters, RtcRtpTransceiverInit};
+use crate::types::{MediaStreamTrack, RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit};
 
 impl PeerConnection {
     /// `getTransceivers`: direction, mid, codecs and all. Stopped ones are gone.
@@ -195,10 +197,43 @@ impl PeerConnection {
             .map(|own| own.payload_type)
     }
 
-    /// What the bandwidth estimate leaves for the media that we send, in bits a second: less what repairs it and what is sent a second
-    /// time. `None` before the peer's first feedback.
-    pub fn target_bitrate(&self) -> Option<u64> {
-        self.media.target_bitrate()
+    /// `getParameters` of the sender: what [`Self::set_parameters`] takes back.
+    ///
+    /// # Errors
+    /// When closed, or without such a transceiver.
+    pub fn get_parameters(&mut self, id: TransceiverId) -> Result<RtcRtpSendParameters, Error> {
+        self.open()?;
+        Ok(self.transceivers.row_mut(id)?.parameters())
+    }
+
+    /// `setParameters` of the sender: priority, bounds and whether it is sent, from now on and without an exchange. What one does not get
+    /// goes to the others.
+    ///
+    /// # Errors
+    /// When closed, or without such a transceiver; [`Error::Parameters`] if they are not those that [`Self::get_parameters`] gave last, with
+    /// other values alone. Then nothing has changed.
+    pub fn set_parameters(
+        &mut self,
+        now: Instant,
+        id: TransceiverId,
+        parameters: RtcRtpSendParameters,
+    ) -> Result<(), Error> {
+        self.open()?;
+        let sends = self
+            .transceiver(id)
+            .is_some_and(|transceiver| transceiver.current_direction().is_some_and(Direction::sends));
+        let row = self.transceivers.row_mut(id)?;
+        row.set_parameters(parameters)?;
+        row.bring_into_force(now, sends, &mut self.media);
+        Ok(())
+    }
+
+    /// What a transceiver may send, in bits a second, payload and RTP headers: its share of the bandwidth estimate, of which what repairs media
+    /// and what is sent a second time is taken first. 0: there is too little for it. `None` before the peer's first feedback, and while
+    /// nothing is sent.
+    pub fn target_bitrate(&self, id: TransceiverId) -> Option<u64> {
+        let sender = self.transceivers.row(id).ok()?.sender()?;
+        self.media.target_bitrate(sender)
     }
 
     fn track_is_free(&self, track: &str) -> Result<(), Error> {

@@ -8,12 +8,13 @@ use antiphon_jsep::{
     Direction, MediaKind, ReceiveParameters, SendParameters, Transceiver, TransceiverId, TransceiverPlan,
 };
 use antiphon_media::{
-    Codec, Feedback, Kind, Output, ReceiverConfig, ReceiverId, RemoteSource, SenderConfig, SenderId, Session, extension,
+    Bounds, Codec, Feedback, Kind, Output, ReceiverConfig, ReceiverId, RemoteSource, SenderConfig, SenderId, Session,
+    extension,
 };
 use antiphon_sansio::Rng;
 
 use crate::error::Error;
-use crate::types::RtcRtpEncodingParameters;
+use crate::types::{RtcRtpEncodingParameters, RtcRtpSendParameters};
 
 /// How many transceivers one connection may have.
 pub const MAX_TRANSCEIVERS: usize = 512;
@@ -37,6 +38,11 @@ pub(crate) struct Row {
     pub(crate) track: Option<String>,
     /// The streams that the track is sent in: one, or one for each simulcast layer.
     encodings: Vec<Encoding>,
+    /// The most that the peer wants to get, bits a second, if it says so.
+    limit: Option<u64>,
+    /// What of `get_parameters` may come back, and how often they were taken.
+    transaction: Option<u64>,
+    transactions: u64,
     pub(crate) receiver: Option<ReceiverId>,
     output: Output,
     /// Whether the sender was ever negotiated to send: `add_track` does not take such a transceiver (W3C).
@@ -46,13 +52,11 @@ pub(crate) struct Row {
 /// One stream of RTP that a transceiver sends.
 #[derive(Debug)]
 struct Encoding {
-    /// The name of its simulcast layer (RFC 8851).
-    rid: Option<String>,
     ssrc: u32,
     rtx_ssrc: u32,
     fec_ssrc: u32,
-    /// Whether the application lets it be sent.
-    active: bool,
+    /// What the application says of it, with the name of its simulcast layer (RFC 8851).
+    wishes: RtcRtpEncodingParameters,
     sender: Option<SenderId>,
 }
 
@@ -97,6 +101,9 @@ impl Transceivers {
             kind,
             track,
             encodings: Vec::new(),
+            limit: None,
+            transaction: None,
+            transactions: 0,
             receiver: None,
             output: self.output,
             has_sent: false,
@@ -106,11 +113,10 @@ impl Transceivers {
             let rtx_ssrc = self.draw_ssrc(&row, &[0, ssrc], rng);
             let fec_ssrc = self.draw_ssrc(&row, &[0, ssrc, rtx_ssrc], rng);
             row.encodings.push(Encoding {
-                rid: encoding.rid.clone(),
                 ssrc,
                 rtx_ssrc,
                 fec_ssrc,
-                active: encoding.active,
+                wishes: encoding.clone(),
                 sender: None,
             });
         }
@@ -161,12 +167,13 @@ impl Transceivers {
         let mid = plan.mid.as_deref().unwrap_or_default();
         if let Some(send) = &plan.send {
             row.has_sent = true;
+            row.limit = send.max_bitrate_bps;
             media.set_reduced_size(send.reduced_size_rtcp);
         }
         for at in 0..row.encodings.len() {
             let config = plan.send.as_ref().and_then(|send| row.sender_config(at, mid, send));
             let encoding = &mut row.encodings[at];
-            let active = config.is_some() && encoding.active;
+            let sends = config.is_some();
             // A conflict of SSRCs with a sender of ours cannot be: they are drawn apart.
             match (config, encoding.sender) {
                 (Some(config), Some(sender)) => _ = media.update_sender(now, sender, config),
@@ -176,9 +183,7 @@ impl Transceivers {
                 }
                 (None, _) => {}
             }
-            if let Some(sender) = encoding.sender {
-                let _ = media.set_sender_active(sender, active);
-            }
+            encoding.bring_into_force(now, sends, row.limit, media);
         }
         match (&plan.receive, row.receiver) {
             (Some(receive), Some(receiver)) => {
@@ -211,8 +216,7 @@ impl Transceivers {
 
     /// The sender of a transceiver that may send now.
     pub(crate) fn sending(&self, transceiver: Option<&Transceiver>, id: TransceiverId) -> Result<SenderId, Error> {
-        let row = self.row(id)?;
-        let sender = row.encodings.iter().find_map(|encoding| encoding.sender);
+        let sender = self.row(id)?.sender();
         let current = transceiver.and_then(Transceiver::current_direction);
         sender
             .filter(|_| current.is_some_and(Direction::sends))
@@ -265,7 +269,61 @@ fn extensions(list: &[antiphon_jsep::Extension]) -> extension::Map {
     map
 }
 
+impl Encoding {
+    /// Lets `media` do what the application and the negotiation want.
+    fn bring_into_force(&self, now: Instant, sends: bool, limit: Option<u64>, media: &mut Session) {
+        let Some(sender) = self.sender else { return };
+        let bounds = Bounds {
+            priority: self.wishes.priority,
+            min_bitrate: self.wishes.min_bitrate,
+            max_bitrate: self.wishes.max_bitrate.into_iter().chain(limit).min(),
+        };
+        // It is there as long as we know it.
+        let _ = media.set_sender_active(sender, sends && self.wishes.active);
+        let _ = media.set_sender_bounds(now, sender, bounds);
+    }
+}
+
 impl Row {
+    /// Who sends, once that was negotiated.
+    pub(crate) fn sender(&self) -> Option<SenderId> {
+        self.encodings.iter().find_map(|encoding| encoding.sender)
+    }
+
+    /// `getParameters`.
+    pub(crate) fn parameters(&mut self) -> RtcRtpSendParameters {
+        self.transactions += 1;
+        self.transaction = Some(self.transactions);
+        RtcRtpSendParameters {
+            transaction_id: self.transactions.to_string(),
+            encodings: self.encodings.iter().map(|own| own.wishes.clone()).collect(),
+        }
+    }
+
+    /// `setParameters`: checks them, and takes them all or none.
+    pub(crate) fn set_parameters(&mut self, parameters: RtcRtpSendParameters) -> Result<(), Error> {
+        let known = self.transaction.map(|number| number.to_string());
+        if known != Some(parameters.transaction_id) {
+            return Err(Error::Parameters("another transaction_id"));
+        }
+        let rids = parameters.encodings.iter().map(|wishes| &wishes.rid);
+        if !rids.eq(self.encodings.iter().map(|own| &own.wishes.rid)) {
+            return Err(Error::Parameters("other encodings"));
+        }
+        self.transaction = None;
+        for (own, wishes) in self.encodings.iter_mut().zip(parameters.encodings) {
+            own.wishes = wishes;
+        }
+        Ok(())
+    }
+
+    /// Brings what [`Self::set_parameters`] took into force.
+    pub(crate) fn bring_into_force(&self, now: Instant, sends: bool, media: &mut Session) {
+        for encoding in &self.encodings {
+            encoding.bring_into_force(now, sends, self.limit, media);
+        }
+    }
+
     /// How the encoding at a place is to be sent; `None`: not at all, for the peer did not take its layer.
     fn sender_config(&self, at: usize, mid: &str, send: &SendParameters) -> Option<SenderConfig> {
         let encoding = &self.encodings[at];
@@ -274,7 +332,7 @@ impl Row {
             [] => (at == 0).then_some(None),
             layers => layers
                 .iter()
-                .find(|layer| encoding.rid.as_ref() == Some(&layer.rid))
+                .find(|layer| encoding.wishes.rid.as_ref() == Some(&layer.rid))
                 .map(|layer| Some(layer.rid.clone())),
         }?;
         let codecs: Vec<Codec> = send.codecs.iter().chain(&send.redundancy).map(codec).collect();
@@ -328,7 +386,7 @@ impl Row {
     pub(crate) fn signalled_sender(&self, streams: Vec<String>) -> antiphon_jsep::Sender {
         let video = self.kind == MediaKind::Video;
         let encodings = self.encodings.iter().map(|encoding| antiphon_jsep::Encoding {
-            rid: encoding.rid.clone(),
+            rid: encoding.wishes.rid.clone(),
             ssrc: encoding.ssrc,
             rtx_ssrc: video.then_some(encoding.rtx_ssrc),
             fec_ssrc: video.then_some(encoding.fec_ssrc),
@@ -351,6 +409,7 @@ mod tests {
         RtcRtpEncodingParameters {
             rid: Some(rid.into()),
             active,
+            ..RtcRtpEncodingParameters::default()
         }
     }
 
