@@ -97,6 +97,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let captured = std::mem::take(&mut seeds.to_turn_server);
     seeds.add("machine_turn_server", "captured", &captured)?;
     machines(&mut seeds)?;
+    feedback(&mut seeds)?;
     for (target, _) in TARGETS {
         let count = seeds.seen.iter().filter(|(known, _)| known == target).count();
         println!("{target}: {count}");
@@ -265,4 +266,28 @@ fn machines(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Operations for `machine_congestion`: what is sent is reported on, as an honest peer does, in each of its three forms.
+fn feedback(seeds: &mut Seeds) -> Result<(), Box<dyn Error>> {
+    let (mut alone, mut numbered, mut by_stream) = (vec![0u8], vec![1u8], vec![2u8]);
+    for n in 0..40u8 {
+        // A packet or a frame, and 8 ms.
+        alone.extend([0, 4, 176, 0, 1, 7, 1, 0x2d]);
+        numbered.extend([0, 0x0f, 0xa0, 7, 1, 0x2d]);
+        by_stream.extend([0, 0x0f, 0xa0, 7, 1, 0x2d]);
+        if n % 4 == 3 {
+            alone.extend([2, 4]);
+            (n - 3..=n).for_each(|packet| alone.extend([0, packet, 3, 0x2f]));
+            alone.push(0x2f);
+            numbered.extend([2, 0, 4 * (n - 3), 0, n, 1, 16]);
+            numbered.extend([80; 16]);
+            by_stream.extend([2, 0, 4 * (n - 3), 16]);
+            by_stream.extend([0x80, 10].repeat(16));
+            by_stream.extend([0; 4]);
+        }
+    }
+    seeds.add("machine_congestion", "alone", &alone)?;
+    seeds.add("machine_congestion", "numbered", &numbered)?;
+    seeds.add("machine_congestion", "by-stream", &by_stream)
 }

@@ -4,6 +4,7 @@
 //! An entry panics if a promise is broken: that no bytes make a parser panic, that what is read is written back, that a
 //! machine keeps the laws of the convention.
 
+mod congestion;
 mod container;
 mod data_channel;
 mod decode;
@@ -44,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     ("decode_stun", decode::stun),
     ("decode_vp8", payload::decode_vp8),
     ("decode_vp9", payload::decode_vp9),
+    ("machine_congestion", congestion::machine),
     ("machine_data_channel", data_channel::machine),
     ("machine_dtls", dtls::machine),
     ("machine_dtls13", dtls::machine_13),

@@ -4,6 +4,7 @@ mod common;
 
 use std::time::Duration;
 
+use antiphon_media::congestion::{Congestion, PacketId, PacketResult, Sent};
 use antiphon_media::extension::Values;
 use antiphon_media::{
     Codec, Config, Event, FecAmount, Frame, Kind, Output, ReceiverConfig, RedDistance, SendRedundancy, SenderConfig,
@@ -11,7 +12,7 @@ use antiphon_media::{
 use antiphon_netsim::Counting;
 use antiphon_rtp::packet::Header;
 use antiphon_rtp::payload::{Depacketizer, Joiner, Packetizer};
-use antiphon_sansio::{Bytes, BytesMut, TransmitBuf, Writer};
+use antiphon_sansio::{Bytes, BytesMut, Ecn, TransmitBuf, Writer};
 use common::*;
 
 #[global_allocator]
@@ -222,5 +223,49 @@ fn payload_formats_allocate_nothing() {
         }
         assert_eq!(Counting::here().allocations - before, 0, "{name}");
         assert!(cuts.len() > 40 && again == frame, "{name}");
+    }
+}
+
+/// A steady path with a little jitter, some loss and marks, for a minute: what a controller remembers has its size after 20 s.
+#[test]
+fn a_congestion_controller_allocates_nothing_in_its_steady_state() {
+    let choices: &[Congestion] = &[Congestion::Gcc];
+    for choice in choices {
+        let mut controller = choice.controller(1_000_000, 30_000, 2_500_000);
+        let mut now = antiphon_netsim::start();
+        let mut results = Vec::with_capacity(10);
+        let mut before = 0;
+        for count in 0..12_000u64 {
+            if count == 4000 {
+                before = Counting::here().allocations;
+            }
+            now += Duration::from_millis(5);
+            let sent = Sent {
+                id: PacketId(count),
+                at: now,
+                bytes: 1200,
+                total: (count + 1) * 1200,
+                ecn: controller.mark(),
+                probe: None,
+                padding: false,
+            };
+            controller.on_sent(&sent);
+            let arrival = now + Duration::from_micros(25_000 + count * 7919 % 1000);
+            results.push(PacketResult {
+                sent,
+                arrival: (count % 97 != 0).then_some(arrival),
+                ecn: if count % 89 == 0 { Ecn::Ce } else { sent.ecn },
+            });
+            if results.len() == results.capacity() {
+                controller.on_feedback(now, Duration::from_millis(50), &results);
+                results.clear();
+            }
+            if controller.next_timeout().is_some_and(|due| due <= now) {
+                controller.on_timeout(now);
+            }
+            while controller.next_probe(now).is_some() {}
+            assert!(controller.target_rate(now).is_none_or(|rate| rate > 0));
+        }
+        assert_eq!(Counting::here().allocations - before, 0, "{choice:?}");
     }
 }

@@ -7,7 +7,7 @@ use antiphon_sansio::Ecn;
 
 /// Names a packet that was sent: a count over the whole transport, whatever numbers the packet has on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PacketId(pub(crate) u64);
+pub struct PacketId(pub u64);
 
 /// Names a [`Probe`], as its controller likes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

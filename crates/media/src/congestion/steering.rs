@@ -98,7 +98,7 @@ impl Steering {
     }
 }
 
-#[cfg(test)]
+/// One that exists already.
 impl From<Box<dyn CongestionControl>> for Steering {
     fn from(own: Box<dyn CongestionControl>) -> Self {
         Self {

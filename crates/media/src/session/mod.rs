@@ -18,7 +18,7 @@ use antiphon_sansio::{ClockAnchor, Ecn, Rng, earliest};
 use available::Available;
 
 use crate::config::{Bounds, Config, Kind};
-use crate::congestion::{PacketResult, Steering};
+use crate::congestion::{CongestionControl, PacketResult, Steering};
 use crate::error::Error;
 use crate::event::SenderId;
 use crate::events::Events;
@@ -194,6 +194,13 @@ impl Session {
         self.rtt = RoundTrip::default();
         self.heard.unmarked = false;
         self.controller.on_route_change(now);
+        self.retarget(now);
+    }
+
+    /// Steers by a controller of the caller's from now on, instead of the one that [`Config::congestion`] names. What feedback said
+    /// before is not told to it.
+    pub fn set_controller(&mut self, now: Instant, controller: Box<dyn CongestionControl>) {
+        self.controller = Steering::from(controller);
         self.retarget(now);
     }
 

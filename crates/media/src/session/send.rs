@@ -433,7 +433,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Codec, Config, Feedback, SenderConfig};
-    use crate::congestion::{CongestionControl, PacketResult, Probe, ProbeId, Sent, Steering};
+    use crate::congestion::{CongestionControl, PacketResult, Probe, ProbeId, Sent};
 
     /// Wants one probe and marks, and counts what left for it.
     #[derive(Debug, Default)]
@@ -472,7 +472,7 @@ mod tests {
         let now = start();
         let anchor = ClockAnchor::new(now, Duration::from_secs(1_800_000_000));
         let mut session = Session::new(Config::default(), now, anchor, Rng::from_u64(1));
-        session.controller = Steering::from(Box::new(Prober::default()) as Box<dyn CongestionControl>);
+        session.set_controller(now, Box::new(Prober::default()));
         let mut extensions = Map::default();
         extensions.insert(3, Extension::TransportCc);
         let codec = Codec {
