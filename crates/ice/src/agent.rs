@@ -26,17 +26,19 @@ use crate::stats::Stats;
 ///
 /// It opens no socket: [`poll_io`](Self::poll_io) says what it needs. It reads no clock. What it sends is written by
 /// [`poll_transmit`](Self::poll_transmit); what it reports comes from [`poll_event`](Self::poll_event).
+// What each datagram of the application looks at comes first, side by side.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Agent {
-    cx: Context,
-    gathering: Gathering,
-    checks: Checks,
-    pacer: Pacer,
     paths: Paths,
     /// When the layers above last took something that the peer had authenticated.
     heard_at: Option<Instant>,
     /// When checks or consent need attention, as of the last input: nothing else changes it.
     checks_due: Option<Instant>,
+    cx: Context,
+    gathering: Gathering,
+    checks: Checks,
+    pacer: Pacer,
 }
 
 /// What signalling says.

@@ -56,26 +56,39 @@ pub(crate) struct Forward {
     pub(crate) timestamp_offset: u32,
 }
 
-/// One outgoing stream: what is queued, what was sent, what the peer says about it.
+/// One outgoing stream: what is queued, what was sent, what the peer says about it. What each packet looks at comes first, side by
+/// side.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Outbound {
-    pub(crate) config: SenderConfig,
     pub(crate) active: bool,
+    /// Stands in the queue of those that have something to send.
+    pub(crate) queued: bool,
+    /// The payload type of what is sent now.
+    payload_type: Option<u8>,
+    clock_rate: u32,
+    /// Bytes that header and retransmission's number take at most, of a packet that has nothing of its own in the header.
+    usual_overhead: usize,
     pub(crate) ring: Ring,
+    pub(crate) forward: Option<Forward>,
+    /// The newest timestamp sent or queued (offset included), and when it was given.
+    pub(crate) newest_timestamp: Option<(u32, Instant)>,
     /// Packets to send again or late, by number.
     resend: VecDeque<u64>,
+    /// The keys that it plays, once there were any.
+    pub(crate) dtmf: Option<Box<Dtmf>>,
+    /// What it sends before anybody asks for it, if that was negotiated.
+    redundancy: Option<Box<Redundancy>>,
+    pub(crate) count: Count,
+    pub(crate) config: SenderConfig,
+    /// What most of its headers look like.
+    template: Template,
     rtx_sequence: u16,
     /// The packet that was repeated last to make up for media that was not there.
     repeated: u64,
     pub(crate) timestamp_offset: u32,
-    /// What most of its headers look like.
-    template: Template,
     /// Of each codec in `config`, in the same order; `None`: its frames cannot be cut here.
     packetizers: Vec<Option<Packetizer>>,
-    pub(crate) forward: Option<Forward>,
-    /// The newest timestamp sent or queued (offset included), and when it was given.
-    pub(crate) newest_timestamp: Option<(u32, Instant)>,
-    clock_rate: u32,
     pub(crate) key_frame_asked: Option<Instant>,
     /// When a pending request may reach the application.
     pub(crate) key_frame_due: Option<Instant>,
@@ -85,18 +98,11 @@ pub(crate) struct Outbound {
     /// The application was told that packets are too large for the path.
     pub(crate) told_too_large: bool,
     budget: Budget,
-    pub(crate) count: Count,
     pub(crate) remote: Option<RemoteInboundRtp>,
     /// Whether a sender report ever left: without one no LSR is ours.
     pub(crate) reported: bool,
     /// Whether a sender report is due.
     pub(crate) report_due: bool,
-    /// Stands in the queue of those that have something to send.
-    pub(crate) queued: bool,
-    /// The keys that it plays, once there were any.
-    pub(crate) dtmf: Option<Box<Dtmf>>,
-    /// What it sends before anybody asks for it, if that was negotiated.
-    redundancy: Option<Box<Redundancy>>,
 }
 
 /// How much may be sent again.
@@ -218,8 +224,10 @@ impl Outbound {
         // leaves numbers below the first.
         let first = 0x1_0000 + u64::from(rng.below(0x7fff));
         let clock_rate = config.codecs.first().map_or(90_000, |codec| codec.clock_rate);
-        Self {
+        let mut own = Self {
             active: true,
+            payload_type: None,
+            usual_overhead: 0,
             ring: Ring::new(slots, first),
             resend: VecDeque::new(),
             rtx_sequence: rng.below(0x7fff) as u16,
@@ -247,7 +255,9 @@ impl Outbound {
             dtmf: None,
             redundancy: Redundancy::new(&config, redundancy, rng),
             config,
-        }
+        };
+        own.usual_overhead = own.overhead_of(own.template.header_len());
+        own
     }
 
     #[inline]
@@ -294,21 +304,27 @@ impl Outbound {
     /// The codec of what is sent now; `None` if this payload type was not negotiated.
     #[inline]
     pub(crate) fn note_codec(&mut self, payload_type: u8) -> Option<()> {
-        self.clock_rate = self.codec(payload_type)?.clock_rate.max(1);
+        if self.payload_type != Some(payload_type) {
+            self.clock_rate = self.codec(payload_type)?.clock_rate.max(1);
+            self.payload_type = Some(payload_type);
+        }
         Some(())
     }
 
     /// Bytes that header, extensions and the retransmission's number take at most.
     #[inline]
     pub(crate) fn overhead(&self, extensions: &Carried, contributors: Option<&Contributors>) -> usize {
+        if contributors.is_none() && extensions.is_empty() {
+            return self.usual_overhead;
+        }
+        self.overhead_of(self.header_len(extensions, contributors))
+    }
+
+    /// The same with a header of this length.
+    fn overhead_of(&self, header: usize) -> usize {
         let number = if self.config.rtx_ssrc.is_some() { 2 } else { 0 };
         // "repaired-rtp-stream-id" replaces "rtp-stream-id", under an identifier that may need the longer form.
         let longer = if self.config.rid.is_some() { 4 } else { 0 };
-        let header = if contributors.is_none() && extensions.is_empty() {
-            self.template.header_len()
-        } else {
-            self.header_len(extensions, contributors)
-        };
         header + number + longer + self.redundancy_room()
     }
 
@@ -482,6 +498,8 @@ impl Outbound {
         }
         self.template = template(&config);
         self.config = config;
+        self.payload_type = None;
         self.renegotiate_redundancy(redundancy, rng);
+        self.usual_overhead = self.overhead_of(self.template.header_len());
     }
 }

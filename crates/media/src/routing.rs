@@ -70,7 +70,10 @@ struct EarlyRtx {
 
 /// Receivers, their sources, and which SSRC is whose.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(crate) struct Routing {
+    /// In front, for packets that leave ask for the earliest too.
+    deadlines: Deadlines,
     sections: BTreeMap<ReceiverId, Arc<Section>>,
     /// By [`SourceId`].
     sources: Vec<Option<Inbound>>,
@@ -81,7 +84,6 @@ pub(crate) struct Routing {
     early: Vec<EarlyRtx>,
     /// What the identifiers of incoming extensions mean: within a BUNDLE group the same everywhere (RFC 9143 §7.1.2).
     extensions: Map,
-    deadlines: Deadlines,
 }
 
 impl Routing {

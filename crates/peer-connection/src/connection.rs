@@ -47,17 +47,24 @@ pub(crate) enum Closing {
 /// each of these it polls until nothing is left: [`poll_transmit`](Self::poll_transmit), [`poll_io`](Self::poll_io),
 /// [`poll_event`](Self::poll_event); and calls [`handle_timeout`](Self::handle_timeout) when
 /// [`poll_timeout`](Self::poll_timeout) says.
+// What each packet looks at comes first, side by side.
 #[derive(Debug)]
+#[repr(C)]
 pub struct PeerConnection {
-    pub(crate) signaling: Signaling,
-    pub(crate) ice_restart: IceRestart,
-    pub(crate) transport: Transport,
-    pub(crate) transceivers: Transceivers,
-    pub(crate) media: Polled<Session>,
-    pub(crate) data: Data,
-    pub(crate) events: Queue<Event>,
-    pub(crate) states: States,
+    pub(crate) closing: Option<Closing>,
+    /// Whether data goes before media the next time.
+    pub(crate) data_turn: bool,
+    /// A datagram that was written and did not fit the run before it.
+    pub(crate) ahead: Option<Box<Ahead>>,
     pub(crate) sizes: Sizes,
+    pub(crate) events: Queue<Event>,
+    pub(crate) transceivers: Transceivers,
+    pub(crate) signaling: Signaling,
+    pub(crate) transport: Transport,
+    pub(crate) data: Data,
+    pub(crate) media: Polled<Session>,
+    pub(crate) ice_restart: IceRestart,
+    pub(crate) states: States,
     pub(crate) anchor: ClockAnchor,
     pub(crate) rng: Rng,
     /// The role that signalling gave ICE last; a conflict may have changed it since.
@@ -68,11 +75,6 @@ pub struct PeerConnection {
     pub(crate) pool: Option<Vec<antiphon_ice::Event>>,
     /// How the peer ended the connection, if the application was told that it did.
     pub(crate) peer_end: Option<PeerEnd>,
-    pub(crate) closing: Option<Closing>,
-    /// Whether data goes before media the next time.
-    pub(crate) data_turn: bool,
-    /// A datagram that was written and did not fit the run before it.
-    pub(crate) ahead: Option<Box<Ahead>>,
     /// The round trip that the layers above ICE were told last.
     pub(crate) rtt: Option<Duration>,
 }

@@ -48,11 +48,15 @@ impl Machine for Session {
 /// nothing before its own deadline, and that stays where it is, unless somebody changes it: whatever may do so goes
 /// through [`DerefMut`], which forgets both. With each packet every machine of a connection is asked; most have not
 /// changed since they were asked last.
+///
+/// The answer stands in front of the machine, and machines have in front what each packet looks at: with hundreds of
+/// connections every line of the processor's cache comes from memory.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Polled<M> {
-    machine: M,
     /// When it may have something to send, if nothing happens to it; `None`: it must be asked.
     idle: Option<Idle>,
+    machine: M,
 }
 
 /// Nothing is to be sent before this moment, if there is one.
@@ -61,7 +65,7 @@ struct Idle(Option<Instant>);
 
 impl<M: Machine> Polled<M> {
     pub(crate) fn new(machine: M) -> Self {
-        Self { machine, idle: None }
+        Self { idle: None, machine }
     }
 
     /// Whether it has nothing to send now, as far as its last poll can tell.

@@ -45,20 +45,22 @@ pub(crate) struct Counters {
     pub(crate) unprotected: u64,
 }
 
+/// What each packet looks at comes first, side by side.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Transport {
-    pub(crate) agent: Polled<Agent>,
-    pub(crate) dtls: Option<Polled<Connection>>,
     pub(crate) dtls_state: RtcDtlsTransportState,
-    pub(crate) connected: Option<Box<Connected>>,
     /// Made when there is a transceiver. Boxed: without one it takes no room.
     pub(crate) srtp: Option<Box<Srtp>>,
     pub(crate) counters: Counters,
+    pub(crate) agent: Polled<Agent>,
+    header_encryption: HeaderEncryption,
+    pub(crate) dtls: Option<Polled<Connection>>,
+    pub(crate) connected: Option<Box<Connected>>,
     /// Between which two the selected path lies.
     pub(crate) route: Option<(Local, IpAddr)>,
     role: Option<Role>,
     pub(crate) config: antiphon_dtls::Config,
-    header_encryption: HeaderEncryption,
     rng: Rng,
     fingerprints: Vec<Fingerprint>,
     held: VecDeque<Datagram>,

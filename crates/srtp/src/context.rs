@@ -188,19 +188,17 @@ pub(crate) fn guess_index(highest: Option<u64>, sequence: u16) -> Option<u64> {
 /// Sources that one context keeps state for. An entry is never evicted: forgetting a source would forget what was replayed.
 pub const MAX_SSRCS: usize = 1024;
 
-/// State by SSRC. Sorted keys beside their states, and the place of the last hit: packets come in runs.
+/// State by SSRC, sorted, and the place of the last hit: packets come in runs.
 #[derive(Debug)]
 pub(crate) struct Streams<S> {
-    ssrcs: Vec<u32>,
-    states: Vec<S>,
+    all: Vec<(u32, S)>,
     last: usize,
 }
 
 impl<S> Default for Streams<S> {
     fn default() -> Self {
         Self {
-            ssrcs: Vec::new(),
-            states: Vec::new(),
+            all: Vec::new(),
             last: 0,
         }
     }
@@ -208,16 +206,16 @@ impl<S> Default for Streams<S> {
 
 impl<S> Streams<S> {
     pub(crate) fn len(&self) -> usize {
-        self.ssrcs.len()
+        self.all.len()
     }
 
     /// Where the source is, or where it would go.
     #[inline]
     pub(crate) fn find(&mut self, ssrc: u32) -> Result<usize, usize> {
-        if self.ssrcs.get(self.last) == Some(&ssrc) {
+        if self.all.get(self.last).is_some_and(|(own, _)| *own == ssrc) {
             return Ok(self.last);
         }
-        let found = self.ssrcs.binary_search(&ssrc);
+        let found = self.all.binary_search_by_key(&ssrc, |(own, _)| *own);
         if let Ok(at) = found {
             self.last = at;
         }
@@ -226,14 +224,14 @@ impl<S> Streams<S> {
 
     #[inline]
     pub(crate) fn at(&mut self, at: usize) -> &mut S {
-        &mut self.states[at]
+        &mut self.all[at].1
     }
 
     /// Refuses a new source when there is no place for it.
     #[inline]
     pub(crate) fn room_for(&self, found: Result<usize, usize>) -> Result<(), Error> {
         match found {
-            Err(_) if self.ssrcs.len() >= MAX_SSRCS => Err(Error::TooManySsrcs),
+            Err(_) if self.all.len() >= MAX_SSRCS => Err(Error::TooManySsrcs),
             _ => Ok(()),
         }
     }
@@ -244,13 +242,12 @@ impl<S> Streams<S> {
         let at = match found {
             Ok(at) => at,
             Err(at) => {
-                self.ssrcs.insert(at, ssrc);
-                self.states.insert(at, new());
+                self.all.insert(at, (ssrc, new()));
                 self.last = at;
                 at
             }
         };
-        &mut self.states[at]
+        &mut self.all[at].1
     }
 }
 

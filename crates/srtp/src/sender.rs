@@ -42,15 +42,17 @@ impl Stream {
 }
 
 /// Protects what we send: one master key, any number of sources up to [`MAX_SSRCS`](crate::MAX_SSRCS).
+// What each packet looks at comes first, side by side.
+#[repr(C)]
 pub struct Sender {
-    profile: Profile,
     rtp: Transform,
-    rtcp: Transform,
     streams: Streams<Stream>,
+    rtp_packets: u64,
+    profile: Profile,
     repeats: bool,
     cryptex: bool,
     extension_key: Option<ExtensionKey>,
-    rtp_packets: u64,
+    rtcp: Transform,
     rtcp_packets: u64,
 }
 

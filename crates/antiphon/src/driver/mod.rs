@@ -108,9 +108,14 @@ impl Messages {
         for whole in self.order.chunk_by(|a, b| a.0 == b.0) {
             let Some(peer) = peers.wake(whole[0].0) else { continue };
             for (_, place) in whole {
-                // What is left in its place asks nothing.
-                let request = std::mem::replace(&mut requests[*place].1, Request::Close);
-                peer.serve(request, now);
+                match &mut requests[*place].1 {
+                    // Most of them, and as large as they are many: they are not moved once more.
+                    Request::SendPacket(transceiver, packet, answer) => {
+                        peer.send_packet(*transceiver, packet, answer.take(), now);
+                    }
+                    // What is left in its place asks nothing.
+                    request => peer.serve(std::mem::replace(request, Request::Close), now),
+                }
             }
         }
         requests.clear();

@@ -5,12 +5,14 @@ use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelState};
+use antiphon_jsep::TransceiverId;
+use antiphon_media::Packet;
 use antiphon_peer_connection as core;
 use antiphon_sansio::Local;
 use core::RtcDataChannelInit;
 
 use super::inbox::ToDriver;
-use super::message::{Notice, Request};
+use super::message::{Answer, Notice, Request};
 use crate::channel::DataChannel;
 use crate::error::Error;
 use crate::event::Event;
@@ -41,17 +43,23 @@ pub(super) struct Place {
     pub(super) counted: u64,
 }
 
-/// One peer.
+/// One peer. What each turn looks at comes first, side by side, and the machine has in front what each packet looks at.
+#[repr(C)]
 pub(crate) struct Peer {
-    pub(crate) core: core::PeerConnection,
     /// Where the driver's schedule has it.
     pub(super) place: Place,
-    /// Its local user fragment, as the router of a shared port knows it.
-    pub(super) routed_ufrag: String,
-    /// So many turns more it is asked what it wants of the world. Media alone makes no wishes, and to ask is to fetch memory.
-    asked: u8,
     /// The socket that took its last datagrams.
     pub(crate) sends_on: Option<u32>,
+    /// So many turns more it is asked what it wants of the world. Media alone makes no wishes, and to ask is to fetch memory.
+    asked: u8,
+    closed_at: Option<Instant>,
+    /// What its datagrams go through.
+    pub(super) wire: Option<Box<dyn Wire>>,
+    /// Channels with something to send, here or in the machine.
+    sending: BTreeSet<ChannelId>,
+    pub(crate) core: core::PeerConnection,
+    /// Its local user fragment, as the router of a shared port knows it.
+    pub(super) routed_ufrag: String,
     /// Sockets and connections that are this peer's own.
     pub(crate) holds: Vec<Local>,
     /// Its requests to listen, and the listeners that serve them.
@@ -60,15 +68,10 @@ pub(crate) struct Peer {
     pub(crate) published: Vec<String>,
     /// Whether it wants to know of interfaces that come and go.
     pub(crate) watches: bool,
-    /// What its datagrams go through.
-    pub(super) wire: Option<Box<dyn Wire>>,
     /// For the handles of channels that the other end opens.
     driver: Weak<ToDriver>,
     events: EventSender,
     channels: BTreeMap<ChannelId, Queue>,
-    /// Channels with something to send, here or in the machine.
-    sending: BTreeSet<ChannelId>,
-    closed_at: Option<Instant>,
 }
 
 impl Peer {
@@ -104,6 +107,14 @@ impl Peer {
         is_asked
     }
 
+    /// Forwards a packet.
+    pub(super) fn send_packet(&mut self, id: TransceiverId, packet: &Packet, answer: Option<Answer<()>>, now: Instant) {
+        let sent = self.core.send_rtp(now, id, packet);
+        if let Some(answer) = answer {
+            let _ = answer.send(sent.map_err(Error::from));
+        }
+    }
+
     /// Does what a handle asks.
     pub(crate) fn serve(&mut self, request: Request, now: Instant) {
         if !matches!(request, Request::SendFrame(..) | Request::SendPacket(..)) {
@@ -114,12 +125,7 @@ impl Peer {
                 let sent = self.core.send_frame(now, transceiver, frame);
                 let _ = answer.send(sent.map_err(Error::from));
             }
-            Request::SendPacket(transceiver, packet, answer) => {
-                let sent = self.core.send_rtp(now, transceiver, &packet);
-                if let Some(answer) = answer {
-                    let _ = answer.send(sent.map_err(Error::from));
-                }
-            }
+            Request::SendPacket(transceiver, packet, answer) => self.send_packet(transceiver, &packet, answer, now),
             Request::CreateDataChannel {
                 label,
                 init,

@@ -42,8 +42,11 @@ struct Slot {
 }
 
 /// All data channels of one transport, and the association that carries them.
+// What is asked for with every packet, even where there is no channel, comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub struct DataChannels {
+    events: Queue<Event, KEPT>,
     association: Association,
     max_channels: usize,
     ids: Option<IdPool>,
@@ -64,7 +67,6 @@ pub struct DataChannels {
     next_id: u64,
     max_message: usize,
     send_buffer: usize,
-    events: Queue<Event, KEPT>,
     stats: Stats,
 }
 

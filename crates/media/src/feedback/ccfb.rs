@@ -256,7 +256,7 @@ mod tests {
 
     #[test]
     fn what_came_is_told_and_heard_with_its_marks() {
-        let (now, mut history, mut arrivals) = (start(), History::default(), Arrivals::default());
+        let (now, mut history, mut arrivals) = (start(), History::new(start()), Arrivals::default());
         history.by_stream(true);
         arrivals.enable(true);
         for n in 0..40u16 {
@@ -299,7 +299,7 @@ mod tests {
     #[test]
     fn v23_feedback_on_everything_costs_a_look_at_what_is_remembered() {
         let now = start();
-        let mut history = History::default();
+        let mut history = History::new(start());
         history.by_stream(true);
         for n in 0..500 {
             history.sent(now, &leaving(1, n));

@@ -1,6 +1,6 @@
 //! The packets that were sent, until feedback has spoken of them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_sansio::Ecn;
 
@@ -31,14 +31,36 @@ pub(crate) struct Leaving {
     pub(crate) sequence: u16,
 }
 
+/// What is kept of a packet, in 24 bytes: with hundreds of sessions each entry comes from memory. Its id is where it stands.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    sent: Sent,
+    /// When it left, in nanoseconds since [`History::began`].
+    at: u64,
+    /// The low bits of [`Sent::total`]: far less than all of them can be on its way.
+    total: u32,
+    /// The probe that it is part of, if [`Entry::PROBE`] says that there is one.
+    probe: u32,
+    bytes: u16,
     /// Its transport-wide number, if it bears one.
-    number: Option<u16>,
+    number: u16,
     /// Its number in its stream, if it is found by that.
-    sequence: Option<u16>,
-    reported: bool,
+    sequence: u16,
+    /// The bits of its mark, and those below.
+    flags: u8,
+}
+
+impl Entry {
+    const ECN: u8 = 0b11;
+    const PADDING: u8 = 1 << 2;
+    const PROBE: u8 = 1 << 3;
+    const NUMBERED: u8 = 1 << 4;
+    const BY_STREAM: u8 = 1 << 5;
+    const REPORTED: u8 = 1 << 6;
+
+    #[inline]
+    fn is(&self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
 }
 
 /// The packets of one stream by their numbers.
@@ -49,13 +71,14 @@ struct Stream {
 }
 
 /// What was sent, by [`PacketId`]. Each form of feedback has names of its own for packets; an index leads from them to the id.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct History {
+    began: Instant,
     /// By the low bits of the id.
     entries: Vec<Entry>,
     next: u64,
-    /// By the low bits of the transport-wide number: whose it was last.
-    numbers: Vec<u64>,
+    /// By the low bits of the transport-wide number: the low bits of the id whose it was last.
+    numbers: Vec<u32>,
     next_number: u16,
     /// Where packets are named by stream and number (RFC 8888).
     streams: Option<Vec<Stream>>,
@@ -66,6 +89,20 @@ pub(crate) struct History {
 }
 
 impl History {
+    /// Nothing was sent before `now`.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            began: now,
+            entries: Vec::new(),
+            next: 0,
+            numbers: Vec::new(),
+            next_number: 0,
+            streams: None,
+            total: 0,
+            reported: 0,
+        }
+    }
+
     /// Whether packets shall be found by stream and number.
     pub(crate) fn by_stream(&mut self, wanted: bool) {
         if wanted {
@@ -99,14 +136,31 @@ impl History {
         let id = self.next;
         let number = leaving.numbered.then_some(self.next_number);
         if let Some(number) = number {
-            put(&mut self.numbers, usize::from(number), CAPACITY, id);
+            put(&mut self.numbers, usize::from(number), CAPACITY, id as u32);
             self.next_number = number.wrapping_add(1);
         }
         let known = self.note_stream(leaving, id);
         if leaving.numbered || known {
             self.total += leaving.bytes as u64;
         }
-        let sent = Sent {
+        let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
+        let entry = Entry {
+            at: now.saturating_duration_since(self.began).as_nanos() as u64,
+            total: self.total as u32,
+            probe: leaving.probe.map_or(0, |ProbeId(probe)| probe),
+            // A datagram of UDP has no more.
+            bytes: leaving.bytes.min(usize::from(u16::MAX)) as u16,
+            number: number.unwrap_or(0),
+            sequence: leaving.sequence,
+            flags: leaving.ecn.bits()
+                | flag(leaving.padding, Entry::PADDING)
+                | flag(leaving.probe.is_some(), Entry::PROBE)
+                | flag(leaving.numbered, Entry::NUMBERED)
+                | flag(known, Entry::BY_STREAM),
+        };
+        put(&mut self.entries, id as usize, CAPACITY, entry);
+        self.next += 1;
+        Sent {
             id: PacketId(id),
             at: now,
             bytes: leaving.bytes,
@@ -114,16 +168,20 @@ impl History {
             ecn: leaving.ecn,
             probe: leaving.probe,
             padding: leaving.padding,
-        };
-        let entry = Entry {
-            sent,
-            number,
-            sequence: known.then_some(leaving.sequence),
-            reported: false,
-        };
-        put(&mut self.entries, id as usize, CAPACITY, entry);
-        self.next += 1;
-        sent
+        }
+    }
+
+    /// The packet of an entry, as it was sent.
+    fn restored(&self, id: u64, entry: &Entry) -> Sent {
+        Sent {
+            id: PacketId(id),
+            at: self.began + Duration::from_nanos(entry.at),
+            bytes: usize::from(entry.bytes),
+            total: self.total - u64::from((self.total as u32).wrapping_sub(entry.total)),
+            ecn: Ecn::from_bits(entry.flags & Entry::ECN),
+            probe: entry.is(Entry::PROBE).then_some(ProbeId(entry.probe)),
+            padding: entry.is(Entry::PADDING),
+        }
     }
 
     /// Remembers a packet by its stream, if that is wanted. Returns whether it can be found so.
@@ -150,8 +208,10 @@ impl History {
 
     /// Feedback speaks of a transport-wide number. `None` if that packet is not remembered, or has been told to have arrived.
     pub(crate) fn report_number(&mut self, number: u16, arrival: Option<Instant>) -> Option<PacketResult> {
-        let id = *self.numbers.get(usize::from(number) % CAPACITY)?;
-        self.report(id, |entry| entry.number == Some(number), arrival, Ecn::NotEct)
+        let low = *self.numbers.get(usize::from(number) % CAPACITY)?;
+        let id = self.next - u64::from((self.next as u32).wrapping_sub(low));
+        let is_it = |entry: &Entry| entry.is(Entry::NUMBERED) && entry.number == number;
+        self.report(id, is_it, arrival, Ecn::NotEct)
     }
 
     /// Feedback speaks of a number of a stream. `None` if that packet is not remembered, or has been told to have arrived.
@@ -165,7 +225,8 @@ impl History {
         let mut streams = self.streams.as_ref()?.iter();
         let stream = streams.find(|stream| stream.ssrc == ssrc)?;
         let id = stream.ids[usize::from(sequence) % STREAM_CAPACITY];
-        self.report(id, |entry| entry.sequence == Some(sequence), arrival, ecn)
+        let is_it = |entry: &Entry| entry.is(Entry::BY_STREAM) && entry.sequence == sequence;
+        self.report(id, is_it, arrival, ecn)
     }
 
     fn report(
@@ -175,18 +236,22 @@ impl History {
         arrival: Option<Instant>,
         ecn: Ecn,
     ) -> Option<PacketResult> {
+        // What stands there is of this id, unless another has taken its place.
+        if id >= self.next || self.next - id > CAPACITY as u64 {
+            return None;
+        }
         let entry = self.entries.get_mut(id as usize % CAPACITY)?;
-        if entry.sent.id.0 != id || !is_it(entry) || entry.reported {
+        if !is_it(entry) || entry.is(Entry::REPORTED) {
             return None;
         }
         // A packet told lost may still be told to have come: only an arrival is final.
-        entry.reported = arrival.is_some();
-        self.reported = self.reported.max(entry.sent.total);
-        Some(PacketResult {
-            sent: entry.sent,
-            arrival,
-            ecn,
-        })
+        if arrival.is_some() {
+            entry.flags |= Entry::REPORTED;
+        }
+        let entry = *entry;
+        let sent = self.restored(id, &entry);
+        self.reported = self.reported.max(sent.total);
+        Some(PacketResult { sent, arrival, ecn })
     }
 }
 
@@ -207,7 +272,7 @@ mod tests {
     #[test]
     fn packets_are_found_by_stream_and_number_once() {
         let now = start();
-        let mut history = History::default();
+        let mut history = History::new(now);
         history.by_stream(true);
         let leaving = |ssrc, sequence| Leaving {
             bytes: 100,
@@ -232,6 +297,40 @@ mod tests {
         assert_eq!(history.report_sequence(3, 2999, Some(now), Ecn::Ce), None, "nobody's");
         let newest = 64_999u16.wrapping_add(3000);
         assert!(history.report_sequence(2, newest, Some(now), Ecn::Ce).is_some());
+        assert_eq!(history.in_flight(), 0);
+    }
+
+    #[test]
+    fn a_packet_is_told_of_as_it_was_sent_however_far_the_counts_are() {
+        assert_eq!(size_of::<Entry>(), 24);
+        let began = start();
+        // Just before the low bits of ids and of bytes begin anew.
+        let mut history = History {
+            next: (1 << 32) - CAPACITY as u64,
+            total: (1 << 32) - 500,
+            ..History::new(began)
+        };
+        let mut sent = Vec::new();
+        for n in 0..2 * CAPACITY {
+            let leaving = Leaving {
+                bytes: 100 + n % 1000,
+                ecn: [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1][n % 3],
+                numbered: true,
+                padding: n % 5 == 0,
+                probe: (n % 7 == 0).then_some(ProbeId(n as u32)),
+                ssrc: 1,
+                sequence: n as u16,
+            };
+            let now = began + Duration::from_nanos(1_000_003 * n as u64);
+            sent.push((history.next_number(), history.sent(now, &leaving)));
+        }
+        for (number, sent) in &sent[..CAPACITY] {
+            assert_eq!(history.report_number(*number, None), None, "{sent:?} is forgotten");
+        }
+        for (number, sent) in &sent[CAPACITY..] {
+            let told = history.report_number(*number, Some(began)).unwrap();
+            assert_eq!(told.sent, *sent);
+        }
         assert_eq!(history.in_flight(), 0);
     }
 }

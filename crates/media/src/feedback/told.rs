@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use antiphon_rtp::rtcp;
-use antiphon_sansio::{Ecn, Writer};
+use antiphon_sansio::{Ecn, Writer, earliest};
 
 use super::remb::ReceiveSide;
 use super::{ccfb, twcc};
@@ -28,7 +28,10 @@ pub(crate) struct Arrival {
 
 /// All that the peer is told of arrivals.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Told {
+    /// Whether the peer is told anything at all. In front: what is due is asked with each packet that is sent.
+    enabled: bool,
     numbers: twcc::Arrivals,
     streams: ccfb::Arrivals,
     own: ReceiveSide,
@@ -41,6 +44,7 @@ pub(crate) struct Told {
 impl Told {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
+            enabled: false,
             numbers: twcc::Arrivals::new(),
             streams: ccfb::Arrivals::default(),
             own: ReceiveSide::new(config),
@@ -57,6 +61,7 @@ impl Told {
         self.streams.enable(streams);
         self.numbers.enable(feedback.transport_cc && !streams);
         self.own.enable(feedback.remb && !feedback.transport_cc && !streams);
+        self.enabled = streams || feedback.transport_cc || feedback.remb;
     }
 
     /// A packet came.
@@ -79,10 +84,10 @@ impl Told {
     /// When something is due.
     #[inline]
     pub(crate) fn next(&self) -> Option<Instant> {
-        [self.numbers.next(), self.streams.next(), self.own.next()]
-            .into_iter()
-            .flatten()
-            .min()
+        if !self.enabled {
+            return None;
+        }
+        earliest([self.numbers.next(), self.streams.next(), self.own.next()])
     }
 
     /// Writes what is due, as far as there is room; the rest is written with the next packet. `micros`: since the session began;

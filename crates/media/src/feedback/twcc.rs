@@ -305,7 +305,7 @@ mod tests {
         one.extend([0, 7, 0, 0]);
         let datagram = one.repeat(30);
         let now = start();
-        let mut history = History::default();
+        let mut history = History::new(start());
         for _ in 0..CAPACITY {
             history.sent(now, &leaving(1000, true));
         }
@@ -327,7 +327,7 @@ mod tests {
     #[test]
     fn numbers_lead_to_packets_whether_or_not_all_bear_one() {
         let now = start();
-        let mut history = History::default();
+        let mut history = History::new(start());
         for n in 0..3 * CAPACITY {
             history.sent(now, &leaving(n, n % 3 == 0));
         }

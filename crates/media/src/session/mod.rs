@@ -45,37 +45,39 @@ const MAX_RTCP: usize = 1200;
 ///
 /// Knows no addresses and no keys. Input is RTP and RTCP after SRTP; output is written into an open segment, which the
 /// caller protects and finishes.
+// What each packet that leaves looks at comes first, side by side.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Session {
-    config: Config,
-    anchor: ClockAnchor,
+    closed: bool,
+    large: LargePackets,
+    senders: Senders,
+    elapsed: Elapsed,
     /// The wall clock's time at the beginning, in units of 2^-18 s.
     began: u64,
+    reports: Reports,
+    events: Events,
+    pacer: Pacer,
+    /// What was sent, and what the peer tells of arrivals.
+    history: History,
+    controller: Steering,
+    available: Available,
+    config: Config,
+    routing: Routing,
+    /// What the peer is told of arrivals.
+    told: Told,
+    heard: Heard,
+    anchor: ClockAnchor,
     rng: Rng,
     next_id: u32,
     /// Who reports while nothing is sent.
     local_ssrc: u32,
-    senders: Senders,
-    routing: Routing,
-    elapsed: Elapsed,
-    /// What the peer is told of arrivals.
-    told: Told,
-    /// What was sent, and what the peer tells of arrivals.
-    history: History,
-    heard: Heard,
-    large: LargePackets,
-    controller: Steering,
-    pacer: Pacer,
-    available: Available,
-    reports: Reports,
     rtt: RoundTrip,
     /// How many packets are lost in a row.
     bursts: Bursts,
     /// What is done with the frames of senders before they are cut.
     transforms: Transforms<SenderId>,
-    events: Events,
     dropped: Dropped,
-    closed: bool,
     scratch: Scratch,
 }
 
@@ -152,7 +154,7 @@ impl Session {
             routing: Routing::default(),
             elapsed: Elapsed::since(now),
             told: Told::new(&config),
-            history: History::default(),
+            history: History::new(now),
             heard: Heard::default(),
             large: LargePackets::default(),
             controller: Steering::new(

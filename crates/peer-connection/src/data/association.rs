@@ -14,9 +14,10 @@ use crate::states::RtcSctpTransportState;
 pub const MAX_EARLY_SCTP_PACKETS: usize = 8;
 
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Data {
-    pub(crate) channels: Polled<DataChannels>,
     pub(crate) started: bool,
+    pub(crate) channels: Polled<DataChannels>,
     plan: Option<DataPlan>,
     early: Vec<Packet>,
 }

@@ -48,7 +48,7 @@ impl PeerConnection {
 
     fn sending(&self, id: TransceiverId) -> Result<SenderId, Error> {
         self.open()?;
-        self.transceivers.sending(self.transceiver(id), id)
+        self.transceivers.sending(id)
     }
 
     /// `send`. The message is taken whole or not at all; `buffered_amount` shows what waits.

@@ -16,18 +16,19 @@ use crate::types::RtcSessionDescription;
 /// How many candidates are kept that come before the description that they belong to.
 pub const MAX_EARLY_CANDIDATES: usize = 64;
 
-/// The state of signalling.
+/// The state of signalling. What each packet looks at comes first.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Signaling {
+    /// Whether the application is yet to be told that negotiation is needed.
+    due: bool,
+    /// W3C `[[NegotiationNeeded]]`.
+    needed: bool,
     /// The descriptions and the transceivers, as they are negotiated.
     pub(crate) negotiator: Negotiator,
     /// What `create_offer` or `create_answer` made last.
     created: Option<Created>,
     early: Vec<IceCandidate>,
-    /// W3C `[[NegotiationNeeded]]`.
-    needed: bool,
-    /// Whether the application is yet to be told of that.
-    due: bool,
 }
 
 /// A description of ours, as the application has it and as it was made.

@@ -4,9 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use antiphon_jsep::{
-    Direction, MediaKind, ReceiveParameters, SendParameters, Transceiver, TransceiverId, TransceiverPlan,
-};
+use antiphon_jsep::{Direction, MediaKind, ReceiveParameters, SendParameters, TransceiverId, TransceiverPlan};
 use antiphon_media::{
     Bounds, Codec, Feedback, Kind, Output, ReceiverConfig, ReceiverId, RemoteSource, SenderConfig, SenderId, Session,
     extension,
@@ -38,6 +36,8 @@ pub(crate) struct Row {
     pub(crate) track: Option<String>,
     /// The streams that the track is sent in: one, or one for each simulcast layer.
     encodings: Vec<Encoding>,
+    /// The first sender, while the negotiated direction lets it send. Each packet asks for it.
+    sending: Option<SenderId>,
     /// The most that the peer wants to get, bits a second, if it says so.
     limit: Option<u64>,
     /// What of `get_parameters` may come back, and how often they were taken.
@@ -101,6 +101,7 @@ impl Transceivers {
             kind,
             track,
             encodings: Vec::new(),
+            sending: None,
             limit: None,
             transaction: None,
             transactions: 0,
@@ -147,6 +148,7 @@ impl Transceivers {
     /// W3C "stop sending and receiving": RTCP BYE now, not when the exchange has ended.
     pub(crate) fn silence(&mut self, id: TransceiverId, media: &mut Session) {
         let Ok(row) = self.row_mut(id) else { return };
+        row.sending = None;
         let senders: Vec<SenderId> = row.encodings.iter_mut().filter_map(|own| own.sender.take()).collect();
         let receiver = row.receiver.take();
         for sender in senders {
@@ -185,6 +187,7 @@ impl Transceivers {
             }
             encoding.bring_into_force(now, sends, row.limit, media);
         }
+        row.sending = row.sender().filter(|_| plan.send.is_some());
         match (&plan.receive, row.receiver) {
             (Some(receive), Some(receiver)) => {
                 let _ = media.update_receiver(receiver, row.receiver_config(mid, receive));
@@ -215,12 +218,9 @@ impl Transceivers {
     }
 
     /// The sender of a transceiver that may send now.
-    pub(crate) fn sending(&self, transceiver: Option<&Transceiver>, id: TransceiverId) -> Result<SenderId, Error> {
-        let sender = self.row(id)?.sender();
-        let current = transceiver.and_then(Transceiver::current_direction);
-        sender
-            .filter(|_| current.is_some_and(Direction::sends))
-            .ok_or(Error::NotSending)
+    #[inline]
+    pub(crate) fn sending(&self, id: TransceiverId) -> Result<SenderId, Error> {
+        self.row(id)?.sending.ok_or(Error::NotSending)
     }
 }
 

@@ -18,7 +18,7 @@ impl PeerConnection {
         transform: Option<Box<dyn FrameTransform>>,
     ) -> Result<(), Error> {
         self.open()?;
-        let sender = self.transceivers.sending(self.transceiver(id), id)?;
+        let sender = self.transceivers.sending(id)?;
         Ok(self.media.set_sender_transform(sender, transform)?)
     }
 
