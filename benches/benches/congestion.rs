@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use antiphon_media::congestion::{Congestion, CongestionControl, PacketId, PacketResult, Sent};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-const CONTROLLERS: &[(&str, Congestion)] = &[("GoogCC", Congestion::Gcc)];
 const PACKETS: u64 = 10;
 const BYTES: usize = 1200;
 const GAP: Duration = Duration::from_micros(4800);
@@ -73,7 +72,7 @@ impl Path {
 }
 
 fn congestion(c: &mut Criterion) {
-    for &(name, choice) in CONTROLLERS {
+    for (name, choice) in Congestion::ALL.map(|choice| (choice.name(), choice)) {
         let mut group = c.benchmark_group(format!("congestion, {name}"));
         let mut path = Path::new(choice);
         group.throughput(Throughput::Elements(1));

@@ -18,7 +18,6 @@ const SSRCS: [u32; 2] = [1, 2];
 /// Far more than a millisecond at the largest rate has room for: packets at one moment, probes at one moment, and wake-ups without an
 /// end to what is due.
 const MAX_AT_ONCE: usize = 1000;
-const CONTROLLERS: [Congestion; 1] = [Congestion::Gcc];
 const MARKS: [Ecn; 4] = [Ecn::NotEct, Ecn::Ect0, Ecn::Ect1, Ecn::Ce];
 
 /// The rest of the input; zeros when it has ended.
@@ -44,7 +43,7 @@ pub(super) fn machine(data: &[u8]) {
     let Some((first, rest)) = data.split_first() else {
         return;
     };
-    let choice = CONTROLLERS[usize::from(first >> 2) % CONTROLLERS.len()];
+    let choice = Congestion::ALL[usize::from(first >> 2) % Congestion::ALL.len()];
     let input = Input(rest.iter());
     match first % 3 {
         0 => alone(choice, input),

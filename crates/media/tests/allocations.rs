@@ -229,8 +229,7 @@ fn payload_formats_allocate_nothing() {
 /// A steady path with a little jitter, some loss and marks, for a minute: what a controller remembers has its size after 20 s.
 #[test]
 fn a_congestion_controller_allocates_nothing_in_its_steady_state() {
-    let choices: &[Congestion] = &[Congestion::Gcc];
-    for choice in choices {
+    for choice in Congestion::ALL {
         let mut controller = choice.controller(1_000_000, 30_000, 2_500_000);
         let mut now = antiphon_netsim::start();
         let mut results = Vec::with_capacity(10);

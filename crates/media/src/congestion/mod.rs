@@ -1,13 +1,20 @@
 //! How much may be sent, and how fast: the seam behind which the controllers are, and the choice between them.
 
+mod acked;
 mod control;
 mod gcc;
+mod limited;
+mod probe_result;
+mod probes;
+mod sample;
+mod scream;
 #[cfg(test)]
 mod simulation;
 mod steering;
 
 pub use control::{CongestionControl, Demand, Figures, PacketId, PacketResult, Probe, ProbeId, Sent};
 pub(crate) use gcc::Gcc;
+pub(crate) use scream::Scream;
 pub(crate) use steering::Steering;
 
 /// The congestion controllers that are built in.
@@ -17,16 +24,20 @@ pub enum Congestion {
     /// Delay trend, loss and REMB (draft-ietf-rmcat-gcc-02).
     #[default]
     Gcc,
+    /// A window that marks of ECN, delay and loss steer (SCReAMv2, draft-johansson-ccwg-rfc8298bis-screamv2). It asks for marks of L4S, which
+    /// are set where feedback of RFC 8888 was negotiated.
+    Scream,
 }
 
 impl Congestion {
     /// All that there are, the default first.
-    pub const ALL: [Self; 1] = [Self::Gcc];
+    pub const ALL: [Self; 2] = [Self::Gcc, Self::Scream];
 
     /// Its name, for people.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gcc => "GoogCC",
+            Self::Scream => "SCReAMv2",
         }
     }
 
@@ -34,6 +45,7 @@ impl Congestion {
     pub fn word(self) -> &'static str {
         match self {
             Self::Gcc => "gcc",
+            Self::Scream => "scream",
         }
     }
 
@@ -41,6 +53,7 @@ impl Congestion {
     pub fn controller(self, start: u64, min: u64, max: u64) -> Box<dyn CongestionControl> {
         match self {
             Self::Gcc => Box::new(Gcc::new(start, min, max)),
+            Self::Scream => Box::new(Scream::new(start, min, max)),
         }
     }
 }

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use antiphon_media::congestion::Congestion;
+
+use super::end::with_controller;
 use super::scene::Scene;
 
 /// What a figure must reach.
@@ -12,6 +15,16 @@ use super::scene::Scene;
 pub(crate) enum Bound {
     AtMost(f64),
     AtLeast(f64),
+}
+
+impl Bound {
+    /// Its sign and its value, as the table has them.
+    fn shown(self) -> (&'static str, String) {
+        match self {
+            Self::AtMost(bound) => ("<=", show(bound)),
+            Self::AtLeast(bound) => (">=", show(bound)),
+        }
+    }
 }
 
 /// What counts of several seeds.
@@ -112,10 +125,10 @@ impl Result {
     /// One line of the table.
     fn line(&self) -> String {
         let unit = self.figure.unit;
-        let (sign, bound) = match self.figure.bound {
-            Bound::AtMost(bound) => ("<=", bound),
-            Bound::AtLeast(bound) => (">=", bound),
+        let bound = match self.figure.bound {
+            Bound::AtMost(bound) | Bound::AtLeast(bound) => bound,
         };
+        let (sign, shown) = self.figure.bound.shown();
         let mean = if self.figure.counts == Counts::Mean {
             " (mean)"
         } else {
@@ -131,7 +144,7 @@ impl Result {
             self.figure.name.clone() + mean,
             show(self.value()),
             unit,
-            show(bound),
+            shown,
             verdict,
             show(self.middle()),
         )
@@ -152,8 +165,17 @@ fn show(value: f64) -> String {
     }
 }
 
-/// Runs rows for seeds in as many threads as there are processors. `keep` gets each outcome of the first seed.
-pub(crate) fn run(rows: &[Row], seeds: u64, keep: impl Fn(&Row, &Outcome) + Sync) -> BTreeMap<u32, Vec<Result>> {
+/// Results by the numbers of their rows.
+pub(crate) type Results = BTreeMap<u32, Vec<Result>>;
+
+/// Runs rows for seeds in as many threads as there are processors, with `controller` or else with that which each row has. `keep` gets
+/// each outcome of the first seed.
+pub(crate) fn run(
+    rows: &[Row],
+    seeds: u64,
+    controller: Option<Congestion>,
+    keep: impl Fn(&Row, &Outcome) + Sync,
+) -> Results {
     // The first seeds of all rows first: who looks on sees each row soon.
     let jobs: Vec<(u64, &Row)> = (0..seeds)
         .flat_map(|seed| rows.iter().map(move |row| (seed, row)))
@@ -165,7 +187,7 @@ pub(crate) fn run(rows: &[Row], seeds: u64, keep: impl Fn(&Row, &Outcome) + Sync
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((seed, row)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = (row.run)(*seed);
+                    let outcome = with_controller(controller, || (row.run)(*seed));
                     if *seed == 0 {
                         keep(row, &outcome);
                     }
@@ -175,7 +197,7 @@ pub(crate) fn run(rows: &[Row], seeds: u64, keep: impl Fn(&Row, &Outcome) + Sync
             });
         }
     });
-    let mut results: BTreeMap<u32, Vec<Result>> = BTreeMap::new();
+    let mut results = Results::new();
     for ((row, _), figures) in done.into_inner().expect("all threads have ended") {
         let row = results.entry(row).or_default();
         for (place, figure) in figures.into_iter().enumerate() {
@@ -192,7 +214,7 @@ pub(crate) fn run(rows: &[Row], seeds: u64, keep: impl Fn(&Row, &Outcome) + Sync
 }
 
 /// The table as text.
-pub(crate) fn table(rows: &[Row], seeds: u64, results: &BTreeMap<u32, Vec<Result>>) -> String {
+pub(crate) fn table(rows: &[Row], seeds: u64, results: &Results) -> String {
     let mut text = format!("# {seeds} seeds, of which the worst counts, and the mean where it says so.\n");
     for row in rows {
         let Some(results) = results.get(&row.number) else {
@@ -208,6 +230,41 @@ pub(crate) fn table(rows: &[Row], seeds: u64, results: &BTreeMap<u32, Vec<Result
             let _ = writeln!(text, "{}", result.line());
         }
     }
+    text
+}
+
+/// Two tables side by side: each figure with the one controller and with the other, `+` where it holds.
+pub(crate) fn compare(rows: &[Row], seeds: u64, names: [&str; 2], results: [&Results; 2]) -> String {
+    let mut text = format!("# {seeds} seeds. {} beside {}; `+` holds.\n", names[0], names[1]);
+    let mut won = [0, 0];
+    for row in rows {
+        let Some(both) = results[0].get(&row.number).zip(results[1].get(&row.number)) else {
+            continue;
+        };
+        let whole = [both.0, both.1].map(|results| results.iter().all(Result::holds));
+        for (won, whole) in won.iter_mut().zip(whole) {
+            *won += u32::from(whole);
+        }
+        let verdict = whole.map(|whole| if whole { "holds" } else { "misses" });
+        let _ = writeln!(text, "{:>2} {} / {}: {}", row.number, verdict[0], verdict[1], row.link);
+        for (first, second) in both.0.iter().zip(both.1) {
+            let (sign, bound) = first.figure.bound.shown();
+            let shown = [first, second].map(|result| {
+                let holds = if result.holds() { '+' } else { ' ' };
+                format!("{:>8} {holds}", show(result.value()))
+            });
+            let _ = writeln!(
+                text,
+                "    {:<44} {} {} {:<7} {sign} {}",
+                first.figure.name, shown[0], shown[1], first.figure.unit, bound
+            );
+        }
+    }
+    let _ = writeln!(
+        text,
+        "rows that hold whole: {} {}, {} {}",
+        names[0], won[0], names[1], won[1]
+    );
     text
 }
 

@@ -1,7 +1,9 @@
 //! One end of a call: a whole session, with what an application would do around it.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
+use antiphon_media::congestion::Congestion;
 use antiphon_media::extension::{Kind as Extension, Map};
 use antiphon_media::{
     Codec, Config, Event, Feedback, Kind, Outgoing, Output, PacketKind, ReceiverConfig, RemoteSource, SenderConfig,
@@ -52,7 +54,21 @@ impl Default for Terms {
 pub(crate) fn low_latency(mut terms: Terms) -> Terms {
     terms.feedback.transport_cc = false;
     terms.feedback.ccfb = true;
+    terms.config.congestion = Congestion::Scream;
     terms
+}
+
+thread_local! {
+    /// The controller of all flows that this thread makes, in the place of that which their row has.
+    static CONTROLLER: Cell<Option<Congestion>> = const { Cell::new(None) };
+}
+
+/// Runs with this controller for all flows; `None`: with that which each row has.
+pub(crate) fn with_controller<T>(controller: Option<Congestion>, run: impl FnOnce() -> T) -> T {
+    let before = CONTROLLER.replace(controller);
+    let result = run();
+    CONTROLLER.set(before);
+    result
 }
 
 fn codec(kind: Kind, terms: &Terms) -> Codec {
@@ -107,7 +123,9 @@ impl End {
     /// Neither sends nor receives anything yet; `rtt` is what ICE has measured.
     pub(crate) fn new(now: Instant, terms: &Terms, path: Path, rtt: Duration, rng: &Rng) -> Self {
         let anchor = ClockAnchor::new(now, Duration::from_secs(1_700_000_000));
-        let mut session = Session::new(terms.config.clone(), now, anchor, rng.fork("session"));
+        let mut config = terms.config.clone();
+        config.congestion = CONTROLLER.get().unwrap_or(config.congestion);
+        let mut session = Session::new(config, now, anchor, rng.fork("session"));
         session.set_rtt(rtt);
         Self {
             session,

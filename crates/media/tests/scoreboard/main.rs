@@ -8,6 +8,7 @@
 //! - `SCOREBOARD_SEEDS=16`: so many seeds for each row, instead of three.
 //! - `SCOREBOARD_ROWS=1,6,8`: only these rows.
 //! - `SCOREBOARD_WRITE=1`: writes `scoreboard.txt` anew; needs 16 seeds and all rows to mean something.
+//! - `SCOREBOARD_BOTH=1`: all rows with GoogCC, and again with SCReAM, side by side; nothing is compared with what was kept.
 //! - `SCOREBOARD_PLOTS=folder`: writes the course of each row's first seed there, as CSV and SVG.
 
 mod board;
@@ -20,6 +21,7 @@ mod source;
 
 use std::path::{Path, PathBuf};
 
+use antiphon_media::congestion::Congestion;
 use board::{Counts, Row};
 
 /// Seeds of the table that is kept.
@@ -40,8 +42,17 @@ fn scoreboard() {
     });
     let mut rows: Vec<Row> = rows::all();
     rows.retain(|row| wanted.as_ref().is_none_or(|wanted| wanted.contains(&row.number)));
+    if variable("SCOREBOARD_BOTH").is_some() {
+        let [gcc, scream] =
+            [Congestion::Gcc, Congestion::Scream].map(|choice| board::run(&rows, seeds, Some(choice), |_, _| {}));
+        println!(
+            "{}",
+            board::compare(&rows, seeds, ["GoogCC", "SCReAM"], [&gcc, &scream])
+        );
+        return;
+    }
     let plots = variable("SCOREBOARD_PLOTS").map(PathBuf::from);
-    let results = board::run(&rows, seeds, |row, outcome| {
+    let results = board::run(&rows, seeds, None, |row, outcome| {
         for (name, scene) in &outcome.scenes {
             if let Some(folder) = &plots {
                 plot::write(folder, row.number, name, row.link, scene);

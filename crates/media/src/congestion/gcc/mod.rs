@@ -1,29 +1,24 @@
 //! Google's congestion control (draft-ietf-rmcat-gcc-02), as today's senders have it: the trend of the delay, loss, and probes; and
 //! REMB or receiver reports where the peer gives no feedback on packets.
 
-mod acked;
 mod delay;
-mod limited;
 mod loss;
-mod probe_result;
-mod probes;
 mod queue;
-mod sample;
 mod trendline;
 
 use std::time::{Duration, Instant};
 
-use acked::Acknowledged;
 use delay::{DelayBased, View};
-use limited::Limited;
 use loss::LossBased;
-use probe_result::{Known, Results, Shown};
-use probes::{Probes, Situation};
 use queue::QueueDelay;
-use sample::{Clocks, Sample};
 use trendline::{Trendline, Usage};
 
+use super::acked::Acknowledged;
 use super::control::{CongestionControl, Demand, Figures, PacketResult, Probe, Sent};
+use super::limited::Limited;
+use super::probe_result::{Known, Results, Shown};
+use super::probes::{Probes, Situation};
+use super::sample::{Clocks, Sample};
 
 /// A REMB is forgotten after this long without another.
 const REMB_LIFE: Duration = Duration::from_secs(10);

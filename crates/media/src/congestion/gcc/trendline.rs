@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::sample::Sample;
+use crate::congestion::sample::Sample;
 
 /// Packets sent within this long of each other count as one group (draft-ietf-rmcat-gcc-02 §5.2), microseconds.
 const BURST: i64 = 5_000;

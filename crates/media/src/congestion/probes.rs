@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::congestion::control::{Demand, Probe, ProbeId};
+use super::control::{Demand, Probe, ProbeId};
 
 /// The first probes, in terms of the first rate.
 const INITIAL: [f64; 2] = [3.0, 6.0];

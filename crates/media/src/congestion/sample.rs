@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::congestion::control::PacketResult;
+use super::control::PacketResult;
 
 /// When a packet left, and when it arrived.
 #[derive(Clone, Copy, Debug)]

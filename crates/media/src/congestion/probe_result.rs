@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::control::{Probe, ProbeId};
 use super::sample::Sample;
-use crate::congestion::control::{Probe, ProbeId};
 
 /// Most probes of which results are awaited.
 pub(crate) const MAX_AWAITED: usize = 8;
