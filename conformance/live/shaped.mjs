@@ -2,7 +2,7 @@
 //
 // What it is told, a line each: "start" (a new session), "stop" (that session ends), "end". What it says, a line of JSON each:
 // {"ready":true}, {"connected":true, ...}, a sample each SAMPLE_MS, {"stopped":true}, {"failed":"why"}.
-// "watch" sees the pattern of the page; "send" publishes noise (WHIP), which fills any rate, and with "ccfb" asks for feedback by RFC 8888.
+// "watch" sees the pattern of the page; "send" publishes noise (WHIP), which fills any rate, and with "ccfb" offers feedback of RFC 8888.
 import { createInterface } from 'node:readline';
 import { launch, sleep, within } from './browser.mjs';
 

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use antiphon::Congestion;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, Subcommand};
 
 use crate::link::LinkSpec;
@@ -186,6 +188,10 @@ pub struct ServeArgs {
     /// page can choose another for its own session.
     #[arg(long, value_name = "rate=1000,delay=25,queue=300,loss=1")]
     pub link: Option<LinkSpec>,
+    /// The congestion controller of what is sent: it finds out how much the path to a viewer carries. docs/congestion.md explains them, and
+    /// the page can choose another for its own session and plots what it does; --link gives it something to do.
+    #[arg(long, value_name = "CONTROLLER", default_value = Congestion::default().word(), value_parser = controllers())]
+    pub congestion: Congestion,
     /// Sessions at a time; more are refused.
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub max_sessions: usize,
@@ -246,6 +252,15 @@ impl ServeArgs {
     }
 }
 
+/// All controllers, each with its name in the help.
+fn controllers() -> impl TypedValueParser<Value = Congestion> {
+    let value = |one: Congestion| PossibleValue::new(one.word()).help(one.name());
+    PossibleValuesParser::new(Congestion::ALL.map(value)).map(|word| {
+        let mut all = Congestion::ALL.into_iter();
+        all.find(|one| one.word() == word).unwrap_or_default()
+    })
+}
+
 /// The heading of the flags that say who may use the server.
 const WHO: &str = "Who may use the server";
 
@@ -268,6 +283,19 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_controller_can_be_chosen() {
+        for one in Congestion::ALL {
+            let args = Args::parse_from(["antiphon", "serve", "--congestion", one.word()]);
+            let Some(Command::Serve(serve)) = args.command else {
+                panic!()
+            };
+            assert_eq!(serve.congestion, one);
+        }
+        assert_eq!(Args::parse_from(["antiphon"]).serve.congestion, Congestion::default());
+        assert!(Args::try_parse_from(["antiphon", "--congestion", "luck"]).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //
 // Hooks for headless tests, kept stable: `window.antiphon`, and `data-testid` on every control and figure.
 //
-//   await antiphon.watch({ offerer: 'browser'|'server', codec: 'opus'|'pcmu' })   pattern and music; resolves when connected
+//   await antiphon.watch({ offerer: 'browser'|'server', codec: 'opus'|'pcmu', congestion: 'gcc'|... })   pattern and music; resolves when connected
 //   await antiphon.echo({ offerer, codec })    our (fake) camera and microphone come back; resolves when connected
 //   await antiphon.data({ offerer })           data channels alone; resolves when connected
 //   await antiphon.sendFile(bytes|size, name)  there and back: { sent, server, received: { bytes, sha256 }, equal }
@@ -72,10 +72,10 @@ function log({ text, kind }) {
   while ($('log').childElementCount > 200) $('log').lastChild.remove();
 }
 
-async function start(mode, { offerer = chosen('offerer'), codec = chosen('codec'), link = linked } = {}) {
+async function start(mode, { offerer = chosen('offerer'), codec = chosen('codec'), link = linked, congestion = $('controller').value } = {}) {
   stop();
   choose(mode);
-  const mine = new Session({ mode, offerer, codec, link });
+  const mine = new Session({ mode, offerer, codec, link, congestion });
   session = mine;
   before = null;
   label();
@@ -360,6 +360,11 @@ $('link').onsubmit = (event) => {
     emulate({ rate: number('rate', null), delay: number('delay', 0), queue: number('queue', 300), loss: number('loss', 0) });
   }
 };
+/** The controllers that there are, with their names. */
+async function offerControllers() {
+  for (const { word, name } of await (await fetch('controllers.json')).json()) $('controller').append(new Option(name, word));
+}
+$('controller').onchange = () => { if (session) start(session.mode).catch(() => {}); };
 $('sound').onclick = () => {
   remote.muted = false;
   $('sound').hidden = true;
@@ -378,6 +383,7 @@ $('sample').onclick = () => sendFile(16 * 1024 * 1024).catch(() => {});
 window.addEventListener('pagehide', stop);
 
 $('link-kind').onchange();
+offerControllers().catch((error) => log({ text: error.message, kind: 'error' }));
 choose('watch');
 setInterval(() => tick().catch((error) => log({ text: error.message, kind: 'error' })), 500);
 

@@ -65,6 +65,11 @@ const link = (spec) => spec && [
   spec.dropped ? `${spec.dropped} dropped` : '',
 ].filter(Boolean).join(', ');
 
+/** What became of the marks that were sent. */
+const marks = (own) => own?.marks_sent && [
+  `${own.marks_sent} sent`, `${own.marks_ce} congested`, own.marks_bleached ? `${own.marks_bleached} taken away` : '', own.marking_ended ? `stopped: ${own.marking_ended}` : '',
+].filter(Boolean).join(', ');
+
 const ROWS = [
   ['ICE', 'ice', (b) => b.iceState, (s) => s.ice],
   ['path', 'path', (b) => b.localCandidate, (s) => s.local],
@@ -79,6 +84,7 @@ const ROWS = [
   ['target', 'target', () => undefined, (s) => megabits(s.target_bps)],
   ['controller', 'controller', () => undefined, (s) => s.congestion?.controller],
   ['probes', 'probes', () => undefined, (s) => s.congestion?.probes_sent && `${s.congestion.probes_accepted} of ${s.congestion.probes_sent} accepted`],
+  ['marks (ECN)', 'marks', () => undefined, (s) => marks(s.congestion)],
   ['padding', 'padding', () => undefined, (s) => s.padding_bytes_sent && `${(s.padding_bytes_sent / 1000).toFixed(0)} kB of ${(s.bytes_sent / 1000).toFixed(0)}`],
   ['emulated link', 'link', () => undefined, (s) => link(s.link)],
   ['lost', 'lost', (b) => percent(b.loss), (s) => percent(s.loss)],

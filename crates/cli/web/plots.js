@@ -148,6 +148,7 @@ export class Plots {
           { id: 'proven', label: 'seen to arrive at best', colour: '--plot-own', dashed: true },
           { id: 'estimate', label: 'Antiphon’s estimate', colour: '--plot-estimate' },
           { id: 'allocated', label: 'of it for media', colour: '--plot-own' },
+          { id: 'wanted', label: 'wanted', colour: '--plot-sent', dashed: true },
           { id: 'sent', label: 'sent', colour: '--plot-sent' },
           { id: 'received', label: 'received here', colour: '--plot-received' },
         ],
@@ -190,6 +191,7 @@ export class Plots {
       proven: mega(own?.proven_bps || undefined),
       estimate: mega(server?.target_bps ?? undefined),
       allocated: mega(own?.allocated_bps ?? undefined),
+      wanted: mega(own?.wanted_bps ?? undefined),
       sent: mega(server?.send_bps ?? undefined),
       received: mega(browser.receiveBps),
     });

@@ -7,11 +7,12 @@ export class Session extends EventTarget {
   /**
    * mode: 'watch' (their pattern and music), 'echo' (our camera and microphone come back) or 'data' (no media);
    * offerer: 'browser' or 'server'; codec: 'opus' or 'pcmu', the audio codec we prefer;
+   * congestion: the word of the controller of what they send; empty: what the server was started with;
    * link: the emulated link from the beginning, as for emulate(); undefined: what the server was started with.
    */
-  constructor({ mode = 'watch', offerer = 'browser', codec = 'opus', link } = {}) {
+  constructor({ mode = 'watch', offerer = 'browser', codec = 'opus', link, congestion } = {}) {
     super();
-    Object.assign(this, { mode, offerer, codec, link });
+    Object.assign(this, { mode, offerer, codec, link, congestion });
     this.media = new MediaStream();
     this.local = null;
     this.server = null;
@@ -72,7 +73,7 @@ export class Session extends EventTarget {
       this.note('signalling closed');
       this.rejectOpened(new Error('the signalling connection closed'));
     };
-    this.tell({ type: 'start', mode: this.mode, offerer: this.offerer, audio: this.codec });
+    this.tell({ type: 'start', mode: this.mode, offerer: this.offerer, audio: this.codec, congestion: this.congestion || undefined });
     if (this.link !== undefined) this.emulate(this.link);
     this.addMedia();
     const late = setTimeout(() => this.rejectOpened(new Error('not connected in time')), CONNECT_LIMIT_MS);

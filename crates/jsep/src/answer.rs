@@ -6,6 +6,7 @@ use std::sync::Arc;
 use antiphon_sdp::{Direction, ExtMap, MediaDescription, RidDirection, Section, SessionDescription, Setup};
 
 use crate::config::Config;
+use crate::congestion_feedback;
 use crate::describe::{self, Common, WrittenCodec, WrittenExtension, WrittenMedia};
 use crate::format::{Format, answer_parameters};
 use crate::offer::can_take_layers;
@@ -15,7 +16,7 @@ use crate::preference::choices;
 use crate::state::{Created, Described, State};
 use crate::survey::{self, Content};
 use crate::transceiver::{Sender, Transceiver};
-use crate::types::{DtlsRole, LocalTransport, MediaKind, SdpType};
+use crate::types::{CongestionFeedbackPolicy, DtlsRole, LocalTransport, MediaKind, SdpType};
 
 pub(crate) fn create(
     state: &State,
@@ -35,6 +36,8 @@ pub(crate) fn create(
             .remote
             .as_ref()
             .is_some_and(|remote| remote.header_encryption),
+        congestion_feedback: config.congestion_feedback != CongestionFeedbackPolicy::Disable
+            && congestion_feedback::says(text, &offer.members),
         tls_id: None,
     };
     let ids = bundle_ids(text, &offer.members);
@@ -123,7 +126,7 @@ fn section(
             let transceiver = state
                 .transceiver_at(index)
                 .filter(|transceiver| !transceiver.stopping)?;
-            let codecs = codecs(common.config, kind, transceiver, offered);
+            let mut codecs = codecs(common.config, kind, transceiver, offered);
             if codecs.is_empty() {
                 return None;
             }
@@ -131,7 +134,13 @@ fn section(
             let direction = transceiver
                 .direction()
                 .intersect(offer.direction_of(offered).reversed());
-            let extensions = extensions(common.config, kind, offer, index, ids);
+            let mut extensions = extensions(common.config, kind, offer, index, ids);
+            if common.congestion_feedback {
+                for codec in &mut codecs {
+                    codec.feedback.retain(|value| !congestion_feedback::is_replaced(value));
+                }
+                extensions.retain(|extension| congestion_feedback::is_used(&extension.uri, true));
+            }
             let receive_layers = receive_layers(offered, &codecs, &extensions, direction);
             Some(describe::media(
                 common,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::capabilities::MediaCapabilities;
-use crate::types::HeaderEncryptionPolicy;
+use crate::types::{CongestionFeedbackPolicy, HeaderEncryptionPolicy};
 
 /// What a [`Negotiator`](crate::Negotiator) is told once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Config {
     pub bundle_only: bool,
     /// Whether `a=cryptex` is offered, accepted, or required (RFC 9335 §4); by default only accepted.
     pub header_encryption: HeaderEncryptionPolicy,
+    /// Whether `a=rtcp-fb:* ack ccfb` is offered or accepted (RFC 8888 §6); by default only accepted.
+    pub congestion_feedback: CongestionFeedbackPolicy,
 }
 
 impl Default for Config {
@@ -32,6 +34,7 @@ impl Default for Config {
             cname: String::new(),
             bundle_only: false,
             header_encryption: HeaderEncryptionPolicy::default(),
+            congestion_feedback: CongestionFeedbackPolicy::default(),
         }
     }
 }

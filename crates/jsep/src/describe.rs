@@ -6,6 +6,7 @@ use antiphon_sdp::{
 };
 
 use crate::config::Config;
+use crate::congestion_feedback;
 use crate::plan::SimulcastLayer;
 use crate::state::State;
 use crate::transceiver::Sender;
@@ -39,6 +40,8 @@ pub(crate) struct Common<'a> {
     pub(crate) setup: Setup,
     /// Whether sections have `a=cryptex`.
     pub(crate) cryptex: bool,
+    /// Whether sections for media ask for congestion control feedback (RFC 8888).
+    pub(crate) congestion_feedback: bool,
     /// In offers that ask for more than older peers know: `a=tls-id` (RFC 8842 §4), by which it shows whether an answer
     /// is copied.
     pub(crate) tls_id: Option<&'a str>,
@@ -273,6 +276,9 @@ pub(crate) fn media(common: &Common<'_>, written: &WrittenMedia<'_>) -> MediaDes
     }
     for codec in &written.codecs {
         write_codec(section, codec);
+    }
+    if common.congestion_feedback {
+        congestion_feedback::write(section);
     }
     write_simulcast(section, written);
     if written.direction.sends() && written.send_layers.is_empty() {

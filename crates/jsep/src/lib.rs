@@ -5,6 +5,7 @@ mod answer;
 mod candidate;
 mod capabilities;
 mod config;
+mod congestion_feedback;
 mod describe;
 mod error;
 mod format;
@@ -34,8 +35,8 @@ pub use plan::{
 };
 pub use transceiver::{Encoding, Sender, Transceiver, TransceiverInit};
 pub use types::{
-    DtlsRole, Fingerprint, HeaderEncryptionPolicy, IceCandidate, LocalTransport, MediaKind, OfferOptions,
-    RemoteCandidate, SdpType, SignalingState, TransceiverId,
+    CongestionFeedbackPolicy, DtlsRole, Fingerprint, HeaderEncryptionPolicy, IceCandidate, LocalTransport, MediaKind,
+    OfferOptions, RemoteCandidate, SdpType, SignalingState, TransceiverId,
 };
 
 pub use antiphon_sdp::{Direction, SessionDescription};

@@ -15,7 +15,9 @@ use crate::profile::{self, Configuration};
 use crate::state::{Created, State};
 use crate::survey::Content;
 use crate::transceiver::Transceiver;
-use crate::types::{HeaderEncryptionPolicy, LocalTransport, MediaKind, SdpType, SignalingState, TransceiverId};
+use crate::types::{
+    CongestionFeedbackPolicy, HeaderEncryptionPolicy, LocalTransport, MediaKind, SdpType, SignalingState, TransceiverId,
+};
 
 const PROTOCOL: &str = "UDP/TLS/RTP/SAVPF";
 const DATA_PROTOCOL: &str = "UDP/DTLS/SCTP";
@@ -44,6 +46,7 @@ pub(crate) fn create(state: &State, config: &Config, session_id: u64, transport:
         // RFC 8842 §5.2: always, in later offers too.
         setup: Setup::ActPass,
         cryptex,
+        congestion_feedback: offers_congestion_feedback(state, config),
         tls_id: cryptex.then_some(state.tls_id.as_str()),
     };
     let bundle: Vec<String> = slots
@@ -104,6 +107,18 @@ fn offers_cryptex(state: &State, config: &Config) -> bool {
         HeaderEncryptionPolicy::Disable => false,
         HeaderEncryptionPolicy::Accept => in_force(),
         HeaderEncryptionPolicy::Negotiate | HeaderEncryptionPolicy::Require => true,
+    }
+}
+
+/// Whether an offer asks for feedback of RFC 8888: if that was asked for, and where it is in force already.
+fn offers_congestion_feedback(state: &State, config: &Config) -> bool {
+    match config.congestion_feedback {
+        CongestionFeedbackPolicy::Disable => false,
+        CongestionFeedbackPolicy::Accept => match (&state.current_local, &state.current_remote) {
+            (Some(local), Some(remote)) => local.agrees_on_congestion_feedback(remote),
+            _ => false,
+        },
+        CongestionFeedbackPolicy::Negotiate => true,
     }
 }
 

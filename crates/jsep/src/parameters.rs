@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use antiphon_sdp::{Direction, ExtMap, MediaDescription, RidDirection, Section, SessionDescription};
 
+use crate::congestion_feedback;
 use crate::format::Format;
 use crate::plan::{Codec, DataPlan, Extension, ReceiveParameters, ReceiveStream, Rtx, SendParameters, SimulcastLayer};
 use crate::survey;
@@ -23,6 +24,8 @@ pub(crate) struct Pair<'a> {
     pub(crate) local: &'a SessionDescription,
     pub(crate) remote: &'a SessionDescription,
     pub(crate) index: usize,
+    /// Whether feedback of RFC 8888 is agreed, for the whole transport.
+    pub(crate) congestion_feedback: bool,
 }
 
 impl<'a> Pair<'a> {
@@ -72,15 +75,19 @@ impl<'a> Pair<'a> {
                 .collect();
             let (our_rtx, their_rtx) = (rtx_of(&ours, our), rtx_of(&theirs, their));
             let both = our_rtx.is_some() && their_rtx.is_some();
-            let codec = |format: &Format<'_>, sender: &Format<'_>, rtx: Option<Rtx>| Codec {
-                payload_type: format.payload_type,
-                name: our.name.to_owned(),
-                clock_rate: our.clock_rate,
-                channels: our.channels,
-                parameters: format.parameters.clone().into_owned(),
-                sender_parameters: sender.parameters.clone().into_owned(),
-                feedback: feedback.clone(),
-                rtx: rtx.filter(|_| both),
+            let codec = |format: &Format<'_>, sender: &Format<'_>, rtx: Option<Rtx>| {
+                let mut codec = Codec {
+                    payload_type: format.payload_type,
+                    name: our.name.to_owned(),
+                    clock_rate: our.clock_rate,
+                    channels: our.channels,
+                    parameters: format.parameters.clone().into_owned(),
+                    sender_parameters: sender.parameters.clone().into_owned(),
+                    feedback: feedback.clone(),
+                    rtx: rtx.filter(|_| both),
+                };
+                congestion_feedback::settle_codec(&mut codec, self.congestion_feedback);
+                codec
             };
             send.push(codec(their, our, their_rtx));
             receive.push(codec(our, their, our_rtx));
@@ -111,6 +118,7 @@ impl<'a> Pair<'a> {
                 id: map.id as u8,
                 uri: map.uri.to_owned(),
             })
+            .filter(|extension| congestion_feedback::is_used(&extension.uri, self.congestion_feedback))
             .collect()
     }
 

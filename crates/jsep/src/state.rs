@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use antiphon_sdp::SessionDescription;
 
+use crate::congestion_feedback;
 use crate::parameters::extmaps;
 use crate::plan::{
     DataPlan, IceParameters, IceRole, Plan, RemoteTransport, TrackChange, TransceiverPlan, TransportPlan,
@@ -31,6 +32,13 @@ pub(crate) struct Described {
 impl Described {
     pub(crate) fn parts(&self) -> (SdpType, &SessionDescription) {
         (self.kind, &self.text)
+    }
+
+    /// Whether feedback of RFC 8888 is agreed with that description of the peer's, `self` being ours.
+    pub(crate) fn agrees_on_congestion_feedback(&self, remote: &Self) -> bool {
+        let both = self.members.iter().filter(|index| remote.members.contains(index));
+        let members: Vec<usize> = both.copied().collect();
+        congestion_feedback::is_agreed(&self.text, &remote.text, &members)
     }
 }
 

@@ -377,16 +377,19 @@ impl State {
         };
         let answer = Arc::clone(&described.text);
         let (ours, theirs) = if local {
-            (&answer, &offer.text)
+            (&described, &offer)
         } else {
-            (&offer.text, &answer)
+            (&offer, &described)
         };
+        let congestion_feedback = ours.agrees_on_congestion_feedback(theirs);
+        let (ours, theirs) = (&ours.text, &theirs.text);
         let mut data = None;
         for (index, answered) in answer.media.iter().enumerate() {
             let pair = Pair {
                 local: ours,
                 remote: theirs,
                 index,
+                congestion_feedback,
             };
             let accepted = !answered.is_rejected();
             match Content::of(answered) {

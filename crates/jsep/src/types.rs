@@ -141,6 +141,20 @@ pub enum HeaderEncryptionPolicy {
     Require,
 }
 
+/// What to do about congestion control feedback of RFC 8888 (`a=rtcp-fb:* ack ccfb`), which tells of ECN marks too and needs no number
+/// in each packet. Where both ends say it, it takes the place of transport-wide feedback; else that is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum CongestionFeedbackPolicy {
+    /// Neither offered nor accepted.
+    Disable,
+    /// Not offered, but used with a peer that offers it. This is the default: no browser of 2026 answers it unless it is told to by a
+    /// field trial.
+    #[default]
+    Accept,
+    /// Offered beside transport-wide feedback, and used with a peer that answers it, unless its answer shows that it copies our offer.
+    Negotiate,
+}
+
 /// Names a transceiver for the life of a [`crate::Negotiator`]; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransceiverId(pub(crate) u32);

@@ -112,7 +112,7 @@ pub struct Feedback {
     pub remb: bool,
     /// Transport-wide congestion control: `transport-cc`.
     pub transport_cc: bool,
-    /// Congestion control feedback of RFC 8888: `ack ccfb`.
+    /// Congestion control feedback of RFC 8888: `ack ccfb`. It takes the place of `transport_cc` and `remb`.
     pub ccfb: bool,
 }
 

@@ -251,8 +251,8 @@ pub struct Outgoing {
     /// RTP or RTCP: SRTP protects the two differently.
     pub kind: PacketKind,
     /// The mark that the datagram shall carry. Not-ECT for RTCP, and for RTP unless the congestion controller asks for another, the
-    /// peer's feedback has room for marks (RFC 8888), and marking was not stopped
-    /// ([`Session::set_marking`](crate::Session::set_marking)).
+    /// peer's feedback has room for marks (RFC 8888), and the path has not been found to treat them badly
+    /// ([`EcnStats::marking_ended`](crate::EcnStats::marking_ended)).
     pub ecn: Ecn,
 }
 

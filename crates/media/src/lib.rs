@@ -40,7 +40,7 @@ pub use error::Error;
 pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId, Tone, TonePhase};
 pub use session::Session;
 pub use stats::{
-    CongestionStats, Dropped, InboundRtp, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp, Repaired, RepairsSent,
-    Stats,
+    CongestionStats, Dropped, EcnStats, InboundRtp, MarkingEnd, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp,
+    Repaired, RepairsSent, Stats,
 };
 pub use transform::{FrameTransform, Transformed};

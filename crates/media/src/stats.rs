@@ -30,8 +30,58 @@ pub struct CongestionStats {
     pub estimate: Option<u64>,
     /// What of the estimate was given to media, bits a second; `None` like the estimate.
     pub allocated: Option<u64>,
+    /// What all senders together would use at most, with what goes beside their media, bits a second; `None`: whatever there is.
+    pub wanted: Option<u64>,
+    /// `ccfbMessagesSent`: feedback packets of RFC 8888 that we have sent.
+    pub ccfb_messages_sent: u64,
+    /// `ccfbMessagesReceived`: feedback packets of RFC 8888 that the peer has sent.
+    pub ccfb_messages_received: u64,
     /// What the controller itself counts and has measured.
     pub figures: Figures,
+    /// Marks of ECN, and what became of them.
+    pub ecn: EcnStats,
+}
+
+/// Marks of ECN (RFC 3168) that went out and came in, and what became of those that went out. The peer's feedback tells of them where
+/// RFC 8888 was negotiated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EcnStats {
+    /// RTP packets that were sent with ECT(0) or ECT(1).
+    pub packets_sent_with_ect: u64,
+    /// Of these, packets that arrived without any mark.
+    pub packets_with_bleached_marking: u64,
+    /// Of these, packets that arrived with CE: a queue marked them instead of dropping them.
+    pub packets_reported_with_ce: u64,
+    /// RTP packets that came in with ECT(0) or ECT(1).
+    pub packets_received_with_ect: u64,
+    /// RTP packets that came in with CE.
+    pub packets_received_with_ce: u64,
+    /// Why no mark is sent any more on this route; `None`: they are sent, if the controller asks for them.
+    pub marking_ended: Option<MarkingEnd>,
+}
+
+/// Why marks of ECN are not sent any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum MarkingEnd {
+    /// The path takes them away, or the peer cannot read them.
+    Bleached,
+    /// The path drops what bears them.
+    Swallowed,
+    /// A queue sets congestion marks only when it is long, as those of before L4S do (RFC 9331 §4.3).
+    ClassicQueue,
+}
+
+impl MarkingEnd {
+    /// A word for it, as statistics have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bleached => "bleached",
+            Self::Swallowed => "swallowed",
+            Self::ClassicQueue => "classic-queue",
+        }
+    }
 }
 
 /// Input that was dropped, by reason.

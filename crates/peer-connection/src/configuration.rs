@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use antiphon_dtls::Certificate;
 use antiphon_ice::{AddressRange, ContactBudget, NatMapping, NetworkTypes, TcpCandidates, Timing};
-use antiphon_jsep::MediaCapabilities;
+use antiphon_jsep::{CongestionFeedbackPolicy, MediaCapabilities};
 use antiphon_media::SendRedundancy;
+use antiphon_media::congestion::Congestion;
 
 use crate::error::Error;
 
@@ -303,6 +304,11 @@ impl From<DataSettings> for antiphon_data_channel::Config {
 /// Settings of RTP.
 #[derive(Clone, Debug)]
 pub struct MediaSettings {
+    /// The congestion controller that decides how much is sent. Default: GoogCC.
+    pub congestion: Congestion,
+    /// Whether congestion control feedback of RFC 8888 is offered or accepted. A controller that heeds ECN marks hears of them by this
+    /// feedback alone: offer it there. Default: it is only accepted.
+    pub congestion_feedback: CongestionFeedbackPolicy,
     /// The first estimate of the bandwidth, in bits a second. Default 1 Mbit/s.
     pub start_bitrate: u64,
     /// The estimate never goes below this, in bits a second. Default 30 kbit/s.
@@ -320,6 +326,8 @@ impl Default for MediaSettings {
     fn default() -> Self {
         let inner = antiphon_media::Config::default();
         Self {
+            congestion: inner.congestion,
+            congestion_feedback: CongestionFeedbackPolicy::default(),
             start_bitrate: inner.start_bitrate,
             min_bitrate: inner.min_bitrate,
             max_bitrate: inner.max_bitrate,
@@ -333,6 +341,7 @@ impl Default for MediaSettings {
 impl From<MediaSettings> for antiphon_media::Config {
     fn from(settings: MediaSettings) -> Self {
         Self {
+            congestion: settings.congestion,
             start_bitrate: settings.start_bitrate,
             min_bitrate: settings.min_bitrate,
             max_bitrate: settings.max_bitrate,

@@ -126,6 +126,7 @@ impl PeerConnection {
             cname: String::new(),
             bundle_only,
             header_encryption: encryption,
+            congestion_feedback: settings.media.congestion_feedback,
         };
         let negotiator = Negotiator::new(jsep, rng.fork("jsep"));
         let media = antiphon_media::Config {

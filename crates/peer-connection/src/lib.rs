@@ -35,10 +35,11 @@ pub use antiphon_ice::{
     Framing as IceFraming, IoEvent, IoRequest, Timing as IceTiming, TransportPolicy as RtcIceTransportPolicy,
 };
 pub use antiphon_jsep::{
-    Accepts, Codec, CodecCapability, Direction, ExtensionCapability, IceCandidate as RtcIceCandidateInit,
-    MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions, OfferedContent, OfferedSection, Redundancy, SdpType,
-    SignalingState as RtcSignalingState, Transceiver, TransceiverId,
+    Accepts, Codec, CodecCapability, CongestionFeedbackPolicy, Direction, ExtensionCapability,
+    IceCandidate as RtcIceCandidateInit, MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions, OfferedContent,
+    OfferedSection, Redundancy, SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
+pub use antiphon_media::congestion::Congestion;
 pub use antiphon_media::{
     Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, MAX_TONE, MAX_TONES, MIN_TONE,
     MIN_TONE_GAP, Output, Packet, Priority as RtcPriorityType, RedDistance, SendRedundancy, Tone, TonePhase,

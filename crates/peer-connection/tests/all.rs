@@ -2,6 +2,7 @@
 //! ten times as long as running them.
 
 mod captured;
+mod congestion;
 mod data;
 mod forwarding;
 mod header_encryption;

@@ -26,8 +26,8 @@ fn picture(number: u32, key_frame: bool, len: usize) -> Bytes {
     data.into()
 }
 
-struct Call {
-    pair: Pair,
+pub(crate) struct Call {
+    pub(crate) pair: Pair,
     audio: TransceiverId,
     video: TransceiverId,
     /// Frames that `from` sent, by kind: content by number.
@@ -41,7 +41,7 @@ impl Call {
         Self::with(Pair::with_link(seed, link), from, offerer)
     }
 
-    fn with(mut pair: Pair, from: usize, offerer: usize) -> Self {
+    pub(crate) fn with(mut pair: Pair, from: usize, offerer: usize) -> Self {
         let track = |kind, id: &str| MediaStreamTrack {
             kind,
             id: id.into(),
@@ -74,7 +74,7 @@ impl Call {
     }
 
     /// Lets `duration` pass with 25 pictures and 50 packets of sound a second.
-    fn play(&mut self, duration: Duration) {
+    pub(crate) fn play(&mut self, duration: Duration) {
         let (audio, video, from) = (self.audio, self.video, self.from);
         let opus = self.pair.pc(from).payload_type(audio, "opus").unwrap();
         let vp8 = self.pair.pc(from).payload_type(video, "VP8").unwrap();

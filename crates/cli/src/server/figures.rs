@@ -55,12 +55,17 @@ impl From<(LinkSpec, LinkFigures)> for Emulated {
 struct Congestion {
     controller: &'static str,
     allocated_bps: Option<u64>,
+    wanted_bps: Option<u64>,
     proven_bps: u64,
     queue_ms: Option<f64>,
     loss: f64,
     marked: f64,
     probes_sent: u64,
     probes_accepted: u64,
+    marks_sent: u64,
+    marks_ce: u64,
+    marks_bleached: u64,
+    marking_ended: Option<&'static str>,
 }
 
 impl From<&CongestionStats> for Congestion {
@@ -68,12 +73,17 @@ impl From<&CongestionStats> for Congestion {
         Self {
             controller: stats.controller,
             allocated_bps: stats.allocated_bitrate,
+            wanted_bps: stats.wanted_bitrate,
             proven_bps: stats.proven_bitrate,
             queue_ms: stats.queue_delay.map(milliseconds),
             loss: stats.fraction_lost,
             marked: stats.fraction_marked,
             probes_sent: stats.probes_sent,
             probes_accepted: stats.probes_accepted,
+            marks_sent: stats.packets_sent_with_ect,
+            marks_ce: stats.packets_reported_with_ce,
+            marks_bleached: stats.packets_with_bleached_marking,
+            marking_ended: stats.marking_ended,
         }
     }
 }

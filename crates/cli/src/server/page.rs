@@ -1,11 +1,13 @@
 //! The page: a few small files, compiled in.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use antiphon::Congestion;
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use serde_json::json;
 
 use super::room::Room;
 use crate::transfer::RULES;
@@ -16,6 +18,12 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 /// Everything from this origin; nobody may frame the page, which can ask for a camera.
 const POLICY: &str =
     "default-src 'self'; connect-src 'self' ws: wss:; media-src 'self' blob: mediastream:; frame-ancestors 'none'";
+
+/// The congestion controllers that the page may choose from, the default first.
+static CONTROLLERS: LazyLock<String> = LazyLock::new(|| {
+    let all = Congestion::ALL.map(|one| json!({ "word": one.word(), "name": one.name() }));
+    json!(all).to_string()
+});
 
 macro_rules! asset {
     ($kind:expr, $file:literal) => {
@@ -36,6 +44,10 @@ pub(super) fn routes() -> Router<Arc<Room>> {
         .route("/meet.js", asset!(SCRIPT, "meet.js"))
         .route("/names.js", asset!(SCRIPT, "names.js"))
         .route("/sha256.js", asset!(SCRIPT, "sha256.js"))
+        .route(
+            "/controllers.json",
+            get(async || file("application/json", &CONTROLLERS)),
+        )
         .route("/rules.json", get(async || file("application/json", &RULES)))
 }
 

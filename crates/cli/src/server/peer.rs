@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon::{
-    DataChannel, Direction, Error, Event, MediaCapabilities, MediaKind, MediaStreamTrack, OfferedSection, Output,
-    Packet, PeerConnection, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState, RtcRtpTransceiverInit,
-    RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
+    Congestion, CongestionFeedbackPolicy, DataChannel, Direction, Error, Event, MediaCapabilities, MediaKind,
+    MediaSettings, MediaStreamTrack, OfferedSection, Output, Packet, PeerConnection, RtcDataChannelInit,
+    RtcIceCandidateInit, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState,
+    Transceiver, TransceiverId,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -34,6 +35,25 @@ const MAX_CHANNELS: usize = 1_100;
 const MAX_STREAM_ID: usize = 64;
 /// The labels of the channels that we make when we offer.
 const LABELS: [&str; 3] = ["chat", "file", "echo"];
+
+/// What the client may ask for when a session begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wishes {
+    /// The audio codec that we put first in our offers.
+    pub(super) audio: AudioCodec,
+    /// The congestion controller of what we send; `None`: as the server was started.
+    pub(super) congestion: Option<Congestion>,
+}
+
+/// Sets the controller. One that is not the browsers' own heeds marks of ECN, of which RFC 8888 alone tells: it is offered then.
+pub(super) fn steer(media: &mut MediaSettings, congestion: Congestion) {
+    media.congestion = congestion;
+    media.congestion_feedback = if congestion == Congestion::default() {
+        CongestionFeedbackPolicy::Accept
+    } else {
+        CongestionFeedbackPolicy::Negotiate
+    };
+}
 
 /// One session's peer connection.
 #[derive(Debug)]
@@ -73,16 +93,17 @@ pub(super) struct Peer {
 
 impl Peer {
     /// A peer connection for this role, for offers that come and go.
-    pub(super) async fn new(room: Arc<Room>, session: u64, role: Role, audio: AudioCodec) -> Result<Self, Error> {
+    pub(super) async fn new(room: Arc<Room>, session: u64, role: Role, wishes: Wishes) -> Result<Self, Error> {
         let mut capabilities = match role {
             // Whatever it is, it goes back as it came.
             Role::Echo => MediaCapabilities::forwarding(),
             _ => studio_capabilities(room.video),
         };
-        if audio == AudioCodec::Pcmu {
+        if wishes.audio == AudioCodec::Pcmu {
             capabilities.audio.sort_by_key(|codec| codec.name != "PCMU");
         }
-        Self::with_capabilities(room, session, role, capabilities).await
+        let congestion = wishes.congestion;
+        Self::with_capabilities(room, session, role, capabilities, congestion).await
     }
 
     /// A publisher's or watcher's peer connection: takes the one offer that its session has, whole or not at all.
@@ -110,7 +131,7 @@ impl Peer {
                 (capabilities, Some(assigned))
             }
         };
-        let mut peer = Self::with_capabilities(room, session, role, capabilities).await?;
+        let mut peer = Self::with_capabilities(room, session, role, capabilities, None).await?;
         peer.assigned = assigned;
         let answer = peer.answer(offer).await.map_err(|error| match error {
             Error::Closed => Refused::Broken(error),
@@ -133,9 +154,13 @@ impl Peer {
         session: u64,
         role: Role,
         capabilities: MediaCapabilities,
+        congestion: Option<Congestion>,
     ) -> Result<Self, Error> {
         let mut configuration = room.configuration.clone();
         let settings = &mut configuration.settings;
+        if let Some(congestion) = congestion {
+            steer(&mut settings.media, congestion);
+        }
         settings.capabilities = capabilities.into();
         settings.media.start_bitrate = FIRST_TARGET;
         // Nothing is decoded here: packets are passed on as they come.

@@ -1,7 +1,8 @@
 //! The messages of `/ws` (docs/signalling.md).
 
-use antiphon::RtcIceCandidateInit;
-use serde::{Deserialize, Serialize};
+use antiphon::{Congestion, RtcIceCandidateInit};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::figures::Figures;
@@ -55,6 +56,9 @@ pub(super) enum Request {
         /// The codec that we put first in our offers.
         #[serde(default)]
         audio: AudioCodec,
+        /// The congestion controller of what we send, by its word; as the server was started, if there is none.
+        #[serde(default, deserialize_with = "controller")]
+        congestion: Option<Congestion>,
     },
     Offer {
         sdp: String,
@@ -72,6 +76,16 @@ pub(super) enum Request {
     /// Restart ICE: we offer new credentials.
     Restart,
     Bye,
+}
+
+/// A controller by its word.
+fn controller<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Congestion>, D::Error> {
+    let Some(word) = Option::<String>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let mut all = Congestion::ALL.into_iter();
+    let found = all.find(|one| one.word() == word);
+    found.map(Some).ok_or_else(|| D::Error::custom("no such controller"))
 }
 
 /// A message to the client.
@@ -139,13 +153,14 @@ mod tests {
 
     #[test]
     fn what_the_page_sends() {
-        let start = r#"{"type":"start","mode":"echo","offerer":"server","audio":"pcmu"}"#;
+        let start = r#"{"type":"start","mode":"echo","offerer":"server","audio":"pcmu","congestion":"gcc"}"#;
         assert_eq!(
             parse(start).unwrap(),
             Request::Start {
                 mode: Mode::Echo,
                 offerer: Offerer::Server,
-                audio: AudioCodec::Pcmu
+                audio: AudioCodec::Pcmu,
+                congestion: Some(Congestion::Gcc),
             }
         );
         assert_eq!(
@@ -153,7 +168,8 @@ mod tests {
             Request::Start {
                 mode: Mode::Watch,
                 offerer: Offerer::Browser,
-                audio: AudioCodec::Opus
+                audio: AudioCodec::Opus,
+                congestion: None,
             }
         );
         assert_eq!(
@@ -191,6 +207,7 @@ mod tests {
             r#"{"type":3}"#,
             r#"{"type":"offer"}"#,
             r#"{"type":"offer","sdp":7}"#,
+            r#"{"type":"start","congestion":"luck"}"#,
         ] {
             assert_eq!(code(text), "json", "{text}");
         }

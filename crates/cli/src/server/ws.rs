@@ -13,14 +13,13 @@ use axum::routing::get;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::endpoints::unavailable;
-use super::peer::Peer;
+use super::peer::{Peer, Wishes};
 use super::places::Place;
 use super::pulse::{Beat, Pulse};
 use super::role::{NO_WAY, Outcome};
 use super::room::Room;
 use super::signal::{self, MAX_SIGNAL, Mode, Offerer, Reply, Request};
 use crate::link::LinkSpec;
-use crate::sources::AudioCodec;
 
 /// Anything beyond this ends the socket; up to it a message that is too long gets an error and the session lives.
 const MAX_FRAME: usize = 4 * MAX_SIGNAL;
@@ -202,12 +201,17 @@ impl Connection {
 
     async fn perform(&mut self, request: Request) -> Result<Option<Reply>, Reply> {
         match request {
-            Request::Start { mode, offerer, audio } => {
+            Request::Start {
+                mode,
+                offerer,
+                audio,
+                congestion,
+            } => {
                 if self.peer.is_some() {
                     return Err(Reply::error("state", "this session has started"));
                 }
                 self.mode = mode;
-                let peer = self.start(audio).await?;
+                let peer = self.start(Wishes { audio, congestion }).await?;
                 if offerer == Offerer::Browser {
                     return Ok(None);
                 }
@@ -218,7 +222,7 @@ impl Connection {
                 Ok(Some(Reply::Offer { sdp }))
             }
             Request::Offer { sdp } => {
-                let peer = self.start(AudioCodec::Opus).await?;
+                let peer = self.start(Wishes::default()).await?;
                 let offering = peer
                     .is_offering()
                     .await
@@ -247,7 +251,7 @@ impl Connection {
                 Ok(None)
             }
             Request::Candidate { candidate } => {
-                let peer = self.start(AudioCodec::Opus).await?;
+                let peer = self.start(Wishes::default()).await?;
                 peer.add_candidate(candidate)
                     .await
                     .map_err(|e| Reply::error("candidate", e.to_string()))?;
@@ -256,7 +260,7 @@ impl Connection {
             Request::Link { link } => {
                 let link = link.map(LinkSpec::checked).transpose();
                 let link = link.map_err(|why| Reply::error("link", why))?;
-                let peer = self.start(AudioCodec::Opus).await?;
+                let peer = self.start(Wishes::default()).await?;
                 peer.set_link(link)
                     .await
                     .map_err(|e| Reply::error("state", e.to_string()))?;
@@ -277,13 +281,13 @@ impl Connection {
     }
 
     /// The peer, made on first use.
-    async fn start(&mut self, audio: AudioCodec) -> Result<&mut Peer, Reply> {
+    async fn start(&mut self, wishes: Wishes) -> Result<&mut Peer, Reply> {
         if self.peer.is_none() {
             if self.place.is_none() {
                 let place = self.room.enter(self.from);
                 self.place = Some(place.map_err(|full| Reply::error("limit", full.to_string()))?);
             }
-            let peer = Peer::new(self.room.clone(), self.session, self.mode.into(), audio).await;
+            let peer = Peer::new(self.room.clone(), self.session, self.mode.into(), wishes).await;
             self.peer = Some(peer.map_err(|e| Reply::error("state", e.to_string()))?);
         }
         self.peer.as_mut().ok_or_else(|| Reply::error("state", "no peer"))

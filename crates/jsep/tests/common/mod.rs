@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use antiphon_jsep::sdp::RtcpFeedback;
 use antiphon_jsep::{
     Config, Direction, Encoding, Fingerprint, LocalTransport, MediaKind, Negotiator, OfferOptions, Plan, SdpType,
     Sender, SessionDescription, TransceiverId, TransceiverInit,
@@ -237,14 +238,16 @@ pub fn check_answer(offer: &SessionDescription, answer: &SessionDescription) {
             assert_eq!(map.direction, offered_map.direction.map(Direction::reversed));
         }
         for feedback in answered.section.rtcp_feedback() {
-            let number = feedback.payload_type.expect("we write no wildcards");
+            let of_number = |own: &RtcpFeedback<'_>| feedback.payload_type.is_none_or(|number| own.applies_to(number));
             assert!(
                 offered
                     .section
                     .rtcp_feedback()
-                    .any(|own| own.applies_to(number) && own.value == feedback.value),
+                    .any(|own| of_number(&own) && own.value == feedback.value),
                 "{mid}: {feedback} was not offered"
             );
+            // RFC 8888 §6: nothing but that is for all payload types at once.
+            assert_eq!(feedback.payload_type.is_none(), feedback.value == "ack ccfb");
         }
         for rid in answered.section.rids() {
             let theirs = offered

@@ -50,7 +50,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Runs only where this feedback was negotiated, and transport-wide feedback was not.
+    /// Runs only where this feedback was negotiated.
     pub(crate) fn enable(&mut self, enabled: bool) {
         if !enabled {
             *self = Self::default();
@@ -94,8 +94,8 @@ impl Arrivals {
     }
 
     /// Writes one feedback packet about as much as fits. `micros`: since the session began; `ntp`: the middle of the NTP time now.
-    /// Call again while [`Self::next`] is due.
-    pub(crate) fn write(&mut self, sender: u32, micros: u64, ntp: u32, out: &mut Writer<'_>) -> Result<(), Full> {
+    /// Call again while [`Self::next`] is due. Returns whether there was anything to tell.
+    pub(crate) fn write(&mut self, sender: u32, micros: u64, ntp: u32, out: &mut Writer<'_>) -> Result<bool, Full> {
         let mut room = out.free().saturating_sub(12);
         let mut heads = [(0, 0, 0, 0); STREAMS];
         let mut count = 0;
@@ -116,7 +116,7 @@ impl Arrivals {
         }
         if count == 0 {
             self.first = None;
-            return if self.waiting == 0 { Ok(()) } else { Err(Full) };
+            return if self.waiting == 0 { Ok(false) } else { Err(Full) };
         }
         let mut streams = [(0, 0, &[][..]); STREAMS];
         for (stream, (ssrc, begin, from, to)) in streams.iter_mut().zip(heads) {
@@ -126,7 +126,7 @@ impl Arrivals {
         if self.waiting == 0 {
             self.first = None;
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -190,6 +190,8 @@ pub(crate) struct Heard {
     /// The time of the newest feedback, unwrapped, in 1/65536 s.
     timestamp: Option<i64>,
     clock: PeerClock,
+    /// How many came.
+    pub(crate) messages: u64,
 }
 
 impl Heard {
@@ -204,6 +206,7 @@ impl Heard {
         results: &mut Vec<PacketResult>,
     ) {
         results.clear();
+        self.messages += 1;
         let wire = i64::from(feedback.timestamp);
         let timestamp = self.timestamp.map_or(wire, |last| {
             last + i64::from(feedback.timestamp.wrapping_sub(last as u32) as i32)

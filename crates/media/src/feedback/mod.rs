@@ -3,6 +3,7 @@
 pub(crate) mod ccfb;
 pub(crate) mod history;
 pub(crate) mod large;
+pub(crate) mod marks;
 pub(crate) mod told;
 pub(crate) mod twcc;
 

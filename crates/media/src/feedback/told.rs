@@ -35,10 +35,11 @@ pub(crate) struct Told {
     numbers: twcc::Arrivals,
     streams: ccfb::Arrivals,
     own: ReceiveSide,
-    /// What any receiver negotiated.
-    negotiated: Feedback,
-    /// A packet came with a mark of ECN.
-    marked: bool,
+    /// Feedback packets of RFC 8888 that were written.
+    pub(crate) ccfb_messages: u64,
+    /// Packets that came with ECT, and with CE.
+    pub(crate) with_ect: u64,
+    pub(crate) with_ce: u64,
 }
 
 impl Told {
@@ -48,28 +49,34 @@ impl Told {
             numbers: twcc::Arrivals::new(),
             streams: ccfb::Arrivals::default(),
             own: ReceiveSide::new(config),
-            negotiated: Feedback::default(),
-            marked: false,
+            ccfb_messages: 0,
+            with_ect: 0,
+            with_ce: 0,
         }
     }
 
-    /// What any receiver negotiated. Transport-wide feedback comes first, for browsers have used it longest; but it has no room for
-    /// marks, so who sends some is answered by RFC 8888, if that was negotiated. Our own estimate is for who knows neither.
+    /// What any receiver negotiated. RFC 8888 comes first: it needs no number in each packet, and has room for marks. Our own estimate
+    /// is for who knows neither that nor transport-wide feedback.
     pub(crate) fn negotiated(&mut self, feedback: Feedback) {
-        self.negotiated = feedback;
-        let streams = feedback.ccfb && (self.marked || !feedback.transport_cc);
-        self.streams.enable(streams);
-        self.numbers.enable(feedback.transport_cc && !streams);
-        self.own.enable(feedback.remb && !feedback.transport_cc && !streams);
-        self.enabled = streams || feedback.transport_cc || feedback.remb;
+        let Feedback {
+            ccfb,
+            transport_cc,
+            remb,
+            ..
+        } = feedback;
+        self.streams.enable(ccfb);
+        self.numbers.enable(transport_cc && !ccfb);
+        self.own.enable(remb && !transport_cc && !ccfb);
+        self.enabled = ccfb || transport_cc || remb;
     }
 
     /// A packet came.
     #[inline]
     pub(crate) fn arrive(&mut self, now: Instant, arrival: &Arrival) {
-        if arrival.ecn != Ecn::NotEct && !self.marked {
-            self.marked = true;
-            self.negotiated(self.negotiated);
+        match arrival.ecn {
+            Ecn::NotEct => {}
+            Ecn::Ect0 | Ecn::Ect1 => self.with_ect += 1,
+            Ecn::Ce => self.with_ce += 1,
         }
         if let Some(number) = arrival.number {
             self.numbers.arrive(now, arrival.micros, number, arrival.ssrc);
@@ -99,8 +106,9 @@ impl Told {
             }
         }
         while self.streams.next().is_some_and(|at| at <= now) {
-            if self.streams.write(reporter, micros, ntp, out).is_err() {
-                break;
+            match self.streams.write(reporter, micros, ntp, out) {
+                Ok(written) => self.ccfb_messages += u64::from(written),
+                Err(_) => break,
             }
         }
         if let Some((bps, ssrcs)) = self.own.take_due(now) {

@@ -26,7 +26,7 @@ pub(super) struct Available {
     /// When it was last looked at what each sender uses.
     looked: Instant,
     /// What the controller was told of what is wanted.
-    demand: Demand,
+    pub(super) demand: Demand,
     /// Used again and again.
     claims: Vec<Claim>,
 }

@@ -106,6 +106,7 @@ impl Session {
     /// Feedback came, in whatever form: what it says of packets is in the scratch space.
     fn feedback(&mut self, now: Instant) {
         self.bursts.take(&self.scratch.results);
+        self.heard.marks.take(&self.scratch.results, self.available.total);
         let mut narrow = false;
         for result in &self.scratch.results {
             narrow |= self.large.take(result);

@@ -24,6 +24,7 @@ use crate::event::SenderId;
 use crate::events::Events;
 use crate::feedback::history::History;
 use crate::feedback::large::LargePackets;
+use crate::feedback::marks::Marks;
 use crate::feedback::told::Told;
 use crate::feedback::{ccfb, twcc};
 use crate::outbound::Moment;
@@ -86,8 +87,8 @@ pub struct Session {
 struct Heard {
     numbers: twcc::Heard,
     streams: ccfb::Heard,
-    /// The path does not carry marks.
-    unmarked: bool,
+    /// What it tells of marks.
+    marks: Marks,
 }
 
 /// What is to be reported, and when.
@@ -194,7 +195,7 @@ impl Session {
     /// What is sent takes another way through the network from now on: the estimate and the round trip of the old one are forgotten.
     pub fn route_changed(&mut self, now: Instant) {
         self.rtt = RoundTrip::default();
-        self.heard.unmarked = false;
+        self.heard.marks.route_changed();
         self.controller.on_route_change(now);
         self.retarget(now);
     }
@@ -206,16 +207,10 @@ impl Session {
         self.retarget(now);
     }
 
-    /// Whether RTP packets may bear marks of ECN. They may, until this says no: who finds that the path takes marks away, or answers
-    /// them badly, stops them. A new route ([`Self::route_changed`]) is marked again.
-    pub fn set_marking(&mut self, marking: bool) {
-        self.heard.unmarked = !marking;
-    }
-
     /// The mark of an RTP packet that leaves now: what the controller asks for, where feedback can speak of it.
     #[inline]
     fn mark(&mut self) -> Ecn {
-        if self.heard.unmarked || !self.history.is_by_stream() {
+        if !self.heard.marks.may_be_sent() || !self.history.is_by_stream() {
             return Ecn::NotEct;
         }
         self.controller.mark()

@@ -207,6 +207,7 @@ impl Session {
             if self.reports.at.is_none() {
                 self.reports.at = Some(now + FIRST_REPORT);
             }
+            self.heard.marks.sent(ecn);
             let kind = PacketKind::Rtp;
             return Some(Outgoing { kind, ecn });
         }
@@ -434,6 +435,7 @@ mod tests {
     use super::*;
     use crate::config::{Codec, Config, Feedback, SenderConfig};
     use crate::congestion::{CongestionControl, PacketResult, Probe, ProbeId, Sent};
+    use crate::stats::MarkingEnd;
 
     /// Wants one probe and marks, and counts what left for it.
     #[derive(Debug, Default)]
@@ -519,7 +521,7 @@ mod tests {
             };
             let mark = if ccfb { Ecn::Ect1 } else { Ecn::NotEct };
             assert_eq!(marks(&mut session, now), [Some(mark), None]);
-            session.set_marking(false);
+            session.heard.marks.end(MarkingEnd::Bleached);
             now += Duration::from_secs(1);
             assert_eq!(
                 marks(&mut session, now),

@@ -5,7 +5,7 @@ use crate::config::{Codec, Kind};
 use crate::event::SenderId;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
-use crate::stats::{CongestionStats, Dropped, InboundRtp, OutboundRtp, Repaired, RepairsSent, Stats};
+use crate::stats::{CongestionStats, Dropped, EcnStats, InboundRtp, OutboundRtp, Repaired, RepairsSent, Stats};
 
 fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
     let kind = match kind {
@@ -116,7 +116,15 @@ impl Session {
                 controller: self.config.congestion,
                 estimate: self.available.total,
                 allocated: self.available.allocated,
+                wanted: self.available.demand.wanted,
+                ccfb_messages_sent: self.told.ccfb_messages,
+                ccfb_messages_received: self.heard.streams.messages,
                 figures: self.controller.figures(),
+                ecn: EcnStats {
+                    packets_received_with_ect: self.told.with_ect,
+                    packets_received_with_ce: self.told.with_ce,
+                    ..self.heard.marks.stats()
+                },
             },
             dropped: Dropped {
                 events: self.events.dropped,

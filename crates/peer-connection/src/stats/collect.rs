@@ -159,19 +159,26 @@ fn outbound(from: &antiphon_media::OutboundRtp, codec_id: Option<String>, entrie
 
 /// How congestion control is doing.
 fn congestion(from: &antiphon_media::CongestionStats) -> RtcStats {
-    let figures = from.figures;
+    let (figures, ecn) = (from.figures, from.ecn);
     RtcStats::Congestion(CongestionStats {
         id: "CC".into(),
         transport_id: TRANSPORT.into(),
         controller: from.controller.name(),
         available_outgoing_bitrate: from.estimate,
         allocated_bitrate: from.allocated,
+        wanted_bitrate: from.wanted,
         proven_bitrate: figures.proven,
         queue_delay: figures.queue_delay,
         fraction_lost: figures.loss,
         fraction_marked: figures.marked,
         probes_sent: figures.probes,
         probes_accepted: figures.probes_accepted,
+        packets_sent_with_ect: ecn.packets_sent_with_ect,
+        packets_with_bleached_marking: ecn.packets_with_bleached_marking,
+        packets_reported_with_ce: ecn.packets_reported_with_ce,
+        packets_received_with_ect: ecn.packets_received_with_ect,
+        packets_received_with_ce: ecn.packets_received_with_ce,
+        marking_ended: ecn.marking_ended.map(antiphon_media::MarkingEnd::as_str),
     })
 }
 
@@ -188,8 +195,9 @@ impl PeerConnection {
             datagrams_dropped: counters.unknown + counters.unauthenticated + self.transport.srtp_dropped(),
             datagrams_withheld: counters.withheld,
         }));
-        self.transport_stats(&mut entries);
-        self.media_stats(&mut entries);
+        let media = self.media.stats();
+        self.transport_stats(&media, &mut entries);
+        self.media_stats(&media, &mut entries);
         self.channel_stats(&mut entries);
         RtcStatsReport {
             timestamp: self.anchor.unix(now),
@@ -197,7 +205,7 @@ impl PeerConnection {
         }
     }
 
-    fn transport_stats(&self, entries: &mut Vec<RtcStats>) {
+    fn transport_stats(&self, media: &antiphon_media::Stats, entries: &mut Vec<RtcStats>) {
         let transport = &self.transport;
         let counters = transport.counters;
         let ice = transport.agent.stats();
@@ -235,6 +243,8 @@ impl PeerConnection {
             },
             tls_group: connected.map(|connected| connected.group.name()),
             srtp_cipher: connected.and_then(|connected| connected.srtp.as_ref().map(|keys| keys.profile.name())),
+            ccfb_messages_sent: media.congestion.ccfb_messages_sent,
+            ccfb_messages_received: media.congestion.ccfb_messages_received,
             sctp_interleaving: self.data.interleaving(),
         }));
         self.pair_stats(&ice.pairs, entries);
@@ -286,8 +296,7 @@ impl PeerConnection {
         }));
     }
 
-    fn media_stats(&self, entries: &mut Vec<RtcStats>) {
-        let stats = self.media.stats();
+    fn media_stats(&self, stats: &antiphon_media::Stats, entries: &mut Vec<RtcStats>) {
         let mut codecs = BTreeMap::new();
         for from in &stats.inbound {
             let codec_id = self.codec(&mut codecs, false, &from.mid, from.payload_type);

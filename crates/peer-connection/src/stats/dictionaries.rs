@@ -56,6 +56,10 @@ dictionary! {
         tls_group: Option<&'static str> = "tlsGroup",
         /// The protection profile of SRTP, by its IANA name; `None` without media.
         srtp_cipher: Option<&'static str> = "srtpCipher",
+        /// How many feedback packets of RFC 8888 were sent.
+        ccfb_messages_sent: u64 = "ccfbMessagesSent",
+        /// How many feedback packets of RFC 8888 were received.
+        ccfb_messages_received: u64 = "ccfbMessagesReceived",
         /// Whether data channels use I-DATA (RFC 8260), which keeps a large message from holding up others; not in the
         /// W3C's dictionary. `None` without an association.
         sctp_interleaving: Option<bool> = "sctpInterleaving",
@@ -120,6 +124,8 @@ dictionary! {
         available_outgoing_bitrate: Option<u64> = "availableOutgoingBitrate",
         /// What of it was given to media, in bits a second: less what repairs it.
         allocated_bitrate: Option<u64> = "allocatedBitrate",
+        /// What all senders together would use at most, in bits a second; absent if there is no such limit.
+        wanted_bitrate: Option<u64> = "wantedBitrate",
         /// The largest rate that the path has been seen to carry, in bits a second; 0 before anything is known.
         proven_bitrate: u64 = "provenBitrate",
         /// How long packets wait in queues of the path, as far as feedback shows it; in a report in seconds.
@@ -132,6 +138,19 @@ dictionary! {
         probes_sent: u64 = "probesSent",
         /// How many of them have shown what the path carries.
         probes_accepted: u64 = "probesAccepted",
+        /// How many RTP packets were sent with a mark of ECN.
+        packets_sent_with_ect: u64 = "packetsSentWithEct",
+        /// How many of these arrived without any mark.
+        packets_with_bleached_marking: u64 = "packetsWithBleachedMarking",
+        /// How many of these arrived with CE: a queue marked them instead of dropping them.
+        packets_reported_with_ce: u64 = "packetsReportedWithCe",
+        /// How many RTP packets came in with ECT(0) or ECT(1).
+        packets_received_with_ect: u64 = "packetsReceivedWithEct",
+        /// How many RTP packets came in with CE.
+        packets_received_with_ce: u64 = "packetsReceivedWithCe",
+        /// Why no mark is sent any more: `bleached` (the path takes marks away), `swallowed` (it drops what is marked), `classic-queue`
+        /// (one marks only when it is long). Absent while none of this was found.
+        marking_ended: Option<&'static str> = "markingEnded",
     }
 }
 

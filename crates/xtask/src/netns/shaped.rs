@@ -114,7 +114,7 @@ const LANES: [&[Case]; 2] = [
             more: &[],
         },
         Case {
-            name: "Chromium sends, asked for RFC 8888",
+            name: "Chromium sends, by RFC 8888",
             browser: "chromium",
             codec: None,
             more: &["ccfb"],
