@@ -92,6 +92,9 @@ impl<'a> Pair<'a> {
             send.push(codec(their, our, their_rtx));
             receive.push(codec(our, their, our_rtx));
         }
+        // They are kept as long as the connection, and nothing comes to them.
+        send.shrink_to_fit();
+        receive.shrink_to_fit();
         (send, receive)
     }
 
@@ -106,7 +109,7 @@ impl<'a> Pair<'a> {
             }
         };
         let ours = extmaps(self.local, self.index);
-        extmaps(self.remote, self.index)
+        let mut both: Vec<Extension> = extmaps(self.remote, self.index)
             .into_iter()
             .filter(|theirs| {
                 allows(theirs, false)
@@ -119,7 +122,9 @@ impl<'a> Pair<'a> {
                 uri: map.uri.to_owned(),
             })
             .filter(|extension| congestion_feedback::is_used(&extension.uri, self.congestion_feedback))
-            .collect()
+            .collect();
+        both.shrink_to_fit();
+        both
     }
 
     pub(crate) fn send(&self) -> SendParameters {

@@ -83,22 +83,22 @@ pub(crate) struct Outbound {
     pub(crate) config: SenderConfig,
     /// What most of its headers look like.
     template: Template,
-    rtx_sequence: u16,
     /// The packet that was repeated last to make up for media that was not there.
     repeated: u64,
-    pub(crate) timestamp_offset: u32,
     /// Of each codec in `config`, in the same order; `None`: its frames cannot be cut here.
     packetizers: Vec<Option<Packetizer>>,
     pub(crate) key_frame_asked: Option<Instant>,
     /// When a pending request may reach the application.
     pub(crate) key_frame_due: Option<Instant>,
-    pub(crate) fir_sequence: Option<u8>,
-    /// The timestamp of the newest key frame forwarded: its packets may all say that they begin one.
-    pub(crate) key_timestamp: Option<u32>,
-    /// The application was told that packets are too large for the path.
-    pub(crate) told_too_large: bool,
     budget: Budget,
     pub(crate) remote: Option<RemoteInboundRtp>,
+    pub(crate) timestamp_offset: u32,
+    /// The timestamp of the newest key frame forwarded: its packets may all say that they begin one.
+    pub(crate) key_timestamp: Option<u32>,
+    rtx_sequence: u16,
+    pub(crate) fir_sequence: Option<u8>,
+    /// The application was told that packets are too large for the path.
+    pub(crate) told_too_large: bool,
     /// Whether a sender report ever left: without one no LSR is ours.
     pub(crate) reported: bool,
     /// Whether a sender report is due.

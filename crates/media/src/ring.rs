@@ -194,23 +194,25 @@ impl Ring {
 
     #[cold]
     fn grow(&mut self) {
-        let len = (2 * self.slots.len()).max(FIRST_SLOTS);
-        let slots = std::mem::replace(&mut self.slots, vec![Slot::vacant(); len].into());
-        let mut details = std::mem::take(&mut self.details);
-        if !details.is_empty() {
-            self.details = vec![Detail::default(); len].into();
+        let before = self.slots.len();
+        let len = (2 * before).max(FIRST_SLOTS);
+        self.slots = widened(std::mem::take(&mut self.slots), len, Slot::vacant);
+        if !self.details.is_empty() {
+            self.details = widened(std::mem::take(&mut self.details), len, Detail::default);
         }
-        for (place, slot) in slots.into_vec().into_iter().enumerate() {
-            if slot.sequence == VACANT {
+        // Each stays where it was, or goes as far behind the middle.
+        for place in 0..before {
+            let Slot {
+                sequence, is_detailed, ..
+            } = self.slots[place];
+            let index = self.index(sequence);
+            if sequence == VACANT || index == place {
                 continue;
             }
-            let index = self.index(slot.sequence);
-            if slot.is_detailed
-                && let (Some(from), Some(to)) = (details.get_mut(place), self.details.get_mut(index))
-            {
-                *to = std::mem::take(from);
+            self.slots.swap(place, index);
+            if is_detailed {
+                self.details.swap(place, index);
             }
-            self.slots[index] = slot;
         }
     }
 
@@ -431,6 +433,14 @@ impl Ring {
         self.queued_bytes = 0;
         self.waiting = 0;
     }
+}
+
+/// The same list with room for `len`.
+fn widened<T>(list: Box<[T]>, len: usize, vacant: fn() -> T) -> Box<[T]> {
+    let mut list = list.into_vec();
+    list.reserve_exact(len - list.len());
+    list.resize_with(len, vacant);
+    list.into()
 }
 
 #[cfg(test)]

@@ -100,7 +100,8 @@ impl Transceivers {
             id,
             kind,
             track,
-            encodings: Vec::new(),
+            // A list that grows by itself has room for four at least, and most have one.
+            encodings: Vec::with_capacity(wanted.len()),
             sending: None,
             limit: None,
             transaction: None,
@@ -121,6 +122,7 @@ impl Transceivers {
                 sender: None,
             });
         }
+        self.rows.reserve_exact(1);
         self.rows.push(row);
         &self.rows[self.rows.len() - 1]
     }
