@@ -40,6 +40,9 @@ const PROVEN: f64 = 1.5;
 const SILENCE: Duration = Duration::from_millis(500);
 /// After congestion the path is not asked for more for this long.
 const PAUSE: Duration = Duration::from_secs(1);
+/// A path that has carried the first rate only may be one where a packet makes a queue by itself; one that has carried the second is not.
+/// Bits a second.
+const QUICK: [f64; 2] = [1.1e6, 1.6e6];
 /// Of the target, what is left while the queue is drained.
 const DRAIN: f64 = 0.5;
 
@@ -169,6 +172,7 @@ impl Scream {
             response,
             marked: told.marked > 0,
             alpha: self.marks.alpha(),
+            quick: ((self.proven - QUICK[0]) / (QUICK[1] - QUICK[0])).clamp(0.0, 1.0),
             excess,
             calm: self.delay.calm(),
             lost: told.lost > 0 && counts,

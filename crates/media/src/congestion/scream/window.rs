@@ -16,6 +16,8 @@ const LEAST_CUT: f64 = 0.7;
 const ROOM: [f64; 2] = [1.15, 1.03];
 /// With fewer marks than this the path is not one that marks.
 const FEW_MARKS: f64 = 0.0005;
+/// Who finds less than this many marks in a window is small beside others, whose marks these are; alone he would make a mark or two.
+const OWN_MARKS: f64 = 0.5;
 /// The least freedom near the window at which congestion began last, and the least with a queue, where the path does not mark.
 const LEAST_FREEDOM: f64 = 0.25;
 const LEAST_CALM: f64 = 0.1;
@@ -44,6 +46,8 @@ pub(super) struct View {
     /// Whether packets of this feedback are marked, and which part of all is, smoothed.
     pub(super) marked: bool,
     pub(super) alpha: f64,
+    /// Whether a packet takes little time on the path, 0 (it makes a queue by itself) to 1.
+    pub(super) quick: f64,
     /// By how much the queue is too long, 0 to 1.
     pub(super) excess: f64,
     /// How far growth is slowed down by the queue, 0 to 1.
@@ -127,9 +131,15 @@ impl Window {
         self.between(ROOM)
     }
 
-    /// The least of what slows it down: a large window on a path that marks has better signs than the wait and what was.
+    /// The least of what slows it down: a large window on a path that marks has better signs than the wait and what was. So has one that
+    /// is small only because others have the rest: else it would stay so.
     fn floor(&self, view: &View) -> f64 {
-        if view.alpha < FEW_MARKS { 0.0 } else { self.size() }
+        if view.alpha < FEW_MARKS {
+            return 0.0;
+        }
+        let marks = view.alpha / self.segment();
+        let beside = (1.0 - marks / OWN_MARKS).max(0.0) * view.quick;
+        self.size().max(beside)
     }
 
     fn freedom(&self, view: &View) -> f64 {
