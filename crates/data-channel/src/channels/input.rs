@@ -253,7 +253,16 @@ impl DataChannels {
     }
 
     /// The next event.
+    #[inline]
     pub fn poll_event(&mut self) -> Option<Event> {
+        // Owners ask with each packet of media too.
+        if self.events.is_empty() {
+            return None;
+        }
+        self.next_event()
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         let event = self.events.pop_front()?;
         if let Event::Readable(id) = event
             && let Some(channel) = self.channels.get_mut(&id)
