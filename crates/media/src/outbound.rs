@@ -64,9 +64,7 @@ pub(crate) struct Outbound {
     pub(crate) active: bool,
     /// Stands in the queue of those that have something to send.
     pub(crate) queued: bool,
-    /// The payload type of what is sent now.
-    payload_type: Option<u8>,
-    clock_rate: u32,
+    current: Current,
     /// Bytes that header and retransmission's number take at most, of a packet that has nothing of its own in the header.
     usual_overhead: usize,
     pub(crate) ring: Ring,
@@ -83,8 +81,7 @@ pub(crate) struct Outbound {
     pub(crate) config: SenderConfig,
     /// What most of its headers look like.
     template: Template,
-    /// The packet that was repeated last to make up for media that was not there.
-    repeated: u64,
+    again: Again,
     /// Of each codec in `config`, in the same order; `None`: its frames cannot be cut here.
     packetizers: Vec<Option<Packetizer>>,
     pub(crate) key_frame_asked: Option<Instant>,
@@ -95,7 +92,6 @@ pub(crate) struct Outbound {
     pub(crate) timestamp_offset: u32,
     /// The timestamp of the newest key frame forwarded: its packets may all say that they begin one.
     pub(crate) key_timestamp: Option<u32>,
-    rtx_sequence: u16,
     pub(crate) fir_sequence: Option<u8>,
     /// The application was told that packets are too large for the path.
     pub(crate) told_too_large: bool,
@@ -103,6 +99,24 @@ pub(crate) struct Outbound {
     pub(crate) reported: bool,
     /// Whether a sender report is due.
     pub(crate) report_due: bool,
+}
+
+/// The codec of what is sent now.
+#[derive(Debug)]
+struct Current {
+    /// `None`: nothing was sent since codecs were negotiated.
+    payload_type: Option<u8>,
+    /// Of its timestamps, in ticks a second.
+    clock_rate: u32,
+}
+
+/// How far repetitions have come.
+#[derive(Debug)]
+struct Again {
+    /// The next number on the SSRC of retransmissions.
+    rtx_sequence: u16,
+    /// The packet that was repeated last to make up for media that was not there.
+    repeated: u64,
 }
 
 /// How much may be sent again.
@@ -226,18 +240,22 @@ impl Outbound {
         let clock_rate = config.codecs.first().map_or(90_000, |codec| codec.clock_rate);
         let mut own = Self {
             active: true,
-            payload_type: None,
+            current: Current {
+                payload_type: None,
+                clock_rate,
+            },
             usual_overhead: 0,
             ring: Ring::new(slots, first),
             resend: VecDeque::new(),
-            rtx_sequence: rng.below(0x7fff) as u16,
-            repeated: 0,
+            again: Again {
+                rtx_sequence: rng.below(0x7fff) as u16,
+                repeated: 0,
+            },
             timestamp_offset: rng.u32(),
             template: template(&config),
             packetizers: packetizers(&config, rng.u32() as u16),
             forward: None,
             newest_timestamp: None,
-            clock_rate,
             key_frame_asked: None,
             key_frame_due: None,
             fir_sequence: None,
@@ -280,7 +298,7 @@ impl Outbound {
     pub(crate) fn telephone_events(&self) -> Option<&Codec> {
         let is_keys = |codec: &&Codec| Depacketizer::new(&codec.name) == Depacketizer::TelephoneEvent;
         let codecs = || self.config.codecs.iter().filter(is_keys);
-        let clock = self.clock_rate;
+        let clock = self.current.clock_rate;
         codecs()
             .find(|codec| codec.clock_rate == clock)
             .or_else(|| codecs().next())
@@ -298,15 +316,15 @@ impl Outbound {
     }
 
     pub(crate) fn clock_rate(&self) -> u32 {
-        self.clock_rate
+        self.current.clock_rate
     }
 
     /// The codec of what is sent now; `None` if this payload type was not negotiated.
     #[inline]
     pub(crate) fn note_codec(&mut self, payload_type: u8) -> Option<()> {
-        if self.payload_type != Some(payload_type) {
-            self.clock_rate = self.codec(payload_type)?.clock_rate.max(1);
-            self.payload_type = Some(payload_type);
+        if self.current.payload_type != Some(payload_type) {
+            self.current.clock_rate = self.codec(payload_type)?.clock_rate.max(1);
+            self.current.payload_type = Some(payload_type);
         }
         Some(())
     }
@@ -427,7 +445,7 @@ impl Outbound {
     /// The media clock at `now`, extrapolated from the newest frame.
     pub(crate) fn timestamp_at(&self, now: Instant) -> Option<u32> {
         let (timestamp, at) = self.newest_timestamp?;
-        let elapsed = now.saturating_duration_since(at).as_micros() * u128::from(self.clock_rate) / 1_000_000;
+        let elapsed = now.saturating_duration_since(at).as_micros() * u128::from(self.current.clock_rate) / 1_000_000;
         Some(timestamp.wrapping_add(elapsed as u32))
     }
 
@@ -449,7 +467,7 @@ impl Outbound {
         let remote = self.remote.get_or_insert_default();
         remote.packets_lost = i64::from(block.cumulative_lost);
         remote.fraction_lost = f64::from(block.fraction_lost) / 256.0;
-        remote.jitter = f64::from(block.jitter) / f64::from(self.clock_rate.max(1));
+        remote.jitter = f64::from(block.jitter) / f64::from(self.current.clock_rate.max(1));
         if block.last_sr == 0 || !self.reported {
             return None;
         }
@@ -498,7 +516,7 @@ impl Outbound {
         }
         self.template = template(&config);
         self.config = config;
-        self.payload_type = None;
+        self.current.payload_type = None;
         self.renegotiate_redundancy(redundancy, rng);
         self.usual_overhead = self.overhead_of(self.template.header_len());
     }

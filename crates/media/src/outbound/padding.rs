@@ -74,8 +74,8 @@ impl Outbound {
     fn repeat(&mut self, moment: Moment, number: u16, out: &mut TransmitBuf) -> Option<Written> {
         let newest = self.ring.newest_sent()?;
         let oldest = newest.saturating_sub(REPEATED);
-        let below = if self.repeated > oldest && self.repeated <= newest {
-            self.repeated
+        let below = if self.again.repeated > oldest && self.again.repeated <= newest {
+            self.again.repeated
         } else {
             newest + 1
         };
@@ -84,7 +84,7 @@ impl Outbound {
             slot.is_some_and(|slot| slot.sendings() > 0 && self.ring.len_of(slot) >= MIN_REPEATED)
         };
         let sequence = (oldest..below).rev().find(fits)?;
-        self.repeated = sequence;
+        self.again.repeated = sequence;
         let written = self.write(moment, sequence, number, out)?;
         self.ring.get_mut(sequence)?.uncount();
         Some(Written {
@@ -105,12 +105,12 @@ impl Outbound {
         let header = Header {
             marker: false,
             payload_type,
-            sequence: self.rtx_sequence,
+            sequence: self.again.rtx_sequence,
             timestamp: self.newest_timestamp?.0,
             ssrc,
         };
         let bytes = self.put_padding(&header, &values, max, out)?;
-        self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+        self.again.rtx_sequence = self.again.rtx_sequence.wrapping_add(1);
         self.count.packets += 1;
         self.count.rtx_packets += 1;
         self.count.header_bytes += bytes as u64;

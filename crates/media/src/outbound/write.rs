@@ -108,11 +108,11 @@ impl Outbound {
             Some(blocks) => red::write(&self.ring, slot, blocks, out),
         }
         let (ssrc, wire) = match rtx {
-            Some((ssrc, _)) => (ssrc, self.rtx_sequence),
+            Some((ssrc, _)) => (ssrc, self.again.rtx_sequence),
             None => (self.config.ssrc, sequence as u16),
         };
         if rtx.is_some() {
-            self.rtx_sequence = self.rtx_sequence.wrapping_add(1);
+            self.again.rtx_sequence = self.again.rtx_sequence.wrapping_add(1);
             self.count.rtx_packets += 1;
             self.count.rtx_bytes += len as u64;
         }
@@ -180,7 +180,7 @@ impl Outbound {
             original = Some(header.sequence);
             header.ssrc = ssrc;
             header.payload_type = payload_type;
-            header.sequence = self.rtx_sequence;
+            header.sequence = self.again.rtx_sequence;
             values.repaired_rid = values.rid.take();
         }
         let mut out = Writer::new(buffer);
