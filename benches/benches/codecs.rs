@@ -4,8 +4,9 @@
 use std::hint::black_box;
 
 use antiphon_rtp::extension::{AudioLevel, Map, Values};
+use antiphon_rtp::fec::{Encoder, Format, Plan, Recoverer};
 use antiphon_rtp::packet::{Header, Packet};
-use antiphon_rtp::payload::{Cut, Depacketizer, Joiner, Packetizer};
+use antiphon_rtp::payload::{Cut, Depacketizer, Joiner, Packetizer, red};
 use antiphon_sansio::{TransmitBuf, Writer};
 use antiphon_sdp::SessionDescription;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -135,6 +136,88 @@ fn payload(c: &mut Criterion) {
     group.finish();
 }
 
+/// What protects a stream: a group of ten packets of 1200 bytes with one repair, of which one packet is lost; and sound in RED.
+fn repair(c: &mut Criterion) {
+    const GROUP: u16 = 10;
+    let map = Map::default();
+    let packet = |sequence: u16| {
+        let mut bytes = vec![0; 1200];
+        let mut out = Writer::new(&mut bytes);
+        let header = Header {
+            payload_type: 96,
+            sequence,
+            timestamp: 90_000,
+            ssrc: 7,
+            ..Header::default()
+        };
+        header.write(&[], &Values::default(), &map, &mut out).unwrap();
+        let len = out.len();
+        bytes[len..].fill(sequence as u8);
+        bytes
+    };
+    let mut group = c.benchmark_group("repair");
+    for format in [Format::FlexFec03, Format::Ulpfec] {
+        let name = format.name();
+        group.throughput(Throughput::Bytes(u64::from(GROUP) * 1200));
+        let mut encoder = Encoder::new(format, 7, Plan::new(GROUP as u8, 1));
+        let mut packets: Vec<Vec<u8>> = (0..GROUP).map(packet).collect();
+        let mut buffer = [0; 1500];
+        let mut base = 0u16;
+        group.bench_function(format!("{name}: protect 10 packets"), |b| {
+            b.iter(|| protect(&mut encoder, &mut packets, &mut base, &map, &mut buffer));
+        });
+        let mut recoverer = Recoverer::new(7);
+        group.bench_function(format!("{name}: protect 10 packets, receive 9 and recover 1"), |b| {
+            b.iter(|| {
+                let len = protect(&mut encoder, &mut packets, &mut base, &map, &mut buffer);
+                for packet in &packets[1..] {
+                    recoverer.insert(&[packet], &map);
+                }
+                recoverer.insert_repair(&format.parse(&buffer[..len]).unwrap());
+                recoverer.poll().expect("the lost one").len()
+            });
+        });
+    }
+    let sound = [9; 80];
+    let mut buffer = [0; 500];
+    let (mut encoder, mut timestamp) = (red::Encoder::new(2), 0u32);
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("RED: write a packet of 80 bytes with the two before", |b| {
+        b.iter(|| {
+            timestamp = timestamp.wrapping_add(960);
+            let mut out = Writer::new(&mut buffer);
+            encoder.encode(111, timestamp, black_box(&sound), &mut out).unwrap();
+            out.len()
+        });
+    });
+    let mut out = Writer::new(&mut buffer);
+    encoder
+        .encode(111, timestamp.wrapping_add(960), &sound, &mut out)
+        .unwrap();
+    let payload = out.finish().to_vec();
+    group.bench_function("RED: read it", |b| {
+        b.iter(|| {
+            red::parse(black_box(&payload))
+                .unwrap()
+                .map(|block| block.payload.len())
+                .sum::<usize>()
+        });
+    });
+    group.finish();
+}
+
+/// The next ten packets, and their repair in `buffer`; gives its length.
+fn protect(encoder: &mut Encoder, packets: &mut [Vec<u8>], base: &mut u16, map: &Map, buffer: &mut [u8]) -> usize {
+    for packet in packets {
+        packet[2..4].copy_from_slice(&base.to_be_bytes());
+        *base = base.wrapping_add(1);
+        encoder.protect(packet, map);
+    }
+    let mut out = Writer::new(buffer);
+    assert!(encoder.write(&mut out));
+    out.len()
+}
+
 fn sdp(c: &mut Criterion) {
     let offer =
         include_str!("../../conformance/fixtures/packets/chromium-chromium-audio-video-data/01-A-chromium-offer.sdp");
@@ -155,5 +238,5 @@ fn sdp(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, rtp, payload, sdp);
+criterion_group!(benches, rtp, payload, repair, sdp);
 criterion_main!(benches);

@@ -50,6 +50,7 @@ pub fn packet(payload_type: u8, received: Instant) -> Packet {
         extensions: extension::Carried::default(),
         contributors: None,
         received,
+        captured: None,
     }
 }
 

@@ -1,11 +1,14 @@
-//! RTP and RTCP: headers with four extensions, a compound of four packets, frames of 50 kB into payloads.
+//! RTP and RTCP: headers with four extensions, a compound of four packets, frames of 50 kB into payloads and back.
+//!
+//! All read or write the same facts: the fields of the header, the four extensions, the payload. What a contender has read is looked at
+//! where it lies: to move it elsewhere is no part of the work.
 
 use std::hint::black_box;
 
 use antiphon_bench_peers::{Contender, compare};
 use antiphon_rtp::extension::{AudioLevel, Map, Values};
-use antiphon_rtp::packet::{Header, Packet};
-use antiphon_rtp::payload::Packetizer;
+use antiphon_rtp::packet::{Header, Packet, Template};
+use antiphon_rtp::payload::{Depacketizer, Joiner, Packetizer};
 use antiphon_rtp::rtcp;
 use antiphon_sansio::Writer;
 use bytes::{Bytes, BytesMut};
@@ -67,8 +70,8 @@ fn written() -> Vec<u8> {
 
 fn write(c: &mut Criterion) {
     let (header, map, packet) = (header(), map(), written());
-    let mut buffer = [0; 1500];
-    let mut other = [0; 1500];
+    let mut template = Template::new(&values(), &map);
+    let (mut buffer, mut with_template, mut other) = ([0; 1500], [0; 1500], [0; 1500]);
     // Theirs is an element that somebody has written before.
     let extension = packet[16..packet.len() - PAYLOAD.len()].to_vec();
     let read: rtc_rtp::packet::Packet =
@@ -81,6 +84,15 @@ fn write(c: &mut Criterion) {
             for _ in 0..ROUND {
                 let mut out = Writer::new(&mut buffer);
                 header.write(&[], black_box(&values()), &map, &mut out).unwrap();
+                out.put_slice(&PAYLOAD).unwrap();
+                black_box(out.len());
+            }
+        }),
+        Contender::timed("antiphon-rtp, typed, as a session writes it", || {
+            for number in 0..ROUND {
+                let written = template.fill(black_box(&header), number as u16, 0x0012_3456);
+                let mut out = Writer::new(&mut with_template);
+                out.put_slice(written).unwrap();
                 out.put_slice(&PAYLOAD).unwrap();
                 black_box(out.len());
             }
@@ -124,31 +136,67 @@ fn write(c: &mut Criterion) {
 fn parse(c: &mut Criterion) {
     let (map, packet) = (map(), written());
     let bytes = Bytes::from(packet.clone());
+    let mut str0m_map = str0m::rtp::ExtensionMap::empty();
+    let extensions = {
+        use str0m::rtp::Extension::{AbsoluteSendTime, AudioLevel, RtpMid, TransportSequenceNumber};
+        [RtpMid, AbsoluteSendTime, TransportSequenceNumber, AudioLevel]
+    };
+    for (id, extension) in (1..).zip(extensions) {
+        str0m_map.set(id, extension);
+    }
     let contenders = vec![
         Contender::timed("antiphon-rtp, typed", || {
             for _ in 0..ROUND {
                 let packet = Packet::parse(black_box(&packet)).unwrap();
-                black_box((packet.values(&map), packet.payload().len()));
+                let mut values = Values::default();
+                packet.read_values(&map, &mut values);
+                black_box(&packet.header);
+                black_box(&values);
+                black_box(packet.payload());
+            }
+        }),
+        Contender::timed("antiphon-rtp, extensions stay bytes", || {
+            for _ in 0..ROUND {
+                let packet = Packet::parse(black_box(&packet)).unwrap();
+                black_box(&packet.header);
+                black_box(&packet.elements());
+                black_box(packet.payload());
             }
         }),
         Contender::timed("rtp-types, extensions stay bytes", || {
             for _ in 0..ROUND {
                 let packet = rtp_types::RtpPacket::parse(black_box(&packet)).unwrap();
-                black_box((packet.extension(), packet.payload().len()));
+                let (marker, payload_type) = (packet.marker_bit(), packet.payload_type());
+                black_box((
+                    marker,
+                    payload_type,
+                    packet.sequence_number(),
+                    packet.timestamp(),
+                    packet.ssrc(),
+                ));
+                black_box(packet.extension());
+                black_box(packet.payload());
+            }
+        }),
+        Contender::timed("str0m, typed", || {
+            for _ in 0..ROUND {
+                let header = str0m::rtp::RtpHeader::_parse(black_box(&packet), &str0m_map).unwrap();
+                black_box(&packet[header.header_len..]);
+                black_box(&header);
             }
         }),
         Contender::timed("rtc-rtp, extensions stay bytes", || {
             for _ in 0..ROUND {
                 let packet: rtc_rtp::packet::Packet =
                     rtc_shared::marshal::Unmarshal::unmarshal(&mut bytes.clone()).unwrap();
-                black_box(packet);
+                black_box(&packet);
             }
         }),
         Contender::timed("rtp, extensions stay bytes", || {
             for _ in 0..ROUND {
                 let packet: rtp::packet::Packet =
                     webrtc_util::marshal::Unmarshal::unmarshal(&mut bytes.clone()).unwrap();
-                black_box(packet);
+                black_box(&packet);
             }
         }),
     ];
@@ -185,25 +233,25 @@ fn compound(c: &mut Criterion) {
         Contender::timed("antiphon-rtp", || {
             for _ in 0..ROUND {
                 for packet in rtcp::packets(black_box(&compound)) {
-                    black_box(packet.unwrap());
+                    black_box(&packet.unwrap());
                 }
             }
         }),
         Contender::timed("rtcp-types", || {
             for _ in 0..ROUND {
                 for packet in rtcp_types::Compound::parse(black_box(&compound)).unwrap() {
-                    black_box(packet.unwrap());
+                    black_box(&packet.unwrap());
                 }
             }
         }),
         Contender::timed("rtc-rtcp", || {
             for _ in 0..ROUND {
-                black_box(rtc_rtcp::packet::unmarshal(&mut bytes.clone()).unwrap());
+                black_box(&rtc_rtcp::packet::unmarshal(&mut bytes.clone()).unwrap());
             }
         }),
         Contender::timed("rtcp", || {
             for _ in 0..ROUND {
-                black_box(::rtcp::packet::unmarshal(&mut bytes.clone()).unwrap());
+                black_box(&::rtcp::packet::unmarshal(&mut bytes.clone()).unwrap());
             }
         }),
     ];
@@ -259,7 +307,9 @@ fn packetise(c: &mut Criterion) {
         let contenders = vec![
             Contender::timed("antiphon-rtp, into a buffer", || {
                 out.clear();
-                packetizer.packetize(black_box(&frame), MAX_PAYLOAD, &mut cuts).expect("a frame");
+                packetizer
+                    .packetize(black_box(&frame), MAX_PAYLOAD, &mut cuts)
+                    .expect("a frame");
                 for cut in &cuts {
                     cut.layout.write(&frame, |part| out.extend_from_slice(part));
                 }
@@ -282,5 +332,96 @@ fn packetise(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, write, parse, compound, packetise);
+/// Payloads of one frame, in order, into the frame in one buffer. Those that hand out slices or pieces append them there, as their
+/// callers do.
+fn depacketise(c: &mut Criterion) {
+    for codec in ["VP8", "H264", "AV1"] {
+        let frame = frame(codec);
+        let packetizer = Packetizer::new(codec, "packetization-mode=1", 77).expect("it is known");
+        let mut cuts = Vec::new();
+        packetizer.packetize(&frame, MAX_PAYLOAD, &mut cuts).expect("a frame");
+        let payload = |cut: &antiphon_rtp::payload::Cut| {
+            let mut payload = Vec::new();
+            cut.layout.write(&frame, |part| payload.extend_from_slice(part));
+            Bytes::from(payload)
+        };
+        let payloads: Vec<Bytes> = cuts.iter().map(payload).collect();
+        let last = payloads.len() - 1;
+        let depacketizer = Depacketizer::new(codec);
+        let mut joiner = Joiner::new(depacketizer, "");
+        let mut out = Vec::with_capacity(2 * FRAME);
+        let mut contenders = vec![Contender::timed("antiphon-rtp", || {
+            out.clear();
+            // What a receiver asks of each packet as it comes, and then the frame.
+            for (index, payload) in payloads.iter().enumerate() {
+                black_box(
+                    depacketizer
+                        .depacketize(black_box(payload), index == last)
+                        .expect("ours"),
+                );
+            }
+            let all = payloads.iter().map(|payload| &payload[..]);
+            black_box(joiner.join(all, &mut out).expect("ours"));
+            black_box(&out);
+        })];
+        if let Some(mut theirs) = of_str0m(codec) {
+            let mut out = Vec::with_capacity(2 * FRAME);
+            let payloads = payloads.clone();
+            contenders.push(Contender::timed("str0m", move || {
+                out.clear();
+                let mut extra = str0m::format::CodecExtra::None;
+                for payload in &payloads {
+                    theirs.depacketize(black_box(payload), &mut out, &mut extra).unwrap();
+                }
+                black_box((&out, &extra));
+            }));
+        }
+        let mut theirs: Box<dyn rtc_rtp::packetizer::Depacketizer> = match codec {
+            "VP8" => Box::<rtc_rtp::codec::vp8::Vp8Packet>::default(),
+            "H264" => Box::<rtc_rtp::codec::h264::H264Packet>::default(),
+            _ => Box::<rtc_rtp::codec::av1::Av1Depacketizer>::default(),
+        };
+        {
+            let mut out = Vec::with_capacity(2 * FRAME);
+            let payloads = payloads.clone();
+            contenders.push(Contender::timed("rtc-rtp", move || {
+                out.clear();
+                for payload in &payloads {
+                    out.extend_from_slice(&theirs.depacketize(black_box(payload)).unwrap());
+                }
+                black_box(&out);
+            }));
+        }
+        // The crate `rtp` makes no frames of AV1.
+        let theirs: Option<Box<dyn rtp::packetizer::Depacketizer>> = match codec {
+            "VP8" => Some(Box::<rtp::codecs::vp8::Vp8Packet>::default()),
+            "H264" => Some(Box::<rtp::codecs::h264::H264Packet>::default()),
+            _ => None,
+        };
+        if let Some(mut theirs) = theirs {
+            let mut out = Vec::with_capacity(2 * FRAME);
+            let payloads = payloads.clone();
+            contenders.push(Contender::timed("rtp", move || {
+                out.clear();
+                for payload in &payloads {
+                    out.extend_from_slice(&theirs.depacketize(black_box(payload)).unwrap());
+                }
+                black_box(&out);
+            }));
+        }
+        let name = format!("rtp/depacketise a frame of 50 kB of {codec}");
+        compare(c, &name, 1, FRAME as u64, 401, contenders);
+    }
+}
+
+/// What str0m shows of its depacketizers.
+fn of_str0m(codec: &str) -> Option<Box<dyn str0m::unversioned::Depacketizer>> {
+    match codec {
+        "VP8" => Some(Box::<str0m::unversioned::Vp8Depacketizer>::default()),
+        "H264" => Some(Box::<str0m::unversioned::H264Depacketizer>::default()),
+        _ => None,
+    }
+}
+
+criterion_group!(benches, write, parse, compound, packetise, depacketise);
 criterion_main!(benches);

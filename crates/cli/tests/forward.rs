@@ -333,6 +333,7 @@ fn send(peer: PeerHandle, id: TransceiverId, mut media: watch::Receiver<Media>, 
                     extensions: Default::default(),
                     contributors: None,
                     received: std::time::Instant::now(),
+                    captured: None,
                 };
                 sequence += 1;
                 // Not connected yet, or the queue is full: the next one.

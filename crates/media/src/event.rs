@@ -28,6 +28,10 @@ pub struct Frame {
     pub payload_type: u8,
     /// Media clock, in units of the codec's clock rate. On sending any start will do; a random offset is added.
     pub timestamp: u32,
+    /// When it was captured, on the clock of `now`. On sending it is what sender reports tell of the timestamp, by which the peer keeps
+    /// sound and pictures in step; `None`: when it is handed over. On receiving it is what the source's reports tell; `None` before the
+    /// first.
+    pub captured: Option<Instant>,
     /// The encoded frame. Sending keeps slices of it, without copying, until the retransmission ring has moved on.
     pub data: Bytes,
     /// Whether it can be decoded without another frame. Sound always can. On sending the codec's own bits decide.
@@ -48,6 +52,7 @@ impl Frame {
         Self {
             payload_type,
             timestamp,
+            captured: None,
             data: data.into(),
             key_frame: false,
             facts: FrameFacts::default(),
@@ -82,6 +87,9 @@ pub struct Packet {
     pub contributors: Option<Arc<Contributors>>,
     /// When it came.
     pub received: Instant,
+    /// When its media was captured, on our clock, as the source's sender reports tell; `None` before the first. Forwarding passes it
+    /// on, by the sender reports of the outgoing stream.
+    pub captured: Option<Instant>,
 }
 
 /// Most contributing sources of a packet: the header has four bits for their number (RFC 3550 §5.1).

@@ -10,6 +10,7 @@ use antiphon_rtp::payload::{Depacketizer, Piece};
 use bytes::Bytes;
 
 use crate::assembler::{Assembler, Joiners, Part, SMALL};
+use crate::capture::MediaClock;
 use crate::config::{Codec, Kind, Output};
 use crate::event::{Contributors, Event, Frame, Packet};
 use crate::events::Events;
@@ -82,6 +83,8 @@ pub(crate) struct Inbound {
     pub(crate) last_packet: Option<Instant>,
     pub(crate) count: InboundCount,
     pub(crate) remote: Option<RemoteOutboundRtp>,
+    /// Its media clock on ours, by its newest sender report.
+    pub(crate) clock: Option<MediaClock>,
     /// Said goodbye.
     pub(crate) left: bool,
     /// When it was found to have something to do.
@@ -129,6 +132,7 @@ impl Inbound {
             last_packet: None,
             count: InboundCount::default(),
             remote: None,
+            clock: None,
             left: false,
             scheduled: None,
         }
@@ -174,6 +178,12 @@ impl Inbound {
 
     pub(crate) fn clock_rate(&self) -> u32 {
         self.codec().map_or(90_000, |codec| codec.clock_rate.max(1))
+    }
+
+    /// When media of a timestamp was captured.
+    #[inline]
+    fn captured(&self, timestamp: u32, now: Instant) -> Option<Instant> {
+        self.clock?.captured(timestamp, self.clock_rate(), now)
     }
 
     /// Whether a key frame can be asked for at all.
@@ -319,6 +329,7 @@ impl Inbound {
                 self.assembler.restart();
                 self.keypad.reset();
                 self.repairs.restart();
+                self.clock = None;
                 Some(sequence)
             }
         }
@@ -382,6 +393,7 @@ impl Inbound {
                 extensions: std::mem::take(&mut packet.extensions),
                 contributors: packet.contributors.take(),
                 received: now,
+                captured: self.captured(packet.timestamp, now),
             },
         });
     }
@@ -454,6 +466,7 @@ impl Inbound {
             let frame = Frame {
                 payload_type: frame.payload_type,
                 timestamp: frame.timestamp,
+                captured: self.captured(frame.timestamp, now),
                 data: frame.data,
                 key_frame: frame.key_frame,
                 facts: frame.facts,

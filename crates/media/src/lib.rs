@@ -3,6 +3,7 @@
 
 mod allocation;
 mod assembler;
+mod capture;
 mod config;
 pub mod congestion;
 mod deadlines;

@@ -69,7 +69,7 @@ pub(crate) struct Outbound {
     usual_overhead: usize,
     pub(crate) ring: Ring,
     pub(crate) forward: Option<Forward>,
-    /// The newest timestamp sent or queued (offset included), and when it was given.
+    /// The newest timestamp sent or queued (offset included), and when its media was captured, or was given.
     pub(crate) newest_timestamp: Option<(u32, Instant)>,
     /// Packets to send again or late, by number.
     resend: VecDeque<u64>,
@@ -442,11 +442,12 @@ impl Outbound {
         self.config.rtx_ssrc.zip(codec.rtx_payload_type)
     }
 
-    /// The media clock at `now`, extrapolated from the newest frame.
+    /// The media clock at `now`, extrapolated from the newest frame. By the clock of a peer that frame may be of a later moment.
     pub(crate) fn timestamp_at(&self, now: Instant) -> Option<u32> {
         let (timestamp, at) = self.newest_timestamp?;
-        let elapsed = now.saturating_duration_since(at).as_micros() * u128::from(self.current.clock_rate) / 1_000_000;
-        Some(timestamp.wrapping_add(elapsed as u32))
+        let ticks = |length: Duration| (length.as_micros() * u128::from(self.current.clock_rate) / 1_000_000) as u32;
+        let (later, earlier) = (now.saturating_duration_since(at), at.saturating_duration_since(now));
+        Some(timestamp.wrapping_add(ticks(later)).wrapping_sub(ticks(earlier)))
     }
 
     /// What a sender report says; `None` before anything was sent.

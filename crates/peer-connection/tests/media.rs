@@ -430,6 +430,7 @@ fn mend04_large_packets_are_forwarded_from_end_to_end() {
             extensions: Default::default(),
             contributors: None,
             received: now,
+            captured: None,
         }
     };
     // GStreamer's 1400 bytes, and the most that is left of Ethernet's 1500: 1472 less 40.

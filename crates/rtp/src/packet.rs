@@ -270,7 +270,15 @@ impl<'a> Packet<'a> {
     /// The extensions that `map` knows, in one pass.
     #[inline]
     pub fn values(&self, map: &Map) -> Values<'a> {
-        Values::read(self.elements(), map)
+        let mut values = Values::default();
+        self.read_values(map, &mut values);
+        values
+    }
+
+    /// The same into `values`, which keep what the packet does not have. For who looks at each packet: they are many bytes to move.
+    #[inline]
+    pub fn read_values(&self, map: &Map, values: &mut Values<'a>) {
+        values.take_all(self.elements(), map);
     }
 }
 

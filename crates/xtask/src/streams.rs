@@ -16,9 +16,9 @@ use crate::shell::{Service, root, run, tail};
 
 /// Seconds that are recorded: the files are played round and round, and pictures begin at the next key frame.
 const SECONDS: &str = "5";
-/// How far sound and pictures may be apart from where they were, in milliseconds. On a machine that has nothing else to do it is less than
-/// 40; where it is busy the player is late, and its sender reports say so.
-const MAX_APART: u64 = 100;
+/// How far sound and pictures may be apart from where they were, in milliseconds. However late a busy machine sends them, sender reports
+/// tell when they were due.
+const MAX_APART: u64 = 40;
 /// Every file has more frames than this in half of [`SECONDS`].
 const LEAST_FRAMES: u64 = 40;
 /// How long a stream may take to be there.

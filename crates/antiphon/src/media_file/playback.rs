@@ -249,7 +249,7 @@ impl Player {
                 start += late;
                 paused += late.as_nanos() as i128;
             }
-            if let Err(end) = self.send(sample, outlet, due + paused).await {
+            if let Err(end) = self.send(sample, outlet, due + paused, at(start)).await {
                 return end;
             }
         }
@@ -270,8 +270,11 @@ impl Player {
         }
     }
 
-    async fn send(&mut self, sample: Sample, outlet: Outlet, moment: i128) -> Result<(), PlayEnd> {
+    /// Sends a sample that is due at this moment on the line of the file, and `at` this one on ours.
+    async fn send(&mut self, sample: Sample, outlet: Outlet, moment: i128, at: Instant) -> Result<(), PlayEnd> {
         let mut frame = Frame::new(outlet.payload_type, timestamp(moment, outlet.clock_rate), sample.data);
+        // Sound and pictures are in step by when they are due, not by how late this machine is with each.
+        frame.captured = Some(at.into_std());
         frame.key_frame = sample.key_frame;
         // 3GPP TS 26.114 §7.4.5: with every key frame, whether it has changed or not. It goes out if the peer has agreed to it.
         frame.extensions.video_orientation = outlet.orientation.filter(|_| sample.key_frame);

@@ -3,8 +3,8 @@
 /// Sender reports that move a source farther than this are not believed, in nanoseconds: half a second.
 const MAX_STEP: i64 = 500_000_000;
 
-/// How far a later report moves a source at most, in nanoseconds. A report pairs a timestamp with the time at which its frame was handed to
-/// the sender, which is late where a machine is busy; clocks drift by far less than this from one report to the next.
+/// How far a later report moves a source at most, in nanoseconds. Many senders pair a timestamp with the time at which its frame was handed
+/// over, which is late where a machine is busy; clocks drift by far less than this from one report to the next.
 const MAX_CORRECTION: i64 = 5_000_000;
 
 /// What a sender report says: one moment on two clocks.

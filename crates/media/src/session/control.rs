@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_rtp::rtcp::{self, ReportBlock, XrBlock};
 
 use super::Session;
+use crate::capture::MediaClock;
 use crate::event::{Event, SenderId};
 use crate::feedback::history::CAPACITY;
 use crate::outbound::{KEY_FRAME_INTERVAL, Outbound};
@@ -127,6 +128,8 @@ impl Session {
             return;
         };
         source.reception.sender_report(now, (info.ntp >> 16) as u32);
+        let moment = self.peer_clock.moment(now, info.ntp);
+        source.clock = Some(MediaClock::new(info.rtp_timestamp, moment));
         let before = source.remote;
         source.remote = Some(RemoteOutboundRtp {
             packets_sent: info.packet_count,

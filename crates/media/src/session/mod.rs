@@ -17,6 +17,7 @@ use antiphon_rtp::rtcp::ReportBlock;
 use antiphon_sansio::{ClockAnchor, Ecn, Rng, earliest};
 use available::Available;
 
+use crate::capture::PeerClock;
 use crate::config::{Bounds, Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult, Steering};
 use crate::error::Error;
@@ -73,6 +74,8 @@ pub struct Session {
     next_id: u32,
     /// Who reports while nothing is sent.
     local_ssrc: u32,
+    /// The peer's NTP time on our clock.
+    peer_clock: PeerClock,
     rtt: RoundTrip,
     /// How many packets are lost in a row.
     bursts: Bursts,
@@ -153,6 +156,7 @@ impl Session {
             local_ssrc: rng.u32(),
             senders: Senders::default(),
             routing: Routing::default(),
+            peer_clock: PeerClock::default(),
             elapsed: Elapsed::since(now),
             told: Told::new(&config),
             history: History::new(now),

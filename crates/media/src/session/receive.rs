@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use antiphon_rtp::extension::Carried;
+use antiphon_rtp::extension::{Carried, Values};
 use antiphon_rtp::packet::Packet;
 use bytes::Buf;
 
@@ -33,7 +33,8 @@ impl Session {
             self.dropped.malformed_rtp += 1;
             return;
         };
-        let values = packet.values(self.routing.extensions());
+        let mut values = Values::default();
+        packet.read_values(self.routing.extensions(), &mut values);
         let header = packet.header;
         let micros = self.elapsed.micros(now);
         let arrival = Arrival {

@@ -85,7 +85,7 @@ impl Session {
         queue(sender, ticks, timestamp, &frame, cuts, room);
         let is_needed = key_frame || frame.facts.temporal == 0 && !frame.facts.discardable;
         sender.protect(now, first..sender.ring.next(), is_needed, key_frame);
-        sender.newest_timestamp = Some((timestamp, now));
+        sender.newest_timestamp = Some((timestamp, frame.captured.unwrap_or(now)));
         sender.count.frames += 1;
         sender.count.key_frames += u64::from(key_frame && sender.config.kind == Kind::Video);
         self.senders.wake(id);
@@ -376,7 +376,7 @@ fn detail(packet: &Packet, red: Option<u8>) -> Option<Detail> {
 fn note_forwarded(sender: &mut Outbound, now: Instant, timestamp: u32, packet: &Packet) {
     let newest = sender.newest_timestamp;
     if newest.is_none_or(|(newest, _)| (timestamp.wrapping_sub(newest) as i32) > 0) {
-        sender.newest_timestamp = Some((timestamp, now));
+        sender.newest_timestamp = Some((timestamp, packet.captured.unwrap_or(now)));
     }
     sender.count.frames += u64::from(packet.marker);
     if packet.key_frame
@@ -402,11 +402,11 @@ fn follow(sender: &mut Outbound, now: Instant, packet: &Packet) -> Forward {
         }
     }
     // One timestamp unit at least, so that the first frame of the new source is not taken for part of the last one.
-    let ours = match sender.timestamp_at(now) {
+    let ours = match sender.timestamp_at(packet.captured.unwrap_or(now)) {
         None => packet.timestamp.wrapping_add(sender.timestamp_offset),
         Some(continued) => {
             let newest = sender.newest_timestamp.map_or(continued, |(newest, _)| newest);
-            if continued == newest {
+            if continued.wrapping_sub(newest) as i32 <= 0 {
                 newest.wrapping_add(1)
             } else {
                 continued

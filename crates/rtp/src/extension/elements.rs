@@ -123,43 +123,39 @@ impl<'a> Elements<'a> {
 
     /// Takes the next element off `rest`; `None` ends the walk.
     #[inline]
-    fn take(rest: &mut &'a [u8], two_byte: bool) -> Option<(u8, &'a [u8])> {
+    pub(super) fn take(rest: &mut &'a [u8], two_byte: bool) -> Option<(u8, &'a [u8])> {
         loop {
             let (&first, behind) = rest.split_first()?;
-            if first == 0 {
-                *rest = behind;
-                continue;
-            }
             let (id, len, behind) = if two_byte {
+                if first == 0 {
+                    *rest = behind;
+                    continue;
+                }
                 let (&len, behind) = behind.split_first()?;
                 (first, usize::from(len), behind)
             } else {
-                // RFC 8285 §4.2: identifier 15 stops the processing of the whole block.
-                if first >= 0xf0 {
-                    return None;
-                }
                 (first >> 4, usize::from(first & 0xf) + 1, behind)
             };
+            // One question for most elements: identifiers 1 to 14 are all that this form has.
+            if !two_byte && !(1..15).contains(&id) {
+                // RFC 8285 §4.2: identifier 15 stops the processing of the whole block.
+                if id == 15 {
+                    return None;
+                }
+                let skipped = if first == 0 { 0 } else { len };
+                *rest = behind.get(skipped..)?;
+                continue;
+            }
             let (data, behind) = behind.split_at_checked(len)?;
             *rest = behind;
-            if id != 0 {
-                return Some((id, data));
-            }
+            return Some((id, data));
         }
     }
 
-    /// Calls `each` with every element. The form is looked at once, not at each element: this runs for each packet.
+    /// Whether they have the two-byte form.
     #[inline]
-    pub(crate) fn each(mut self, mut each: impl FnMut(u8, &'a [u8])) {
-        if self.two_byte {
-            while let Some((id, data)) = Self::take(&mut self.rest, true) {
-                each(id, data);
-            }
-        } else {
-            while let Some((id, data)) = Self::take(&mut self.rest, false) {
-                each(id, data);
-            }
-        }
+    pub(super) fn is_two_byte(&self) -> bool {
+        self.two_byte
     }
 }
 

@@ -41,7 +41,8 @@ pub fn is_well_formed(kind: Kind, data: &[u8]) -> bool {
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
     at: u16,
-    len: u8,
+    /// At most 255. No byte is without meaning, so that a packet's places are made by a few wide writes.
+    len: u16,
 }
 
 /// The elements of one packet that have no field in [`Values`](super::Values), borrowed from it: one of each kind.
@@ -102,11 +103,11 @@ impl<'a> Others<'a> {
     pub(super) fn note(&mut self, kind: Kind, block: &'a [u8], data: &'a [u8]) {
         // `data` lies in `block`, which is no longer than a packet.
         let at = data.as_ptr().addr().wrapping_sub(block.as_ptr().addr());
-        let (Some(index), Ok(at), Ok(len @ 1..)) = (kind.other(), u16::try_from(at), u8::try_from(data.len())) else {
+        let (Some(index), Ok(at), len @ 1..=255) = (kind.other(), u16::try_from(at), data.len()) else {
             return;
         };
         if let Some(place) = self.places.get_mut(index) {
-            *place = Place { at, len };
+            *place = Place { at, len: len as u16 };
             self.block = block;
             self.there |= 1 << index;
         }

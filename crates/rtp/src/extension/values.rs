@@ -40,21 +40,35 @@ pub struct Values<'a> {
 }
 
 impl<'a> Values<'a> {
-    /// Those of `elements` that `map` knows, in one pass.
-    #[inline]
-    pub(crate) fn read(elements: Elements<'a>, map: &Map) -> Self {
-        let mut values = Self::default();
+    /// Takes all elements in that `map` knows, in one pass. This runs for each packet: a function of its own writes each field where it
+    /// stays, instead of carrying all of them through the loop, and looks at the form once, not at each element.
+    #[inline(never)]
+    pub(crate) fn take_all(&mut self, elements: Elements<'a>, map: &Map) {
+        if elements.is_two_byte() {
+            return self.take_all_two_byte(elements, map);
+        }
         let block = elements.rest();
-        elements.each(|id, data| {
+        let mut rest = block;
+        while let Some((id, data)) = Elements::take(&mut rest, false) {
             if let Some(kind) = map.kind(id) {
-                values.take(kind, block, data);
+                self.take(kind, block, data);
             }
-        });
-        values
+        }
+    }
+
+    /// Few packets have the two-byte form.
+    #[cold]
+    fn take_all_two_byte(&mut self, elements: Elements<'a>, map: &Map) {
+        let block = elements.rest();
+        for (id, data) in elements {
+            if let Some(kind) = map.kind(id) {
+                self.take(kind, block, data);
+            }
+        }
     }
 
     /// Takes one element in. Anything that does not fit its kind is ignored.
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, kind: Kind, block: &'a [u8], data: &'a [u8]) {
         match (kind, data) {
             (Kind::Mid, &[_, ..]) => self.mid = Some(data),

@@ -361,6 +361,12 @@ mod tests {
         assert_eq!(units(&[&[0, 0, 1][..], &unit].concat()), Ok(vec![unit]));
         assert_eq!(units(&[1, 2, 3]), Err(FrameError::Malformed));
         assert_eq!(units(&[0, 0, 1]), Err(FrameError::Malformed));
+        // A type by which payloads are told is left out.
+        assert_eq!(
+            units(&[0, 0, 1, 0x67, 1, 0, 0, 1, 0x7c, 0xdc, 1, 0, 0, 1, 0x65, 0x88]),
+            expected
+        );
+        assert_eq!(units(&[0, 0, 1, 0x7c, 0xdc, 1]), Err(FrameError::Malformed));
         assert_eq!(Packetizer::new("packetization-mode=2"), None);
         assert_eq!(
             units(&[&[0, 0, 1][..], &[0x41; 1300]].concat()),

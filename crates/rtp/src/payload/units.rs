@@ -219,6 +219,12 @@ pub(super) fn packetize<F: Family>(
         if index == MAX_UNITS {
             return Err(FrameError::Malformed);
         }
+        // The types by which payloads are told are no unit's, and decoders leave them out (ITU-T H.264 §7.4.1); a receiver would take
+        // the unit for a part of another one.
+        let kind = F::kind(header);
+        if kind == F::AGGREGATION || kind == F::FRAGMENT || F::refused(kind).is_some() {
+            continue;
+        }
         if unit.len() <= max {
             if whole || !group.add::<F>(&unit, header, max) {
                 group.flush::<F>(cuts);
@@ -231,7 +237,6 @@ pub(super) fn packetize<F: Family>(
         }
         group.flush::<F>(cuts);
         let outer = F::with_kind(header, F::FRAGMENT);
-        let kind = F::kind(header);
         let start = unit.start + F::HEADER;
         let parts = Slices::new(unit.len() - F::HEADER, room);
         let count = parts.len();

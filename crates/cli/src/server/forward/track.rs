@@ -240,6 +240,7 @@ pub(super) mod tests {
             extensions: Default::default(),
             contributors: None,
             received: Instant::now(),
+            captured: None,
         }
     }
 
