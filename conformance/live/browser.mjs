@@ -72,6 +72,22 @@ export async function launch(name, { mdns = false, insecure = false, authority, 
   };
 }
 
+/** Opens a page whose newest connection is `window.pc`, whoever makes it. */
+export async function openPageAt(browser, url) {
+  const page = await browser.newPage();
+  await page.goto(url, { waitUntil: 'load' });
+  await page.evaluate(() => {
+    const Plain = window.RTCPeerConnection;
+    window.RTCPeerConnection = class extends Plain {
+      constructor(...rest) {
+        super(...rest);
+        window.pc = this;
+      }
+    };
+  });
+  return page;
+}
+
 /** Prints one measurement; `cargo xtask test` reads these lines. */
 export function cell(peer, role, feature, value, ok) {
   console.log(JSON.stringify({ peer, role, feature, value: String(value), ok: Boolean(ok) }));

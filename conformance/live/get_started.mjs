@@ -1,21 +1,11 @@
 // The example `get_started` in a real browser: node get_started.mjs chromium|firefox http://127.0.0.1:8081 COLUMN WIDTHxHEIGHT
-import { cell, launch, sleep, within } from './browser.mjs';
+import { cell, launch, openPageAt, sleep, within } from './browser.mjs';
 
 const [name, url, column, size] = process.argv.slice(2);
 const FRAMES = 60;
 const { browser, close } = await launch(name);
 try {
-  const page = await browser.newPage();
-  await page.goto(url, { waitUntil: 'load' });
-  await page.evaluate(() => {
-    const Plain = window.RTCPeerConnection;
-    window.RTCPeerConnection = class extends Plain {
-      constructor(...rest) {
-        super(...rest);
-        window.pc = this;
-      }
-    };
-  });
+  const page = await openPageAt(browser, url);
   await page.click('#go');
   // Not getVideoPlaybackQuality(): Firefox counts no frames of a stream there, though it paints them.
   const seen = () => page.evaluate(async () => {

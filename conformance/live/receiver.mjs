@@ -2,26 +2,16 @@
 // FILE is what the example writes; ffprobe decodes it to its end.
 import { execFileSync } from 'node:child_process';
 import { stat } from 'node:fs/promises';
-import { cell, launch, sleep, within } from './browser.mjs';
+import { cell, launch, openPageAt, sleep, within } from './browser.mjs';
 
 const [name, url, file] = process.argv.slice(2);
 const SECONDS = 4;
 const { browser, close } = await launch(name);
 try {
-  const page = await browser.newPage();
-  await page.goto(url, { waitUntil: 'load' });
-  await page.evaluate(() => {
-    const Plain = window.RTCPeerConnection;
-    window.RTCPeerConnection = class extends Plain {
-      constructor(...rest) {
-        super(...rest);
-        window.made = this;
-      }
-    };
-  });
+  const page = await openPageAt(browser, url);
   await page.click('#go');
   await within(60_000, 'a connection', (async () => {
-    while (await page.evaluate(() => window.made?.connectionState) !== 'connected') await sleep(200);
+    while (await page.evaluate(() => window.pc?.connectionState) !== 'connected') await sleep(200);
   })());
   await sleep(SECONDS * 1000);
   await page.click('#end');
