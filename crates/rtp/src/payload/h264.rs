@@ -12,12 +12,12 @@
 //! (STAP-B, MTAP16, MTAP24, FU-B), is refused: no browser has it. §5.1: the marker is an early sign of the end of a picture, the
 //! timestamp the certain one. §8.1: parameter sets may come by the description (`sprop-parameter-sets`) alone.
 
+use super::FrameError;
 use super::bits::Bits;
 use super::facts::{FrameFacts, Resolution};
-use super::layout::{Cut, Piece, Start};
-use super::parameter_sets::{ParameterSets, parameter};
+use super::layout::{Cut, Start};
+use super::parameter_sets::parameter;
 use super::units::{self, Family, Role};
-use super::{FrameError, Joined};
 use crate::ParseError;
 
 /// A slice of a picture that begins anew (ITU-T H.264 table 7-1).
@@ -35,6 +35,7 @@ impl Family for H264 {
     const AGGREGATION: u8 = 24;
     const FRAGMENT: u8 = 28;
     const SETS: u8 = 2;
+    const DESCRIBED: &'static [&'static str] = &["sprop-parameter-sets"];
 
     fn kind([header, _]: [u8; 2]) -> u8 {
         header & 0x1f
@@ -148,20 +149,9 @@ fn sps(unit: &[u8]) -> Option<Resolution> {
         bits.skip(1)?;
     }
     bits.skip(1)?;
-    let [left, right, top, bottom] = if bits.flag()? {
-        [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
-    } else {
-        [0; 4]
-    };
-    // Cropping counts in samples of colour, and in pairs of lines where there are fields.
     let fields = if frames_only { 1 } else { 2 };
-    let unit_x = if matches!(chroma, 1 | 2) { 2 } else { 1 };
-    let unit_y = if chroma == 1 { 2 } else { 1 } * fields;
-    let crop = |size: u32, a: u32, b: u32, unit: u32| size.checked_sub(a.checked_add(b)?.checked_mul(unit)?);
-    Some(Resolution {
-        width: crop(columns.checked_mul(16)?, left, right, unit_x)?,
-        height: crop(rows.checked_mul(16)?.checked_mul(fields)?, top, bottom, unit_y)?,
-    })
+    let size = [columns.checked_mul(16)?, rows.checked_mul(16)?.checked_mul(fields)?];
+    units::cropped(&mut bits, size, chroma, fields)
 }
 
 /// Leaves a scaling list out (ITU-T H.264 §7.3.2.1.1.1).
@@ -203,40 +193,11 @@ impl Packetizer {
     }
 }
 
-/// Whether a frame, with start codes or lengths, can be decoded alone: it has an IDR picture or a sequence parameter set.
-pub fn is_key_frame(frame: &[u8]) -> bool {
-    units::is_key_frame::<H264>(frame)
-}
-
-/// The picture's size, if the frame has a sequence parameter set.
-pub fn resolution(frame: &[u8]) -> Option<Resolution> {
-    units::resolution::<H264>(frame)
-}
-
-/// What a payload is to its frame.
-///
-/// # Errors
-/// [`ParseError::Interleaved`] for the payloads of mode 2; otherwise if it is cut off or of a type that is reserved.
-pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
-    units::depacketize::<H264>(payload, marker)
-}
-
-/// The parameter sets that a description brings.
-pub(super) fn described(fmtp: &str) -> ParameterSets {
-    units::described::<H264>(fmtp, &["sprop-parameter-sets"])
-}
-
-pub(super) fn join<'a>(
-    payloads: impl Iterator<Item = &'a [u8]> + Clone,
-    sets: &mut ParameterSets,
-    out: &mut Vec<u8>,
-) -> Result<Joined, ParseError> {
-    units::join::<H264>(payloads, sets, out).map(Joined::appended)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::parameter_sets::ParameterSets;
+    use crate::payload::units::{depacketize, described, join};
 
     /// 640x360 of x264, High profile, with cropping (360 is no multiple of 16).
     const SPS_640X360: [u8; 25] = [
@@ -245,7 +206,7 @@ mod tests {
     ];
 
     fn key(payload: &[u8]) -> bool {
-        depacketize(payload, false).is_ok_and(|piece| piece.key_frame)
+        depacketize::<H264>(payload, false).is_ok_and(|piece| piece.key_frame)
     }
 
     #[test]
@@ -263,7 +224,7 @@ mod tests {
             (0, ParseError::Value),
             (30, ParseError::Value),
         ] {
-            assert_eq!(depacketize(&[kind, 0, 1, 2], false), Err(error), "{kind}");
+            assert_eq!(depacketize::<H264>(&[kind, 0, 1, 2], false), Err(error), "{kind}");
         }
     }
 
@@ -282,10 +243,11 @@ mod tests {
     #[test]
     fn parameter_sets_are_put_before_a_key_frame_that_lacks_them() {
         let mut out = Vec::new();
-        let mut sets =
-            described("packetization-mode=1;sprop-parameter-sets=Z2QAHqzZQKAv+XARAAADAAEAAAMAPA8WLQ==,aOvjyyLA");
+        let mut sets = described::<H264>(
+            "packetization-mode=1;sprop-parameter-sets=Z2QAHqzZQKAv+XARAAADAAEAAAMAPA8WLQ==,aOvjyyLA",
+        );
         let idr = [0x65, 0x88, 0x84];
-        let joined = join([&idr[..]].into_iter(), &mut sets, &mut out).unwrap();
+        let joined = join::<H264>([&idr[..]].into_iter(), &mut sets, &mut out).unwrap();
         let expected = [
             &[0, 0, 0, 1][..],
             &SPS_640X360,
@@ -299,7 +261,7 @@ mod tests {
         );
         // In band: the newest of each identifier is used, and only where it lacks.
         out.clear();
-        join([&[0x68, 0xce, 0x3c, 0x80][..], &idr].into_iter(), &mut sets, &mut out).unwrap();
+        join::<H264>([&[0x68, 0xce, 0x3c, 0x80][..], &idr].into_iter(), &mut sets, &mut out).unwrap();
         let expected = [
             &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80, 0, 0, 0, 1][..],
             &SPS_640X360,
@@ -308,7 +270,7 @@ mod tests {
         ];
         assert_eq!(out, expected.concat());
         out.clear();
-        join([&[0x61, 0x9a][..]].into_iter(), &mut sets, &mut out).unwrap();
+        join::<H264>([&[0x61, 0x9a][..]].into_iter(), &mut sets, &mut out).unwrap();
         assert_eq!(out, [0, 0, 0, 1, 0x61, 0x9a]);
     }
 
@@ -316,7 +278,7 @@ mod tests {
     fn a_part_without_its_beginning_is_refused() {
         let join = |payloads: &[&[u8]]| {
             let mut out = Vec::new();
-            let result = super::join(payloads.iter().copied(), &mut ParameterSets::default(), &mut out);
+            let result = join::<H264>(payloads.iter().copied(), &mut ParameterSets::default(), &mut out);
             result.map(|_| out)
         };
         assert_eq!(join(&[&[0x7c, 0x05, 1]]), Err(ParseError::Value));

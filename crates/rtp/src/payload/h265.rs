@@ -15,10 +15,9 @@
 
 use super::bits::Bits;
 use super::facts::{FrameFacts, Resolution};
-use super::layout::{Cut, Piece, Start};
-use super::parameter_sets::{ParameterSets, parameter};
+use super::layout::Start;
+use super::parameter_sets::parameter;
 use super::units::{self, Family, Role};
-use super::{FrameError, Joined};
 use crate::ParseError;
 
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +28,7 @@ impl Family for H265 {
     const AGGREGATION: u8 = 48;
     const FRAGMENT: u8 = 49;
     const SETS: u8 = 3;
+    const DESCRIBED: &'static [&'static str] = &["sprop-vps", "sprop-sps", "sprop-pps"];
 
     fn kind([header, _]: [u8; 2]) -> u8 {
         header >> 1 & 0x3f
@@ -130,84 +130,23 @@ fn sps(unit: &[u8]) -> Option<Resolution> {
     if chroma == 3 {
         bits.skip(1)?;
     }
-    let (width, height) = (bits.ue()?, bits.ue()?);
-    let [left, right, top, bottom] = if bits.flag()? {
-        [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
-    } else {
-        [0; 4]
-    };
-    // The window counts in samples of colour.
-    let unit_x = if matches!(chroma, 1 | 2) { 2 } else { 1 };
-    let unit_y = if chroma == 1 { 2 } else { 1 };
-    let crop = |size: u32, a: u32, b: u32, unit: u32| size.checked_sub(a.checked_add(b)?.checked_mul(unit)?);
-    Some(Resolution {
-        width: crop(width, left, right, unit_x)?,
-        height: crop(height, top, bottom, unit_y)?,
-    })
+    let size = [bits.ue()?, bits.ue()?];
+    units::cropped(&mut bits, size, chroma, 1)
 }
 
 /// Whether the parameters of `a=fmtp` are those of one stream in decoding order.
-fn is_plain(fmtp: &str) -> bool {
+pub(super) fn is_plain(fmtp: &str) -> bool {
     let is = |name, value: &str| parameter(fmtp, name).is_none_or(|own| own.eq_ignore_ascii_case(value));
     is("tx-mode", "SRST") && is("sprop-max-don-diff", "0")
-}
-
-/// Cuts frames, which come with start codes or with lengths of four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packetizer;
-
-impl Packetizer {
-    /// For the parameters of `a=fmtp`; `None` if they want several streams, or decoding order numbers.
-    pub fn new(fmtp: &str) -> Option<Self> {
-        is_plain(fmtp).then_some(Self)
-    }
-
-    /// Appends the packets of `frame` to `cuts`.
-    ///
-    /// # Errors
-    /// If it is no H.265.
-    pub fn packetize(self, frame: &[u8], max: usize, cuts: &mut Vec<Cut>) -> Result<(), FrameError> {
-        units::packetize::<H265>(frame, max, false, cuts)
-    }
-}
-
-/// Whether a frame, with start codes or lengths, can be decoded alone.
-pub fn is_key_frame(frame: &[u8]) -> bool {
-    units::is_key_frame::<H265>(frame)
-}
-
-/// The picture's size, if the frame has a sequence parameter set.
-pub fn resolution(frame: &[u8]) -> Option<Resolution> {
-    units::resolution::<H265>(frame)
-}
-
-/// What a payload is to its frame.
-///
-/// # Errors
-/// If it is cut off, or of a type that is not read here.
-pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
-    units::depacketize::<H265>(payload, marker)
-}
-
-/// The parameter sets that a description brings.
-pub(super) fn described(fmtp: &str) -> ParameterSets {
-    units::described::<H265>(fmtp, &["sprop-vps", "sprop-sps", "sprop-pps"])
-}
-
-pub(super) fn join<'a>(
-    payloads: impl Iterator<Item = &'a [u8]> + Clone,
-    sets: &mut ParameterSets,
-    out: &mut Vec<u8>,
-) -> Result<Joined, ParseError> {
-    units::join::<H265>(payloads, sets, out).map(Joined::appended)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::units::depacketize;
 
     fn key(payload: &[u8]) -> bool {
-        depacketize(payload, false).is_ok_and(|piece| piece.key_frame)
+        depacketize::<H265>(payload, false).is_ok_and(|piece| piece.key_frame)
     }
 
     #[test]
@@ -217,7 +156,7 @@ mod tests {
         assert!(key(&[48 << 1, 1, 0, 2, 1 << 1, 1, 0, 2, 32 << 1, 1]) && !key(&[48 << 1, 1, 0, 2, 1 << 1, 1]));
         assert!(key(&[49 << 1, 1, 0x80 | 19, 0]) && !key(&[49 << 1, 1, 19, 0]) && !key(&[49 << 1, 1]));
         assert!(!key(&[]));
-        assert_eq!(depacketize(&[50 << 1, 1, 0], true), Err(ParseError::Value));
+        assert_eq!(depacketize::<H265>(&[50 << 1, 1, 0], true), Err(ParseError::Value));
     }
 
     #[test]
@@ -239,7 +178,7 @@ mod tests {
     fn headers_of_several_units_become_one() {
         assert_eq!(H265::both([0x40, 0x0a], [0x83, 0x01]), [0x80, 0x09]);
         assert_eq!(H265::both([0x41, 0x0a], [0x03, 0x02]), [0x01, 0x02]);
-        assert!(Packetizer::new("tx-mode=MRST").is_none() && Packetizer::new("sprop-max-don-diff=1").is_none());
-        assert!(Packetizer::new("profile-id=1;tx-mode=srst").is_some());
+        assert!(!is_plain("tx-mode=MRST") && !is_plain("sprop-max-don-diff=1"));
+        assert!(is_plain("profile-id=1;tx-mode=srst"));
     }
 }

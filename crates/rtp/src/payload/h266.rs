@@ -10,15 +10,14 @@
 //! ```
 //!
 //! Units come in decoding order: with `sprop-max-don-diff` above 0 there would be decoding order numbers between them, which are
-//! refused. §7.1: parameter sets may come by the description (`sprop-vps`, `sprop-sps`, `sprop-pps`) alone. P, the sign that a
+//! refused. §7.2: parameter sets may come by the description (`sprop-vps`, `sprop-sps`, `sprop-pps`) alone. P, the sign that a
 //! fragment ends the last unit of a picture, is not written, which §4.3.3 allows, and not read: the marker says the same.
 
 use super::bits::Bits;
 use super::facts::{FrameFacts, Resolution};
-use super::layout::{Cut, Piece, Start};
-use super::parameter_sets::{ParameterSets, parameter};
+use super::layout::Start;
+use super::parameter_sets::parameter;
 use super::units::{self, Family, Role};
-use super::{FrameError, Joined};
 use crate::ParseError;
 
 /// Where the parameter sets begin (ITU-T H.266 table 5): of the video, of a sequence, of a picture.
@@ -34,6 +33,7 @@ impl Family for H266 {
     const AGGREGATION: u8 = 28;
     const FRAGMENT: u8 = 29;
     const SETS: u8 = 3;
+    const DESCRIBED: &'static [&'static str] = &["sprop-vps", "sprop-sps", "sprop-pps"];
 
     fn kind([_, second]: [u8; 2]) -> u8 {
         second >> 3
@@ -132,77 +132,19 @@ fn sps(unit: &[u8]) -> Option<Resolution> {
     if bits.flag()? {
         bits.skip(1)?;
     }
-    let (width, height) = (bits.ue()?, bits.ue()?);
-    let [left, right, top, bottom] = if bits.flag()? {
-        [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
-    } else {
-        [0; 4]
-    };
-    // The window counts in samples of colour.
-    let unit_x = if matches!(chroma, 1 | 2) { 2 } else { 1 };
-    let unit_y = if chroma == 1 { 2 } else { 1 };
-    let crop = |size: u32, a: u32, b: u32, unit: u32| size.checked_sub(a.checked_add(b)?.checked_mul(unit)?);
-    Some(Resolution {
-        width: crop(width, left, right, unit_x)?,
-        height: crop(height, top, bottom, unit_y)?,
-    })
+    let size = [bits.ue()?, bits.ue()?];
+    units::cropped(&mut bits, size, chroma, 1)
 }
 
-/// Cuts frames, which come with start codes or with lengths of four bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Packetizer;
-
-impl Packetizer {
-    /// For the parameters of `a=fmtp`; `None` if they want decoding order numbers.
-    pub fn new(fmtp: &str) -> Option<Self> {
-        parameter(fmtp, "sprop-max-don-diff")
-            .is_none_or(|own| own == "0")
-            .then_some(Self)
-    }
-
-    /// Appends the packets of `frame` to `cuts`.
-    ///
-    /// # Errors
-    /// If it is no H.266.
-    pub fn packetize(self, frame: &[u8], max: usize, cuts: &mut Vec<Cut>) -> Result<(), FrameError> {
-        units::packetize::<H266>(frame, max, false, cuts)
-    }
-}
-
-/// Whether a frame, with start codes or lengths, can be decoded alone.
-pub fn is_key_frame(frame: &[u8]) -> bool {
-    units::is_key_frame::<H266>(frame)
-}
-
-/// The picture's size, if the frame has a sequence parameter set.
-pub fn resolution(frame: &[u8]) -> Option<Resolution> {
-    units::resolution::<H266>(frame)
-}
-
-/// What a payload is to its frame.
-///
-/// # Errors
-/// If it is cut off, or of a type that is not read here.
-pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
-    units::depacketize::<H266>(payload, marker)
-}
-
-/// The parameter sets that a description brings.
-pub(super) fn described(fmtp: &str) -> ParameterSets {
-    units::described::<H266>(fmtp, &["sprop-vps", "sprop-sps", "sprop-pps"])
-}
-
-pub(super) fn join<'a>(
-    payloads: impl Iterator<Item = &'a [u8]> + Clone,
-    sets: &mut ParameterSets,
-    out: &mut Vec<u8>,
-) -> Result<Joined, ParseError> {
-    units::join::<H266>(payloads, sets, out).map(Joined::appended)
+/// Whether the parameters of `a=fmtp` are those of a stream in decoding order.
+pub(super) fn is_plain(fmtp: &str) -> bool {
+    parameter(fmtp, "sprop-max-don-diff").is_none_or(|own| own == "0")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::payload::units::{depacketize, described, join};
 
     /// The header of a unit of this type in the lowest sub-layer.
     const fn unit(kind: u8) -> [u8; 2] {
@@ -210,7 +152,7 @@ mod tests {
     }
 
     fn key(payload: &[u8]) -> bool {
-        depacketize(payload, false).is_ok_and(|piece| piece.key_frame)
+        depacketize::<H266>(payload, false).is_ok_and(|piece| piece.key_frame)
     }
 
     #[test]
@@ -224,9 +166,9 @@ mod tests {
         assert!(!key(&[0, 10 << 3 | 1, 0xc0]), "a gradual refresh");
         assert!(key(&[0, several, 0, 2, 0, trail, 0, 2, 0, idr]) && !key(&[0, several, 0, 2, 0, trail]));
         assert!(key(&[0, part, 0x80 | 8, 0]) && !key(&[0, part, 8, 0]) && !key(&[0, part]) && !key(&[]));
-        assert_eq!(depacketize(&[0, 30 << 3 | 1, 0], true), Err(ParseError::Value));
+        assert_eq!(depacketize::<H266>(&[0, 30 << 3 | 1, 0], true), Err(ParseError::Value));
         // Several slices: the picture's header is where the frame begins.
-        let start = |payload: &[u8]| depacketize(payload, false).map(|piece| piece.start);
+        let start = |payload: &[u8]| depacketize::<H266>(payload, false).map(|piece| piece.start);
         assert_eq!(start(&[0, PH << 3 | 1, 0]), Ok(Start::Yes));
         assert_eq!(
             (start(&[0, trail, 0x80]), start(&[0, trail, 0])),
@@ -272,16 +214,16 @@ mod tests {
     #[test]
     fn headers_of_several_units_become_one() {
         assert_eq!(H266::both([0x02, 0x43], [0x81, 0x0a]), [0x81, 0x42]);
-        assert!(Packetizer::new("sprop-max-don-diff=1").is_none() && Packetizer::new("profile-id=1").is_some());
+        assert!(!is_plain("sprop-max-don-diff=1") && is_plain("profile-id=1"));
     }
 
     #[test]
     fn parameter_sets_of_the_description_are_put_before_a_key_frame() {
         // A VPS, an SPS and a PPS of a few bytes.
-        let mut sets = described("profile-id=1;sprop-vps=AHEQ;sprop-sps=AHkQ;sprop-pps=AIEQ");
+        let mut sets = described::<H266>("profile-id=1;sprop-vps=AHEQ;sprop-sps=AHkQ;sprop-pps=AIEQ");
         let mut out = Vec::new();
         let idr = [0, 8 << 3 | 1, 0xc0];
-        join([&idr[..]].into_iter(), &mut sets, &mut out).unwrap();
+        join::<H266>([&idr[..]].into_iter(), &mut sets, &mut out).unwrap();
         let code = [0, 0, 0, 1];
         let sets = [[0, 0x71, 0x10], [0, 0x79, 0x10], [0, 0x81, 0x10], idr];
         let expected: Vec<u8> = sets.iter().flat_map(|unit| code.into_iter().chain(*unit)).collect();

@@ -14,8 +14,8 @@ mod frame;
 pub mod g711;
 pub mod g722;
 pub mod h264;
-pub mod h265;
-pub mod h266;
+mod h265;
+mod h266;
 pub mod l16;
 mod layout;
 pub mod opus;
@@ -26,6 +26,9 @@ mod units;
 pub mod vp8;
 pub mod vp9;
 
+use self::h264::H264;
+use self::h265::H265;
+use self::h266::H266;
 use self::parameter_sets::ParameterSets;
 use crate::ParseError;
 use telephone_event::TelephoneEvent;
@@ -47,9 +50,9 @@ pub enum Packetizer {
     /// RFC 6184
     H264(h264::Packetizer),
     /// RFC 7798
-    H265(h265::Packetizer),
+    H265,
     /// RFC 9328
-    H266(h266::Packetizer),
+    H266,
     /// RFC 7587, RFC 3551, RFC 3389: a frame is a packet.
     Whole,
     /// An encoding that is not known here: what fits into one packet is sent as it is.
@@ -66,8 +69,8 @@ impl Packetizer {
             Depacketizer::Vp9 => Some(Self::Vp9(vp9::Packetizer::new(start))),
             Depacketizer::Av1 => Some(Self::Av1(av1::Packetizer)),
             Depacketizer::H264 => h264::Packetizer::new(fmtp).map(Self::H264),
-            Depacketizer::H265 => h265::Packetizer::new(fmtp).map(Self::H265),
-            Depacketizer::H266 => h266::Packetizer::new(fmtp).map(Self::H266),
+            Depacketizer::H265 => h265::is_plain(fmtp).then_some(Self::H265),
+            Depacketizer::H266 => h266::is_plain(fmtp).then_some(Self::H266),
             Depacketizer::TelephoneEvent | Depacketizer::Opaque => Some(Self::Opaque),
             _ => Some(Self::Whole),
         }
@@ -89,8 +92,8 @@ impl Packetizer {
             Self::Vp9(vp9) => vp9.packetize(frame, max, cuts),
             Self::Av1(av1) => av1.packetize(frame, max, cuts),
             Self::H264(h264) => h264.packetize(frame, max, cuts),
-            Self::H265(h265) => h265.packetize(frame, max, cuts),
-            Self::H266(h266) => h266.packetize(frame, max, cuts),
+            Self::H265 => units::packetize::<H265>(frame, max, false, cuts),
+            Self::H266 => units::packetize::<H266>(frame, max, false, cuts),
             Self::Whole | Self::Opaque if frame.len() > max => Err(FrameError::Size),
             Self::Whole | Self::Opaque => {
                 let layout = Layout::slice(0..frame.len());
@@ -137,9 +140,9 @@ impl Packetizer {
             Self::Vp8(_) => frame.first().is_some_and(|byte| vp8::is_key_frame(*byte)),
             Self::Vp9(_) => vp9::is_key_frame(frame),
             Self::Av1(_) => av1::is_key_frame(frame),
-            Self::H264(_) => h264::is_key_frame(frame),
-            Self::H265(_) => h265::is_key_frame(frame),
-            Self::H266(_) => h266::is_key_frame(frame),
+            Self::H264(_) => units::is_key_frame::<H264>(frame),
+            Self::H265 => units::is_key_frame::<H265>(frame),
+            Self::H266 => units::is_key_frame::<H266>(frame),
             Self::Whole => true,
             Self::Opaque => false,
         }
@@ -237,9 +240,9 @@ impl Depacketizer {
             Self::Vp8 => vp8::depacketize(payload, marker),
             Self::Vp9 => vp9::depacketize(payload, marker),
             Self::Av1 => av1::depacketize(payload, marker),
-            Self::H264 => h264::depacketize(payload, marker),
-            Self::H265 => h265::depacketize(payload, marker),
-            Self::H266 => h266::depacketize(payload, marker),
+            Self::H264 => units::depacketize::<H264>(payload, marker),
+            Self::H265 => units::depacketize::<H265>(payload, marker),
+            Self::H266 => units::depacketize::<H266>(payload, marker),
             Self::TelephoneEvent | Self::Opaque => {
                 if self == Self::TelephoneEvent {
                     TelephoneEvent::parse(payload)?;
@@ -270,9 +273,9 @@ impl Joiner {
     /// For an encoding and the parameters of its `a=fmtp`, which may be empty: `sprop-parameter-sets` and the like are taken in.
     pub fn new(format: Depacketizer, fmtp: &str) -> Self {
         let sets = match format {
-            Depacketizer::H264 => h264::described(fmtp),
-            Depacketizer::H265 => h265::described(fmtp),
-            Depacketizer::H266 => h266::described(fmtp),
+            Depacketizer::H264 => units::described::<H264>(fmtp),
+            Depacketizer::H265 => units::described::<H265>(fmtp),
+            Depacketizer::H266 => units::described::<H266>(fmtp),
             _ => ParameterSets::default(),
         };
         Self { format, sets }
@@ -296,9 +299,9 @@ impl Joiner {
             Depacketizer::Vp8 => vp8::join(payloads, out),
             Depacketizer::Vp9 => vp9::join(payloads, out),
             Depacketizer::Av1 => av1::join(payloads, out),
-            Depacketizer::H264 => h264::join(payloads, &mut self.sets, out),
-            Depacketizer::H265 => h265::join(payloads, &mut self.sets, out),
-            Depacketizer::H266 => h266::join(payloads, &mut self.sets, out),
+            Depacketizer::H264 => units::join::<H264>(payloads, &mut self.sets, out),
+            Depacketizer::H265 => units::join::<H265>(payloads, &mut self.sets, out),
+            Depacketizer::H266 => units::join::<H266>(payloads, &mut self.sets, out),
             _ => whole(payloads),
         }
     }

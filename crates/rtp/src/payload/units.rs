@@ -14,10 +14,11 @@ use std::ops::Range;
 
 use memchr::memmem;
 
+use super::bits::Bits;
 use super::facts::{FrameFacts, Resolution};
 use super::layout::{Cut, Layout, MAX_SLICES, Piece, Slices, Start};
 use super::parameter_sets::{ParameterSets, parameter};
-use super::{FrameError, MAX_FRAME};
+use super::{FrameError, Joined, MAX_FRAME};
 use crate::ParseError;
 
 /// What stands before each unit of a joined frame.
@@ -48,6 +49,8 @@ pub(super) trait Family {
     const FRAGMENT: u8;
     /// How many kinds of parameter sets there are.
     const SETS: u8;
+    /// The parameters of `a=fmtp` that bring parameter sets.
+    const DESCRIBED: &'static [&'static str];
 
     /// The type of a unit.
     fn kind(header: [u8; 2]) -> u8;
@@ -265,11 +268,21 @@ pub(super) fn is_key_frame<F: Family>(frame: &[u8]) -> bool {
     units.any(|unit| frame.get(unit).and_then(role::<F>).is_some_and(|role| role.key))
 }
 
-/// The size of the picture, if the frame tells it.
-pub(super) fn resolution<F: Family>(frame: &[u8]) -> Option<Resolution> {
-    Units::new::<F>(frame).ok()?.find_map(|unit| {
-        let unit = frame.get(unit)?;
-        F::resolution(role::<F>(unit)?.set?, unit)
+/// The size of a picture behind its cropping window, which is read: it counts in samples of colour, and in pairs of lines where a picture
+/// has two `fields` (ITU-T H.264 §7.4.2.1.1, H.265 §7.4.3.2.1, H.266 §7.4.3.4).
+pub(super) fn cropped(bits: &mut Bits<'_>, size: [u32; 2], chroma: u32, fields: u32) -> Option<Resolution> {
+    let [left, right, top, bottom] = if bits.flag()? {
+        [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
+    } else {
+        [0; 4]
+    };
+    let unit_x = if matches!(chroma, 1 | 2) { 2 } else { 1 };
+    let unit_y = if chroma == 1 { 2 } else { 1 } * fields;
+    let crop = |size: u32, a: u32, b: u32, unit: u32| size.checked_sub(a.checked_add(b)?.checked_mul(unit)?);
+    let [width, height] = size;
+    Some(Resolution {
+        width: crop(width, left, right, unit_x)?,
+        height: crop(height, top, bottom, unit_y)?,
     })
 }
 
@@ -299,10 +312,10 @@ impl<'a> Iterator for Aggregated<'a> {
     }
 }
 
-/// The parameter sets that a description brings in these parameters of `a=fmtp`.
-pub(super) fn described<F: Family>(fmtp: &str, names: &[&str]) -> ParameterSets {
+/// The parameter sets that a description brings by its `a=fmtp`.
+pub(super) fn described<F: Family>(fmtp: &str) -> ParameterSets {
     let mut sets = ParameterSets::default();
-    for list in names.iter().filter_map(|name| parameter(fmtp, name)) {
+    for list in F::DESCRIBED.iter().filter_map(|name| parameter(fmtp, name)) {
         sets.describe(list, |unit| {
             let set = role::<F>(unit)?.set?;
             Some((set, F::set_id(set, unit)?))
@@ -445,7 +458,7 @@ pub(super) fn join<'a, F: Family>(
     payloads: impl Iterator<Item = &'a [u8]> + Clone,
     sets: &mut ParameterSets,
     out: &mut Vec<u8>,
-) -> Result<FrameFacts, ParseError> {
+) -> Result<Joined, ParseError> {
     // A start code is two bytes longer than a length; few frames have more than a dozen units.
     out.reserve(payloads.clone().map(|payload| payload.len() + 2).sum::<usize>() + 32);
     let mut frame = Frame::<F> {
@@ -462,5 +475,5 @@ pub(super) fn join<'a, F: Family>(
         frame.payload(payload, &mut inside)?;
     }
     frame.finish();
-    Ok(frame.facts)
+    Ok(Joined::appended(frame.facts))
 }
