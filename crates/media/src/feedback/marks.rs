@@ -16,9 +16,10 @@ const SWALLOWED: u32 = 40;
 const DEEP: Duration = Duration::from_millis(40);
 /// Packets of full size; a low rate makes a queue of a few of them long in time.
 const FRAMES: u64 = 2 * 1200 * 8;
-/// How fast the share of deep waits among congestion marks is forgotten. Above a half the queue is an old one: with this gain no sooner
-/// than after eleven marks.
+/// How fast the share of deep waits among congestion marks is forgotten. Above a half the queue is a long one ...
 const GAIN: f64 = 1.0 / 16.0;
+/// ... and an old one if it stays so for this long: a queue of L4S is long too while flows begin and probes are sent.
+const STAYS: Duration = Duration::from_secs(3);
 /// The least transit is that of this long, and of as long before.
 const PART: Duration = Duration::from_secs(10);
 
@@ -34,6 +35,8 @@ pub(crate) struct Marks {
     swallowed: u32,
     /// The share of deep waits among congestion marks, 0 to 1.
     deep: f64,
+    /// Since when it has been above a half.
+    long_since: Option<Instant>,
     /// The least transit of this part of the time and of the one before, microseconds between two clocks.
     least: [Option<i64>; 2],
     /// When this part began.
@@ -82,7 +85,7 @@ impl Marks {
         for result in results {
             let waited = result.arrival.map(|arrival| self.waited(result.sent.at, arrival));
             if result.sent.ecn != Ecn::NotEct {
-                self.judge(result.ecn, waited, deep);
+                self.judge(result.sent.at, result.ecn, waited, deep);
             }
         }
     }
@@ -102,7 +105,7 @@ impl Marks {
     }
 
     /// What came of a packet that bore a mark: the mark that it arrived with, and how long it has waited, if it arrived.
-    fn judge(&mut self, arrived_with: Ecn, waited: Option<i64>, deep: i64) {
+    fn judge(&mut self, sent: Instant, arrived_with: Ecn, waited: Option<i64>, deep: i64) {
         let Some(waited) = waited else {
             // A packet told lost may be told so again; while nothing has come at all that makes no difference.
             self.swallowed += u32::from(!self.carried);
@@ -124,7 +127,9 @@ impl Marks {
         if arrived_with == Ecn::Ce {
             self.count.packets_reported_with_ce += 1;
             self.deep += GAIN * (f64::from(u8::from(waited > deep)) - self.deep);
-            if self.deep > 0.5 {
+            if self.deep <= 0.5 {
+                self.long_since = None;
+            } else if sent.saturating_duration_since(*self.long_since.get_or_insert(sent)) > STAYS {
                 self.end(MarkingEnd::ClassicQueue);
             }
         }
@@ -225,15 +230,18 @@ mod tests {
         ] {
             let mut path = Path::new(rate);
             (0..50).for_each(|_| path.packet(Some((Ecn::Ect1, 0))));
-            for n in 0..200 {
+            let second = rate / 9600;
+            for n in 0..4 * second {
                 path.packet(Some((if n % 4 == 0 { Ecn::Ce } else { Ecn::Ect1 }, wait)));
             }
             let ended = path.marks.stats().marking_ended;
             assert_eq!(ended, classic.then_some(MarkingEnd::ClassicQueue), "{rate} {wait}");
-            assert_eq!(path.marks.stats().packets_reported_with_ce, 50);
+            assert_eq!(path.marks.stats().packets_reported_with_ce, second);
         }
-        // A burst now and then is no such queue.
+        // A queue that is long for a second or two, or a burst now and then, is no such queue.
         let mut path = Path::new(2_000_000);
+        path.packet(Some((Ecn::Ect1, 0)));
+        (0..400).for_each(|_| path.packet(Some((Ecn::Ce, 90))));
         for n in 0..2000 {
             path.packet(Some((Ecn::Ce, if n % 100 < 8 { 90 } else { 3 })));
         }
