@@ -28,16 +28,16 @@ pub use antiphon_container as container;
 pub use antiphon_ice::{AddressRange, CandidateKind, NatMapping, NetworkTypes, TcpCandidates};
 pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
-    Accepts, AlertDescription, Certificate, CertificateParams, ChannelInfo, ChannelState, Codec, CodecCapability,
-    Congestion, CongestionFeedbackPolicy, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DataChannelId, DataSettings,
-    Direction, Ending, ExtensionCapability, FecAmount, Frame, FrameTransform, IceSettings, MAX_TONE, MAX_TONES,
-    MIN_TONE, MIN_TONE_GAP, MediaCapabilities, MediaKind, MediaSettings, MediaStreamTrack, Message, MessageKind,
-    OfferedContent, OfferedSection, Output, Packet, PeerEnd, Piece, RedDistance, Redundancy, RtcBundlePolicy,
-    RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState,
-    RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState,
-    RtcPriorityType, RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit, RtcSctpTransportState,
-    RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, SendRedundancy, Settings, Tone,
-    TonePhase, Transceiver, TransceiverId, Transformed, extension, stats,
+    Accepts, AlertDescription, Certificate, CertificateParams, ChannelInfo, ChannelState, CircuitBreaker, Codec,
+    CodecCapability, Congestion, CongestionFeedbackPolicy, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DataChannelId,
+    DataSettings, Direction, Ending, ExtensionCapability, FecAmount, Frame, FrameTransform, IceSettings, MAX_TONE,
+    MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities, MediaKind, MediaSettings, MediaStreamTrack, Message,
+    MessageKind, OfferedContent, OfferedSection, Output, Packet, PeerEnd, Piece, RedDistance, Redundancy,
+    RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
+    RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions,
+    RtcPeerConnectionState, RtcPriorityType, RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit,
+    RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, SendRedundancy,
+    Settings, Tone, TonePhase, Transceiver, TransceiverId, Transformed, extension, stats,
 };
 
 pub use api::{Api, ApiBuilder};

@@ -28,6 +28,9 @@ pub struct Config {
     pub receiver_rtt: bool,
     /// How redundancy that was negotiated is sent.
     pub redundancy: SendRedundancy,
+    /// Whether streams cease of which nobody says that they arrive, or that take ten times what TCP would (RFC 8083; RFC 8834 §7.1 wants it
+    /// of everybody). Where it is off the application has to see to that.
+    pub circuit_breakers: bool,
     /// Which congestion controller steers what is sent.
     pub congestion: Congestion,
     /// First bandwidth estimate, bits a second.
@@ -49,6 +52,7 @@ impl Default for Config {
             reduced_size: true,
             receiver_rtt: false,
             redundancy: SendRedundancy::default(),
+            circuit_breakers: true,
             congestion: Congestion::default(),
             start_bitrate: 1_000_000,
             min_bitrate: 30_000,

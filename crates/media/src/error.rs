@@ -19,6 +19,9 @@ pub enum Error {
     /// The sender is inactive: the negotiated direction does not let it send.
     #[error("the sender is inactive")]
     Inactive,
+    /// A circuit breaker has stopped the sender ([`Event::Ceased`](crate::Event::Ceased)); it is told when it may send again.
+    #[error("the sender has ceased, because the path does not bear what it sends")]
+    Ceased,
     /// The pacer still holds so much that the frame does not fit; it was dropped whole. The next frame sent should be a
     /// key frame, or the encoder should slow down.
     #[error("the send queue is full")]

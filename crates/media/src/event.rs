@@ -10,6 +10,8 @@ use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_sansio::Ecn;
 use bytes::Bytes;
 
+use crate::breaker::CircuitBreaker;
+
 /// Names one sender of a [`Session`](crate::Session). Never used again after removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SenderId(pub(crate) u32);
@@ -233,6 +235,18 @@ pub enum Event {
         /// Bits a second, payload and RTP headers; 0: there is too little for this sender, which should send nothing until more is
         /// told.
         bps: u64,
+    },
+    /// A circuit breaker has stopped a sender (RFC 8083): nothing of it is sent, and frames are refused, until [`Event::Restarted`].
+    Ceased {
+        /// Who has to cease.
+        sender: SenderId,
+        /// Which of the breakers it was.
+        cause: CircuitBreaker,
+    },
+    /// A sender that had ceased may send again. Pictures should begin with a key frame, and gently.
+    Restarted {
+        /// Who may send again.
+        sender: SenderId,
     },
     /// A packet that is forwarded was refused because it is larger than the path carries: the first since the path, or what it
     /// carries, has changed. All of them are counted in the statistics.

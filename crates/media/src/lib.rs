@@ -3,6 +3,7 @@
 
 mod allocation;
 mod assembler;
+mod breaker;
 mod capture;
 mod config;
 pub mod congestion;
@@ -32,6 +33,7 @@ mod transform;
 pub use allocation::Priority;
 pub use antiphon_rtp::payload::{FrameFacts, Resolution};
 pub use antiphon_rtp::{Rid, extension};
+pub use breaker::CircuitBreaker;
 pub use config::{
     Bounds, Codec, Config, FecAmount, Feedback, Kind, Output, ReceiverConfig, RedDistance, RemoteSource, SAFE_PACKET,
     SendRedundancy, SenderConfig,

@@ -62,6 +62,8 @@ pub(crate) struct Forward {
 #[repr(C)]
 pub(crate) struct Outbound {
     pub(crate) active: bool,
+    /// A circuit breaker has stopped it.
+    pub(crate) ceased: bool,
     /// Stands in the queue of those that have something to send.
     pub(crate) queued: bool,
     current: Current,
@@ -84,15 +86,10 @@ pub(crate) struct Outbound {
     again: Again,
     /// Of each codec in `config`, in the same order; `None`: its frames cannot be cut here.
     packetizers: Vec<Option<Packetizer>>,
-    pub(crate) key_frame_asked: Option<Instant>,
-    /// When a pending request may reach the application.
-    pub(crate) key_frame_due: Option<Instant>,
+    pub(crate) key_frames: KeyFrames,
     budget: Budget,
     pub(crate) remote: Option<RemoteInboundRtp>,
     pub(crate) timestamp_offset: u32,
-    /// The timestamp of the newest key frame forwarded: its packets may all say that they begin one.
-    pub(crate) key_timestamp: Option<u32>,
-    pub(crate) fir_sequence: Option<u8>,
     /// The application was told that packets are too large for the path.
     pub(crate) told_too_large: bool,
     /// Whether a sender report ever left: without one no LSR is ours.
@@ -117,6 +114,19 @@ struct Again {
     rtx_sequence: u16,
     /// The packet that was repeated last to make up for media that was not there.
     repeated: u64,
+}
+
+/// Key frames that the peer asks for, and that are sent.
+#[derive(Debug, Default)]
+pub(crate) struct KeyFrames {
+    /// When the application was last told that one is asked for.
+    pub(crate) asked: Option<Instant>,
+    /// When a pending request may reach the application.
+    pub(crate) due: Option<Instant>,
+    /// The number of the newest FIR.
+    pub(crate) fir_sequence: Option<u8>,
+    /// The timestamp of the newest one forwarded: its packets may all say that they begin one.
+    pub(crate) timestamp: Option<u32>,
 }
 
 /// How much may be sent again.
@@ -245,6 +255,7 @@ impl Outbound {
                 clock_rate,
             },
             usual_overhead: 0,
+            ceased: false,
             ring: Ring::new(slots, first),
             resend: VecDeque::new(),
             again: Again {
@@ -256,10 +267,7 @@ impl Outbound {
             packetizers: packetizers(&config, rng.u32() as u16),
             forward: None,
             newest_timestamp: None,
-            key_frame_asked: None,
-            key_frame_due: None,
-            fir_sequence: None,
-            key_timestamp: None,
+            key_frames: KeyFrames::default(),
             told_too_large: false,
             budget: Budget {
                 bytes: MAX_RESEND_BURST,
@@ -365,6 +373,12 @@ impl Outbound {
         });
         let written = Header::default().write(csrcs, &values, &self.config.extensions, &mut out);
         written.map_or(MAX_LONG_HEADER, |()| out.len()).max(HEADER_LEN)
+    }
+
+    /// Whether it may send.
+    #[inline]
+    pub(crate) fn sends(&self) -> bool {
+        self.active && !self.ceased
     }
 
     /// Whether something waits for the pacer.

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use crate::breaker::Breaker;
 use crate::config::Kind;
 use crate::event::SenderId;
 use crate::outbound::Outbound;
@@ -31,6 +32,8 @@ struct Entry {
     sender: Box<Outbound>,
     /// What it has of the session's rate.
     share: Share,
+    /// What watches over it, once there are reports or none come.
+    breaker: Option<Box<Breaker>>,
 }
 
 impl Senders {
@@ -47,6 +50,7 @@ impl Senders {
                     id,
                     sender: Box::new(sender),
                     share: Share::default(),
+                    breaker: None,
                 };
                 self.all.insert(at, entry);
             }
@@ -89,6 +93,30 @@ impl Senders {
         Some(&mut self.all[at].share)
     }
 
+    /// The first sender of which that is true.
+    pub(crate) fn find(&self, is: impl Fn(&Outbound) -> bool) -> Option<SenderId> {
+        self.iter().find(|(_, sender)| is(sender)).map(|(id, _)| id)
+    }
+
+    /// What watches over a sender.
+    pub(crate) fn breaker(&self, id: SenderId) -> Option<&Breaker> {
+        let at = self.place(id).ok()?;
+        self.all[at].breaker.as_deref()
+    }
+
+    /// All, each with what watches over it.
+    pub(crate) fn breakers(&mut self) -> impl Iterator<Item = (SenderId, &mut Outbound, &mut Breaker)> {
+        let all = self.all.iter_mut();
+        all.filter_map(|entry| Some((entry.id, &mut *entry.sender, entry.breaker.as_deref_mut()?)))
+    }
+
+    /// A sender, and what watches over it.
+    pub(crate) fn watched(&mut self, id: SenderId) -> Option<(&Outbound, &mut Breaker)> {
+        let at = self.place(id).ok()?;
+        let entry = &mut self.all[at];
+        Some((&entry.sender, entry.breaker.get_or_insert_default()))
+    }
+
     /// All, each with what it has of the session's rate.
     pub(crate) fn shares(&mut self) -> impl Iterator<Item = (SenderId, &Outbound, &mut Share)> {
         let all = self.all.iter_mut();
@@ -103,7 +131,7 @@ impl Senders {
 
     /// What repairs add to each byte of media, where they add most: of video, which has nearly all bytes.
     pub(crate) fn redundancy_overhead(&self) -> f64 {
-        let all = self.iter().filter(|(_, sender)| sender.active);
+        let all = self.iter().filter(|(_, sender)| sender.sends());
         all.map(|(_, sender)| sender.redundancy_overhead()).fold(0.0, f64::max)
     }
 
@@ -119,7 +147,7 @@ impl Senders {
     #[inline]
     pub(crate) fn wake(&mut self, id: SenderId) {
         match self.get_mut(id) {
-            Some(sender) if sender.active && sender.waits() => {
+            Some(sender) if sender.sends() && sender.waits() => {
                 if !std::mem::replace(&mut sender.queued, true) {
                     let kind = sender.config.kind;
                     self.queue(kind).push_back(id);
@@ -159,7 +187,7 @@ impl Senders {
             return;
         };
         let Some(sender) = self.get_mut(id) else { return };
-        sender.queued = sender.active && sender.waits();
+        sender.queued = sender.sends() && sender.waits();
         if sender.queued {
             self.queue(kind).push_back(id);
         }
@@ -173,13 +201,13 @@ impl Senders {
 
     /// A sender whose request has waited long enough.
     pub(crate) fn first_key_frame_due(&self, now: Instant) -> Option<SenderId> {
-        let due = |sender: &Outbound| sender.key_frame_due.is_some_and(|at| at <= now);
+        let due = |sender: &Outbound| sender.key_frames.due.is_some_and(|at| at <= now);
         self.iter().find(|(_, sender)| due(sender)).map(|(id, _)| id)
     }
 
     /// Looks again when that is.
     pub(crate) fn reschedule(&mut self) {
-        self.key_frame_due = self.iter().filter_map(|(_, sender)| sender.key_frame_due).min();
+        self.key_frame_due = self.iter().filter_map(|(_, sender)| sender.key_frames.due).min();
         self.reschedule_dtmf();
     }
 

@@ -78,7 +78,7 @@ impl Share {
     /// What it claims; `None`: it sends nothing, though it could.
     pub(crate) fn claim(&mut self, now: Instant, sender: &Outbound) -> Option<Claim> {
         self.takes_part = false;
-        if !sender.active {
+        if !sender.sends() {
             (self.told, self.paused, self.busy) = (None, false, None);
             return None;
         }

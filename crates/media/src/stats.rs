@@ -242,6 +242,8 @@ pub struct OutboundRtp {
     pub fir_count: u32,
     /// `totalPacketSendDelay`: time spent in the pacer, all packets together.
     pub total_packet_send_delay: Duration,
+    /// How often a circuit breaker has stopped the stream (RFC 8083; not in webrtc-stats).
+    pub circuit_breaker_trips: u32,
     /// `targetBitrate`: what the stream may send, bits a second, as [`Session::target_bitrate`](crate::Session::target_bitrate) says.
     pub target_bitrate: Option<u64>,
     /// What the peer reported about its receiving.

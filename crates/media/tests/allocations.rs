@@ -20,7 +20,12 @@ static ALLOCATOR: Counting = Counting;
 
 #[test]
 fn sending_allocates_nothing_per_packet() {
-    let mut pair = Pair::new(1, Config::default());
+    let alone = Config {
+        // Nobody answers.
+        circuit_breakers: false,
+        ..Config::default()
+    };
+    let mut pair = Pair::new(1, alone);
     let id = pair.ends[0]
         .add_sender(pair.now, sender("v", Kind::Video, 1000, vp8(true, true)))
         .unwrap();
@@ -57,6 +62,7 @@ fn sending_redundancy_allocates_nothing_per_packet() {
             red: RedDistance::Fixed(2),
             fec: FecAmount::Percent(20),
         },
+        circuit_breakers: false,
         ..Config::default()
     };
     let more = |codec: Codec, more: &[(u8, &str, u32)]| {

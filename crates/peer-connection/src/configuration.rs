@@ -320,6 +320,9 @@ pub struct MediaSettings {
     /// How senders use redundancy that was negotiated ([`MediaCapabilities::with_redundancy`]). Default: by the losses and the round
     /// trip that the peer's reports show.
     pub redundancy: SendRedundancy,
+    /// Whether streams cease of which the peer says nothing, that do not arrive, or that take ten times what TCP would (RFC 8083). Default:
+    /// yes, as RFC 8834 §7.1 asks of everybody.
+    pub circuit_breakers: bool,
 }
 
 impl Default for MediaSettings {
@@ -333,6 +336,7 @@ impl Default for MediaSettings {
             max_bitrate: inner.max_bitrate,
             max_latency: inner.max_latency,
             redundancy: inner.redundancy,
+            circuit_breakers: inner.circuit_breakers,
         }
     }
 }
@@ -347,6 +351,7 @@ impl From<MediaSettings> for antiphon_media::Config {
             max_bitrate: settings.max_bitrate,
             max_latency: settings.max_latency,
             redundancy: settings.redundancy,
+            circuit_breakers: settings.circuit_breakers,
             ..Self::default()
         }
     }

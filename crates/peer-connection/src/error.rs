@@ -104,6 +104,7 @@ impl Error {
             },
             Self::Media(error) => match error {
                 antiphon_media::Error::Inactive
+                | antiphon_media::Error::Ceased
                 | antiphon_media::Error::Closed
                 | antiphon_media::Error::NoTelephoneEvents => "InvalidStateError",
                 antiphon_media::Error::NotATone(_) => "InvalidCharacterError",

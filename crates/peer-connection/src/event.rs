@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use antiphon_data_channel::ChannelId;
 use antiphon_dtls::AlertDescription;
 use antiphon_jsep::{IceCandidate, MediaKind, SignalingState, TransceiverId};
-use antiphon_media::{Frame, Packet, Rid, Tone};
+use antiphon_media::{CircuitBreaker, Frame, Packet, Rid, Tone};
 
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
@@ -174,6 +174,15 @@ pub enum Event<C = ChannelId> {
     },
     /// The peer cannot decode without a key frame from this transceiver.
     KeyFrameRequested(TransceiverId),
+    /// A circuit breaker has stopped what a transceiver sends (RFC 8083): frames are refused until [`Event::SendingRestarted`].
+    SendingCeased {
+        /// The transceiver whose sender it is.
+        transceiver: TransceiverId,
+        /// Which of the breakers it was.
+        cause: CircuitBreaker,
+    },
+    /// A transceiver that had ceased to send may send again. Pictures should begin with a key frame, and gently.
+    SendingRestarted(TransceiverId),
     /// What a transceiver may send has changed noticeably: its share of what the bandwidth estimate leaves for media.
     TargetBitrate {
         /// The transceiver whose sender it is for.
@@ -289,6 +298,8 @@ impl<C> Event<C> {
             },
             Self::ToneChange { transceiver, tone } => Event::ToneChange { transceiver, tone },
             Self::KeyFrameRequested(transceiver) => Event::KeyFrameRequested(transceiver),
+            Self::SendingCeased { transceiver, cause } => Event::SendingCeased { transceiver, cause },
+            Self::SendingRestarted(transceiver) => Event::SendingRestarted(transceiver),
             Self::TargetBitrate { transceiver, bps } => Event::TargetBitrate { transceiver, bps },
             // Each by name: one that is added is not lost on the way unnoticed.
             Self::NegotiationNeeded

@@ -41,9 +41,9 @@ pub use antiphon_jsep::{
 };
 pub use antiphon_media::congestion::Congestion;
 pub use antiphon_media::{
-    Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, MAX_TONE, MAX_TONES, MIN_TONE,
-    MIN_TONE_GAP, Output, Packet, Priority as RtcPriorityType, RedDistance, SendRedundancy, Tone, TonePhase,
-    Transformed, extension,
+    CircuitBreaker, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, MAX_TONE,
+    MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Priority as RtcPriorityType, RedDistance, SendRedundancy, Tone,
+    TonePhase, Transformed, extension,
 };
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 pub use configuration::{

@@ -8,7 +8,7 @@ use antiphon_netsim::{Limit, LinkConfig};
 use antiphon_peer_connection::{
     Bytes, DEFAULT_TONE, DEFAULT_TONE_GAP, Direction, Error, Event, FecAmount, Frame, MediaCapabilities, MediaKind,
     MediaStreamTrack, Message, Output, Packet, RedDistance, Redundancy, RtcConfiguration, RtcDataChannelInit,
-    RtcRtpEncodingParameters, RtcRtpTransceiverInit, SendRedundancy, TonePhase, TransceiverId,
+    RtcPriorityType, RtcRtpEncodingParameters, RtcRtpTransceiverInit, SendRedundancy, TonePhase, TransceiverId,
 };
 
 /// Something that looks like VP8 (RFC 6386 §9.1): the frame tag, and for key frames start code and size. The rest tells
@@ -518,6 +518,49 @@ fn one_encoding_may_be_silent_and_several_are_refused() {
     };
     assert!(matches!(send(silent), Err(Error::Media(_))));
     assert_eq!(send(loud), Ok(()));
+}
+
+#[test]
+fn parameters_of_a_sender_act_at_once_and_are_taken_once() {
+    let mut call = Call::new(33, LinkConfig::default(), 0, 0);
+    let video = call.video;
+    call.play(Duration::from_secs(2));
+    let events = call.pair.call(0, |pc, _| pc.target_bitrate(video));
+    assert!(events.is_some_and(|bps| bps > 200_000), "{events:?}");
+    let mut parameters = call.pair.call(0, |pc, _| pc.get_parameters(video)).unwrap();
+    let before = parameters.clone();
+    parameters.encodings[0].max_bitrate = Some(100_000);
+    parameters.encodings[0].priority = RtcPriorityType::High;
+    let mut set = |parameters| {
+        call.pair
+            .call(0, |pc, now| pc.set_parameters(now, video, parameters))
+            .map_err(|error| error.name())
+    };
+    // Neither encodings nor names can change, and then nothing does.
+    let mut more = before.clone();
+    more.encodings.push(RtcRtpEncodingParameters::default());
+    assert_eq!(set(more), Err("InvalidModificationError"));
+    let mut other = before.clone();
+    other.transaction_id = "0".into();
+    assert_eq!(set(other), Err("InvalidModificationError"));
+    assert_eq!(set(parameters.clone()), Ok(()));
+    assert_eq!(set(parameters), Err("InvalidModificationError"), "it is taken once");
+    let target = call.pair.call(0, |pc, _| pc.target_bitrate(video));
+    assert!(target.is_some_and(|bps| bps <= 100_000), "{target:?}");
+    // Inactive: frames are refused at once, and taken again when it is active.
+    for active in [false, true] {
+        let mut parameters = call.pair.call(0, |pc, _| pc.get_parameters(video)).unwrap();
+        assert_eq!(parameters.encodings[0].priority, RtcPriorityType::High);
+        parameters.encodings[0].active = active;
+        call.pair
+            .call(0, |pc, now| pc.set_parameters(now, video, parameters))
+            .unwrap();
+        let sent = call.pair.call(0, |pc, now| {
+            let payload_type = pc.payload_type(video, "VP8").unwrap();
+            pc.send_frame(now, video, Frame::new(payload_type, 0, picture(0, true, 100)))
+        });
+        assert_eq!(sent.is_ok(), active);
+    }
 }
 
 #[test]

@@ -509,7 +509,8 @@ fn mend06_who_answers_no_checks_is_received_and_is_sent_nothing() {
         let mut configuration = RtcConfiguration::default();
         if at == 0 {
             configuration.settings.ice.timing.consent_timeout = Duration::from_secs(3600);
-            // Nor does it look at what the peer tells of arrivals.
+            // Nor does it look at what the peer tells of arrivals, nor cease when it tells nothing.
+            configuration.settings.media.circuit_breakers = false;
             let mut capabilities = MediaCapabilities::default();
             for codec in capabilities.video.iter_mut().chain(&mut capabilities.audio) {
                 codec

@@ -502,6 +502,10 @@ impl Peer {
                 return Some(Outcome::Closed);
             }
             Event::DataChannel(channel) => self.serve(channel),
+            Event::SendingCeased { cause, .. } => {
+                tracing::warn!(session = self.session, ?cause, "a circuit breaker stops what is sent");
+            }
+            Event::SendingRestarted(_) => tracing::info!(session = self.session, "what was stopped is sent again"),
             Event::TargetBitrate { transceiver, bps } => {
                 if let Some(target) = self.targets.get(&transceiver) {
                     target.send_replace(bps);

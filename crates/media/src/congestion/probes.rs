@@ -178,7 +178,8 @@ impl Probes {
         self.seen = start;
         self.pending.clear();
         self.began = None;
-        self.due = self.last_sent.map(|at| at + SOON);
+        // The next packet wakes it.
+        self.due = None;
         self.dropped = None;
     }
 

@@ -32,7 +32,7 @@ enum Place {
 impl Outbound {
     fn place(&self) -> Option<Place> {
         let payload_type = self.count.payload_type?;
-        if !self.active || self.config.kind == Kind::Audio {
+        if !self.sends() || self.config.kind == Kind::Audio {
             return None;
         }
         if self.rtx(payload_type).is_some() {

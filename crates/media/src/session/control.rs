@@ -51,7 +51,7 @@ impl Session {
                             continue;
                         };
                         // RFC 5104 §4.3.1.1: the same number is a repetition of the same request.
-                        if sender.fir_sequence.replace(entry.sequence) != Some(entry.sequence) {
+                        if sender.key_frames.fir_sequence.replace(entry.sequence) != Some(entry.sequence) {
                             sender.count.firs += 1;
                             self.key_frame_asked(now, id);
                         }
@@ -60,6 +60,7 @@ impl Session {
                 rtcp::Packet::TransportFeedback(feedback) => self.transport_feedback(now, &feedback, &mut statuses),
                 rtcp::Packet::Ccfb(feedback) => self.stream_feedback(now, &feedback, &mut statuses),
                 rtcp::Packet::Remb(remb) => {
+                    self.spoken_of();
                     self.controller.on_remb(now, remb.bitrate);
                     self.retarget(now);
                 }
@@ -83,7 +84,7 @@ impl Session {
         let ticks = self.moment(now).ticks;
         let rtt = self.rtt.get();
         if let Some((id, sender)) = self.sender_of(nack.media)
-            && sender.active
+            && sender.sends()
         {
             sender.nack(ticks, rtt, nack.sequences());
             self.senders.wake(id);
@@ -106,6 +107,9 @@ impl Session {
 
     /// Feedback came, in whatever form: what it says of packets is in the scratch space.
     fn feedback(&mut self, now: Instant) {
+        if !self.scratch.results.is_empty() {
+            self.spoken_of();
+        }
         self.bursts.take(&self.scratch.results);
         self.heard.marks.take(&self.scratch.results, self.available.total);
         let mut narrow = false;
@@ -158,9 +162,11 @@ impl Session {
                 sender.choose_redundancy(lost, rtt, burst);
             }
             self.controller.on_loss(now, lost);
+            self.judge(now, &block);
             any = true;
         }
         if any {
+            self.spoken_of();
             self.retarget(now);
         }
     }
@@ -217,12 +223,12 @@ impl Session {
         let Some(sender) = self.senders.get_mut(id) else {
             return;
         };
-        let due = sender.key_frame_asked.map_or(now, |at| at + KEY_FRAME_INTERVAL);
+        let due = sender.key_frames.asked.map_or(now, |at| at + KEY_FRAME_INTERVAL);
         if due > now {
-            sender.key_frame_due = Some(due);
+            sender.key_frames.due = Some(due);
         } else {
-            sender.key_frame_asked = Some(now);
-            sender.key_frame_due = None;
+            sender.key_frames.asked = Some(now);
+            sender.key_frames.due = None;
             self.events.push(Event::KeyFrameRequested { sender: id });
         }
         self.senders.reschedule();

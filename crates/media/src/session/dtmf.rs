@@ -21,7 +21,7 @@ impl Session {
     /// Sound of this sender is left out while a key is heard.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::NoTelephoneEvents`]; [`Error::NotATone`] and
+    /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::Ceased`], [`Error::NoTelephoneEvents`]; [`Error::NotATone`] and
     /// [`Error::TooManyTones`] if that is wrong with `tones`. Then nothing has changed.
     pub fn insert_dtmf(
         &mut self,
@@ -37,6 +37,9 @@ impl Session {
         let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         if !sender.active {
             return Err(Error::Inactive);
+        }
+        if sender.ceased {
+            return Err(Error::Ceased);
         }
         if !can_play(sender) {
             return Err(Error::NoTelephoneEvents);
@@ -55,7 +58,7 @@ impl Session {
     /// W3C `canInsertDTMF`: whether [`Self::insert_dtmf`] would be heard.
     pub fn can_insert_dtmf(&self, id: SenderId) -> bool {
         let sender = self.senders.get(id);
-        !self.closed && sender.is_some_and(|sender| sender.active && can_play(sender))
+        !self.closed && sender.is_some_and(|sender| sender.sends() && can_play(sender))
     }
 
     /// W3C `toneBuffer`: the keys that are still to be played.

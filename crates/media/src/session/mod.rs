@@ -1,6 +1,7 @@
 //! All RTP of one transport: the session, and its time. What comes in, goes out and is set up has rooms of its own.
 
 mod available;
+mod breaking;
 mod control;
 mod dtmf;
 mod receive;
@@ -16,6 +17,7 @@ use antiphon_rtp::payload::Cut;
 use antiphon_rtp::rtcp::ReportBlock;
 use antiphon_sansio::{ClockAnchor, Ecn, Rng, earliest};
 use available::Available;
+use breaking::Unheard;
 
 use crate::capture::PeerClock;
 use crate::config::{Bounds, Config, Kind};
@@ -107,6 +109,8 @@ struct Reports {
     reference_times: Vec<(u32, u32, Instant)>,
     /// Report blocks of the peer about our senders.
     received: u64,
+    /// What is sent, and nobody speaks of.
+    unheard: Unheard,
 }
 
 /// The round trip to the peer.
@@ -201,6 +205,7 @@ impl Session {
         self.rtt = RoundTrip::default();
         self.heard.marks.route_changed();
         self.controller.on_route_change(now);
+        self.begin_again(now, |_| true);
         self.retarget(now);
     }
 

@@ -30,6 +30,7 @@ impl Session {
         if self.reports.at.is_none_or(|at| at > now) {
             return;
         }
+        self.watch(now);
         let mut any = false;
         for sender in self
             .senders

@@ -23,7 +23,7 @@ impl Session {
     /// played ([`Self::insert_dtmf`]) sound is left out, which is no error, and counted.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::UnknownPayloadType`];
+    /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::Ceased`], [`Error::UnknownPayloadType`];
     /// [`Error::NotPacketised`] if only packets of the codec can be sent; [`Error::FrameFormat`] if it is no frame of the codec;
     /// [`Error::FrameSize`] and [`Error::QueueFull`] if it is too large, for good or for now.
     pub fn send_frame(&mut self, now: Instant, id: SenderId, mut frame: Frame) -> Result<(), Error> {
@@ -34,6 +34,10 @@ impl Session {
         let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         if !sender.active {
             return Err(Error::Inactive);
+        }
+        if sender.ceased {
+            sender.count.frames_refused += 1;
+            return Err(Error::Ceased);
         }
         if sender.plays_key() {
             sender.count.frames_refused += 1;
@@ -115,7 +119,7 @@ impl Session {
     /// A packet that comes too late to be placed is left out; that is no error.
     ///
     /// # Errors
-    /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::UnknownPayloadType`], [`Error::PacketTooLarge`];
+    /// [`Error::Closed`], [`Error::UnknownId`], [`Error::Inactive`], [`Error::Ceased`], [`Error::UnknownPayloadType`], [`Error::PacketTooLarge`];
     /// [`Error::QueueFull`] if the pacer still holds too much.
     pub fn send_rtp(&mut self, now: Instant, id: SenderId, packet: &Packet) -> Result<(), Error> {
         if self.closed {
@@ -126,6 +130,10 @@ impl Session {
         let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
         if !sender.active {
             return Err(Error::Inactive);
+        }
+        if sender.ceased {
+            sender.count.frames_refused += u64::from(packet.marker);
+            return Err(Error::Ceased);
         }
         sender
             .note_codec(packet.payload_type)
@@ -381,7 +389,7 @@ fn note_forwarded(sender: &mut Outbound, now: Instant, timestamp: u32, packet: &
     sender.count.frames += u64::from(packet.marker);
     if packet.key_frame
         && sender.config.kind == Kind::Video
-        && sender.key_timestamp.replace(timestamp) != Some(timestamp)
+        && sender.key_frames.timestamp.replace(timestamp) != Some(timestamp)
     {
         sender.count.key_frames += 1;
     }

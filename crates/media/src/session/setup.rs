@@ -63,7 +63,7 @@ impl Session {
                 self.reports.byes.push(sender.config.ssrc);
             }
             let mut fresh = Outbound::new(now, config, self.config.redundancy, &mut self.rng);
-            (fresh.active, fresh.queued) = (sender.active, sender.queued);
+            (fresh.active, fresh.ceased, fresh.queued) = (sender.active, sender.ceased, sender.queued);
             *sender = fresh;
         }
         self.expect_feedback();

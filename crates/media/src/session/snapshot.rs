@@ -30,7 +30,7 @@ fn repaired(source: &Inbound) -> Repaired {
     }
 }
 
-fn outbound(id: SenderId, sender: &Outbound, target_bitrate: Option<u64>) -> OutboundRtp {
+fn outbound(id: SenderId, sender: &Outbound, target_bitrate: Option<u64>, trips: u32) -> OutboundRtp {
     let count = &sender.count;
     let codec = count.payload_type.and_then(|payload_type| sender.codec(payload_type));
     let redundancy = sender.redundancy_count();
@@ -65,6 +65,7 @@ fn outbound(id: SenderId, sender: &Outbound, target_bitrate: Option<u64>) -> Out
         pli_count: count.plis,
         fir_count: count.firs,
         total_packet_send_delay: count.delay,
+        circuit_breaker_trips: trips,
         target_bitrate,
         remote: sender.remote,
     }
@@ -108,7 +109,10 @@ impl Session {
             }
         });
         let senders = self.senders.iter();
-        let outbound = senders.map(|(id, sender)| outbound(id, sender, self.target_bitrate(id)));
+        let outbound = senders.map(|(id, sender)| {
+            let trips = self.senders.breaker(id).map_or(0, |breaker| breaker.trips);
+            outbound(id, sender, self.target_bitrate(id), trips)
+        });
         Stats {
             inbound: inbound.collect(),
             outbound: outbound.collect(),

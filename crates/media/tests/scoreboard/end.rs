@@ -111,6 +111,8 @@ pub(crate) struct End {
     pub(crate) sound: Option<(SenderId, Sound)>,
     /// Key frames are made this often, besides those that are asked for.
     pub(crate) key_every: Option<(Duration, Instant)>,
+    /// Whether a circuit breaker may stop it.
+    pub(crate) may_cease: bool,
     /// Whole frames of video that came.
     pub(crate) frames: u64,
     /// Bytes of RTCP that it sent, with IPv4 and UDP.
@@ -133,6 +135,7 @@ impl End {
             video: None,
             sound: None,
             key_every: None,
+            may_cease: false,
             frames: 0,
             rtcp_bytes: 0,
             extra: Vec::new(),
@@ -349,7 +352,9 @@ impl End {
                         video.key_wanted = true;
                     }
                 }
-                Event::TargetBitrate { .. } | Event::NewSource { .. } => {}
+                // RFC 8083 §1: whoever controls congestion does not come near its breakers.
+                Event::Ceased { cause, .. } => assert!(self.may_cease, "{cause:?} {:?}", self.session.stats().outbound),
+                Event::TargetBitrate { .. } | Event::NewSource { .. } | Event::Restarted { .. } => {}
                 other => return Some(other),
             }
         }

@@ -461,6 +461,11 @@ impl PeerConnection {
                 bytes,
                 limit,
             },
+            MediaEvent::Ceased { sender, cause } => Event::SendingCeased {
+                transceiver: *self.transceivers.by_sender.get(&sender)?,
+                cause,
+            },
+            MediaEvent::Restarted { sender } => Event::SendingRestarted(*self.transceivers.by_sender.get(&sender)?),
             MediaEvent::TargetBitrate { sender, bps } => Event::TargetBitrate {
                 transceiver: *self.transceivers.by_sender.get(&sender)?,
                 bps,

@@ -138,6 +138,7 @@ fn outbound(from: &antiphon_media::OutboundRtp, codec_id: Option<String>, entrie
         pli_count: from.pli_count,
         fir_count: from.fir_count,
         total_packet_send_delay: from.total_packet_send_delay,
+        circuit_breaker_trips: from.circuit_breaker_trips,
         target_bitrate: from.target_bitrate,
     }));
     if let Some(remote) = from.remote {

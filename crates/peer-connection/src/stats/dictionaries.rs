@@ -324,6 +324,8 @@ dictionary! {
         fir_count: u32 = "firCount",
         /// How long packets have waited in the pacer, all of them together; in a report in seconds.
         total_packet_send_delay: Duration = "totalPacketSendDelay",
+        /// How often a circuit breaker has stopped the stream (RFC 8083; ours, not the W3C's).
+        circuit_breaker_trips: u32 = "circuitBreakerTrips",
         /// How much the stream may send, in bits a second, if the peer's feedback says so.
         target_bitrate: Option<u64> = "targetBitrate",
     }

@@ -332,7 +332,7 @@ impl CongestionControl for Gcc {
         self.probes.restart(start);
         self.proven = start;
         self.remb = None;
-        (self.feedback.response, self.feedback.silent) = (None, false);
+        (self.feedback.response, self.feedback.waiting, self.feedback.silent) = (None, None, false);
     }
 
     fn on_timeout(&mut self, now: Instant) {

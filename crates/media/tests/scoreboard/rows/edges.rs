@@ -118,6 +118,8 @@ fn poor_feedback(seed: u64) -> Outcome {
     };
     let mut late = Scene::new(seed, bottleneck(2_000_000), held);
     late.add(ms(25), &Terms::default());
+    // Nobody says anything for 300 s.
+    late.sender(0, |end, _| end.may_cease = true);
     late.run(330.0);
     let figures = vec![
         at_most("drawdown from 10 s", drawdown(&scene, 40.0), "%", 20.0),
