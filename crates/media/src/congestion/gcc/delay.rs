@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::contest::Contest;
 use super::trendline::Usage;
 
 /// The decrease on over-use (draft-ietf-rmcat-gcc-02 §5.5) with a short queue ...
@@ -25,6 +26,16 @@ const STANDS: i64 = 45_000;
 const JITTERS: i64 = 2;
 /// A wait of less than this is an empty queue.
 const EMPTY: i64 = 10_000;
+/// Of who gives way to somebody else, less than this part of what came through before still arrives.
+const YIELDED: f64 = 0.95;
+/// Where the waits of neighbours differ by more, microseconds, the path is narrow or unsteady, and nothing tells whose queue it is.
+const CALM: i64 = 3_500;
+/// Where it does not tell, this part of what arrives is used.
+const UNSURE: f64 = 0.9;
+/// Who sends less than so many times the least rate has nothing left to give way with.
+const LEAST: f64 = 1.2;
+/// Where this part of what is sent arrives, the path carries what is sent.
+const SAME: f64 = 0.85;
 /// With a queue of this length only the newest arrivals say what the path carries.
 const LONG: i64 = 30_000;
 /// After a wait longer than this ...
@@ -51,13 +62,16 @@ pub(crate) struct View {
     pub(crate) jitter: i64,
     /// The application does not use what it has.
     pub(crate) limited: bool,
+    /// When the newest packet left that this feedback calls lost.
+    pub(crate) lost: Option<Instant>,
 }
 
 /// A queue that is being emptied.
 #[derive(Clone, Copy, Debug)]
 struct Drain {
     since: Instant,
-    /// What the path carried while there was a queue.
+    /// What arrived when it began, and the least that the path carried since.
+    first: f64,
     capacity: f64,
     /// The longest wait that was seen.
     deepest: i64,
@@ -71,6 +85,8 @@ pub(crate) struct DelayBased {
     max: f64,
     startup: bool,
     drain: Option<Drain>,
+    /// Somebody else's queue stands, and we fill it with him.
+    contest: Option<Contest>,
     /// Until when a long queue counts as just emptied.
     recovers: Option<Instant>,
     /// The rate around which over-use happened, smoothed, and its deviation.
@@ -89,6 +105,7 @@ impl DelayBased {
             max,
             startup: true,
             drain: None,
+            contest: None,
             recovers: None,
             capacity: None,
             updated: None,
@@ -105,6 +122,11 @@ impl DelayBased {
     /// Whether a queue is being emptied.
     pub(crate) fn drains(&self) -> bool {
         self.drain.is_some()
+    }
+
+    /// Whether the queue is somebody else's, and we no longer give way to it.
+    pub(crate) fn contends(&self) -> bool {
+        self.contest.is_some()
     }
 
     /// Whether a long queue is being emptied, or was a moment ago.
@@ -146,6 +168,10 @@ impl DelayBased {
             .updated
             .replace(view.now)
             .map_or(0.0, |at| view.now.saturating_duration_since(at).as_secs_f64().min(1.0));
+        if let Some(contest) = self.contest {
+            self.contend(contest, view, elapsed);
+            return;
+        }
         let usual = self.usual.get_or_insert(view.standing as f64);
         let above = view.standing - *usual as i64;
         let follow = if above < 0 { 0.2 } else { FOLLOW };
@@ -164,6 +190,21 @@ impl DelayBased {
         }
     }
 
+    /// Somebody else fills the queue: takes a share of it, until it is empty or it is time to ask again.
+    fn contend(&mut self, mut contest: Contest, view: &View, elapsed: f64) {
+        let rate = contest.rate(view, self.rate, elapsed);
+        let untried = view.acked.map_or(rate, |acked| UNTRIED * acked + 10_000.0);
+        self.rate = rate.min(untried.max(self.rate)).clamp(self.min, self.max);
+        self.contest = Some(contest);
+        if view.standing < EMPTY + JITTERS * view.jitter || contest.is_old(view.now) {
+            self.contest = None;
+            self.usual = Some(0.0);
+        } else if contest.is_alone(view) {
+            self.contest = None;
+            self.usual = Some(contest.least() as f64);
+        }
+    }
+
     fn decrease(&mut self, view: &View) {
         let measured = match (view.acked, view.recent) {
             (Some(acked), Some(recent)) if view.standing > LONG => acked.min(recent),
@@ -177,21 +218,31 @@ impl DelayBased {
         if waits && measured > 0.75 * self.rate {
             return;
         }
+        // Who gives way to a queue that is not his finds that just what he sends arrives: that is no reason to send ever less.
+        let same = measured > SAME * self.rate;
+        let before = self.drain;
+        let floor = before
+            .filter(|_| same)
+            .map_or(0.0, |drain| (MIN_BETA * drain.capacity).min(self.rate));
         self.startup = false;
         self.decreased = Some(view.now);
         self.sample(measured);
         let queue = view.standing as f64 / 1e6;
         let beta = (BETA + 0.05 - queue).clamp(MIN_BETA, BETA);
-        self.rate = self.rate.min(beta * measured).max(self.min);
-        let before = self.drain;
+        self.rate = self.rate.min(beta * measured).max(floor).max(self.min);
         self.drain = Some(Drain {
             since: before.map_or(view.now, |drain| drain.since),
-            capacity: before.map_or(measured, |drain| drain.capacity.min(measured)),
+            first: before.map_or(measured, |drain| drain.first),
+            capacity: match before {
+                Some(drain) if same => drain.capacity,
+                Some(drain) => drain.capacity.min(measured),
+                None => measured,
+            },
             deepest: before.map_or(view.standing, |drain| drain.deepest.max(view.standing)),
         });
     }
 
-    /// Ends when the queue is empty, or when it should long have been: then it is somebody else's.
+    /// Ends when the queue is empty, or when it should long have been.
     fn drain(&mut self, view: &View) {
         let Some(drain) = &mut self.drain else { return };
         drain.deepest = drain.deepest.max(view.standing);
@@ -212,10 +263,25 @@ impl DelayBased {
         } else {
             let due = Duration::from_micros(4 * drain.deepest.unsigned_abs()) + 2 * view.response;
             if elapsed > due.max(Duration::from_millis(500)) {
-                self.drain = None;
-                self.usual = Some(view.standing as f64);
+                self.give_up(view, &drain);
             }
         }
+    }
+
+    /// The queue stands though we have given way to it for long enough. If what arrives of us has become less, somebody else has
+    /// taken what we left: a queue of our own would have let through what the path carries.
+    fn give_up(&mut self, view: &View, drain: &Drain) {
+        self.drain = None;
+        self.usual = Some(view.standing as f64);
+        let acked = view.acked.unwrap_or(drain.capacity);
+        let gave_way = acked < YIELDED * drain.first || self.rate < LEAST * self.min;
+        let back = if gave_way && view.jitter < CALM {
+            self.contest = Some(Contest::new(view, BACK * drain.capacity));
+            BACK * drain.capacity
+        } else {
+            UNSURE * acked.min(drain.capacity)
+        };
+        self.rate = self.rate.max(back).min(self.max);
     }
 
     /// draft-ietf-rmcat-gcc-02 §5.5: additive near what the path is known to carry, multiplicative far from it.

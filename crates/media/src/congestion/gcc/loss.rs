@@ -110,6 +110,11 @@ impl LossBased {
         self.last = self.last.max(sent);
     }
 
+    /// Somebody else fills the queue, and what is lost there is answered elsewhere.
+    pub(crate) fn release(&mut self) {
+        (self.limit, self.held, self.hold) = (None, None, HOLD);
+    }
+
     /// Looks at the loss if enough was reported. `other` is what else limits the rate, `acked` what arrives.
     pub(crate) fn update(&mut self, now: Instant, other: f64, acked: Option<f64>) {
         let since = *self.since.get_or_insert(now);

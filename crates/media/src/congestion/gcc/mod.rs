@@ -1,6 +1,7 @@
 //! Google's congestion control (draft-ietf-rmcat-gcc-02), as today's senders have it: the trend of the delay, loss, and probes; and
 //! REMB or receiver reports where the peer gives no feedback on packets.
 
+mod contest;
 mod delay;
 mod loss;
 mod queue;
@@ -143,7 +144,11 @@ impl Gcc {
             acked: self.acked.rate().unwrap_or(0.0),
             limited: self.limited.since(now).is_some(),
             jitter: self.queue.jitter() as f64 / 1e6,
-            congested: self.delay.drains() || recently || self.loss.limit().is_some() || self.feedback.silent,
+            congested: self.delay.drains()
+                || self.delay.contends()
+                || recently
+                || self.loss.limit().is_some()
+                || self.feedback.silent,
         }
     }
 
@@ -162,7 +167,7 @@ impl Gcc {
     fn take(&mut self, results: &[PacketResult]) -> bool {
         let before = self.trend.usage();
         let mut over = false;
-        self.queue.begin();
+        self.queue.begin(self.delay.contends());
         for result in results {
             let sample = self.clocks.sample(result);
             let between = self.between(result, &sample);
@@ -273,6 +278,11 @@ impl CongestionControl for Gcc {
                 standing,
                 jitter: self.queue.jitter(),
                 limited: self.limited.since(now).is_some(),
+                lost: results
+                    .iter()
+                    .rev()
+                    .find(|result| result.arrival.is_none())
+                    .map(|result| result.sent.at),
             };
             self.delay.update(&view);
         }
@@ -282,6 +292,9 @@ impl CongestionControl for Gcc {
         self.take_probes(now);
         self.delay.limit(PROVEN * self.proven);
         self.loss.update(now, self.delay.rate(), acked);
+        if self.delay.contends() {
+            self.loss.release();
+        }
         if let Some(limit) = self.loss.limit() {
             // The queue says nothing of a rate that is not sent.
             self.delay.limit(PROVEN * limit);

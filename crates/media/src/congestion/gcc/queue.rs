@@ -13,6 +13,7 @@ pub(crate) struct QueueDelay {
     /// The least transit of each part, newest last; microseconds on two clocks.
     least: [Option<i64>; PARTS],
     part: i64,
+    filled: bool,
     /// The least wait among the packets of the newest feedback, microseconds.
     standing: Option<i64>,
     /// The wait of the newest packet.
@@ -24,16 +25,19 @@ pub(crate) struct QueueDelay {
 }
 
 impl QueueDelay {
-    /// Feedback begins.
-    pub(crate) fn begin(&mut self) {
+    /// Feedback begins. Where somebody else keeps the queue `filled`, an empty one is not forgotten.
+    pub(crate) fn begin(&mut self, filled: bool) {
         self.standing = None;
+        self.filled = filled;
     }
 
     /// A packet that left at `sent` arrived at `arrival`.
     pub(crate) fn packet(&mut self, sent: i64, arrival: i64) {
         let transit = arrival.saturating_sub(sent);
         let part = sent.div_euclid(PART);
-        if part > self.part {
+        if part > self.part && self.filled {
+            self.part = part;
+        } else if part > self.part {
             let steps = usize::try_from(part - self.part).unwrap_or(PARTS).min(PARTS);
             self.least.rotate_left(steps);
             self.least[PARTS - steps..].fill(None);
@@ -52,7 +56,7 @@ impl QueueDelay {
 
     /// A path that has become longer shows a wait that never ends: it becomes the new base.
     fn moved(&mut self, sent: i64, transit: i64, wait: i64) {
-        if wait < 8_000 {
+        if wait < 8_000 || self.filled {
             self.since_empty = None;
             return;
         }
