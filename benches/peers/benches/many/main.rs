@@ -151,7 +151,10 @@ fn forward_tables(c: &mut Criterion) {
         let (mut ours, mut theirs) = (Fan::new(receivers), str0m::Fan::new(receivers));
         let check = |name: &str, sent: usize| {
             let due = rounds * receivers * BURST;
-            assert!(sent >= due && sent <= due + rounds * receivers, "{name}: {sent} datagrams for {due} packets");
+            assert!(
+                sent >= due && sent <= due + rounds * receivers,
+                "{name}: {sent} datagrams for {due} packets"
+            );
         };
         let many = |forward: &mut dyn FnMut() -> (Duration, usize), name| {
             let (mut spent, mut sent) = (Duration::ZERO, 0);
@@ -170,7 +173,14 @@ fn forward_tables(c: &mut Criterion) {
             Contender::new("antiphon", || many(&mut || ours.forward(), "antiphon")),
             Contender::new("str0m 0.25", || many(&mut || theirs.forward(), "str0m")),
         ];
-        compare(c, &format!("forward to {receivers} receivers, in memory"), units, 0, 21, contenders);
+        compare(
+            c,
+            &format!("forward to {receivers} receivers, in memory"),
+            units,
+            0,
+            21,
+            contenders,
+        );
     }
 }
 

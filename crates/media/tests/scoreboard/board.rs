@@ -5,9 +5,7 @@ use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use antiphon_media::congestion::Congestion;
-
-use super::end::with_controller;
+use super::end::{Contender, with_contender};
 use super::scene::Scene;
 
 /// What a figure must reach.
@@ -19,7 +17,7 @@ pub(crate) enum Bound {
 
 impl Bound {
     /// Its sign and its value, as the table has them.
-    fn shown(self) -> (&'static str, String) {
+    pub(crate) fn shown(self) -> (&'static str, String) {
         match self {
             Self::AtMost(bound) => ("<=", show(bound)),
             Self::AtLeast(bound) => (">=", show(bound)),
@@ -96,7 +94,7 @@ pub(crate) struct Result {
 }
 
 impl Result {
-    fn value(&self) -> f64 {
+    pub(crate) fn value(&self) -> f64 {
         match self.figure.counts {
             Counts::Mean => self.values.iter().sum::<f64>() / self.values.len() as f64,
             Counts::Worst => {
@@ -152,7 +150,7 @@ impl Result {
 }
 
 /// Three digits or so.
-fn show(value: f64) -> String {
+pub(crate) fn show(value: f64) -> String {
     if value.is_infinite() {
         "never".to_owned()
     } else if value.abs() >= 100.0 {
@@ -168,12 +166,12 @@ fn show(value: f64) -> String {
 /// Results by the numbers of their rows.
 pub(crate) type Results = BTreeMap<u32, Vec<Result>>;
 
-/// Runs rows for seeds in as many threads as there are processors, with `controller` or else with that which each row has. `keep` gets
+/// Runs rows for seeds in as many threads as there are processors, with `contender` or else with the controller that each row has. `keep` gets
 /// each outcome of the first seed.
 pub(crate) fn run(
     rows: &[Row],
     seeds: u64,
-    controller: Option<Congestion>,
+    contender: Option<Contender>,
     keep: impl Fn(&Row, &Outcome) + Sync,
 ) -> Results {
     // The first seeds of all rows first: who looks on sees each row soon.
@@ -187,7 +185,7 @@ pub(crate) fn run(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((seed, row)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = with_controller(controller, || (row.run)(*seed));
+                    let outcome = with_contender(contender, || (row.run)(*seed));
                     if *seed == 0 {
                         keep(row, &outcome);
                     }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::{Duration, Instant};
 
-use antiphon_media::congestion::Congestion;
+use antiphon_media::congestion::{Congestion, CongestionControl};
 use antiphon_media::extension::{Kind as Extension, Map};
 use antiphon_media::{
     Codec, Config, Event, Feedback, Kind, Outgoing, Output, PacketKind, ReceiverConfig, RemoteSource, SenderConfig,
@@ -58,17 +58,46 @@ pub(crate) fn low_latency(mut terms: Terms) -> Terms {
     terms
 }
 
-thread_local! {
-    /// The controller of all flows that this thread makes, in the place of that which their row has.
-    static CONTROLLER: Cell<Option<Congestion>> = const { Cell::new(None) };
+/// What steers the flows, or is them.
+#[derive(Clone, Copy)]
+#[allow(dead_code, reason = "benches/peers, which reads these files too, has all of them")]
+pub(crate) enum Contender {
+    /// A controller that is built in, in the place of that which the row has.
+    Own(Congestion),
+    /// Another controller in our session, made of the first, the least and the largest rate in bits a second.
+    Controller(fn(u64, u64, u64) -> Box<dyn CongestionControl>),
+    /// Another stack: sender and receiver of a flow that begins now. Rows that change a flow in its course do not run with it.
+    Stack(fn(Instant, &Terms, [Path; 2], &Rng) -> [Box<dyn Foreign>; 2]),
 }
 
-/// Runs with this controller for all flows; `None`: with that which each row has.
-pub(crate) fn with_controller<T>(controller: Option<Congestion>, run: impl FnOnce() -> T) -> T {
-    let before = CONTROLLER.replace(controller);
+/// An end of a call that is no session of ours.
+pub(crate) trait Foreign: std::fmt::Debug {
+    fn handle_datagram(&mut self, now: Instant, datagram: Datagram);
+    fn handle_timeout(&mut self, now: Instant);
+    fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit>;
+    fn poll_timeout(&self) -> Option<Instant>;
+    /// What may be sent in all, in bits a second.
+    fn target(&self) -> Option<u64>;
+    /// Whole frames of video that came.
+    fn frames(&self) -> u64;
+}
+
+thread_local! {
+    /// What all flows that this thread makes are made with, in the place of the controller that their row has.
+    static CONTENDER: Cell<Option<Contender>> = const { Cell::new(None) };
+}
+
+/// Runs with this contender for all flows; `None`: with the controller that each row has.
+pub(crate) fn with_contender<T>(contender: Option<Contender>, run: impl FnOnce() -> T) -> T {
+    let before = CONTENDER.replace(contender);
     let result = run();
-    CONTROLLER.set(before);
+    CONTENDER.set(before);
     result
+}
+
+/// What flows are made with now.
+pub(crate) fn contender() -> Option<Contender> {
+    CONTENDER.get()
 }
 
 fn codec(kind: Kind, terms: &Terms) -> Codec {
@@ -126,8 +155,14 @@ impl End {
     pub(crate) fn new(now: Instant, terms: &Terms, path: Path, rtt: Duration, rng: &Rng) -> Self {
         let anchor = ClockAnchor::new(now, Duration::from_secs(1_700_000_000));
         let mut config = terms.config.clone();
-        config.congestion = CONTROLLER.get().unwrap_or(config.congestion);
+        let [start, min, max] = [config.start_bitrate, config.min_bitrate, config.max_bitrate];
+        if let Some(Contender::Own(choice)) = contender() {
+            config.congestion = choice;
+        }
         let mut session = Session::new(config, now, anchor, rng.fork("session"));
+        if let Some(Contender::Controller(make)) = contender() {
+            session.set_controller(now, make(start, min, max));
+        }
         session.set_rtt(rtt);
         Self {
             session,
@@ -228,6 +263,7 @@ impl End {
 pub(crate) enum Peer {
     Call(Box<End>),
     Bulk(Box<Bulk>),
+    Foreign(Box<dyn Foreign>),
 }
 
 impl Peer {
@@ -235,14 +271,34 @@ impl Peer {
     pub(crate) fn call(&self) -> &End {
         match self {
             Self::Call(end) => end,
-            Self::Bulk(_) => panic!("a bulk transfer"),
+            Self::Bulk(_) | Self::Foreign(_) => panic!("no session of ours"),
         }
     }
 
     pub(crate) fn call_mut(&mut self) -> &mut End {
         match self {
             Self::Call(end) => end,
-            Self::Bulk(_) => panic!("a bulk transfer"),
+            Self::Bulk(_) | Self::Foreign(_) => panic!("no session of ours"),
+        }
+    }
+}
+
+impl Peer {
+    /// What it says may be sent in all, in bits a second.
+    pub(crate) fn target(&self) -> Option<u64> {
+        match self {
+            Self::Call(end) => end.session.available_bitrate(),
+            Self::Bulk(_) => None,
+            Self::Foreign(end) => end.target(),
+        }
+    }
+
+    /// Whole frames of video that came.
+    pub(crate) fn frames(&self) -> u64 {
+        match self {
+            Self::Call(end) => end.frames,
+            Self::Bulk(_) => 0,
+            Self::Foreign(end) => end.frames(),
         }
     }
 }
@@ -254,6 +310,7 @@ impl Machine for Peer {
         match self {
             Self::Call(end) => end.handle_datagram(now, datagram),
             Self::Bulk(bulk) => bulk.handle_datagram(now, datagram),
+            Self::Foreign(end) => end.handle_datagram(now, datagram),
         }
     }
 
@@ -261,6 +318,7 @@ impl Machine for Peer {
         match self {
             Self::Call(end) => end.handle_timeout(now),
             Self::Bulk(bulk) => bulk.handle_timeout(now),
+            Self::Foreign(end) => end.handle_timeout(now),
         }
     }
 
@@ -268,13 +326,14 @@ impl Machine for Peer {
         match self {
             Self::Call(end) => end.poll_transmit(now, out),
             Self::Bulk(bulk) => bulk.poll_transmit(now, out),
+            Self::Foreign(end) => end.poll_transmit(now, out),
         }
     }
 
     fn poll_event(&mut self) -> Option<Event> {
         match self {
             Self::Call(end) => end.poll_event(),
-            Self::Bulk(_) => None,
+            Self::Bulk(_) | Self::Foreign(_) => None,
         }
     }
 
@@ -282,6 +341,7 @@ impl Machine for Peer {
         match self {
             Self::Call(end) => end.poll_timeout(),
             Self::Bulk(bulk) => bulk.poll_timeout(),
+            Self::Foreign(end) => end.poll_timeout(),
         }
     }
 
@@ -289,6 +349,7 @@ impl Machine for Peer {
         match self {
             Self::Call(end) => end.close(now),
             Self::Bulk(bulk) => bulk.close(now),
+            Self::Foreign(_) => {}
         }
     }
 }

@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use antiphon_media::congestion::Congestion;
 use board::{Counts, Row};
+use end::Contender;
 
 /// Seeds of the table that is kept.
 const ALL_SEEDS: u64 = 16;
@@ -43,8 +44,8 @@ fn scoreboard() {
     let mut rows: Vec<Row> = rows::all();
     rows.retain(|row| wanted.as_ref().is_none_or(|wanted| wanted.contains(&row.number)));
     if variable("SCOREBOARD_BOTH").is_some() {
-        let [gcc, scream] =
-            [Congestion::Gcc, Congestion::Scream].map(|choice| board::run(&rows, seeds, Some(choice), |_, _| {}));
+        let [gcc, scream] = [Congestion::Gcc, Congestion::Scream]
+            .map(|choice| board::run(&rows, seeds, Some(Contender::Own(choice)), |_, _| {}));
         println!(
             "{}",
             board::compare(&rows, seeds, ["GoogCC", "SCReAM"], [&gcc, &scream])

@@ -9,7 +9,7 @@ use antiphon_netsim::{
 };
 use antiphon_sansio::{Path, Rng};
 
-use super::end::{End, Peer, Terms};
+use super::end::{Contender, End, Peer, Terms, contender};
 
 /// How often the calls are looked at.
 pub(crate) const STEP: Duration = Duration::from_millis(20);
@@ -149,12 +149,17 @@ impl Scene {
         let (hosts, paths, addresses) = self.hosts(owd);
         let now = self.simulation.now();
         let rtt = 2 * owd + self.delays;
-        let mut sender = End::new(now, terms, paths[0], rtt, &rng.fork("sender"));
-        sender.send(now, terms, &rng);
-        let mut receiver = End::new(now, terms, paths[1], rtt, &rng.fork("receiver"));
-        receiver.receive(terms);
-        let sender = self.simulation.add(hosts[0], Peer::Call(Box::new(sender)));
-        let receiver = self.simulation.add(hosts[1], Peer::Call(Box::new(receiver)));
+        let [sender, receiver] = if let Some(Contender::Stack(make)) = contender() {
+            make(now, terms, paths, &rng).map(Peer::Foreign)
+        } else {
+            let mut sender = End::new(now, terms, paths[0], rtt, &rng.fork("sender"));
+            sender.send(now, terms, &rng);
+            let mut receiver = End::new(now, terms, paths[1], rtt, &rng.fork("receiver"));
+            receiver.receive(terms);
+            [sender, receiver].map(|end| Peer::Call(Box::new(end)))
+        };
+        let sender = self.simulation.add(hosts[0], sender);
+        let receiver = self.simulation.add(hosts[1], receiver);
         self.flows.push(Flow {
             sender,
             receiver,
@@ -225,9 +230,9 @@ impl Scene {
     fn look(&mut self) {
         let now = self.now();
         for flow in &mut self.flows {
-            let sender = self.simulation.peer(flow.sender).call();
-            let target = sender.session.available_bitrate().map_or(0.0, |target| target as f64);
-            let frames = self.simulation.peer(flow.receiver).call().frames;
+            let target = self.simulation.peer(flow.sender).target();
+            let target = target.map_or(0.0, |target| target as f64);
+            let frames = self.simulation.peer(flow.receiver).frames();
             flow.seen.push(Seen {
                 at: now,
                 target,
