@@ -10,17 +10,6 @@ use crate::config::Kind;
 use crate::event::{Event, SenderId};
 use crate::outbound::Outbound;
 
-/// What is sent while nobody speaks of it.
-#[derive(Debug, Default)]
-pub(super) struct Unheard {
-    /// Since when.
-    since: Option<Instant>,
-    /// When that was last looked at.
-    looked: Option<Instant>,
-    /// Packets of all senders when that was last looked at.
-    packets: u64,
-}
-
 /// What the stream itself has sent.
 fn sent(sender: &Outbound) -> Sent {
     let count = &sender.count;

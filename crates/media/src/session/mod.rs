@@ -17,8 +17,8 @@ use antiphon_rtp::payload::Cut;
 use antiphon_rtp::rtcp::ReportBlock;
 use antiphon_sansio::{ClockAnchor, Ecn, Rng, earliest};
 use available::Available;
-use breaking::Unheard;
 
+use crate::breaker::Unheard;
 use crate::capture::PeerClock;
 use crate::config::{Bounds, Config, Kind};
 use crate::congestion::{CongestionControl, PacketResult, Steering};

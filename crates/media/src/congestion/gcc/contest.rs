@@ -8,10 +8,15 @@
 
 use std::time::{Duration, Instant};
 
-use super::delay::View;
+use super::trendline::Usage;
 
 /// What is left of the rate when packets were lost.
 const BETA: f64 = 0.75;
+/// Above so many times what a TCP would send with the same losses and round trip it does not grow: that is half of what RFC 8083 §4.3
+/// allows, whose breaker must not trip. (A TCP loses many packets at once and falls once, so that it has more than this rate in truth.)
+const FAIR: f64 = 5.0;
+/// Losses are looked at over so many seconds, about as the breaker does.
+const MEMORY: f64 = 8.0;
 /// What a packet of a TCP has, bits.
 const PACKET: f64 = 1500.0 * 8.0;
 /// A round trip counts for no more than this, seconds: CUBIC grows by the clock, so in a deep queue we must not wait for ours.
@@ -29,6 +34,29 @@ const FELT: Duration = Duration::from_millis(500);
 /// After this long it is asked anew whose queue it is.
 const LIFE: Duration = Duration::from_secs(30);
 
+/// What the rate is decided by, with or without a contest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct View {
+    pub(crate) now: Instant,
+    /// From a packet's departure to the feedback on it.
+    pub(crate) response: Duration,
+    pub(crate) usage: Usage,
+    /// What arrives, bits a second: over half a second ...
+    pub(crate) acked: Option<f64>,
+    /// ... and over the last moments.
+    pub(crate) recent: Option<f64>,
+    /// What every packet waited at least, microseconds.
+    pub(crate) standing: i64,
+    /// By how much the waits of neighbours differ, microseconds.
+    pub(crate) jitter: i64,
+    /// The application does not use what it has.
+    pub(crate) limited: bool,
+    /// The part of the packets that is lost, smoothed, 0 to 1.
+    pub(crate) loss: f64,
+    /// When the newest packet left that this feedback calls lost.
+    pub(crate) lost: Option<Instant>,
+}
+
 /// A contest for a queue that is not ours.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contest {
@@ -39,6 +67,8 @@ pub(super) struct Contest {
     least: i64,
     /// The queue has grown, though we sent no more, or was full.
     shared: bool,
+    /// The part of the packets that was lost in the last [`MEMORY`] seconds or so.
+    loss: f64,
     /// The least and the most that arrived since the last fall could be felt, and the rate at the beginning of that, bits a second.
     from: f64,
     arrived: Option<(f64, f64)>,
@@ -53,6 +83,7 @@ impl Contest {
             lowered: view.now,
             least: view.standing,
             shared: false,
+            loss: view.loss,
             from: rate,
             arrived: None,
             alone: false,
@@ -78,6 +109,7 @@ impl Contest {
     /// The rate after this feedback.
     pub(super) fn rate(&mut self, view: &View, rate: f64, elapsed: f64) -> f64 {
         self.least = self.least.min(view.standing);
+        self.loss += (view.loss - self.loss) * (elapsed / MEMORY).min(1.0);
         self.shared |= view.standing - self.least > MOVES;
         if let Some(acked) = view.acked
             && view.now.saturating_duration_since(self.lowered) > view.response + FELT
@@ -96,17 +128,21 @@ impl Contest {
             self.shared = true;
             return BETA * rate;
         }
-        if view.limited || !self.shared {
+        if view.limited || !self.shared || rate > FAIR * self.tcp(view) {
             return rate;
         }
         let round = view.response.as_secs_f64().min(LONGEST);
         rate + PACKET / (round * round) * elapsed
     }
+
+    /// What a TCP would send with these losses, bits a second (RFC 8083 §4.3, the simplified equation).
+    fn tcp(&self, view: &View) -> f64 {
+        PACKET / (view.response.as_secs_f64().max(0.001) * (2.0 * self.loss.max(1e-6) / 3.0).sqrt())
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::trendline::Usage;
     use super::*;
 
     fn view(now: Instant, standing: i64, lost: Option<Instant>) -> View {
@@ -119,6 +155,7 @@ mod tests {
             standing,
             jitter: 0,
             limited: false,
+            loss: 0.0,
             lost,
         }
     }

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::contest::Contest;
+use super::contest::{Contest, View};
 use super::trendline::Usage;
 
 /// The decrease on over-use (draft-ietf-rmcat-gcc-02 §5.5) with a short queue ...
@@ -44,27 +44,6 @@ const DEEP: i64 = 80_000;
 const RECOVERY: Duration = Duration::from_secs(2);
 /// The wait that is usual follows by this part with each feedback.
 const FOLLOW: f64 = 0.01;
-
-/// What the rate is decided by.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct View {
-    pub(crate) now: Instant,
-    /// From a packet's departure to the feedback on it.
-    pub(crate) response: Duration,
-    pub(crate) usage: Usage,
-    /// What arrives, bits a second: over half a second ...
-    pub(crate) acked: Option<f64>,
-    /// ... and over the last moments.
-    pub(crate) recent: Option<f64>,
-    /// What every packet waited at least, microseconds.
-    pub(crate) standing: i64,
-    /// By how much the waits of neighbours differ, microseconds.
-    pub(crate) jitter: i64,
-    /// The application does not use what it has.
-    pub(crate) limited: bool,
-    /// When the newest packet left that this feedback calls lost.
-    pub(crate) lost: Option<Instant>,
-}
 
 /// A queue that is being emptied.
 #[derive(Clone, Copy, Debug)]

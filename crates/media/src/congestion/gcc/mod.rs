@@ -9,7 +9,8 @@ mod trendline;
 
 use std::time::{Duration, Instant};
 
-use delay::{DelayBased, View};
+use contest::View;
+use delay::DelayBased;
 use loss::LossBased;
 use queue::QueueDelay;
 use trendline::{Trendline, Usage};
@@ -278,6 +279,7 @@ impl CongestionControl for Gcc {
                 standing,
                 jitter: self.queue.jitter(),
                 limited: self.limited.since(now).is_some(),
+                loss: self.loss.average(),
                 lost: results
                     .iter()
                     .rev()
