@@ -27,6 +27,7 @@ mod streams;
 mod tls;
 mod web;
 mod wish;
+mod wishes;
 mod ws;
 
 use std::io;
@@ -269,7 +270,7 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
             mapping.kind = CandidateKind::Host;
         }
     }
-    peer::steer(&mut configuration.settings.media, args.congestion);
+    wishes::steer(&mut configuration.settings.media, args.congestion);
     let data = &mut configuration.settings.data;
     data.max_receive_message = args.max_message as usize;
     // A whole message, what is under way behind it, and the same on its way back.

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon::{
-    Congestion, CongestionFeedbackPolicy, DataChannel, Direction, Error, Event, MediaCapabilities, MediaKind,
-    MediaSettings, MediaStreamTrack, OfferedSection, Output, Packet, PeerConnection, RtcDataChannelInit,
-    RtcIceCandidateInit, RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState,
-    Transceiver, TransceiverId,
+    Congestion, DataChannel, Direction, Error, Event, MediaCapabilities, MediaKind, MediaStreamTrack, OfferedSection,
+    Output, Packet, PeerConnection, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState,
+    RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -20,6 +19,7 @@ use super::player::{self, Stage};
 use super::playing::{Playing, Voice, receives, sends, studio_capabilities, track_id};
 use super::role::{Outcome, Refused, Role};
 use super::room::Room;
+use super::wishes::{Wishes, steer};
 use crate::link::{Control, LinkSpec};
 use crate::sources::AudioCodec;
 
@@ -35,25 +35,6 @@ const MAX_CHANNELS: usize = 1_100;
 const MAX_STREAM_ID: usize = 64;
 /// The labels of the channels that we make when we offer.
 const LABELS: [&str; 3] = ["chat", "file", "echo"];
-
-/// What the client may ask for when a session begins.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Wishes {
-    /// The audio codec that we put first in our offers.
-    pub(super) audio: AudioCodec,
-    /// The congestion controller of what we send; `None`: as the server was started.
-    pub(super) congestion: Option<Congestion>,
-}
-
-/// Sets the controller. One that is not the browsers' own heeds marks of ECN, of which RFC 8888 alone tells: it is offered then.
-pub(super) fn steer(media: &mut MediaSettings, congestion: Congestion) {
-    media.congestion = congestion;
-    media.congestion_feedback = if congestion == Congestion::default() {
-        CongestionFeedbackPolicy::Accept
-    } else {
-        CongestionFeedbackPolicy::Negotiate
-    };
-}
 
 /// One session's peer connection.
 #[derive(Debug)]

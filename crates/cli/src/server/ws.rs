@@ -13,12 +13,13 @@ use axum::routing::get;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::endpoints::unavailable;
-use super::peer::{Peer, Wishes};
+use super::peer::Peer;
 use super::places::Place;
 use super::pulse::{Beat, Pulse};
 use super::role::{NO_WAY, Outcome};
 use super::room::Room;
 use super::signal::{self, MAX_SIGNAL, Mode, Offerer, Reply, Request};
+use super::wishes::Wishes;
 use crate::link::LinkSpec;
 
 /// Anything beyond this ends the socket; up to it a message that is too long gets an error and the session lives.

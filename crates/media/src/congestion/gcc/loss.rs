@@ -25,6 +25,8 @@ const NO_NEWS: f64 = 0.25;
 /// What more of it costs in likelihood: so much for each part of a hundred that was not known before, and at most that.
 const DOUBT: f64 = 60.0;
 const MAX_DOUBT: f64 = 4.0;
+/// With each observation after a decrease this part of the doubt is left: loss that stays at a lower rate was not ours.
+const FADES: f64 = 0.75;
 /// A bandwidth twice as large is worth this much likelihood.
 const HIGHER: f64 = 0.15;
 /// With less than this of the packets lost nothing is limited.
@@ -57,6 +59,8 @@ pub(crate) struct LossBased {
     average: f64,
     held: Option<Instant>,
     hold: Duration,
+    /// Observations since the last decrease.
+    firm: i32,
     /// The observation that is being made.
     packets: u32,
     lost: u32,
@@ -77,6 +81,7 @@ impl LossBased {
             average: 0.0,
             held: None,
             hold: HOLD,
+            firm: 0,
             packets: 0,
             lost: 0,
             bytes: 0,
@@ -151,6 +156,7 @@ impl LossBased {
         if self.limit.is_none() && (self.count < 2 || (self.average < HARMLESS && newest < 3.0 * HARMLESS)) {
             return;
         }
+        self.firm = if self.limit.is_some() { self.firm + 1 } else { 0 };
         let current = self.limit.unwrap_or(other).min(other);
         let acked = acked.unwrap_or(current).max(self.min);
         let held = self.held.is_some_and(|until| now < until);
@@ -183,6 +189,7 @@ impl LossBased {
             return;
         }
         if bandwidth < current {
+            self.firm = 0;
             self.held = Some(now + self.hold);
             self.hold = (2 * self.hold).min(MAX_HOLD);
         }
@@ -210,7 +217,7 @@ impl LossBased {
             weight *= WEIGHT;
         }
         let doubt = DOUBT * (inherent - (1.0 + NO_NEWS) * self.inherent.max(FREE_INHERENT) - 0.01).max(0.0);
-        (sum - doubt.min(MAX_DOUBT), inherent)
+        (sum - doubt.min(MAX_DOUBT) * FADES.powi(self.firm), inherent)
     }
 }
 
