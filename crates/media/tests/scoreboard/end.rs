@@ -67,8 +67,11 @@ pub(crate) enum Contender {
     /// Another controller in our session, made of the first, the least and the largest rate in bits a second.
     Controller(fn(u64, u64, u64) -> Box<dyn CongestionControl>),
     /// Another stack: sender and receiver of a flow that begins now. Rows that change a flow in its course do not run with it.
-    Stack(fn(Instant, &Terms, [Path; 2], &Rng) -> [Box<dyn Foreign>; 2]),
+    Stack(MakeEnds),
 }
+
+/// Makes the sender and the receiver of a flow on these paths.
+pub(crate) type MakeEnds = fn(Instant, &Terms, [Path; 2], &Rng) -> [Box<dyn Foreign>; 2];
 
 /// An end of a call that is no session of ours.
 pub(crate) trait Foreign: std::fmt::Debug {
