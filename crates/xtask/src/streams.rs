@@ -16,8 +16,8 @@ use crate::shell::{Service, root, run, tail};
 
 /// Seconds that are recorded: the files are played round and round, and pictures begin at the next key frame.
 const SECONDS: &str = "5";
-/// How far sound and pictures may be apart from where they were, in milliseconds. However late a busy machine sends them, sender reports
-/// tell when they were due.
+/// How far sound and pictures may be apart from where they were, in milliseconds, through a server of ours. However late a busy machine
+/// sends them, sender reports tell when they were due.
 const MAX_APART: u64 = 40;
 /// Every file has more frames than this in half of [`SECONDS`].
 const LEAST_FRAMES: u64 = 40;
@@ -32,6 +32,8 @@ pub(crate) struct Way<'a> {
     pub(crate) whep: String,
     /// The bearer token, if it asks for one.
     pub(crate) token: Option<&'a str>,
+    /// How far sound and pictures may be apart from where they were, in milliseconds.
+    pub(crate) max_apart: u64,
     /// Where it is, if not on this machine's loopback.
     pub(crate) namespace: Option<&'a Namespace>,
 }
@@ -44,6 +46,7 @@ impl<'a> Way<'a> {
             whip: format!("{}/whip/{stream}", server.url),
             whep: format!("{}/whep/{stream}", server.url),
             token: None,
+            max_apart: MAX_APART,
             namespace: None,
         }
     }
@@ -138,7 +141,7 @@ pub(crate) fn there_and_back(way: &Way<'_>, case: &Case, compare: &Path) -> Resu
             let to = copy_of(way, &case.file, kind);
             scope.spawn(move || {
                 way.record(&to)?;
-                check(&case.file, &to, compare)
+                way.check(&case.file, &to, compare)
             })
         });
         let recording: Vec<_> = recording.collect();
@@ -183,7 +186,7 @@ pub(crate) fn interrupted(server: &Server, compare: &Path, file: &Path, kind: &s
     shell.args(["--foreground", "--preserve-status", "--signal=INT", SECONDS]);
     shell.arg(recorder.get_program()).args(recorder.get_args());
     must("record until Ctrl-C", &mut shell)?;
-    check(file, &to, compare)
+    way.check(file, &to, compare)
 }
 
 fn name_of(file: &Path) -> String {
@@ -194,28 +197,32 @@ fn copy_of(way: &Way<'_>, file: &Path, kind: &str) -> PathBuf {
     file.with_file_name(format!("back-from-{}-{}.{kind}", way.name, name_of(file)))
 }
 
-/// The second file has frames of the first one, in step, and ffprobe reads it.
-fn check(file: &Path, copy: &Path, compare: &Path) -> Result<(), String> {
-    let output = run(
-        &format!("compare {}", name_of(copy)),
-        Command::new(compare).arg(file).arg(copy),
-    )?;
-    if !output.success {
-        return Err(tail(&output.text, 5));
-    }
-    for line in output.text.lines() {
-        let number = |text: &str| text.split(' ').find_map(|word| word.parse::<u64>().ok());
-        match (line.strip_prefix("apart by"), line.split_once(": ")) {
-            (Some(apart), _) if number(apart).is_none_or(|apart| apart > MAX_APART) => return Err(line.to_owned()),
-            (None, Some((_, frames))) if number(frames).is_none_or(|frames| frames < LEAST_FRAMES) => {
-                return Err(format!("only {line}"));
-            }
-            _ => {}
+impl Way<'_> {
+    /// The second file has frames of the first one, in step, and ffprobe reads it.
+    fn check(&self, file: &Path, copy: &Path, compare: &Path) -> Result<(), String> {
+        let output = run(
+            &format!("compare {}", name_of(copy)),
+            Command::new(compare).arg(file).arg(copy),
+        )?;
+        if !output.success {
+            return Err(tail(&output.text, 5));
         }
-    }
-    // FFmpeg 5.1 does not know H.265 in IVF; nobody makes such a file here.
-    match probe(copy)? {
-        streams if streams.is_empty() => Err("ffprobe finds no stream".to_owned()),
-        _ => Ok(()),
+        for line in output.text.lines() {
+            let number = |text: &str| text.split(' ').find_map(|word| word.parse::<u64>().ok());
+            match (line.strip_prefix("apart by"), line.split_once(": ")) {
+                (Some(apart), _) if number(apart).is_none_or(|apart| apart > self.max_apart) => {
+                    return Err(line.to_owned());
+                }
+                (None, Some((_, frames))) if number(frames).is_none_or(|frames| frames < LEAST_FRAMES) => {
+                    return Err(format!("only {line}"));
+                }
+                _ => {}
+            }
+        }
+        // FFmpeg 5.1 does not know H.265 in IVF; nobody makes such a file here.
+        match probe(copy)? {
+            streams if streams.is_empty() => Err("ffprobe finds no stream".to_owned()),
+            _ => Ok(()),
+        }
     }
 }

@@ -162,6 +162,8 @@ impl End {
         if let Some(Contender::Own(choice)) = contender() {
             config.congestion = choice;
         }
+        // Who is compared goes on to the end.
+        config.circuit_breakers &= contender().is_none();
         let mut session = Session::new(config, now, anchor, rng.fork("session"));
         if let Some(Contender::Controller(make)) = contender() {
             session.set_controller(now, make(start, min, max));
