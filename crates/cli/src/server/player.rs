@@ -179,12 +179,15 @@ pub(super) async fn music(studio: Studio, stage: Stage, codec: AudioCodec) {
 mod tests {
     use super::*;
 
+    const LITTLE: u64 = 60_000;
+
     #[test]
     fn an_estimate_is_followed_within_half_a_second_and_does_not_make_the_size_tremble() {
         for &codec in VideoCodec::ALL {
             let start = Instant::now();
             let at = |ms: u64| start + Duration::from_millis(ms);
-            let mut choice = Choice::new(codec, 150_000, start);
+            // What an estimate of 150 kbit/s leaves beside sound.
+            let mut choice = Choice::new(codec, LITTLE, start);
             let (smallest, largest) = (choice.rung, codec.rung_for(3_000_000));
             assert_eq!(smallest, 0);
             // Up, when the last change is half a second ago.
@@ -193,7 +196,7 @@ mod tests {
             assert!(choice.changes(3_000_000, at(500)));
             assert_eq!((choice.rung, choice.later(3_000_000)), (largest, None));
             // Down at once, also a moment after another change, and then up again no sooner than before.
-            assert!(choice.changes(150_000, at(510)));
+            assert!(choice.changes(LITTLE, at(510)));
             assert_eq!(choice.rung, smallest);
             assert!(!choice.changes(3_000_000, at(1_009)));
             assert!(choice.changes(3_000_000, at(1_010)));
