@@ -6,6 +6,7 @@ mod gcc;
 mod limited;
 mod probe_result;
 mod probes;
+mod remb;
 mod sample;
 mod scream;
 #[cfg(test)]

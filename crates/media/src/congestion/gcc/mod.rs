@@ -20,10 +20,9 @@ use super::control::{CongestionControl, Demand, Figures, PacketResult, Probe, Se
 use super::limited::Limited;
 use super::probe_result::{Known, Results, Shown};
 use super::probes::{Probes, Situation};
+use super::remb::Remb;
 use super::sample::{Clocks, Sample};
 
-/// A REMB is forgotten after this long without another.
-const REMB_LIFE: Duration = Duration::from_secs(10);
 /// Packets leave this much faster than the estimate: enough for what frames differ, little enough for shallow queues.
 const PACING: f64 = 1.25;
 /// What arrived in this time tells what the path carries now, microseconds.
@@ -67,7 +66,7 @@ pub(crate) struct Gcc {
     limited: Limited,
     probes: Probes,
     results: Results,
-    remb: Option<(Instant, f64)>,
+    remb: Remb,
     /// The largest rate that was seen to arrive, or that a probe showed.
     proven: f64,
     feedback: Heard,
@@ -112,7 +111,7 @@ impl Gcc {
             limited,
             probes: Probes::new(start, max),
             results: Results::default(),
-            remb: None,
+            remb: Remb::default(),
             proven: start,
             feedback: Heard::default(),
             stepped: None,
@@ -121,11 +120,6 @@ impl Gcc {
 
     fn response(&self) -> Duration {
         self.feedback.response.unwrap_or(Duration::from_millis(150))
-    }
-
-    fn remb(&self, now: Instant) -> Option<f64> {
-        let fresh = |(at, _): &(Instant, f64)| now.saturating_duration_since(*at) < REMB_LIFE;
-        self.remb.filter(fresh).map(|(_, rate)| rate)
     }
 
     /// What delay and loss allow.
@@ -327,7 +321,7 @@ impl CongestionControl for Gcc {
     }
 
     fn on_remb(&mut self, now: Instant, rate: u64) {
-        self.remb = Some((now, rate as f64));
+        self.remb.heard(now, rate);
     }
 
     fn on_demand(&mut self, now: Instant, demand: Demand) {
@@ -346,7 +340,7 @@ impl CongestionControl for Gcc {
         self.results.clear();
         self.probes.restart(start);
         self.proven = start;
-        self.remb = None;
+        self.remb = Remb::default();
         (self.feedback.response, self.feedback.waiting, self.feedback.silent) = (None, None, false);
     }
 
@@ -364,7 +358,7 @@ impl CongestionControl for Gcc {
     }
 
     fn target_rate(&self, now: Instant) -> Option<u64> {
-        let remb = self.remb(now);
+        let remb = self.remb.rate(now);
         let known = self.feedback.any || remb.is_some() || self.loss.limit().is_some() || self.stepped.is_some();
         if !known {
             return None;

@@ -1,3 +1,4 @@
+use super::super::remb::LIFE;
 use super::super::simulation::{Link, Path, Run, Source};
 use super::*;
 
@@ -179,7 +180,7 @@ fn remb_caps_and_expires() {
     assert_eq!(estimator.target_rate(now), None);
     estimator.on_remb(now, 200_000);
     assert_eq!(estimator.target_rate(now), Some(200_000));
-    assert_eq!(estimator.target_rate(now + REMB_LIFE), None);
+    assert_eq!(estimator.target_rate(now + LIFE), None);
 }
 
 #[test]

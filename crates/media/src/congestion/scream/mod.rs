@@ -25,10 +25,9 @@ use super::control::{CongestionControl, Demand, Figures, PacketResult, Probe, Se
 use super::limited::Limited;
 use super::probe_result::{Known, Results, Shown};
 use super::probes::{Probes, Situation};
+use super::remb::Remb;
 use super::sample::Clocks;
 
-/// A REMB is forgotten after this long without another.
-const REMB_LIFE: Duration = Duration::from_secs(10);
 /// So many windows may be on their way while no queue stands, and while one does: frames differ, and feedback comes in lumps.
 const CALM_OVERHEAD: f64 = 3.0;
 const OVERHEAD: f64 = 1.5;
@@ -64,7 +63,7 @@ pub(crate) struct Scream {
     probes: Probes,
     results: Results,
     reports: Reports,
-    remb: Option<(Instant, f64)>,
+    remb: Remb,
     /// The largest rate that was seen to arrive, or that a probe showed.
     proven: f64,
     /// When the newest packet left that was reported on, by the terms of [`Clocks`].
@@ -95,7 +94,7 @@ impl Scream {
             probes: Probes::new(start, max),
             results: Results::default(),
             reports: Reports::new(start),
-            remb: None,
+            remb: Remb::default(),
             proven: start,
             newest: 0,
             waiting: None,
@@ -111,11 +110,6 @@ impl Scream {
         let rate = whole * window.bytes() * 8.0 / window.room() / self.delay.response();
         let left = if self.delay.drains() { DRAIN } else { 1.0 };
         left * rate.min(PROVEN * self.proven)
-    }
-
-    fn remb(&self, now: Instant) -> Option<f64> {
-        let fresh = |(at, _): &(Instant, f64)| now.saturating_duration_since(*at) < REMB_LIFE;
-        self.remb.filter(fresh).map(|(_, rate)| rate)
     }
 
     fn situation(&mut self, now: Instant) -> Situation {
@@ -261,7 +255,7 @@ impl CongestionControl for Scream {
     }
 
     fn on_remb(&mut self, now: Instant, rate: u64) {
-        self.remb = Some((now, rate as f64));
+        self.remb.heard(now, rate);
     }
 
     fn on_demand(&mut self, now: Instant, demand: Demand) {
@@ -272,7 +266,7 @@ impl CongestionControl for Scream {
     fn on_route_change(&mut self, _: Instant) {
         let start = self.start;
         (self.delay, self.marks, self.losses) = Default::default();
-        (self.window, self.remb, self.waiting, self.silent) = (None, None, None, false);
+        (self.window, self.remb, self.waiting, self.silent) = (None, Remb::default(), None, false);
         self.reports = Reports::new(start);
         self.acked.clear();
         self.results.clear();
@@ -295,7 +289,7 @@ impl CongestionControl for Scream {
     }
 
     fn target_rate(&self, now: Instant) -> Option<u64> {
-        let remb = self.remb(now);
+        let remb = self.remb.rate(now);
         let own = match &self.window {
             Some(_) if self.silent => return Some(self.min as u64),
             Some(_) => Some(self.estimate()),

@@ -1,4 +1,5 @@
 use super::super::control::{PacketId, ProbeId};
+use super::super::remb::LIFE;
 use super::super::simulation::{Link, Path, Run, Source};
 use super::*;
 
@@ -171,7 +172,7 @@ fn report_blocks_alone_lead_up_and_down_and_remb_caps() {
     assert!((500_000..2_000_000).contains(&before), "{before}");
     scream.on_remb(now, 200_000);
     assert_eq!(scream.target_rate(now), Some(200_000));
-    assert_eq!(scream.target_rate(now + REMB_LIFE), Some(before));
+    assert_eq!(scream.target_rate(now + LIFE), Some(before));
     for _ in 0..20 {
         now += Duration::from_secs(1);
         scream.on_loss(now, 0.15);
