@@ -16,6 +16,7 @@ use crate::event::{Contributors, Event, Frame, Packet};
 use crate::events::Events;
 use crate::key_frames::KeyFrames;
 use crate::keypad::Keypad;
+use crate::playout::Playout;
 use crate::reception::{Arrival, NackGenerator, Reception};
 use crate::repairs::Repairs;
 use crate::section::{Section, Use};
@@ -71,6 +72,7 @@ pub(crate) struct Inbound {
     pub(crate) nack: NackGenerator,
     pub(crate) assembler: Assembler,
     pub(crate) repairs: Repairs,
+    pub(crate) playout: Box<Playout>,
     keypad: Keypad,
     joiners: Joiners,
     /// The newest orientation that it told.
@@ -123,6 +125,7 @@ impl Inbound {
             nack: NackGenerator::default(),
             assembler: Assembler::new(video),
             repairs,
+            playout: Box::default(),
             keypad: Keypad::default(),
             joiners: Joiners::default(),
             orientation: None,
@@ -327,6 +330,7 @@ impl Inbound {
             Arrival::Restart(sequence) => {
                 self.nack.reset();
                 self.assembler.restart();
+                self.playout.restart();
                 self.keypad.reset();
                 self.repairs.restart();
                 self.clock = None;
@@ -462,6 +466,9 @@ impl Inbound {
             self.count.frames += 1;
             self.count.key_frames += u64::from(frame.key_frame && self.is_video());
             self.orientation = frame.extensions.video_orientation.or(self.orientation);
+            if self.is_video() {
+                self.playout.shown(now);
+            }
             let discontinuity = frame.discontinuity;
             let frame = Frame {
                 payload_type: frame.payload_type,

@@ -18,6 +18,7 @@ mod key_frames;
 mod keypad;
 mod outbound;
 mod pacer;
+mod playout;
 mod reception;
 mod redundancy;
 mod repairs;
@@ -43,7 +44,7 @@ pub use error::Error;
 pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId, Tone, TonePhase};
 pub use session::Session;
 pub use stats::{
-    CongestionStats, Dropped, EcnStats, InboundRtp, MarkingEnd, OutboundRtp, RemoteInboundRtp, RemoteOutboundRtp,
-    Repaired, RepairsSent, Stats,
+    CongestionStats, Dropped, EcnStats, FramesReceived, InboundRtp, MarkingEnd, OutboundRtp, Played, PlayoutFigures,
+    RemoteInboundRtp, RemoteOutboundRtp, Repaired, RepairsSent, Stats,
 };
 pub use transform::{FrameTransform, Transformed};

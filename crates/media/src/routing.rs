@@ -151,6 +151,7 @@ impl Routing {
             .filter(|source| source.section.id == id)
         {
             source.assembler.restart();
+            source.playout.restart();
         }
         self.renew(&section);
     }

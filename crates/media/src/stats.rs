@@ -147,12 +147,10 @@ pub struct InboundRtp {
     pub pli_count: u32,
     /// `firCount`: FIRs sent.
     pub fir_count: u32,
-    /// `framesReceived`: whole frames seen.
-    pub frames_received: u64,
-    /// Whole key frames seen (`keyFramesDecoded` of an endpoint that decodes what it gets).
-    pub key_frames_received: u64,
-    /// `framesDropped`: frames given up as incomplete or undecodable.
-    pub frames_dropped: u64,
+    /// What became of its frames.
+    pub frames: FramesReceived,
+    /// How it is played: when, how evenly, and with how much that was made up.
+    pub playout: PlayoutFigures,
     /// `packetsDiscarded`: too late for their frame.
     pub packets_discarded: u64,
     /// `audioLevel` of the newest packet that carried one: 0 is silence, 1 is overload.
@@ -161,6 +159,73 @@ pub struct InboundRtp {
     pub last_packet_received: Option<Instant>,
     /// What the peer reported about its sending.
     pub remote: Option<RemoteOutboundRtp>,
+}
+
+/// What became of the frames of a source.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FramesReceived {
+    /// `framesReceived`: whole frames seen.
+    pub received: u64,
+    /// Whole key frames seen (`keyFramesDecoded` of an endpoint that decodes what it gets).
+    pub key_frames: u64,
+    /// `framesDropped`: frames given up as incomplete or undecodable.
+    pub dropped: u64,
+}
+
+/// How a source is played. What is counted in samples is counted at the codec's RTP clock, one for all channels. Where nothing is
+/// held back ([`Output::Frames`](crate::Output::Frames)), frames of video are counted as shown when they are handed over, which
+/// gives freezes and pauses their figures; all others stay zero. Where packets go out all stay zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct PlayoutFigures {
+    /// `jitterBufferDelay`: from the first packet's arrival until it was handed over, all frames of video together; of sound each
+    /// sample counts.
+    pub jitter_buffer_delay: Duration,
+    /// `jitterBufferTargetDelay`: the delay that was aimed at when each of these was handed over, summed likewise.
+    pub jitter_buffer_target_delay: Duration,
+    /// `jitterBufferMinimumDelay`: the delay that the network alone asks for, without the application's target and lip sync, summed
+    /// likewise.
+    pub jitter_buffer_minimum_delay: Duration,
+    /// `jitterBufferEmittedCount`: frames of video, or samples of sound, that were handed over.
+    pub jitter_buffer_emitted_count: u64,
+    /// The delay that is aimed at now, from the fastest packets' arrival (not in webrtc-stats); zero before the first frame.
+    pub target_delay: Duration,
+    /// What was handed over last, by the peer's clock, and when: `estimatedPlayoutTimestamp` goes on from there. `None` before that, and
+    /// before the first sender report.
+    pub played: Option<Played>,
+    /// `totalInterFrameDelay`: the time between frames of video that were shown one after the other, summed, seconds.
+    pub total_inter_frame_delay: f64,
+    /// `totalSquaredInterFrameDelay`: the squares of these times, summed, seconds squared.
+    pub total_squared_inter_frame_delay: f64,
+    /// `freezeCount`: times after which the next frame came too late by three mean times between frames, and by 150 ms.
+    pub freeze_count: u32,
+    /// `totalFreezesDuration`: how long these were together.
+    pub total_freezes_duration: Duration,
+    /// `pauseCount`: times of more than five seconds without a frame.
+    pub pause_count: u32,
+    /// `totalPausesDuration`: how long these were together.
+    pub total_pauses_duration: Duration,
+    /// `totalSamplesReceived`: samples that were played or made up.
+    pub total_samples_received: u64,
+    /// `concealedSamples`: of these, samples that the decoder had to make up, because they were lost or late.
+    pub concealed_samples: u64,
+    /// `silentConcealedSamples`: of these, samples that are silent because too many in a row are missing.
+    pub silent_concealed_samples: u64,
+    /// `concealmentEvents`: how many times concealing began.
+    pub concealment_events: u64,
+    /// `insertedSamplesForDeceleration`: samples by which sound was stretched.
+    pub inserted_samples_for_deceleration: u64,
+    /// `removedSamplesForAcceleration`: samples by which sound was squeezed, or that were left out.
+    pub removed_samples_for_acceleration: u64,
+}
+
+/// What was handed over last, by the peer's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Played {
+    /// The NTP time of its capture, 32.32 seconds, as the peer's sender reports have it.
+    pub ntp: u64,
+    /// When it was handed over.
+    pub at: Instant,
 }
 
 /// What came back of a source's lost packets, and by which means.

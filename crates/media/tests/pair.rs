@@ -112,7 +112,7 @@ fn all_arrives_on_a_clean_link_and_the_figures_agree() {
         assert_eq!(inbound.bytes_received, outbound.bytes_sent);
         assert_eq!(inbound.header_bytes_received, outbound.header_bytes_sent);
         assert_eq!(
-            (inbound.frames_received, inbound.packets_lost),
+            (inbound.frames.received, inbound.packets_lost),
             (outbound.frames_sent, 0)
         );
         assert_eq!((inbound.nack_count, inbound.pli_count, outbound.nack_count), (0, 0, 0));
@@ -216,7 +216,7 @@ fn without_nack_a_loss_costs_a_key_frame() {
         assert!(!gap || frame.key_frame, "a gap ends with a key frame");
     }
     assert!(got.len() > 150, "{} of {}", got.len(), sent.len());
-    assert_eq!(stats.frames_received, got.len() as u64);
+    assert_eq!(stats.frames.received, got.len() as u64);
 }
 
 #[test]

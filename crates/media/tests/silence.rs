@@ -53,7 +53,7 @@ fn noise_comes_as_frames_between_the_sounds_and_a_pause_is_no_loss() {
     }
     let inbound = &pair.ends[1].stats().inbound[0];
     assert_eq!(
-        (inbound.packets_lost, inbound.frames_dropped, inbound.packets_discarded),
+        (inbound.packets_lost, inbound.frames.dropped, inbound.packets_discarded),
         (0, 0, 0)
     );
     assert_eq!(inbound.packets_received, sent.len() as u64);

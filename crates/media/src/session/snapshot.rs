@@ -5,7 +5,9 @@ use crate::config::{Codec, Kind};
 use crate::event::SenderId;
 use crate::inbound::Inbound;
 use crate::outbound::Outbound;
-use crate::stats::{CongestionStats, Dropped, EcnStats, InboundRtp, OutboundRtp, Repaired, RepairsSent, Stats};
+use crate::stats::{
+    CongestionStats, Dropped, EcnStats, FramesReceived, InboundRtp, OutboundRtp, Repaired, RepairsSent, Stats,
+};
 
 fn mime_type(kind: Kind, codec: Option<&Codec>) -> String {
     let kind = match kind {
@@ -96,9 +98,12 @@ impl Session {
                 nack_count: source.count.nacks,
                 pli_count: source.count.plis,
                 fir_count: source.count.firs,
-                frames_received: source.count.frames,
-                key_frames_received: source.count.key_frames,
-                frames_dropped: source.assembler.frames_dropped,
+                frames: FramesReceived {
+                    received: source.count.frames,
+                    key_frames: source.count.key_frames,
+                    dropped: source.assembler.frames_dropped,
+                },
+                playout: source.playout.figures,
                 packets_discarded: source.assembler.packets_discarded,
                 audio_level: source
                     .count

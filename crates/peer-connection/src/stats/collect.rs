@@ -85,9 +85,9 @@ fn inbound(from: &antiphon_media::InboundRtp, codec_id: Option<String>, entries:
         nack_count: from.nack_count,
         pli_count: from.pli_count,
         fir_count: from.fir_count,
-        frames_received: from.frames_received,
-        key_frames_received: from.key_frames_received,
-        frames_dropped: from.frames_dropped,
+        frames_received: from.frames.received,
+        key_frames_received: from.frames.key_frames,
+        frames_dropped: from.frames.dropped,
         packets_discarded: from.packets_discarded,
         audio_level: from.audio_level,
     }));
