@@ -99,7 +99,7 @@ impl Echo {
             Event::Frame { .. } => self.counts.sounds += 1,
             Event::Packet { .. } => println!("error no frame could be made of a packet"),
             // Who watches itself asks itself.
-            Event::KeyFrameRequested(transceiver) => self.pc.request_key_frame(transceiver).await?,
+            Event::KeyFrameRequested(encoding) => self.pc.request_key_frame(encoding.transceiver).await?,
             Event::Tone { tone, .. } => {
                 if let (TonePhase::Ended { lasted, .. }, Some(key)) = (tone.phase, tone.key()) {
                     println!("key {key} {}", lasted.as_millis());

@@ -167,7 +167,10 @@ mod tests {
     fn bitrate(bps: u64) -> core::Event {
         let mut negotiator = Negotiator::new(Config::default(), Rng::from_u64(1));
         let transceiver = negotiator.add_transceiver(MediaKind::Video, TransceiverInit::default());
-        core::Event::TargetBitrate { transceiver, bps }
+        core::Event::TargetBitrate {
+            encoding: transceiver.into(),
+            bps,
+        }
     }
 
     #[tokio::test]

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use antiphon_peer_connection as core;
 use core::stats::RtcStatsReport;
 use core::{
-    Direction, Frame, MediaKind, MediaStreamTrack, Output, Packet, RtcDataChannelInit, RtcDtlsTransportState,
-    RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcOfferOptions, RtcPeerConnectionState,
-    RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
+    Direction, EncodingId, Frame, MediaKind, MediaStreamTrack, Output, Packet, RtcDataChannelInit,
+    RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcOfferOptions,
+    RtcPeerConnectionState, RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState,
+    Transceiver, TransceiverId,
 };
 use tokio::sync::oneshot;
 
@@ -323,28 +324,30 @@ impl PeerHandle {
         self.call(move |pc, _| pc.payload_type(transceiver, &codec)).await
     }
 
-    /// Sends one encoded frame: a picture of video, or a packet's worth of audio.
+    /// Sends one encoded frame: a picture of video, or a packet's worth of audio. Where a transceiver has several encodings, `id` says
+    /// which it is a frame of; a transceiver alone stands for the first that the peer takes.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
-    pub async fn send_frame(&self, transceiver: TransceiverId, frame: Frame) -> Result<(), Error> {
-        self.ask(|answer| Request::SendFrame(transceiver, frame, answer)).await
+    pub async fn send_frame(&self, id: impl Into<EncodingId>, frame: Frame) -> Result<(), Error> {
+        let id = id.into();
+        self.ask(|answer| Request::SendFrame(id, frame, answer)).await
     }
 
     /// Forwards a packet of another connection's receiver.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
-    pub async fn send_rtp(&self, transceiver: TransceiverId, packet: Packet) -> Result<(), Error> {
-        self.ask(|answer| Request::SendPacket(transceiver, packet, Some(answer)))
-            .await
+    pub async fn send_rtp(&self, id: impl Into<EncodingId>, packet: Packet) -> Result<(), Error> {
+        let id = id.into();
+        self.ask(|answer| Request::SendPacket(id, packet, Some(answer))).await
     }
 
     /// Forwards a packet of another connection's receiver without waiting for anything, as a forwarding unit does for each of
     /// many viewers. Returns whether it was taken: it is not while the connection's queue of 1024 calls is full (16 384 for all on
     /// one port), nor once the connection is gone. What the connection itself drops shows in its statistics.
-    pub fn forward_rtp(&self, transceiver: TransceiverId, packet: Packet) -> bool {
-        let request = Request::SendPacket(transceiver, packet, None);
+    pub fn forward_rtp(&self, id: impl Into<EncodingId>, packet: Packet) -> bool {
+        let request = Request::SendPacket(id.into(), packet, None);
         self.driver.inbox.try_ask(self.driver.peer, request)
     }
 
@@ -390,12 +393,36 @@ impl PeerHandle {
         self.call(move |pc, _| pc.tone_buffer(transceiver).to_owned()).await
     }
 
-    /// What a transceiver may send, in bits a second, once there is an estimate: its share of it. 0: there is too little for it.
+    /// What an encoding may send, in bits a second, once there is an estimate: its share of it. 0: there is too little for it.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection is gone.
-    pub async fn target_bitrate(&self, transceiver: TransceiverId) -> Result<Option<u64>, Error> {
-        self.call(move |pc, _| pc.target_bitrate(transceiver)).await
+    pub async fn target_bitrate(&self, id: impl Into<EncodingId>) -> Result<Option<u64>, Error> {
+        let id = id.into();
+        self.call(move |pc, _| pc.target_bitrate(id)).await
+    }
+
+    /// The streams that a transceiver sends, and for each what its encoder has to know: whether it is wanted, how large, how fast, with
+    /// which codec. Look again after an exchange, after [`Self::set_parameters`], and when an event speaks of one of them.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
+    pub async fn encodings(&self, transceiver: TransceiverId) -> Result<Vec<core::OutgoingEncoding>, Error> {
+        Ok(self.call(move |pc, _| pc.encodings(transceiver)).await??)
+    }
+
+    /// `RTCRtpSender.replaceTrack`: the transceiver sends another track from now on, or with `None` nothing, without an exchange.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
+    pub async fn replace_track(
+        &self,
+        transceiver: TransceiverId,
+        track: Option<MediaStreamTrack>,
+    ) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, now| pc.replace_track(now, transceiver, track))
+            .await??)
     }
 
     /// `RTCRtpSender.getParameters`: how a transceiver sends, for [`Self::set_parameters`].
@@ -406,7 +433,7 @@ impl PeerHandle {
         Ok(self.call(move |pc, _| pc.get_parameters(transceiver)).await??)
     }
 
-    /// `RTCRtpSender.setParameters`: priority, bounds, and whether it is sent, from now on and without an exchange.
+    /// `RTCRtpSender.setParameters`: what the encodings say, from now on and without an exchange.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.

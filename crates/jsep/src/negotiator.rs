@@ -138,6 +138,11 @@ impl Negotiator {
         Ok(())
     }
 
+    /// Whether we have a codec that such a preference names, as [`Self::set_codec_preferences`] takes it.
+    pub fn has_codec(&self, kind: MediaKind, preference: &str) -> bool {
+        preference::check(&self.config.capabilities, kind, &[preference.to_owned()]).is_ok()
+    }
+
     /// Stops a transceiver: at once if it has no section yet, else with the next exchange. Returns whether it is
     /// stopped (and gone) already.
     ///

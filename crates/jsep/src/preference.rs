@@ -7,6 +7,7 @@ use antiphon_sdp::Fmtp;
 use crate::capabilities::{Accepts, CodecCapability, MediaCapabilities};
 use crate::error::JsepError;
 use crate::format::Format;
+use crate::plan::Codec;
 use crate::types::MediaKind;
 
 /// `VP8`, `video/VP8` or either with parameters behind a blank, taken apart.
@@ -52,6 +53,19 @@ fn pairs(parameters: &str) -> impl Iterator<Item = (&str, &str)> {
         parameters,
     }
     .pairs()
+}
+
+impl Codec {
+    /// Whether a preference names this codec: `VP8`, `video/VP8`, or with parameters that it has,
+    /// `H264 packetization-mode=1;profile-level-id=42e01f`.
+    pub fn is_named(&self, preference: &str) -> bool {
+        let preference = Preference::parse(preference);
+        preference.name.eq_ignore_ascii_case(&self.name)
+            && pairs(preference.parameters).all(|(name, value)| {
+                let mut own = pairs(&self.parameters);
+                own.any(|(own, has)| own.eq_ignore_ascii_case(name) && has.eq_ignore_ascii_case(value))
+            })
+    }
 }
 
 /// One capability that may be negotiated, and what a preference asks of its parameters.

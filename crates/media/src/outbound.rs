@@ -90,6 +90,8 @@ pub(crate) struct Outbound {
     budget: Budget,
     pub(crate) remote: Option<RemoteInboundRtp>,
     pub(crate) timestamp_offset: u32,
+    /// The next frame comes from another source, whose timestamps have nothing to do with those before.
+    pub(crate) source_changed: bool,
     /// The application was told that packets are too large for the path.
     pub(crate) told_too_large: bool,
     /// Whether a sender report ever left: without one no LSR is ours.
@@ -263,6 +265,7 @@ impl Outbound {
                 repeated: 0,
             },
             timestamp_offset: rng.u32(),
+            source_changed: false,
             template: template(&config),
             packetizers: packetizers(&config, rng.u32() as u16),
             forward: None,
@@ -462,6 +465,14 @@ impl Outbound {
         let ticks = |length: Duration| (length.as_micros() * u128::from(self.current.clock_rate) / 1_000_000) as u32;
         let (later, earlier) = (now.saturating_duration_since(at), at.saturating_duration_since(now));
         Some(timestamp.wrapping_add(ticks(later)).wrapping_sub(ticks(earlier)))
+    }
+
+    /// Where on our media clock a source begins whose media of `captured` comes next. One unit at least behind what was sent, so that
+    /// its first frame is not taken for part of the last one. `None`: nothing was sent.
+    pub(crate) fn continued(&self, captured: Instant) -> Option<u32> {
+        let (continued, (newest, _)) = (self.timestamp_at(captured)?, self.newest_timestamp?);
+        let is_later = continued.wrapping_sub(newest) as i32 > 0;
+        Some(if is_later { continued } else { newest.wrapping_add(1) })
     }
 
     /// What a sender report says; `None` before anything was sent.

@@ -44,15 +44,21 @@ pub enum Error {
     /// Too many candidates came before the description that they belong to.
     #[error("too many candidates before the remote description")]
     TooManyCandidates,
+    /// What is asked of an encoding cannot be.
+    #[error(transparent)]
+    Encoding(#[from] EncodingError),
+    /// `get_parameters` gave none since the last `set_parameters`.
+    #[error("get_parameters comes before set_parameters")]
+    NoParameters,
     /// The parameters are not those that `get_parameters` gave last.
     #[error("the parameters are not those that get_parameters gave last: {0}")]
     Parameters(&'static str),
     /// The track is being sent already.
     #[error("the track has a sender already")]
     TrackInUse,
-    /// More than one encoding was asked for: simulcast is received, but not sent yet.
-    #[error("simulcast is not sent yet: a transceiver has one encoding")]
-    Simulcast,
+    /// A transceiver for sound cannot send pictures, nor one for pictures sound.
+    #[error("the track is of another kind than the transceiver")]
+    TrackKind,
     /// There are too many transceivers or data channels.
     #[error("too many {0}")]
     TooMany(&'static str),
@@ -62,6 +68,9 @@ pub enum Error {
     /// The transceiver does not send, or not yet: its negotiated direction says so.
     #[error("the transceiver does not send")]
     NotSending,
+    /// The transceiver sends, but no encoding of that name: it has none, or the peer did not take it.
+    #[error("no encoding of that name is sent")]
+    NoEncoding,
     /// The transceiver does not receive, or not yet.
     #[error("the transceiver does not receive")]
     NotReceiving,
@@ -79,19 +88,58 @@ pub enum Error {
     Media(#[from] antiphon_media::Error),
 }
 
+/// What is wrong with an encoding that is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncodingError {
+    /// It cannot be the name of a layer.
+    #[error("a RID has 1 to 16 letters and digits, unlike {0:?}")]
+    Rid(String),
+    /// Of several encodings each needs a name.
+    #[error("each of several encodings needs a RID")]
+    RidMissing,
+    /// Two layers have this name.
+    #[error("the RID {0} stands twice")]
+    RidTwice(String),
+    /// Pictures can be made smaller, not larger.
+    #[error("scale_resolution_down_by is below 1")]
+    ScaleResolutionDownBy,
+    /// There are no fewer pictures than none.
+    #[error("max_framerate is negative")]
+    MaxFramerate,
+    /// webrtc-svc knows no mode of this name.
+    #[error("no scalability mode is called {0:?}")]
+    ScalabilityMode(String),
+    /// There is no codec of this name.
+    #[error("no codec is called {0:?}")]
+    Codec(String),
+}
+
+impl EncodingError {
+    /// The name that the W3C gives to this error.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Rid(_) | Self::RidMissing | Self::RidTwice(_) => "TypeError",
+            Self::ScaleResolutionDownBy | Self::MaxFramerate => "RangeError",
+            Self::ScalabilityMode(_) | Self::Codec(_) => "OperationError",
+        }
+    }
+}
+
 impl Error {
     /// The name that the W3C gives to this error.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Closed | Self::NoTransceiver | Self::NotSending | Self::NotReceiving => "InvalidStateError",
+            Self::NoEncoding | Self::NoParameters => "InvalidStateError",
+            Self::Encoding(error) => error.name(),
             Self::Signaling(error) => signaling_name(error),
             Self::ServerUrl { .. } => "SyntaxError",
             Self::ServerWithoutUrl | Self::TrackInUse | Self::BothLite => "InvalidAccessError",
             Self::Certificate(_) | Self::TooManyCertificates => "InvalidAccessError",
-            Self::Setting(_) | Self::CandidateWithoutSection | Self::ChannelWithoutId => "TypeError",
+            Self::Setting(_) | Self::CandidateWithoutSection | Self::ChannelWithoutId | Self::TrackKind => "TypeError",
             Self::Parameters(_) => "InvalidModificationError",
             Self::TooManyCandidates | Self::TooMany(_) => "OperationError",
-            Self::Simulcast => "NotSupportedError",
             Self::Open(error) => match error {
                 OpenError::TooLong | OpenError::TwoLimits | OpenError::InvalidId => "TypeError",
                 OpenError::Closed => "InvalidStateError",

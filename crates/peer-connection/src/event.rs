@@ -11,6 +11,7 @@ use antiphon_media::{CircuitBreaker, Frame, Packet, Rid, Tone};
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
 };
+use crate::transceivers::EncodingId;
 
 /// How the peer ended the connection, or how its end was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -147,8 +148,8 @@ pub enum Event<C = ChannelId> {
     /// A packet that is forwarded was refused because it is larger than the path carries: the first on this path. All
     /// of them are counted in the statistics.
     PacketTooLarge {
-        /// The transceiver that should have sent the packet.
-        transceiver: TransceiverId,
+        /// The encoding that should have been sent.
+        encoding: EncodingId,
         /// The packet's size with our headers, in bytes before SRTP.
         bytes: usize,
         /// The size of the largest packet that would be sent, in bytes before SRTP.
@@ -172,21 +173,21 @@ pub enum Event<C = ChannelId> {
         /// have been played.
         tone: Option<char>,
     },
-    /// The peer cannot decode without a key frame from this transceiver.
-    KeyFrameRequested(TransceiverId),
-    /// A circuit breaker has stopped what a transceiver sends (RFC 8083): frames are refused until [`Event::SendingRestarted`].
+    /// The peer cannot decode without a key frame of this encoding.
+    KeyFrameRequested(EncodingId),
+    /// A circuit breaker has stopped an encoding (RFC 8083): frames are refused until [`Event::SendingRestarted`].
     SendingCeased {
-        /// The transceiver whose sender it is.
-        transceiver: TransceiverId,
+        /// The encoding that is stopped.
+        encoding: EncodingId,
         /// Which of the breakers it was.
         cause: CircuitBreaker,
     },
-    /// A transceiver that had ceased to send may send again. Pictures should begin with a key frame, and gently.
-    SendingRestarted(TransceiverId),
-    /// What a transceiver may send has changed noticeably: its share of what the bandwidth estimate leaves for media.
+    /// An encoding that had ceased may be sent again. Pictures should begin with a key frame, and gently.
+    SendingRestarted(EncodingId),
+    /// What may be sent of an encoding has changed noticeably: its share of what the bandwidth estimate leaves for media.
     TargetBitrate {
-        /// The transceiver whose sender it is for.
-        transceiver: TransceiverId,
+        /// The encoding that it is for.
+        encoding: EncodingId,
         /// Bits a second, payload and RTP headers. 0: there is too little for it, and nothing should be sent until there is more.
         bps: u64,
     },
@@ -278,15 +279,7 @@ impl<C> Event<C> {
                 frame,
             },
             Self::Packet { transceiver, packet } => Event::Packet { transceiver, packet },
-            Self::PacketTooLarge {
-                transceiver,
-                bytes,
-                limit,
-            } => Event::PacketTooLarge {
-                transceiver,
-                bytes,
-                limit,
-            },
+            Self::PacketTooLarge { encoding, bytes, limit } => Event::PacketTooLarge { encoding, bytes, limit },
             Self::Tone {
                 transceiver,
                 ssrc,
@@ -297,10 +290,10 @@ impl<C> Event<C> {
                 tone,
             },
             Self::ToneChange { transceiver, tone } => Event::ToneChange { transceiver, tone },
-            Self::KeyFrameRequested(transceiver) => Event::KeyFrameRequested(transceiver),
-            Self::SendingCeased { transceiver, cause } => Event::SendingCeased { transceiver, cause },
-            Self::SendingRestarted(transceiver) => Event::SendingRestarted(transceiver),
-            Self::TargetBitrate { transceiver, bps } => Event::TargetBitrate { transceiver, bps },
+            Self::KeyFrameRequested(encoding) => Event::KeyFrameRequested(encoding),
+            Self::SendingCeased { encoding, cause } => Event::SendingCeased { encoding, cause },
+            Self::SendingRestarted(encoding) => Event::SendingRestarted(encoding),
+            Self::TargetBitrate { encoding, bps } => Event::TargetBitrate { encoding, bps },
             // Each by name: one that is added is not lost on the way unnoticed.
             Self::NegotiationNeeded
             | Self::SignalingStateChange(_)

@@ -35,15 +35,15 @@ pub use antiphon_ice::{
     Framing as IceFraming, IoEvent, IoRequest, Timing as IceTiming, TransportPolicy as RtcIceTransportPolicy,
 };
 pub use antiphon_jsep::{
-    Accepts, Codec, CodecCapability, CongestionFeedbackPolicy, Direction, ExtensionCapability,
+    Accepts, Codec, CodecCapability, CongestionFeedbackPolicy, Direction, Extension, ExtensionCapability,
     IceCandidate as RtcIceCandidateInit, MediaCapabilities, MediaKind, OfferOptions as RtcOfferOptions, OfferedContent,
     OfferedSection, Redundancy, SdpType, SignalingState as RtcSignalingState, Transceiver, TransceiverId,
 };
 pub use antiphon_media::congestion::Congestion;
 pub use antiphon_media::{
     CircuitBreaker, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, MAX_TONE,
-    MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Priority as RtcPriorityType, RedDistance, SendRedundancy, Tone,
-    TonePhase, Transformed, extension,
+    MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Priority as RtcPriorityType, RedDistance, Rid, SendRedundancy,
+    Tone, TonePhase, Transformed, extension,
 };
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 pub use configuration::{
@@ -53,16 +53,16 @@ pub use configuration::{
 pub use connection::{MAX_EVENTS, PeerConnection};
 pub use data::MAX_EARLY_SCTP_PACKETS;
 pub use demux::{Protocol, classify};
-pub use error::Error;
+pub use error::{EncodingError, Error};
 pub use event::{Event, PeerEnd};
 pub use signaling::MAX_EARLY_CANDIDATES;
 pub use states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
 };
 pub use stats::{RtcStats, RtcStatsReport, StatValue};
-pub use transceivers::MAX_TRANSCEIVERS;
-pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
-pub use types::{
-    MediaStreamTrack, RtcDataChannelInit, RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit,
-    RtcSessionDescription,
+pub use transceivers::{
+    EncodingId, EncodingState, MAX_ENCODINGS, MAX_TRANSCEIVERS, OutgoingEncoding, RtcRtcpParameters,
+    RtcRtpEncodingParameters, RtcRtpSendParameters,
 };
+pub use transport::{MAX_HELD_BYTES, MAX_HELD_DATAGRAMS};
+pub use types::{MediaStreamTrack, RtcDataChannelInit, RtcRtpTransceiverInit, RtcSessionDescription};

@@ -2,7 +2,8 @@
 
 use antiphon_data_channel::Priority;
 use antiphon_jsep::{Direction, MediaKind, SdpType};
-use antiphon_media::Priority as RtcPriorityType;
+
+use crate::transceivers::RtcRtpEncodingParameters;
 
 /// A description (`RTCSessionDescription`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ impl RtcSessionDescription {
 }
 
 /// How a transceiver begins (`RTCRtpTransceiverInit`).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RtcRtpTransceiverInit {
     /// The direction that we prefer; the next exchange negotiates it.
     pub direction: Direction,
@@ -47,8 +48,8 @@ pub struct RtcRtpTransceiverInit {
     pub streams: Vec<String>,
     /// The id of its outgoing track, if it has one; shown to the peer in `a=msid`.
     pub track_id: Option<String>,
-    /// The streams that the track is sent in: none is the same as one. More than one is simulcast, which is not sent
-    /// yet: `add_transceiver` refuses it.
+    /// The streams that the track is sent in: none is the same as one of which nothing is said. More than one is simulcast
+    /// (RFC 8853).
     pub send_encodings: Vec<RtcRtpEncodingParameters>,
 }
 
@@ -68,45 +69,6 @@ impl RtcRtpTransceiverInit {
             send_encodings: Vec::new(),
         }
     }
-}
-
-/// One stream that a transceiver sends (`RTCRtpEncodingParameters`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RtcRtpEncodingParameters {
-    /// The name of its simulcast layer (RFC 8851 §10). That of a single stream is dropped.
-    pub rid: Option<String>,
-    /// Whether it is sent once that is negotiated; frames for one that is not are refused.
-    pub active: bool,
-    /// How much of the bandwidth estimate it gets beside others, where there is not enough for all: sound comes before pictures, and of either
-    /// kind a stream gets twice as much as one of the next lower priority (webrtc-priority).
-    pub priority: RtcPriorityType,
-    /// The most that it can use, in bits a second with RTP headers. A lower limit of the peer (`b=TIAS`, `b=AS`) counts too. `None`: pictures
-    /// use whatever there is, sound what it sends.
-    pub max_bitrate: Option<u64>,
-    /// With less than this, in bits a second, it is told to send nothing (ours, not the W3C's). `None`: pictures below 15 kbit/s, sound
-    /// never.
-    pub min_bitrate: Option<u64>,
-}
-
-impl Default for RtcRtpEncodingParameters {
-    fn default() -> Self {
-        Self {
-            rid: None,
-            active: true,
-            priority: RtcPriorityType::default(),
-            max_bitrate: None,
-            min_bitrate: None,
-        }
-    }
-}
-
-/// How a transceiver sends (`RTCRtpSendParameters`): taken by `get_parameters`, changed, and given back to `set_parameters`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RtcRtpSendParameters {
-    /// Names the `get_parameters` that this comes from: only the newest is taken back, and once.
-    pub transaction_id: String,
-    /// The streams that the track is sent in. Neither their number nor their RIDs can change.
-    pub encodings: Vec<RtcRtpEncodingParameters>,
 }
 
 /// A source of media, as far as signalling is concerned (`MediaStreamTrack` and its streams).

@@ -4,6 +4,7 @@
 mod captured;
 mod congestion;
 mod data;
+mod encodings;
 mod forwarding;
 mod header_encryption;
 mod media;

@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use antiphon_data_channel::{ChannelId, ChannelInfo};
 use antiphon_ice::IoEvent;
-use antiphon_jsep::TransceiverId;
 use antiphon_media::{Frame, Packet};
 use antiphon_peer_connection as core;
 use bytes::BytesMut;
-use core::RtcDataChannelInit;
+use core::{EncodingId, RtcDataChannelInit};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
@@ -30,9 +29,9 @@ pub(crate) type Call = Box<dyn FnOnce(&mut core::PeerConnection, Instant) + Send
 /// What a handle asks of its peer. What comes for every packet or frame has a name of its own, so that it costs no boxed closure.
 pub(crate) enum Request {
     /// Send a frame.
-    SendFrame(TransceiverId, Frame, Answer<()>),
+    SendFrame(EncodingId, Frame, Answer<()>),
     /// Forward a packet. Without an answer nobody learns what became of it.
-    SendPacket(TransceiverId, Packet, Option<Answer<()>>),
+    SendPacket(EncodingId, Packet, Option<Answer<()>>),
     /// Make a data channel whose messages pass through this queue.
     CreateDataChannel {
         label: String,

@@ -5,11 +5,10 @@ use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use antiphon_data_channel::{ChannelId, ChannelInfo, ChannelState};
-use antiphon_jsep::TransceiverId;
 use antiphon_media::Packet;
 use antiphon_peer_connection as core;
 use antiphon_sansio::Local;
-use core::RtcDataChannelInit;
+use core::{EncodingId, RtcDataChannelInit};
 
 use super::inbox::ToDriver;
 use super::message::{Answer, Notice, Request};
@@ -108,7 +107,7 @@ impl Peer {
     }
 
     /// Forwards a packet.
-    pub(super) fn send_packet(&mut self, id: TransceiverId, packet: &Packet, answer: Option<Answer<()>>, now: Instant) {
+    pub(super) fn send_packet(&mut self, id: EncodingId, packet: &Packet, answer: Option<Answer<()>>, now: Instant) {
         let sent = self.core.send_rtp(now, id, packet);
         if let Some(answer) = answer {
             let _ = answer.send(sent.map_err(Error::from));
@@ -121,11 +120,11 @@ impl Peer {
             self.may_want();
         }
         match request {
-            Request::SendFrame(transceiver, frame, answer) => {
-                let sent = self.core.send_frame(now, transceiver, frame);
+            Request::SendFrame(id, frame, answer) => {
+                let sent = self.core.send_frame(now, id, frame);
                 let _ = answer.send(sent.map_err(Error::from));
             }
-            Request::SendPacket(transceiver, packet, answer) => self.send_packet(transceiver, &packet, answer, now),
+            Request::SendPacket(id, packet, answer) => self.send_packet(id, &packet, answer, now),
             Request::CreateDataChannel {
                 label,
                 init,

@@ -487,8 +487,8 @@ impl Peer {
                 tracing::warn!(session = self.session, ?cause, "a circuit breaker stops what is sent");
             }
             Event::SendingRestarted(_) => tracing::info!(session = self.session, "what was stopped is sent again"),
-            Event::TargetBitrate { transceiver, bps } => {
-                if let Some(target) = self.targets.get(&transceiver) {
+            Event::TargetBitrate { encoding, bps } => {
+                if let Some(target) = self.targets.get(&encoding.transceiver) {
                     target.send_replace(bps);
                 }
             }
@@ -519,10 +519,10 @@ impl Peer {
                 "packets of the publisher are larger than the path to this watcher carries: they are dropped, and counted as \
                  packetsTooLarge"
             ),
-            Event::KeyFrameRequested(transceiver) => match &self.role {
-                Role::Echo => self.request_key_frame(transceiver),
+            Event::KeyFrameRequested(encoding) => match &self.role {
+                Role::Echo => self.request_key_frame(encoding.transceiver),
                 Role::Watch(publisher) => {
-                    if let Some((Playing::Track(index, _), _)) = self.players.get(&transceiver)
+                    if let Some((Playing::Track(index, _), _)) = self.players.get(&encoding.transceiver)
                         && let Some(track) = publisher.tracks().get(*index)
                     {
                         track.request_key_frame();

@@ -52,6 +52,11 @@ impl Session {
         }
     }
 
+    /// Whether a circuit breaker has stopped a sender ([`Event::Ceased`]).
+    pub fn has_ceased(&self, id: SenderId) -> bool {
+        self.senders.get(id).is_some_and(|sender| sender.ceased)
+    }
+
     /// Looks, with each regular report, who has been sending for too long without a word of the peer, and who may begin again.
     pub(super) fn watch(&mut self, now: Instant) {
         self.begin_again(now, |breaker| breaker.may_begin(now));

@@ -84,6 +84,11 @@ impl Session {
         }
         sender.note_codec(frame.payload_type);
         sender.forward = None;
+        if std::mem::take(&mut sender.source_changed)
+            && let Some(ours) = sender.continued(frame.captured.unwrap_or(now))
+        {
+            sender.timestamp_offset = ours.wrapping_sub(frame.timestamp);
+        }
         let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
         let first = sender.ring.next();
         queue(sender, ticks, timestamp, &frame, cuts, room);
@@ -409,18 +414,8 @@ fn follow(sender: &mut Outbound, now: Instant, packet: &Packet) -> Forward {
             return forward;
         }
     }
-    // One timestamp unit at least, so that the first frame of the new source is not taken for part of the last one.
-    let ours = match sender.timestamp_at(packet.captured.unwrap_or(now)) {
-        None => packet.timestamp.wrapping_add(sender.timestamp_offset),
-        Some(continued) => {
-            let newest = sender.newest_timestamp.map_or(continued, |(newest, _)| newest);
-            if continued.wrapping_sub(newest) as i32 <= 0 {
-                newest.wrapping_add(1)
-            } else {
-                continued
-            }
-        }
-    };
+    let continued = sender.continued(packet.captured.unwrap_or(now));
+    let ours = continued.unwrap_or_else(|| packet.timestamp.wrapping_add(sender.timestamp_offset));
     let forward = Forward {
         source: packet.ssrc,
         theirs: packet.sequence,

@@ -87,6 +87,17 @@ impl Session {
         Ok(())
     }
 
+    /// What a sender is given comes from another source from now on: whatever its timestamps begin with, the next frame follows on the
+    /// last by the time that has passed.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn change_source(&mut self, id: SenderId) -> Result<(), Error> {
+        let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
+        sender.source_changed = sender.newest_timestamp.is_some();
+        Ok(())
+    }
+
     /// Lets `transform` see each frame of a sender before it is cut into packets, in the place of the one before it; `None`: no
     /// more.
     ///

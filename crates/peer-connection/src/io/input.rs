@@ -450,24 +450,22 @@ impl PeerConnection {
                 tone,
             },
             MediaEvent::ToneChange { sender, tone } => Event::ToneChange {
-                transceiver: *self.transceivers.by_sender.get(&sender)?,
+                transceiver: self.transceivers.encoding(sender)?.transceiver,
                 tone,
             },
-            MediaEvent::KeyFrameRequested { sender } => {
-                Event::KeyFrameRequested(*self.transceivers.by_sender.get(&sender)?)
-            }
+            MediaEvent::KeyFrameRequested { sender } => Event::KeyFrameRequested(self.transceivers.encoding(sender)?),
             MediaEvent::PacketTooLarge { sender, bytes, limit } => Event::PacketTooLarge {
-                transceiver: *self.transceivers.by_sender.get(&sender)?,
+                encoding: self.transceivers.encoding(sender)?,
                 bytes,
                 limit,
             },
             MediaEvent::Ceased { sender, cause } => Event::SendingCeased {
-                transceiver: *self.transceivers.by_sender.get(&sender)?,
+                encoding: self.transceivers.encoding(sender)?,
                 cause,
             },
-            MediaEvent::Restarted { sender } => Event::SendingRestarted(*self.transceivers.by_sender.get(&sender)?),
+            MediaEvent::Restarted { sender } => Event::SendingRestarted(self.transceivers.encoding(sender)?),
             MediaEvent::TargetBitrate { sender, bps } => Event::TargetBitrate {
-                transceiver: *self.transceivers.by_sender.get(&sender)?,
+                encoding: self.transceivers.encoding(sender)?,
                 bps,
             },
             _ => return None,

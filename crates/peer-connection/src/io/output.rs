@@ -14,15 +14,18 @@ use crate::error::Error;
 use crate::io::closing::MAX_CLOSING_DATAGRAMS;
 use crate::io::run::{Ahead, Layer, Sealed, Written};
 use crate::states::RtcDtlsTransportState;
+use crate::transceivers::EncodingId;
 use crate::transport::Transport;
 
 impl PeerConnection {
-    /// Sends one encoded frame: a picture, or a packet's worth of sound.
+    /// Sends one encoded frame: a picture, or a packet's worth of sound. Where a transceiver has several encodings, `id` says which it is
+    /// a frame of; a transceiver alone stands for the first that the peer takes.
     ///
     /// # Errors
-    /// [`Error::NotSending`] while the negotiated direction does not let it; [`Error::Media`] if it is not taken.
-    pub fn send_frame(&mut self, now: Instant, id: TransceiverId, frame: Frame) -> Result<(), Error> {
-        let sender = self.sending(id)?;
+    /// [`Error::NotSending`] while the negotiated direction does not let it, [`Error::NoEncoding`] if the peer has not taken this one;
+    /// [`Error::Media`] if it is not taken.
+    pub fn send_frame(&mut self, now: Instant, id: impl Into<EncodingId>, frame: Frame) -> Result<(), Error> {
+        let sender = self.sending(id.into())?;
         Ok(self.media.send_frame(now, sender, frame)?)
     }
 
@@ -31,8 +34,8 @@ impl PeerConnection {
     ///
     /// # Errors
     /// As for [`Self::send_frame`].
-    pub fn send_rtp(&mut self, now: Instant, id: TransceiverId, packet: &Packet) -> Result<(), Error> {
-        let sender = self.sending(id)?;
+    pub fn send_rtp(&mut self, now: Instant, id: impl Into<EncodingId>, packet: &Packet) -> Result<(), Error> {
+        let sender = self.sending(id.into())?;
         Ok(self.media.send_rtp(now, sender, packet)?)
     }
 
@@ -46,7 +49,7 @@ impl PeerConnection {
         Ok(self.media.request_key_frame(receiver)?)
     }
 
-    fn sending(&self, id: TransceiverId) -> Result<SenderId, Error> {
+    fn sending(&self, id: EncodingId) -> Result<SenderId, Error> {
         self.open()?;
         self.transceivers.sending(id)
     }

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::ice_restart::{RemoteIce, credentials};
 use crate::states::RtcIceGatheringState;
+use crate::transceivers::plain_encoding;
 use crate::types::RtcSessionDescription;
 
 /// The calls of the application.
@@ -337,7 +338,7 @@ impl PeerConnection {
             // The peer's offer has made it: it gets a row, and SSRCs in case we come to send on it.
             let sender = self
                 .transceivers
-                .insert(plan.id, plan.kind, None, &[], &mut self.rng)
+                .insert(plan.id, plan.kind, None, plain_encoding(plan.kind), &mut self.rng)
                 .signalled_sender(Vec::new());
             // The transceiver exists: the plan has just named it.
             let _ = self.signaling.negotiator.set_sender(plan.id, sender, false);

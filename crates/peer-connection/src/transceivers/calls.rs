@@ -7,8 +7,10 @@ use antiphon_media::Output;
 
 use crate::connection::PeerConnection;
 use crate::error::Error;
+use crate::transceivers::encodings::{EncodingId, OutgoingEncoding};
+use crate::transceivers::parameters::{RtcRtpSendParameters, send_encodings};
 use crate::transceivers::table::{MAX_TRANSCEIVERS, with_sending};
-use crate::types::{MediaStreamTrack, RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit};
+use crate::types::{MediaStreamTrack, RtcRtpTransceiverInit};
 
 impl PeerConnection {
     /// `getTransceivers`: direction, mid, codecs and all. Stopped ones are gone.
@@ -21,10 +23,11 @@ impl PeerConnection {
         self.signaling.negotiator.transceiver(id)
     }
 
-    /// `addTransceiver`. Its sender and receiver have its name.
+    /// `addTransceiver`. Its sender and receiver have its name. Of `send_encodings` sound takes the first, and pictures the first
+    /// [`MAX_ENCODINGS`](crate::MAX_ENCODINGS).
     ///
     /// # Errors
-    /// When closed, with too many transceivers, or if the track has a sender.
+    /// When closed, with too many transceivers, or if the track has a sender; [`Error::Encoding`] says what cannot be of the encodings.
     pub fn add_transceiver(&mut self, kind: MediaKind, init: RtcRtpTransceiverInit) -> Result<TransceiverId, Error> {
         self.insert_transceiver(kind, init, false)
     }
@@ -39,15 +42,8 @@ impl PeerConnection {
         if self.transceivers.rows().len() >= MAX_TRANSCEIVERS {
             return Err(Error::TooMany("transceivers"));
         }
-        if init.send_encodings.len() > 1 {
-            return Err(Error::Simulcast);
-        }
-        // W3C: the only encoding has no RID.
-        let encodings: Vec<_> = init
-            .send_encodings
-            .into_iter()
-            .map(|encoding| RtcRtpEncodingParameters { rid: None, ..encoding })
-            .collect();
+        let negotiator = &self.signaling.negotiator;
+        let encodings = send_encodings(kind, init.send_encodings, |codec| negotiator.has_codec(kind, codec))?;
         if let Some(track) = &init.track_id {
             self.track_is_free(track)?;
         }
@@ -61,7 +57,7 @@ impl PeerConnection {
         );
         let row = self
             .transceivers
-            .insert(id, kind, init.track_id, &encodings, &mut self.rng);
+            .insert(id, kind, init.track_id, encodings, &mut self.rng);
         let sender = row.signalled_sender(init.streams);
         self.signaling.negotiator.set_sender(id, sender, from_add_track)?;
         self.signaling.check_needed();
@@ -77,7 +73,7 @@ impl PeerConnection {
         self.track_is_free(&track.id)?;
         let reusable = self.transceivers.rows().iter().find(|row| {
             row.kind == track.kind
-                && row.track.is_none()
+                && row.track().is_none()
                 && !row.has_sent
                 && self
                     .transceiver(row.id)
@@ -93,7 +89,7 @@ impl PeerConnection {
             return self.insert_transceiver(track.kind, init, true);
         };
         let row = self.transceivers.row_mut(id)?;
-        row.track = Some(track.id);
+        row.set_track(Some(track.id));
         let sender = row.signalled_sender(track.stream_ids);
         self.signaling.negotiator.set_sender(id, sender, true)?;
         self.switch_sending(id, true)?;
@@ -108,7 +104,8 @@ impl PeerConnection {
     pub fn remove_track(&mut self, id: TransceiverId) -> Result<(), Error> {
         self.open()?;
         let row = self.transceivers.row_mut(id)?;
-        if row.track.take().is_some() {
+        if row.track().is_some() {
+            row.set_track(None);
             let negotiator = &mut self.signaling.negotiator;
             let streams = negotiator
                 .transceiver(id)
@@ -140,7 +137,33 @@ impl PeerConnection {
         Ok(())
     }
 
-    /// `sender.setStreams`, and the name of the outgoing track (`replaceTrack` changes nothing on the wire).
+    /// `sender.replaceTrack`: from now on the transceiver sends this track, and the peer hears nothing of the change: the next frame
+    /// follows in time on the last. `None`: nothing is sent until there is a track again; the direction stays as it is.
+    ///
+    /// # Errors
+    /// When closed, or without such a transceiver; [`Error::TrackKind`] if the track is of the other kind. Then nothing has changed.
+    pub fn replace_track(
+        &mut self,
+        now: Instant,
+        id: TransceiverId,
+        track: Option<MediaStreamTrack>,
+    ) -> Result<(), Error> {
+        self.open()?;
+        let row = self.transceivers.row_mut(id)?;
+        if track.as_ref().is_some_and(|track| track.kind != row.kind) {
+            return Err(Error::TrackKind);
+        }
+        row.replace_track(track.map(|track| track.id));
+        row.bring_into_force(now, &mut self.media);
+        let senders = row.encodings.iter().filter_map(|own| own.sender);
+        for sender in senders {
+            // It is there as long as its row.
+            let _ = self.media.change_source(sender);
+        }
+        Ok(())
+    }
+
+    /// `sender.setStreams`.
     ///
     /// # Errors
     /// When closed, or without such a transceiver.
@@ -203,15 +226,18 @@ impl PeerConnection {
     /// When closed, or without such a transceiver.
     pub fn get_parameters(&mut self, id: TransceiverId) -> Result<RtcRtpSendParameters, Error> {
         self.open()?;
-        Ok(self.transceivers.row_mut(id)?.parameters())
+        let negotiator = &self.signaling.negotiator;
+        let row = self.transceivers.row_mut(id)?;
+        Ok(row.parameters(negotiator.transceiver(id), &negotiator.config().cname))
     }
 
-    /// `setParameters` of the sender: priority, bounds and whether it is sent, from now on and without an exchange. What one does not get
-    /// goes to the others.
+    /// `setParameters` of the sender: what its encodings say, from now on and without an exchange. What one does not get goes to the
+    /// others; what of one that is made inactive still waits is dropped.
     ///
     /// # Errors
-    /// When closed, or without such a transceiver; [`Error::Parameters`] if they are not those that [`Self::get_parameters`] gave last, with
-    /// other values alone. Then nothing has changed.
+    /// When closed, or without such a transceiver; [`Error::NoParameters`] if [`Self::get_parameters`] gave none since the last call,
+    /// [`Error::Parameters`] if they are not those with other values alone, [`Error::Encoding`] if a value is out of its range. Then
+    /// nothing has changed.
     pub fn set_parameters(
         &mut self,
         now: Instant,
@@ -219,30 +245,46 @@ impl PeerConnection {
         parameters: RtcRtpSendParameters,
     ) -> Result<(), Error> {
         self.open()?;
-        let sends = self
-            .transceiver(id)
-            .is_some_and(|transceiver| transceiver.current_direction().is_some_and(Direction::sends));
+        let negotiator = &self.signaling.negotiator;
+        let transceiver = negotiator.transceiver(id);
         let row = self.transceivers.row_mut(id)?;
-        row.set_parameters(parameters)?;
-        row.bring_into_force(now, sends, &mut self.media);
+        let kind = row.kind;
+        let other_codec = row.set_parameters(parameters, |codec| match transceiver.and_then(Transceiver::send) {
+            Some(send) => send.codecs.iter().any(|own| own.is_named(codec)),
+            None => negotiator.has_codec(kind, codec),
+        })?;
+        // Another codec is another set of payload types.
+        if let (true, Some(transceiver)) = (other_codec, transceiver)
+            && let Some(send) = transceiver.send()
+        {
+            let mid = transceiver.mid().unwrap_or_default();
+            self.transceivers.reconfigure(now, id, mid, send, &mut self.media);
+        }
+        self.transceivers.row(id)?.bring_into_force(now, &mut self.media);
         Ok(())
     }
 
-    /// What a transceiver may send, in bits a second, payload and RTP headers: its share of the bandwidth estimate, of which what repairs media
+    /// The streams that a transceiver sends, and for each what its encoder has to know: whether it is wanted, how large, how fast, with
+    /// which codec.
+    ///
+    /// # Errors
+    /// Without such a transceiver.
+    pub fn encodings(&self, id: TransceiverId) -> Result<Vec<OutgoingEncoding>, Error> {
+        let row = self.transceivers.row(id)?;
+        Ok(row.outgoing(self.transceiver(id), &self.media).collect())
+    }
+
+    /// What an encoding may send, in bits a second, payload and RTP headers: its share of the bandwidth estimate, of which what repairs media
     /// and what is sent a second time is taken first. 0: there is too little for it. `None` before the peer's first feedback, and while
     /// nothing is sent.
-    pub fn target_bitrate(&self, id: TransceiverId) -> Option<u64> {
-        let sender = self.transceivers.row(id).ok()?.sender()?;
+    pub fn target_bitrate(&self, id: impl Into<EncodingId>) -> Option<u64> {
+        let id = id.into();
+        let sender = self.transceivers.row(id.transceiver).ok()?.sender(id.rid)?;
         self.media.target_bitrate(sender)
     }
 
     fn track_is_free(&self, track: &str) -> Result<(), Error> {
-        if self
-            .transceivers
-            .rows()
-            .iter()
-            .any(|row| row.track.as_deref() == Some(track))
-        {
+        if self.transceivers.rows().iter().any(|row| row.track() == Some(track)) {
             return Err(Error::TrackInUse);
         }
         Ok(())

@@ -30,19 +30,19 @@ impl PeerConnection {
         gap: Duration,
     ) -> Result<(), Error> {
         self.open()?;
-        let sender = self.transceivers.sending(id)?;
+        let sender = self.transceivers.sending(id.into())?;
         Ok(self.media.insert_dtmf(now, sender, tones, duration, gap)?)
     }
 
     /// `sender.dtmf.canInsertDTMF`: whether [`Self::insert_dtmf`] would be heard.
     pub fn can_insert_dtmf(&self, id: TransceiverId) -> bool {
-        let sender = self.transceivers.sending(id);
+        let sender = self.transceivers.sending(id.into());
         sender.is_ok_and(|sender| self.media.can_insert_dtmf(sender))
     }
 
     /// `sender.dtmf.toneBuffer`: the keys that are still to be played.
     pub fn tone_buffer(&self, id: TransceiverId) -> &str {
-        let sender = self.transceivers.sending(id);
+        let sender = self.transceivers.sending(id.into());
         sender.map_or("", |sender| self.media.tone_buffer(sender))
     }
 }

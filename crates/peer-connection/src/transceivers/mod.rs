@@ -2,8 +2,14 @@
 
 mod calls;
 mod dtmf;
+mod encodings;
+mod parameters;
+mod row;
 mod table;
 mod transform;
 
+pub use encodings::{EncodingId, EncodingState, OutgoingEncoding};
+pub(crate) use parameters::plain_encoding;
+pub use parameters::{MAX_ENCODINGS, RtcRtcpParameters, RtcRtpEncodingParameters, RtcRtpSendParameters};
 pub use table::MAX_TRANSCEIVERS;
 pub(crate) use table::Transceivers;

@@ -1,18 +1,16 @@
-//! The table of transceivers: what the connection keeps of each besides what signalling does, and the way from
-//! negotiated parameters to those of `media`.
+//! The table of transceivers, and the names that `media` has for their senders and receivers.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use antiphon_jsep::{Direction, MediaKind, ReceiveParameters, SendParameters, TransceiverId, TransceiverPlan};
-use antiphon_media::{
-    Bounds, Codec, Feedback, Kind, Output, ReceiverConfig, ReceiverId, RemoteSource, SenderConfig, SenderId, Session,
-    extension,
-};
+use antiphon_jsep::{Direction, MediaKind, SendParameters, TransceiverId, TransceiverPlan};
+use antiphon_media::{Output, ReceiverId, Rid, SenderId, Session};
 use antiphon_sansio::Rng;
 
+use super::encodings::EncodingId;
+use super::parameters::RtcRtpEncodingParameters;
+use super::row::{Encoding, Row, Taken};
 use crate::error::Error;
-use crate::types::{RtcRtpEncodingParameters, RtcRtpSendParameters};
 
 /// How many transceivers one connection may have.
 pub const MAX_TRANSCEIVERS: usize = 512;
@@ -21,43 +19,11 @@ pub const MAX_TRANSCEIVERS: usize = 512;
 #[derive(Debug)]
 pub(crate) struct Transceivers {
     rows: Vec<Row>,
-    pub(crate) by_sender: BTreeMap<SenderId, TransceiverId>,
+    /// The transceiver of each sender, and the place among its encodings.
+    by_sender: BTreeMap<SenderId, (TransceiverId, u8)>,
     pub(crate) by_receiver: BTreeMap<ReceiverId, TransceiverId>,
     /// What the receiver of a new row hands out.
     output: Output,
-}
-
-/// One transceiver.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) id: TransceiverId,
-    pub(crate) kind: MediaKind,
-    /// The id of the outgoing track; `None`: `remove_track` took it, or there never was one.
-    pub(crate) track: Option<String>,
-    /// The streams that the track is sent in: one, or one for each simulcast layer.
-    encodings: Vec<Encoding>,
-    /// The first sender, while the negotiated direction lets it send. Each packet asks for it.
-    sending: Option<SenderId>,
-    /// The most that the peer wants to get, bits a second, if it says so.
-    limit: Option<u64>,
-    /// What of `get_parameters` may come back, and how often they were taken.
-    transaction: Option<u64>,
-    transactions: u64,
-    pub(crate) receiver: Option<ReceiverId>,
-    output: Output,
-    /// Whether the sender was ever negotiated to send: `add_track` does not take such a transceiver (W3C).
-    pub(crate) has_sent: bool,
-}
-
-/// One stream of RTP that a transceiver sends.
-#[derive(Debug)]
-struct Encoding {
-    ssrc: u32,
-    rtx_ssrc: u32,
-    fec_ssrc: u32,
-    /// What the application says of it, with the name of its simulcast layer (RFC 8851).
-    wishes: RtcRtpEncodingParameters,
-    sender: Option<SenderId>,
 }
 
 impl Transceivers {
@@ -85,32 +51,25 @@ impl Transceivers {
             .ok_or(Error::NoTransceiver)
     }
 
-    /// A new row, with SSRCs of its own for each encoding: for one without a RID if none is given.
+    /// The encoding that a sender sends.
+    pub(crate) fn encoding(&self, sender: SenderId) -> Option<EncodingId> {
+        let (id, at) = *self.by_sender.get(&sender)?;
+        Some(self.row(id).ok()?.encoding_id(usize::from(at)))
+    }
+
+    /// A new row, with SSRCs of its own for each encoding.
     pub(crate) fn insert(
         &mut self,
         id: TransceiverId,
         kind: MediaKind,
         track: Option<String>,
-        encodings: &[RtcRtpEncodingParameters],
+        encodings: Vec<RtcRtpEncodingParameters>,
         rng: &mut Rng,
-    ) -> &Row {
-        let default = [RtcRtpEncodingParameters::default()];
-        let wanted = if encodings.is_empty() { &default[..] } else { encodings };
-        let mut row = Row {
-            id,
-            kind,
-            track,
-            // A list that grows by itself has room for four at least, and most have one.
-            encodings: Vec::with_capacity(wanted.len()),
-            sending: None,
-            limit: None,
-            transaction: None,
-            transactions: 0,
-            receiver: None,
-            output: self.output,
-            has_sent: false,
-        };
-        for encoding in wanted {
+    ) -> &mut Row {
+        let mut row = Row::new(id, kind, track, self.output);
+        // A list that grows by itself has room for four at least, and most have one.
+        row.encodings.reserve_exact(encodings.len());
+        for wishes in encodings {
             let ssrc = self.draw_ssrc(&row, &[0], rng);
             let rtx_ssrc = self.draw_ssrc(&row, &[0, ssrc], rng);
             let fec_ssrc = self.draw_ssrc(&row, &[0, ssrc, rtx_ssrc], rng);
@@ -118,13 +77,16 @@ impl Transceivers {
                 ssrc,
                 rtx_ssrc,
                 fec_ssrc,
-                wishes: encoding.clone(),
+                rid: wishes.rid.as_ref().and_then(|rid| Rid::new(rid.as_bytes())),
+                wishes,
                 sender: None,
+                taken: Taken::No,
             });
         }
         self.rows.reserve_exact(1);
         self.rows.push(row);
-        &self.rows[self.rows.len() - 1]
+        let last = self.rows.len() - 1;
+        &mut self.rows[last]
     }
 
     /// A random SSRC that no sender of ours has (RFC 3550 §8.1), nor the row to come.
@@ -165,31 +127,21 @@ impl Transceivers {
 
     /// Brings what was negotiated for a transceiver into force. `false`: it is not in the table.
     pub(crate) fn apply(&mut self, now: Instant, plan: &TransceiverPlan, media: &mut Session) -> bool {
+        let Ok(row) = self.row_mut(plan.id) else { return false };
+        let mid = plan.mid.as_deref().unwrap_or_default();
+        if let Some(send) = &plan.send {
+            media.set_reduced_size(send.reduced_size_rtcp);
+        }
+        row.negotiated(plan.send.as_ref());
+        if let Some(send) = &plan.send {
+            self.reconfigure(now, plan.id, mid, send, media);
+        }
         let Some(row) = self.rows.iter_mut().find(|row| row.id == plan.id) else {
             return false;
         };
-        let mid = plan.mid.as_deref().unwrap_or_default();
-        if let Some(send) = &plan.send {
-            row.has_sent = true;
-            row.limit = send.max_bitrate_bps;
-            media.set_reduced_size(send.reduced_size_rtcp);
-        }
-        for at in 0..row.encodings.len() {
-            let config = plan.send.as_ref().and_then(|send| row.sender_config(at, mid, send));
-            let encoding = &mut row.encodings[at];
-            let sends = config.is_some();
-            // A conflict of SSRCs with a sender of ours cannot be: they are drawn apart.
-            match (config, encoding.sender) {
-                (Some(config), Some(sender)) => _ = media.update_sender(now, sender, config),
-                (Some(config), None) => {
-                    encoding.sender = media.add_sender(now, config).ok();
-                    self.by_sender.extend(encoding.sender.map(|sender| (sender, plan.id)));
-                }
-                (None, _) => {}
-            }
-            encoding.bring_into_force(now, sends, row.limit, media);
-        }
-        row.sending = row.sender().filter(|_| plan.send.is_some());
+        let mut sent = row.encodings.iter().filter(|own| own.taken != Taken::No);
+        row.sending = sent.find_map(|own| own.sender);
+        row.bring_into_force(now, media);
         match (&plan.receive, row.receiver) {
             (Some(receive), Some(receiver)) => {
                 let _ = media.update_receiver(receiver, row.receiver_config(mid, receive));
@@ -209,6 +161,34 @@ impl Transceivers {
         true
     }
 
+    /// Tells `media` how each encoding is to be sent.
+    pub(crate) fn reconfigure(
+        &mut self,
+        now: Instant,
+        id: TransceiverId,
+        mid: &str,
+        send: &SendParameters,
+        media: &mut Session,
+    ) {
+        let Some(row) = self.rows.iter_mut().find(|row| row.id == id) else {
+            return;
+        };
+        for at in 0..row.encodings.len() {
+            let Some(config) = row.sender_config(at, mid, send) else {
+                continue;
+            };
+            let encoding = &mut row.encodings[at];
+            // A conflict of SSRCs with a sender of ours cannot be: they are drawn apart.
+            if let Some(sender) = encoding.sender {
+                let _ = media.update_sender(now, sender, config);
+            } else {
+                encoding.sender = media.add_sender(now, config).ok();
+                self.by_sender
+                    .extend(encoding.sender.map(|sender| (sender, (id, at as u8))));
+            }
+        }
+    }
+
     /// Chooses what a receiver hands out.
     pub(crate) fn set_output(&mut self, id: TransceiverId, output: Output, media: &mut Session) -> Result<(), Error> {
         let row = self.row_mut(id)?;
@@ -219,10 +199,15 @@ impl Transceivers {
         Ok(())
     }
 
-    /// The sender of a transceiver that may send now.
+    /// The sender of an encoding that may send now.
     #[inline]
-    pub(crate) fn sending(&self, id: TransceiverId) -> Result<SenderId, Error> {
-        self.row(id)?.sending.ok_or(Error::NotSending)
+    pub(crate) fn sending(&self, id: EncodingId) -> Result<SenderId, Error> {
+        let row = self.row(id.transceiver)?;
+        let first = row.sending.ok_or(Error::NotSending)?;
+        match id.rid {
+            None => Ok(first),
+            Some(_) => row.sender(id.rid).ok_or(Error::NoEncoding),
+        }
     }
 }
 
@@ -234,170 +219,6 @@ pub(crate) fn with_sending(direction: Direction, send: bool) -> Direction {
         (true, false) => Direction::SendOnly,
         (false, true) => Direction::RecvOnly,
         (false, false) => Direction::Inactive,
-    }
-}
-
-fn kind(kind: MediaKind) -> Kind {
-    match kind {
-        MediaKind::Audio => Kind::Audio,
-        MediaKind::Video => Kind::Video,
-    }
-}
-
-fn codec(codec: &antiphon_jsep::Codec) -> Codec {
-    Codec {
-        payload_type: codec.payload_type,
-        name: codec.name.clone(),
-        clock_rate: codec.clock_rate,
-        channels: codec.channels.unwrap_or(1),
-        fmtp: codec.parameters.clone(),
-        rtx_payload_type: codec.rtx.map(|rtx| rtx.payload_type),
-        feedback: Feedback {
-            nack: codec.has_feedback("nack"),
-            pli: codec.has_feedback("nack pli"),
-            fir: codec.has_feedback("ccm fir"),
-            remb: codec.has_feedback("goog-remb"),
-            transport_cc: codec.has_feedback("transport-cc"),
-            ccfb: codec.has_feedback("ack ccfb"),
-        },
-    }
-}
-
-fn extensions(list: &[antiphon_jsep::Extension]) -> extension::Map {
-    let mut map = extension::Map::default();
-    for extension in list {
-        map.insert_uri(extension.id, &extension.uri);
-    }
-    map
-}
-
-impl Encoding {
-    /// Lets `media` do what the application and the negotiation want.
-    fn bring_into_force(&self, now: Instant, sends: bool, limit: Option<u64>, media: &mut Session) {
-        let Some(sender) = self.sender else { return };
-        let bounds = Bounds {
-            priority: self.wishes.priority,
-            min_bitrate: self.wishes.min_bitrate,
-            max_bitrate: self.wishes.max_bitrate.into_iter().chain(limit).min(),
-        };
-        // It is there as long as we know it.
-        let _ = media.set_sender_active(sender, sends && self.wishes.active);
-        let _ = media.set_sender_bounds(now, sender, bounds);
-    }
-}
-
-impl Row {
-    /// Who sends, once that was negotiated.
-    pub(crate) fn sender(&self) -> Option<SenderId> {
-        self.encodings.iter().find_map(|encoding| encoding.sender)
-    }
-
-    /// `getParameters`.
-    pub(crate) fn parameters(&mut self) -> RtcRtpSendParameters {
-        self.transactions += 1;
-        self.transaction = Some(self.transactions);
-        RtcRtpSendParameters {
-            transaction_id: self.transactions.to_string(),
-            encodings: self.encodings.iter().map(|own| own.wishes.clone()).collect(),
-        }
-    }
-
-    /// `setParameters`: checks them, and takes them all or none.
-    pub(crate) fn set_parameters(&mut self, parameters: RtcRtpSendParameters) -> Result<(), Error> {
-        let known = self.transaction.map(|number| number.to_string());
-        if known != Some(parameters.transaction_id) {
-            return Err(Error::Parameters("another transaction_id"));
-        }
-        let rids = parameters.encodings.iter().map(|wishes| &wishes.rid);
-        if !rids.eq(self.encodings.iter().map(|own| &own.wishes.rid)) {
-            return Err(Error::Parameters("other encodings"));
-        }
-        self.transaction = None;
-        for (own, wishes) in self.encodings.iter_mut().zip(parameters.encodings) {
-            own.wishes = wishes;
-        }
-        Ok(())
-    }
-
-    /// Brings what [`Self::set_parameters`] took into force.
-    pub(crate) fn bring_into_force(&self, now: Instant, sends: bool, media: &mut Session) {
-        for encoding in &self.encodings {
-            encoding.bring_into_force(now, sends, self.limit, media);
-        }
-    }
-
-    /// How the encoding at a place is to be sent; `None`: not at all, for the peer did not take its layer.
-    fn sender_config(&self, at: usize, mid: &str, send: &SendParameters) -> Option<SenderConfig> {
-        let encoding = &self.encodings[at];
-        // Without simulcast only the first is sent, and needs no name.
-        let rid = match send.simulcast.as_slice() {
-            [] => (at == 0).then_some(None),
-            layers => layers
-                .iter()
-                .find(|layer| encoding.wishes.rid.as_ref() == Some(&layer.rid))
-                .map(|layer| Some(layer.rid.clone())),
-        }?;
-        let codecs: Vec<Codec> = send.codecs.iter().chain(&send.redundancy).map(codec).collect();
-        let rtx = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
-        // The SSRC of the repairs is announced for one stream alone.
-        let alone = rid.is_none() && self.kind == MediaKind::Video;
-        let mut extensions = extensions(&send.extensions);
-        // RFC 8285 §4.1.2: both forms in one stream only for who said that it takes them.
-        extensions.set_one_byte_only(!send.extmap_allow_mixed);
-        Some(SenderConfig {
-            mid: mid.to_owned(),
-            rid,
-            kind: kind(self.kind),
-            ssrc: encoding.ssrc,
-            rtx_ssrc: (rtx && self.kind == MediaKind::Video).then_some(encoding.rtx_ssrc),
-            fec_ssrc: alone.then_some(encoding.fec_ssrc),
-            codecs,
-            extensions,
-        })
-    }
-
-    fn receiver_config(&self, mid: &str, receive: &ReceiveParameters) -> ReceiverConfig {
-        ReceiverConfig {
-            mid: mid.to_owned(),
-            kind: kind(self.kind),
-            // What a receiver needs to know is what is sent: parameter sets that do not travel in band.
-            codecs: receive
-                .codecs
-                .iter()
-                .map(|received| Codec {
-                    fmtp: received.sender_parameters.clone(),
-                    ..codec(received)
-                })
-                .collect(),
-            extensions: extensions(&receive.extensions),
-            sources: receive
-                .streams
-                .iter()
-                .map(|stream| RemoteSource {
-                    ssrc: stream.ssrc,
-                    rtx_ssrc: stream.rtx_ssrc,
-                    fec_ssrc: stream.fec_ssrc,
-                })
-                .collect(),
-            rids: receive.simulcast.iter().map(|layer| layer.rid.clone()).collect(),
-            output: self.output,
-        }
-    }
-
-    /// What signalling says of the sender.
-    pub(crate) fn signalled_sender(&self, streams: Vec<String>) -> antiphon_jsep::Sender {
-        let video = self.kind == MediaKind::Video;
-        let encodings = self.encodings.iter().map(|encoding| antiphon_jsep::Encoding {
-            rid: encoding.wishes.rid.clone(),
-            ssrc: encoding.ssrc,
-            rtx_ssrc: video.then_some(encoding.rtx_ssrc),
-            fec_ssrc: video.then_some(encoding.fec_ssrc),
-        });
-        antiphon_jsep::Sender {
-            streams,
-            track: self.track.clone(),
-            encodings: encodings.collect(),
-        }
     }
 }
 
@@ -439,10 +260,11 @@ mod tests {
         let mut id = || negotiator.add_transceiver(MediaKind::Video, TransceiverInit::default());
         let mut table = Transceivers::new(Output::Frames);
         let mut rng = Rng::from_u64(2);
-        let plain = table.insert(id(), MediaKind::Video, None, &[], &mut rng);
+        let plain = vec![RtcRtpEncodingParameters::default()];
+        let plain = table.insert(id(), MediaKind::Video, None, plain, &mut rng);
         assert_eq!(plain.signalled_sender(Vec::new()).encodings.len(), 1);
-        let layers = ["low", "high"].map(|rid| encoding(rid, true));
-        let row = table.insert(id(), MediaKind::Video, None, &layers, &mut rng);
+        let layers = vec![encoding("low", false), encoding("high", true)];
+        let row = table.insert(id(), MediaKind::Video, None, layers, &mut rng);
         let signalled = row.signalled_sender(Vec::new()).encodings;
         let rids: Vec<_> = signalled.iter().map(|own| own.rid.as_deref()).collect();
         assert_eq!(rids, [Some("low"), Some("high")]);
@@ -454,6 +276,7 @@ mod tests {
             (&[], &[None]),
         ] {
             let send = parameters(taken);
+            row.negotiated(Some(&send));
             let configs: Vec<_> = (0..2).filter_map(|at| row.sender_config(at, "0", &send)).collect();
             let rids: Vec<_> = configs.iter().map(|config| config.rid.as_deref()).collect();
             assert_eq!(rids, sent);

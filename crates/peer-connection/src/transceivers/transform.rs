@@ -5,20 +5,21 @@ use antiphon_media::FrameTransform;
 
 use crate::connection::PeerConnection;
 use crate::error::Error;
+use crate::transceivers::encodings::EncodingId;
 
 impl PeerConnection {
     /// `sender.transform`: lets `transform` see each frame before it is cut into packets, in the place of the one before it;
-    /// `None`: no more. It is there as long as the sender is.
+    /// `None`: no more. It is there as long as the sender is. Each of several encodings has one of its own.
     ///
     /// # Errors
     /// [`Error::NotSending`] before it is negotiated that the transceiver sends, or when closed.
     pub fn set_sender_transform(
         &mut self,
-        id: TransceiverId,
+        id: impl Into<EncodingId>,
         transform: Option<Box<dyn FrameTransform>>,
     ) -> Result<(), Error> {
         self.open()?;
-        let sender = self.transceivers.sending(id)?;
+        let sender = self.transceivers.sending(id.into())?;
         Ok(self.media.set_sender_transform(sender, transform)?)
     }
 
