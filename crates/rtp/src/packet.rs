@@ -203,27 +203,25 @@ impl<'a> Packet<'a> {
         let mut reader = Reader::new(rest);
         let csrcs = reader.take(usize::from(flags & 0xf) * 4)?;
         let extension = if flags & 0x10 != 0 {
-            let profile = reader.u16()?;
-            let words = usize::from(reader.u16()?);
-            Some((profile, reader.take(words * 4)?))
+            let [a, b, c, d] = reader.array()?;
+            let words = usize::from(u16::from_be_bytes([c, d]));
+            Some((u16::from_be_bytes([a, b]), reader.take(words * 4)?))
         } else {
             None
         };
         let body = reader.rest();
-        let padding = if flags & 0x20 != 0 {
-            let padding = *body.last().ok_or(ParseError::Padding)?;
-            if padding == 0 || usize::from(padding) > body.len() {
-                return Err(ParseError::Padding);
-            }
-            padding
-        } else {
-            0
-        };
+        let (mut padding, mut payload) = (0, body);
+        if flags & 0x20 != 0 {
+            padding = *body.last().ok_or(ParseError::Padding)?;
+            let rest = body.len().checked_sub(usize::from(padding));
+            let rest = rest.filter(|_| padding > 0).ok_or(ParseError::Padding)?;
+            payload = body.get(..rest).unwrap_or_default();
+        }
         Ok(Self {
             header,
             csrcs,
             extension,
-            payload: &body[..body.len() - usize::from(padding)],
+            payload,
             header_len: bytes.len() - body.len(),
             padding,
         })
@@ -278,7 +276,9 @@ impl<'a> Packet<'a> {
     /// The same into `values`, which keep what the packet does not have. For who looks at each packet: they are many bytes to move.
     #[inline]
     pub fn read_values(&self, map: &Map, values: &mut Values<'a>) {
-        values.take_all(self.elements(), map);
+        if let Some((profile, block)) = self.extension {
+            values.take_all(profile, block, map);
+        }
     }
 }
 

@@ -2,6 +2,10 @@
 
 /// Bytes before the elements: the profile and the length.
 pub(super) const EXTENSION_HEADER_LEN: usize = 4;
+/// The profile of the one-byte form (RFC 8285 §4.2).
+pub(super) const ONE_BYTE_PROFILE: u16 = 0xbede;
+/// The profile of the two-byte form, whose lower four bits may be others (RFC 8285 §4.3).
+const TWO_BYTE_PROFILE: u16 = 0x1000;
 /// Longest value written here; longer ones are left out (the two-byte form could carry 255).
 const MAX_VALUE: usize = 255;
 
@@ -84,7 +88,11 @@ impl<const FORM: u8> Block<'_, FORM> {
         let len = EXTENSION_HEADER_LEN + words * 4;
         let padding = self.room.get_mut(self.len..len).ok_or(Misfit::Full)?;
         padding.iter_mut().for_each(|byte| *byte = 0);
-        let profile: u16 = if FORM == TWO_BYTE { 0x1000 } else { 0xbede };
+        let profile = if FORM == TWO_BYTE {
+            TWO_BYTE_PROFILE
+        } else {
+            ONE_BYTE_PROFILE
+        };
         let [head @ .., high, low] = self
             .room
             .first_chunk_mut::<EXTENSION_HEADER_LEN>()
@@ -107,18 +115,12 @@ impl<'a> Elements<'a> {
     #[inline]
     pub(crate) fn new(profile: u16, data: &'a [u8]) -> Self {
         // RFC 8285 §4.3: 0x100 in the upper twelve bits, the lower four are "appbits" without meaning here.
-        let two_byte = profile & 0xfff0 == 0x1000;
-        let known = two_byte || profile == 0xbede;
+        let two_byte = profile & 0xfff0 == TWO_BYTE_PROFILE;
+        let known = two_byte || profile == ONE_BYTE_PROFILE;
         Self {
             rest: if known { data } else { &[] },
             two_byte,
         }
-    }
-
-    /// The bytes that have not been walked yet.
-    #[inline]
-    pub(super) fn rest(&self) -> &'a [u8] {
-        self.rest
     }
 
     /// Takes the next element off `rest`; `None` ends the walk.
@@ -150,12 +152,6 @@ impl<'a> Elements<'a> {
             *rest = behind;
             return Some((id, data));
         }
-    }
-
-    /// Whether they have the two-byte form.
-    #[inline]
-    pub(super) fn is_two_byte(&self) -> bool {
-        self.two_byte
     }
 }
 

@@ -72,6 +72,12 @@ impl Map {
         }
     }
 
+    /// The same for the identifiers of the one-byte form, 1 to 14.
+    #[inline]
+    pub(super) fn low_kind(&self, id: u8) -> Option<Kind> {
+        *self.low.get(usize::from(id).wrapping_sub(1))?
+    }
+
     /// Whether what is written takes the one-byte form alone, since the peer did not agree to a mixture (`a=extmap-allow-mixed`,
     /// RFC 8285 §4.1.2 and §6): an element that needs the two-byte form is then left out. Both forms are always read.
     pub fn set_one_byte_only(&mut self, only: bool) {

@@ -2,7 +2,7 @@
 
 use antiphon_sansio::{Full, Writer};
 
-use super::elements::{Block, EXTENSION_HEADER_LEN, Misfit, ONE_BYTE, ONE_BYTE_ONLY, TWO_BYTE};
+use super::elements::{Block, EXTENSION_HEADER_LEN, Misfit, ONE_BYTE, ONE_BYTE_ONLY, ONE_BYTE_PROFILE, TWO_BYTE};
 use super::{AbsCaptureTime, AudioLevel, Elements, FeedbackRequest, Kind, Map, Others, PlayoutDelay, VideoOrientation};
 
 /// The extensions of one packet that are understood, borrowed from it.
@@ -43,14 +43,13 @@ impl<'a> Values<'a> {
     /// Takes all elements in that `map` knows, in one pass. This runs for each packet: a function of its own writes each field where it
     /// stays, instead of carrying all of them through the loop, and looks at the form once, not at each element.
     #[inline(never)]
-    pub(crate) fn take_all(&mut self, elements: Elements<'a>, map: &Map) {
-        if elements.is_two_byte() {
-            return self.take_all_two_byte(elements, map);
+    pub(crate) fn take_all(&mut self, profile: u16, block: &'a [u8], map: &Map) {
+        if profile != ONE_BYTE_PROFILE {
+            return self.take_all_two_byte(profile, block, map);
         }
-        let block = elements.rest();
         let mut rest = block;
         while let Some((id, data)) = Elements::take(&mut rest, false) {
-            if let Some(kind) = map.kind(id) {
+            if let Some(kind) = map.low_kind(id) {
                 self.take(kind, block, data);
             }
         }
@@ -58,9 +57,8 @@ impl<'a> Values<'a> {
 
     /// Few packets have the two-byte form.
     #[cold]
-    fn take_all_two_byte(&mut self, elements: Elements<'a>, map: &Map) {
-        let block = elements.rest();
-        for (id, data) in elements {
+    fn take_all_two_byte(&mut self, profile: u16, block: &'a [u8], map: &Map) {
+        for (id, data) in Elements::new(profile, block) {
             if let Some(kind) = map.kind(id) {
                 self.take(kind, block, data);
             }
