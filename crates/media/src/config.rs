@@ -39,7 +39,9 @@ pub struct Config {
     pub min_bitrate: u64,
     /// The estimate never goes above, bits a second.
     pub max_bitrate: u64,
-    /// How long a receiver that assembles frames waits for a missing packet.
+    /// How long a receiver that assembles frames waits for a missing packet at most. Pictures are not waited for longer than until the
+    /// last request for it is answered, nor sound longer than 200 ms; where nothing can be asked for, no longer than redundancy
+    /// (400 ms) and disorder (60 ms) last.
     pub max_latency: Duration,
 }
 
@@ -57,7 +59,7 @@ impl Default for Config {
             start_bitrate: 1_000_000,
             min_bitrate: 30_000,
             max_bitrate: 50_000_000,
-            max_latency: Duration::from_millis(400),
+            max_latency: Duration::from_secs(2),
         }
     }
 }

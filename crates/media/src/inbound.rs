@@ -16,14 +16,19 @@ use crate::event::{Contributors, Event, Frame, Packet};
 use crate::events::Events;
 use crate::key_frames::KeyFrames;
 use crate::keypad::Keypad;
+use crate::nack::NackGenerator;
 use crate::playout::Playout;
-use crate::reception::{Arrival, NackGenerator, Reception};
+use crate::reception::{Arrival, Reception};
 use crate::repairs::Repairs;
 use crate::section::{Section, Use};
 use crate::stats::{Dropped, RemoteOutboundRtp};
 
 /// How long disorder is waited for, where nothing is repaired.
 const DISORDER: Duration = Duration::from_millis(60);
+/// How long is waited where only redundancy repairs: it comes soon or never.
+const REDUNDANCY: Duration = Duration::from_millis(400);
+/// Sound that is later than this is of no use, though it could be asked for again.
+const SOUND: Duration = Duration::from_millis(200);
 
 /// What of a packet matters once it is routed.
 #[derive(Debug)]
@@ -238,13 +243,14 @@ impl Inbound {
         Some((codec.clock_rate.max(1), depacketizer))
     }
 
-    /// Takes a packet in. What comes of it goes to `events`; a frame waits for a missing packet as long as `latency`.
+    /// Takes a packet in. What comes of it goes to `events`; a frame waits for a missing packet that can be asked for as long as
+    /// `patience`.
     #[inline]
     pub(crate) fn receive(
         &mut self,
         now: Instant,
         packet: &mut Received,
-        latency: Duration,
+        patience: Duration,
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
@@ -261,7 +267,7 @@ impl Inbound {
         if original && !padding && depacketizer.is_clocked() {
             self.reception.time(packet.micros, packet.timestamp, clock_rate);
         }
-        if self.section.nacks && !self.nack.arrive(now, sequence) {
+        if self.section.nacks && !self.nack.arrive(now, sequence, original) {
             self.key_frames.wanted |= self.is_video();
         }
         if !std::mem::replace(&mut self.announced, true) {
@@ -279,7 +285,7 @@ impl Inbound {
             // A hole where it would have been: a picture without it must not pass for whole. A key is no part of a frame.
             dropped.malformed_payload += 1;
             if self.section.config.output == Output::Frames && !depacketizer.has_frames() {
-                self.take_number(now, sequence, latency, events, dropped);
+                self.take_number(now, sequence, patience, events, dropped);
             }
             return;
         };
@@ -289,7 +295,7 @@ impl Inbound {
         match self.section.config.output {
             Output::Frames if padding || depacketizer.has_frames() => {
                 self.assembler.insert(sequence, part(now, packet, piece));
-                self.deliver_frames(now, latency, events, dropped);
+                self.deliver_frames(now, patience, events, dropped);
             }
             output => {
                 self.count_frames(packet, piece);
@@ -302,7 +308,7 @@ impl Inbound {
                     self.deliver_packet(now, sequence, packet, piece, events);
                 }
                 if output == Output::Frames {
-                    self.take_number(now, sequence, latency, events, dropped);
+                    self.take_number(now, sequence, patience, events, dropped);
                 }
             }
         }
@@ -415,12 +421,12 @@ impl Inbound {
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
-        latency: Duration,
+        patience: Duration,
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
         if self.assembler.deadline().is_some_and(|at| at <= now) {
-            self.deliver_frames(now, latency, events, dropped);
+            self.deliver_frames(now, patience, events, dropped);
         }
         if let Some(tone) = self.keypad.expire(now) {
             events.push(Event::Tone {
@@ -437,30 +443,37 @@ impl Inbound {
         &mut self,
         now: Instant,
         sequence: u64,
-        latency: Duration,
+        patience: Duration,
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
         if self.assembler.is_started() && sequence >= self.assembler.next() {
             self.assembler.insert(sequence, Part::padding(now));
-            self.deliver_frames(now, latency, events, dropped);
+            self.deliver_frames(now, patience, events, dropped);
         }
+    }
+
+    /// How long what is missing may still come, if what can be asked for may come for `patience`.
+    pub(crate) fn patience(&self, patience: Duration) -> Duration {
+        let most = match (self.section.nacks, self.section.fec.is_some()) {
+            (true, _) if self.is_video() => return patience,
+            (true, _) => SOUND,
+            (false, true) => REDUNDANCY,
+            // Where nothing is repaired only disorder fills a gap.
+            (false, false) => DISORDER,
+        };
+        patience.min(most)
     }
 
     /// Hands over the frames that are whole.
     pub(crate) fn deliver_frames(
         &mut self,
         now: Instant,
-        latency: Duration,
+        patience: Duration,
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
-        // Where nothing is repaired only disorder fills a gap.
-        let patience = if self.section.nacks || self.section.fec.is_some() {
-            latency
-        } else {
-            latency.min(DISORDER)
-        };
+        let patience = self.patience(patience);
         let malformed = self.assembler.frames_malformed;
         while let Some(frame) = self.assembler.poll(now, patience, &mut self.joiners) {
             self.count.frames += 1;

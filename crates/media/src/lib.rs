@@ -16,6 +16,7 @@ mod feedback;
 mod inbound;
 mod key_frames;
 mod keypad;
+mod nack;
 mod outbound;
 mod pacer;
 mod playout;

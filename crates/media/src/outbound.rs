@@ -27,7 +27,7 @@ const AUDIO_SLOTS: usize = 256;
 /// Most packets that wait to be sent again (V24: a NACK is cheap, its answer is not).
 const MAX_RESEND: usize = 512;
 /// One packet is sent again at most this often.
-const MAX_RESENDS: u8 = 12;
+const MAX_RESENDS: u8 = 20;
 /// MIDs and RIDs longer than this, in bytes, are not told in every packet: what a [`Template`] has room for.
 const MAX_ID: usize = 32;
 /// Largest header written here: with 15 CSRCs and every extension in its longer form.
@@ -73,8 +73,8 @@ pub(crate) struct Outbound {
     pub(crate) forward: Option<Forward>,
     /// The newest timestamp sent or queued (offset included), and when its media was captured, or was given.
     pub(crate) newest_timestamp: Option<(u32, Instant)>,
-    /// Packets to send again or late, by number.
-    resend: VecDeque<u64>,
+    /// Packets to send again or late.
+    resend: VecDeque<Resend>,
     /// The keys that it plays, once there were any.
     pub(crate) dtmf: Option<Box<Dtmf>>,
     /// What it sends before anybody asks for it, if that was negotiated.
@@ -107,6 +107,14 @@ struct Current {
     payload_type: Option<u8>,
     /// Of its timestamps, in ticks a second.
     clock_rate: u32,
+}
+
+/// A packet to send again.
+#[derive(Clone, Copy, Debug)]
+struct Resend {
+    sequence: u64,
+    /// A second copy, which is left out where there is little room.
+    spare: bool,
 }
 
 /// How far repetitions have come.
@@ -390,9 +398,11 @@ impl Outbound {
         !self.resend.is_empty() || self.ring.is_waiting() || self.has_repairs()
     }
 
-    /// Queues the packets of one NACK for sending again. Those sent within the last round trip are under way already.
+    /// Queues the packets of one NACK for sending again. Those sent again within the last round trip are under way already. Who asks a
+    /// second time gets two copies: the answer was lost, and the next one shall not be (Hairpin, NSDI 2024).
     pub(crate) fn nack(&mut self, now: Ticks, rtt: Duration, sequences: impl Iterator<Item = u16>) {
         self.count.nacks += 1;
+        self.ring.set_rtt(rtt);
         for sequence in sequences.take(MAX_RESEND) {
             let Some(sequence) = self.ring.extend(sequence) else {
                 continue;
@@ -404,21 +414,28 @@ impl Outbound {
                 self.count.refused += 1;
                 continue;
             }
-            let Some(slot) = self.ring.get_mut(sequence) else {
+            let Some(slot) = self.ring.get(sequence) else {
                 continue;
             };
-            let under_way = slot.sendings() > 1 && slot.sent().is_some_and(|sent| now.since(sent) < rtt / 2);
-            if !under_way && !slot.resending && slot.sendings() <= MAX_RESENDS {
-                slot.resending = true;
-                self.resend.push_back(sequence);
+            // The two ends measure a round trip apart: what comes a little too soon is no repetition.
+            let under_way = slot.sendings() > 1 && slot.sent().is_some_and(|sent| now.since(sent) < rtt * 3 / 4);
+            let refused = under_way || slot.sendings() > MAX_RESENDS || self.ring.is_stale(now, slot);
+            let Some(slot) = self.ring.get_mut(sequence).filter(|slot| slot.resending == 0) else {
+                continue;
+            };
+            if refused {
+                self.count.refused += 1;
+                continue;
             }
+            slot.resending = if slot.sendings() > 1 { 2 } else { 1 };
+            self.resend.push_back(Resend { sequence, spare: false });
         }
     }
 
     /// Queues a packet that was put into the ring behind what was sent.
     pub(crate) fn send_late(&mut self, sequence: u64) {
         if self.resend.len() < MAX_RESEND {
-            self.resend.push_back(sequence);
+            self.resend.push_back(Resend { sequence, spare: false });
         }
     }
 
@@ -433,11 +450,18 @@ impl Outbound {
         self.budget.at = now;
         let burst = (rate * RESEND_BURST).clamp(MIN_RESEND_BURST, MAX_RESEND_BURST);
         self.budget.bytes = (self.budget.bytes + elapsed * rate).min(burst);
-        while let Some(sequence) = self.resend.pop_front() {
+        while let Some(Resend { sequence, spare }) = self.resend.pop_front() {
             let Some(slot) = self.ring.get_mut(sequence) else {
                 continue;
             };
-            slot.resending = false;
+            slot.resending = slot.resending.saturating_sub(1);
+            if slot.resending > 0 {
+                // Behind all that waits: the two are not lost together.
+                self.resend.push_back(Resend { sequence, spare: true });
+            }
+            if spare && self.budget.bytes < burst / 2.0 {
+                continue;
+            }
             let first = slot.sendings() == 0;
             let bytes = self.ring.get(sequence).map_or(0, |slot| self.ring.len_of(slot)) as f64;
             if !first && self.budget.bytes < bytes {

@@ -1,27 +1,21 @@
-//! The sequence numbers of one source: which came, which are lost, how regularly they come, and which to ask for again.
+//! The sequence numbers of one source: which came, which are lost, and how regularly they come.
 
-use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use antiphon_rtp::rtcp::ReportBlock;
 
+use crate::nack::MAX_AGE;
+
 /// RFC 3550 A.1: a jump ahead of at most this many is loss, more is suspect.
 const MAX_DROPOUT: i64 = 3000;
-/// RFC 3550 A.1 has 100; retransmissions come later than the disorder that it thought of.
+/// RFC 3550 A.1 has 100; today's paths and rates need more.
 const MAX_MISORDER: i64 = 1000;
+/// Retransmissions come later than disorder.
+const MAX_REPAIR_AGE: i64 = MAX_AGE as i64;
 /// Duplicates are told apart within this many sequence numbers of the newest.
 const WINDOW: u64 = 2048;
 
-/// Most packets of one source that are asked for at a time.
-const MAX_MISSING: usize = 512;
-/// A packet is given up after this many requests.
-const MAX_REQUESTS: u8 = 10;
-/// A gap this long is not worth repairing packet by packet.
-const MAX_GAP: u64 = 256;
-/// Disorder in the network is given this long to sort itself out.
-const REORDER_GRACE: Duration = Duration::from_millis(8);
-/// Requests for one packet are never closer than this.
-const MIN_INTERVAL: Duration = Duration::from_millis(20);
+const _: () = assert!(MAX_AGE < WINDOW, "what may still come is told from duplicates");
 
 /// What a sequence number means to its stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +79,8 @@ impl Reception {
             return Arrival::New(extended);
         };
         let distance = i64::from(sequence.wrapping_sub(newest as u16) as i16);
-        if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&distance) {
+        let oldest = if original { -MAX_MISORDER } else { -MAX_REPAIR_AGE };
+        if !(oldest..=MAX_DROPOUT).contains(&distance) {
             if !original {
                 return Arrival::Suspect;
             }
@@ -237,112 +232,10 @@ impl Elapsed {
     }
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Missing {
-    sequence: u64,
-    /// When it was noticed.
-    since: Instant,
-    /// When to ask next.
-    at: Instant,
-    requests: u8,
-}
-
-/// Which packets of one source to ask for, and when (RFC 4585 §6.2.1).
-#[derive(Debug, Default)]
-pub(crate) struct NackGenerator {
-    /// In order of sequence number.
-    missing: VecDeque<Missing>,
-    newest: Option<u64>,
-    next: Option<Instant>,
-}
-
-impl NackGenerator {
-    /// A new packet came. Returns `false` if so much is missing that only a new start helps.
-    pub(crate) fn arrive(&mut self, now: Instant, sequence: u64) -> bool {
-        let Some(newest) = self.newest else {
-            self.newest = Some(sequence);
-            return true;
-        };
-        if sequence <= newest {
-            if let Ok(index) = self.missing.binary_search_by_key(&sequence, |missing| missing.sequence) {
-                self.missing.remove(index);
-                self.plan();
-            }
-            return true;
-        }
-        self.newest = Some(sequence);
-        let gap = sequence - newest - 1;
-        if gap > MAX_GAP || self.missing.len() + gap as usize > MAX_MISSING {
-            self.missing.clear();
-            self.next = None;
-            return false;
-        }
-        if gap > 0 {
-            let at = now + REORDER_GRACE;
-            self.missing.extend((newest + 1..sequence).map(|sequence| Missing {
-                sequence,
-                since: now,
-                at,
-                requests: 0,
-            }));
-            self.next = Some(self.next.map_or(at, |next| next.min(at)));
-        }
-        true
-    }
-
-    fn plan(&mut self) {
-        self.next = self.missing.iter().map(|missing| missing.at).min();
-    }
-
-    /// When requests are due.
-    pub(crate) fn next(&self) -> Option<Instant> {
-        self.next
-    }
-
-    /// Moves what is due to `out` (sequence numbers in order) and paces the repeats by the round trip. Returns whether
-    /// packets were given up: asked for too often, or older than `max_age`.
-    pub(crate) fn take_due(&mut self, now: Instant, rtt: Duration, max_age: Duration, out: &mut Vec<u16>) -> bool {
-        out.clear();
-        if self.next.is_none_or(|next| next > now) {
-            return false;
-        }
-        let interval = (rtt + rtt / 4).max(MIN_INTERVAL);
-        let mut given_up = false;
-        self.missing.retain_mut(|missing| {
-            if missing.at > now {
-                return true;
-            }
-            if missing.requests == MAX_REQUESTS || now.saturating_duration_since(missing.since) > max_age {
-                given_up = true;
-                return false;
-            }
-            out.push(missing.sequence as u16);
-            missing.requests += 1;
-            missing.at = now + interval;
-            true
-        });
-        self.plan();
-        given_up
-    }
-
-    /// Forgets everything, as after a restart of the source or a key frame.
-    pub(crate) fn reset(&mut self) {
-        self.missing.clear();
-        self.newest = None;
-        self.next = None;
-    }
-
-    /// Nothing before `sequence` is wanted any more.
-    pub(crate) fn forget_before(&mut self, sequence: u64) {
-        while self.missing.front().is_some_and(|missing| missing.sequence < sequence) {
-            self.missing.pop_front();
-        }
-        self.plan();
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -409,54 +302,5 @@ mod tests {
         }
         let jitter = reception.jitter(48_000);
         assert!((0.0045..0.0055).contains(&jitter), "{jitter}");
-    }
-
-    const RTT: Duration = Duration::from_millis(40);
-    const AGE: Duration = Duration::from_millis(1000);
-
-    #[test]
-    fn asks_paces_and_gives_up() {
-        let now = antiphon_netsim::start();
-        let mut nack = NackGenerator::default();
-        let mut out = Vec::new();
-        assert!(nack.arrive(now, 65_534) && nack.arrive(now, 65_538));
-        assert!(
-            !nack.take_due(now, RTT, AGE, &mut out) && out.is_empty(),
-            "disorder gets a moment"
-        );
-        assert!(nack.arrive(now, 65_536));
-        let first = nack.next().unwrap();
-        nack.take_due(first, RTT, AGE, &mut out);
-        assert_eq!(out, [65_535, 1]);
-        assert_eq!(nack.next(), Some(first + Duration::from_millis(50)));
-        assert!(nack.arrive(first, 65_537));
-        let mut requests = 1;
-        loop {
-            let at = nack.next().unwrap();
-            let given_up = nack.take_due(at, RTT, AGE, &mut out);
-            if given_up {
-                break;
-            }
-            assert_eq!(out, [65_535]);
-            requests += 1;
-        }
-        assert_eq!((requests, nack.next()), (MAX_REQUESTS, None));
-    }
-
-    #[test]
-    fn is_bounded() {
-        let now = antiphon_netsim::start();
-        let mut nack = NackGenerator::default();
-        assert!(nack.arrive(now, 1));
-        assert!(!nack.arrive(now, MAX_GAP + 3), "one gap too long");
-        let mut sequence = 1000;
-        nack.reset();
-        let mut full = false;
-        for _ in 0..10_000 {
-            sequence += 100;
-            full |= !nack.arrive(now, sequence);
-            assert!(nack.missing.len() <= MAX_MISSING);
-        }
-        assert!(full);
     }
 }

@@ -53,7 +53,8 @@ pub(crate) struct Slot {
     /// The payload, or the frame that it is cut from.
     frame: Bytes,
     timestamp: u32,
-    queued: Ticks,
+    /// When it was queued, and once it was sent, when it left first.
+    since: Ticks,
     /// When it was sent last, if it was.
     sent: Ticks,
     /// What its header said when it was sent first. A repeat on the same SSRC must be the same bytes: under AES-GCM the
@@ -64,8 +65,8 @@ pub(crate) struct Slot {
     marker: bool,
     /// How often it was sent.
     sendings: u8,
-    /// Waits to be sent again.
-    pub(crate) resending: bool,
+    /// How many times it waits to be sent again.
+    pub(crate) resending: u8,
     /// Has a [`Detail`].
     is_detailed: bool,
 }
@@ -76,14 +77,14 @@ impl Slot {
             sequence: VACANT,
             frame: Bytes::new(),
             timestamp: 0,
-            queued: Ticks::default(),
+            since: Ticks::default(),
             sent: Ticks::default(),
             abs_send_time: 0,
             transport_sequence: 0,
             payload_type: 0,
             marker: false,
             sendings: 0,
-            resending: false,
+            resending: 0,
             is_detailed: false,
         }
     }
@@ -129,18 +130,26 @@ impl Slot {
     pub(crate) fn leaves(&mut self, now: Ticks) -> Duration {
         self.sent = now;
         self.sendings = self.sendings.saturating_add(1);
-        now.since(self.queued)
+        let waited = now.since(self.since);
+        if self.sendings == 1 {
+            self.since = now;
+        }
+        waited
     }
 }
 
 /// Slots of a stream that has just begun to send.
 const FIRST_SLOTS: usize = 64;
-/// A packet that was queued this long ago makes room for another: nobody asks for it any more.
-const KEPT: Duration = Duration::from_secs(2);
+/// A packet that was sent so long ago makes room for another, ...
+const KEPT: Duration = Duration::from_secs(1);
+/// ... on long paths one that was sent so many round trips ago, ...
+const KEPT_ROUNDS: u32 = 3;
+/// ... and nobody gets one that is so many times older, though it be there.
+const STALE: u32 = 3;
 
 /// The packets of one outgoing stream: those that wait for the pacer, and behind them those that a NACK may ask for.
-/// Slots are indexed by sequence number. There are as many as [`KEPT`] needs, up to a capacity; then the newest packet takes the
-/// place of the oldest.
+/// Slots are indexed by sequence number. There are as many as are needed to keep each packet for a second or three round trips, up to a
+/// capacity; then the newest packet takes the place of the oldest.
 #[derive(Debug)]
 pub(crate) struct Ring {
     /// A power of two.
@@ -148,6 +157,8 @@ pub(crate) struct Ring {
     /// Of the packets that have them, at the same places. Empty until one does.
     details: Box<[Detail]>,
     capacity: u32,
+    /// How long what was sent is kept at least.
+    kept: Duration,
     /// The next number to give out.
     next: u64,
     /// The next number to send.
@@ -165,6 +176,7 @@ impl Ring {
             slots: Box::default(),
             details: Box::default(),
             capacity: capacity as u32,
+            kept: KEPT,
             next: first,
             unsent: first,
             queued_bytes: 0,
@@ -182,7 +194,7 @@ impl Ring {
     #[inline]
     fn make_room(&mut self, now: Ticks, sequence: u64) {
         while self.slots.len() < self.capacity as usize {
-            let taken = |slot: &Slot| slot.sequence >= self.unsent || now.since(slot.queued) < KEPT;
+            let taken = |slot: &Slot| slot.sequence >= self.unsent || now.since(slot.since) < self.kept;
             let fits = sequence - self.unsent < self.slots.len() as u64;
             let place = self.slots.get(self.index(sequence));
             if fits && place.is_some_and(|slot| slot.sequence == VACANT || !taken(slot)) {
@@ -271,9 +283,9 @@ impl Ring {
         slot.timestamp = head.timestamp;
         slot.payload_type = head.payload_type;
         slot.marker = head.marker;
-        slot.queued = now;
+        slot.since = now;
         slot.sendings = 0;
-        slot.resending = false;
+        slot.resending = 0;
         if sequence >= self.unsent {
             self.queued_bytes += len;
             self.waiting += 1;
@@ -348,6 +360,16 @@ impl Ring {
     /// Whether the packet of this number has left the queue.
     pub(crate) fn is_sent(&self, sequence: u64) -> bool {
         sequence < self.unsent
+    }
+
+    /// The round trip is known better.
+    pub(crate) fn set_rtt(&mut self, rtt: Duration) {
+        self.kept = (rtt * KEPT_ROUNDS).max(KEPT);
+    }
+
+    /// Whether a packet left so long ago that who asks for it now cannot use it.
+    pub(crate) fn is_stale(&self, now: Ticks, slot: &Slot) -> bool {
+        now.since(slot.since) > self.kept * STALE
     }
 
     /// The packet of this number.
@@ -462,7 +484,7 @@ mod tests {
 
     #[test]
     fn a_slow_stream_needs_few_slots_and_a_fast_one_keeps_as_much_as_there_is_room_for() {
-        for (every, slots, kept) in [(100, 64, 64), (10, 256, 256), (1, 1024, 1024)] {
+        for (every, slots, kept) in [(100, 64, 64), (10, 128, 128), (1, 1024, 1024)] {
             let mut ring = Ring::new(1024, 7);
             let mut last = 0;
             for n in 0..5000 {

@@ -322,7 +322,7 @@ pub struct RepairsSent {
     pub retransmitted_packets_sent: u64,
     /// `retransmittedBytesSent`: bytes of payload that were sent again.
     pub retransmitted_bytes_sent: u64,
-    /// Retransmissions refused because of the rate cap.
+    /// Retransmissions refused: beyond the share of the rate, asked for again within a round trip or too often, or of long ago.
     pub retransmissions_refused: u64,
     /// `fecPacketsSent`: repair packets, and payloads that RED repeated. Those of FlexFEC, a stream of their own, are no packets of
     /// this one.

@@ -115,6 +115,52 @@ fn v24_one_nack_costs_no_more_than_the_burst() {
     );
 }
 
+/// One NACK for the newest packet of Alice's stream, handed to her so many milliseconds apart; how many packets each brought.
+fn ask_for_the_newest(pair: &mut Pair, gaps: &[u64]) -> Vec<usize> {
+    let mut sequences = pair.sent.iter().filter_map(|sent| {
+        let header =
+            (sent.from == 0 && sent.kind == PacketKind::Rtp).then(|| Packet::parse(&sent.bytes).unwrap().header)?;
+        (header.ssrc == 1000).then_some(header.sequence)
+    });
+    let first = sequences.next_back().unwrap();
+    let mut buffer = [0; 64];
+    let mut out = Writer::new(&mut buffer);
+    rtcp::write_nack(7, 1000, [NackPair { first, following: 0 }], &mut out).unwrap();
+    let nack = out.finish().to_vec();
+    gaps.iter()
+        .map(|gap| {
+            pair.now += *gap as u32 * MS;
+            pair.ends[0].handle_rtcp(pair.now, arrived(BytesMut::from(&nack[..])));
+            pair.ends[0].handle_timeout(pair.now);
+            let sent = drain(pair);
+            sent.iter().filter(|(kind, _)| *kind == PacketKind::Rtp).count()
+        })
+        .collect()
+}
+
+#[test]
+fn v24_who_repeats_a_nack_within_a_round_trip_gets_nothing_for_it() {
+    let (mut pair, _) = busy_pair();
+    pair.run(Duration::from_secs(1));
+    drain(&mut pair);
+    pair.ends[0].set_rtt(40 * MS);
+    // Who asks again after it has lost the answer, and gets two.
+    let answers = ask_for_the_newest(&mut pair, &[1, 0, 5, 10, 10, 15, 1, 20, 25]);
+    assert_eq!(answers, [1, 0, 0, 0, 0, 2, 0, 0, 2]);
+    let refused = pair.ends[0].stats().outbound[0].repairs.retransmissions_refused;
+    assert_eq!(refused, 6, "each is counted");
+}
+
+#[test]
+fn v24_what_is_long_gone_is_not_sent_again() {
+    let (mut pair, _) = busy_pair();
+    drain(&mut pair);
+    assert_eq!(ask_for_the_newest(&mut pair, &[2900]), [1]);
+    let (mut pair, _) = busy_pair();
+    drain(&mut pair);
+    assert_eq!(ask_for_the_newest(&mut pair, &[3100]), [0]);
+}
+
 #[test]
 fn v24_a_pli_flood_reaches_the_application_five_times_a_second() {
     let (mut pair, _) = busy_pair();

@@ -315,7 +315,8 @@ pub struct MediaSettings {
     pub min_bitrate: u64,
     /// The estimate never goes above this, in bits a second. Default 50 Mbit/s.
     pub max_bitrate: u64,
-    /// How long a receiver that assembles frames waits for a missing packet. Default 400 ms.
+    /// How long a receiver that assembles frames waits for a missing packet at most; it goes on sooner when nothing can bring it any more.
+    /// Default 2 s.
     pub max_latency: Duration,
     /// How senders use redundancy that was negotiated ([`MediaCapabilities::with_redundancy`]). Default: by the losses and the round
     /// trip that the peer's reports show.

@@ -7,7 +7,7 @@
     reason = "the files of the scoreboard are here for some of what they hold"
 )]
 
-#[path = "../../../../crates/media/tests/scoreboard/board.rs"]
+#[path = "../../../../crates/media/tests/common/board.rs"]
 mod board;
 #[path = "../../../../crates/media/tests/scoreboard/end.rs"]
 mod end;
@@ -23,8 +23,9 @@ mod source;
 mod whole;
 
 use antiphon_media::congestion::Congestion;
-use board::{Bound, Results, Row, show};
-use end::Contender;
+use board::{Bound, Results, show};
+use end::{Contender, with_contender};
+use scene::Row;
 
 /// Rows that change a flow in its course by what only our session has: they do not run with another stack.
 const OURS_ALONE: [u32; 7] = [14, 17, 19, 21, 22, 23, 24];
@@ -113,7 +114,8 @@ fn main() {
         .iter()
         .map(|(name, contender)| {
             eprintln!("{name} ...");
-            board::run(&chosen(Some(*contender)), seeds, Some(*contender), |_, _| {})
+            let run = |row: &Row, seed| with_contender(Some(*contender), || (row.run)(seed));
+            board::run(&chosen(Some(*contender)), seeds, run, |_, _| {})
         })
         .collect();
     table(&chosen(None), &all);

@@ -30,6 +30,7 @@ use crate::feedback::large::LargePackets;
 use crate::feedback::marks::Marks;
 use crate::feedback::told::Told;
 use crate::feedback::{ccfb, twcc};
+use crate::nack;
 use crate::outbound::Moment;
 use crate::pacer::{MAX_PROBES, Pacer};
 use crate::reception::Elapsed;
@@ -247,6 +248,12 @@ impl Session {
         self.senders.share(id)?.told
     }
 
+    /// How long a packet is waited for that can be asked for again: as long as an answer may come.
+    #[inline]
+    fn patience(&self) -> Duration {
+        nack::patience(self.rtt.get(), self.config.max_latency)
+    }
+
     /// Says how much of the rate a sender wants, from now on.
     ///
     /// # Errors
@@ -305,11 +312,12 @@ impl Session {
         if self.closed {
             return;
         }
+        let patience = self.patience();
         self.scratch.due.clear();
         self.routing.due(now, &mut self.scratch.due);
         for id in self.scratch.due.drain(..) {
             if let Some(source) = self.routing.source_mut(id) {
-                source.handle_timeout(now, self.config.max_latency, &mut self.events, &mut self.dropped);
+                source.handle_timeout(now, patience, &mut self.events, &mut self.dropped);
                 self.routing.reschedule(id);
             }
         }

@@ -60,6 +60,7 @@ impl Session {
                 return;
             }
         };
+        let patience = self.patience();
         let Some((source, map)) = self.routing.source_and_extensions(id) else {
             return;
         };
@@ -92,7 +93,7 @@ impl Session {
             return;
         }
         let mut sink = Sink {
-            latency: self.config.max_latency,
+            patience,
             map,
             events: &mut self.events,
             dropped: &mut self.dropped,

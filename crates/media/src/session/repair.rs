@@ -18,7 +18,8 @@ use crate::stats::Dropped;
 
 /// Where what comes of a packet goes.
 pub(super) struct Sink<'a> {
-    pub(super) latency: Duration,
+    /// How long a packet that can be asked for is waited for.
+    pub(super) patience: Duration,
     pub(super) map: &'a Map,
     pub(super) events: &'a mut Events,
     pub(super) dropped: &'a mut Dropped,
@@ -27,6 +28,7 @@ pub(super) struct Sink<'a> {
 impl Session {
     /// A repair packet of a stream of its own (FlexFEC) for this source.
     pub(super) fn handle_repair(&mut self, now: Instant, id: SourceId, packet: &Packet<'_>) {
+        let patience = self.patience();
         let Some((source, map)) = self.routing.source_and_extensions(id) else {
             return;
         };
@@ -42,7 +44,7 @@ impl Session {
             return;
         }
         let mut sink = Sink {
-            latency: self.config.max_latency,
+            patience,
             map,
             events: &mut self.events,
             dropped: &mut self.dropped,
@@ -80,7 +82,7 @@ pub(super) fn receive(source: &mut Inbound, now: Instant, packet: &mut Received,
     if source.section.repairs {
         receive_with_repairs(source, now, packet, sink);
     } else {
-        source.receive(now, packet, sink.latency, sink.events, sink.dropped);
+        source.receive(now, packet, sink.patience, sink.events, sink.dropped);
     }
 }
 
@@ -104,7 +106,7 @@ fn take(source: &mut Inbound, now: Instant, packet: &mut Received, sink: &mut Si
     if !packet.payload.is_empty() {
         source.repairs.note(packet.sequence, packet.timestamp);
     }
-    source.receive(now, packet, sink.latency, sink.events, sink.dropped);
+    source.receive(now, packet, sink.patience, sink.events, sink.dropped);
 }
 
 /// The payloads of one packet, the oldest first.

@@ -165,12 +165,12 @@ impl Session {
 
     /// NACK, PLI and FIR of the sources that have something to ask for.
     fn compose_requests(&mut self, now: Instant, reporter: u32, out: &mut Writer<'_>) {
+        let (rtt, patience) = (self.rtt.get(), self.patience());
         self.scratch.due.clear();
         self.routing.due(now, &mut self.scratch.due);
         for index in 0..self.scratch.due.len() {
             let id = self.scratch.due[index];
             if let Some(source) = self.routing.source_mut(id) {
-                let (rtt, patience) = (self.rtt.get(), self.config.max_latency);
                 write_nack(now, source, reporter, rtt, patience, &mut self.scratch.sequences, out);
                 write_key_frame_request(now, source, reporter, out);
             }
@@ -191,7 +191,7 @@ fn write_nack(
     if source.nack.next().is_none_or(|at| at > now) || out.free() < 64 {
         return;
     }
-    let given_up = source.nack.take_due(now, rtt, patience, sequences);
+    let given_up = source.nack.take_due(now, rtt, source.patience(patience), sequences);
     source.key_frames.wanted |= given_up && source.is_video();
     if sequences.is_empty() {
         return;

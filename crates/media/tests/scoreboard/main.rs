@@ -11,6 +11,7 @@
 //! - `SCOREBOARD_BOTH=1`: all rows with GoogCC, and again with SCReAM, side by side; nothing is compared with what was kept.
 //! - `SCOREBOARD_PLOTS=folder`: writes the course of each row's first seed there, as CSV and SVG.
 
+#[path = "../common/board.rs"]
 mod board;
 mod end;
 mod measure;
@@ -22,17 +23,14 @@ mod source;
 use std::path::{Path, PathBuf};
 
 use antiphon_media::congestion::Congestion;
-use board::{Counts, Row};
-use end::Contender;
+use board::variable;
+use end::{Contender, with_contender};
+use scene::Row;
 
 /// Seeds of the table that is kept.
 const ALL_SEEDS: u64 = 16;
 /// Seeds that a usual run of the tests has time for.
 const SEEDS: u64 = 3;
-
-fn variable(name: &str) -> Option<String> {
-    std::env::var(name).ok().filter(|value| !value.is_empty())
-}
 
 #[test]
 fn scoreboard() {
@@ -44,8 +42,15 @@ fn scoreboard() {
     let mut rows: Vec<Row> = rows::all();
     rows.retain(|row| wanted.as_ref().is_none_or(|wanted| wanted.contains(&row.number)));
     if variable("SCOREBOARD_BOTH").is_some() {
-        let [gcc, scream] = [Congestion::Gcc, Congestion::Scream]
-            .map(|choice| board::run(&rows, seeds, Some(Contender::Own(choice)), |_, _| {}));
+        let [gcc, scream] = [Congestion::Gcc, Congestion::Scream].map(|choice| {
+            let own = Some(Contender::Own(choice));
+            board::run(
+                &rows,
+                seeds,
+                |row, seed| with_contender(own, || (row.run)(seed)),
+                |_, _| {},
+            )
+        });
         println!(
             "{}",
             board::compare(&rows, seeds, ["GoogCC", "SCReAM"], [&gcc, &scream])
@@ -53,7 +58,8 @@ fn scoreboard() {
         return;
     }
     let plots = variable("SCOREBOARD_PLOTS").map(PathBuf::from);
-    let results = board::run(&rows, seeds, None, |row, outcome| {
+    let run = |row: &Row, seed| with_contender(None, || (row.run)(seed));
+    let results = board::run(&rows, seeds, run, |row, outcome| {
         for (name, scene) in &outcome.scenes {
             if let Some(folder) = &plots {
                 plot::write(folder, row.number, name, row.link, scene);
@@ -68,15 +74,6 @@ fn scoreboard() {
         return;
     }
     let kept = std::fs::read_to_string(file).expect("the scoreboard that was kept");
-    let mut fallen = Vec::new();
-    for (row, name) in board::held(&kept) {
-        let Some(results) = results.get(&row) else { continue };
-        match results.iter().find(|result| result.figure.name == name) {
-            // The mean of a few says little of the mean of all.
-            Some(result) if result.figure.counts == Counts::Mean && seeds < ALL_SEEDS => {}
-            Some(result) if result.holds() => {}
-            _ => fallen.push(format!("row {row}: {name}")),
-        }
-    }
+    let fallen = board::fallen(&kept, &results, seeds >= ALL_SEEDS);
     assert!(fallen.is_empty(), "these held before: {fallen:#?}");
 }

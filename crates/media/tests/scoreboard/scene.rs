@@ -9,6 +9,7 @@ use antiphon_netsim::{
 };
 use antiphon_sansio::{Path, Rng};
 
+use super::board;
 use super::end::{Contender, End, Peer, Terms, contender};
 
 /// How often the calls are looked at.
@@ -62,6 +63,11 @@ pub(crate) struct Seen {
     /// Whole frames of video that have come so far.
     pub(crate) frames: u64,
 }
+
+/// What a run of a row gives.
+pub(crate) type Outcome = board::Outcome<Scene>;
+/// A row of the scoreboard.
+pub(crate) type Row = board::Row<Scene>;
 
 /// Calls that share a bottleneck there, and one back.
 pub(crate) struct Scene {

@@ -1,8 +1,8 @@
 //! Rows 1 to 7: one flow, alone on a link whose rate stays or steps.
 
-use crate::board::{Outcome, Row, at_least, at_most};
+use crate::board::{at_least, at_most};
 use crate::end::Terms;
-use crate::scene::{Scene, bottleneck, ms, steps};
+use crate::scene::{Outcome, Row, Scene, bottleneck, ms, steps};
 
 pub(crate) const ROWS: [Row; 7] = [
     Row {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use antiphon_netsim::{Aqm, LinkConfig, TcpControl, Transfer};
 
-use crate::board::{Outcome, Row, at_least, at_most};
+use crate::board::{at_least, at_most};
 use crate::end::{Terms, low_latency};
-use crate::scene::{Scene, at, bottleneck, ms, nothing};
+use crate::scene::{Outcome, Row, Scene, at, bottleneck, ms, nothing};
 
 pub(crate) const ROWS: [Row; 1] = [Row {
     number: 20,

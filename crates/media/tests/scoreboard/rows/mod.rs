@@ -6,7 +6,7 @@ mod marks;
 mod rough;
 mod shared;
 
-use crate::board::Row;
+use crate::scene::Row;
 
 /// All rows, in order.
 pub(crate) fn all() -> Vec<Row> {

@@ -2,9 +2,9 @@
 
 use antiphon_netsim::{Capacity, Limit, LinkConfig};
 
-use crate::board::{Outcome, Row, at_least, at_most};
+use crate::board::{at_least, at_most};
 use crate::end::Terms;
-use crate::scene::{Scene, bottleneck, ms, nothing, steps};
+use crate::scene::{Outcome, Row, Scene, bottleneck, ms, nothing, steps};
 use crate::source::Content;
 
 pub(crate) const ROWS: [Row; 7] = [

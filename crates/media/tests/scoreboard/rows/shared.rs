@@ -3,10 +3,10 @@
 use antiphon_netsim::{Limit, LinkConfig, TcpControl, Transfer};
 
 use super::alone::MEGABIT;
-use crate::board::{Outcome, Row, at_least, at_most};
+use crate::board::{at_least, at_most};
 use crate::end::Terms;
 use crate::measure::jain;
-use crate::scene::{Scene, at, bottleneck, ms, nothing, steps};
+use crate::scene::{Outcome, Row, Scene, at, bottleneck, ms, nothing, steps};
 
 pub(crate) const ROWS: [Row; 5] = [
     Row {

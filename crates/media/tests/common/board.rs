@@ -1,12 +1,10 @@
-//! The scoreboard: rows of figures with bounds, run for many seeds, printed, and compared with what was kept.
+//! A board: rows of figures with bounds, run for many seeds, printed, and compared with what was kept.
+#![allow(dead_code, reason = "each board takes what it needs")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-use super::end::{Contender, with_contender};
-use super::scene::Scene;
 
 /// What a figure must reach.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,17 +70,25 @@ impl Figure {
 }
 
 /// What a run of a row gives: its figures, and its scenes to be plotted, by name.
-#[derive(Default)]
-pub(crate) struct Outcome {
+pub(crate) struct Outcome<S> {
     pub(crate) figures: Vec<Figure>,
-    pub(crate) scenes: Vec<(&'static str, Scene)>,
+    pub(crate) scenes: Vec<(&'static str, S)>,
+}
+
+impl<S> Default for Outcome<S> {
+    fn default() -> Self {
+        Self {
+            figures: Vec::new(),
+            scenes: Vec::new(),
+        }
+    }
 }
 
 /// A row of the table.
-pub(crate) struct Row {
+pub(crate) struct Row<S> {
     pub(crate) number: u32,
     pub(crate) link: &'static str,
-    pub(crate) run: fn(seed: u64) -> Outcome,
+    pub(crate) run: fn(seed: u64) -> Outcome<S>,
 }
 
 /// A figure over all seeds.
@@ -166,16 +172,15 @@ pub(crate) fn show(value: f64) -> String {
 /// Results by the numbers of their rows.
 pub(crate) type Results = BTreeMap<u32, Vec<Result>>;
 
-/// Runs rows for seeds in as many threads as there are processors, with `contender` or else with the controller that each row has. `keep` gets
-/// each outcome of the first seed.
-pub(crate) fn run(
-    rows: &[Row],
+/// Runs rows for seeds, each by `run`, in as many threads as there are processors. `keep` gets each outcome of the first seed.
+pub(crate) fn run<S>(
+    rows: &[Row<S>],
     seeds: u64,
-    contender: Option<Contender>,
-    keep: impl Fn(&Row, &Outcome) + Sync,
+    run: impl Fn(&Row<S>, u64) -> Outcome<S> + Sync,
+    keep: impl Fn(&Row<S>, &Outcome<S>) + Sync,
 ) -> Results {
     // The first seeds of all rows first: who looks on sees each row soon.
-    let jobs: Vec<(u64, &Row)> = (0..seeds)
+    let jobs: Vec<(u64, &Row<S>)> = (0..seeds)
         .flat_map(|seed| rows.iter().map(move |row| (seed, row)))
         .collect();
     let next = AtomicUsize::new(0);
@@ -185,7 +190,7 @@ pub(crate) fn run(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some((seed, row)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = with_contender(contender, || (row.run)(*seed));
+                    let outcome = run(row, *seed);
                     if *seed == 0 {
                         keep(row, &outcome);
                     }
@@ -212,7 +217,7 @@ pub(crate) fn run(
 }
 
 /// The table as text.
-pub(crate) fn table(rows: &[Row], seeds: u64, results: &Results) -> String {
+pub(crate) fn table<S>(rows: &[Row<S>], seeds: u64, results: &Results) -> String {
     let mut text = format!("# {seeds} seeds, of which the worst counts, and the mean where it says so.\n");
     for row in rows {
         let Some(results) = results.get(&row.number) else {
@@ -232,7 +237,7 @@ pub(crate) fn table(rows: &[Row], seeds: u64, results: &Results) -> String {
 }
 
 /// Two tables side by side: each figure with the one controller and with the other, `+` where it holds.
-pub(crate) fn compare(rows: &[Row], seeds: u64, names: [&str; 2], results: [&Results; 2]) -> String {
+pub(crate) fn compare<S>(rows: &[Row<S>], seeds: u64, names: [&str; 2], results: [&Results; 2]) -> String {
     let mut text = format!("# {seeds} seeds. {} beside {}; `+` holds.\n", names[0], names[1]);
     let mut won = [0, 0];
     for row in rows {
@@ -283,4 +288,24 @@ pub(crate) fn held(table: &str) -> Vec<(u32, String)> {
         }
     }
     held
+}
+
+/// What does not hold any more of a table that was kept, among the rows that were run; `whole`: with all seeds.
+pub(crate) fn fallen(kept: &str, results: &Results, whole: bool) -> Vec<String> {
+    let mut fallen = Vec::new();
+    for (row, name) in held(kept) {
+        let Some(results) = results.get(&row) else { continue };
+        match results.iter().find(|result| result.figure.name == name) {
+            // The mean of a few says little of the mean of all.
+            Some(result) if result.figure.counts == Counts::Mean && !whole => {}
+            Some(result) if result.holds() => {}
+            _ => fallen.push(format!("row {row}: {name}")),
+        }
+    }
+    fallen
+}
+
+/// A variable of the environment, if it says anything.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
