@@ -46,6 +46,7 @@ pub fn packet(payload_type: u8, received: Instant) -> Packet {
         timestamp: 90_000,
         marker: false,
         payload: Bytes::from(vec![0x55; PAYLOAD]),
+        front: None,
         key_frame: false,
         extensions: extension::Carried::default(),
         contributors: None,

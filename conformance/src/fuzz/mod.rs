@@ -11,6 +11,7 @@ mod decode;
 mod dtls;
 mod ice;
 mod jsep;
+mod layers;
 mod media;
 mod pair;
 mod payload;
@@ -45,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     ("decode_stun", decode::stun),
     ("decode_vp8", payload::decode_vp8),
     ("decode_vp9", payload::decode_vp9),
+    ("layers", layers::layers),
     ("machine_congestion", congestion::machine),
     ("machine_data_channel", data_channel::machine),
     ("machine_dtls", dtls::machine),

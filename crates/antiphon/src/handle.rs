@@ -359,6 +359,16 @@ impl PeerHandle {
         Ok(self.call(move |pc, _| pc.request_key_frame(transceiver)).await??)
     }
 
+    /// Asks the peer for a key frame of one incoming source, as its packets name it: of one encoding, where there are several.
+    ///
+    /// # Errors
+    /// As [`Self::request_key_frame`].
+    pub async fn request_key_frame_of(&self, transceiver: TransceiverId, ssrc: u32) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, _| pc.request_key_frame_of(transceiver, ssrc))
+            .await??)
+    }
+
     /// `RTCDTMFSender.insertDTMF`: plays keys of a telephone beside the sound, each for `duration` with a silence of `gap`
     /// behind it; [`core::PeerConnection::insert_dtmf`] says which. [`Event::ToneChange`](core::Event::ToneChange) tells each.
     ///

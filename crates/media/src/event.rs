@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{Carried, Values};
-use antiphon_rtp::payload::FrameFacts;
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
+use antiphon_rtp::payload::{FrameFacts, Front};
 use antiphon_sansio::Ecn;
 use bytes::Bytes;
 
@@ -81,6 +81,9 @@ pub struct Packet {
     pub marker: bool,
     /// The payload, without padding. May be empty (padding of the source); forward those too, or leave a gap.
     pub payload: Bytes,
+    /// On sending: what stands in the place of the first bytes of the payload, as a forwarder has other numbers for a receiver than
+    /// the source has. `None` of what came.
+    pub front: Option<Front>,
     /// Whether a frame that can be decoded alone starts here.
     pub key_frame: bool,
     /// The header extensions that go on with it.

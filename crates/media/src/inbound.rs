@@ -399,6 +399,7 @@ impl Inbound {
                 timestamp: packet.timestamp,
                 marker: packet.marker,
                 payload,
+                front: None,
                 key_frame: piece.is_some_and(|piece| piece.key_frame),
                 extensions: std::mem::take(&mut packet.extensions),
                 contributors: packet.contributors.take(),

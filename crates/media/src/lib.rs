@@ -33,7 +33,7 @@ mod stats;
 mod transform;
 
 pub use allocation::Priority;
-pub use antiphon_rtp::payload::{FrameFacts, Resolution};
+pub use antiphon_rtp::payload::{FrameFacts, Front, Resolution};
 pub use antiphon_rtp::{Rid, extension};
 pub use breaker::CircuitBreaker;
 pub use config::{

@@ -156,11 +156,12 @@ impl Routing {
         self.renew(&section);
     }
 
-    /// Every source of a receiver shall be asked for a key frame.
-    pub(crate) fn want_key_frames(&mut self, receiver: ReceiverId) {
+    /// The sources of a receiver shall be asked for a key frame: one of them, or all.
+    pub(crate) fn want_key_frames(&mut self, receiver: ReceiverId, ssrc: Option<u32>) {
         for id in 0..self.sources.len() {
             if let Some(source) = &mut self.sources[id]
                 && source.section.id == receiver
+                && ssrc.is_none_or(|ssrc| source.ssrc == ssrc)
             {
                 source.key_frames.wanted = true;
                 self.reschedule(id);

@@ -9,7 +9,7 @@ use antiphon_media::extension::{
     VideoOrientation,
 };
 use antiphon_media::{
-    Codec, Config, Error, Event, Kind, Outgoing, Output, Packet, ReceiverId, SAFE_PACKET, SenderId, Session,
+    Codec, Config, Error, Event, Front, Kind, Outgoing, Output, Packet, ReceiverId, SAFE_PACKET, SenderId, Session,
 };
 use antiphon_rtp::packet::{self, Header};
 use antiphon_rtp::rtcp;
@@ -383,4 +383,58 @@ fn mend13_key_frames_are_counted_by_picture_not_by_packet() {
     assert_eq!((inbound.frames.received, inbound.frames.key_frames), (2, 1));
     let outbound = &way.far.stats().outbound[0];
     assert_eq!((outbound.frames_sent, outbound.key_frames_sent), (2, 1));
+}
+
+#[test]
+fn the_front_of_a_payload_is_written_anew_and_so_it_is_repeated() {
+    let mut way = Way::new(Kind::Video, vp8(true, true));
+    for (sequence, front) in [(2, None), (3, Some(Front::new(&[0x90, 0x80, 0x81, 0x05], 1)))] {
+        let mut packet = way.publish(way.header(sequence), &[], Values::default(), &[0x10, 0, 1, 2]);
+        packet.front = front;
+        way.far.send_rtp(way.now, way.out, &packet).unwrap();
+    }
+    let payload = |bytes: &[u8]| packet::Packet::parse(bytes).unwrap().payload().to_vec();
+    let written = way.written();
+    assert_eq!(payload(&written[0]), [0x10, 0, 1, 2]);
+    assert_eq!(payload(&written[1]), [0x90, 0x80, 0x81, 0x05, 0, 1, 2]);
+    // The receiver missed it.
+    let number = packet::Packet::parse(&written[1]).unwrap().header.sequence;
+    let mut buffer = [0; 100];
+    let mut out = Writer::new(&mut buffer);
+    rtcp::write_nack(1, 9000, rtcp::nack_pairs([number]), &mut out).unwrap();
+    way.now += 50 * MS;
+    way.far.handle_rtcp(way.now, arrived(BytesMut::from(&*out.finish())));
+    let again = way.written();
+    assert!(payload(&again[0]).ends_with(&[0x90, 0x80, 0x81, 0x05, 0, 1, 2]));
+}
+
+#[test]
+fn one_source_of_several_is_asked_for_a_key_frame() {
+    let mut way = Way::new(Kind::Video, vp8(true, true));
+    for ssrc in [77, 78] {
+        let header = Header { ssrc, ..way.header(2) };
+        let values = Values {
+            mid: Some(b"in"),
+            ..Values::default()
+        };
+        way.publish(header, &[], values, &[0x10, 1, 1, 2]);
+    }
+    way.near.request_key_frame_of(way.into, 78).unwrap();
+    way.near.request_key_frame_of(way.into, 5).unwrap();
+    way.now += 500 * MS;
+    let mut asked = Vec::new();
+    way.near.handle_timeout(way.now);
+    loop {
+        let mut out = TransmitBuf::new(64 * 1024, ROOM);
+        if way.near.poll_transmit(way.now, &mut out).is_none() {
+            break;
+        }
+        let range = out.finish();
+        for packet in rtcp::packets(out.bytes(range)) {
+            if let Ok(rtcp::Packet::Pli(pli)) = packet {
+                asked.push(pli.media);
+            }
+        }
+    }
+    assert_eq!(asked, [78]);
 }

@@ -41,7 +41,7 @@ pub use antiphon_jsep::{
 };
 pub use antiphon_media::congestion::Congestion;
 pub use antiphon_media::{
-    CircuitBreaker, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, MAX_TONE,
+    CircuitBreaker, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, Front, MAX_TONE,
     MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Priority as RtcPriorityType, RedDistance, Rid, SendRedundancy,
     Tone, TonePhase, Transformed, extension,
 };

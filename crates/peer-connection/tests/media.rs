@@ -429,6 +429,7 @@ fn mend04_large_packets_are_forwarded_from_end_to_end() {
             timestamp: number as u32 * 3000,
             marker: true,
             payload: payload.into(),
+            front: None,
             key_frame: false,
             extensions: Default::default(),
             contributors: None,

@@ -148,7 +148,9 @@ impl Session {
             return Ok(());
         }
         let overhead = sender.overhead(&packet.extensions, packet.contributors.as_deref());
-        let bytes = packet.payload.len() + overhead;
+        let layout = packet.front.map(|front| front.layout(packet.payload.len()));
+        let len = layout.map_or(packet.payload.len(), |layout| layout.len());
+        let bytes = len + overhead;
         if bytes > limit {
             sender.count.too_large += 1;
             if !std::mem::replace(&mut sender.told_too_large, true) {
@@ -175,14 +177,13 @@ impl Session {
             marker: packet.marker,
         };
         let next = sender.ring.next();
-        let len = packet.payload.len();
         let room = self.config.max_packet_size.saturating_sub(overhead);
         let red = match sequence >= next {
             true => sender.wrap_forwarded(sequence, packet.payload_type, timestamp, len, room),
             // Too late to repeat others.
             false => None,
         };
-        let detail = detail(packet, red);
+        let detail = detail(packet, layout, red);
         if sequence >= next {
             if (sequence - next) as usize >= sender.ring.room() {
                 sender.count.frames_refused += u64::from(packet.marker);
@@ -374,10 +375,10 @@ fn queue(sender: &mut Outbound, now: Ticks, timestamp: u32, frame: &Frame, cuts:
 
 /// What a forwarded packet has besides its payload, if it has anything.
 #[inline]
-fn detail(packet: &Packet, red: Option<u8>) -> Option<Detail> {
-    let has_any = packet.contributors.is_some() || red.is_some() || !packet.extensions.is_empty();
+fn detail(packet: &Packet, layout: Option<Layout>, red: Option<u8>) -> Option<Detail> {
+    let has_any = packet.contributors.is_some() || red.is_some() || layout.is_some() || !packet.extensions.is_empty();
     has_any.then(|| Detail {
-        layout: Layout::slice(0..packet.payload.len()),
+        layout: layout.unwrap_or_else(|| Layout::slice(0..packet.payload.len())),
         extensions: packet.extensions.clone(),
         contributors: packet.contributors.clone(),
         red,

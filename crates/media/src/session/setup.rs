@@ -224,7 +224,20 @@ impl Session {
         if !self.routing.has_section(id) {
             return Err(Error::UnknownId);
         }
-        self.routing.want_key_frames(id);
+        self.routing.want_key_frames(id, None);
+        Ok(())
+    }
+
+    /// Asks one source of a receiver for a key frame, as who forwards one encoding of several does. Nothing happens if it has
+    /// no such source any more.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`].
+    pub fn request_key_frame_of(&mut self, id: ReceiverId, ssrc: u32) -> Result<(), Error> {
+        if !self.routing.has_section(id) {
+            return Err(Error::UnknownId);
+        }
+        self.routing.want_key_frames(id, Some(ssrc));
         Ok(())
     }
 

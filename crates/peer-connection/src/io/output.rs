@@ -49,6 +49,17 @@ impl PeerConnection {
         Ok(self.media.request_key_frame(receiver)?)
     }
 
+    /// Asks the sender of one incoming source (`ssrc`, as packets name it) for a key frame: of one encoding, where there are
+    /// several.
+    ///
+    /// # Errors
+    /// As [`Self::request_key_frame`].
+    pub fn request_key_frame_of(&mut self, id: TransceiverId, ssrc: u32) -> Result<(), Error> {
+        self.open()?;
+        let receiver = self.transceivers.row(id)?.receiver.ok_or(Error::NotReceiving)?;
+        Ok(self.media.request_key_frame_of(receiver, ssrc)?)
+    }
+
     fn sending(&self, id: EncodingId) -> Result<SenderId, Error> {
         self.open()?;
         self.transceivers.sending(id)

@@ -98,6 +98,51 @@ impl Layout {
     }
 }
 
+/// Bytes that stand in the place of the first ones of a payload: what a forwarder says otherwise in a payload descriptor, without
+/// a copy of what is behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Front {
+    bytes: [u8; Front::MAX_LEN],
+    len: u8,
+    replaced: u8,
+}
+
+impl Front {
+    /// Most bytes: a whole descriptor of VP8, or what stands before the structure in one of VP9.
+    pub const MAX_LEN: usize = 6;
+
+    /// The first [`Self::MAX_LEN`] of `bytes`, in the place of the first `replaced` of the payload.
+    pub fn new(bytes: &[u8], replaced: u8) -> Self {
+        let mut front = Self {
+            replaced,
+            ..Self::default()
+        };
+        for (place, byte) in front.bytes.iter_mut().zip(bytes) {
+            *place = *byte;
+            front.len += 1;
+        }
+        front
+    }
+
+    /// The bytes that stand there.
+    pub fn bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// How many bytes of the payload they replace.
+    pub fn replaced(&self) -> usize {
+        usize::from(self.replaced)
+    }
+
+    /// How a payload of so many bytes is put together then.
+    pub fn layout(&self, payload: usize) -> Layout {
+        let mut layout = Layout::default();
+        // Six bytes and one slice fit into every layout.
+        _ = layout.push(self.bytes(), self.replaced().min(payload)..payload);
+        layout
+    }
+}
+
 /// One packet of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cut {

@@ -35,7 +35,7 @@ use telephone_event::TelephoneEvent;
 
 pub use facts::{FrameFacts, Resolution};
 pub use frame::{FrameError, Joined, MAX_FRAME};
-pub use layout::{Cut, Layout, MAX_OWN, MAX_SLICES, Piece, Start, slices};
+pub use layout::{Cut, Front, Layout, MAX_OWN, MAX_SLICES, Piece, Start, slices};
 
 /// Cuts frames of one encoding into packets.
 #[derive(Clone, Debug, PartialEq, Eq)]

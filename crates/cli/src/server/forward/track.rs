@@ -236,6 +236,7 @@ pub(super) mod tests {
             timestamp: 1,
             marker: true,
             payload: vec![1].into(),
+            front: None,
             key_frame,
             extensions: Default::default(),
             contributors: None,

@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod choice;
+mod consumer;
+mod facts;
+mod frames;
+mod layer;
+mod mapping;
+mod meter;
+mod producer;
+mod renumbering;
+mod rewriting;
+mod timeline;
+
+pub use consumer::{Consumer, ConsumerConfig, Counts};
+pub use facts::Facts;
+pub use layer::{Layer, Layers, Level, MAX_ENCODINGS, MAX_SPATIAL, MAX_TEMPORAL, Wish};
+pub use producer::{Dropped, Producer};
