@@ -68,6 +68,8 @@ fn receiver(now: Instant, anchor: ClockAnchor, output: Output) -> Session {
         sources: vec![],
         rids: vec![],
         output,
+        jitter_buffer_target: None,
+        sync_group: None,
     };
     session.add_receiver(config).unwrap();
     session

@@ -105,6 +105,8 @@ pub(super) fn machine(data: &[u8]) {
                 }],
                 rids: vec!["hi".into(), "lo".into()],
                 output: if end == 0 { Output::Frames } else { Output::Packets },
+                jitter_buffer_target: None,
+                sync_group: Some("together".into()),
             };
             receivers.push(session.add_receiver(receiver).expect("room for two"));
         }
@@ -192,12 +194,16 @@ impl End for Media {
             8 => {
                 let _ = self.session.set_output(
                     self.receivers[which],
-                    if argument & 2 == 0 {
-                        Output::Frames
-                    } else {
-                        Output::Packets
+                    match argument >> 1 & 3 {
+                        0 => Output::Frames,
+                        1 => Output::Packets,
+                        _ => Output::Playout,
                     },
                 );
+                let target = Duration::from_millis(u64::from(argument) * 20);
+                let _ = self
+                    .session
+                    .set_jitter_buffer_target(self.receivers[which], (argument > 120).then_some(target));
             }
             _ if argument > 240 => {
                 let _ = self.session.remove_sender(self.senders[which]);

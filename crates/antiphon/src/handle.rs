@@ -305,13 +305,27 @@ impl PeerHandle {
         Ok(self.call(move |pc, _| pc.stop_transceiver(transceiver)).await??)
     }
 
-    /// Whether a receiver hands out whole frames or packets.
+    /// Whether a receiver hands out media when it is to be played, whole frames or packets.
     ///
     /// # Errors
     /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn set_receive_output(&self, transceiver: TransceiverId, output: Output) -> Result<(), Error> {
         Ok(self
             .call(move |pc, _| pc.set_receive_output(transceiver, output))
+            .await??)
+    }
+
+    /// `RTCRtpReceiver.jitterBufferTarget`: the delay that is wanted at least where media is played, up to four seconds.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
+    pub async fn set_jitter_buffer_target(
+        &self,
+        transceiver: TransceiverId,
+        target: Option<Duration>,
+    ) -> Result<(), Error> {
+        Ok(self
+            .call(move |pc, _| pc.set_jitter_buffer_target(transceiver, target))
             .await??)
     }
 

@@ -33,11 +33,11 @@ pub use antiphon_peer_connection::{
     DataSettings, Direction, EncodingId, EncodingState, Ending, Extension, ExtensionCapability, FecAmount, Frame,
     FrameTransform, IceSettings, MAX_ENCODINGS, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities,
     MediaKind, MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, OutgoingEncoding,
-    Output, Packet, PeerEnd, Piece, RedDistance, Redundancy, Rid, RtcBundlePolicy, RtcConfiguration,
+    Output, Packet, PeerEnd, Piece, Play, RedDistance, Redundancy, Rid, RtcBundlePolicy, RtcConfiguration,
     RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState,
     RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcPriorityType, RtcRtcpParameters,
     RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit, RtcSctpTransportState,
-    RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, SendRedundancy, Settings, Tone,
+    RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, SendRedundancy, Settings, Sound, Tone,
     TonePhase, Transceiver, TransceiverId, Transformed, extension, stats,
 };
 

@@ -66,6 +66,8 @@ pub(crate) struct Assembled {
     pub(crate) extensions: Carried,
     pub(crate) contributors: Option<Arc<Contributors>>,
     pub(crate) discontinuity: bool,
+    /// When the first of its packets came.
+    pub(crate) began: Instant,
 }
 
 /// What makes the frames of a source: one joiner for each payload type that came.
@@ -362,6 +364,7 @@ impl Assembler {
             extensions: first.extensions.or(&last.extensions),
             contributors: first.contributors.clone(),
             discontinuity: std::mem::take(&mut self.discontinuity),
+            began: parts.map(|part| part.received).min().unwrap_or(first.received),
         });
         self.parts.drain(..count);
         self.next += count as u64;

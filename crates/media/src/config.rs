@@ -11,6 +11,9 @@ use crate::congestion::Congestion;
 /// (RFC 8200 §5).
 pub const SAFE_PACKET: usize = 1212;
 
+/// The largest [`ReceiverConfig::jitter_buffer_target`] (webrtc-extensions §5.1).
+pub const MAX_JITTER_BUFFER_TARGET: Duration = Duration::from_millis(4000);
+
 /// Settings of a whole [`Session`](crate::Session).
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -196,10 +199,23 @@ pub enum Output {
     /// [`antiphon_rtp::payload`] makes frames of; of others packets.
     #[default]
     Frames,
+    /// Media when it is due, for who plays it: frames of video ([`Event::Frame`](crate::Event::Frame)) when they are to be shown, and of
+    /// sound what is to be heard next ([`Event::Sound`](crate::Event::Sound)), on a steady clock. The delay follows the network, the
+    /// sender's wish (`playout-delay`), [`ReceiverConfig::jitter_buffer_target`], and what belongs to the same
+    /// [`ReceiverConfig::sync_group`] is kept in step.
+    Playout,
     /// Single packets as they come ([`Event::Packet`](crate::Event::Packet)), retransmissions undone: for forwarding.
     Packets,
     /// Nothing: received, counted and reported, then dropped.
     Discard,
+}
+
+impl Output {
+    /// Whether frames are put together for it.
+    #[inline]
+    pub(crate) fn is_of_frames(self) -> bool {
+        matches!(self, Self::Frames | Self::Playout)
+    }
 }
 
 /// One incoming media section.
@@ -220,4 +236,9 @@ pub struct ReceiverConfig {
     pub rids: Vec<String>,
     /// What the application gets.
     pub output: Output,
+    /// `jitterBufferTarget` (webrtc-extensions): the delay that the application wants at least where media is played
+    /// ([`Output::Playout`]), up to [`MAX_JITTER_BUFFER_TARGET`]; `None`: as little as the network allows.
+    pub jitter_buffer_target: Option<Duration>,
+    /// What is played in step: receivers with the same name here, most often the id of a stream (`a=msid`); `None`: with no other.
+    pub sync_group: Option<String>,
 }

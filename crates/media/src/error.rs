@@ -50,6 +50,9 @@ pub enum Error {
     /// More than [`MAX_TONES`](crate::MAX_TONES) keys at once.
     #[error("too many keys at once")]
     TooManyTones,
+    /// The wanted delay is more than [`MAX_JITTER_BUFFER_TARGET`](crate::MAX_JITTER_BUFFER_TARGET).
+    #[error("the jitter buffer's target is more than four seconds")]
+    JitterBufferTarget,
     /// The session was closed.
     #[error("the session is closed")]
     Closed,

@@ -178,11 +178,45 @@ pub enum TonePhase {
     },
 }
 
+/// What a source of sound is heard as next. It lasts as long as it says, and then the next comes: a decoder that makes just that much of
+/// each follows the schedule. What it makes too little or too much of one it evens out with the next.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sound {
+    /// How long it lasts.
+    pub duration: Duration,
+    /// What it is made of.
+    pub play: Play,
+}
+
+/// What [`Sound`] is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Play {
+    /// This frame, decoded. Where it holds more than [`Sound::duration`], it is to be squeezed; where it holds less, stretched, without
+    /// a change of pitch: both by 15 % mostly, and by a third at most. Frames in between may have been left out.
+    Frame {
+        /// The frame itself.
+        frame: Frame,
+        /// How much sound it holds, as far as can be told from outside; zero of comfort noise (RFC 3389), which says how the silence
+        /// sounds that begins with it.
+        length: Duration,
+    },
+    /// What was to be heard is lost, or late: something is to be made up that is like what was heard before.
+    Conceal {
+        /// The frame that comes after it, if it has come: it may hold what is missing once more, in lower quality (in-band FEC of Opus).
+        next: Option<Bytes>,
+        /// For how long something was made up already, without a frame in between. After a fifth of a second it should be silent.
+        so_far: Duration,
+    },
+    /// The source is silent, and nothing is lost: silence, or the comfort noise that the last frame described.
+    Silence,
+}
+
 /// What [`Session::poll_event`](crate::Session::poll_event) hands over.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// A whole frame, in decoding order.
+    /// A whole frame, in decoding order: as soon as it is whole ([`Output::Frames`](crate::Output::Frames)), or, of video, when it is to
+    /// be shown ([`Output::Playout`](crate::Output::Playout)).
     Frame {
         /// The receiver that it belongs to.
         receiver: ReceiverId,
@@ -192,6 +226,17 @@ pub enum Event {
         discontinuity: bool,
         /// The frame itself.
         frame: Frame,
+    },
+    /// What is heard next of a source of sound, at the moment at which it is due ([`Output::Playout`](crate::Output::Playout)). The
+    /// first comes with the source's first frame that is due; after that there is no hole between them, until the source has been
+    /// silent for ten seconds.
+    Sound {
+        /// The receiver that it belongs to.
+        receiver: ReceiverId,
+        /// The SSRC of the source.
+        ssrc: u32,
+        /// What is heard.
+        sound: Sound,
     },
     /// One packet, in order of arrival.
     Packet {
@@ -209,7 +254,7 @@ pub enum Event {
         /// The stream's RID, if it sent one.
         rid: Option<Rid>,
     },
-    /// The source plays a telephone event. Only where frames are handed out ([`Output::Frames`](crate::Output::Frames)): who
+    /// The source plays a telephone event. Not where packets are handed out ([`Output::Packets`](crate::Output::Packets)): who
     /// forwards packets forwards these too.
     Tone {
         /// The receiver that it belongs to.

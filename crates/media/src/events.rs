@@ -22,7 +22,8 @@ impl Events {
     #[inline]
     pub(crate) fn push(&mut self, event: Event) {
         if self.queue.len() >= MAX_EVENTS {
-            let media = |event: &Event| matches!(event, Event::Frame { .. } | Event::Packet { .. });
+            let media =
+                |event: &Event| matches!(event, Event::Frame { .. } | Event::Packet { .. } | Event::Sound { .. });
             let index = self.queue.iter().position(media).unwrap_or(0);
             self.queue.remove(index);
             self.dropped += 1;
@@ -42,23 +43,8 @@ impl Events {
         self.push(Event::TargetBitrate { sender, bps });
     }
 
-    /// A frame is whole: what the transform of its receiver leaves of it waits. Returns whether that wants a key frame.
-    pub(crate) fn push_frame(
-        &mut self,
-        receiver: ReceiverId,
-        ssrc: u32,
-        discontinuity: bool,
-        mut frame: Frame,
-    ) -> bool {
-        let (goes_on, wants_key_frame) = self.transforms.apply(receiver, &mut frame);
-        if goes_on {
-            self.push(Event::Frame {
-                receiver,
-                ssrc,
-                discontinuity,
-                frame,
-            });
-        }
-        wants_key_frame
+    /// A frame is whole: lets the transform of its receiver do its work. Whether it goes on, and whether that wants a key frame.
+    pub(crate) fn transform(&mut self, receiver: ReceiverId, frame: &mut Frame) -> (bool, bool) {
+        self.transforms.apply(receiver, frame)
     }
 }

@@ -1,5 +1,7 @@
 //! One incoming source: what it sends becomes frames or packets, and what it lacks is asked for.
 
+mod play;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,12 +9,13 @@ use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{Carried, VideoOrientation};
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_rtp::payload::{Depacketizer, Piece};
+use antiphon_sansio::earliest;
 use bytes::Bytes;
 
 use crate::assembler::{Assembler, Joiners, Part, SMALL};
 use crate::capture::MediaClock;
 use crate::config::{Codec, Kind, Output};
-use crate::event::{Contributors, Event, Frame, Packet};
+use crate::event::{Contributors, Event, Packet};
 use crate::events::Events;
 use crate::key_frames::KeyFrames;
 use crate::keypad::Keypad;
@@ -118,6 +121,8 @@ impl Inbound {
         let video = section.config.kind == Kind::Video;
         let mut repairs = Repairs::default();
         repairs.negotiate(ssrc, section.fec);
+        let mut playout = Box::new(Playout::default());
+        playout.want(section.config.jitter_buffer_target);
         Self {
             ssrc,
             section,
@@ -130,7 +135,7 @@ impl Inbound {
             nack: NackGenerator::default(),
             assembler: Assembler::new(video),
             repairs,
-            playout: Box::default(),
+            playout,
             keypad: Keypad::default(),
             joiners: Joiners::default(),
             orientation: None,
@@ -163,6 +168,11 @@ impl Inbound {
             self.know_codec(&section);
         }
         self.repairs.negotiate(self.ssrc, section.fec);
+        if self.section.config.output != section.config.output {
+            self.assembler.restart();
+            self.playout.end();
+        }
+        self.playout.want(section.config.jitter_buffer_target);
         self.section = section;
     }
 
@@ -215,14 +225,12 @@ impl Inbound {
     #[inline]
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
         let assembly = match self.section.config.output {
-            Output::Frames => self.assembler.deadline(),
+            Output::Frames | Output::Playout => self.assembler.deadline(),
             Output::Packets | Output::Discard => None,
         };
         let request = self.request_due();
-        [self.nack.next(), assembly, request, self.keypad.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let keypad = self.keypad.deadline();
+        earliest([self.nack.next(), assembly, request, keypad, self.playout.next()])
     }
 
     /// The codec of a payload type, and what finds its frames.
@@ -258,7 +266,7 @@ impl Inbound {
             dropped.unrouted += 1;
             return;
         };
-        let Some(sequence) = self.number(packet, dropped) else {
+        let Some(sequence) = self.number(now, packet, dropped) else {
             return;
         };
         let original = packet.origin == Origin::Original;
@@ -284,7 +292,7 @@ impl Inbound {
         } else {
             // A hole where it would have been: a picture without it must not pass for whole. A key is no part of a frame.
             dropped.malformed_payload += 1;
-            if self.section.config.output == Output::Frames && !depacketizer.has_frames() {
+            if self.section.config.output.is_of_frames() && !depacketizer.has_frames() {
                 self.take_number(now, sequence, patience, events, dropped);
             }
             return;
@@ -292,31 +300,34 @@ impl Inbound {
         if self.is_video() && piece.is_some_and(|piece| piece.key_frame) {
             self.key_frames.wanted = false;
         }
-        match self.section.config.output {
-            Output::Frames if padding || depacketizer.has_frames() => {
-                self.assembler.insert(sequence, part(now, packet, piece));
-                self.deliver_frames(now, patience, events, dropped);
+        let output = self.section.config.output;
+        if output == Output::Playout && !self.is_video() && (padding || depacketizer.has_frames()) {
+            if !padding {
+                self.take_sound(now, sequence, packet, depacketizer, events);
             }
-            output => {
-                self.count_frames(packet, piece);
-                let event = depacketizer.telephone_event(&packet.payload);
-                if output == Output::Frames
-                    && let Some(event) = event
-                {
-                    self.hear(now, packet, clock_rate, &event, events);
-                } else if output != Output::Discard {
-                    self.deliver_packet(now, sequence, packet, piece, events);
-                }
-                if output == Output::Frames {
-                    self.take_number(now, sequence, patience, events, dropped);
-                }
+        } else if output.is_of_frames() && (padding || depacketizer.has_frames()) {
+            self.assembler.insert(sequence, part(now, packet, piece));
+            self.deliver_frames(now, patience, events, dropped);
+        } else {
+            self.count_frames(packet, piece);
+            let event = depacketizer.telephone_event(&packet.payload);
+            if output.is_of_frames()
+                && let Some(event) = event
+            {
+                self.hear(now, packet, clock_rate, &event, events);
+                self.playout.pause();
+            } else if output != Output::Discard {
+                self.deliver_packet(now, sequence, packet, piece, events);
+            }
+            if output.is_of_frames() {
+                self.take_number(now, sequence, patience, events, dropped);
             }
         }
     }
 
     /// The number in full of a packet that is new.
     #[inline]
-    fn number(&mut self, packet: &Received, dropped: &mut Dropped) -> Option<u64> {
+    fn number(&mut self, now: Instant, packet: &Received, dropped: &mut Dropped) -> Option<u64> {
         match self
             .reception
             .arrive(packet.sequence, packet.origin == Origin::Original)
@@ -336,7 +347,7 @@ impl Inbound {
             Arrival::Restart(sequence) => {
                 self.nack.reset();
                 self.assembler.restart();
-                self.playout.restart();
+                self.playout.restart(now);
                 self.keypad.reset();
                 self.repairs.restart();
                 self.clock = None;
@@ -384,11 +395,7 @@ impl Inbound {
         piece: Option<Piece>,
         events: &mut Events,
     ) {
-        let payload = if packet.payload.len() < SMALL {
-            Bytes::copy_from_slice(&packet.payload)
-        } else {
-            std::mem::take(&mut packet.payload)
-        };
+        let payload = kept(&mut packet.payload);
         events.push(Event::Packet {
             receiver: self.section.id,
             packet: Packet {
@@ -429,6 +436,7 @@ impl Inbound {
         if self.assembler.deadline().is_some_and(|at| at <= now) {
             self.deliver_frames(now, patience, events, dropped);
         }
+        self.play(now, events);
         if let Some(tone) = self.keypad.expire(now) {
             events.push(Event::Tone {
                 receiver: self.section.id,
@@ -465,43 +473,15 @@ impl Inbound {
         };
         patience.min(most)
     }
+}
 
-    /// Hands over the frames that are whole.
-    pub(crate) fn deliver_frames(
-        &mut self,
-        now: Instant,
-        patience: Duration,
-        events: &mut Events,
-        dropped: &mut Dropped,
-    ) {
-        let patience = self.patience(patience);
-        let malformed = self.assembler.frames_malformed;
-        while let Some(frame) = self.assembler.poll(now, patience, &mut self.joiners) {
-            self.count.frames += 1;
-            self.count.key_frames += u64::from(frame.key_frame && self.is_video());
-            self.orientation = frame.extensions.video_orientation.or(self.orientation);
-            if self.is_video() {
-                self.playout.shown(now);
-            }
-            let discontinuity = frame.discontinuity;
-            let frame = Frame {
-                payload_type: frame.payload_type,
-                timestamp: frame.timestamp,
-                captured: self.captured(frame.timestamp, now),
-                data: frame.data,
-                key_frame: frame.key_frame,
-                facts: frame.facts,
-                extensions: Carried {
-                    video_orientation: self.orientation,
-                    ..frame.extensions
-                },
-                contributors: frame.contributors,
-            };
-            let wants_key_frame = events.push_frame(self.section.id, self.ssrc, discontinuity, frame);
-            self.key_frames.wanted |= wants_key_frame && self.is_video();
-        }
-        dropped.malformed_payload += self.assembler.frames_malformed - malformed;
-        self.nack.forget_before(self.assembler.next());
+/// The payload, to be kept for a while.
+#[inline]
+fn kept(payload: &mut Bytes) -> Bytes {
+    if payload.len() < SMALL {
+        Bytes::copy_from_slice(payload)
+    } else {
+        std::mem::take(payload)
     }
 }
 

@@ -16,6 +16,7 @@ mod feedback;
 mod inbound;
 mod key_frames;
 mod keypad;
+mod lip_sync;
 mod nack;
 mod outbound;
 mod pacer;
@@ -37,12 +38,14 @@ pub use antiphon_rtp::payload::{FrameFacts, Front, Resolution};
 pub use antiphon_rtp::{Rid, extension};
 pub use breaker::CircuitBreaker;
 pub use config::{
-    Bounds, Codec, Config, FecAmount, Feedback, Kind, Output, ReceiverConfig, RedDistance, RemoteSource, SAFE_PACKET,
-    SendRedundancy, SenderConfig,
+    Bounds, Codec, Config, FecAmount, Feedback, Kind, MAX_JITTER_BUFFER_TARGET, Output, ReceiverConfig, RedDistance,
+    RemoteSource, SAFE_PACKET, SendRedundancy, SenderConfig,
 };
 pub use dtmf::{DEFAULT_TONE, DEFAULT_TONE_GAP, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP};
 pub use error::Error;
-pub use event::{Contributors, Event, Frame, Outgoing, Packet, PacketKind, ReceiverId, SenderId, Tone, TonePhase};
+pub use event::{
+    Contributors, Event, Frame, Outgoing, Packet, PacketKind, Play, ReceiverId, SenderId, Sound, Tone, TonePhase,
+};
 pub use session::Session;
 pub use stats::{
     CongestionStats, Dropped, EcnStats, FramesReceived, InboundRtp, MarkingEnd, OutboundRtp, Played, PlayoutFigures,

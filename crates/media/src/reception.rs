@@ -128,6 +128,18 @@ impl Reception {
         *word & bit == 0 && extended > self.base
     }
 
+    /// Whether a number between these two has not come, or came so long ago that nobody knows.
+    pub(crate) fn lacks(&self, after: u64, before: u64) -> bool {
+        let oldest = self.newest.unwrap_or(0).saturating_sub(WINDOW - 1);
+        if after < oldest {
+            return after + 1 < before;
+        }
+        (after + 1..before).any(|sequence| {
+            let index = sequence % WINDOW;
+            self.seen[(index / 64) as usize] & 1 << (index % 64) == 0
+        })
+    }
+
     /// Whether a packet of this number would be believed at once.
     pub(crate) fn is_near(&self, sequence: u16) -> bool {
         let distance = |newest: u64| i64::from(sequence.wrapping_sub(newest as u16) as i16);

@@ -12,10 +12,11 @@ use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{Map, Values};
 use antiphon_rtp::packet::Header;
 
-use crate::config::{Output, ReceiverConfig, RemoteSource};
+use crate::config::{ReceiverConfig, RemoteSource};
 use crate::deadlines::Deadlines;
 use crate::event::ReceiverId;
 use crate::inbound::Inbound;
+use crate::lip_sync::keep_in_step;
 use crate::section::{Section, Use};
 use crate::stats::Dropped;
 
@@ -129,31 +130,21 @@ impl Routing {
         }
     }
 
-    /// Chooses what the application gets of a receiver.
-    pub(crate) fn set_output(&mut self, id: ReceiverId, output: Output) {
-        let Some(section) = self
-            .sections
-            .get_mut(&id)
-            .filter(|section| section.config.output != output)
-        else {
+    /// Changes what the application wants of a receiver.
+    pub(crate) fn change(&mut self, id: ReceiverId, change: impl FnOnce(&mut ReceiverConfig)) {
+        let Some(section) = self.sections.get_mut(&id) else {
             return;
         };
-        let config = ReceiverConfig {
-            output,
-            ..section.config.clone()
-        };
+        let mut config = section.config.clone();
+        change(&mut config);
         *section = Arc::new(Section::new(id, config));
         let section = Arc::clone(section);
-        for source in self
-            .sources
-            .iter_mut()
-            .flatten()
-            .filter(|source| source.section.id == id)
-        {
-            source.assembler.restart();
-            source.playout.restart();
-        }
         self.renew(&section);
+    }
+
+    /// Holds back what is early in its group.
+    pub(crate) fn keep_in_step(&mut self, now: Instant) {
+        keep_in_step(now, &mut self.sources);
     }
 
     /// The sources of a receiver shall be asked for a key frame: one of them, or all.

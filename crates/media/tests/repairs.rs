@@ -51,6 +51,8 @@ impl Bench {
             }],
             rids: vec![],
             output,
+            jitter_buffer_target: None,
+            sync_group: None,
         };
         let receiver = session.add_receiver(config).unwrap();
         Self { now, session, receiver }

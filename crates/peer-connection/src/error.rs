@@ -156,6 +156,7 @@ impl Error {
                 | antiphon_media::Error::Closed
                 | antiphon_media::Error::NoTelephoneEvents => "InvalidStateError",
                 antiphon_media::Error::NotATone(_) => "InvalidCharacterError",
+                antiphon_media::Error::JitterBufferTarget => "RangeError",
                 _ => "OperationError",
             },
         }

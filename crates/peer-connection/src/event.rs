@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use antiphon_data_channel::ChannelId;
 use antiphon_dtls::AlertDescription;
 use antiphon_jsep::{IceCandidate, MediaKind, SignalingState, TransceiverId};
-use antiphon_media::{CircuitBreaker, Frame, Packet, Rid, Tone};
+use antiphon_media::{CircuitBreaker, Frame, Packet, Rid, Sound, Tone};
 
 use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
@@ -127,7 +127,7 @@ pub enum Event<C = ChannelId> {
         /// The SSRC of the source.
         ssrc: u32,
     },
-    /// A whole frame.
+    /// A whole frame: as soon as it is whole, or, of video and for who asked for playout, when it is to be shown.
     Frame {
         /// The transceiver that received the frame.
         transceiver: TransceiverId,
@@ -137,6 +137,15 @@ pub enum Event<C = ChannelId> {
         discontinuity: bool,
         /// The frame as its codec made it, with its RTP timestamp.
         frame: Frame,
+    },
+    /// What is heard next of a source of sound, at the moment at which it is due, for who asked for playout.
+    Sound {
+        /// The transceiver that received it.
+        transceiver: TransceiverId,
+        /// The SSRC of the source.
+        ssrc: u32,
+        /// What is to be decoded or made up, and how long it lasts.
+        sound: Sound,
     },
     /// One RTP packet, for who asked for packets.
     Packet {
@@ -277,6 +286,15 @@ impl<C> Event<C> {
                 ssrc,
                 discontinuity,
                 frame,
+            },
+            Self::Sound {
+                transceiver,
+                ssrc,
+                sound,
+            } => Event::Sound {
+                transceiver,
+                ssrc,
+                sound,
             },
             Self::Packet { transceiver, packet } => Event::Packet { transceiver, packet },
             Self::PacketTooLarge { encoding, bytes, limit } => Event::PacketTooLarge { encoding, bytes, limit },

@@ -300,9 +300,9 @@ impl Peer {
 /// Whether an event is worth little once a newer one of its kind has come: dropped oldest first when nobody takes it. These are
 /// also the ones that a peer can cause without end.
 fn is_perishable(event: &core::Event) -> bool {
-    use core::Event::{Frame, KeyFrameRequested, Packet, TargetBitrate, Tone};
+    use core::Event::{Frame, KeyFrameRequested, Packet, Sound, TargetBitrate, Tone};
     matches!(
         event,
-        Frame { .. } | Packet { .. } | Tone { .. } | KeyFrameRequested(_) | TargetBitrate { .. }
+        Frame { .. } | Sound { .. } | Packet { .. } | Tone { .. } | KeyFrameRequested(_) | TargetBitrate { .. }
     )
 }

@@ -65,11 +65,6 @@ impl Freezes {
         self.sum += gap;
         self.next = (self.next + 1) % WINDOW;
     }
-
-    /// The source begins anew, or is not looked at for a while: that gap is no freeze.
-    pub(crate) fn reset(&mut self) {
-        *self = Self::default();
-    }
 }
 
 #[cfg(test)]
@@ -125,11 +120,5 @@ mod tests {
     #[test]
     fn too_few_frames_have_no_mean() {
         assert_eq!(shown(&[33, 33, 900]).freeze_count, 0);
-        let (mut freezes, mut figures) = (Freezes::default(), PlayoutFigures::default());
-        let now = start();
-        freezes.shown(now, &mut figures);
-        freezes.reset();
-        freezes.shown(now + 900 * MS, &mut figures);
-        assert_eq!(figures, PlayoutFigures::default());
     }
 }

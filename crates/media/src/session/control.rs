@@ -143,6 +143,7 @@ impl Session {
             rtp_timestamp: info.rtp_timestamp,
             round_trip_time: before.and_then(|remote| remote.round_trip_time),
         });
+        self.routing.keep_in_step(now);
     }
 
     fn report_blocks(&mut self, now: Instant, blocks: impl Iterator<Item = ReportBlock>) {

@@ -1,9 +1,9 @@
 //! Senders and receivers as negotiated: added, changed, removed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Session;
-use crate::config::{Feedback, Output, ReceiverConfig, SenderConfig};
+use crate::config::{Feedback, MAX_JITTER_BUFFER_TARGET, Output, ReceiverConfig, SenderConfig};
 use crate::error::Error;
 use crate::event::{ReceiverId, SenderId};
 use crate::feedback::large::LargePackets;
@@ -189,7 +189,7 @@ impl Session {
         self.history.by_stream(streams);
     }
 
-    /// Chooses between frames and packets; may change at any time.
+    /// Chooses between media when it is due, frames and packets; may change at any time.
     ///
     /// # Errors
     /// [`Error::UnknownId`].
@@ -197,7 +197,23 @@ impl Session {
         if !self.routing.has_section(id) {
             return Err(Error::UnknownId);
         }
-        self.routing.set_output(id, output);
+        self.routing.change(id, |config| config.output = output);
+        Ok(())
+    }
+
+    /// `jitterBufferTarget`: the delay that the application wants at least where media is played ([`Output::Playout`]); `None`: as little
+    /// as the network allows. Pictures and sound move to it without a jump.
+    ///
+    /// # Errors
+    /// [`Error::UnknownId`]; [`Error::JitterBufferTarget`] if it is more than four seconds. Then nothing has changed.
+    pub fn set_jitter_buffer_target(&mut self, id: ReceiverId, target: Option<Duration>) -> Result<(), Error> {
+        if !self.routing.has_section(id) {
+            return Err(Error::UnknownId);
+        }
+        if target > Some(MAX_JITTER_BUFFER_TARGET) {
+            return Err(Error::JitterBufferTarget);
+        }
+        self.routing.change(id, |config| config.jitter_buffer_target = target);
         Ok(())
     }
 

@@ -101,10 +101,10 @@ impl Session {
                 frames: FramesReceived {
                     received: source.count.frames,
                     key_frames: source.count.key_frames,
-                    dropped: source.assembler.frames_dropped,
+                    dropped: source.assembler.frames_dropped + source.playout.frames_dropped(),
                 },
-                playout: source.playout.figures,
-                packets_discarded: source.assembler.packets_discarded,
+                playout: source.figures(),
+                packets_discarded: source.assembler.packets_discarded + source.playout.packets_discarded(),
                 audio_level: source
                     .count
                     .audio_level

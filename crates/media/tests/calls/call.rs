@@ -206,6 +206,8 @@ impl End {
             }],
             rids: vec![],
             output: Output::Frames,
+            jitter_buffer_target: None,
+            sync_group: None,
         };
         let id = self.session.add_receiver(config).expect("a new receiver");
         self.receivers[usize::from(video)] = Some(id);

@@ -202,6 +202,8 @@ pub fn receiver(mid: &str, kind: Kind, codec: Codec, sources: Vec<RemoteSource>)
         sources,
         rids: vec![],
         output: Output::Frames,
+        jitter_buffer_target: None,
+        sync_group: None,
     }
 }
 

@@ -221,6 +221,8 @@ impl End {
                 sources: vec![source],
                 rids: vec![],
                 output: Output::Frames,
+                jitter_buffer_target: None,
+                sync_group: None,
             };
             self.session.add_receiver(config).expect("a new receiver");
         }

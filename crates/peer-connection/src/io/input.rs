@@ -431,6 +431,11 @@ impl PeerConnection {
                 discontinuity,
                 frame,
             },
+            MediaEvent::Sound { receiver, ssrc, sound } => Event::Sound {
+                transceiver: *self.transceivers.by_receiver.get(&receiver)?,
+                ssrc,
+                sound,
+            },
             MediaEvent::Packet { receiver, packet } => Event::Packet {
                 transceiver: *self.transceivers.by_receiver.get(&receiver)?,
                 packet,

@@ -1,6 +1,6 @@
 //! Transceivers and tracks, as the application sees them.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_jsep::{Direction, MediaKind, Transceiver, TransceiverId, TransceiverInit};
 use antiphon_media::Output;
@@ -203,12 +203,22 @@ impl PeerConnection {
         Ok(())
     }
 
-    /// Chooses what the receiver hands out: frames, packets or nothing. May change at any time.
+    /// Chooses what the receiver hands out: frames and sound when they are due, frames or packets as they come, or nothing. May change at
+    /// any time.
     ///
     /// # Errors
     /// Without such a transceiver.
     pub fn set_receive_output(&mut self, id: TransceiverId, output: Output) -> Result<(), Error> {
         self.transceivers.set_output(id, output, &mut self.media)
+    }
+
+    /// `receiver.jitterBufferTarget` (webrtc-extensions): the delay that the application wants at least where media is played
+    /// ([`Output::Playout`]), up to four seconds; `None`: as little as the network allows.
+    ///
+    /// # Errors
+    /// Without such a transceiver; `RangeError` if it is more than four seconds. Then nothing has changed.
+    pub fn set_jitter_buffer_target(&mut self, id: TransceiverId, target: Option<Duration>) -> Result<(), Error> {
+        self.transceivers.set_jitter_buffer_target(id, target, &mut self.media)
     }
 
     /// The payload type under which this codec (`VP8`, `opus` ...) may be sent, if it is negotiated.

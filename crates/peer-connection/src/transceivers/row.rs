@@ -1,7 +1,7 @@
 //! One transceiver: what the connection keeps of it besides what signalling does, and the way from negotiated parameters to those of
 //! `media`.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_jsep::{MediaKind, ReceiveParameters, SendParameters, Sender, Transceiver, TransceiverId};
 use antiphon_media::{
@@ -33,6 +33,8 @@ pub(crate) struct Row {
     transactions: u64,
     pub(crate) receiver: Option<ReceiverId>,
     pub(crate) output: Output,
+    /// The delay that the application wants of the receiver at least.
+    pub(crate) jitter_buffer_target: Option<Duration>,
     /// Whether the sender was ever negotiated to send: `add_track` does not take such a transceiver (W3C).
     pub(crate) has_sent: bool,
 }
@@ -77,6 +79,7 @@ impl Row {
             transactions: 0,
             receiver: None,
             output,
+            jitter_buffer_target: None,
             has_sent: false,
         }
     }
@@ -309,7 +312,7 @@ impl Row {
         })
     }
 
-    pub(crate) fn receiver_config(&self, mid: &str, receive: &ReceiveParameters) -> ReceiverConfig {
+    pub(crate) fn receiver_config(&self, mid: &str, receive: &ReceiveParameters, streams: &[String]) -> ReceiverConfig {
         ReceiverConfig {
             mid: mid.to_owned(),
             kind: kind(self.kind),
@@ -334,6 +337,9 @@ impl Row {
                 .collect(),
             rids: receive.simulcast.iter().map(|layer| layer.rid.clone()).collect(),
             output: self.output,
+            jitter_buffer_target: self.jitter_buffer_target,
+            // Tracks of one stream are to be played in step (W3C mediacapture-main §4.2). One track in several is with the first.
+            sync_group: streams.first().cloned(),
         }
     }
 

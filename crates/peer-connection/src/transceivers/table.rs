@@ -1,10 +1,10 @@
 //! The table of transceivers, and the names that `media` has for their senders and receivers.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use antiphon_jsep::{Direction, MediaKind, SendParameters, TransceiverId, TransceiverPlan};
-use antiphon_media::{Output, ReceiverId, Rid, SenderId, Session};
+use antiphon_media::{MAX_JITTER_BUFFER_TARGET, Output, ReceiverId, Rid, SenderId, Session};
 use antiphon_sansio::Rng;
 
 use super::encodings::EncodingId;
@@ -144,10 +144,12 @@ impl Transceivers {
         row.bring_into_force(now, media);
         match (&plan.receive, row.receiver) {
             (Some(receive), Some(receiver)) => {
-                let _ = media.update_receiver(receiver, row.receiver_config(mid, receive));
+                let _ = media.update_receiver(receiver, row.receiver_config(mid, receive, &plan.remote_streams));
             }
             (Some(receive), None) => {
-                row.receiver = media.add_receiver(row.receiver_config(mid, receive)).ok();
+                row.receiver = media
+                    .add_receiver(row.receiver_config(mid, receive, &plan.remote_streams))
+                    .ok();
                 self.by_receiver
                     .extend(row.receiver.map(|receiver| (receiver, plan.id)));
             }
@@ -195,6 +197,24 @@ impl Transceivers {
         row.output = output;
         if let Some(receiver) = row.receiver {
             media.set_output(receiver, output)?;
+        }
+        Ok(())
+    }
+
+    /// Says what delay the application wants at least.
+    pub(crate) fn set_jitter_buffer_target(
+        &mut self,
+        id: TransceiverId,
+        target: Option<Duration>,
+        media: &mut Session,
+    ) -> Result<(), Error> {
+        let row = self.row_mut(id)?;
+        if target > Some(MAX_JITTER_BUFFER_TARGET) {
+            return Err(antiphon_media::Error::JitterBufferTarget.into());
+        }
+        row.jitter_buffer_target = target;
+        if let Some(receiver) = row.receiver {
+            media.set_jitter_buffer_target(receiver, target)?;
         }
         Ok(())
     }

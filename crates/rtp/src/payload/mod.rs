@@ -222,6 +222,41 @@ impl Depacketizer {
         self != Self::TelephoneEvent
     }
 
+    /// How long a payload of sound plays, in ticks of the RTP clock, by its own bytes; `None` if they do not say so.
+    ///
+    /// ```
+    /// use antiphon_rtp::payload::Depacketizer;
+    ///
+    /// assert_eq!(Depacketizer::Pcmu.ticks(&[0xff; 160], 1), Some(160));
+    /// assert_eq!(Depacketizer::Opus.ticks(&[0xfc, 0xff, 0xfe], 2), Some(960));
+    /// ```
+    #[inline]
+    pub fn ticks(self, payload: &[u8], channels: u8) -> Option<u32> {
+        match self {
+            Self::Opus => opus::samples(payload),
+            // RFC 3551 §4.5.2: G.722 has 16 000 samples a second, and a clock of 8000: a byte is a tick, as of G.711.
+            Self::Pcmu | Self::Pcma | Self::G722 => {
+                let ticks = payload.len() / usize::from(channels.max(1));
+                u32::try_from(ticks).ok()
+            }
+            Self::L16 => l16::ticks(payload, channels),
+            // RFC 3389 §4: it says what the silence sounds like that begins with it, however long that lasts.
+            Self::ComfortNoise => Some(0),
+            _ => None,
+        }
+    }
+
+    /// Whether a payload of sound begins a silence in which nothing is sent (RFC 3389, DTX of RFC 7587 §3.1.3): that nothing follows it is
+    /// no loss.
+    #[inline]
+    pub fn begins_silence(self, payload: &[u8]) -> bool {
+        match self {
+            Self::Opus => opus::is_dtx(payload),
+            Self::ComfortNoise => true,
+            _ => false,
+        }
+    }
+
     /// What a payload says of a key of a telephone, if it is of such an encoding.
     #[inline]
     pub fn telephone_event(self, payload: &[u8]) -> Option<TelephoneEvent> {

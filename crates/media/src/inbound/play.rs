@@ -1,0 +1,136 @@
+//! Frames of one source on their way to the application: as they come, or when they are due.
+
+use std::time::{Duration, Instant};
+
+use antiphon_rtp::extension::Carried;
+use antiphon_rtp::payload::{Depacketizer, FrameFacts};
+
+use super::{Inbound, Received, kept};
+use crate::config::Output;
+use crate::event::{Event, Frame};
+use crate::events::Events;
+use crate::playout::sounds::Came;
+use crate::stats::{Dropped, Played, PlayoutFigures};
+
+impl Inbound {
+    /// Hands over the frames that are whole.
+    pub(crate) fn deliver_frames(
+        &mut self,
+        now: Instant,
+        patience: Duration,
+        events: &mut Events,
+        dropped: &mut Dropped,
+    ) {
+        let patience = self.patience(patience);
+        let malformed = self.assembler.frames_malformed;
+        while let Some(frame) = self.assembler.poll(now, patience, &mut self.joiners) {
+            self.count.frames += 1;
+            self.count.key_frames += u64::from(frame.key_frame && self.is_video());
+            self.orientation = frame.extensions.video_orientation.or(self.orientation);
+            let (discontinuity, began) = (frame.discontinuity, frame.began);
+            let mut frame = Frame {
+                payload_type: frame.payload_type,
+                timestamp: frame.timestamp,
+                captured: self.captured(frame.timestamp, now),
+                data: frame.data,
+                key_frame: frame.key_frame,
+                facts: frame.facts,
+                extensions: Carried {
+                    video_orientation: self.orientation,
+                    ..frame.extensions
+                },
+                contributors: frame.contributors,
+            };
+            if !self.transform(&mut frame, events) {
+                continue;
+            }
+            if self.section.config.output == Output::Playout {
+                let clock_rate = self.clock_rate();
+                self.playout.picture(now, frame, discontinuity, began, clock_rate);
+                continue;
+            }
+            if self.is_video() {
+                self.playout.shown(now, frame.timestamp);
+            }
+            events.push(Event::Frame {
+                receiver: self.section.id,
+                ssrc: self.ssrc,
+                discontinuity,
+                frame,
+            });
+        }
+        dropped.malformed_payload += self.assembler.frames_malformed - malformed;
+        self.nack.forget_before(self.assembler.next());
+        self.play(now, events);
+    }
+
+    /// Lets the application's transform do its work. Whether the frame goes on.
+    fn transform(&mut self, frame: &mut Frame, events: &mut Events) -> bool {
+        let (goes_on, wants_key_frame) = events.transform(self.section.id, frame);
+        self.key_frames.wanted |= wants_key_frame && self.is_video();
+        goes_on
+    }
+
+    /// A packet of sound that is to be played when it is due. All formats of sound have a frame in a packet.
+    pub(super) fn take_sound(
+        &mut self,
+        now: Instant,
+        sequence: u64,
+        packet: &mut Received,
+        format: Depacketizer,
+        events: &mut Events,
+    ) {
+        self.count.frames += 1;
+        let mut frame = Frame {
+            payload_type: packet.payload_type,
+            timestamp: packet.timestamp,
+            captured: self.captured(packet.timestamp, now),
+            data: kept(&mut packet.payload),
+            key_frame: true,
+            facts: FrameFacts::default(),
+            extensions: std::mem::take(&mut packet.extensions),
+            contributors: packet.contributors.take(),
+        };
+        if self.transform(&mut frame, events) {
+            let channels = self.codec().map_or(1, |codec| codec.channels);
+            let came = Came {
+                sequence,
+                ticks: format.ticks(&frame.data, channels),
+                begins_silence: format.begins_silence(&frame.data),
+                frame,
+            };
+            let clock_rate = self.clock_rate();
+            self.playout.sound(now, came, clock_rate);
+        }
+        self.play(now, events);
+    }
+
+    /// Hands over what is due.
+    pub(super) fn play(&mut self, now: Instant, events: &mut Events) {
+        let (receiver, ssrc) = (self.section.id, self.ssrc);
+        let reception = &self.reception;
+        let is_lost = |after, before| reception.lacks(after, before);
+        while let Some(event) = self.playout.poll(now, receiver, ssrc, is_lost) {
+            events.push(event);
+        }
+        if let Some(last) = self.playout.last_sound() {
+            self.nack.forget_before(last + 1);
+        }
+    }
+
+    /// How it is played.
+    pub(crate) fn figures(&self) -> PlayoutFigures {
+        let played = self.playout.played.zip(self.remote);
+        PlayoutFigures {
+            played: played.map(|((timestamp, at), remote)| {
+                let ticks = i64::from(timestamp.wrapping_sub(remote.rtp_timestamp) as i32);
+                let since = (ticks << 32) / i64::from(self.clock_rate());
+                Played {
+                    ntp: remote.ntp.wrapping_add_signed(since),
+                    at,
+                }
+            }),
+            ..self.playout.figures()
+        }
+    }
+}
