@@ -59,7 +59,7 @@ const CODECS: [(&str, &[&str]); 6] = [
 
 /// Runs them, if Miri can be had.
 pub(crate) fn run_all(report: &mut Report) {
-    println!("Miri");
+    report.say("Miri".to_owned());
     if let Err(why) = component() {
         return report.unavailable("Miri", &why);
     }
@@ -67,9 +67,10 @@ pub(crate) fn run_all(report: &mut Report) {
     side_by_side(
         &CODECS,
         |(package, what)| {
-            let mut command = Command::new("cargo");
+            // It goes beside parts that someone waits for.
+            let mut command = Command::new("nice");
             command
-                .args(["+nightly", "miri", "test", "--package", package])
+                .args(["-n", "19", "cargo", "+nightly", "miri", "test", "--package", package])
                 .args(*what)
                 // Proptest looks for its regressions file; and what a machine does in a second takes an interpreter minutes.
                 .env("MIRIFLAGS", "-Zmiri-disable-isolation")

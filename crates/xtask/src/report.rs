@@ -1,5 +1,6 @@
 //! What was tried and what came of it.
 
+use std::thread::ScopedJoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::shell::tail;
@@ -10,13 +11,55 @@ pub(crate) struct Report {
     passed: usize,
     failed: Vec<(String, String)>,
     unavailable: Vec<String>,
-    parts: Vec<(String, Instant)>,
+    /// The part that runs, and since when; and those before it, with the time that each took.
+    current: Option<(String, Instant)>,
+    parts: Vec<(String, Duration)>,
+    /// Lines that are printed later, where other parts print now.
+    kept: Option<Vec<String>>,
 }
 
 impl Report {
+    /// One whose lines [`Self::take`] prints.
+    pub(crate) fn kept_back() -> Self {
+        Self {
+            kept: Some(Vec::new()),
+            ..Self::default()
+        }
+    }
+
+    /// Waits for what went beside, prints it, and takes it over.
+    pub(crate) fn take(&mut self, beside: Option<ScopedJoinHandle<'_, Self>>) {
+        let Some(beside) = beside else { return };
+        let Ok(mut other) = beside.join() else {
+            return self.fail("what went beside", "it panicked");
+        };
+        self.parts.append(&mut other.parts);
+        for line in other.kept.take().into_iter().flatten() {
+            println!("{line}");
+        }
+        self.passed += other.passed;
+        self.failed.append(&mut other.failed);
+        self.unavailable.append(&mut other.unavailable);
+    }
+
+    /// Prints a line.
+    pub(crate) fn say(&mut self, line: String) {
+        match &mut self.kept {
+            Some(kept) => kept.push(line),
+            None => println!("{line}"),
+        }
+    }
+
     /// The steps from here on belong to the part of that name.
     pub(crate) fn part(&mut self, name: &str) {
-        self.parts.push((name.to_owned(), Instant::now()));
+        self.end_part();
+        self.current = Some((name.to_owned(), Instant::now()));
+    }
+
+    /// The part that runs is over.
+    pub(crate) fn end_part(&mut self) {
+        let ended = self.current.take();
+        self.parts.extend(ended.map(|(name, began)| (name, began.elapsed())));
     }
 
     /// A step held.
@@ -27,14 +70,14 @@ impl Report {
         } else {
             format!(": {detail}")
         };
-        println!("  ok    {what}{detail} ({:.0} s)", took.as_secs_f64());
+        self.say(format!("  ok    {what}{detail} ({:.0} s)", took.as_secs_f64()));
     }
 
     /// A step did not hold; `why` is printed whole.
     pub(crate) fn fail(&mut self, what: &str, why: &str) {
-        println!("  FAIL  {what}");
+        self.say(format!("  FAIL  {what}"));
         for line in why.lines() {
-            println!("        {line}");
+            self.say(format!("        {line}"));
         }
         self.failed.push((what.to_owned(), tail(why, 12)));
     }
@@ -46,16 +89,16 @@ impl Report {
 
     /// A step could not be tried, and nobody promised that it can be everywhere.
     pub(crate) fn unavailable(&mut self, what: &str, why: &str) {
-        println!("  n/a   {what}: not available: {}", why.trim());
+        self.say(format!("  n/a   {what}: not available: {}", why.trim()));
         self.unavailable.push(what.to_owned());
     }
 
     /// Prints the sum; an error if anything failed.
-    pub(crate) fn close(self) -> Result<(), String> {
-        let ends = self.parts.iter().skip(1).map(|(_, began)| *began);
+    pub(crate) fn close(mut self) -> Result<(), String> {
+        self.end_part();
         println!();
-        for ((name, began), end) in self.parts.iter().zip(ends.chain([Instant::now()])) {
-            println!("{name:>10} {:4.0} s", (end - *began).as_secs_f64());
+        for (name, took) in &self.parts {
+            println!("{name:>10} {:4.0} s", took.as_secs_f64());
         }
         let unavailable = match self.unavailable.len() {
             0 => String::new(),
