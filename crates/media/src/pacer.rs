@@ -13,6 +13,8 @@ const BURST: Duration = Duration::from_millis(5);
 const MAX_BURST: f64 = 12_000.0;
 /// Bursts of a probe: it is its rate that shall be seen, not that of a burst.
 const PROBE_BURST: Duration = Duration::from_millis(1);
+/// A timer fires late, and whoever is woken may have to wait for the processor: so much of what they missed is made up for.
+const LATE: Duration = Duration::from_millis(5);
 /// What waits leaves within this many seconds, whatever the estimate says: an encoder that ignores it costs loss, not ever more
 /// delay.
 const MAX_QUEUE: f64 = 2.0;
@@ -28,6 +30,8 @@ pub(crate) struct Pacer {
     paid: Instant,
     /// In the middle of a burst.
     open: bool,
+    /// Something waits for its time.
+    waits: bool,
     /// Bits a second.
     rate: Option<u64>,
     /// How long a burst is at this rate.
@@ -50,6 +54,7 @@ impl Pacer {
         Self {
             paid: now,
             open: false,
+            waits: false,
             rate: None,
             burst: BURST,
             window: None,
@@ -106,7 +111,7 @@ impl Pacer {
     #[inline]
     pub(crate) fn ready(&mut self, now: Instant, in_flight: u64) -> bool {
         if self.is_held(in_flight) && now < self.last + KEEPALIVE {
-            self.open = false;
+            (self.open, self.waits) = (false, false);
             return false;
         }
         let burst = if self.probes.is_empty() {
@@ -119,6 +124,7 @@ impl Pacer {
         } else if self.paid > now + burst {
             self.open = false;
         }
+        self.waits |= !self.open;
         self.open
     }
 
@@ -138,7 +144,7 @@ impl Pacer {
 
     /// The burst is over because nothing waits any more.
     pub(crate) fn idle(&mut self) {
-        self.open = false;
+        (self.open, self.waits) = (false, false);
     }
 
     /// A packet left; `queued` bytes of its sender still wait.
@@ -160,8 +166,10 @@ impl Pacer {
             }
         };
         let cost = Duration::from_secs_f64(bytes as f64 * 8.0 / rate.max(10_000.0));
-        // No credit for silence.
-        self.paid = self.paid.max(now) + cost;
+        // No credit for silence, but for having come too late.
+        let late = if self.waits { LATE } else { Duration::ZERO };
+        self.paid = (self.paid + late).max(now) - late + cost;
+        self.waits &= self.paid < now;
         self.last = now;
         if self.padding > 0 {
             self.padded = self.padded.max(now) + Duration::from_secs_f64(bytes as f64 * 8.0 / self.padding as f64);
@@ -232,6 +240,49 @@ mod tests {
         // 640 kbit at 4 Mbit/s, less the burst at the end.
         let took = (now - start()).as_secs_f64();
         assert!((0.15..0.162).contains(&took), "{took}");
+    }
+
+    #[test]
+    fn late_timers_do_not_slow_it_down() {
+        // Rates of a probe, and of what is no probe; how late each wake-up is, microseconds; and what comes of the rate.
+        for (probe, late, part) in [
+            (true, 1500, 0.97),
+            (false, 1500, 0.97),
+            (true, 4000, 0.95),
+            (false, 20_000, 0.3),
+        ] {
+            let mut now = start();
+            let mut pacer = Pacer::new(now);
+            pacer.set(Some(4_000_000), None, 0);
+            if probe {
+                pacer.probe(Probe {
+                    id: ProbeId(0),
+                    rate: 4_000_000,
+                    bytes: 100_000,
+                });
+            }
+            let mut sent = 0;
+            while sent < 100 {
+                if pacer.ready(now, 0) {
+                    pacer.sent(now, 1000, 0);
+                    sent += 1;
+                } else {
+                    now = pacer.next(0) + Duration::from_micros(late);
+                }
+            }
+            let took = (now - start()).as_secs_f64();
+            assert!(took <= 0.2 / part && took > 0.19, "{probe} {late}: {took}");
+        }
+        // Who had nothing to send has no credit.
+        let mut now = start();
+        let mut pacer = Pacer::new(now);
+        pacer.set(Some(1_000_000), None, 0);
+        pacer.sent(now, 1000, 0);
+        pacer.idle();
+        now += Duration::from_secs(1);
+        assert!(pacer.ready(now, 0));
+        pacer.sent(now, 1000, 0);
+        assert_eq!(pacer.next(0), now + Duration::from_millis(8));
     }
 
     #[test]

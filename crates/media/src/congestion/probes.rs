@@ -26,10 +26,13 @@ const GROWTH_INTERVAL: Duration = Duration::from_millis(1800);
 const GROWTH: f64 = 1.3;
 /// A fall below this part of the rate is a drop; ...
 const DROP: f64 = 0.66;
-/// ... within this time the path is asked once ...
-const DROP_LIFE: Duration = Duration::from_secs(5);
-/// ... for this part of the rate before.
+/// ... within this time ...
+const DROP_LIFE: Duration = Duration::from_secs(8);
+/// ... the path is asked for this part of the rate before, ...
 const DROP_PART: f64 = 0.85;
+/// ... first so long after the drop, or when the application uses little, and then after a second, two, four ...
+const DROP_FIRST: Duration = Duration::from_secs(3);
+const DROP_AGAIN: Duration = Duration::from_secs(1);
 /// A probe lasts this long, ...
 const LENGTH: f64 = 0.015;
 /// ... and the small step of growth this long.
@@ -80,12 +83,35 @@ pub(crate) struct Probes {
     last_sent: Option<Instant>,
     last_probe: Option<Instant>,
     demand: Demand,
-    /// The rate before a drop, and when that was.
-    dropped: Option<(f64, Instant)>,
+    /// What is known of a drop.
+    dropped: Option<Dropped>,
     /// The newest estimate that was seen.
     seen: f64,
     pub(crate) asked: u64,
     pub(crate) accepted: u64,
+}
+
+/// A fall of the estimate that may not last.
+#[derive(Clone, Copy, Debug)]
+struct Dropped {
+    /// The estimate before it.
+    before: f64,
+    at: Instant,
+    /// When the path was last asked for that, and how long it is left in peace since.
+    asked: Option<(Instant, Duration)>,
+}
+
+impl Dropped {
+    /// Whether the path is to be asked now; it is taken as asked then.
+    fn may_ask(&mut self, now: Instant, limited: bool) -> bool {
+        let (since, pause) = self.asked.unwrap_or((self.at, DROP_FIRST));
+        let first = self.asked.is_none();
+        if now.saturating_duration_since(since) < pause && !(first && limited) {
+            return false;
+        }
+        self.asked = Some((now, if first { DROP_AGAIN } else { 2 * pause }));
+        true
+    }
 }
 
 impl Probes {
@@ -197,7 +223,11 @@ impl Probes {
     /// The estimate is another: remembers what was before a drop.
     pub(crate) fn rate_changed(&mut self, now: Instant, rate: f64) {
         if rate < DROP * self.seen {
-            self.dropped = Some((self.seen, now));
+            self.dropped = Some(Dropped {
+                before: self.seen,
+                at: now,
+                asked: None,
+            });
             self.seen = rate;
         } else if rate > self.seen {
             self.seen = rate;
@@ -237,13 +267,13 @@ impl Probes {
         if situation.congested || !self.pending.is_empty() {
             return;
         }
-        if let Some((before, at)) = self.dropped {
-            let age = now.saturating_duration_since(at);
-            if age > DROP_LIFE || DROP_PART * before <= situation.rate {
+        if let Some(dropped) = &mut self.dropped {
+            let age = now.saturating_duration_since(dropped.at);
+            let rate = DROP_PART * dropped.before;
+            if age > DROP_LIFE || rate <= situation.rate {
                 self.dropped = None;
-            } else if situation.limited || age > Duration::from_secs(3) {
-                self.dropped = None;
-                self.ask(DROP_PART * before, LENGTH, situation.jitter);
+            } else if dropped.may_ask(now, situation.limited) {
+                self.ask(rate, LENGTH, situation.jitter);
                 return;
             }
         }

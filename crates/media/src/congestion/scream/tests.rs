@@ -1,12 +1,12 @@
 use super::super::control::{PacketId, ProbeId};
 use super::super::remb::LIFE;
-use super::super::simulation::{Link, Path, Run, Source};
+use super::super::simulation::{Link, Path, Run, Source, from_most_starts};
 use super::*;
 
 const MBIT: f64 = 1e6;
 
-fn link(path: Path, source: Source) -> Link {
-    Link::new(Box::new(Scream::new(300_000, 30_000, 50_000_000)), path, source)
+fn link(path: Path, source: Source, seed: u64) -> Link {
+    Link::new(Box::new(Scream::new(300_000, 30_000, 50_000_000)), path, source, seed)
 }
 
 /// Used at least this part, with a queue and a loss no larger than these.
@@ -18,71 +18,83 @@ fn assert_good(run: &Run, capacity: f64, used: f64, q95: f64, loss: f64) {
 
 #[test]
 fn marks_keep_the_queue_at_what_is_marked() {
-    // Below this a single packet takes longer than what is marked.
-    for (capacity, owd) in [(1.0, 50), (2.0, 25), (10.0, 25), (40.0, 12)] {
-        let mut path = Path::new(capacity * MBIT, owd);
-        path.marks = Some(10.0);
-        let run = link(path, Source::default()).run(40.0);
-        assert_good(&run, capacity * MBIT, 0.8, 16.0, 0.0);
-    }
+    from_most_starts(|seed| {
+        // Below this a single packet takes longer than what is marked.
+        for (capacity, owd) in [(1.0, 50), (2.0, 25), (10.0, 25), (40.0, 12)] {
+            let mut path = Path::new(capacity * MBIT, owd);
+            path.marks = Some(10.0);
+            let run = link(path, Source::default(), seed).run(40.0);
+            assert_good(&run, capacity * MBIT, 0.8, 16.0, 0.0);
+        }
+    });
 }
 
 #[test]
 fn without_marks_the_wait_steers() {
-    for (capacity, owd) in [(0.6, 50), (2.0, 25), (10.0, 25)] {
-        let run = link(Path::new(capacity * MBIT, owd), Source::default()).run(40.0);
-        assert_good(&run, capacity * MBIT, 0.8, 70.0, 0.005);
-        assert!(run.t90(0.0, capacity * MBIT) <= 5.0, "{}", run.summary(capacity * MBIT));
-    }
+    from_most_starts(|seed| {
+        for (capacity, owd) in [(0.6, 50), (2.0, 25), (10.0, 25)] {
+            let run = link(Path::new(capacity * MBIT, owd), Source::default(), seed).run(40.0);
+            assert_good(&run, capacity * MBIT, 0.8, 70.0, 0.005);
+            assert!(run.t90(0.0, capacity * MBIT) <= 5.0, "{}", run.summary(capacity * MBIT));
+        }
+    });
 }
 
 #[test]
 fn a_fall_and_a_rise_are_followed() {
-    let mut path = Path::new(3.0 * MBIT, 25);
-    path.marks = Some(10.0);
-    let mut link = link(path, Source::default());
-    link.run(15.0);
-    link.path.capacity = MBIT;
-    let low = link.run(15.0);
-    assert!(low.least(low.begin() + 0.3, low.begin() + 0.8) <= MBIT, "{low:?}");
-    assert_good(&low, MBIT, 0.8, 20.0, 0.01);
-    link.path.capacity = 3.0 * MBIT;
-    let high = link.run(15.0);
-    assert!(
-        high.t90(high.begin(), 3.0 * MBIT) <= 6.0,
-        "{}",
-        high.summary(3.0 * MBIT)
-    );
+    from_most_starts(|seed| {
+        let mut path = Path::new(3.0 * MBIT, 25);
+        path.marks = Some(10.0);
+        let mut link = link(path, Source::default(), seed);
+        link.run(15.0);
+        link.path.capacity = MBIT;
+        let low = link.run(15.0);
+        assert!(low.least(low.begin() + 0.3, low.begin() + 0.8) <= MBIT, "{low:?}");
+        assert_good(&low, MBIT, 0.8, 20.0, 0.01);
+        link.path.capacity = 3.0 * MBIT;
+        let high = link.run(15.0);
+        assert!(
+            high.t90(high.begin(), 3.0 * MBIT) <= 6.0,
+            "{}",
+            high.summary(3.0 * MBIT)
+        );
+    });
 }
 
 #[test]
 fn a_loss_now_and_then_is_no_congestion() {
-    let mut path = Path::new(3.0 * MBIT, 25);
-    path.loss = 0.01;
-    let run = link(path, Source::default()).run(40.0);
-    assert_good(&run, 3.0 * MBIT, 0.7, 70.0, 0.02);
+    from_most_starts(|seed| {
+        let mut path = Path::new(3.0 * MBIT, 25);
+        path.loss = 0.01;
+        let run = link(path, Source::default(), seed).run(40.0);
+        assert_good(&run, 3.0 * MBIT, 0.7, 70.0, 0.02);
+    });
 }
 
 #[test]
 fn a_longer_way_is_no_queue_for_ever() {
-    let mut link = link(Path::new(MBIT, 25), Source::default());
-    link.run(10.0);
-    link.path.owd += 70;
-    link.run(30.0);
-    let run = link.run(20.0);
-    assert_good(&run, MBIT, 0.8, 120.0, 0.005);
+    from_most_starts(|seed| {
+        let mut link = link(Path::new(MBIT, 25), Source::default(), seed);
+        link.run(10.0);
+        link.path.owd += 70;
+        link.run(30.0);
+        let run = link.run(20.0);
+        assert_good(&run, MBIT, 0.8, 120.0, 0.005);
+    });
 }
 
 #[test]
 fn nothing_is_sent_into_silence() {
-    let mut link = link(Path::new(2.0 * MBIT, 25), Source::default());
-    link.run(10.0);
-    link.path.shut = true;
-    let out = link.run(3.0);
-    assert_eq!(out.most(out.begin() + 1.0, out.end()), 30_000.0);
-    link.path.shut = false;
-    let back = link.run(5.0);
-    assert!(back.target_at(back.end()) >= 1.2 * MBIT, "{}", back.summary(2.0 * MBIT));
+    from_most_starts(|seed| {
+        let mut link = link(Path::new(2.0 * MBIT, 25), Source::default(), seed);
+        link.run(10.0);
+        link.path.shut = true;
+        let out = link.run(3.0);
+        assert_eq!(out.most(out.begin() + 1.0, out.end()), 30_000.0);
+        link.path.shut = false;
+        let back = link.run(5.0);
+        assert!(back.target_at(back.end()) >= 1.2 * MBIT, "{}", back.summary(2.0 * MBIT));
+    });
 }
 
 /// A packet of 1000 bytes that was sent `at` milliseconds after the beginning.
