@@ -1,6 +1,7 @@
 //! Codecs that need no state.
 
 use antiphon_crypto::{null_provider, rust_provider};
+use antiphon_rtp::bitstream;
 use antiphon_rtp::extension::{Carried, Kind, Map, OwnedOthers, Values, is_well_formed};
 use antiphon_rtp::packet::Packet;
 use antiphon_rtp::payload::{Depacketizer, Joiner, opus, vp8};
@@ -108,7 +109,7 @@ pub(super) fn rtp(data: &[u8]) {
             }
         }
     }
-    let _ = (vp8::dimensions(data), opus::samples(data));
+    let _ = (bitstream::vp8::resolution(data), opus::samples(data));
     if let Ok((descriptor, len)) = vp8::Descriptor::parse(data) {
         let mut buffer = [0; vp8::MAX_DESCRIPTOR];
         let written = descriptor.write(&mut buffer);

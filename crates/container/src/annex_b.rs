@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Seek, Write};
 
+use antiphon_rtp::bitstream::h264::Sps;
 use bytes::{Buf, BytesMut};
 
 use crate::MAX_SAMPLE_BYTES;
@@ -77,7 +78,7 @@ impl<R: Read + Seek> Reader<R> {
             }
             if codec == Codec::H264 {
                 let mut sets = nal::units(&sample.data).filter(|unit| h264::is_parameter_set(unit));
-                let rate = sets.next().and_then(h264::parse_sps).and_then(|sps| sps.rate);
+                let rate = sets.next().and_then(Sps::parse).and_then(|sps| sps.rate);
                 reader.rate = rate.unwrap_or(DEFAULT_RATE);
             }
         }

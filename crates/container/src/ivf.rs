@@ -74,7 +74,7 @@ impl<R: Read + Seek> Reader<R> {
                 ..
             } = &mut track.media
             {
-                (*width, *height) = (found.width, found.height);
+                (*width, *height) = (found.size.width, found.size.height);
             }
             reader.tracks = [track];
         }

@@ -2,7 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod annex_b;
-mod bits;
 mod codec;
 mod error;
 mod format;

@@ -3,9 +3,11 @@
 
 use std::io::{Read, Seek, Write};
 
+use antiphon_rtp::bitstream::av1::kind::TEMPORAL_DELIMITER;
+use antiphon_rtp::bitstream::av1::{ObuHeader, is_key_frame, leb128};
+
 use crate::MAX_SAMPLE_BYTES;
 use crate::annex_b::{DEFAULT_RATE, frame_time};
-use crate::bits::leb128;
 use crate::codec::av1;
 use crate::error::{ReadError, WriteError};
 use crate::input::Input;
@@ -19,10 +21,9 @@ pub(crate) fn is_start(first: &[u8]) -> bool {
 /// Whether the lengths of Annex B stand in front: of the temporal unit, of the frame unit, and of the delimiter.
 fn is_delimited(first: &[u8]) -> bool {
     let inner = || {
-        let (unit, len) = leb128(first)?;
-        let rest = first.get(len..)?;
-        let (frame, len) = leb128(rest)?;
-        Some((unit, frame, rest.get(len..)?))
+        let (unit, rest) = leb128(first)?;
+        let (frame, rest) = leb128(rest)?;
+        Some((unit, frame, rest))
     };
     match inner() {
         Some((unit, frame, [1, 0x10, ..])) => frame >= 2 && unit > frame,
@@ -90,7 +91,7 @@ impl<R: Read + Seek> Reader<R> {
                 track: 0,
                 time,
                 duration: u32::try_from(frame_time(self.frames, DEFAULT_RATE) - time).ok(),
-                key_frame: av1::is_key_frame(&data),
+                key_frame: is_key_frame(&data),
                 data: data.into(),
             }));
         }
@@ -104,21 +105,18 @@ impl<R: Read + Seek> Reader<R> {
             let mut head = [0; 10];
             let len = self.input.peek(&mut head)?;
             let what = "an OBU's header";
-            let Some((header, size)) = av1::header(&head[..len]) else {
-                return Err(ReadError::Malformed { offset, what });
-            };
-            let Some(size) = size else {
+            let header = ObuHeader::parse(&head[..len]).ok_or(ReadError::Malformed { offset, what })?;
+            if !header.has_size {
                 let what = "an OBU has no size";
                 return Err(ReadError::Malformed { offset, what });
-            };
-            let is_delimiter = av1::obus(&head[..header])
-                .next()
-                .flatten()
-                .is_some_and(|obu| obu.is_delimiter());
+            }
+            let size = head[..len].get(header.len..).and_then(leb128);
+            let (size, behind) = size.ok_or(ReadError::Malformed { offset, what })?;
+            let is_delimiter = header.kind == TEMPORAL_DELIMITER;
             if is_delimiter && !unit.is_empty() {
                 break;
             }
-            let total = size + header as u64;
+            let total = (len - behind.len() + size) as u64;
             if unit.len() as u64 + total > MAX_SAMPLE_BYTES as u64 {
                 return Err(ReadError::TooLarge {
                     offset,
@@ -139,10 +137,10 @@ impl<R: Read + Seek> Reader<R> {
         let mut head = [0; 8];
         let len = self.input.peek(&mut head)?;
         let what = "a temporal unit's length";
-        let (size, bytes) = leb128(&head[..len]).ok_or_else(|| self.input.malformed(what))?;
-        self.input.skip(bytes as u64, what)?;
+        let (size, behind) = leb128(&head[..len]).ok_or_else(|| self.input.malformed(what))?;
+        self.input.skip((len - behind.len()) as u64, what)?;
         let offset = self.input.position();
-        let unit = self.input.take(size, "a temporal unit", MAX_SAMPLE_BYTES)?;
+        let unit = self.input.take(size as u64, "a temporal unit", MAX_SAMPLE_BYTES)?;
         let split = || {
             let (mut out, mut rest) = (Vec::with_capacity(unit.len()), &unit[..]);
             while !rest.is_empty() {
@@ -163,8 +161,8 @@ impl<R: Read + Seek> Reader<R> {
 
 /// The bytes behind a length.
 fn take_sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (size, bytes) = leb128(rest)?;
-    let (taken, after) = rest.get(bytes..)?.split_at_checked(usize::try_from(size).ok()?)?;
+    let (size, behind) = leb128(rest)?;
+    let (taken, after) = behind.split_at_checked(size)?;
     *rest = after;
     Some(taken)
 }

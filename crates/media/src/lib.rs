@@ -34,7 +34,8 @@ mod stats;
 mod transform;
 
 pub use allocation::Priority;
-pub use antiphon_rtp::payload::{FrameFacts, Front, Resolution};
+pub use antiphon_rtp::bitstream::Resolution;
+pub use antiphon_rtp::payload::{FrameFacts, Front};
 pub use antiphon_rtp::{Rid, extension};
 pub use breaker::CircuitBreaker;
 pub use config::{

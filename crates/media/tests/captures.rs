@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use antiphon_media::extension::Map;
 use antiphon_media::{Config, Event, Outgoing, PacketKind, Session};
-use antiphon_rtp::payload::vp8::dimensions;
+use antiphon_rtp::bitstream::vp8;
 use antiphon_rtp::rtcp;
 use antiphon_sansio::{BytesMut, ClockAnchor, Rng, TransmitBuf};
 use common::*;
@@ -88,7 +88,8 @@ fn chromium_video_becomes_frames_reports_and_feedback() {
     let stats = session.stats();
     assert!(frames.len() >= 5, "{} frames, {stats:?}", frames.len());
     assert!(frames[0].0.key_frame && frames.iter().all(|(_, gap)| !gap));
-    assert_eq!(dimensions(&frames[0].0.data), Some((320, 240)));
+    let size = vp8::resolution(&frames[0].0.data).map(|size| (size.width, size.height));
+    assert_eq!(size, Some((320, 240)));
     assert_eq!(stats.inbound[0].packets_lost, 0);
     assert!(feedback > 20, "{feedback}");
     // Its probes: padding before the first picture, then old packets sent again.

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod bitstream;
 mod error;
 pub mod extension;
 pub mod fec;

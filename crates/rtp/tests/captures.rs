@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use antiphon_rtp::bitstream::{self, Resolution};
 use antiphon_rtp::extension::{Kind, Map, dependency, is_well_formed};
 use antiphon_rtp::packet::{Packet, is_rtcp};
-use antiphon_rtp::payload::{Depacketizer, Joiner, Start, vp8};
+use antiphon_rtp::payload::{Depacketizer, Joiner, Start};
 use antiphon_rtp::rtcp;
 use antiphon_sansio::Writer;
 
@@ -25,7 +26,7 @@ struct Seen {
     repeated_descriptors: usize,
     frames: usize,
     key_frames: usize,
-    dimensions: Option<(u16, u16)>,
+    size: Option<Resolution>,
     broken: usize,
 }
 
@@ -133,7 +134,7 @@ fn look(packets: impl Iterator<Item = (bool, Vec<u8>)>, map: &Map, vp8_types: &[
                 if let Some(part) = joined.part {
                     frame.extend_from_slice(&payloads[0][part]);
                 }
-                seen.dimensions = vp8::dimensions(&frame).or(seen.dimensions);
+                seen.size = bitstream::vp8::resolution(&frame).or(seen.size);
             }
             seen.frames += 1;
         }
@@ -176,7 +177,11 @@ fn an_excerpt_of_a_chromium_session() {
         seen.frames,
         seen.broken
     );
-    assert_eq!(seen.dimensions, Some((320, 240)));
+    let size = Resolution {
+        width: 320,
+        height: 240,
+    };
+    assert_eq!(seen.size, Some(size));
     for kind in ["SR", "SDES", "TWCC"] {
         assert!(seen.rtcp.contains_key(kind), "{kind} in {:?}", seen.rtcp);
     }
@@ -220,7 +225,7 @@ fn every_capture() {
                 seen.frames,
                 seen.key_frames,
                 seen.broken,
-                seen.dimensions,
+                seen.size,
             );
         }
     }

@@ -1,5 +1,6 @@
 //! What is written is read, and no bytes make a parser panic.
 
+use antiphon_rtp::bitstream;
 use antiphon_rtp::extension::{
     AbsCaptureTime, AudioLevel, FeedbackRequest, Kind, Map, PlayoutDelay, Values, VideoOrientation,
 };
@@ -389,7 +390,7 @@ proptest! {
             let packetizer = Packetizer::new(name, "", 0).unwrap();
             let _ = (packetizer.is_key_frame(&bytes), packetizer.packetize(&bytes, 100, &mut Vec::new()));
         }
-        let _ = (opus::samples(&bytes), vp8::dimensions(&bytes));
+        let _ = (opus::samples(&bytes), bitstream::vp8::resolution(&bytes));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use antiphon_media::Packet;
 use antiphon_media::extension::Kind;
 use antiphon_media::extension::dependency::{DependencyDescriptor, Frame, Stream};
+use antiphon_rtp::bitstream;
 use antiphon_rtp::payload::{Depacketizer, Start, vp8, vp9};
 
 /// What one packet says of its layer: the producer reads it, and each consumer is shown it beside the packet.
@@ -97,7 +98,7 @@ impl Facts {
         let (descriptor, len) = vp8::Descriptor::parse(payload).ok()?;
         self.start = descriptor.starts_frame();
         self.temporal = descriptor.temporal_layer.map_or(0, |(layer, _)| layer);
-        self.key_frame = self.start && payload.get(len).is_some_and(|byte| vp8::is_key_frame(*byte));
+        self.key_frame = self.start && payload.get(len).is_some_and(|byte| bitstream::vp8::is_key_frame(*byte));
         self.body = Body::Vp8(descriptor, len as u8);
         Some(())
     }

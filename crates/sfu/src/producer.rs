@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use antiphon_media::extension::dependency::{DependencyDescriptor, Stream};
 use antiphon_media::{Packet, Resolution, Rid};
-use antiphon_rtp::payload::{Depacketizer, vp8, vp9};
+use antiphon_rtp::bitstream;
+use antiphon_rtp::payload::{Depacketizer, vp9};
 
 use crate::facts::{Body, Facts, descriptor_of};
 use crate::layer::{Layers, Level, MAX_ENCODINGS, MAX_SPATIAL};
@@ -188,7 +189,7 @@ impl Encoding {
         match facts.body {
             Body::Vp8(_, len) => {
                 let frame = packet.payload.get(usize::from(len)..);
-                if let ([first, ..], Some(size)) = (&mut self.spatial, frame.and_then(vp8::resolution)) {
+                if let ([first, ..], Some(size)) = (&mut self.spatial, frame.and_then(bitstream::vp8::resolution)) {
                     first.resolution = Some(size);
                 }
             }
@@ -204,7 +205,7 @@ impl Encoding {
                 if let [first, ..] = &mut self.spatial
                     && first.resolution.is_none()
                 {
-                    first.resolution = packet.payload.get(len..).and_then(vp9::resolution);
+                    first.resolution = packet.payload.get(len..).and_then(bitstream::vp9::resolution);
                 }
             }
             Body::Plain | Body::Padding => {}

@@ -1,8 +1,9 @@
-//! H.265: parameter sets (ITU-T H.265 §7.3.2.2) and the configuration that MP4 and Matroska keep (`hvcC`, ISO/IEC 14496-15 §8.3.3.1).
+//! H.265: what units are, and the configuration that MP4 and Matroska keep (`hvcC`, ISO/IEC 14496-15 §8.3.3.1).
+
+use antiphon_rtp::bitstream::h265::Sps;
 
 use super::inspected::Inspected;
 use super::{h264, nal};
-use crate::bits::Bits;
 
 const VPS: u8 = 32;
 const SPS: u8 = 33;
@@ -41,65 +42,6 @@ pub(crate) fn is_slice(unit: &[u8]) -> bool {
     kind(unit) < 32 && !unit.is_empty()
 }
 
-/// What a sequence parameter set says.
-struct Sps {
-    width: u32,
-    height: u32,
-    /// Profile, tier, compatibility, constraints and level, as `hvcC` has them.
-    profile: [u8; 12],
-    layers: u32,
-    nested: bool,
-    chroma_format: u32,
-    depths: [u32; 2],
-}
-
-fn parse_sps(unit: &[u8]) -> Option<Sps> {
-    let data = nal::unescape(unit);
-    let body = data.get(2..)?;
-    let mut bits = Bits::new(body);
-    bits.skip(4)?;
-    let sub_layers = bits.bits(3)?;
-    let nested = bits.bit()?;
-    let profile = *body.get(1..)?.first_chunk::<12>()?;
-    bits.skip(96)?;
-    // ITU-T H.265 §7.3.3: which of the sub-layers have a profile and a level.
-    let mut present = Vec::new();
-    for _ in 0..sub_layers {
-        present.push((bits.bit()?, bits.bit()?));
-    }
-    if sub_layers > 0 {
-        bits.skip(2 * (8 - sub_layers as usize))?;
-    }
-    for (profile, level) in present {
-        bits.skip(if profile { 88 } else { 0 } + if level { 8 } else { 0 })?;
-    }
-    bits.ue()?;
-    let chroma_format = bits.ue().filter(|format| *format <= 3)?;
-    let separate = chroma_format == 3 && bits.bit()?;
-    let (mut width, mut height) = (bits.ue()?, bits.ue()?);
-    if bits.bit()? {
-        let (unit_x, unit_y) = match (chroma_format, separate) {
-            (1, _) => (2, 2),
-            (2, _) => (2, 1),
-            _ => (1, 1),
-        };
-        let (left, right) = (bits.ue()?, bits.ue()?);
-        let (top, bottom) = (bits.ue()?, bits.ue()?);
-        width = width.checked_sub(left.checked_add(right)?.checked_mul(unit_x)?)?;
-        height = height.checked_sub(top.checked_add(bottom)?.checked_mul(unit_y)?)?;
-    }
-    let mut depth = || bits.ue().filter(|depth| *depth <= 8).map(|depth| depth + 8);
-    Some(Sps {
-        width,
-        height,
-        profile,
-        layers: sub_layers + 1,
-        nested,
-        chroma_format,
-        depths: [depth()?, depth()?],
-    })
-}
-
 /// Size and `hvcC`, if this is a key frame with its parameter sets.
 pub(crate) fn inspect(frame: &[u8]) -> Option<Inspected> {
     if !nal::units(frame).any(is_irap) {
@@ -110,13 +52,13 @@ pub(crate) fn inspect(frame: &[u8]) -> Option<Inspected> {
     if sets.iter().any(|(_, sets)| sets.is_empty()) {
         return None;
     }
-    let sps = parse_sps(sets[1].1.first()?)?;
+    let sps = Sps::parse(sets[1].1.first()?)?;
     let mut out = vec![1];
     out.extend_from_slice(&sps.profile);
-    let [luma, chroma] = sps.depths.map(|depth| 0xf8 | (depth - 8) as u8);
-    out.extend_from_slice(&[0xf0, 0, 0xfc, 0xfc | sps.chroma_format as u8, luma, chroma, 0, 0]);
+    let [luma, chroma] = sps.bit_depths.map(|depth| 0xf8 | (depth - 8));
+    out.extend_from_slice(&[0xf0, 0, 0xfc, 0xfc | sps.chroma_format, luma, chroma, 0, 0]);
     // Lengths of four bytes.
-    out.push((sps.layers as u8) << 3 | u8::from(sps.nested) << 2 | 3);
+    out.push(sps.sub_layers << 3 | u8::from(sps.nested) << 2 | 3);
     out.push(sets.len() as u8);
     for (kind, sets) in sets {
         out.push(kind);
@@ -126,8 +68,7 @@ pub(crate) fn inspect(frame: &[u8]) -> Option<Inspected> {
         }
     }
     Some(Inspected {
-        width: sps.width,
-        height: sps.height,
+        size: sps.resolution,
         configuration: out,
     })
 }
@@ -169,7 +110,7 @@ mod tests {
         let units = [&VPS_720[..], &SPS_720, &[0x44, 0x01, 0xc1, 0x72], &[0x26, 0x01, 0xaf]];
         let frame = nal::to_annex_b(units.into_iter());
         let found = inspect(&frame).unwrap();
-        assert_eq!((found.width, found.height), (1280, 720));
+        assert_eq!((found.size.width, found.size.height), (1280, 720));
         assert_eq!(found.configuration[1..5], [0x01, 0x60, 0, 0]);
         let (size, sets) = parse_configuration(&found.configuration).unwrap();
         assert_eq!(size, 4);

@@ -1,12 +1,12 @@
 //! What a key frame tells of its stream.
 
+use antiphon_rtp::bitstream::Resolution;
+
 /// What a key frame says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Inspected {
-    /// In pixels.
-    pub(crate) width: u32,
-    /// In pixels.
-    pub(crate) height: u32,
+    /// The size of the picture.
+    pub(crate) size: Resolution,
     /// As in [`Track::configuration`](crate::Track::configuration).
     pub(crate) configuration: Vec<u8>,
 }

@@ -72,22 +72,6 @@ pub(crate) fn to_annex_b<'a>(units: impl Iterator<Item = &'a [u8]> + Clone) -> V
     out
 }
 
-/// What a unit means, without the bytes that keep start codes out of it (ITU-T H.264 §7.4.1). Parameter sets are short: what is
-/// longer than 1024 bytes is cut.
-pub(crate) fn unescape(unit: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(unit.len().min(1024));
-    let mut zeros = 0;
-    for byte in unit.iter().take(1024) {
-        if zeros >= 2 && *byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        out.push(*byte);
-    }
-    out
-}
-
 /// An access unit in the form of this crate: `units`, and before them, if it is a key frame that lacks its parameter sets, those.
 pub(crate) fn access_unit(
     units: &[&[u8]],
@@ -120,7 +104,6 @@ mod tests {
         let data = [0, 0, 0, 1, 9, 1, 0, 0, 1, 5, 0, 0, 0, 0, 0, 1, 6];
         assert_eq!(units(&data).collect::<Vec<_>>(), [&[9, 1][..], &[5], &[6]]);
         assert_eq!(to_lengths(&data), [0, 0, 0, 2, 9, 1, 0, 0, 0, 1, 5, 0, 0, 0, 1, 6]);
-        assert_eq!(unescape(&[0, 0, 3, 1, 3]), [0, 0, 1, 3]);
         assert_eq!(split_lengths(&[0, 2, 9, 1, 0, 3, 1], 2), None);
     }
 

@@ -1,28 +1,10 @@
-//! Opus: how long a packet plays (RFC 6716 §3), and its header packet (RFC 7845 §5.1).
+//! Opus: its header packet (RFC 7845 §5.1).
 
-/// The longest packet, in samples at 48 kHz: 120 ms (RFC 6716 §3.4, R5).
-pub(crate) const MAX_DURATION: u32 = 5_760;
+use antiphon_rtp::payload::opus::samples;
 
-/// How long a packet plays, in samples at 48 kHz; zero if it is not one (RFC 6716 §3.1, §3.2).
+/// How long a packet plays, in samples at 48 kHz; zero if it is not one.
 pub(crate) fn duration(packet: &[u8]) -> u32 {
-    let Some(&toc) = packet.first() else { return 0 };
-    let config = u32::from(toc >> 3);
-    let frame = match config {
-        0..=11 => [480, 960, 1920, 2880][config as usize % 4],
-        12..=15 => [480, 960][config as usize % 2],
-        _ => [120, 240, 480, 960][config as usize % 4],
-    };
-    let frames = match toc & 3 {
-        0 => 1,
-        1 | 2 => 2,
-        _ => packet.get(1).map_or(0, |count| u32::from(count & 0x3f)),
-    };
-    // RFC 6716 §3.4 (R5): at most 120 ms.
-    if frame * frames <= MAX_DURATION {
-        frame * frames
-    } else {
-        0
-    }
+    samples(packet).unwrap_or(0)
 }
 
 /// The header packet of a stream that was received: version 1, no samples to leave out, 48 kHz, mapping family 0.
@@ -91,17 +73,6 @@ pub(crate) fn dops_of_head(head: &[u8]) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations() {
-        assert_eq!(duration(&[]), 0);
-        assert_eq!(duration(&[31 << 3]), 960, "CELT full band, 20 ms");
-        assert_eq!(duration(&[(31 << 3) | 1]), 1920);
-        assert_eq!(duration(&[3 << 3]), 2880, "SILK, 60 ms");
-        assert_eq!(duration(&[(31 << 3) | 3, 6]), 5_760);
-        assert_eq!(duration(&[(31 << 3) | 3, 7]), 0, "longer than 120 ms");
-        assert_eq!(duration(&[(31 << 3) | 3]), 0);
-    }
 
     #[test]
     fn the_header_is_kept_in_both_forms() {

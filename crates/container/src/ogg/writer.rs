@@ -2,10 +2,11 @@
 
 use std::io::{Seek, Write};
 
+use antiphon_rtp::payload::opus::MAX_SAMPLES;
 use bytes::Bytes;
 use ogg::writing::{PacketWriteEndInfo, PacketWriter};
 
-use crate::codec::opus::{self, MAX_DURATION};
+use crate::codec::opus;
 use crate::error::WriteError;
 use crate::track::{Media, Sample, Track};
 
@@ -100,7 +101,7 @@ impl<W: Write + Seek> Writer<W> {
         let (frame, gap) = (opus::duration(&[toc, 1]), gap.clamp(0, MAX_GAP) as u32);
         let mut filled = 0;
         while frame > 0 && gap - filled >= frame {
-            let count = ((gap - filled) / frame).min(MAX_DURATION / frame);
+            let count = ((gap - filled) / frame).min(MAX_SAMPLES / frame);
             self.put(Bytes::from(vec![toc, count as u8]), count * frame)?;
             filled += count * frame;
         }

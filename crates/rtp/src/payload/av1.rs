@@ -16,199 +16,25 @@
 
 use std::ops::Range;
 
-use super::bits::Bits;
-use super::facts::{FrameFacts, Resolution};
+use super::facts::FrameFacts;
 use super::layout::{Cut, Layout, Piece, Start};
 use super::{FrameError, Joined, MAX_FRAME};
 use crate::ParseError;
-
-const SEQUENCE_HEADER: u8 = 1;
-const TEMPORAL_DELIMITER: u8 = 2;
-const FRAME_HEADER: u8 = 3;
-const TILE_GROUP: u8 = 4;
-const FRAME: u8 = 6;
-const REDUNDANT_FRAME_HEADER: u8 = 7;
-const TILE_LIST: u8 = 8;
+use crate::bitstream::av1::kind::{
+    FRAME, FRAME_HEADER, REDUNDANT_FRAME_HEADER, SEQUENCE_HEADER, TEMPORAL_DELIMITER, TILE_GROUP, TILE_LIST,
+};
+use crate::bitstream::av1::{MAX_OBUS, ObuHeader, SequenceHeader, is_key_frame, leb128, obus, write_leb128};
 
 /// Most elements in a packet that we make: W has two bits.
 const MAX_ELEMENTS: usize = 3;
-/// Most OBUs of a frame.
-const MAX_OBUS: usize = 4096;
 /// A part of an OBU smaller than this waits for the next packet.
 const LEAST_PART: usize = 32;
 /// Least bytes of a payload: aggregation header, OBU header with extension, and something besides.
 const LEAST_PAYLOAD: usize = 8;
 
-/// Reads a LEB128 number of at most 32 bits (AV1 bitstream §4.10.5): its value, and what is behind it.
-fn leb128(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let mut value = 0_u64;
-    for (index, byte) in bytes.iter().take(8).enumerate() {
-        value |= u64::from(byte & 0x7f) << (7 * index);
-        if byte & 0x80 == 0 {
-            let value = u32::try_from(value).ok()?;
-            return Some((value as usize, &bytes[index + 1..]));
-        }
-    }
-    None
-}
-
-/// A LEB128 number in the fewest bytes.
-fn write_leb128(mut value: u32) -> ([u8; 5], usize) {
-    let mut bytes = [0; 5];
-    let mut len = 0;
-    loop {
-        bytes[len] = value as u8 & 0x7f;
-        value >>= 7;
-        if value == 0 {
-            return (bytes, len + 1);
-        }
-        bytes[len] |= 0x80;
-        len += 1;
-    }
-}
-
-/// The header of an OBU (AV1 bitstream §5.3.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct ObuHeader {
-    kind: u8,
-    /// The first byte without the flag of the size field, and the extension.
-    bytes: [u8; 2],
-    /// 1, or 2 with the extension.
-    len: usize,
-    has_size: bool,
-}
-
-impl ObuHeader {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let &first = bytes.first()?;
-        let extended = first & 4 != 0;
-        let extension = if extended { *bytes.get(1)? } else { 0 };
-        // The forbidden bit.
-        (first & 0x80 == 0).then_some(Self {
-            kind: first >> 3 & 0xf,
-            bytes: [first & !2, extension],
-            len: 1 + usize::from(extended),
-            has_size: first & 2 != 0,
-        })
-    }
-
-    fn temporal(self) -> u8 {
-        self.bytes[1] >> 5
-    }
-
-    fn spatial(self) -> u8 {
-        self.bytes[1] >> 3 & 3
-    }
-
-    fn travels(self) -> bool {
-        !matches!(self.kind, TEMPORAL_DELIMITER | TILE_LIST)
-    }
-}
-
-/// The OBUs of a frame: the header, and where the payload lies.
-#[derive(Clone, Debug)]
-struct Obus<'a> {
-    frame: &'a [u8],
-    at: usize,
-}
-
-impl Iterator for Obus<'_> {
-    type Item = Option<(ObuHeader, Range<usize>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.frame.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let obu = || {
-            let header = ObuHeader::parse(rest)?;
-            let behind = rest.get(header.len..)?;
-            // The last may do without a size.
-            let (len, body) = if header.has_size {
-                leb128(behind)?
-            } else {
-                (behind.len(), behind)
-            };
-            let start = self.frame.len() - body.len();
-            (len <= body.len()).then_some((header, start..start + len))
-        };
-        let obu = obu();
-        self.at = obu.as_ref().map_or(self.frame.len(), |(_, range)| range.end);
-        Some(obu)
-    }
-}
-
-fn obus(frame: &[u8]) -> Obus<'_> {
-    Obus { frame, at: 0 }
-}
-
-/// The size in a sequence header, and whether it is that of a single still picture (AV1 bitstream §5.5.1).
-fn sequence_header(payload: &[u8]) -> Option<(Resolution, bool)> {
-    let mut bits = Bits::new(payload);
-    bits.skip(3 + 1)?;
-    let reduced = bits.flag()?;
-    if reduced {
-        bits.skip(5)?;
-    } else {
-        let mut delay_len = None;
-        if bits.flag()? {
-            bits.skip(64)?;
-            if bits.flag()? {
-                // uvlc(): as ue(v), which it is up to 32 bits.
-                bits.ue()?;
-            }
-            if bits.flag()? {
-                delay_len = Some(bits.bits(5)? + 1);
-                bits.skip(32 + 5 + 5)?;
-            }
-        }
-        let display_delay = bits.flag()?;
-        for _ in 0..=bits.bits(5)? {
-            bits.skip(12)?;
-            if bits.bits(5)? > 7 {
-                bits.skip(1)?;
-            }
-            if let Some(len) = delay_len
-                && bits.flag()?
-            {
-                bits.skip(2 * len + 1)?;
-            }
-            if display_delay && bits.flag()? {
-                bits.skip(4)?;
-            }
-        }
-    }
-    let (width, height) = (bits.bits(4)? + 1, bits.bits(4)? + 1);
-    let size = Resolution {
-        width: bits.bits(width)? + 1,
-        height: bits.bits(height)? + 1,
-    };
-    Some((size, reduced))
-}
-
-/// Whether a frame, a temporal unit, can be decoded alone: it has a sequence header, and its first picture is a key frame that is
-/// not merely shown again (AV1 bitstream §5.9.2).
-pub fn is_key_frame(frame: &[u8]) -> bool {
-    let mut still = None;
-    for obu in obus(frame).take(MAX_OBUS) {
-        let Some((header, range)) = obu else { return false };
-        let payload = frame.get(range).unwrap_or_default();
-        match header.kind {
-            SEQUENCE_HEADER => still = sequence_header(payload).map(|(_, reduced)| reduced),
-            FRAME | FRAME_HEADER => {
-                // show_existing_frame, frame_type: 0 is KEY_FRAME.
-                return still.is_some_and(|still| still || payload.first().is_some_and(|byte| byte & 0xe0 == 0));
-            }
-            _ => {}
-        }
-    }
-    false
-}
-
-/// The picture's size, if the frame has a sequence header.
-pub fn resolution(frame: &[u8]) -> Option<Resolution> {
-    obus(frame).take(MAX_OBUS).find_map(|obu| {
-        let (header, range) = obu?;
-        let payload = frame.get(range).filter(|_| header.kind == SEQUENCE_HEADER)?;
-        Some(sequence_header(payload)?.0)
-    })
+/// Whether an OBU goes into payloads (§5).
+fn travels(header: ObuHeader) -> bool {
+    !matches!(header.kind, TEMPORAL_DELIMITER | TILE_LIST)
 }
 
 /// An element of the packet that is being made.
@@ -307,7 +133,7 @@ impl Packetizer {
         };
         for (index, obu) in obus(frame).enumerate() {
             let (header, mut range) = obu.filter(|_| index < MAX_OBUS).ok_or(FrameError::Malformed)?;
-            if !header.travels() {
+            if !travels(header) {
                 continue;
             }
             let mut begin = (header.bytes, header.len);
@@ -493,7 +319,7 @@ pub(super) fn join<'a>(
             None if part.bytes.is_empty() && !part.continued => continue,
             None => begin(part, &parts, out)?,
         };
-        if obu.header.travels() {
+        if travels(obu.header) {
             // What of the header lies in this part was written already.
             let header = obu.header.len.saturating_sub(obu.taken).min(part.bytes.len());
             out.extend_from_slice(part.bytes.get(header..).unwrap_or_default());
@@ -538,7 +364,7 @@ fn begin<'a, I: Iterator<Item = &'a [u8]> + Clone>(
     }
     let header = ObuHeader::parse(&first[..known]).ok_or(ParseError::Short)?;
     let start = out.len();
-    if header.travels() {
+    if travels(header) {
         // §5: an OBU should come without its size, but may have one; then it is kept as it is.
         out.push(header.bytes[0] | 2);
         out.extend_from_slice(&header.bytes[1..header.len]);
@@ -558,7 +384,7 @@ fn begin<'a, I: Iterator<Item = &'a [u8]> + Clone>(
 /// Takes in what a whole OBU tells, and checks the size that it came with.
 fn finish(obu: Open, out: &[u8], facts: &mut FrameFacts, picture: &mut bool) -> Result<(), ParseError> {
     let Open { start, header, .. } = obu;
-    if !header.travels() {
+    if !travels(header) {
         return Ok(());
     }
     let behind = out.get(start + header.len..).ok_or(ParseError::Short)?;
@@ -567,7 +393,7 @@ fn finish(obu: Open, out: &[u8], facts: &mut FrameFacts, picture: &mut bool) -> 
         return Err(ParseError::Value);
     }
     match header.kind {
-        SEQUENCE_HEADER => facts.resolution = sequence_header(payload).map(|(size, _)| size),
+        SEQUENCE_HEADER => facts.resolution = SequenceHeader::parse(payload).map(|sequence| sequence.resolution),
         FRAME | FRAME_HEADER => {
             if !std::mem::replace(picture, true) {
                 facts.temporal = header.temporal();
@@ -620,17 +446,9 @@ mod tests {
     fn key_frames_are_recognised() {
         let key = |payload: &[u8]| depacketize(payload, false).is_ok_and(|piece| piece.key_frame);
         assert!(key(&[0x18, 0x0a]) && !key(&[0x10, 0x0a]) && !key(&[0x98, 0x0a]) && !key(&[]) && !key(&[0x18]));
-        let size = Resolution {
-            width: 320,
-            height: 240,
-        };
-        assert_eq!(sequence_header(&SEQUENCE[1..]), Some((size, false)));
         let sequence = [&[0x0a, 10][..], &SEQUENCE[1..]].concat();
-        let picture = |first: u8| [&[0x12, 0][..], &sequence, &[0x32, 2, first, 9]].concat();
-        assert!(is_key_frame(&picture(0x10)) && !is_key_frame(&picture(0x30)) && !is_key_frame(&picture(0x80)));
-        assert_eq!(resolution(&picture(0x10)), Some(size));
-        assert!(!is_key_frame(&[0x32, 2, 0x10, 9]), "without a sequence header");
-        assert!(depacketize(&payloads(&picture(0x10), 1200)[0], true).unwrap().key_frame);
+        let picture = [&[0x12, 0][..], &sequence, &[0x32, 2, 0x10, 9]].concat();
+        assert!(depacketize(&payloads(&picture, 1200)[0], true).unwrap().key_frame);
     }
 
     #[test]
@@ -685,18 +503,11 @@ mod tests {
 
         #[test]
         fn no_bytes_panic(a in vec(any::<u8>(), 0..60), b in vec(any::<u8>(), 0..60), marker: bool) {
-            let _ = (depacketize(&a, marker), is_key_frame(&a), resolution(&a), sequence_header(&a));
+            let _ = depacketize(&a, marker);
             let _ = Packetizer.packetize(&a, 20, &mut Vec::new());
             if let Ok((bytes, _)) = join_all(&[a, b]) {
                 prop_assert!(obus(&bytes).all(|obu| obu.is_some_and(|(header, _)| header.has_size)));
             }
-        }
-
-        #[test]
-        fn numbers_are_read_as_written(value: u32) {
-            let (bytes, len) = write_leb128(value);
-            prop_assert_eq!(leb128(&bytes[..len]), Some((value as usize, &[][..])));
-            prop_assert_eq!(leb128(&bytes[..len - 1]), None);
         }
     }
 }

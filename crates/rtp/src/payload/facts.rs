@@ -1,13 +1,6 @@
 //! What is known of a whole frame beside its bytes.
 
-/// Width and height of a picture, in pixels.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Resolution {
-    /// Pixels in a row, as they are to be shown: cropping is done, scaling is not. Up to 65536.
-    pub width: u32,
-    /// Rows of pixels, likewise. Up to 65536.
-    pub height: u32,
-}
+use crate::bitstream::Resolution;
 
 /// What payload headers and bitstream tell of a frame: which layers of its stream it belongs to, and what may be done without it.
 /// Of a format without layers, and of sound, everything is as by default.

@@ -13,12 +13,13 @@
 //! timestamp the certain one. §8.1: parameter sets may come by the description (`sprop-parameter-sets`) alone.
 
 use super::FrameError;
-use super::bits::Bits;
-use super::facts::{FrameFacts, Resolution};
+use super::facts::FrameFacts;
 use super::layout::{Cut, Start};
 use super::parameter_sets::parameter;
 use super::units::{self, Family, Role};
 use crate::ParseError;
+use crate::bitstream::h264::Sps;
+use crate::bitstream::{Bits, Resolution};
 
 /// A slice of a picture that begins anew (ITU-T H.264 table 7-1).
 const IDR: u8 = 5;
@@ -100,70 +101,9 @@ impl Family for H264 {
     }
 
     fn resolution(set: u8, unit: &[u8]) -> Option<Resolution> {
-        if set == 0 { sps(unit) } else { None }
+        let sps = (set == 0).then(|| Sps::parse(unit)).flatten()?;
+        Some(sps.resolution)
     }
-}
-
-/// The size in a sequence parameter set (ITU-T H.264 §7.3.2.1.1).
-fn sps(unit: &[u8]) -> Option<Resolution> {
-    let mut bits = Bits::escaped(unit.get(1..)?);
-    let profile = bits.bits(8)?;
-    bits.skip(16)?;
-    bits.ue()?;
-    let mut chroma = 1;
-    if [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135].contains(&profile) {
-        chroma = bits.ue()?;
-        if chroma == 3 {
-            bits.skip(1)?;
-        }
-        bits.ue()?;
-        bits.ue()?;
-        bits.skip(1)?;
-        if bits.flag()? {
-            for list in 0..if chroma == 3 { 12 } else { 8 } {
-                if bits.flag()? {
-                    scaling_list(&mut bits, if list < 6 { 16 } else { 64 })?;
-                }
-            }
-        }
-    }
-    bits.ue()?;
-    match bits.ue()? {
-        0 => drop(bits.ue()?),
-        1 => {
-            bits.skip(1)?;
-            bits.se()?;
-            bits.se()?;
-            let count = bits.ue()?;
-            for _ in 0..count.min(255) {
-                bits.se()?;
-            }
-        }
-        _ => {}
-    }
-    bits.ue()?;
-    bits.skip(1)?;
-    let (columns, rows) = (bits.ue()?.checked_add(1)?, bits.ue()?.checked_add(1)?);
-    let frames_only = bits.flag()?;
-    if !frames_only {
-        bits.skip(1)?;
-    }
-    bits.skip(1)?;
-    let fields = if frames_only { 1 } else { 2 };
-    let size = [columns.checked_mul(16)?, rows.checked_mul(16)?.checked_mul(fields)?];
-    units::cropped(&mut bits, size, chroma, fields)
-}
-
-/// Leaves a scaling list out (ITU-T H.264 §7.3.2.1.1.1).
-fn scaling_list(bits: &mut Bits<'_>, size: usize) -> Option<()> {
-    let (mut last, mut next) = (8_i32, 8_i32);
-    for _ in 0..size {
-        if next != 0 {
-            next = last.wrapping_add(bits.se()?) & 0xff;
-        }
-        last = if next == 0 { last } else { next };
-    }
-    Some(())
 }
 
 /// Cuts frames, which come with start codes or with lengths of four bytes.
@@ -225,18 +165,6 @@ mod tests {
             (30, ParseError::Value),
         ] {
             assert_eq!(depacketize::<H264>(&[kind, 0, 1, 2], false), Err(error), "{kind}");
-        }
-    }
-
-    #[test]
-    fn the_size_is_read() {
-        let size = |width, height| Some(Resolution { width, height });
-        assert_eq!(sps(&SPS_640X360), size(640, 360));
-        // Baseline 3.1, 1280x720, of a browser.
-        let baseline = [0x67, 0x42, 0xc0, 0x1f, 0x8c, 0x8d, 0x40, 0x28, 0x02, 0xdd, 0x08];
-        assert_eq!(sps(&baseline), size(1280, 720));
-        for len in 0..SPS_640X360.len() {
-            let _ = sps(&SPS_640X360[..len]);
         }
     }
 

@@ -13,12 +13,13 @@
 //! there would be decoding order numbers between them, which no browser has, and which are refused. So is PACI (type 50, §4.4.4).
 //! §7.1: parameter sets may come by the description (`sprop-vps`, `sprop-sps`, `sprop-pps`) alone.
 
-use super::bits::Bits;
-use super::facts::{FrameFacts, Resolution};
+use super::facts::FrameFacts;
 use super::layout::Start;
 use super::parameter_sets::parameter;
-use super::units::{self, Family, Role};
+use super::units::{Family, Role};
 use crate::ParseError;
+use crate::bitstream::h265::Sps;
+use crate::bitstream::{Bits, Resolution};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) struct H265;
@@ -90,48 +91,15 @@ impl Family for H265 {
         let mut bits = Bits::escaped(unit.get(2..)?);
         match set {
             0 => bits.bits(4),
-            1 => {
-                profile_tier_level(&mut bits)?;
-                bits.ue()
-            }
+            1 => Some(Sps::parse(unit)?.id),
             _ => bits.ue(),
         }
     }
 
     fn resolution(set: u8, unit: &[u8]) -> Option<Resolution> {
-        if set == 1 { sps(unit) } else { None }
+        let sps = (set == 1).then(|| Sps::parse(unit)).flatten()?;
+        Some(sps.resolution)
     }
-}
-
-/// The beginning of a sequence parameter set, up to its identifier (ITU-T H.265 §7.3.2.2.1, §7.3.3).
-fn profile_tier_level(bits: &mut Bits<'_>) -> Option<()> {
-    bits.skip(4)?;
-    let layers = bits.bits(3)?;
-    bits.skip(1 + 88 + 8)?;
-    let mut present = [(false, false); 7];
-    for place in present.iter_mut().take(layers as usize) {
-        *place = (bits.flag()?, bits.flag()?);
-    }
-    if layers > 0 {
-        bits.skip(2 * (8 - layers))?;
-    }
-    for (profile, level) in present {
-        bits.skip(if profile { 88 } else { 0 } + if level { 8 } else { 0 })?;
-    }
-    Some(())
-}
-
-/// The size in a sequence parameter set.
-fn sps(unit: &[u8]) -> Option<Resolution> {
-    let mut bits = Bits::escaped(unit.get(2..)?);
-    profile_tier_level(&mut bits)?;
-    bits.ue()?;
-    let chroma = bits.ue()?;
-    if chroma == 3 {
-        bits.skip(1)?;
-    }
-    let size = [bits.ue()?, bits.ue()?];
-    units::cropped(&mut bits, size, chroma, 1)
 }
 
 /// Whether the parameters of `a=fmtp` are those of one stream in decoding order.
@@ -157,21 +125,6 @@ mod tests {
         assert!(key(&[49 << 1, 1, 0x80 | 19, 0]) && !key(&[49 << 1, 1, 19, 0]) && !key(&[49 << 1, 1]));
         assert!(!key(&[]));
         assert_eq!(depacketize::<H265>(&[50 << 1, 1, 0], true), Err(ParseError::Value));
-    }
-
-    #[test]
-    fn the_size_is_read() {
-        // x265, Main, 640x360: an SPS without sub-layers.
-        let unit = [
-            0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00, 0x03, 0x00, 0x3f,
-            0xa0, 0x05, 0x02, 0x01, 0x69, 0x65,
-        ];
-        let size = sps(&unit).unwrap();
-        assert_eq!((size.width, size.height), (640, 360));
-        assert_eq!(H265::set_id(1, &unit), Some(0));
-        for len in 0..unit.len() {
-            let _ = sps(&unit[..len]);
-        }
     }
 
     #[test]

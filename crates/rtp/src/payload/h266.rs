@@ -13,12 +13,12 @@
 //! refused. §7.2: parameter sets may come by the description (`sprop-vps`, `sprop-sps`, `sprop-pps`) alone. P, the sign that a
 //! fragment ends the last unit of a picture, is not written, which §4.3.3 allows, and not read: the marker says the same.
 
-use super::bits::Bits;
-use super::facts::{FrameFacts, Resolution};
+use super::facts::FrameFacts;
 use super::layout::Start;
 use super::parameter_sets::parameter;
-use super::units::{self, Family, Role};
+use super::units::{Family, Role};
 use crate::ParseError;
+use crate::bitstream::{Bits, Resolution, cropped};
 
 /// Where the parameter sets begin (ITU-T H.266 table 5): of the video, of a sequence, of a picture.
 const VPS: u8 = 14;
@@ -133,7 +133,7 @@ fn sps(unit: &[u8]) -> Option<Resolution> {
         bits.skip(1)?;
     }
     let size = [bits.ue()?, bits.ue()?];
-    units::cropped(&mut bits, size, chroma, 1)
+    cropped(&mut bits, size, chroma, 1)
 }
 
 /// Whether the parameters of `a=fmtp` are those of a stream in decoding order.

@@ -7,7 +7,6 @@
 //! from a start to an end, and a [`Joiner`] makes the frame of all their payloads at once.
 
 pub mod av1;
-mod bits;
 pub mod comfort_noise;
 mod facts;
 mod frame;
@@ -30,10 +29,10 @@ use self::h264::H264;
 use self::h265::H265;
 use self::h266::H266;
 use self::parameter_sets::ParameterSets;
-use crate::ParseError;
+use crate::{ParseError, bitstream};
 use telephone_event::TelephoneEvent;
 
-pub use facts::{FrameFacts, Resolution};
+pub use facts::FrameFacts;
 pub use frame::{FrameError, Joined, MAX_FRAME};
 pub use layout::{Cut, Front, Layout, MAX_OWN, MAX_SLICES, Piece, Start, slices};
 
@@ -137,9 +136,9 @@ impl Packetizer {
     /// Whether a frame can be decoded alone, by its own bits.
     pub fn is_key_frame(&self, frame: &[u8]) -> bool {
         match self {
-            Self::Vp8(_) => frame.first().is_some_and(|byte| vp8::is_key_frame(*byte)),
-            Self::Vp9(_) => vp9::is_key_frame(frame),
-            Self::Av1(_) => av1::is_key_frame(frame),
+            Self::Vp8(_) => frame.first().is_some_and(|byte| bitstream::vp8::is_key_frame(*byte)),
+            Self::Vp9(_) => bitstream::vp9::is_key_frame(frame),
+            Self::Av1(_) => bitstream::av1::is_key_frame(frame),
             Self::H264(_) => units::is_key_frame::<H264>(frame),
             Self::H265 => units::is_key_frame::<H265>(frame),
             Self::H266 => units::is_key_frame::<H266>(frame),

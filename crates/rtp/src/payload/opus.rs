@@ -10,6 +10,8 @@
 
 /// The RTP clock, whatever the sound's bandwidth (RFC 7587 §4.1).
 pub const CLOCK_RATE: u32 = 48_000;
+/// The longest packet, in samples at 48 kHz: 120 ms (RFC 6716 §3.4, R5).
+pub const MAX_SAMPLES: u32 = 5_760;
 
 /// How long an Opus packet plays, in samples at 48 kHz, from its first bytes (RFC 6716 §3.1); `None` if it is not Opus.
 ///
@@ -26,7 +28,7 @@ pub fn samples(packet: &[u8]) -> Option<u32> {
     };
     let samples = frame_samples(toc) * frames;
     // RFC 6716 §3.2.5: no packet holds more than 120 ms.
-    (1..=5760).contains(&samples).then_some(samples)
+    (1..=MAX_SAMPLES).contains(&samples).then_some(samples)
 }
 
 /// Samples of one frame (RFC 6716 §3.1 table 2): SILK 10 to 60 ms, hybrid 10 or 20 ms, CELT 2.5 to 20 ms.

@@ -14,12 +14,12 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-use super::bits::Bits;
-use super::facts::{FrameFacts, Resolution};
+use super::facts::FrameFacts;
 use super::layout::{Cut, Layout, MAX_SLICES, Piece, Slices, Start};
 use super::parameter_sets::{ParameterSets, parameter};
 use super::{FrameError, Joined, MAX_FRAME};
 use crate::ParseError;
+use crate::bitstream::Resolution;
 
 /// What stands before each unit of a joined frame.
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
@@ -266,24 +266,6 @@ pub(super) fn is_key_frame<F: Family>(frame: &[u8]) -> bool {
         return false;
     };
     units.any(|unit| frame.get(unit).and_then(role::<F>).is_some_and(|role| role.key))
-}
-
-/// The size of a picture behind its cropping window, which is read: it counts in samples of colour, and in pairs of lines where a picture
-/// has two `fields` (ITU-T H.264 §7.4.2.1.1, H.265 §7.4.3.2.1, H.266 §7.4.3.4).
-pub(super) fn cropped(bits: &mut Bits<'_>, size: [u32; 2], chroma: u32, fields: u32) -> Option<Resolution> {
-    let [left, right, top, bottom] = if bits.flag()? {
-        [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
-    } else {
-        [0; 4]
-    };
-    let unit_x = if matches!(chroma, 1 | 2) { 2 } else { 1 };
-    let unit_y = if chroma == 1 { 2 } else { 1 } * fields;
-    let crop = |size: u32, a: u32, b: u32, unit: u32| size.checked_sub(a.checked_add(b)?.checked_mul(unit)?);
-    let [width, height] = size;
-    Some(Resolution {
-        width: crop(width, left, right, unit_x)?,
-        height: crop(height, top, bottom, unit_y)?,
-    })
 }
 
 /// The units in an aggregation, behind its header.

@@ -14,10 +14,11 @@
 
 use antiphon_sansio::Reader;
 
-use super::facts::{FrameFacts, Resolution};
+use super::facts::FrameFacts;
 use super::layout::{Cut, Layout, Piece, Slices, Start};
 use super::{FrameError, Joined, MAX_FRAME};
 use crate::ParseError;
+use crate::bitstream::vp8::{is_key_frame, resolution};
 
 /// Longest descriptor: required byte, extension byte, two of picture id, TL0PICIDX, TID/KEYIDX.
 pub const MAX_DESCRIPTOR: usize = 6;
@@ -141,23 +142,6 @@ impl Descriptor {
     }
 }
 
-/// Whether a frame whose first byte this is can be decoded alone (RFC 7741 §4.3: the inverse key frame flag P).
-#[inline]
-pub fn is_key_frame(first_byte: u8) -> bool {
-    first_byte & 1 == 0
-}
-
-/// Width and height of a key frame, in pixels, scaling bits left out (RFC 6386 §9.1).
-pub fn dimensions(frame: &[u8]) -> Option<(u16, u16)> {
-    match frame {
-        &[tag, _, _, 0x9d, 0x01, 0x2a, w0, w1, h0, h1, ..] if is_key_frame(tag) => Some((
-            u16::from_le_bytes([w0, w1]) & 0x3fff,
-            u16::from_le_bytes([h0, h1]) & 0x3fff,
-        )),
-        _ => None,
-    }
-}
-
 /// Cuts frames: a descriptor with a picture id of 15 bits, and a slice of the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packetizer {
@@ -216,15 +200,6 @@ pub fn depacketize(payload: &[u8], marker: bool) -> Result<Piece, ParseError> {
         start: if start { Start::Yes } else { Start::No },
         end: marker,
         key_frame: start && payload.get(len).is_some_and(|byte| is_key_frame(*byte)),
-    })
-}
-
-/// The picture's size, if the frame is a key frame.
-pub fn resolution(frame: &[u8]) -> Option<Resolution> {
-    let (width, height) = dimensions(frame)?;
-    Some(Resolution {
-        width: width.into(),
-        height: height.into(),
     })
 }
 

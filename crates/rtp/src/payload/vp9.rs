@@ -17,19 +17,21 @@
 //! frame ends with a superframe index (VP9 bitstream, annex B), by which decoders and files tell them apart, and a frame that ends
 //! with one is cut into layer frames again.
 
-mod bitstream;
+mod superframe;
 
 use std::ops::Range;
 
 use antiphon_sansio::Reader;
 
-use super::facts::{FrameFacts, Resolution};
+use super::facts::FrameFacts;
 use super::layout::{Cut, Layout, MAX_OWN, Piece, Slices, Start};
 use super::{FrameError, Joined, MAX_FRAME};
 use crate::ParseError;
-use bitstream::{frame_header, layer_frames, write_index};
+use crate::bitstream::Resolution;
+use crate::bitstream::vp9::{is_key_frame, resolution};
+use superframe::{layer_frames, write_index};
 
-pub use bitstream::{MAX_LAYERS, is_key_frame, resolution};
+pub use superframe::MAX_LAYERS;
 
 /// Most pictures that one refers to (§4.2: P_DIFF, up to three).
 pub const MAX_REFERENCES: usize = 3;
@@ -307,8 +309,7 @@ impl Packetizer {
             let mut sizes = [Resolution::default(); MAX_LAYERS];
             let mut known = 0;
             for (size, range) in sizes.iter_mut().zip(&frames[..count]) {
-                let header = frame.get(range.clone()).and_then(frame_header);
-                let Some(told) = header.and_then(|header| header.resolution) else {
+                let Some(told) = frame.get(range.clone()).and_then(resolution) else {
                     break;
                 };
                 *size = told;
@@ -472,7 +473,7 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
-    use super::bitstream::superframe;
+    use super::superframe::superframe;
     use super::*;
 
     fn key(payload: &[u8]) -> bool {
@@ -551,7 +552,7 @@ mod tests {
 
         #[test]
         fn descriptors_are_read_as_written(bytes in vec(any::<u8>(), 0..80)) {
-            let _ = (frame_header(&bytes), superframe(&bytes), join([&bytes[..]; 2].into_iter(), &mut Vec::new()));
+            let _ = (resolution(&bytes), superframe(&bytes), join([&bytes[..]; 2].into_iter(), &mut Vec::new()));
             if let Ok((descriptor, len)) = Descriptor::parse(&bytes) {
                 let mut out = [0; 80];
                 prop_assert_eq!(descriptor.write(&mut out), Some(len));

@@ -3,7 +3,7 @@
 
 /// Reads bits. Past the end everything is `None`.
 #[derive(Clone, Debug)]
-pub(super) struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     rest: &'a [u8],
     /// The byte that is being read, and how many of its bits are left.
     byte: u8,
@@ -15,7 +15,7 @@ pub(super) struct Bits<'a> {
 
 impl<'a> Bits<'a> {
     /// All bits of `bytes`.
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Self {
             rest: bytes,
             byte: 0,
@@ -26,7 +26,7 @@ impl<'a> Bits<'a> {
     }
 
     /// The bits of the payload of a unit: the third byte of 00 00 03 is left out (ITU-T H.264 §7.4.1).
-    pub(super) fn escaped(bytes: &'a [u8]) -> Self {
+    pub(crate) fn escaped(bytes: &'a [u8]) -> Self {
         Self {
             escaped: true,
             ..Self::new(bytes)
@@ -48,7 +48,7 @@ impl<'a> Bits<'a> {
     }
 
     /// One bit.
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub(crate) fn flag(&mut self) -> Option<bool> {
         if self.left == 0 {
             self.byte = self.next_byte()?;
             self.left = 8;
@@ -58,23 +58,23 @@ impl<'a> Bits<'a> {
     }
 
     /// An unsigned number of `count` bits, at most 32.
-    pub(super) fn bits(&mut self, count: u32) -> Option<u32> {
+    pub(crate) fn bits(&mut self, count: u32) -> Option<u32> {
         debug_assert!(count <= 32);
         (0..count).try_fold(0, |value, _| Some(value << 1 | u32::from(self.flag()?)))
     }
 
     /// Leaves `count` bits out.
-    pub(super) fn skip(&mut self, count: u32) -> Option<()> {
+    pub(crate) fn skip(&mut self, count: u32) -> Option<()> {
         (0..count).try_for_each(|_| self.flag().map(drop))
     }
 
     /// Leaves out what is left of the byte that was begun.
-    pub(super) fn align(&mut self) {
+    pub(crate) fn align(&mut self) {
         self.left = 0;
     }
 
     /// ue(v): an unsigned Exp-Golomb code of at most 32 bits' worth.
-    pub(super) fn ue(&mut self) -> Option<u32> {
+    pub(crate) fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while !self.flag()? {
             zeros += 1;
@@ -86,7 +86,7 @@ impl<'a> Bits<'a> {
     }
 
     /// se(v): a signed Exp-Golomb code.
-    pub(super) fn se(&mut self) -> Option<i32> {
+    pub(crate) fn se(&mut self) -> Option<i32> {
         let code = self.ue()?;
         let half = code.div_ceil(2) as i32;
         Some(if code & 1 == 1 { half } else { -half })

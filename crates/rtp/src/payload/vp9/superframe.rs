@@ -1,79 +1,11 @@
-//! What the bytes of a picture say (VP9 bitstream): its header, and the index by which the frames of a superframe are told apart.
+//! The index by which the frames of a superframe are told apart (VP9 bitstream annex B).
 
 use std::ops::Range;
 
-use super::super::bits::Bits;
-use super::super::facts::Resolution;
+use crate::bitstream::vp9::FrameHeader;
 
 /// Most spatial layers (N_S has three bits), and most frames of a superframe.
 pub const MAX_LAYERS: usize = 8;
-
-/// What the uncompressed header of a frame tells (VP9 bitstream §6.2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FrameHeader {
-    pub(super) key_frame: bool,
-    pub(super) shown: bool,
-    pub(super) resolution: Option<Resolution>,
-}
-
-pub(super) fn frame_header(frame: &[u8]) -> Option<FrameHeader> {
-    let mut bits = Bits::new(frame);
-    if bits.bits(2)? != 2 {
-        return None;
-    }
-    let profile = u32::from(bits.flag()?) | u32::from(bits.flag()?) << 1;
-    if profile == 3 {
-        bits.skip(1)?;
-    }
-    if bits.flag()? {
-        return Some(FrameHeader {
-            key_frame: false,
-            shown: true,
-            resolution: None,
-        });
-    }
-    let key_frame = !bits.flag()?;
-    let shown = bits.flag()?;
-    bits.skip(1)?;
-    let resolution = if key_frame { size(&mut bits, profile) } else { None };
-    Some(FrameHeader {
-        key_frame,
-        shown,
-        resolution,
-    })
-}
-
-/// The size, behind the colours (VP9 bitstream §6.2.2, §6.2.3).
-fn size(bits: &mut Bits<'_>, profile: u32) -> Option<Resolution> {
-    const SYNC_CODE: u32 = 0x0049_8342;
-    const RGB: u32 = 7;
-    if bits.bits(24)? != SYNC_CODE {
-        return None;
-    }
-    if profile >= 2 {
-        bits.skip(1)?;
-    }
-    let subsampled = profile & 1 != 0;
-    if bits.bits(3)? == RGB {
-        bits.skip(u32::from(subsampled))?;
-    } else {
-        bits.skip(if subsampled { 4 } else { 1 })?;
-    }
-    Some(Resolution {
-        width: bits.bits(16)? + 1,
-        height: bits.bits(16)? + 1,
-    })
-}
-
-/// Whether a frame can be decoded alone, by its first layer frame.
-pub fn is_key_frame(frame: &[u8]) -> bool {
-    frame_header(frame).is_some_and(|header| header.key_frame)
-}
-
-/// The picture's size, if its first layer frame is a key frame.
-pub fn resolution(frame: &[u8]) -> Option<Resolution> {
-    frame_header(frame)?.resolution
-}
 
 /// The frames of a superframe by the index at its end (VP9 bitstream annex B); `None` if there is none.
 pub(super) fn superframe(data: &[u8]) -> Option<([Range<usize>; MAX_LAYERS], usize)> {
@@ -106,7 +38,7 @@ pub(super) fn superframe(data: &[u8]) -> Option<([Range<usize>; MAX_LAYERS], usi
 pub(super) fn layer_frames(picture: &[u8]) -> ([Range<usize>; MAX_LAYERS], usize) {
     if let Some((frames, count)) = superframe(picture) {
         let shown = |range: &Range<usize>| {
-            let header = picture.get(range.clone()).and_then(frame_header);
+            let header = picture.get(range.clone()).and_then(FrameHeader::parse);
             header.is_some_and(|header| header.shown)
         };
         if count > 1 && frames[..count].iter().all(shown) {
