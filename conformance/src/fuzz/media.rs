@@ -102,6 +102,7 @@ pub(super) fn machine(data: &[u8]) {
                     ssrc: 100 * (1 - end) + 10 * n + 1,
                     rtx_ssrc: None,
                     fec_ssrc: (kind == Kind::Video).then_some(100 * (1 - end) + 10 * n + 3),
+                    layer: None,
                 }],
                 rids: vec!["hi".into(), "lo".into()],
                 output: if end == 0 { Output::Frames } else { Output::Packets },

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use antiphon_sansio::Rng;
-use antiphon_sdp::{Direction, Line, SessionDescription};
+use antiphon_sdp::{Direction, Line, RidDirection, SessionDescription};
 
 use crate::config::Config;
 use crate::error::JsepError;
+use crate::parameters::layers;
 use crate::plan::Plan;
 use crate::state::{self, Created, Described, State};
 use crate::transceiver::{Sender, Transceiver, TransceiverInit};
@@ -76,6 +77,7 @@ impl Negotiator {
             kind,
             direction: init.direction,
             sender: init.sender,
+            receive_rids: init.receive_rids,
             from_add_track: init.from_add_track,
             from_remote: false,
             stopping: false,
@@ -122,6 +124,27 @@ impl Negotiator {
         transceiver.sender = sender;
         transceiver.from_add_track |= from_add_track;
         Ok(())
+    }
+
+    /// The layers that the peer's pending offer asks a transceiver to send, by their RIDs (`a=simulcast:recv`); at most 16, and none
+    /// twice. The sender may get encodings of these names before the answer is made.
+    pub fn asked_layers(&self, id: TransceiverId) -> Vec<String> {
+        let pending = self.state.pending_remote.as_ref();
+        let Some(offer) = pending.filter(|described| described.kind == SdpType::Offer) else {
+            return Vec::new();
+        };
+        let index = self.transceiver(id).and_then(Transceiver::m_line_index);
+        let Some(media) = index.and_then(|index| offer.text.media.get(index)) else {
+            return Vec::new();
+        };
+        let asked = media.section.simulcast().map(|simulcast| simulcast.receive);
+        let mut rids = Vec::new();
+        for layer in layers(&media.section, asked.unwrap_or_default(), RidDirection::Receive) {
+            if !rids.contains(&layer.rid) {
+                rids.push(layer.rid);
+            }
+        }
+        rids
     }
 
     /// Names the codecs to negotiate, best first, by encoding name (`VP8`, or `video/VP8` as the W3C has it) or name

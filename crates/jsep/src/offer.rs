@@ -226,6 +226,10 @@ fn media(
         .filter_map(|encoding| encoding.rid.as_deref())
         .filter(|_| direction.sends() && transceiver.sender.encodings.len() > 1)
         .collect();
+    let receive_layers = match direction.receives() {
+        true => transceiver.receive_layers(),
+        false => Vec::new(),
+    };
     describe::media(
         common,
         &WrittenMedia {
@@ -239,7 +243,7 @@ fn media(
             allow_mixed: false,
             sender: &transceiver.sender,
             reduced_size_rtcp: true,
-            receive_layers: Vec::new(),
+            receive_layers,
             send_layers,
         },
     )

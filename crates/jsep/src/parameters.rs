@@ -226,26 +226,29 @@ fn rids(section: &Section, direction: RidDirection) -> Vec<&str> {
         .collect()
 }
 
-/// The layers of a simulcast list, the first alternative of each, that have an `a=rid` of that direction.
+/// The layers of a simulcast list: of each the first alternative that has an `a=rid` of that direction.
 pub(crate) fn layers(
     section: &Section,
     list: Vec<Vec<antiphon_sdp::SimulcastStream<'_>>>,
     direction: RidDirection,
 ) -> Vec<SimulcastLayer> {
+    let layer = |stream: antiphon_sdp::SimulcastStream<'_>| {
+        let mut rids = section.rids().take(2 * MAX_RIDS);
+        let rid = rids.find(|rid| rid.id == stream.rid && rid.direction == direction)?;
+        let number = |name| rid.restriction(name)?.parse().ok();
+        Some(SimulcastLayer {
+            rid: rid.id.to_owned(),
+            paused: stream.paused,
+            payload_types: rid.payload_types().take(128).collect(),
+            max_bitrate: rid.restriction("max-br").and_then(|text| text.parse().ok()),
+            max_framerate: rid.restriction("max-fps").and_then(|text| text.parse().ok()),
+            max_width: number("max-width"),
+            max_height: number("max-height"),
+        })
+    };
     list.into_iter()
         .take(MAX_RIDS)
-        .filter_map(|alternatives| alternatives.into_iter().next())
-        .filter_map(|stream| {
-            let rid = section
-                .rids()
-                .take(2 * MAX_RIDS)
-                .find(|rid| rid.id == stream.rid && rid.direction == direction)?;
-            Some(SimulcastLayer {
-                rid: rid.id.to_owned(),
-                paused: stream.paused,
-                payload_types: rid.payload_types().take(128).collect(),
-            })
-        })
+        .filter_map(|alternatives| alternatives.into_iter().take(MAX_RIDS).find_map(layer))
         .collect()
 }
 
@@ -274,6 +277,7 @@ fn streams(section: &Section, ours: &Section) -> Vec<ReceiveStream> {
                     ssrc: line.ssrc,
                     rtx_ssrc: None,
                     fec_ssrc: None,
+                    layer: None,
                     cname: None,
                 });
                 streams.len() - 1
@@ -287,6 +291,14 @@ fn streams(section: &Section, ours: &Section) -> Vec<ReceiveStream> {
     }
     let mut secondary = std::collections::BTreeSet::new();
     for group in section.ssrc_groups().take(MAX_STREAMS) {
+        if group.semantics == "SIM" {
+            for (layer, ssrc) in (0..).zip(group.ssrcs.iter().take(MAX_STREAMS)) {
+                if let Some(&place) = known.get(ssrc) {
+                    streams[place].layer.get_or_insert(layer);
+                }
+            }
+            continue;
+        }
         let [primary, second] = group.ssrcs[..] else {
             continue;
         };

@@ -208,7 +208,7 @@ pub struct Extension {
 }
 
 /// One simulcast stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct SimulcastLayer {
     /// The RID that names the layer (RFC 8851).
     pub rid: String,
@@ -216,6 +216,14 @@ pub struct SimulcastLayer {
     pub paused: bool,
     /// The payload types that it is restricted to; none means any.
     pub payload_types: Vec<u8>,
+    /// The most that it may take, in bits a second (`max-br`, RFC 8851 §5), if that is said.
+    pub max_bitrate: Option<u64>,
+    /// The most pictures a second (`max-fps`), if that is said.
+    pub max_framerate: Option<f64>,
+    /// The largest width of its pictures (`max-width`), in pixels, if that is said.
+    pub max_width: Option<u32>,
+    /// The largest height of its pictures (`max-height`), in pixels, if that is said.
+    pub max_height: Option<u32>,
 }
 
 /// How a transceiver sends.
@@ -249,6 +257,9 @@ pub struct ReceiveStream {
     pub rtx_ssrc: Option<u32>,
     /// The SSRC of its FlexFEC (`a=ssrc-group:FEC-FR`).
     pub fec_ssrc: Option<u32>,
+    /// Its place in a group of simulcast (`a=ssrc-group:SIM`, which older browsers write where others have RIDs), from 0;
+    /// `None`: it is in none.
+    pub layer: Option<u8>,
     /// The CNAME of its sender (RFC 3550 §6.5.1), if it is said; at most 256 characters.
     pub cname: Option<String>,
 }

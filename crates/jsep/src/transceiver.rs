@@ -2,7 +2,7 @@
 
 use antiphon_sdp::Direction;
 
-use crate::plan::{ReceiveParameters, SendParameters};
+use crate::plan::{ReceiveParameters, SendParameters, SimulcastLayer};
 use crate::types::{MediaKind, TransceiverId};
 
 /// One encoding of a sender: an RTP stream with its retransmissions.
@@ -36,6 +36,9 @@ pub struct TransceiverInit {
     pub direction: Direction,
     /// What the transceiver sends.
     pub sender: Sender,
+    /// The simulcast layers that the peer is asked to send, by their RIDs (RFC 8853 §5.2); none: no simulcast is asked for,
+    /// though what a peer offers by itself is taken.
+    pub receive_rids: Vec<String>,
     /// Whether `add_track` made it, not `add_transceiver`: only then may a section of a remote offer take it
     /// (RFC 9429 §5.10).
     pub from_add_track: bool,
@@ -46,6 +49,7 @@ impl Default for TransceiverInit {
         Self {
             direction: Direction::SendRecv,
             sender: Sender::default(),
+            receive_rids: Vec::new(),
             from_add_track: false,
         }
     }
@@ -58,6 +62,7 @@ pub struct Transceiver {
     pub(crate) kind: MediaKind,
     pub(crate) direction: Direction,
     pub(crate) sender: Sender,
+    pub(crate) receive_rids: Vec<String>,
     pub(crate) from_add_track: bool,
     pub(crate) from_remote: bool,
     pub(crate) stopping: bool,
@@ -133,6 +138,26 @@ impl Transceiver {
     /// What it sends.
     pub fn sender(&self) -> &Sender {
         &self.sender
+    }
+
+    /// The layers that an offer of ours names as those that the peer may send: what the application wants, else what is
+    /// negotiated already. A name stands for one layer of a section (RFC 8851 §4), so not those that we send.
+    pub(crate) fn receive_layers(&self) -> Vec<SimulcastLayer> {
+        let wanted = self.receive_rids.iter().map(|rid| SimulcastLayer {
+            rid: rid.clone(),
+            ..SimulcastLayer::default()
+        });
+        let negotiated = self.state.receive.iter().flat_map(|receive| &receive.simulcast);
+        let layers: Vec<SimulcastLayer> = if self.receive_rids.is_empty() {
+            negotiated.cloned().collect()
+        } else {
+            wanted.collect()
+        };
+        let sent = |layer: &SimulcastLayer| {
+            let mut own = self.sender.encodings.iter();
+            own.any(|encoding| encoding.rid.as_ref() == Some(&layer.rid))
+        };
+        layers.into_iter().filter(|layer| !sent(layer)).collect()
     }
 
     /// The streams of the incoming track.

@@ -356,6 +356,7 @@ impl State {
             // RFC 9429 §5.10: made by a description, it only receives until the application says more.
             direction: Direction::RecvOnly,
             sender: Sender::default(),
+            receive_rids: Vec::new(),
             from_add_track: false,
             from_remote: true,
             stopping: false,

@@ -540,7 +540,7 @@ fn simulcast_is_offered_and_taken() {
                 track: Some("t".into()),
                 encodings: vec![layer("h", 1), layer("l", 2)],
             },
-            from_add_track: false,
+            ..TransceiverInit::default()
         },
     );
     let done = exchange(&mut a, &mut b);

@@ -114,6 +114,7 @@ fn both(offerer: Redundancy, answerer: Redundancy) -> (Exchange, Vec<Vec<(u8, St
             TransceiverInit {
                 sender,
                 from_add_track: true,
+                receive_rids: Vec::new(),
                 ..TransceiverInit::default()
             },
         );

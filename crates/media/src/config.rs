@@ -190,6 +190,8 @@ pub struct RemoteSource {
     pub rtx_ssrc: Option<u32>,
     /// The SSRC of its forward error correction (`a=ssrc-group:FEC-FR`, RFC 5956).
     pub fec_ssrc: Option<u32>,
+    /// Its place among the simulcast layers of the section (`a=ssrc-group:SIM`), from 0; `None`: its RID tells, or it is no layer.
+    pub layer: Option<u8>,
 }
 
 /// What a receiver hands to the application.

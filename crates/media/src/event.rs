@@ -253,6 +253,8 @@ pub enum Event {
         ssrc: u32,
         /// The stream's RID, if it sent one.
         rid: Option<Rid>,
+        /// Its place among the simulcast layers of the section, in the order of the description, from 0; `None`: it is none of several.
+        layer: Option<u8>,
     },
     /// The source plays a telephone event. Not where packets are handed out ([`Output::Packets`](crate::Output::Packets)): who
     /// forwards packets forwards these too.

@@ -283,6 +283,7 @@ impl Inbound {
                 receiver: self.section.id,
                 ssrc: self.ssrc,
                 rid: self.rid,
+                layer: self.section.layer(self.ssrc, self.rid.as_ref().map(Rid::as_bytes)),
             });
         }
         let piece = if padding {

@@ -91,6 +91,16 @@ impl Section {
         Some((self.config.codecs.get(index)?, *self.depacketizers.get(index)?))
     }
 
+    /// The place of a source among the simulcast layers of the section, in the order of the description.
+    pub(crate) fn layer(&self, ssrc: u32, rid: Option<&[u8]>) -> Option<u8> {
+        if let Some(rid) = rid {
+            let place = self.config.rids.iter().position(|known| known.as_bytes() == rid)?;
+            return u8::try_from(place).ok();
+        }
+        let source = self.config.sources.iter().find(|source| source.ssrc == ssrc)?;
+        source.layer
+    }
+
     /// Whether a source may have this RID: any, where none were negotiated (RFC 8853 §5.2).
     pub(crate) fn allows_rid(&self, rid: &[u8]) -> bool {
         let rids = &self.config.rids;

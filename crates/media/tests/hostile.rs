@@ -23,6 +23,7 @@ fn busy_pair() -> (Pair, antiphon_media::SenderId) {
         ssrc: 3000,
         rtx_ssrc: Some(3001),
         fec_ssrc: None,
+        layer: None,
     };
     pair.ends[0]
         .add_receiver(receiver("v", Kind::Video, vp8(true, true), vec![back]))

@@ -19,6 +19,7 @@ fn video_pair(seed: u64, nack: bool, rtx: bool, config: Config) -> (Pair, Sender
         ssrc: 1000,
         rtx_ssrc: rtx.then_some(1001),
         fec_ssrc: None,
+        layer: None,
     };
     pair.ends[1]
         .add_receiver(receiver("v", Kind::Video, vp8(nack, rtx), vec![source]))

@@ -29,6 +29,7 @@ impl Call {
                 ssrc: ssrc * 10,
                 rtx_ssrc: codec.rtx_payload_type.map(|_| ssrc * 10 + 1),
                 fec_ssrc: None,
+                layer: None,
             };
             let mut config = receiver(mid, kind, codec.clone(), vec![source]);
             config.output = Output::Playout;

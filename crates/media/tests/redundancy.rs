@@ -56,6 +56,7 @@ fn pair(config: Config, kind: Kind, redundancy: &[(u8, &str, u32)], nack: bool) 
         ssrc: SSRC,
         rtx_ssrc: base.rtx_ssrc,
         fec_ssrc,
+        layer: None,
     };
     let sent = SenderConfig {
         fec_ssrc,

@@ -48,6 +48,7 @@ impl Bench {
                 ssrc: SSRC,
                 rtx_ssrc: None,
                 fec_ssrc,
+                layer: None,
             }],
             rids: vec![],
             output,

@@ -80,6 +80,7 @@ fn by_announcement_by_mid_then_by_ssrc() {
         ssrc: 5,
         rtx_ssrc: None,
         fec_ssrc: None,
+        layer: None,
     };
     let first = bench.receiver(receiver("a", Kind::Video, vp8(true, true), vec![announced]));
     let second = bench.receiver(receiver("b", Kind::Video, vp8(true, true), vec![]));
@@ -176,6 +177,7 @@ fn padding_alone_is_no_frame_and_no_error() {
         ssrc: 10,
         rtx_ssrc: Some(11),
         fec_ssrc: None,
+        layer: None,
     };
     let id = bench.receiver(receiver("v", Kind::Video, vp8(true, true), vec![announced]));
     bench.session.set_output(id, Output::Frames).unwrap();
@@ -329,6 +331,7 @@ fn removed_receivers_take_their_sources_along() {
             ssrc: 1,
             rtx_ssrc: Some(2),
             fec_ssrc: None,
+            layer: None,
         }],
     ));
     bench.packet(1, 96, 1, Values::default(), VP8);

@@ -115,6 +115,9 @@ pub enum Event<C = ChannelId> {
         ssrc: u32,
         /// The RID of the source (RFC 8852), if it sent one: the name of its simulcast layer.
         rid: Option<Rid>,
+        /// Its place among the layers, from 0: in `a=simulcast`, or in the `a=ssrc-group:SIM` of a peer that has no RIDs. `None`: it is
+        /// none of several.
+        layer: Option<u8>,
     },
     /// `mute`: the peer will not send for now.
     TrackMuted(TransceiverId),
@@ -272,7 +275,17 @@ impl<C> Event<C> {
                 streams,
             },
             Self::TrackStreamsChanged { transceiver, streams } => Event::TrackStreamsChanged { transceiver, streams },
-            Self::TrackUnmuted { transceiver, ssrc, rid } => Event::TrackUnmuted { transceiver, ssrc, rid },
+            Self::TrackUnmuted {
+                transceiver,
+                ssrc,
+                rid,
+                layer,
+            } => Event::TrackUnmuted {
+                transceiver,
+                ssrc,
+                rid,
+                layer,
+            },
             Self::TrackMuted(transceiver) => Event::TrackMuted(transceiver),
             Self::TrackEnded(transceiver) => Event::TrackEnded(transceiver),
             Self::SourceEnded { transceiver, ssrc } => Event::SourceEnded { transceiver, ssrc },

@@ -51,6 +51,9 @@ pub struct RtcRtpTransceiverInit {
     /// The streams that the track is sent in: none is the same as one of which nothing is said. More than one is simulcast
     /// (RFC 8853).
     pub send_encodings: Vec<RtcRtpEncodingParameters>,
+    /// The simulcast layers that our offers ask the peer to send, by their RIDs, as a forwarder does (RFC 8853; the W3C has no word for
+    /// it). None: no simulcast is asked for, but what the peer offers by itself is taken.
+    pub receive_rids: Vec<String>,
 }
 
 impl Default for RtcRtpTransceiverInit {
@@ -67,6 +70,7 @@ impl RtcRtpTransceiverInit {
             streams: Vec::new(),
             track_id: None,
             send_encodings: Vec::new(),
+            receive_rids: Vec::new(),
         }
     }
 }

@@ -57,6 +57,7 @@ impl Simulcast {
             streams: vec!["stream".into()],
             track_id: Some("camera".into()),
             send_encodings,
+            ..RtcRtpTransceiverInit::default()
         };
         let video = pair
             .call(0, |pc, _| pc.add_transceiver(MediaKind::Video, init))
@@ -251,6 +252,198 @@ fn a_peer_takes_as_many_layers_as_it_likes() {
     assert_eq!(call.states(), [NotTaken, Wanted, NotTaken]);
     call.play(Duration::from_millis(500));
     assert_eq!(call.layers(), [""]);
+}
+
+#[test]
+fn what_the_peer_pauses_or_limits_is_kept_to() {
+    let mut call = Simulcast::new(&["q", "h", "f"], str::to_owned);
+    // The peer takes all, one of them later, one within limits, and one in H.264 alone.
+    call.pair
+        .call(0, |pc, now| pc.set_local_description(now, None))
+        .unwrap();
+    let offer = call.pair.pc(0).local_description().unwrap();
+    call.pair
+        .call(1, |pc, now| pc.set_remote_description(now, offer))
+        .unwrap();
+    call.pair
+        .call(1, |pc, now| pc.set_local_description(now, None))
+        .unwrap();
+    let mut answer = call.pair.pc(1).local_description().unwrap();
+    let h264 = call.pair.pc(0).payload_type(call.video, "H264").unwrap();
+    for (from, to) in [
+        ("a=simulcast:recv q;h;f", "a=simulcast:recv q;~h;f"),
+        (
+            "a=rid:q recv",
+            "a=rid:q recv max-br=64000;max-fps=7.5;max-width=320;max-height=180",
+        ),
+        ("a=rid:f recv", &format!("a=rid:f recv pt={h264}")),
+    ] {
+        assert!(answer.sdp.contains(from), "{}", answer.sdp);
+        answer.sdp = answer.sdp.replacen(from, to, 1);
+    }
+    call.pair
+        .call(0, |pc, now| pc.set_remote_description(now, answer))
+        .unwrap();
+    call.pair.signal();
+    use EncodingState::{Paused, Wanted};
+    assert_eq!(call.states(), [Wanted, Paused, Wanted]);
+    let video = call.video;
+    let encodings = call.pair.pc(0).encodings(video).unwrap();
+    assert_eq!(encodings[0].max_framerate, Some(7.5));
+    assert_eq!(
+        (encodings[0].max_width, encodings[0].max_height),
+        (Some(320), Some(180))
+    );
+    let codecs: Vec<&str> = encodings
+        .iter()
+        .filter_map(|own| Some(&*own.codec.as_ref()?.name))
+        .collect();
+    assert_eq!(codecs, ["VP8", "VP8", "H264"]);
+    let vp8 = call.pair.pc(0).payload_type(video, "VP8").unwrap();
+    let refused = call.pair.call(0, |pc, now| {
+        pc.send_frame(now, encodings[2].id, Frame::new(vp8, 0, picture(true, 100)))
+    });
+    assert!(matches!(refused, Err(Error::Media(_))), "{refused:?}");
+    let sent = call.pair.call(0, |pc, now| {
+        let key_frame = [
+            &[0, 0, 0, 1, 0x67, 1, 2, 3, 0, 0, 0, 1, 0x68, 1, 2, 0, 0, 0, 1, 0x65][..],
+            &[7; 200],
+        ]
+        .concat();
+        pc.send_frame(now, encodings[2].id, Frame::new(h264, 0, key_frame))
+    });
+    assert_eq!(sent, Ok(()));
+    call.change(|own| own.encodings[2].active = false).unwrap();
+    call.play(Duration::from_secs(2));
+    let target = call.pair.pc(0).encodings(video).unwrap()[0].target_bitrate;
+    assert!(target.is_some_and(|bps| bps <= 64_000), "{target:?}");
+}
+
+#[test]
+fn each_encoding_may_have_a_codec_of_its_own() {
+    let mut encodings: Vec<_> = ["q", "f"].map(RtcRtpEncodingParameters::layer).into();
+    encodings[0].codec = Some("VP9".into());
+    let mut call = Simulcast::with(encodings, str::to_owned);
+    let video = call.video;
+    let codecs = |call: &Simulcast| {
+        let encodings = call.pair.pc(0).encodings(video).unwrap();
+        let names = encodings.iter().map(|own| own.codec.as_ref().unwrap().name.clone());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(codecs(&call), ["VP9", "VP8"]);
+    let send = |call: &mut Simulcast, name: &str| {
+        let (payload_type, id) = {
+            let pc = call.pair.pc(0);
+            (
+                pc.payload_type(video, name).unwrap(),
+                pc.encodings(video).unwrap()[0].id,
+            )
+        };
+        let frame = Frame::new(payload_type, 0, picture(true, 100));
+        call.pair.call(0, |pc, now| pc.send_frame(now, id, frame)).is_ok()
+    };
+    assert!(send(&mut call, "VP9") && !send(&mut call, "VP8"));
+    // It can be another one from one moment to the next, of those that are negotiated.
+    call.change(|own| own.encodings[0].codec = Some("VP8".into())).unwrap();
+    assert_eq!(codecs(&call), ["VP8", "VP8"]);
+    assert!(send(&mut call, "VP8") && !send(&mut call, "VP9"));
+    call.change(|own| own.encodings[0].codec = None).unwrap();
+    assert!(send(&mut call, "VP8") && send(&mut call, "VP9"));
+}
+
+/// A pair of which the second asks for these layers, and the first has a track to send.
+fn asked(rids: &[&str]) -> (Pair, TransceiverId) {
+    let mut pair = Pair::with(8, LinkConfig::default(), || {
+        let mut configuration = RtcConfiguration::default();
+        configuration.settings.receive_output = Output::Packets;
+        configuration
+    });
+    let init = RtcRtpTransceiverInit {
+        receive_rids: rids.iter().map(|rid| (*rid).to_owned()).collect(),
+        ..RtcRtpTransceiverInit::new(Direction::RecvOnly)
+    };
+    pair.call(1, |pc, _| pc.add_transceiver(MediaKind::Video, init))
+        .unwrap();
+    let video = pair.call(0, |pc, _| pc.add_track(camera("camera"))).unwrap();
+    (pair, video)
+}
+
+#[test]
+fn a_forwarder_asks_for_layers_and_gets_them() {
+    let (mut pair, video) = asked(&["q", "h", "f"]);
+    pair.negotiate(1);
+    let offer = pair.pc(1).local_description().unwrap().sdp;
+    assert!(offer.contains("a=simulcast:recv q;h;f\r\n"), "{offer}");
+    let answer = pair.pc(0).local_description().unwrap().sdp;
+    assert!(answer.contains("a=simulcast:send q;h;f\r\n"), "{answer}");
+    pair.connect();
+    let mut call = Simulcast { pair, video, ticks: 0 };
+    let scales: Vec<_> = call.pair.pc(0).encodings(video).unwrap();
+    let scales: Vec<_> = scales.iter().map(|own| own.scale_resolution_down_by.unwrap()).collect();
+    assert_eq!(scales, [4.0, 2.0, 1.0]);
+    call.play(Duration::from_millis(500));
+    let mut places: Vec<_> = call.pair.log[1]
+        .iter()
+        .filter_map(|event| match event {
+            Event::TrackUnmuted { rid, layer, .. } => Some((rid.unwrap().to_string(), layer.unwrap())),
+            _ => None,
+        })
+        .collect();
+    places.sort_by_key(|(_, layer)| *layer);
+    assert_eq!(places, [("q".into(), 0), ("h".into(), 1), ("f".into(), 2)]);
+    assert_eq!(call.layers(), ["f", "h", "q"]);
+    // A later offer, of either side, keeps them.
+    for offerer in [0, 1] {
+        call.pair.negotiate(offerer);
+        call.play(Duration::from_millis(200));
+        assert_eq!(call.layers(), ["f", "h", "q"], "offered by {offerer}");
+    }
+}
+
+#[test]
+fn what_an_offer_asked_for_goes_with_it() {
+    let (mut pair, video) = asked(&["q", "h"]);
+    pair.call(1, |pc, now| pc.set_local_description(now, None)).unwrap();
+    let offer = pair.pc(1).local_description().unwrap();
+    pair.call(0, |pc, now| pc.set_remote_description(now, offer)).unwrap();
+    assert_eq!(pair.pc(0).encodings(video).unwrap().len(), 2);
+    let rollback = antiphon_peer_connection::RtcSessionDescription::rollback();
+    pair.call(0, |pc, now| pc.set_remote_description(now, rollback))
+        .unwrap();
+    let encodings = pair.pc(0).encodings(video).unwrap();
+    assert_eq!(encodings.len(), 1);
+    assert_eq!(encodings[0].id, video);
+}
+
+#[test]
+fn layers_that_have_no_names_are_told_by_their_place() {
+    // As old Chromium wrote it: one section, three SSRCs, and a group.
+    let (mut pair, video) = asked(&[]);
+    let other = pair.call(0, |pc, _| pc.add_track(camera("second"))).unwrap();
+    pair.call(0, |pc, now| pc.set_local_description(now, None)).unwrap();
+    let mut offer = pair.pc(0).local_description().unwrap();
+    let ssrc = |id| pair.pc(0).transceiver(id).unwrap().sender().encodings[0].ssrc;
+    let (first, second) = (ssrc(video), ssrc(other));
+    let end = offer.sdp.find("m=video").unwrap();
+    let second_section = end + 1 + offer.sdp[end + 1..].find("m=video").unwrap();
+    let lines = format!("a=ssrc-group:SIM 7 {first} 9\r\na=ssrc:7 cname:x\r\na=ssrc:9 cname:x\r\n");
+    offer.sdp.insert_str(second_section, &lines);
+    pair.answer(1, offer);
+    pair.connect();
+    for (at, id) in (0..).zip([video, other]) {
+        pair.call(0, |pc, now| {
+            let vp8 = pc.payload_type(id, "VP8").unwrap();
+            pc.send_frame(now, id, Frame::new(vp8, at, picture(true, 100)))
+        })
+        .unwrap();
+    }
+    pair.run_for(Duration::from_millis(100));
+    let told = |ssrc, place| {
+        let is_it = |event: &Event| matches!(event, Event::TrackUnmuted { ssrc: own, rid: None, layer, .. } if *own == ssrc && *layer == place);
+        pair.told(1, is_it)
+    };
+    assert!(told(first, Some(1)));
+    assert!(told(second, None), "it is in no group");
 }
 
 #[test]

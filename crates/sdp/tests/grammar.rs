@@ -250,6 +250,8 @@ fn source_and_group_attributes() {
 fn simulcast_attributes() {
     let rid = Rid::parse("h send pt=96,97,300;max-width=1280").expect("rid");
     assert_eq!(rid.payload_types().collect::<Vec<_>>(), [96, 97]);
+    assert_eq!(rid.restriction("max-width"), Some("1280"));
+    assert_eq!((rid.restriction("max"), rid.restriction("max-br")), (None, None));
     assert!(Rid::parse("h sideways").is_none());
     let simulcast = Simulcast::parse("send h,~m;~l recv x").expect("simulcast");
     let names = |streams: &Vec<Vec<antiphon_sdp::SimulcastStream<'_>>>| {

@@ -71,7 +71,7 @@ impl Peer {
             TransceiverInit {
                 direction,
                 sender,
-                from_add_track: false,
+                ..TransceiverInit::default()
             },
         )
     }
@@ -97,6 +97,7 @@ impl Peer {
                     direction: Direction::SendRecv,
                     sender,
                     from_add_track: true,
+                    receive_rids: Vec::new(),
                 },
             ),
         }

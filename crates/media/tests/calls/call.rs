@@ -203,6 +203,7 @@ impl End {
                 ssrc: SSRCS[usize::from(video)],
                 rtx_ssrc: video.then_some(SSRCS[2]),
                 fec_ssrc: (video && terms.flexfec).then_some(SSRCS[3]),
+                layer: None,
             }],
             rids: vec![],
             output: Output::Frames,

@@ -212,6 +212,7 @@ impl End {
                 ssrc: SSRCS[usize::from(video)],
                 rtx_ssrc: (video && terms.rtx).then_some(SSRCS[2]),
                 fec_ssrc: None,
+                layer: None,
             };
             let config = ReceiverConfig {
                 mid: mid.into(),

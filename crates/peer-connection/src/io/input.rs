@@ -440,10 +440,16 @@ impl PeerConnection {
                 transceiver: *self.transceivers.by_receiver.get(&receiver)?,
                 packet,
             },
-            MediaEvent::NewSource { receiver, ssrc, rid } => Event::TrackUnmuted {
+            MediaEvent::NewSource {
+                receiver,
+                ssrc,
+                rid,
+                layer,
+            } => Event::TrackUnmuted {
                 transceiver: *self.transceivers.by_receiver.get(&receiver)?,
                 ssrc,
                 rid,
+                layer,
             },
             MediaEvent::Bye { receiver, ssrc } => Event::SourceEnded {
                 transceiver: *self.transceivers.by_receiver.get(&receiver)?,

@@ -7,7 +7,8 @@ use antiphon_dtls::{HashAlgorithm, Role};
 use antiphon_ice::{Candidate, CandidateError, Credentials};
 use antiphon_jsep::{
     DtlsRole, Fingerprint, IceCandidate, IceRole, JsepError, LocalTransport, OfferOptions, Plan, RemoteCandidate,
-    RemoteTransport, SdpType, SessionDescription, SignalingState, TrackChange, TransceiverPlan, TransportPlan,
+    RemoteTransport, SdpType, SessionDescription, SignalingState, TrackChange, Transceiver, TransceiverId,
+    TransceiverPlan, TransportPlan,
 };
 
 use super::Taken;
@@ -236,6 +237,7 @@ impl PeerConnection {
         for transceiver in plan.transceivers {
             self.apply_transceiver(now, transceiver);
         }
+        self.follow_asked_layers();
         if let Some(data) = plan.data {
             self.data.apply(now, data);
         }
@@ -333,12 +335,30 @@ impl PeerConnection {
         Ok(())
     }
 
+    /// Gives senders the layers that the peer's offer asks for, and takes them away when that offer is gone.
+    fn follow_asked_layers(&mut self) {
+        let negotiator = &mut self.signaling.negotiator;
+        let ids: Vec<TransceiverId> = negotiator.transceivers().map(Transceiver::id).collect();
+        for id in ids {
+            let asked = negotiator.asked_layers(id);
+            let Some(transceiver) = negotiator.transceiver(id) else {
+                continue;
+            };
+            let (streams, associated) = (transceiver.sender().streams.clone(), transceiver.mid().is_some());
+            let transceivers = &mut self.transceivers;
+            if let Some(row) = transceivers.follow_asked(id, asked, associated, &mut self.rng) {
+                // The transceiver exists: it was just asked.
+                let _ = negotiator.set_sender(id, row.signalled_sender(streams), false);
+            }
+        }
+    }
+
     fn apply_transceiver(&mut self, now: Instant, plan: TransceiverPlan) {
         if plan.added {
             // The peer's offer has made it: it gets a row, and SSRCs in case we come to send on it.
             let sender = self
                 .transceivers
-                .insert(plan.id, plan.kind, None, plain_encoding(plan.kind), &mut self.rng)
+                .insert(plan.id, plan.kind, None, vec![plain_encoding(plan.kind)], &mut self.rng)
                 .signalled_sender(Vec::new());
             // The transceiver exists: the plan has just named it.
             let _ = self.signaling.negotiator.set_sender(plan.id, sender, false);

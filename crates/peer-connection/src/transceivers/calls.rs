@@ -8,7 +8,7 @@ use antiphon_media::Output;
 use crate::connection::PeerConnection;
 use crate::error::Error;
 use crate::transceivers::encodings::{EncodingId, OutgoingEncoding};
-use crate::transceivers::parameters::{RtcRtpSendParameters, send_encodings};
+use crate::transceivers::parameters::{RtcRtpSendParameters, check_rids, send_encodings};
 use crate::transceivers::table::{MAX_TRANSCEIVERS, with_sending};
 use crate::types::{MediaStreamTrack, RtcRtpTransceiverInit};
 
@@ -44,6 +44,8 @@ impl PeerConnection {
         }
         let negotiator = &self.signaling.negotiator;
         let encodings = send_encodings(kind, init.send_encodings, |codec| negotiator.has_codec(kind, codec))?;
+        let sent = encodings.iter().filter_map(|encoding| encoding.rid.as_ref());
+        check_rids(sent.chain(&init.receive_rids).map(String::as_str))?;
         if let Some(track) = &init.track_id {
             self.track_is_free(track)?;
         }
@@ -52,6 +54,7 @@ impl PeerConnection {
             TransceiverInit {
                 direction: init.direction,
                 sender: Default::default(),
+                receive_rids: init.receive_rids,
                 from_add_track,
             },
         );
@@ -85,6 +88,7 @@ impl PeerConnection {
                 streams: track.stream_ids,
                 track_id: Some(track.id),
                 send_encodings: Vec::new(),
+                receive_rids: Vec::new(),
             };
             return self.insert_transceiver(track.kind, init, true);
         };

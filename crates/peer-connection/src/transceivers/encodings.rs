@@ -45,8 +45,12 @@ pub struct OutgoingEncoding {
     /// What may be sent of it, in bits a second, payload and RTP headers; `None` before the peer's first feedback, and while nothing is
     /// sent.
     pub target_bitrate: Option<u64>,
-    /// The most pictures a second; `None`: as many as there are.
+    /// The most pictures a second, by our parameters and the peer's; `None`: as many as there are.
     pub max_framerate: Option<f64>,
+    /// The largest width that the peer takes, in pixels (RFC 8851 §5), if it says so.
+    pub max_width: Option<u32>,
+    /// The largest height that the peer takes, in pixels, if it says so.
+    pub max_height: Option<u32>,
     /// By how much its pictures are smaller in each direction than those of the track: 1.0 or more; `None` of sound.
     pub scale_resolution_down_by: Option<f64>,
     /// The layers within it, as webrtc-svc names them; `None`: as the encoder likes.

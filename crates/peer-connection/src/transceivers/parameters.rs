@@ -115,7 +115,7 @@ pub(crate) fn send_encodings(
         MediaKind::Video => MAX_ENCODINGS,
     });
     if encodings.is_empty() {
-        return Ok(plain_encoding(kind));
+        return Ok(vec![plain_encoding(kind)]);
     }
     if let [only] = &mut encodings[..] {
         only.rid = None;
@@ -125,11 +125,19 @@ pub(crate) fn send_encodings(
 }
 
 /// The encoding of a transceiver of which nothing else was said.
-pub(crate) fn plain_encoding(kind: MediaKind) -> Vec<RtcRtpEncodingParameters> {
-    vec![RtcRtpEncodingParameters {
+pub(crate) fn plain_encoding(kind: MediaKind) -> RtcRtpEncodingParameters {
+    RtcRtpEncodingParameters {
         scale_resolution_down_by: (kind == MediaKind::Video).then_some(1.0),
         ..RtcRtpEncodingParameters::default()
-    }]
+    }
+}
+
+/// Encodings of these names, of which nothing else was said.
+pub(crate) fn layers(rids: Vec<String>) -> Vec<RtcRtpEncodingParameters> {
+    let mut layers: Vec<_> = rids.into_iter().map(RtcRtpEncodingParameters::layer).collect();
+    layers.truncate(MAX_ENCODINGS);
+    fill_scales(MediaKind::Video, &mut layers);
+    layers
 }
 
 /// Whether these can be the RIDs of one section: each a name, and none twice.

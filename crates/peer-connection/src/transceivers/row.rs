@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
-use antiphon_jsep::{MediaKind, ReceiveParameters, SendParameters, Sender, Transceiver, TransceiverId};
+use antiphon_jsep::{MediaKind, ReceiveParameters, SendParameters, Sender, SimulcastLayer, Transceiver, TransceiverId};
 use antiphon_media::{
     Bounds, Codec, Feedback, Kind, Output, ReceiverConfig, ReceiverId, RemoteSource, Rid, SenderConfig, SenderId,
     Session, extension,
 };
 
 use super::encodings::{EncodingId, EncodingState, OutgoingEncoding};
-use super::parameters::{RtcRtcpParameters, RtcRtpEncodingParameters, RtcRtpSendParameters, check};
+use super::parameters::{RtcRtcpParameters, RtcRtpEncodingParameters, RtcRtpSendParameters, check, plain_encoding};
 use crate::error::Error;
 
 /// One transceiver.
@@ -37,6 +37,8 @@ pub(crate) struct Row {
     pub(crate) jitter_buffer_target: Option<Duration>,
     /// Whether the sender was ever negotiated to send: `add_track` does not take such a transceiver (W3C).
     pub(crate) has_sent: bool,
+    /// Its layers are those that the peer's offer asked for.
+    grown: bool,
 }
 
 /// One stream of RTP that a transceiver sends.
@@ -55,14 +57,23 @@ pub(crate) struct Encoding {
 }
 
 /// What the peer makes of an encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Taken {
     /// Nothing is negotiated, or this layer was not taken.
     No,
-    /// The layer is taken, but shall not be sent for now.
-    Paused,
-    /// It is to be sent.
-    Yes,
+    /// It is to be sent without a name: there is no simulcast.
+    Alone,
+    /// It is to be sent as this layer, within its limits.
+    Layer(Box<SimulcastLayer>),
+}
+
+impl Taken {
+    fn layer(&self) -> Option<&SimulcastLayer> {
+        match self {
+            Self::Layer(layer) => Some(layer),
+            Self::No | Self::Alone => None,
+        }
+    }
 }
 
 impl Row {
@@ -81,6 +92,7 @@ impl Row {
             output,
             jitter_buffer_target: None,
             has_sent: false,
+            grown: false,
         }
     }
 
@@ -101,6 +113,33 @@ impl Row {
     /// `replaceTrack`: descriptions go on to name the track that they named.
     pub(crate) fn replace_track(&mut self, track: Option<String>) {
         self.replaced = Some(track.map(String::into_boxed_str));
+    }
+
+    /// W3C: the peer's offer asks for layers by name. A sender that has no names of its own and never sent gets these; the stream that
+    /// it has becomes the first of them.
+    pub(crate) fn may_grow(&self) -> bool {
+        let unnamed = matches!(&self.encodings[..], [only] if only.wishes.rid.is_none());
+        self.kind == MediaKind::Video && unnamed && !self.has_sent
+    }
+
+    /// Its encodings have the names that an offer asked for.
+    pub(crate) fn has_grown(&mut self) {
+        self.grown = true;
+        self.returned = None;
+    }
+
+    /// The offer that asked for layers is gone, and the layers with it. Whether there were any.
+    pub(crate) fn shrink(&mut self) -> bool {
+        if !std::mem::take(&mut self.grown) {
+            return false;
+        }
+        self.encodings.truncate(1);
+        for own in &mut self.encodings {
+            own.rid = None;
+            own.wishes = plain_encoding(self.kind);
+        }
+        self.returned = None;
+        true
     }
 
     /// The name of the encoding at a place.
@@ -184,7 +223,11 @@ impl Row {
             let bounds = Bounds {
                 priority: wishes.priority,
                 min_bitrate: wishes.min_bitrate,
-                max_bitrate: wishes.max_bitrate.into_iter().chain(self.limit_of(at)).min(),
+                max_bitrate: least([
+                    wishes.max_bitrate,
+                    encoding.taken.layer().and_then(|layer| layer.max_bitrate),
+                    self.limit_of(at),
+                ]),
             };
             // It is there as long as we know it.
             let _ = media.set_sender_active(sender, self.withheld(encoding).is_none());
@@ -207,13 +250,13 @@ impl Row {
 
     /// Why an encoding is not sent, as far as we decide that and not the path.
     fn withheld(&self, encoding: &Encoding) -> Option<EncodingState> {
-        match encoding.taken {
+        match &encoding.taken {
             _ if self.sending.is_none() => Some(EncodingState::NotNegotiated),
             Taken::No => Some(EncodingState::NotTaken),
             _ if self.replaced == Some(None) => Some(EncodingState::NoTrack),
             _ if !encoding.wishes.active => Some(EncodingState::Inactive),
-            Taken::Paused => Some(EncodingState::Paused),
-            Taken::Yes => None,
+            Taken::Layer(layer) if layer.paused => Some(EncodingState::Paused),
+            Taken::Layer(_) | Taken::Alone => None,
         }
     }
 
@@ -233,12 +276,14 @@ impl Row {
                 None if target_bitrate == Some(0) => EncodingState::NoBandwidth,
                 None => EncodingState::Wanted,
             };
-            let wishes = &encoding.wishes;
+            let (wishes, layer) = (&encoding.wishes, encoding.taken.layer());
             OutgoingEncoding {
                 id: self.encoding_id(at),
                 state,
                 target_bitrate,
-                max_framerate: wishes.max_framerate,
+                max_framerate: least([wishes.max_framerate, layer.and_then(|layer| layer.max_framerate)]),
+                max_width: layer.and_then(|layer| layer.max_width),
+                max_height: layer.and_then(|layer| layer.max_height),
                 scale_resolution_down_by: wishes.scale_resolution_down_by,
                 scalability_mode: wishes.scalability_mode.clone(),
                 codec: send.and_then(|send| self.codecs(encoding, send).next()).cloned(),
@@ -252,7 +297,7 @@ impl Row {
         encoding: &'a Encoding,
         send: &'a SendParameters,
     ) -> impl Iterator<Item = &'a antiphon_jsep::Codec> + use<'a> {
-        let layer = layer_of(encoding, send);
+        let layer = encoding.taken.layer();
         let wish = encoding.wishes.codec.as_deref();
         send.codecs.iter().filter(move |codec| {
             let in_layer = layer.is_none_or(|layer| {
@@ -275,12 +320,12 @@ impl Row {
         // Without simulcast one is sent, and needs no name: the first that the application wants sent.
         let alone = self.encodings.iter().position(|own| own.wishes.active).unwrap_or(0);
         for (at, encoding) in self.encodings.iter_mut().enumerate() {
-            let layer = layer_of(encoding, send).map(|layer| layer.paused);
+            let rid = encoding.wishes.rid.as_ref();
+            let layer = send.simulcast.iter().find(|layer| rid == Some(&layer.rid));
             encoding.taken = match layer {
-                _ if send.simulcast.is_empty() && at == alone => Taken::Yes,
+                Some(layer) => Taken::Layer(Box::new(layer.clone())),
+                None if send.simulcast.is_empty() && at == alone => Taken::Alone,
                 None => Taken::No,
-                Some(true) => Taken::Paused,
-                Some(false) => Taken::Yes,
             };
             // W3C: a codec that is not negotiated any more is forgotten.
             let wish = encoding.wishes.codec.take();
@@ -291,7 +336,7 @@ impl Row {
     /// How the encoding at a place is to be sent; `None`: not at all, for the peer did not take its layer.
     pub(crate) fn sender_config(&self, at: usize, mid: &str, send: &SendParameters) -> Option<SenderConfig> {
         let encoding = self.encodings.get(at).filter(|own| own.taken != Taken::No)?;
-        let rid = layer_of(encoding, send).map(|layer| layer.rid.clone());
+        let rid = encoding.taken.layer().map(|layer| layer.rid.clone());
         let mut codecs: Vec<Codec> = self.codecs(encoding, send).chain(&send.redundancy).map(codec).collect();
         codecs.shrink_to_fit();
         let rtx = codecs.iter().any(|codec| codec.rtx_payload_type.is_some());
@@ -333,6 +378,7 @@ impl Row {
                     ssrc: stream.ssrc,
                     rtx_ssrc: stream.rtx_ssrc,
                     fec_ssrc: stream.fec_ssrc,
+                    layer: stream.layer,
                 })
                 .collect(),
             rids: receive.simulcast.iter().map(|layer| layer.rid.clone()).collect(),
@@ -360,10 +406,10 @@ impl Row {
     }
 }
 
-/// The layer that the peer has taken an encoding as.
-fn layer_of<'a>(encoding: &Encoding, send: &'a SendParameters) -> Option<&'a antiphon_jsep::SimulcastLayer> {
-    let rid = encoding.wishes.rid.as_ref()?;
-    send.simulcast.iter().find(|layer| layer.rid == *rid)
+/// The lowest of the limits that there are.
+fn least<T: PartialOrd, const N: usize>(limits: [Option<T>; N]) -> Option<T> {
+    let known = limits.into_iter().flatten();
+    known.reduce(|least, limit| if limit < least { limit } else { least })
 }
 
 fn kind(kind: MediaKind) -> Kind {

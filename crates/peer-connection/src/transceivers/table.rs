@@ -8,7 +8,7 @@ use antiphon_media::{MAX_JITTER_BUFFER_TARGET, Output, ReceiverId, Rid, SenderId
 use antiphon_sansio::Rng;
 
 use super::encodings::EncodingId;
-use super::parameters::RtcRtpEncodingParameters;
+use super::parameters::{RtcRtpEncodingParameters, layers};
 use super::row::{Encoding, Row, Taken};
 use crate::error::Error;
 
@@ -69,10 +69,18 @@ impl Transceivers {
         let mut row = Row::new(id, kind, track, self.output);
         // A list that grows by itself has room for four at least, and most have one.
         row.encodings.reserve_exact(encodings.len());
+        self.add_encodings(&mut row, encodings, rng);
+        self.rows.reserve_exact(1);
+        self.rows.push(row);
+        let last = self.rows.len() - 1;
+        &mut self.rows[last]
+    }
+
+    fn add_encodings(&self, row: &mut Row, encodings: Vec<RtcRtpEncodingParameters>, rng: &mut Rng) {
         for wishes in encodings {
-            let ssrc = self.draw_ssrc(&row, &[0], rng);
-            let rtx_ssrc = self.draw_ssrc(&row, &[0, ssrc], rng);
-            let fec_ssrc = self.draw_ssrc(&row, &[0, ssrc, rtx_ssrc], rng);
+            let ssrc = self.draw_ssrc(row, &[0], rng);
+            let rtx_ssrc = self.draw_ssrc(row, &[0, ssrc], rng);
+            let fec_ssrc = self.draw_ssrc(row, &[0, ssrc, rtx_ssrc], rng);
             row.encodings.push(Encoding {
                 ssrc,
                 rtx_ssrc,
@@ -83,10 +91,34 @@ impl Transceivers {
                 taken: Taken::No,
             });
         }
-        self.rows.reserve_exact(1);
-        self.rows.push(row);
-        let last = self.rows.len() - 1;
-        &mut self.rows[last]
+    }
+
+    /// The peer's offer asks a transceiver for these layers, or none does. The row, if its encodings are others now.
+    pub(crate) fn follow_asked(
+        &mut self,
+        id: TransceiverId,
+        asked: Vec<String>,
+        associated: bool,
+        rng: &mut Rng,
+    ) -> Option<&Row> {
+        let at = self.rows.iter().position(|row| row.id == id)?;
+        if !associated {
+            return self.rows[at].shrink().then(|| &self.rows[at]);
+        }
+        let mut names = asked.iter().map(|rid| Rid::new(rid.as_bytes()));
+        if asked.len() < 2 || !names.all(|name| name.is_some()) || !self.rows[at].may_grow() {
+            return None;
+        }
+        let mut row = self.rows.remove(at);
+        let mut named = layers(asked).into_iter();
+        for (own, wishes) in row.encodings.iter_mut().zip(&mut named) {
+            own.rid = wishes.rid.as_ref().and_then(|rid| Rid::new(rid.as_bytes()));
+            own.wishes = wishes;
+        }
+        self.add_encodings(&mut row, named.collect(), rng);
+        row.has_grown();
+        self.rows.insert(at, row);
+        self.rows.get(at)
     }
 
     /// A random SSRC that no sender of ours has (RFC 3550 §8.1), nor the row to come.
@@ -259,8 +291,7 @@ mod tests {
     fn parameters(layers: &[&str]) -> SendParameters {
         let layer = |rid: &&str| SimulcastLayer {
             rid: (*rid).into(),
-            paused: false,
-            payload_types: Vec::new(),
+            ..SimulcastLayer::default()
         };
         SendParameters {
             codecs: Vec::new(),

@@ -68,12 +68,15 @@ impl<'a> Rid<'a> {
         })
     }
 
+    /// The value of a restriction (RFC 8851 §5): `max-br`, `max-fps`, `max-width` ...
+    pub fn restriction(&self, name: &str) -> Option<&'a str> {
+        let mut parts = self.parameters.unwrap_or_default().split(';');
+        parts.find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+    }
+
     /// The payload types that `pt=` restricts the stream to; none if there is no such restriction.
     pub fn payload_types(&self) -> impl Iterator<Item = u8> + use<'a> {
-        self.parameters
-            .unwrap_or_default()
-            .split(';')
-            .find_map(|part| part.trim().strip_prefix("pt="))
+        self.restriction("pt")
             .unwrap_or_default()
             .split(',')
             .filter_map(payload_type)
