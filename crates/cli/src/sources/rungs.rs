@@ -71,7 +71,7 @@ const VP8: [Rung; 21] = [
     rung(3_500_000, 1),
 ];
 
-/// With half a Mbit/s the pattern is as good as OpenH264 makes it: it takes some 350 kbit/s then, however many there are. What comes on
+/// With 400 kbit/s the pattern is as good as OpenH264 makes it: it takes some 350 kbit/s then, however many there are. What comes on
 /// top is snow.
 #[cfg(feature = "h264")]
 const H264: [Rung; 21] = [
@@ -84,8 +84,8 @@ const H264: [Rung; 21] = [
     rung(245_000, 1),
     rung(295_000, 1),
     rung(350_000, 1),
-    rung(420_000, 1),
-    rung(500_000, 1),
+    snowing(420_000, 4),
+    snowing(500_000, 7),
     snowing(600_000, 11),
     snowing(710_000, 15),
     snowing(850_000, 20),
