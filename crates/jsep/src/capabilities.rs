@@ -194,6 +194,17 @@ impl MediaCapabilities {
         self
     }
 
+    /// Negotiates NACK for Opus too: lost sound is asked for again, and worth it where a round trip is short. Browsers do so only if their
+    /// descriptions are changed by hand; the default does not.
+    #[must_use]
+    pub fn with_audio_nack(mut self) -> Self {
+        let opus = |codec: &&mut CodecCapability| codec.name.eq_ignore_ascii_case("opus");
+        for codec in self.audio.iter_mut().filter(opus) {
+            codec.feedback.push("nack".into());
+        }
+        self
+    }
+
     /// Has redundancy too: it is answered where it is offered, and offered; what both sides have may go both ways. RED of Opus stands
     /// first, since Chromium sends it only to who prefers it; an answer follows the offer, so that it needs codec preferences with
     /// `audio/red` in front for that. The default has none.

@@ -101,6 +101,29 @@ fn red_of_opus_names_what_the_offer_names() {
     }
 }
 
+#[test]
+fn nack_of_sound_is_negotiated_by_who_asks_for_it() {
+    let own = |asks: bool| {
+        let plain = MediaCapabilities::default();
+        let capabilities = if asks { plain.with_audio_nack() } else { plain };
+        Config {
+            capabilities: capabilities.into(),
+            ..Config::default()
+        }
+    };
+    for (here, there) in [(false, false), (true, false), (false, true), (true, true)] {
+        let mut offerer = Peer::with('a', own(here));
+        let mut answerer = Peer::with('b', own(there));
+        answerer.next_ssrc = 9000;
+        offerer.add(MediaKind::Audio, Direction::SendRecv);
+        let done = exchange(&mut offerer, &mut answerer);
+        let plan = &done.offerer_remote.transceivers[0];
+        let sends = &plan.send.as_ref().expect("it sends").codecs;
+        let opus = sends.iter().find(|codec| codec.name == "opus").expect("Opus");
+        assert_eq!(opus.has_feedback("nack"), here && there, "{here} {there}");
+    }
+}
+
 /// Offer and answer of two that have sound and pictures: both descriptions, and what comes of it for the offerer.
 fn both(offerer: Redundancy, answerer: Redundancy) -> (Exchange, Vec<Vec<(u8, String)>>) {
     let mut offerer = with(offerer);

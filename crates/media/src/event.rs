@@ -278,6 +278,14 @@ pub enum Event {
         /// Who must make one.
         sender: SenderId,
     },
+    /// Sound is lost that nothing else repairs (RED was not negotiated), and the peer's Opus decoder can (`useinbandfec=1`): the encoder
+    /// should be told.
+    InBandFec {
+        /// Whose encoder it is.
+        sender: SenderId,
+        /// For which share of lost packets it should be ready, in percent: 5, 10, 20; 0: it need not write in-band FEC any more.
+        percent: u8,
+    },
     /// What a sender may send has changed noticeably: its share of what the bandwidth estimate leaves for media.
     TargetBitrate {
         /// Whose share it is.

@@ -17,6 +17,19 @@ const MIN_INTERVAL: Duration = Duration::from_millis(20);
 /// Disorder is given no more than this to sort itself out, however few packets come.
 const MAX_WAIT: Duration = Duration::from_millis(20);
 
+/// Where more than this share of what is sent is lost, so are requests, and each is sent twice: it costs little, and whoever answers leaves
+/// out what is under way already.
+const LOSSY: f64 = 0.02;
+/// How much later the second time, by the round trip, within these: not in the same burst of losses, and well before the answer.
+const ECHO_ROUND: u32 = 8;
+const ECHO: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(20)];
+
+/// When a request is sent a second time, on a path that loses this share of what is sent to who answers.
+fn echo(rtt: Duration, lost: f64) -> Option<Duration> {
+    let [least, most] = ECHO;
+    (lost > LOSSY).then(|| (rtt / ECHO_ROUND).clamp(least, most))
+}
+
 /// When to ask for a packet again that was asked for: a round trip later, and a little for what waits in pacers and batches.
 fn interval(rtt: Duration) -> Duration {
     (rtt + rtt / 8).max(MIN_INTERVAL)
@@ -27,6 +40,14 @@ pub(crate) fn patience(rtt: Duration, most: Duration) -> Duration {
     (interval(rtt) * u32::from(MAX_REQUESTS)).min(most)
 }
 
+/// The way to who answers, and back.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    pub(crate) rtt: Duration,
+    /// The share of what is sent that the peer reports as lost, 0 to 1.
+    pub(crate) lost: f64,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Missing {
     sequence: u64,
@@ -35,6 +56,8 @@ struct Missing {
     /// When to ask next.
     at: Instant,
     requests: u8,
+    /// The last request is to be sent a second time, and only then the next one, at this time.
+    echo: Option<Instant>,
 }
 
 /// Which packets of one source to ask for, and when.
@@ -86,6 +109,7 @@ impl NackGenerator {
                 since: now,
                 at,
                 requests: 0,
+                echo: None,
             }));
         }
         if distance > 0 {
@@ -122,15 +146,22 @@ impl NackGenerator {
 
     /// Moves what is due to `out` (sequence numbers in order) and paces the repeats by the round trip. Returns whether
     /// packets were given up: asked for too often, or older than `max_age`.
-    pub(crate) fn take_due(&mut self, now: Instant, rtt: Duration, max_age: Duration, out: &mut Vec<u16>) -> bool {
+    pub(crate) fn take_due(&mut self, now: Instant, path: Way, max_age: Duration, out: &mut Vec<u16>) -> bool {
+        let rtt = path.rtt;
         out.clear();
         if self.next.is_none_or(|next| next > now) {
             return false;
         }
         let interval = interval(rtt);
+        let echo = echo(rtt, path.lost);
         let mut given_up = false;
         self.missing.retain_mut(|missing| {
             if missing.at > now {
+                return true;
+            }
+            if let Some(next) = missing.echo.take() {
+                out.push(missing.sequence as u16);
+                missing.at = next;
                 return true;
             }
             if missing.requests == MAX_REQUESTS || now.saturating_duration_since(missing.since) > max_age {
@@ -139,7 +170,8 @@ impl NackGenerator {
             }
             out.push(missing.sequence as u16);
             missing.requests += 1;
-            missing.at = now + interval;
+            missing.at = now + echo.unwrap_or(interval);
+            missing.echo = echo.map(|_| now + interval);
             true
         });
         self.plan();
@@ -222,11 +254,12 @@ mod tests {
     use super::*;
 
     const RTT: Duration = Duration::from_millis(40);
+    const WAY: Way = Way { rtt: RTT, lost: 0.0 };
     const AGE: Duration = Duration::from_millis(1000);
 
     fn due(nack: &mut NackGenerator, now: Instant) -> Vec<u16> {
         let mut out = Vec::new();
-        nack.take_due(now, RTT, AGE, &mut out);
+        nack.take_due(now, WAY, AGE, &mut out);
         out
     }
 
@@ -241,14 +274,14 @@ mod tests {
             "what came in one batch is not asked for"
         );
         assert_eq!(nack.next(), Some(now));
-        nack.take_due(now, RTT, AGE, &mut out);
+        nack.take_due(now, WAY, AGE, &mut out);
         assert_eq!(out, [65_535, 1]);
         assert_eq!(nack.next(), Some(now + Duration::from_millis(45)));
         assert!(nack.arrive(now, 65_537, false));
         let mut requests = 1;
         loop {
             let at = nack.next().unwrap();
-            let given_up = nack.take_due(at, RTT, AGE, &mut out);
+            let given_up = nack.take_due(at, WAY, AGE, &mut out);
             if given_up {
                 assert_eq!(at, now + patience(RTT, AGE), "the last request may have been answered");
                 break;
@@ -292,6 +325,23 @@ mod tests {
         sequence += 10;
         nack.arrive(now, sequence + 2, true);
         assert!(due(&mut nack, now).contains(&(sequence as u16 + 1)));
+    }
+
+    #[test]
+    fn where_requests_are_lost_too_each_is_sent_twice() {
+        let now = antiphon_netsim::start();
+        for (lost, expected) in [(0.01, [0, 45, 90, 135]), (0.05, [0, 5, 45, 50])] {
+            let mut nack = NackGenerator::default();
+            nack.arrive(now, 10, true);
+            nack.arrive(now, 12, true);
+            let asked = [(); 4].map(|()| {
+                let (at, mut out) = (nack.next().unwrap(), Vec::new());
+                nack.take_due(at, Way { rtt: RTT, lost }, AGE, &mut out);
+                assert_eq!(out, [11]);
+                (at - now).as_millis()
+            });
+            assert_eq!(asked, expected);
+        }
     }
 
     #[test]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use antiphon_media::extension::Map;
 use antiphon_media::{
-    Codec, Config, FecAmount, InboundRtp, Kind, OutboundRtp, PacketKind, ReceiverConfig, RedDistance, RemoteSource,
-    SendRedundancy, SenderConfig, SenderId,
+    Codec, Config, Event, FecAmount, Feedback, InboundRtp, Kind, OutboundRtp, PacketKind, ReceiverConfig, RedDistance,
+    RemoteSource, SendRedundancy, SenderConfig, SenderId,
 };
 use antiphon_rtp::packet::Packet;
 use antiphon_rtp::payload::red;
@@ -262,6 +262,66 @@ fn sound_is_repeated_while_packets_are_lost() {
     let before = repeated(&pair);
     play(&mut pair, id, 5500..6000);
     assert_eq!(repeated(&pair) - before, 0, "nothing is lost any more");
+}
+
+#[test]
+fn where_red_is_not_negotiated_the_encoder_is_told_of_losses() {
+    let told = |pair: &mut Pair| -> Vec<u8> {
+        let events = std::mem::take(&mut pair.events[0]);
+        let told = events.into_iter().filter_map(|event| match event {
+            Event::InBandFec { percent, .. } => Some(percent),
+            _ => None,
+        });
+        told.collect()
+    };
+    let (mut own, id) = pair(Config::default(), Kind::Audio, &[], false);
+    play(&mut own, id, 0..500);
+    assert!(told(&mut own).is_empty(), "nothing is lost");
+    own.links[0].loss = 0.15;
+    play(&mut own, id, 500..2500);
+    let percents = told(&mut own);
+    assert!(percents.contains(&20) && !percents.contains(&0), "{percents:?}");
+    own.links[0].loss = 0.0;
+    play(&mut own, id, 2500..6500);
+    assert_eq!(told(&mut own).last(), Some(&0));
+    let (mut red, id) = pair(Config::default(), Kind::Audio, RED, false);
+    red.links[0].loss = 0.15;
+    play(&mut red, id, 0..2000);
+    assert!(told(&mut red).is_empty(), "RED repairs it");
+}
+
+#[test]
+fn sound_is_asked_for_where_that_was_negotiated() {
+    for nack in [true, false] {
+        let codec = Codec {
+            feedback: Feedback {
+                nack,
+                ..opus().feedback
+            },
+            ..opus()
+        };
+        let source = RemoteSource {
+            ssrc: SSRC,
+            ..RemoteSource::default()
+        };
+        let mut pair = Pair::new(3, Config::default());
+        let sent = sender("m", Kind::Audio, SSRC, codec.clone());
+        let id = pair.ends[0].add_sender(pair.now, sent).unwrap();
+        pair.ends[1]
+            .add_receiver(receiver("m", Kind::Audio, codec, vec![source]))
+            .unwrap();
+        pair.links[0].loss = 0.1;
+        play(&mut pair, id, 0..1000);
+        pair.links[0].loss = 0.0;
+        pair.run(Duration::from_secs(1));
+        let came = pair.frames().count();
+        let asked = received(&pair).nack_count;
+        assert_eq!(
+            (came > 995, asked > 50),
+            (nack, nack),
+            "{came} of 1000, asked {asked} times"
+        );
+    }
 }
 
 #[test]

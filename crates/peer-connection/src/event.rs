@@ -196,6 +196,14 @@ pub enum Event<C = ChannelId> {
     },
     /// An encoding that had ceased may be sent again. Pictures should begin with a key frame, and gently.
     SendingRestarted(EncodingId),
+    /// Sound is lost that nothing else repairs (RED was not negotiated), and the peer's Opus decoder can (`useinbandfec=1`): the encoder
+    /// should be told.
+    InBandFec {
+        /// The encoding whose encoder it is.
+        encoding: EncodingId,
+        /// For which share of lost packets it should be ready, in percent: 5, 10, 20; 0: it need not write in-band FEC any more.
+        percent: u8,
+    },
     /// What may be sent of an encoding has changed noticeably: its share of what the bandwidth estimate leaves for media.
     TargetBitrate {
         /// The encoding that it is for.
@@ -324,6 +332,7 @@ impl<C> Event<C> {
             Self::KeyFrameRequested(encoding) => Event::KeyFrameRequested(encoding),
             Self::SendingCeased { encoding, cause } => Event::SendingCeased { encoding, cause },
             Self::SendingRestarted(encoding) => Event::SendingRestarted(encoding),
+            Self::InBandFec { encoding, percent } => Event::InBandFec { encoding, percent },
             Self::TargetBitrate { encoding, bps } => Event::TargetBitrate { encoding, bps },
             // Each by name: one that is added is not lost on the way unnoticed.
             Self::NegotiationNeeded

@@ -15,11 +15,10 @@ use crate::redundancy::{Redundancy, RedundancyCount, red};
 use crate::ring::Head;
 
 impl Outbound {
-    /// The peer has reported a share of lost packets.
-    pub(crate) fn choose_redundancy(&mut self, lost: f64, rtt: Duration, burst: f64) {
-        if let Some(own) = &mut self.redundancy {
-            own.report(lost, rtt, burst);
-        }
+    /// The peer has reported a share of lost packets. Returns for which share the codec shall be ready by itself, in percent, if that is
+    /// news.
+    pub(crate) fn choose_redundancy(&mut self, lost: f64, rtt: Duration, burst: f64) -> Option<u8> {
+        self.redundancy.as_mut()?.report(lost, rtt, burst)
     }
 
     /// What repairs add to each byte of media.

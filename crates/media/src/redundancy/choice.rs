@@ -15,8 +15,10 @@ use crate::congestion::PacketResult;
 const REPEAT_ONCE: f64 = 0.01;
 /// ... and twice above this.
 const REPEAT_TWICE: f64 = 0.05;
-/// A round trip below this leaves time to ask again, whatever is lost.
-const SHORT: Duration = Duration::from_millis(20);
+/// Above these shares of lost packets a codec that repairs by itself is told to be ready for so many percent.
+const READY: [(f64, u8); 3] = [(REPEAT_ONCE, 5), (REPEAT_TWICE, 10), (0.1, 20)];
+/// A round trip up to this leaves time to ask again, whatever is lost.
+const SHORT: Duration = Duration::from_millis(100);
 /// A round trip above this leaves no time.
 const LONG: Duration = Duration::from_millis(150);
 /// What begins to be protected at a limit goes on down to this part of it: the choice does not waver.
@@ -128,6 +130,15 @@ pub(crate) fn distance(setting: RedDistance, path: &Path) -> u8 {
     }
 }
 
+/// For which share of lost packets a codec of sound shall be ready by itself, in percent, that is ready for `now`; 0: for none.
+pub(crate) fn in_band(loss: f64, now: u8) -> u8 {
+    let reached = READY.into_iter().rev().find(|(limit, percent)| {
+        let stay = if now >= *percent { STAY } else { 1.0 };
+        loss > limit * stay
+    });
+    reached.map_or(0, |(_, percent)| percent)
+}
+
 /// How video is to be protected that is protected by `now`; `None`: not at all.
 pub(crate) fn protection(setting: FecAmount, path: &Path, now: Option<Protection>) -> Option<Protection> {
     match setting {
@@ -150,7 +161,7 @@ pub(crate) fn protection(setting: FecAmount, path: &Path, now: Option<Protection
 /// Repair packets for a hundred of media. Limits are multiplied by `stay`.
 fn percent(path: &Path, stay: f64) -> Option<u8> {
     let steps: &[(f64, u8)] = match path.nacks {
-        true if path.rtt < SHORT => return None,
+        true if path.rtt <= SHORT => return None,
         // One round of asking leaves a fifth of the losses at 20 %, and there is time for no more than one or two.
         true if path.rtt < LONG.mul_f64(stay) => &[(0.1, 10), (0.2, 20)],
         true => &[(0.02, 10), (0.05, 20), (0.1, 25)],
@@ -200,10 +211,18 @@ mod tests {
     }
 
     #[test]
+    fn a_codec_is_told_for_how_much_to_be_ready() {
+        let told = [0.0, 0.01, 0.011, 0.051, 0.3].map(|loss| in_band(loss, 0));
+        assert_eq!(told, [0, 0, 5, 10, 20]);
+        let told = [0.1, 0.07, 0.04, 0.03, 0.008, 0.007].map(|loss| in_band(loss, 10));
+        assert_eq!(told, [10, 10, 10, 5, 5, 0], "it does not waver");
+    }
+
+    #[test]
     fn what_can_be_asked_for_in_time_is_not_protected() {
-        assert_eq!(by_loss(&path(19, 0.3, true)), None);
-        assert_eq!(by_loss(&path(100, 0.05, true)), None);
-        assert_eq!(by_loss(&path(100, 0.12, true)), Some((10, 1, true)));
+        assert_eq!(by_loss(&path(100, 0.3, true)), None);
+        assert_eq!(by_loss(&path(140, 0.05, true)), None);
+        assert_eq!(by_loss(&path(140, 0.12, true)), Some((10, 1, true)));
         assert_eq!(by_loss(&path(200, 0.02, true)), None);
         assert_eq!(by_loss(&path(200, 0.03, true)), Some((10, 1, false)));
         assert_eq!(by_loss(&path(200, 0.06, true)), Some((5, 1, false)));

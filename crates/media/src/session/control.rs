@@ -159,9 +159,12 @@ impl Session {
             self.reports.received += 1;
             let lost = f64::from(block.fraction_lost) / 256.0;
             let (rtt, burst) = (self.rtt.get(), self.bursts.mean());
-            if let Some((_, sender)) = self.sender_of(block.ssrc) {
-                sender.choose_redundancy(lost, rtt, burst);
+            if let Some((sender, outbound)) = self.sender_of(block.ssrc)
+                && let Some(percent) = outbound.choose_redundancy(lost, rtt, burst)
+            {
+                self.events.push(Event::InBandFec { sender, percent });
             }
+            self.reports.lost.report(lost);
             self.controller.on_loss(now, lost);
             self.judge(now, &block);
             any = true;

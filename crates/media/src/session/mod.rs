@@ -34,7 +34,7 @@ use crate::nack;
 use crate::outbound::Moment;
 use crate::pacer::{MAX_PROBES, Pacer};
 use crate::reception::Elapsed;
-use crate::redundancy::choice::Bursts;
+use crate::redundancy::choice::{Bursts, Loss};
 use crate::ring::Ticks;
 use crate::routing::{Routing, SourceId};
 use crate::senders::Senders;
@@ -110,6 +110,8 @@ struct Reports {
     reference_times: Vec<(u32, u32, Instant)>,
     /// Report blocks of the peer about our senders.
     received: u64,
+    /// The share of what is sent that the peer reports as lost, of all senders.
+    lost: Loss,
     /// What is sent, and nobody speaks of.
     unheard: Unheard,
 }
@@ -203,7 +205,7 @@ impl Session {
 
     /// What is sent takes another way through the network from now on: the estimate and the round trip of the old one are forgotten.
     pub fn route_changed(&mut self, now: Instant) {
-        self.rtt = RoundTrip::default();
+        (self.rtt, self.reports.lost) = (RoundTrip::default(), Loss::default());
         self.heard.marks.route_changed();
         self.controller.on_route_change(now);
         self.begin_again(now, |_| true);

@@ -8,6 +8,7 @@ use antiphon_sansio::Writer;
 use super::{MAX_RTCP, Session};
 use crate::config::Kind;
 use crate::inbound::Inbound;
+use crate::nack::Way;
 
 /// The first report comes this long after the first packet, sent or received (RFC 3550 §6.2: half the interval).
 pub(super) const FIRST_REPORT: Duration = Duration::from_millis(500);
@@ -165,13 +166,17 @@ impl Session {
 
     /// NACK, PLI and FIR of the sources that have something to ask for.
     fn compose_requests(&mut self, now: Instant, reporter: u32, out: &mut Writer<'_>) {
-        let (rtt, patience) = (self.rtt.get(), self.patience());
+        let patience = self.patience();
+        let way = Way {
+            rtt: self.rtt.get(),
+            lost: self.reports.lost.share(),
+        };
         self.scratch.due.clear();
         self.routing.due(now, &mut self.scratch.due);
         for index in 0..self.scratch.due.len() {
             let id = self.scratch.due[index];
             if let Some(source) = self.routing.source_mut(id) {
-                write_nack(now, source, reporter, rtt, patience, &mut self.scratch.sequences, out);
+                write_nack(now, source, reporter, way, patience, &mut self.scratch.sequences, out);
                 write_key_frame_request(now, source, reporter, out);
             }
             self.routing.reschedule(id);
@@ -183,7 +188,7 @@ fn write_nack(
     now: Instant,
     source: &mut Inbound,
     reporter: u32,
-    rtt: Duration,
+    way: Way,
     patience: Duration,
     sequences: &mut Vec<u16>,
     out: &mut Writer<'_>,
@@ -191,7 +196,7 @@ fn write_nack(
     if source.nack.next().is_none_or(|at| at > now) || out.free() < 64 {
         return;
     }
-    let given_up = source.nack.take_due(now, rtt, source.patience(patience), sequences);
+    let given_up = source.nack.take_due(now, way, source.patience(patience), sequences);
     source.key_frames.wanted |= given_up && source.is_video();
     if sequences.is_empty() {
         return;

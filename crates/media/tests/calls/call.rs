@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use antiphon_media::congestion::{CongestionControl, PacketResult};
 use antiphon_media::extension::{Kind as Extension, Map};
 use antiphon_media::{
-    Codec, Config, Event, FecAmount, Feedback, Kind, Outgoing, Output, ReceiverConfig, ReceiverId, RedDistance,
-    RemoteSource, SendRedundancy, SenderConfig, SenderId, Session,
+    Codec, Config, Event, FecAmount, Feedback, Kind, Outgoing, Output, PacketKind, Play, ReceiverConfig, ReceiverId,
+    RedDistance, RemoteSource, SendRedundancy, SenderConfig, SenderId, Session,
 };
 use antiphon_netsim::{LinkConfig, Machine, Network, Simulation};
-use antiphon_rtp::packet::is_rtcp;
+use antiphon_rtp::packet::{Packet, is_rtcp};
 use antiphon_sansio::{ClockAnchor, Datagram, Path, Rng, Transmit, TransmitBuf};
 
 use super::measure::{Seen, Shown};
@@ -133,8 +133,13 @@ struct End {
     receivers: [Option<ReceiverId>; 2],
     pictures: Vec<Shown>,
     sounds: Vec<Shown>,
-    /// The newest timestamp of each, counted on.
+    /// The newest timestamp of each that was shown, counted on from the first.
     newest: [Option<(u32, f64)>; 2],
+    /// Of each, the first timestamp that was shown; and the first that was sent, and when.
+    first_shown: [Option<u32>; 2],
+    first_sent: [Option<(u32, Instant)>; 2],
+    /// How long sound was made up.
+    concealed: Duration,
 }
 
 impl End {
@@ -168,6 +173,9 @@ impl End {
             pictures: Vec::new(),
             sounds: Vec::new(),
             newest: [None; 2],
+            first_shown: [None; 2],
+            first_sent: [None; 2],
+            concealed: Duration::ZERO,
         }
     }
 
@@ -206,9 +214,9 @@ impl End {
                 layer: None,
             }],
             rids: vec![],
-            output: Output::Frames,
+            output: Output::Playout,
             jitter_buffer_target: None,
-            sync_group: None,
+            sync_group: Some("call".into()),
         };
         let id = self.session.add_receiver(config).expect("a new receiver");
         self.receivers[usize::from(video)] = Some(id);
@@ -222,6 +230,7 @@ impl End {
             at + f64::from(timestamp.wrapping_sub(before) as i32) / rate
         });
         *newest = Some((timestamp, captured));
+        self.first_shown[usize::from(video)].get_or_insert(timestamp);
         let shown = Shown { at: self.now, captured };
         if video { &mut self.pictures } else { &mut self.sounds }.push(shown);
     }
@@ -262,10 +271,17 @@ impl Machine for End {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        let Outgoing { ecn, .. } = self.session.poll_transmit(now, out)?;
+        let Outgoing { ecn, kind } = self.session.poll_transmit(now, out)?;
+        let range = out.finish();
+        if kind == PacketKind::Rtp {
+            let header = Packet::parse(out.bytes(range.clone())).expect("a packet").header;
+            if let Some(place) = SSRCS[..2].iter().position(|ssrc| *ssrc == header.ssrc) {
+                self.first_sent[place].get_or_insert((header.timestamp, now));
+            }
+        }
         Some(Transmit {
             path: self.path,
-            range: out.finish(),
+            range,
             segment_size: None,
             ecn,
         })
@@ -275,6 +291,11 @@ impl Machine for End {
         loop {
             match self.session.poll_event()? {
                 Event::Frame { receiver, frame, .. } => self.show(receiver, frame.timestamp),
+                Event::Sound { receiver, sound, .. } => match sound.play {
+                    Play::Frame { frame, .. } => self.show(receiver, frame.timestamp),
+                    Play::Conceal { .. } => self.concealed += sound.duration,
+                    Play::Silence => {}
+                },
                 Event::KeyFrameRequested { .. } => {
                     if let Some((_, video)) = &mut self.video {
                         video.key_wanted = true;
@@ -338,6 +359,7 @@ pub(crate) fn call(seed: u64, terms: &Terms, seconds: u64) -> Seen {
         let events = simulation.take_events(peer);
         assert!(events.is_empty(), "{events:?}");
     }
+    let concealed = simulation.peer(bob).concealed;
     // What is on its way may come.
     simulation.call(alice, |alice, _| (alice.sound, alice.video) = (None, None));
     simulation.run_for(Duration::from_secs(3));
@@ -346,16 +368,30 @@ pub(crate) fn call(seed: u64, terms: &Terms, seconds: u64) -> Seen {
     let stats = bob.session.stats();
     let inbound = |kind| stats.inbound.iter().find(|inbound| inbound.kind == kind);
     let sound = sent.outbound.iter().find(|outbound| outbound.kind == Kind::Audio);
-    let shown = |all: &[Shown]| all.iter().copied().filter(|shown| shown.at <= end).collect();
+    let first_sent = simulation.peer(alice).first_sent;
+    let shown = |all: &[Shown], place: usize, rate: f64| {
+        let offset = bob.first_shown[place]
+            .zip(first_sent[place])
+            .map_or(0.0, |(shown, (sent, at))| {
+                f64::from(shown.wrapping_sub(sent) as i32) / rate + (at - start).as_secs_f64()
+            });
+        let shown = all.iter().filter(|shown| shown.at <= end);
+        let captured = |shown: &Shown| Shown {
+            captured: shown.captured + offset,
+            ..*shown
+        };
+        shown.map(captured).collect()
+    };
     Seen {
         start,
         end,
-        pictures: shown(&bob.pictures),
-        sounds: shown(&bob.sounds),
+        way: Duration::from_millis(terms.rtt / 2),
+        pictures: shown(&bob.pictures, 1, 90_000.0),
+        sounds: shown(&bob.sounds, 0, 48_000.0),
         sound: [
             sound.map_or(0, |sound| sound.packets_sent),
             inbound(Kind::Audio).map_or(0, |inbound| inbound.packets_received),
-            bob.sounds.len() as u64,
+            (concealed.as_secs_f64() / 0.02).round() as u64,
         ],
         requests: inbound(Kind::Video).map_or(0, |inbound| u64::from(inbound.pli_count)),
     }

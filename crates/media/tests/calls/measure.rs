@@ -11,7 +11,7 @@ const NOTICED: f64 = 0.150;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shown {
     pub(crate) at: Instant,
-    /// When it was captured by the timestamps, in seconds since some moment that all frames of the call share.
+    /// When it was captured, in seconds since the call began.
     pub(crate) captured: f64,
 }
 
@@ -20,9 +20,11 @@ pub(crate) struct Shown {
 pub(crate) struct Seen {
     pub(crate) start: Instant,
     pub(crate) end: Instant,
+    /// How long packets take.
+    pub(crate) way: Duration,
     pub(crate) pictures: Vec<Shown>,
     pub(crate) sounds: Vec<Shown>,
-    /// Packets of sound that were sent, that came by themselves, and frames that were heard.
+    /// Packets of sound that were sent, that came by themselves, and for how many something was made up.
     pub(crate) sound: [u64; 3],
     /// How often a key frame was asked for.
     pub(crate) requests: u64,
@@ -47,27 +49,24 @@ impl Seen {
         100.0 * frozen / (self.end - self.start).as_secs_f64()
     }
 
-    /// How much later than at best each picture was shown, in milliseconds, with the moment.
-    fn delays(shown: &[Shown], start: Instant) -> Vec<(Instant, f64)> {
-        let transit = |shown: &Shown| (shown.at - start).as_secs_f64() - shown.captured;
-        let least = shown.iter().map(transit).fold(f64::INFINITY, f64::min);
-        shown
-            .iter()
-            .map(|shown| (shown.at, (transit(shown) - least) * 1e3))
-            .collect()
+    /// How much later each was shown or heard than what it takes on its way, in milliseconds, with the moment.
+    fn delays(&self, shown: &[Shown]) -> Vec<(Instant, f64)> {
+        let at = |shown: &Shown| (shown.at - self.start).saturating_sub(self.way).as_secs_f64();
+        let delays = shown.iter().map(|shown| (shown.at, (at(shown) - shown.captured) * 1e3));
+        delays.collect()
     }
 
     /// What `part` of the pictures were not later than, in milliseconds.
     pub(crate) fn added_delay(&self, part: f64) -> f64 {
-        let delays = Self::delays(&self.pictures, self.start);
+        let delays = self.delays(&self.pictures);
         quantile(delays.into_iter().map(|(_, delay)| delay).collect(), part)
     }
 
     /// How far pictures were from the sound that was heard when they were shown, in milliseconds, from 10 s on.
     pub(crate) fn lip_sync(&self, part: f64) -> f64 {
-        let sounds = Self::delays(&self.sounds, self.start);
+        let sounds = self.delays(&self.sounds);
         let from = self.start + Duration::from_secs(10);
-        let pictures = Self::delays(&self.pictures, self.start);
+        let pictures = self.delays(&self.pictures);
         let apart = pictures.into_iter().filter(|(at, _)| *at >= from).map(|(at, delay)| {
             let heard = sounds.partition_point(|sound| sound.0 <= at);
             let sound = sounds.get(heard.saturating_sub(1)).map_or(0.0, |sound| sound.1);
@@ -82,8 +81,8 @@ impl Seen {
 
     /// Of the packets of sound that did not come, how many nothing brought back, in percent.
     pub(crate) fn concealed(&self) -> f64 {
-        let [sent, came, heard] = self.sound;
-        100.0 * sent.saturating_sub(heard) as f64 / sent.saturating_sub(came).max(1) as f64
+        let [sent, came, concealed] = self.sound;
+        100.0 * concealed as f64 / sent.saturating_sub(came).max(1) as f64
     }
 }
 

@@ -475,6 +475,10 @@ impl PeerConnection {
                 cause,
             },
             MediaEvent::Restarted { sender } => Event::SendingRestarted(self.transceivers.encoding(sender)?),
+            MediaEvent::InBandFec { sender, percent } => Event::InBandFec {
+                encoding: self.transceivers.encoding(sender)?,
+                percent,
+            },
             MediaEvent::TargetBitrate { sender, bps } => Event::TargetBitrate {
                 encoding: self.transceivers.encoding(sender)?,
                 bps,
