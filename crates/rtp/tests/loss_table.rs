@@ -7,11 +7,15 @@ use antiphon_rtp::packet::{Header, Packet};
 use antiphon_rtp::payload::red;
 use antiphon_sansio::{Rng, Writer};
 
-/// Packets of media in each run: at 1 % loss 2000 are lost, and what is measured strays by about 1 % from its mean, by less
-/// than 3 % where bursts make losses depend on each other.
-const PACKETS: u32 = 200_000;
-/// How far a measured part may lie from theory: several times what it strays.
-const TOLERANCE: f64 = 0.06;
+/// Packets of media that are lost in each run, about: then chance moves a share by one percent, where bursts make losses depend on each
+/// other.
+const LOST: f64 = 8_000.0;
+/// A run is counted in parts of so many packets, which know nothing of each other: how they differ tells how far chance goes.
+const PART: u32 = 1000;
+/// How many standard errors a measured share may lie from theory. One of thirty thousand lies farther by chance.
+const MOST_ERRORS: f64 = 4.0;
+/// The largest standard error with which a run tells anything.
+const MOST_ERROR: f64 = 0.012;
 /// The mean length of a burst, in packets.
 const BURST: f64 = 3.0;
 
@@ -49,6 +53,11 @@ impl Link {
         self.to_bad / (self.to_bad + self.to_good)
     }
 
+    /// Packets of media until enough are lost.
+    fn packets(&self) -> u32 {
+        (LOST / self.loss()) as u32
+    }
+
     /// How likely a packet is lost `steps` packets after one that was (`after_bad`), or was not.
     fn lost_after(&self, after_bad: bool, steps: i32) -> f64 {
         let memory = (1.0 - self.to_bad - self.to_good).powi(steps);
@@ -58,6 +67,30 @@ impl Link {
         } else {
             loss * (1.0 - memory)
         }
+    }
+}
+
+/// Packets that were lost and that came back, part for part.
+struct Counts(Vec<(u32, u32)>);
+
+impl Counts {
+    fn new(packets: u32) -> Self {
+        Self(vec![(0, 0); packets.div_ceil(PART) as usize])
+    }
+
+    fn part(&mut self, n: u32) -> &mut (u32, u32) {
+        &mut self.0[(n / PART) as usize]
+    }
+
+    /// The share that came back, and its standard error: that of a ratio of sums over parts that are independent.
+    fn share(&self) -> (f64, f64) {
+        let sum = |of: fn(&(u32, u32)) -> u32| f64::from(self.0.iter().map(of).sum::<u32>());
+        let (lost, recovered) = (sum(|part| part.0), sum(|part| part.1));
+        let share = recovered / lost;
+        let off = |part: &(u32, u32)| f64::from(part.1) - share * f64::from(part.0);
+        let squares: f64 = self.0.iter().map(|part| off(part).powi(2)).sum();
+        // At least one packet: where nearly all come back, no part may differ from another.
+        (share, squares.max(1.0).sqrt() / lost)
     }
 }
 
@@ -105,16 +138,17 @@ fn packet(sequence: u16) -> [u8; 24] {
     bytes
 }
 
-fn fec_run(mut link: Link, plan: Plan, format: Format) -> f64 {
+fn fec_run(mut link: Link, plan: Plan, format: Format) -> Counts {
     let map = Map::default();
     let mut encoder = Encoder::new(format, 7, plan);
     let mut recoverer = Recoverer::new(7);
-    let (mut lost, mut recovered) = (0u32, 0u32);
-    for n in 0..PACKETS {
+    let packets = link.packets();
+    let mut counts = Counts::new(packets);
+    for n in 0..packets {
         let packet = packet(n as u16);
         encoder.protect(&packet, &map);
         if link.loses() {
-            lost += 1;
+            counts.part(n).0 += 1;
         } else {
             recoverer.insert(&[&packet], &map);
         }
@@ -129,41 +163,42 @@ fn fec_run(mut link: Link, plan: Plan, format: Format) -> f64 {
         while let Some(found) = recoverer.poll() {
             let sequence = Packet::parse(found).unwrap().header.sequence;
             assert_eq!(found, self::packet(sequence));
-            recovered += 1;
+            counts.part(n).1 += 1;
         }
     }
-    f64::from(recovered) / f64::from(lost)
+    counts
 }
 
-fn red_run(mut link: Link, distance: u8) -> f64 {
+fn red_run(mut link: Link, distance: u8) -> Counts {
     let mut encoder = red::Encoder::new(distance);
-    let mut received = vec![false; PACKETS as usize];
-    let (mut lost, mut recovered) = (0u32, 0u32);
-    for n in 0..PACKETS {
+    let packets = link.packets();
+    let mut received = vec![false; packets as usize];
+    let mut counts = Counts::new(packets);
+    for n in 0..packets {
         let mut buffer = [0; 200];
         let mut out = Writer::new(&mut buffer);
         encoder
             .encode(111, n.wrapping_mul(960), &n.to_be_bytes(), &mut out)
             .unwrap();
         if link.loses() {
-            lost += 1;
+            counts.part(n).0 += 1;
             continue;
         }
         for block in red::parse(out.finish()).unwrap() {
             let of = n - u32::from(block.distance);
             assert_eq!(block.payload, of.to_be_bytes());
-            recovered += u32::from(block.distance > 0 && !received[of as usize]);
+            counts.part(n).1 += u32::from(block.distance > 0 && !received[of as usize]);
             received[of as usize] = true;
         }
     }
-    f64::from(recovered) / f64::from(lost)
+    counts
 }
 
 #[test]
 fn what_comes_back_is_what_theory_says() {
-    println!("recovered of lost packets, in %: measured (theory)");
+    println!("recovered of lost packets, in %: measured +- its standard error (theory)");
     println!(
-        "{:>22} {:>14} {:>14} {:>14} {:>14}",
+        "{:>22} {:>19} {:>19} {:>19} {:>19}",
         "loss", "1 %", "5 %", "10 %", "20 %"
     );
     let mut seed = 0;
@@ -176,17 +211,20 @@ fn what_comes_back_is_what_theory_says() {
             for loss in [0.01, 0.05, 0.1, 0.2] {
                 seed += 1;
                 let link = Link::new(seed, loss, burst);
-                let (theory, measured) = match repairs {
+                let (theory, counts) = match repairs {
                     Some(repairs) => (
                         fec_theory(&link, 10, i32::from(repairs)),
                         fec_run(link, Plan::new(10, repairs), Format::FlexFec03),
                     ),
                     None => (red_theory(&link, i32::from(distance)), red_run(link, distance)),
                 };
-                print!(" {:>6.1} ({:>5.1})", measured * 100.0, theory * 100.0);
+                let (measured, error) = counts.share();
+                let percent = [measured, error, theory].map(|part| part * 100.0);
+                print!(" {:>6.1} +-{:>3.1} ({:>5.1})", percent[0], percent[1], percent[2]);
+                assert!(error < MOST_ERROR, "{links} {name} at {loss}: +-{error} tells nothing");
                 assert!(
-                    (measured - theory).abs() < TOLERANCE,
-                    "{links} {name} at {loss}: {measured} is not {theory}"
+                    (measured - theory).abs() < MOST_ERRORS * error,
+                    "{links} {name} at {loss}: {measured} is not {theory}, +-{error}"
                 );
             }
             println!();
