@@ -30,15 +30,16 @@ pub use antiphon_peer_connection as peer_connection;
 pub use antiphon_peer_connection::{
     Accepts, AlertDescription, Certificate, CertificateParams, ChannelInfo, ChannelState, CircuitBreaker, Codec,
     CodecCapability, Congestion, CongestionFeedbackPolicy, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DataChannelId,
-    DataSettings, Direction, EncodingId, EncodingState, Ending, Extension, ExtensionCapability, FecAmount, Frame,
-    FrameTransform, IceSettings, MAX_ENCODINGS, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities,
-    MediaKind, MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent, OfferedSection, OutgoingEncoding,
-    Output, Packet, PeerEnd, Piece, Play, RedDistance, Redundancy, Rid, RtcBundlePolicy, RtcConfiguration,
-    RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState,
-    RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcPriorityType, RtcRtcpParameters,
-    RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit, RtcSctpTransportState,
-    RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, SendRedundancy, Settings, Sound, Tone,
-    TonePhase, Transceiver, TransceiverId, Transformed, extension, stats,
+    DataSettings, DecoderFigures, Direction, EncoderFigures, EncodingId, EncodingState, Ending, Extension,
+    ExtensionCapability, FecAmount, Frame, FrameTransform, IceSettings, MAX_ENCODINGS, MAX_TONE, MAX_TONES, MIN_TONE,
+    MIN_TONE_GAP, MediaCapabilities, MediaKind, MediaSettings, MediaStreamTrack, Message, MessageKind, OfferedContent,
+    OfferedSection, OutgoingEncoding, Output, Packet, PeerEnd, Piece, Play, QualityLimitation, RedDistance, Redundancy,
+    Rid, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState, RtcIceCandidateInit,
+    RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy, RtcOfferOptions,
+    RtcPeerConnectionState, RtcPriorityType, RtcRtcpParameters, RtcRtpEncodingParameters, RtcRtpSendParameters,
+    RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport,
+    SdpType, SendRedundancy, Settings, Sound, Tone, TonePhase, Transceiver, TransceiverId, Transformed, extension,
+    stats,
 };
 
 pub use api::{Api, ApiBuilder};

@@ -66,8 +66,15 @@ pub(crate) struct Assembled {
     pub(crate) extensions: Carried,
     pub(crate) contributors: Option<Arc<Contributors>>,
     pub(crate) discontinuity: bool,
-    /// When the first of its packets came.
-    pub(crate) began: Instant,
+    pub(crate) arrivals: Arrivals,
+}
+
+/// When the packets of a frame came, and how many there were.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrivals {
+    pub(crate) packets: u32,
+    pub(crate) first: Instant,
+    pub(crate) last: Instant,
 }
 
 /// What makes the frames of a source: one joiner for each payload type that came.
@@ -346,6 +353,12 @@ impl Assembler {
         let mut both = parts.clone();
         let first = both.next()?;
         let last = both.next_back().unwrap_or(first);
+        let times = parts.clone().map(|part| part.received);
+        let arrivals = Arrivals {
+            packets: times.clone().count() as u32,
+            first: times.clone().min().unwrap_or(first.received),
+            last: times.max().unwrap_or(first.received),
+        };
         let mut buffer = Vec::new();
         let payloads = parts.clone().map(|part| &part.data[..]);
         let joined = joiners
@@ -364,7 +377,7 @@ impl Assembler {
             extensions: first.extensions.or(&last.extensions),
             contributors: first.contributors.clone(),
             discontinuity: std::mem::take(&mut self.discontinuity),
-            began: parts.map(|part| part.received).min().unwrap_or(first.received),
+            arrivals,
         });
         self.parts.drain(..count);
         self.next += count as u64;

@@ -9,7 +9,7 @@ use antiphon_rtp::Rid;
 use antiphon_rtp::extension::{Carried, VideoOrientation};
 use antiphon_rtp::payload::telephone_event::TelephoneEvent;
 use antiphon_rtp::payload::{Depacketizer, Piece};
-use antiphon_sansio::earliest;
+use antiphon_sansio::{Ecn, earliest};
 use bytes::Bytes;
 
 use crate::assembler::{Assembler, Joiners, Part, SMALL};
@@ -17,14 +17,15 @@ use crate::capture::MediaClock;
 use crate::config::{Codec, Kind, Output};
 use crate::event::{Contributors, Event, Packet};
 use crate::events::Events;
+use crate::frame_count::{ReceivedFrames, Sound};
 use crate::key_frames::KeyFrames;
 use crate::keypad::Keypad;
 use crate::nack::NackGenerator;
 use crate::playout::Playout;
 use crate::reception::{Arrival, Reception};
-use crate::repairs::Repairs;
+use crate::repairs::{Redundant, Repairs};
 use crate::section::{Section, Use};
-use crate::stats::{Dropped, RemoteOutboundRtp};
+use crate::stats::{DecoderFigures, Dropped, MarksReceived, RemoteOutboundRtp};
 
 /// How long disorder is waited for, where nothing is repaired.
 const DISORDER: Duration = Duration::from_millis(60);
@@ -47,6 +48,8 @@ pub(crate) struct Received {
     pub(crate) contributors: Option<Arc<Contributors>>,
     /// How it came.
     pub(crate) origin: Origin,
+    /// The mark that it came with.
+    pub(crate) ecn: Ecn,
     /// When it came, in microseconds since the session began.
     pub(crate) micros: u64,
 }
@@ -59,7 +62,7 @@ pub(crate) enum Origin {
     /// By a retransmission (RFC 4588).
     Retransmitted,
     /// Out of redundancy that was sent with others: nothing of it counts as received.
-    Recovered,
+    Recovered(Redundant),
 }
 
 /// One incoming source.
@@ -93,6 +96,8 @@ pub(crate) struct Inbound {
     pub(crate) last_packet: Option<Instant>,
     pub(crate) count: InboundCount,
     pub(crate) remote: Option<RemoteOutboundRtp>,
+    /// What the application says of its decoder.
+    pub(crate) decoder: Option<Box<DecoderFigures>>,
     /// Its media clock on ours, by its newest sender report.
     pub(crate) clock: Option<MediaClock>,
     /// Said goodbye.
@@ -102,7 +107,7 @@ pub(crate) struct Inbound {
 }
 
 /// What is counted about an incoming source.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct InboundCount {
     pub(crate) packets: u64,
     pub(crate) bytes: u64,
@@ -111,9 +116,28 @@ pub(crate) struct InboundCount {
     pub(crate) nacks: u32,
     pub(crate) plis: u32,
     pub(crate) firs: u32,
-    pub(crate) frames: u64,
-    pub(crate) key_frames: u64,
-    pub(crate) audio_level: Option<u8>,
+    /// Once anything came.
+    heard: Option<Box<Heard>>,
+}
+
+/// What is counted of what came, beside its packets: nothing as long as nothing comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Heard {
+    pub(crate) frames: ReceivedFrames,
+    pub(crate) sound: Sound,
+    pub(crate) marks: MarksReceived,
+    pub(crate) repaired_bytes: u64,
+}
+
+impl InboundCount {
+    #[inline]
+    fn heard_mut(&mut self) -> &mut Heard {
+        self.heard.get_or_insert_default()
+    }
+
+    pub(crate) fn heard(&self) -> Heard {
+        self.heard.as_deref().copied().unwrap_or_default()
+    }
 }
 
 impl Inbound {
@@ -145,6 +169,7 @@ impl Inbound {
             last_packet: None,
             count: InboundCount::default(),
             remote: None,
+            decoder: None,
             clock: None,
             left: false,
             scheduled: None,
@@ -310,7 +335,7 @@ impl Inbound {
             self.assembler.insert(sequence, part(now, packet, piece));
             self.deliver_frames(now, patience, events, dropped);
         } else {
-            self.count_frames(packet, piece);
+            self.count_frames(now, packet, piece);
             let event = depacketizer.telephone_event(&packet.payload);
             if output.is_of_frames()
                 && let Some(event) = event
@@ -336,7 +361,7 @@ impl Inbound {
             Arrival::New(sequence) => Some(sequence),
             Arrival::Duplicate => {
                 // What was recovered in vain is no packet that came twice.
-                let recovered = packet.origin == Origin::Recovered;
+                let recovered = matches!(packet.origin, Origin::Recovered(_));
                 self.repairs.count.discarded += u64::from(recovered);
                 dropped.duplicate += u64::from(!recovered);
                 None
@@ -362,28 +387,47 @@ impl Inbound {
         self.active = true;
         self.left = false;
         self.last_packet = Some(now);
-        if packet.origin == Origin::Recovered {
-            self.repairs.count.recovered += 1;
+        if let Origin::Recovered(by) = packet.origin {
+            self.repairs.count.recovered[by as usize] += 1;
             return;
         }
         self.count.packets += 1;
         self.count.bytes += packet.payload.len() as u64;
         self.count.header_bytes += packet.header_bytes as u64;
-        self.count.repaired += u64::from(packet.origin == Origin::Retransmitted);
-        if let Some(level) = packet.extensions.audio_level {
-            self.count.audio_level = Some(level.below_overload);
+        if packet.origin == Origin::Retransmitted {
+            self.count.repaired += 1;
+            self.count.heard_mut().repaired_bytes += packet.payload.len() as u64;
         }
+        match packet.ecn {
+            Ecn::Ect1 => self.count.heard_mut().marks.ect1 += 1,
+            Ecn::Ce => self.count.heard_mut().marks.ce += 1,
+            _ => {}
+        }
+    }
+
+    /// A packet of sound is a frame. Returns for how many ticks of its clock it lasts, by the one before it.
+    #[inline]
+    fn count_sound(&mut self, now: Instant, packet: &Received) -> u64 {
+        let (clock_rate, level) = (self.clock_rate(), packet.extensions.audio_level);
+        let heard = self.count.heard_mut();
+        heard.frames.received += 1;
+        heard.frames.rate.note(now);
+        heard.sound.note(packet.timestamp, clock_rate, level)
     }
 
     /// Nobody assembles: the marker tells frames well enough to count them.
     #[inline]
-    fn count_frames(&mut self, packet: &Received, piece: Option<Piece>) {
+    fn count_frames(&mut self, now: Instant, packet: &Received, piece: Option<Piece>) {
         let video = self.is_video();
-        if packet.marker || !video {
-            self.count.frames += u64::from(piece.is_some());
+        if !video && piece.is_some() {
+            self.count_sound(now, packet);
+        } else if packet.marker && piece.is_some() {
+            let frames = &mut self.count.heard_mut().frames;
+            frames.received += 1;
+            frames.rate.note(now);
         }
         if video && piece.is_some_and(|piece| piece.key_frame) && self.key_frames.begins_another(packet.timestamp) {
-            self.count.key_frames += 1;
+            self.count.heard_mut().frames.key += 1;
         }
     }
 

@@ -13,9 +13,11 @@ mod error;
 mod event;
 mod events;
 mod feedback;
+mod frame_count;
 mod inbound;
 mod key_frames;
 mod keypad;
+mod limitation;
 mod lip_sync;
 mod nack;
 mod outbound;
@@ -47,9 +49,12 @@ pub use error::Error;
 pub use event::{
     Contributors, Event, Frame, Outgoing, Packet, PacketKind, Play, ReceiverId, SenderId, Sound, Tone, TonePhase,
 };
+pub use frame_count::FrameRate;
+pub use limitation::{QualityLimitation, QualityLimitations};
 pub use session::Session;
 pub use stats::{
-    CongestionStats, Dropped, EcnStats, FramesReceived, InboundRtp, MarkingEnd, OutboundRtp, Played, PlayoutFigures,
-    RemoteInboundRtp, RemoteOutboundRtp, Repaired, RepairsSent, Stats,
+    CongestionStats, DecoderFigures, Dropped, EcnStats, EncoderFigures, FramesReceived, FramesSent, InboundRtp,
+    MarkingEnd, MarksReceived, OutboundRtp, Played, PlayoutFigures, RemoteInboundRtp, RemoteOutboundRtp, Repaired,
+    RepairsSent, SoundFigures, Stats, StreamFeedback, UsedCodec,
 };
 pub use transform::{FrameTransform, Transformed};

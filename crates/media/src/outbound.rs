@@ -1,5 +1,6 @@
 //! One outgoing stream: frames are cut into packets, packets written, sent again, and counted.
 
+mod count;
 mod padding;
 mod redundant;
 mod write;
@@ -12,6 +13,8 @@ use antiphon_rtp::packet::{HEADER_LEN, Header, Template};
 use antiphon_rtp::payload::{Depacketizer, Packetizer};
 use antiphon_rtp::rtcp::{ReportBlock, SenderInfo};
 use antiphon_sansio::{ClockAnchor, Rng, Writer};
+
+pub(crate) use count::{Count, Given};
 
 use crate::config::{Codec, Kind, SendRedundancy, SenderConfig};
 use crate::dtmf::Dtmf;
@@ -197,57 +200,6 @@ fn template(config: &SenderConfig) -> Template {
     Template::new(&values, &config.extensions)
 }
 
-/// What is counted about an outgoing stream.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Count {
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
-    pub(crate) header_bytes: u64,
-    pub(crate) resent_packets: u64,
-    pub(crate) resent_bytes: u64,
-    /// Of these, what went out on the retransmission SSRC: no business of the stream's own reports.
-    pub(crate) rtx_packets: u64,
-    pub(crate) rtx_bytes: u64,
-    /// Of all packets, what carried nothing new and was asked for by nobody; bytes with headers.
-    pub(crate) padding_packets: u64,
-    pub(crate) padding_bytes: u64,
-    pub(crate) refused: u64,
-    pub(crate) frames: u64,
-    pub(crate) key_frames: u64,
-    pub(crate) frames_refused: u64,
-    /// Forwarded packets that were larger than the path carries.
-    pub(crate) too_large: u64,
-    pub(crate) nacks: u32,
-    pub(crate) plis: u32,
-    pub(crate) firs: u32,
-    pub(crate) delay: Duration,
-    pub(crate) payload_type: Option<u8>,
-}
-
-impl Count {
-    #[inline]
-    fn sent(&mut self, payload_type: u8, header_len: usize, len: usize) {
-        self.packets += 1;
-        self.bytes += len as u64;
-        self.header_bytes += header_len as u64;
-        self.payload_type = Some(payload_type);
-    }
-
-    /// A packet has left for the first time.
-    #[inline]
-    fn first(&mut self, payload_type: u8, header_len: usize, len: usize, waited: Duration) {
-        self.sent(payload_type, header_len, len);
-        self.delay += waited;
-    }
-
-    /// A packet was sent again.
-    fn again(&mut self, payload_type: u8, header_len: usize, len: usize) {
-        self.sent(payload_type, header_len, len);
-        self.resent_packets += 1;
-        self.resent_bytes += len as u64;
-    }
-}
-
 impl Outbound {
     pub(crate) fn new(now: Instant, config: SenderConfig, redundancy: SendRedundancy, rng: &mut Rng) -> Self {
         let slots = match config.kind {
@@ -284,7 +236,7 @@ impl Outbound {
                 bytes: MAX_RESEND_BURST,
                 at: now,
             },
-            count: Count::default(),
+            count: Count::from(first),
             remote: None,
             reported: false,
             report_due: false,
@@ -512,9 +464,18 @@ impl Outbound {
         })
     }
 
+    /// Packets of the stream itself that have arrived by a report of the peer (W3C `packetsReceived` of "remote-inbound-rtp").
+    fn arrived(&self, block: &ReportBlock) -> u64 {
+        let newest = self.ring.extend(block.highest_sequence as u16);
+        let numbers = newest.map_or(0, |newest| (newest + 1).saturating_sub(self.count.first_number));
+        numbers.saturating_add_signed(-i64::from(block.cumulative_lost))
+    }
+
     /// The peer reported on this stream. Returns the round trip, if the report shows one (RFC 3550 §6.4.1).
     pub(crate) fn report(&mut self, block: &ReportBlock, ntp_middle: u32) -> Option<Duration> {
+        let arrived = self.arrived(block);
         let remote = self.remote.get_or_insert_default();
+        remote.packets_received = arrived;
         remote.packets_lost = i64::from(block.cumulative_lost);
         remote.fraction_lost = f64::from(block.fraction_lost) / 256.0;
         remote.jitter = f64::from(block.jitter) / f64::from(self.current.clock_rate.max(1));

@@ -18,8 +18,25 @@ pub(crate) struct RepairCount {
     pub(crate) bytes: u64,
     /// Those of no use.
     pub(crate) discarded: u64,
-    /// Packets that came back.
-    pub(crate) recovered: u64,
+    /// Packets that came back, by each of [`Redundant`].
+    pub(crate) recovered: [u64; 3],
+}
+
+/// What a packet came back out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Redundant {
+    Red,
+    Ulpfec,
+    Flexfec,
+}
+
+impl From<Format> for Redundant {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Ulpfec => Self::Ulpfec,
+            _ => Self::Flexfec,
+        }
+    }
 }
 
 /// One source's repairs.

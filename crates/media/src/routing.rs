@@ -274,6 +274,13 @@ impl Routing {
         }
     }
 
+    /// The SSRC of the packets that protect a source, if they have one of their own.
+    pub(crate) fn protector(&self, ssrc: u32) -> Option<u32> {
+        let id = self.by_ssrc(ssrc)?;
+        let mut table = self.table.iter();
+        Some(table.find(|entry| entry.role == Role::Fec && entry.source == id)?.ssrc)
+    }
+
     fn forget(&mut self, id: SourceId) {
         self.sources[id] = None;
         self.table.retain(|entry| entry.source != id);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::allocation::Claim;
 use crate::config::{Bounds, Kind};
+use crate::limitation::{QualityLimitation, QualityLimitations};
 use crate::outbound::Outbound;
 
 /// The most that sound is taken to want where nobody says it, bits a second: Opus at its best, or G.711 with headers. Sound that sends
@@ -21,7 +22,7 @@ const BEGINNING: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(2);
 
 /// The share of one stream.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Share {
     pub(crate) bounds: Bounds,
     /// What the application was told, bits a second.
@@ -37,6 +38,8 @@ pub(crate) struct Share {
     /// Since when it sends without a long pause, and when it was last seen to have sent something.
     began: Option<Instant>,
     busy: Option<Instant>,
+    /// What keeps its pictures from being better.
+    limitations: Option<Box<QualityLimitations>>,
 }
 
 /// Bytes that a stream has sent for the first time.
@@ -101,6 +104,34 @@ impl Share {
         claim.paused = self.paused;
         claim.used = (!young && !stopped).then_some(self.used as u64);
         Some(claim)
+    }
+
+    /// Judges what keeps its pictures down: the application knows of its encoder, and the stream of its rate. Where nobody has said how much it
+    /// could use, nobody knows whether it lacks any.
+    pub(crate) fn judge(&mut self, now: Instant, sender: &Outbound) {
+        if sender.config.kind == Kind::Audio {
+            return;
+        }
+        let given = sender.count.given_so_far();
+        let told = given.and_then(|given| given.encoder.as_ref()?.limited_by);
+        let by_rate = self.told.zip(self.bounds.max_bitrate).map(|(told, max)| {
+            // A share is told when it has changed by a twentieth.
+            if told.saturating_mul(20) < max.saturating_mul(19) {
+                QualityLimitation::Bandwidth
+            } else {
+                QualityLimitation::None
+            }
+        });
+        let told = told.filter(|told| *told != QualityLimitation::None);
+        let reason = told.or(by_rate).filter(|_| sender.sends());
+        if reason.is_some() || self.limitations.is_some() {
+            self.limitations.get_or_insert_default().judge(now, reason);
+        }
+    }
+
+    /// What has kept its pictures down so far.
+    pub(crate) fn limitations(&self) -> QualityLimitations {
+        self.limitations.as_deref().copied().unwrap_or_default()
     }
 
     /// Takes what the claim has got. What the application is to be told, if that has changed enough.

@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use antiphon_rtp::bitstream::Resolution;
+
 use crate::config::Kind;
-use crate::congestion::{Congestion, Figures};
+use crate::congestion::Figures;
 use crate::event::{ReceiverId, SenderId};
+use crate::frame_count::FrameRate;
+use crate::limitation::{QualityLimitation, QualityLimitations};
 
 /// A snapshot of everything counted, in the terms of webrtc-stats.
 #[derive(Clone, Debug, Default)]
@@ -23,8 +27,8 @@ pub struct Stats {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct CongestionStats {
-    /// Which controller steers.
-    pub controller: Congestion,
+    /// The name of the controller that steers: [`CongestionControl::name`](crate::congestion::CongestionControl::name).
+    pub controller: &'static str,
     /// `availableOutgoingBitrate`: what all packets may take together, bits a second; `None` while the peer sends no congestion
     /// feedback.
     pub estimate: Option<u64>,
@@ -123,12 +127,10 @@ pub struct InboundRtp {
     pub rid: Option<String>,
     /// `rtxSsrc`: the SSRC of its retransmissions, if they have one of their own.
     pub rtx_ssrc: Option<u32>,
-    /// The payload type received last.
-    pub payload_type: Option<u8>,
-    /// The codec received last, as `audio/opus`.
-    pub mime_type: String,
-    /// The RTP clock of that codec, Hz.
-    pub clock_rate: u32,
+    /// `fecSsrc`: the SSRC of the packets that protect it (FlexFEC), if they have one of their own.
+    pub fec_ssrc: Option<u32>,
+    /// The codec received last; `None` before the first packet.
+    pub codec: Option<UsedCodec>,
     /// `packetsReceived`: packets of the stream, retransmissions included.
     pub packets_received: u64,
     /// `bytesReceived`: bytes of payload, without headers and padding.
@@ -153,28 +155,95 @@ pub struct InboundRtp {
     pub playout: PlayoutFigures,
     /// `packetsDiscarded`: too late for their frame.
     pub packets_discarded: u64,
-    /// `audioLevel` of the newest packet that carried one: 0 is silence, 1 is overload.
-    pub audio_level: Option<f64>,
+    /// How long and how loud the sound is; `None` of pictures.
+    pub sound: Option<SoundFigures>,
+    /// Marks of ECN on its packets.
+    pub marks: MarksReceived,
     /// `lastPacketReceivedTimestamp`: when the newest packet came.
     pub last_packet_received: Option<Instant>,
+    /// What the application says of its decoder, if it does.
+    pub decoder: Option<DecoderFigures>,
     /// What the peer reported about its sending.
     pub remote: Option<RemoteOutboundRtp>,
 }
 
-/// What became of the frames of a source.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A codec that is in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsedCodec {
+    /// The payload type that stands for it.
+    pub payload_type: u8,
+    /// Kind and name, as `audio/opus`.
+    pub mime_type: String,
+    /// Its RTP clock, Hz.
+    pub clock_rate: u32,
+}
+
+/// Whole frames that came. Where packets are handed out ([`Output::Packets`](crate::Output::Packets)) nobody puts them together: they
+/// are counted by their marks, and nothing but the first three is known of them.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct FramesReceived {
     /// `framesReceived`: whole frames seen.
     pub received: u64,
-    /// Whole key frames seen (`keyFramesDecoded` of an endpoint that decodes what it gets).
+    /// Of these, key frames.
     pub key_frames: u64,
-    /// `framesDropped`: frames given up as incomplete or undecodable.
+    /// `framesPerSecond`: whole frames by time.
+    pub rate: FrameRate,
+    /// Frames given up as incomplete, or of which not all was a frame.
     pub dropped: u64,
+    /// `frameWidth`, `frameHeight`: of the newest key frame that told it.
+    pub resolution: Option<Resolution>,
+    /// `framesAssembledFromMultiplePackets`: whole frames of more than one packet.
+    pub of_several_packets: u64,
+    /// `totalAssemblyTime`: from the first packet to the last of each of these, all together.
+    pub assembly_time: Duration,
+}
+
+/// Sound by its timestamps, and by what its packets tell of their level (RFC 6464).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SoundFigures {
+    /// `audioLevel`: the newest level told, 0 (silence) to 1 (overload).
+    pub level: Option<f64>,
+    /// `totalAudioEnergy`: the sum of squared levels times seconds; `None` while no level is told.
+    pub energy: Option<f64>,
+    /// `totalSamplesReceived`: ticks of its clock; what is lost in between counts, and silence of which nothing is sent does not.
+    pub samples: u64,
+    /// `totalSamplesDuration`: the same, in seconds.
+    pub duration: f64,
+}
+
+/// Marks of ECN on the packets of a stream that came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MarksReceived {
+    /// `packetsReceivedWithEct1`: packets that came with ECT(1).
+    pub ect1: u64,
+    /// `packetsReceivedWithCe`: packets that came with CE, so that a queue had marked them.
+    pub ce: u64,
+}
+
+/// What the application's decoder has done with a stream so far, which it alone knows. `None`: it does not say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DecoderFigures {
+    /// `framesDecoded`: frames that were decoded.
+    pub frames_decoded: Option<u64>,
+    /// `keyFramesDecoded`: of these, key frames.
+    pub key_frames_decoded: Option<u64>,
+    /// `framesRendered`: frames that were shown.
+    pub frames_rendered: Option<u64>,
+    /// What was given up behind our back: counted in `framesDropped`.
+    pub frames_dropped: Option<u64>,
+    /// `qpSum`: the sum of the quantisation parameters of all frames.
+    pub qp_sum: Option<u64>,
+    /// `totalDecodeTime`: time that decoding took, all frames together.
+    pub decode_time: Option<Duration>,
+    /// `decoderImplementation`: its name, for people.
+    pub implementation: Option<String>,
+    /// `powerEfficientDecoder`: whether hardware does it, for instance.
+    pub power_efficient: Option<bool>,
 }
 
 /// How a source is played. What is counted in samples is counted at the codec's RTP clock, one for all channels. Where nothing is
-/// held back ([`Output::Frames`](crate::Output::Frames)), frames of video are counted as shown when they are handed over, which
-/// gives freezes and pauses their figures; all others stay zero. Where packets go out all stay zero.
+/// held back ([`Output::Frames`](crate::Output::Frames)), frames are counted when they are handed over, which
+/// gives freezes, pauses and the delay until then their figures; all others stay zero. Where packets go out all stay zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct PlayoutFigures {
@@ -233,6 +302,8 @@ pub struct Played {
 pub struct Repaired {
     /// `retransmittedPacketsReceived`: packets that came back by RTX.
     pub retransmitted_packets_received: u64,
+    /// `retransmittedBytesReceived`: bytes of payload of these.
+    pub retransmitted_bytes_received: u64,
     /// `fecPacketsReceived`: repair packets, and payloads that RED repeated.
     pub fec_packets_received: u64,
     /// `fecBytesReceived`: bytes of these, without RTP headers.
@@ -241,10 +312,16 @@ pub struct Repaired {
     pub fec_packets_discarded: u64,
     /// Packets that came back out of redundancy, which counts them nowhere else (not in webrtc-stats).
     pub packets_recovered: u64,
+    /// Of these, what RED repeated (RFC 2198).
+    pub recovered_by_red: u64,
+    /// Of these, what ULPFEC brought back (RFC 5109).
+    pub recovered_by_ulpfec: u64,
+    /// Of these, what FlexFEC brought back (RFC 8627 and its third draft).
+    pub recovered_by_flexfec: u64,
 }
 
 /// `RTCRemoteOutboundRtpStreamStats`: from the peer's sender reports.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct RemoteOutboundRtp {
     /// `packetsSent`: packets that the peer says it sent, modulo 2^32.
     pub packets_sent: u32,
@@ -258,6 +335,10 @@ pub struct RemoteOutboundRtp {
     pub rtp_timestamp: u32,
     /// `roundTripTime`, from DLRR blocks (RFC 3611 §4.5); `None` until one came.
     pub round_trip_time: Option<Duration>,
+    /// `totalRoundTripTime`: the sum of all that were measured.
+    pub total_round_trip_time: Duration,
+    /// `roundTripTimeMeasurements`: how many were measured.
+    pub round_trip_time_measurements: u64,
 }
 
 /// `RTCOutboundRtpStreamStats`, and the `RTCRemoteInboundRtpStreamStats` that belongs to it.
@@ -275,12 +356,8 @@ pub struct OutboundRtp {
     pub rid: Option<String>,
     /// `rtxSsrc`: the SSRC of its retransmissions, if they have one of their own.
     pub rtx_ssrc: Option<u32>,
-    /// The payload type sent last.
-    pub payload_type: Option<u8>,
-    /// The codec sent last, as `video/VP8`.
-    pub mime_type: String,
-    /// The RTP clock of that codec, Hz.
-    pub clock_rate: u32,
+    /// The codec sent last; `None` before the first packet.
+    pub codec: Option<UsedCodec>,
     /// `active`: whether the negotiated direction lets it send.
     pub active: bool,
     /// `packetsSent`: packets on both SSRCs, retransmissions included.
@@ -291,12 +368,16 @@ pub struct OutboundRtp {
     pub header_bytes_sent: u64,
     /// What was sent again, and what was sent before anybody asked.
     pub repairs: RepairsSent,
-    /// `framesSent`: frames that were taken, or forwarded whole.
-    pub frames_sent: u64,
-    /// `keyFramesEncoded` of an endpoint that sends what it encodes.
-    pub key_frames_sent: u64,
-    /// Frames refused because the send queue was full, and sound left out because a key of a telephone was heard instead.
-    pub frames_refused: u64,
+    /// What was taken and what was refused of whole frames.
+    pub frames: FramesSent,
+    /// How long and how loud the sound is that was handed over as frames; `None` of pictures.
+    pub sound: Option<SoundFigures>,
+    /// `packetsSentWithEct1`: packets that left with ECT(1).
+    pub packets_sent_with_ect1: u64,
+    /// What keeps the quality down, and for how long it did; of pictures.
+    pub limitations: QualityLimitations,
+    /// What the application says of its encoder, if it does.
+    pub encoder: Option<EncoderFigures>,
     /// Forwarded packets refused because they are larger than the path carries.
     pub packets_too_large: u64,
     /// `nackCount`: NACK messages received.
@@ -313,6 +394,49 @@ pub struct OutboundRtp {
     pub target_bitrate: Option<u64>,
     /// What the peer reported about its receiving.
     pub remote: Option<RemoteInboundRtp>,
+}
+
+/// Frames that a stream was given.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FramesSent {
+    /// `framesSent`: frames that were taken, or forwarded whole.
+    pub sent: u64,
+    /// Of these, key frames.
+    pub key_frames: u64,
+    /// Frames refused because the send queue was full, and sound left out because a key of a telephone was heard instead.
+    pub refused: u64,
+    /// `framesEncoded`: frames that were handed over as such, taken or refused; `None` where packets are forwarded alone, for nothing is
+    /// encoded then.
+    pub encoded: Option<u64>,
+    /// `keyFramesEncoded`: of these, key frames.
+    pub key_frames_encoded: Option<u64>,
+    /// `hugeFramesSent`: frames at least 2.5 times as large as the mean of those before them.
+    pub huge: u64,
+    /// `framesPerSecond`: frames by time.
+    pub rate: FrameRate,
+    /// `frameWidth`, `frameHeight`: of the newest key frame that told it.
+    pub resolution: Option<Resolution>,
+    /// `totalEncodedBytesTarget`: bytes that the frames would have had at the rate that the stream was told; 0 before it was told one.
+    pub target_bytes: u64,
+}
+
+/// What the application's encoder has done for a stream so far, which it alone knows. `None`: it does not say.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct EncoderFigures {
+    /// `qpSum`: the sum of the quantisation parameters of all frames.
+    pub qp_sum: Option<u64>,
+    /// `totalEncodeTime`: time that encoding took, all frames together.
+    pub encode_time: Option<Duration>,
+    /// `qualityLimitationReason`, where it is another than too little bandwidth, of which we know by ourselves.
+    pub limited_by: Option<QualityLimitation>,
+    /// `qualityLimitationResolutionChanges`: how often the size of the picture was changed for such a reason.
+    pub resolution_changes: Option<u64>,
+    /// `scalabilityMode`: the layers that it makes, as `L1T3` (webrtc-svc).
+    pub scalability_mode: Option<String>,
+    /// `encoderImplementation`: its name, for people.
+    pub implementation: Option<String>,
+    /// `powerEfficientEncoder`: whether hardware does it, for instance.
+    pub power_efficient: Option<bool>,
 }
 
 /// What a stream sends against losses.
@@ -339,6 +463,9 @@ pub struct RepairsSent {
 /// `RTCRemoteInboundRtpStreamStats`: from the peer's report blocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RemoteInboundRtp {
+    /// `packetsReceived`: packets of the stream, without retransmissions on an SSRC of their own, that have arrived: the numbers that the
+    /// peer has seen, less what it lost.
+    pub packets_received: u64,
     /// `packetsLost`: packets that never reached the peer; negative if duplicates outnumber them.
     pub packets_lost: i64,
     /// `fractionLost`: the lost part of the packets between the last two reports, 0 to 1.
@@ -351,4 +478,21 @@ pub struct RemoteInboundRtp {
     pub total_round_trip_time: Duration,
     /// `roundTripTimeMeasurements`: how many were measured.
     pub round_trip_time_measurements: u64,
+    /// What feedback of RFC 8888 says of its packets; `None` where there is none.
+    pub feedback: Option<StreamFeedback>,
+}
+
+/// What the peer's feedback (RFC 8888) says of the packets of one stream. Each packet counts once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamFeedback {
+    /// `packetsReceivedWithEct1`: packets that arrived with ECT(1).
+    pub with_ect1: u64,
+    /// `packetsReceivedWithCe`: packets that arrived with CE.
+    pub with_ce: u64,
+    /// `packetsWithBleachedEct1Marking`: packets that left with ECT(1) and arrived without any mark.
+    pub bleached: u64,
+    /// `packetsReportedAsLost`: packets that were told to be lost.
+    pub lost: u64,
+    /// `packetsReportedAsLostButRecovered`: of these, packets that were told to have come after all.
+    pub recovered: u64,
 }

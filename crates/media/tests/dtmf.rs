@@ -119,7 +119,7 @@ fn keys_are_heard_once_each_and_share_the_numbers_and_the_clock_of_the_sound() {
         "a pause is no loss"
     );
     let stats = &pair.ends[0].stats().outbound[0];
-    assert_eq!((stats.frames_refused, stats.frames_sent), (21, 39));
+    assert_eq!((stats.frames.refused, stats.frames.sent), (21, 39));
 }
 
 #[test]

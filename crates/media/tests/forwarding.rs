@@ -382,7 +382,7 @@ fn mend13_key_frames_are_counted_by_picture_not_by_packet() {
     let inbound = &way.near.stats().inbound[0];
     assert_eq!((inbound.frames.received, inbound.frames.key_frames), (2, 1));
     let outbound = &way.far.stats().outbound[0];
-    assert_eq!((outbound.frames_sent, outbound.key_frames_sent), (2, 1));
+    assert_eq!((outbound.frames.sent, outbound.frames.key_frames), (2, 1));
 }
 
 #[test]

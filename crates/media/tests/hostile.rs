@@ -259,7 +259,7 @@ fn the_send_queue_is_bounded() {
         refused += u64::from(result == Err(antiphon_media::Error::QueueFull));
     }
     assert!(refused > 900);
-    assert_eq!(pair.ends[0].stats().outbound[0].frames_refused, refused);
+    assert_eq!(pair.ends[0].stats().outbound[0].frames.refused, refused);
     let too_large = picture(0, 10_000_000, true);
     pair.ends[0].set_sender_active(id, false).unwrap();
     pair.ends[0].set_sender_active(id, true).unwrap();

@@ -114,7 +114,7 @@ fn all_arrives_on_a_clean_link_and_the_figures_agree() {
         assert_eq!(inbound.header_bytes_received, outbound.header_bytes_sent);
         assert_eq!(
             (inbound.frames.received, inbound.packets_lost),
-            (outbound.frames_sent, 0)
+            (outbound.frames.sent, 0)
         );
         assert_eq!((inbound.nack_count, inbound.pli_count, outbound.nack_count), (0, 0, 0));
         let remote = outbound.remote.expect("a report came");

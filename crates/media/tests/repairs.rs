@@ -143,7 +143,7 @@ fn what_red_repeats_becomes_frames_in_order() {
     let stats = bench.session.stats();
     let inbound = &stats.inbound[0];
     assert_eq!((inbound.packets_received, inbound.packets_lost), (14, 6));
-    assert_eq!(inbound.mime_type, "audio/opus");
+    assert_eq!(inbound.codec.as_ref().unwrap().mime_type, "audio/opus");
     let repaired = inbound.repaired;
     assert_eq!(repaired.packets_recovered, 5);
     // Each packet but the first two repeats two.

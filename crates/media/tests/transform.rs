@@ -144,7 +144,7 @@ fn a_transform_drops_frames_and_asks_for_key_frames() {
     pair.ends[0].set_sender_transform(id, veil(true).1).unwrap();
     play(&mut pair, 40, 20);
     assert_eq!(asked(&pair), 6);
-    assert_eq!(pair.ends[0].stats().outbound[0].frames_refused, 2);
+    assert_eq!(pair.ends[0].stats().outbound[0].frames.refused, 2);
     assert_eq!(pair.ends[0].set_sender_transform(id, None), Ok(()));
     pair.ends[0].remove_sender(id).unwrap();
     assert!(pair.ends[0].set_sender_transform(id, veil(true).1).is_err());

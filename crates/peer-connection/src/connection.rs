@@ -22,6 +22,7 @@ use crate::states::{
     RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState, RtcPeerConnectionState, RtcSctpTransportState,
     States,
 };
+use crate::stats::playout::AudioPlayoutFigures;
 use crate::transceivers::Transceivers;
 use crate::transport::Transport;
 
@@ -77,6 +78,8 @@ pub struct PeerConnection {
     pub(crate) peer_end: Option<PeerEnd>,
     /// The round trip that the layers above ICE were told last.
     pub(crate) rtt: Option<Duration>,
+    /// What the application told of how sound is played.
+    pub(crate) playout: Option<Box<AudioPlayoutFigures>>,
 }
 
 /// How large datagrams may be, in bytes of UDP payload.
@@ -168,6 +171,7 @@ impl PeerConnection {
             data_turn: false,
             ahead: None,
             rtt: None,
+            playout: None,
         };
         connection.update_sizes();
         Ok(connection)

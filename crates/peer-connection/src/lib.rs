@@ -41,9 +41,10 @@ pub use antiphon_jsep::{
 };
 pub use antiphon_media::congestion::Congestion;
 pub use antiphon_media::{
-    CircuitBreaker, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, FecAmount, Frame, FrameTransform, Front, MAX_TONE,
-    MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Play, Priority as RtcPriorityType, RedDistance, Rid,
-    SendRedundancy, Sound, Tone, TonePhase, Transformed, extension,
+    CircuitBreaker, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DecoderFigures, EncoderFigures, FecAmount, Frame,
+    FrameTransform, Front, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Play,
+    Priority as RtcPriorityType, QualityLimitation, RedDistance, Rid, SendRedundancy, Sound, Tone, TonePhase,
+    Transformed, extension,
 };
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};
 pub use configuration::{

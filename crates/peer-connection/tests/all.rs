@@ -12,6 +12,7 @@ mod paths;
 mod security;
 mod setup;
 mod signaling;
+mod statistics;
 mod support;
 mod walks;
 

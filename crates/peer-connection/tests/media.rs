@@ -28,8 +28,8 @@ fn picture(number: u32, key_frame: bool, len: usize) -> Bytes {
 
 pub(crate) struct Call {
     pub(crate) pair: Pair,
-    audio: TransceiverId,
-    video: TransceiverId,
+    pub(crate) audio: TransceiverId,
+    pub(crate) video: TransceiverId,
     /// Frames that `from` sent, by kind: content by number.
     sent: [Vec<Bytes>; 2],
     wants_key_frame: bool,
@@ -71,6 +71,21 @@ impl Call {
             wants_key_frame: true,
             from,
         }
+    }
+
+    /// The next picture can be decoded alone.
+    pub(crate) fn want_key_frame(&mut self) {
+        self.wants_key_frame = true;
+    }
+
+    /// Says how much the pictures could use, in bits a second.
+    pub(crate) fn set_max_bitrate(&mut self, bps: u64) {
+        let (from, video) = (self.from, self.video);
+        let mut parameters = self.pair.call(from, |pc, _| pc.get_parameters(video)).unwrap();
+        parameters.encodings[0].max_bitrate = Some(bps);
+        self.pair
+            .call(from, |pc, now| pc.set_parameters(now, video, parameters))
+            .unwrap();
     }
 
     /// Lets `duration` pass with 25 pictures and 50 packets of sound a second.

@@ -86,6 +86,10 @@ pub struct Figures {
 ///
 /// What concerns every packet ([`Self::on_sent`] and the answers that the pacer asks for) has a constant cost and allocates nothing.
 pub trait CongestionControl: Debug + Send + Sync {
+    /// Its name, for people and statistics.
+    fn name(&self) -> &'static str {
+        "custom"
+    }
     /// A packet has left.
     fn on_sent(&mut self, packet: &Sent) {
         let _ = packet;

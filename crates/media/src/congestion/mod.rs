@@ -37,8 +37,8 @@ impl Congestion {
     /// Its name, for people.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Gcc => "GoogCC",
-            Self::Scream => "SCReAMv2",
+            Self::Gcc => Gcc::NAME,
+            Self::Scream => Scream::NAME,
         }
     }
 

@@ -93,6 +93,11 @@ impl Steering {
         self.own().mark()
     }
 
+    /// The name of the one that steers, or will once there is something to steer.
+    pub(crate) fn name(&self) -> &'static str {
+        self.own.as_ref().map_or(self.choice.name(), |own| own.name())
+    }
+
     pub(crate) fn figures(&self) -> Figures {
         self.own.as_ref().map_or_else(Figures::default, |own| own.figures())
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_sansio::Ecn;
 
 use crate::congestion::{PacketId, PacketResult, ProbeId, Sent};
+use crate::stats::StreamFeedback;
 
 /// Packets remembered until feedback speaks of them: at 50 Mbit/s almost a second.
 pub(crate) const CAPACITY: usize = 4096;
@@ -56,6 +57,7 @@ impl Entry {
     const NUMBERED: u8 = 1 << 4;
     const BY_STREAM: u8 = 1 << 5;
     const REPORTED: u8 = 1 << 6;
+    const LOST: u8 = 1 << 7;
 
     #[inline]
     fn is(&self, flag: u8) -> bool {
@@ -68,6 +70,7 @@ impl Entry {
 struct Stream {
     ssrc: u32,
     ids: Vec<u64>,
+    told: StreamFeedback,
 }
 
 /// What was sent, by [`PacketId`]. Each form of feedback has names of its own for packets; an index leads from them to the id.
@@ -196,6 +199,7 @@ impl History {
                 streams.push(Stream {
                     ssrc: leaving.ssrc,
                     ids: vec![u64::MAX; STREAM_CAPACITY],
+                    told: StreamFeedback::default(),
                 });
                 let last = streams.len() - 1;
                 &mut streams[last]
@@ -211,7 +215,7 @@ impl History {
         let low = *self.numbers.get(usize::from(number) % CAPACITY)?;
         let id = self.next - u64::from((self.next as u32).wrapping_sub(low));
         let is_it = |entry: &Entry| entry.is(Entry::NUMBERED) && entry.number == number;
-        self.report(id, is_it, arrival, Ecn::NotEct)
+        Some(self.report(id, is_it, arrival, Ecn::NotEct)?.0)
     }
 
     /// Feedback speaks of a number of a stream. `None` if that packet is not remembered, or has been told to have arrived.
@@ -222,20 +226,37 @@ impl History {
         arrival: Option<Instant>,
         ecn: Ecn,
     ) -> Option<PacketResult> {
-        let mut streams = self.streams.as_ref()?.iter();
-        let stream = streams.find(|stream| stream.ssrc == ssrc)?;
-        let id = stream.ids[usize::from(sequence) % STREAM_CAPACITY];
+        let streams = self.streams.as_ref()?;
+        let at = streams.iter().position(|stream| stream.ssrc == ssrc)?;
+        let id = streams[at].ids[usize::from(sequence) % STREAM_CAPACITY];
         let is_it = |entry: &Entry| entry.is(Entry::BY_STREAM) && entry.sequence == sequence;
-        self.report(id, is_it, arrival, ecn)
+        let (result, was_lost) = self.report(id, is_it, arrival, ecn)?;
+        if let Some(stream) = self.streams.as_mut().and_then(|streams| streams.get_mut(at)) {
+            let told = &mut stream.told;
+            let came = arrival.is_some();
+            told.lost += u64::from(!came && !was_lost);
+            told.recovered += u64::from(came && was_lost);
+            told.with_ect1 += u64::from(came && ecn == Ecn::Ect1);
+            told.with_ce += u64::from(came && ecn == Ecn::Ce);
+            told.bleached += u64::from(came && result.sent.ecn == Ecn::Ect1 && ecn == Ecn::NotEct);
+        }
+        Some(result)
     }
 
+    /// What feedback has said of the packets of a stream so far; `None` where it does not name packets by stream.
+    pub(crate) fn told(&self, ssrc: u32) -> Option<StreamFeedback> {
+        let mut streams = self.streams.as_ref()?.iter();
+        Some(streams.find(|stream| stream.ssrc == ssrc)?.told)
+    }
+
+    /// What feedback says of a packet, and whether it was told to be lost before.
     fn report(
         &mut self,
         id: u64,
         is_it: impl Fn(&Entry) -> bool,
         arrival: Option<Instant>,
         ecn: Ecn,
-    ) -> Option<PacketResult> {
+    ) -> Option<(PacketResult, bool)> {
         // What stands there is of this id, unless another has taken its place.
         if id >= self.next || self.next - id > CAPACITY as u64 {
             return None;
@@ -244,14 +265,16 @@ impl History {
         if !is_it(entry) || entry.is(Entry::REPORTED) {
             return None;
         }
+        let was_lost = entry.is(Entry::LOST);
         // A packet told lost may still be told to have come: only an arrival is final.
-        if arrival.is_some() {
-            entry.flags |= Entry::REPORTED;
-        }
+        entry.flags |= match arrival {
+            Some(_) => Entry::REPORTED,
+            None => Entry::LOST,
+        };
         let entry = *entry;
         let sent = self.restored(id, &entry);
         self.reported = self.reported.max(sent.total);
-        Some(PacketResult { sent, arrival, ecn })
+        Some((PacketResult { sent, arrival, ecn }, was_lost))
     }
 }
 
@@ -292,6 +315,11 @@ mod tests {
         assert_eq!((lost.sent.id, lost.arrival), (PacketId(5998), None));
         let came = history.report_sequence(1, 2999, Some(now), Ecn::Ce).unwrap();
         assert_eq!((came.ecn, came.sent.ecn), (Ecn::Ce, Ecn::Ect1));
+        let told = history.told(1).unwrap();
+        assert_eq!(
+            (told.lost, told.recovered, told.with_ce, told.with_ect1, told.bleached),
+            (1, 1, 1, 0, 0)
+        );
         assert_eq!(history.report_sequence(1, 2999, Some(now), Ecn::Ce), None, "once only");
         assert_eq!(history.report_sequence(1, 1000, Some(now), Ecn::Ce), None, "forgotten");
         assert_eq!(history.report_sequence(3, 2999, Some(now), Ecn::Ce), None, "nobody's");

@@ -6,6 +6,7 @@ use antiphon_rtp::extension::Carried;
 use antiphon_rtp::payload::{Depacketizer, FrameFacts};
 
 use super::{Inbound, Received, kept};
+use crate::assembler::Assembled;
 use crate::config::Output;
 use crate::event::{Event, Frame};
 use crate::events::Events;
@@ -24,10 +25,9 @@ impl Inbound {
         let patience = self.patience(patience);
         let malformed = self.assembler.frames_malformed;
         while let Some(frame) = self.assembler.poll(now, patience, &mut self.joiners) {
-            self.count.frames += 1;
-            self.count.key_frames += u64::from(frame.key_frame && self.is_video());
+            let ticks = self.count_frame(now, &frame);
             self.orientation = frame.extensions.video_orientation.or(self.orientation);
-            let (discontinuity, began) = (frame.discontinuity, frame.began);
+            let (discontinuity, began) = (frame.discontinuity, frame.arrivals.first);
             let mut frame = Frame {
                 payload_type: frame.payload_type,
                 timestamp: frame.timestamp,
@@ -49,6 +49,7 @@ impl Inbound {
                 self.playout.picture(now, frame, discontinuity, began, clock_rate);
                 continue;
             }
+            self.playout.handed_over(now, began, ticks);
             if self.is_video() {
                 self.playout.shown(now, frame.timestamp);
             }
@@ -62,6 +63,26 @@ impl Inbound {
         dropped.malformed_payload += self.assembler.frames_malformed - malformed;
         self.nack.forget_before(self.assembler.next());
         self.play(now, events);
+    }
+
+    /// A frame is whole. Returns how much it counts: one for a picture, and its ticks for sound.
+    fn count_frame(&mut self, now: Instant, frame: &Assembled) -> u64 {
+        let (video, clock_rate) = (self.is_video(), self.clock_rate());
+        let heard = self.count.heard_mut();
+        let count = &mut heard.frames;
+        count.received += 1;
+        count.rate.note(now);
+        if !video {
+            let level = frame.extensions.audio_level;
+            return heard.sound.note(frame.timestamp, clock_rate, level);
+        }
+        count.key += u64::from(frame.key_frame);
+        count.resolution = frame.facts.resolution.or(count.resolution);
+        if frame.arrivals.packets > 1 {
+            count.of_several += 1;
+            count.assembly += frame.arrivals.last.saturating_duration_since(frame.arrivals.first);
+        }
+        1
     }
 
     /// Lets the application's transform do its work. Whether the frame goes on.
@@ -80,7 +101,7 @@ impl Inbound {
         format: Depacketizer,
         events: &mut Events,
     ) {
-        self.count.frames += 1;
+        self.count_sound(now, packet);
         let mut frame = Frame {
             payload_type: packet.payload_type,
             timestamp: packet.timestamp,

@@ -54,6 +54,14 @@ enum Buffer {
 }
 
 impl Playout {
+    /// A frame is handed over as it came, whose first packet came when it `began`. It counts as so many: one for a picture, its ticks for
+    /// sound.
+    pub(crate) fn handed_over(&mut self, now: Instant, began: Instant, count: u64) {
+        let waited = now.saturating_duration_since(began);
+        self.figures.jitter_buffer_delay += waited * u32::try_from(count).unwrap_or(u32::MAX);
+        self.figures.jitter_buffer_emitted_count += count;
+    }
+
     /// A frame of video is handed over as it came.
     pub(crate) fn shown(&mut self, now: Instant, timestamp: u32) {
         self.freezes.shown(now, &mut self.figures);

@@ -76,6 +76,9 @@ impl Available {
                 events.push_target(id, bps);
             }
         }
+        for (_, sender, share) in senders.shares() {
+            share.judge(now, sender);
+        }
         let given = self.claims.iter().map(|claim| claim.share);
         let given = given.fold(0, u64::saturating_add).min(media);
         self.allocated = Some(given);

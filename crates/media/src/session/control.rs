@@ -134,15 +134,15 @@ impl Session {
         source.reception.sender_report(now, (info.ntp >> 16) as u32);
         let moment = self.peer_clock.moment(now, info.ntp);
         source.clock = Some(MediaClock::new(info.rtp_timestamp, moment));
-        let before = source.remote;
-        source.remote = Some(RemoteOutboundRtp {
+        let remote = source.remote.get_or_insert_default();
+        *remote = RemoteOutboundRtp {
             packets_sent: info.packet_count,
             bytes_sent: info.octet_count,
-            reports_sent: before.map_or(0, |remote| remote.reports_sent) + 1,
+            reports_sent: remote.reports_sent + 1,
             ntp: info.ntp,
             rtp_timestamp: info.rtp_timestamp,
-            round_trip_time: before.and_then(|remote| remote.round_trip_time),
-        });
+            ..*remote
+        };
         self.routing.keep_in_step(now);
     }
 
@@ -199,6 +199,8 @@ impl Session {
                     let source = self.routing.by_ssrc(ssrc).and_then(|id| self.routing.source_mut(id));
                     if let Some(remote) = source.and_then(|source| source.remote.as_mut()) {
                         remote.round_trip_time = Some(rtt);
+                        remote.total_round_trip_time += rtt;
+                        remote.round_trip_time_measurements += 1;
                     }
                 }
             }

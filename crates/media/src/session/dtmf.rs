@@ -107,7 +107,7 @@ fn voice(sender: &Outbound, now: Instant) -> Option<Voice> {
 /// one says the same.
 fn queue(sender: &mut Outbound, now: Instant, ticks: Ticks, report: &Report) {
     if sender.ring.room() == 0 {
-        sender.count.frames_refused += 1;
+        sender.count.given().frames.refused += 1;
         return;
     }
     // What is forwarded goes on behind it, under other numbers.

@@ -72,9 +72,8 @@ impl Session {
             repair::hold(source, &data, &packet, map);
         }
         let contributors = Contributors::of(&packet, &values);
-        let header_bytes = packet.header_len() + packet.padding_len();
         let extensions = Carried::of(&values);
-        let range = packet.payload_range();
+        let (header_bytes, range) = (packet.header_len() + packet.padding_len(), packet.payload_range());
         data.advance(range.start);
         data.truncate(range.len());
         let mut received = Received {
@@ -87,6 +86,7 @@ impl Session {
             extensions,
             contributors,
             origin,
+            ecn,
             micros,
         };
         if !original && !undo_rtx(&source.section, &mut received, &mut self.dropped) {

@@ -6,12 +6,14 @@ use antiphon_rtp::extension::{Carried, Map};
 use antiphon_rtp::fec::Format;
 use antiphon_rtp::packet::Packet;
 use antiphon_rtp::payload::red;
+use antiphon_sansio::Ecn;
 use bytes::Bytes;
 
 use super::Session;
 use crate::event::Contributors;
 use crate::events::Events;
 use crate::inbound::{Inbound, Origin, Received};
+use crate::repairs::Redundant;
 use crate::routing::SourceId;
 use crate::section::Use;
 use crate::stats::Dropped;
@@ -145,7 +147,8 @@ fn unwrap(source: &mut Inbound, now: Instant, packet: &mut Received, sink: &mut 
                     header_bytes: 0,
                     extensions: Carried::default(),
                     contributors: None,
-                    origin: Origin::Recovered,
+                    origin: Origin::Recovered(Redundant::Red),
+                    ecn: packet.ecn,
                     micros: packet.micros,
                 };
                 take(source, now, &mut earlier, sink);
@@ -178,6 +181,9 @@ fn repair(source: &mut Inbound, now: Instant, format: Format, payload: &[u8], si
 
 /// Takes everything in that can be recovered now.
 fn recover(source: &mut Inbound, now: Instant, sink: &mut Sink<'_>) {
+    let Some(by) = source.section.fec.map(Redundant::from) else {
+        return;
+    };
     loop {
         let recoverer = source.repairs.recoverer.as_mut();
         let Some(data) = recoverer
@@ -197,7 +203,8 @@ fn recover(source: &mut Inbound, now: Instant, sink: &mut Sink<'_>) {
             header_bytes: 0,
             extensions: Carried::of(&values),
             contributors: Contributors::of(&packet, &values),
-            origin: Origin::Recovered,
+            origin: Origin::Recovered(by),
+            ecn: Ecn::NotEct,
             micros: 0,
         };
         if let Some(Use::Media(_)) = source.section.use_of(received.payload_type) {

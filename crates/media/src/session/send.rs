@@ -36,14 +36,16 @@ impl Session {
             return Err(Error::Inactive);
         }
         if sender.ceased {
-            sender.count.frames_refused += 1;
+            sender.count.given().frames.refused += 1;
             return Err(Error::Ceased);
         }
         if sender.plays_key() {
-            sender.count.frames_refused += 1;
+            sender.count.given().frames.refused += 1;
             return Ok(());
         }
-        let ticks = self.moment(now).ticks;
+        let (ticks, target) = (self.moment(now).ticks, self.target_bitrate(id));
+        let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
+        describe(sender, &mut frame)?;
         let transformed = self.transforms.has(id);
         if transformed && !self.transform(now, id, &mut frame) {
             return Ok(());
@@ -56,12 +58,7 @@ impl Session {
             .ok_or(Error::UnknownPayloadType)?
             .as_mut()
             .ok_or(Error::NotPacketised)?;
-        let cuts = &mut self.scratch.cuts;
-        let key_frame = if transformed {
-            frame.key_frame
-        } else {
-            packetizer.is_key_frame(&frame.data)
-        };
+        let (key_frame, cuts) = (frame.key_frame, &mut self.scratch.cuts);
         let cut = if transformed {
             packetizer.packetize_opaque(&frame.data, key_frame, room, cuts)
         } else {
@@ -71,8 +68,10 @@ impl Session {
             FrameError::Malformed => Error::FrameFormat,
             _ => Error::FrameSize,
         })?;
+        sender.count.given().frames.encoded += 1;
+        sender.count.given().frames.keys_encoded += u64::from(key_frame);
         if cuts.len() > sender.ring.room() {
-            sender.count.frames_refused += 1;
+            sender.count.given().frames.refused += 1;
             return Err(if sender.ring.queued_bytes() > 0 {
                 Error::QueueFull
             } else {
@@ -90,26 +89,23 @@ impl Session {
             sender.timestamp_offset = ours.wrapping_sub(frame.timestamp);
         }
         let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
+        count(sender, now, timestamp, &frame, target);
         let first = sender.ring.next();
         queue(sender, ticks, timestamp, &frame, cuts, room);
         let is_needed = key_frame || frame.facts.temporal == 0 && !frame.facts.discardable;
         sender.protect(now, first..sender.ring.next(), is_needed, key_frame);
         sender.newest_timestamp = Some((timestamp, frame.captured.unwrap_or(now)));
-        sender.count.frames += 1;
-        sender.count.key_frames += u64::from(key_frame && sender.config.kind == Kind::Video);
         self.senders.wake(id);
         Ok(())
     }
 
-    /// Lets the sender's transform see a frame, which says by itself whether it is a key frame. `false`: it does not go on.
+    /// Lets the sender's transform see a frame. `false`: it does not go on.
     fn transform(&mut self, now: Instant, id: SenderId, frame: &mut Frame) -> bool {
         let Some(sender) = self.senders.get_mut(id) else {
             return false;
         };
-        let packetizer = sender.packetizer(frame.payload_type).and_then(|own| own.as_ref());
-        frame.key_frame = packetizer.is_some_and(|packetizer| packetizer.is_key_frame(&frame.data));
         let (goes_on, wants_key_frame) = self.transforms.apply(id, frame);
-        sender.count.frames_refused += u64::from(!goes_on);
+        sender.count.given().frames.refused += u64::from(!goes_on);
         if wants_key_frame {
             self.key_frame_asked(now, id);
         }
@@ -137,14 +133,14 @@ impl Session {
             return Err(Error::Inactive);
         }
         if sender.ceased {
-            sender.count.frames_refused += u64::from(packet.marker);
+            sender.count.given().frames.refused += u64::from(packet.marker);
             return Err(Error::Ceased);
         }
         sender
             .note_codec(packet.payload_type)
             .ok_or(Error::UnknownPayloadType)?;
         if sender.plays_key() {
-            sender.count.frames_refused += 1;
+            sender.count.given().frames.refused += 1;
             return Ok(());
         }
         let overhead = sender.overhead(&packet.extensions, packet.contributors.as_deref());
@@ -186,7 +182,7 @@ impl Session {
         let detail = detail(packet, layout, red);
         if sequence >= next {
             if (sequence - next) as usize >= sender.ring.room() {
-                sender.count.frames_refused += u64::from(packet.marker);
+                sender.count.given().frames.refused += u64::from(packet.marker);
                 return Err(Error::QueueFull);
             }
             sender.ring.push(ticks, sequence, head, packet.payload.clone(), detail);
@@ -307,6 +303,9 @@ impl Session {
             let sequence = again.or_else(|| sender.ring.advance());
             sequence.and_then(|sequence| sender.write(moment, sequence, number, out))
         };
+        if written.is_some() && ecn == Ecn::Ect1 {
+            sender.count.given().ect1 += 1;
+        }
         let queued = sender.ring.queued_bytes();
         if repeats {
             self.available
@@ -321,7 +320,11 @@ impl Session {
         let (number, moment) = (self.history.next_number(), self.moment(now));
         let padded = self.senders.iter_mut().find(|sender| sender.can_pad());
         let max = self.config.max_packet_size;
-        let written = padded.and_then(|sender| sender.write_padding(moment, number, max, out));
+        let written = padded.and_then(|sender| {
+            let written = sender.write_padding(moment, number, max, out)?;
+            sender.count.given().ect1 += u64::from(ecn == Ecn::Ect1);
+            Some(written)
+        });
         if written.is_none() {
             self.pacer.give_up_probes();
         }
@@ -344,6 +347,31 @@ impl Session {
         self.controller.on_sent(&sent);
         self.pacer.sent(now, written.bytes, queued);
         true
+    }
+}
+
+/// What the bytes of a frame say of it, before anybody changes them.
+fn describe(sender: &mut Outbound, frame: &mut Frame) -> Result<(), Error> {
+    let packetizer = sender.packetizer(frame.payload_type).ok_or(Error::UnknownPayloadType)?;
+    let packetizer = packetizer.as_ref().ok_or(Error::NotPacketised)?;
+    frame.key_frame = packetizer.is_key_frame(&frame.data);
+    if frame.key_frame {
+        frame.facts.resolution = packetizer.resolution(&frame.data).or(frame.facts.resolution);
+    }
+    Ok(())
+}
+
+/// A frame was taken.
+fn count(sender: &mut Outbound, now: Instant, timestamp: u32, frame: &Frame, target: Option<u64>) {
+    let (video, clock_rate) = (sender.config.kind == Kind::Video, sender.clock_rate());
+    let given = sender.count.given();
+    let frames = &mut given.frames;
+    frames.take(now, timestamp, clock_rate, frame.data.len(), target);
+    if video {
+        frames.key += u64::from(frame.key_frame);
+        frames.resolution = frame.facts.resolution.or(frames.resolution);
+    } else {
+        given.sound.note(timestamp, clock_rate, frame.extensions.audio_level);
     }
 }
 
@@ -392,12 +420,15 @@ fn note_forwarded(sender: &mut Outbound, now: Instant, timestamp: u32, packet: &
     if newest.is_none_or(|(newest, _)| (timestamp.wrapping_sub(newest) as i32) > 0) {
         sender.newest_timestamp = Some((timestamp, packet.captured.unwrap_or(now)));
     }
-    sender.count.frames += u64::from(packet.marker);
+    if packet.marker {
+        sender.count.given().frames.sent += 1;
+        sender.count.given().frames.rate.note(now);
+    }
     if packet.key_frame
         && sender.config.kind == Kind::Video
         && sender.key_frames.timestamp.replace(timestamp) != Some(timestamp)
     {
-        sender.count.key_frames += 1;
+        sender.count.given().frames.key += 1;
     }
 }
 

@@ -1,28 +1,18 @@
 //! `getStats`: from the figures of every layer to one report.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use antiphon_data_channel::ChannelState;
 use antiphon_dtls::{Fingerprint, HashAlgorithm, Role};
 use antiphon_ice::{PairState, ServerTransport};
-use antiphon_media::Kind;
 
 use crate::connection::PeerConnection;
 use crate::stats::{
-    CandidatePairStats, CandidateStats, CertificateStats, CodecStats, CongestionStats, DataChannelStats,
-    InboundRtpStats, OutboundRtpStats, PeerConnectionStats, RemoteInboundRtpStats, RemoteOutboundRtpStats, RtcStats,
-    RtcStatsReport, TransportStats,
+    CandidatePairStats, CandidateStats, CertificateStats, CongestionStats, DataChannelStats, PeerConnectionStats,
+    RtcStats, RtcStatsReport, TransportStats,
 };
 
-const TRANSPORT: &str = "T";
-
-fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Audio => "audio",
-        Kind::Video => "video",
-    }
-}
+pub(super) const TRANSPORT: &str = "T";
 
 fn certificate(id: String, fingerprint: &Fingerprint) -> RtcStats {
     let text = fingerprint.to_string();
@@ -58,113 +48,13 @@ fn candidate(from: &antiphon_ice::CandidateStats) -> CandidateStats {
     }
 }
 
-/// A stream that we receive, and what the peer says of its sending.
-fn inbound(from: &antiphon_media::InboundRtp, codec_id: Option<String>, entries: &mut Vec<RtcStats>) {
-    let id = format!("IT{}", from.ssrc);
-    let remote_id = format!("ROA{}", from.ssrc);
-    entries.push(RtcStats::InboundRtp(InboundRtpStats {
-        id: id.clone(),
-        ssrc: from.ssrc,
-        kind: kind(from.kind),
-        transport_id: TRANSPORT.into(),
-        codec_id,
-        mid: from.mid.clone(),
-        rid: from.rid.clone(),
-        rtx_ssrc: from.rtx_ssrc,
-        remote_id: from.remote.map(|_| remote_id.clone()),
-        packets_received: from.packets_received,
-        bytes_received: from.bytes_received,
-        header_bytes_received: from.header_bytes_received,
-        packets_lost: from.packets_lost,
-        jitter: from.jitter,
-        retransmitted_packets_received: from.repaired.retransmitted_packets_received,
-        fec_packets_received: from.repaired.fec_packets_received,
-        fec_bytes_received: from.repaired.fec_bytes_received,
-        fec_packets_discarded: from.repaired.fec_packets_discarded,
-        packets_recovered: from.repaired.packets_recovered,
-        nack_count: from.nack_count,
-        pli_count: from.pli_count,
-        fir_count: from.fir_count,
-        frames_received: from.frames.received,
-        key_frames_received: from.frames.key_frames,
-        frames_dropped: from.frames.dropped,
-        packets_discarded: from.packets_discarded,
-        audio_level: from.audio_level,
-    }));
-    if let Some(remote) = from.remote {
-        entries.push(RtcStats::RemoteOutboundRtp(RemoteOutboundRtpStats {
-            id: remote_id,
-            ssrc: from.ssrc,
-            kind: kind(from.kind),
-            transport_id: TRANSPORT.into(),
-            local_id: id,
-            packets_sent: remote.packets_sent,
-            bytes_sent: remote.bytes_sent,
-            reports_sent: remote.reports_sent,
-            ntp_timestamp: remote.ntp,
-            rtp_timestamp: remote.rtp_timestamp,
-            round_trip_time: remote.round_trip_time,
-        }));
-    }
-}
-
-/// A stream that we send, and what the peer says of its receiving.
-fn outbound(from: &antiphon_media::OutboundRtp, codec_id: Option<String>, entries: &mut Vec<RtcStats>) {
-    let id = format!("OT{}", from.ssrc);
-    let remote_id = format!("RIA{}", from.ssrc);
-    entries.push(RtcStats::OutboundRtp(OutboundRtpStats {
-        id: id.clone(),
-        ssrc: from.ssrc,
-        kind: kind(from.kind),
-        transport_id: TRANSPORT.into(),
-        codec_id,
-        mid: from.mid.clone(),
-        rid: from.rid.clone(),
-        rtx_ssrc: from.rtx_ssrc,
-        remote_id: from.remote.map(|_| remote_id.clone()),
-        packets_sent: from.packets_sent,
-        bytes_sent: from.bytes_sent,
-        header_bytes_sent: from.header_bytes_sent,
-        retransmitted_packets_sent: from.repairs.retransmitted_packets_sent,
-        retransmitted_bytes_sent: from.repairs.retransmitted_bytes_sent,
-        fec_packets_sent: from.repairs.fec_packets_sent,
-        fec_bytes_sent: from.repairs.fec_bytes_sent,
-        padding_packets_sent: from.repairs.padding_packets_sent,
-        padding_bytes_sent: from.repairs.padding_bytes_sent,
-        frames_sent: from.frames_sent,
-        key_frames_sent: from.key_frames_sent,
-        packets_too_large: from.packets_too_large,
-        nack_count: from.nack_count,
-        pli_count: from.pli_count,
-        fir_count: from.fir_count,
-        total_packet_send_delay: from.total_packet_send_delay,
-        circuit_breaker_trips: from.circuit_breaker_trips,
-        target_bitrate: from.target_bitrate,
-    }));
-    if let Some(remote) = from.remote {
-        entries.push(RtcStats::RemoteInboundRtp(RemoteInboundRtpStats {
-            id: remote_id,
-            ssrc: from.ssrc,
-            kind: kind(from.kind),
-            transport_id: TRANSPORT.into(),
-            local_id: id,
-            packets_lost: remote.packets_lost,
-            fraction_lost: remote.fraction_lost,
-            jitter: remote.jitter,
-            round_trip_time: remote.round_trip_time,
-            total_round_trip_time: remote.total_round_trip_time,
-            round_trip_time_measurements: remote.round_trip_time_measurements,
-        }));
-    }
-}
-
 /// How congestion control is doing.
 fn congestion(from: &antiphon_media::CongestionStats) -> RtcStats {
     let (figures, ecn) = (from.figures, from.ecn);
     RtcStats::Congestion(CongestionStats {
         id: "CC".into(),
         transport_id: TRANSPORT.into(),
-        controller: from.controller.name(),
+        controller: from.controller,
         available_outgoing_bitrate: from.estimate,
         allocated_bitrate: from.allocated,
         wanted_bitrate: from.wanted,
@@ -198,7 +88,10 @@ impl PeerConnection {
         }));
         let media = self.media.stats();
         self.transport_stats(&media, &mut entries);
-        self.media_stats(&media, &mut entries);
+        self.media_stats(now, &media, &mut entries);
+        if !(media.inbound.is_empty() && media.outbound.is_empty()) {
+            entries.push(congestion(&media.congestion));
+        }
         self.channel_stats(&mut entries);
         RtcStatsReport {
             timestamp: self.anchor.unix(now),
@@ -295,51 +188,6 @@ impl PeerConnection {
                 consent_requests_sent: pair.consent_requests_sent,
             })
         }));
-    }
-
-    fn media_stats(&self, stats: &antiphon_media::Stats, entries: &mut Vec<RtcStats>) {
-        let mut codecs = BTreeMap::new();
-        for from in &stats.inbound {
-            let codec_id = self.codec(&mut codecs, false, &from.mid, from.payload_type);
-            inbound(from, codec_id, entries);
-        }
-        for from in &stats.outbound {
-            let codec_id = self.codec(&mut codecs, true, &from.mid, from.payload_type);
-            outbound(from, codec_id, entries);
-        }
-        entries.extend(codecs.into_values().map(RtcStats::Codec));
-        if !(stats.inbound.is_empty() && stats.outbound.is_empty()) {
-            entries.push(congestion(&stats.congestion));
-        }
-    }
-
-    /// The id of the entry of a codec in use, which is made if it is new.
-    fn codec(
-        &self,
-        codecs: &mut BTreeMap<String, CodecStats>,
-        outbound: bool,
-        mid: &str,
-        payload_type: Option<u8>,
-    ) -> Option<String> {
-        let payload_type = payload_type?;
-        let transceiver = self.transceivers().find(|own| own.mid() == Some(mid))?;
-        let list = if outbound {
-            &transceiver.send()?.codecs
-        } else {
-            &transceiver.receive()?.codecs
-        };
-        let codec = list.iter().find(|codec| codec.payload_type == payload_type)?;
-        let id = format!("C{}{mid}_{payload_type}", if outbound { 'O' } else { 'I' });
-        codecs.entry(id.clone()).or_insert_with(|| CodecStats {
-            id: id.clone(),
-            payload_type,
-            transport_id: TRANSPORT.into(),
-            mime_type: format!("{}/{}", transceiver.kind(), codec.name),
-            clock_rate: codec.clock_rate,
-            channels: codec.channels,
-            sdp_fmtp_line: (!codec.parameters.is_empty()).then(|| codec.parameters.clone()),
-        });
-        Some(id)
     }
 
     fn channel_stats(&self, entries: &mut Vec<RtcStats>) {

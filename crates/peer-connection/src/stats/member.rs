@@ -4,6 +4,7 @@ use std::time::Duration;
 
 /// A figure of a report.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum StatValue {
     /// Whether something is so.
     Bool(bool),
@@ -11,6 +12,8 @@ pub enum StatValue {
     Number(f64),
     /// A word, or the id of another entry.
     Text(String),
+    /// Numbers by name (`record<DOMString, double>`).
+    Record(Vec<(&'static str, f64)>),
 }
 
 /// What a member of a dictionary can be turned into. `None`: the member is absent.
@@ -33,6 +36,12 @@ impl Member for String {
 impl Member for &'static str {
     fn value(&self) -> Option<StatValue> {
         Some(StatValue::Text((*self).to_owned()))
+    }
+}
+
+impl Member for Vec<(&'static str, f64)> {
+    fn value(&self) -> Option<StatValue> {
+        Some(StatValue::Record(self.clone()))
     }
 }
 
@@ -72,7 +81,7 @@ macro_rules! dictionary {
         }
 
         impl $name {
-            fn members(&self) -> Vec<(&'static str, StatValue)> {
+            pub(super) fn members(&self) -> Vec<(&'static str, StatValue)> {
                 [$(($member, self.$field.value()),)*]
                     .into_iter()
                     .filter_map(|(name, value)| value.map(|value| (name, value)))

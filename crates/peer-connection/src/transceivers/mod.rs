@@ -11,5 +11,6 @@ mod transform;
 pub use encodings::{EncodingId, EncodingState, OutgoingEncoding};
 pub(crate) use parameters::plain_encoding;
 pub use parameters::{MAX_ENCODINGS, RtcRtcpParameters, RtcRtpEncodingParameters, RtcRtpSendParameters};
+pub(crate) use row::Encoding;
 pub use table::MAX_TRANSCEIVERS;
 pub(crate) use table::Transceivers;

@@ -35,6 +35,8 @@ pub(crate) struct Row {
     pub(crate) output: Output,
     /// The delay that the application wants of the receiver at least.
     pub(crate) jitter_buffer_target: Option<Duration>,
+    /// The id that the peer gives the track of the receiver, if it gives one.
+    pub(crate) remote_track: Option<Box<str>>,
     /// Whether the sender was ever negotiated to send: `add_track` does not take such a transceiver (W3C).
     pub(crate) has_sent: bool,
     /// Its layers are those that the peer's offer asked for.
@@ -91,6 +93,7 @@ impl Row {
             receiver: None,
             output,
             jitter_buffer_target: None,
+            remote_track: None,
             has_sent: false,
             grown: false,
         }

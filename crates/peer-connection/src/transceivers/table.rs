@@ -174,6 +174,7 @@ impl Transceivers {
         let mut sent = row.encodings.iter().filter(|own| own.taken != Taken::No);
         row.sending = sent.find_map(|own| own.sender);
         row.bring_into_force(now, media);
+        row.remote_track = plan.remote_track.as_deref().map(Box::from);
         match (&plan.receive, row.receiver) {
             (Some(receive), Some(receiver)) => {
                 let _ = media.update_receiver(receiver, row.receiver_config(mid, receive, &plan.remote_streams));

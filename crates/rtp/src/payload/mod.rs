@@ -133,6 +133,19 @@ impl Packetizer {
         }
     }
 
+    /// How large the pictures are from a key frame on, by its own bits; `None` of other frames.
+    pub fn resolution(&self, frame: &[u8]) -> Option<bitstream::Resolution> {
+        match self {
+            Self::Vp8(_) => bitstream::vp8::resolution(frame),
+            Self::Vp9(_) => bitstream::vp9::resolution(frame),
+            Self::Av1(_) => bitstream::av1::sequence_header(frame).map(|(sequence, ..)| sequence.resolution),
+            Self::H264(_) => units::resolution::<H264>(frame),
+            Self::H265 => units::resolution::<H265>(frame),
+            Self::H266 => units::resolution::<H266>(frame),
+            Self::Whole | Self::Opaque => None,
+        }
+    }
+
     /// Whether a frame can be decoded alone, by its own bits.
     pub fn is_key_frame(&self, frame: &[u8]) -> bool {
         match self {

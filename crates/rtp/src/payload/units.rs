@@ -268,6 +268,16 @@ pub(super) fn is_key_frame<F: Family>(frame: &[u8]) -> bool {
     units.any(|unit| frame.get(unit).and_then(role::<F>).is_some_and(|role| role.key))
 }
 
+/// How large the pictures are, by the parameter sets of a frame: the last that tells it.
+pub(super) fn resolution<F: Family>(frame: &[u8]) -> Option<Resolution> {
+    let units = Units::new::<F>(frame).ok()?;
+    let told = units.filter_map(|unit| {
+        let unit = frame.get(unit)?;
+        F::resolution(role::<F>(unit)?.set?, unit)
+    });
+    told.last()
+}
+
 /// The units in an aggregation, behind its header.
 #[derive(Clone, Debug)]
 struct Aggregated<'a> {

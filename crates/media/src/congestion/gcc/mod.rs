@@ -93,6 +93,9 @@ struct Heard {
 }
 
 impl Gcc {
+    /// Its name, for people.
+    pub(crate) const NAME: &'static str = "GoogCC";
+
     pub(crate) fn new(start: u64, min: u64, max: u64) -> Self {
         let start = start.clamp(min, max) as f64;
         let (min, max) = (min as f64, max as f64);
@@ -239,6 +242,10 @@ impl Gcc {
 }
 
 impl CongestionControl for Gcc {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
     fn on_sent(&mut self, packet: &Sent) {
         self.feedback.sent = packet.total;
         if self.feedback.any && packet.total > self.feedback.reported && self.feedback.waiting.is_none() {

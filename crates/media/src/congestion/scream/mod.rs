@@ -74,6 +74,9 @@ pub(crate) struct Scream {
 }
 
 impl Scream {
+    /// Its name, for people.
+    pub(crate) const NAME: &'static str = "SCReAMv2";
+
     pub(crate) fn new(start: u64, min: u64, max: u64) -> Self {
         let start = start.clamp(min, max) as f64;
         let (min, max) = (min as f64, max as f64);
@@ -220,6 +223,10 @@ impl Scream {
 }
 
 impl CongestionControl for Scream {
+    fn name(&self) -> &'static str {
+        Self::NAME
+    }
+
     fn on_sent(&mut self, packet: &Sent) {
         self.flight.sent(packet.total);
         if self.window.is_some() && self.flight.now() > 0 && self.waiting.is_none() {
