@@ -10,7 +10,7 @@ use clap::{Parser, Subcommand};
 
 use crate::link::LinkSpec;
 use crate::sources::VideoCodec;
-use crate::stream::{PlayArgs, RecordArgs};
+use crate::stream::{PatternArgs, PlayArgs, RecordArgs};
 use crate::turn::TurnArgs;
 
 /// WebRTC from scratch: video, audio and data between browsers and this program.
@@ -65,6 +65,15 @@ pub enum Command {
         ffmpeg -i film.avi -c:v libvpx -b:v 2M -c:a libopus film.webm\n\n\
         Exit status: 0 when it was played, 1 with the reason on standard error, 2 for a wrong command line.")]
     Play(Box<PlayArgs>),
+    /// Publish the test pattern and music to a WHIP server, the pictures in up to three sizes at once (simulcast, VP8).
+    ///
+    /// Each size is encoded as the server and the path want it: with the bits that there are, at fewer pictures a second where they are few,
+    /// and not at all where nobody takes it. A forwarder chooses one of them for each watcher.
+    #[command(after_help = "Examples:\n  \
+        antiphon pattern stage                          three sizes to the antiphon serve on this machine\n  \
+        antiphon pattern https://media.example.org/whip/stage --token SECRET --layers 2\n\n\
+        Exit status: 0 when it was stopped, 1 with the reason on standard error, 2 for a wrong command line.")]
+    Pattern(Box<PatternArgs>),
     /// Record what a WHEP server plays, as it comes: nothing is encoded anew.
     ///
     /// Ends with the stream, after --duration, or with Ctrl-C: the file is whole each time, and the server hears that it is over.

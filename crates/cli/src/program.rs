@@ -39,6 +39,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         Some(Command::Serve(serve)) => server::run(serve).await.map_err(Into::into),
         Some(Command::Turn(turn)) => turn::run(*turn).await.map_err(Into::into),
         None => server::run(args.serve).await.map_err(Into::into),
+        Some(Command::Pattern(pattern)) => stream::pattern(*pattern).await.map(drop).map_err(Into::into),
         Some(Command::Play(play)) => stream::play(*play).await.map(drop).map_err(Into::into),
         Some(Command::Record(record)) => stream::record(*record).await.map(drop).map_err(Into::into),
         Some(Command::Send(send)) => transfer::send(send).await.map_err(Into::into),

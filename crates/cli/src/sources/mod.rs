@@ -10,6 +10,7 @@ pub mod music;
 pub mod pattern;
 pub mod pcmu;
 mod rungs;
+pub mod sizes;
 mod studio;
 pub mod vp8;
 

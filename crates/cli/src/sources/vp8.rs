@@ -55,6 +55,14 @@ impl Vp8Encoder {
         })
     }
 
+    /// Frames of this many bytes from now on.
+    pub fn aim(&mut self, target: usize) {
+        let target = target.max(1) as f32;
+        // What is much smaller may have to be found anew; the rest the quality control follows.
+        self.settled &= target > self.target / 2.0;
+        self.target = target;
+    }
+
     /// The next key frame of `rgb` (row by row, three bytes a pixel).
     ///
     /// # Errors

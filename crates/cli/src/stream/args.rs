@@ -53,6 +53,23 @@ pub struct PlayArgs {
     pub server: ServerArgs,
 }
 
+/// Flags of `pattern`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PatternArgs {
+    /// The WHIP endpoint; or the name of a stream at the `antiphon serve` of this machine.
+    #[arg(value_name = "URL|NAME")]
+    pub to: String,
+    /// In how many sizes at once: 640x360, 320x180 and 160x90 pixels. A server that takes no simulcast gets the first.
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub layers: u8,
+    /// Stop after so many seconds.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub duration: Option<Duration>,
+    /// How the server is reached.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
 /// Flags of `record`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RecordArgs {

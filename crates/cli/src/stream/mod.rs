@@ -1,10 +1,13 @@
-//! `antiphon play` and `antiphon record`: files to and from servers that speak WHIP (RFC 9725) and WHEP.
+//! `antiphon play`, `antiphon pattern` and `antiphon record`: files and the test pattern to servers that speak WHIP (RFC 9725), and files from
+//! servers that speak WHEP.
 
 mod args;
+mod pattern;
 mod play;
 mod record;
 
-pub use args::{PlayArgs, RecordArgs, ServerArgs};
+pub use args::{PatternArgs, PlayArgs, RecordArgs, ServerArgs};
+pub use pattern::{Painted, pattern};
 pub use play::{Played, play};
 pub use record::record;
 
@@ -56,6 +59,9 @@ pub enum StreamError {
     /// It was connected, and is no longer.
     #[error("the connection broke")]
     Broken,
+    /// The encoder of the pattern.
+    #[error(transparent)]
+    Encode(#[from] crate::sources::EncodeError),
     /// A file or a signal of the system.
     #[error(transparent)]
     Io(#[from] io::Error),
