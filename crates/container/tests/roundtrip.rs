@@ -399,6 +399,41 @@ fn a_bad_file_tells_where_it_is_bad() {
     assert!(matches!(read(b"RIFF....").unwrap_err(), ReadError::UnknownFormat));
 }
 
+/// V20: a rate of nought in the header of an IVF file has made a reader divide by it. Here each number of each header may be nought, or as
+/// large as it can be.
+#[test]
+fn v20_no_number_of_a_header_makes_a_reader_fall_over() {
+    /// Bytes that are tried of each file: headers, tables, and the first samples.
+    const TRIED: usize = 1500;
+    for format in FORMATS {
+        for codec in CODECS.into_iter().filter(|codec| format.holds(codec)) {
+            let track = track(codec);
+            let steps = [(0, true, vec![7; 20]), (0, false, vec![8; 30])];
+            let file = write(format, std::slice::from_ref(&track), &samples(0, &track, &steps));
+            for at in 0..file.len().min(TRIED) {
+                for (len, with) in [(1, 0), (2, 0), (4, 0), (8, 0), (1, 0xff), (4, 0xff), (8, 0xff)] {
+                    let mut bad = file.clone();
+                    let end = bad.len().min(at + len);
+                    bad[at..end].fill(with);
+                    let _ = read(&bad);
+                }
+            }
+        }
+    }
+    let vp8 = track(Codec::Vp8);
+    let file = write(
+        Format::Ivf,
+        std::slice::from_ref(&vp8),
+        &samples(0, &vp8, &[(0, true, vec![])]),
+    );
+    for number in [16..20, 20..24] {
+        let mut bad = file.clone();
+        bad[number.clone()].fill(0);
+        let error = read(&bad).unwrap_err();
+        assert!(matches!(error, ReadError::Malformed { .. }), "{number:?}: {error}");
+    }
+}
+
 /// The parameter sets of a key frame come from the configuration where the file keeps them there alone.
 #[test]
 fn key_frames_gain_the_parameter_sets_that_they_lack() {

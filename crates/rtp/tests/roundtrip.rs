@@ -394,8 +394,42 @@ proptest! {
     }
 }
 
+/// V8: depacketizers have fallen over payloads of nothing, and over one in the midst of a frame. A packet of nothing but padding is one.
 #[test]
-fn padding_and_extension_lengths_are_checked() {
+fn v8_payloads_of_nothing_are_no_frames() {
+    for (name, depacketizer) in Depacketizer::NAMES
+        .into_iter()
+        .chain([("x-unknown", Depacketizer::Opaque)])
+    {
+        for marker in [false, true] {
+            // Of sound each packet is a frame; pictures have a header at least.
+            let read = depacketizer.depacketize(&[], marker);
+            let pictures = ["VP8", "VP9", "AV1", "H264", "H265", "H266"];
+            assert_eq!(
+                read.is_err(),
+                pictures.contains(&name) || name == "telephone-event",
+                "{name}"
+            );
+        }
+        let join = |payloads: &[&[u8]]| {
+            let mut out = Vec::new();
+            let joined = Joiner::new(depacketizer, "").join(payloads.iter().copied(), &mut out);
+            joined.is_ok_and(|joined| !out.is_empty() || joined.part.is_some_and(|part| !part.is_empty()))
+        };
+        for count in 0..4 {
+            assert!(!join(&vec![&[][..]; count]), "{name}: {count} payloads of nothing");
+        }
+        // The first bytes of a frame, each cut, before and behind a payload of nothing.
+        for first in 0..=255u8 {
+            for bytes in [&[first][..], &[first, 0x85], &[first, 0x10, 0xff], &[first, 0, 0, 0]] {
+                let _ = (join(&[bytes, &[]]), join(&[&[], bytes]), join(&[bytes, &[], bytes]));
+            }
+        }
+    }
+}
+
+#[test]
+fn v8_padding_and_extension_lengths_are_checked() {
     let mut packet = vec![0xa0, 96, 0, 1, 0, 0, 0, 0, 0, 0, 0, 9];
     assert!(Packet::parse(&packet).is_err(), "P without a body");
     for (last, ok) in [(0, false), (1, true), (4, true), (5, false), (255, false)] {
