@@ -429,6 +429,66 @@ impl PeerHandle {
     /// The streams that a transceiver sends, and for each what its encoder has to know: whether it is wanted, how large, how fast, with
     /// which codec. Look again after an exchange, after [`Self::set_parameters`], and when an event speaks of one of them.
     ///
+    /// Three encodings of one camera, each with an encoder of its own:
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use antiphon::{
+    ///     Direction, EncodingId, Error, Event, Frame, MediaKind, OutgoingEncoding, PeerConnection, RtcRtpEncodingParameters,
+    ///     RtcRtpTransceiverInit,
+    /// };
+    ///
+    /// /// Whatever encodes pictures.
+    /// struct Encoder { bitrate: u64, wants_key_frame: bool }
+    /// # struct Picture { timestamp: u32 }
+    /// impl Encoder {
+    ///     fn new(encoding: &OutgoingEncoding) -> Self {
+    ///         // `scale_resolution_down_by` is 4, 2 and 1: a quarter, a half and all of each side.
+    ///         Self { bitrate: encoding.target_bitrate.unwrap_or(300_000), wants_key_frame: true }
+    ///     }
+    ///     fn encode(&mut self, picture: &Picture) -> Vec<u8> {
+    ///         # _ = (self.bitrate, std::mem::take(&mut self.wants_key_frame), picture);
+    ///         vec![0; 1000]
+    ///     }
+    /// }
+    ///
+    /// # async fn next_picture() -> Picture { Picture { timestamp: 0 } }
+    /// # async fn signal(pc: &PeerConnection) {}
+    /// async fn send(mut pc: PeerConnection) -> Result<(), Error> {
+    ///     let init = RtcRtpTransceiverInit {
+    ///         send_encodings: ["q", "h", "f"].map(RtcRtpEncodingParameters::layer).into(),
+    ///         ..RtcRtpTransceiverInit::new(Direction::SendOnly)
+    ///     };
+    ///     let video = pc.add_transceiver(MediaKind::Video, init).await?;
+    ///     signal(&pc).await; // offer and answer
+    ///     let mut encoders: HashMap<EncodingId, Encoder> = HashMap::new();
+    ///     loop {
+    ///         tokio::select! {
+    ///             event = pc.next_event() => match event {
+    ///                 Some(Event::KeyFrameRequested(id)) => {
+    ///                     encoders.entry(id).and_modify(|own| own.wants_key_frame = true);
+    ///                 }
+    ///                 Some(Event::TargetBitrate { encoding, bps }) => {
+    ///                     encoders.entry(encoding).and_modify(|own| own.bitrate = bps);
+    ///                 }
+    ///                 Some(_) => {}
+    ///                 None => return Ok(()),
+    ///             },
+    ///             picture = next_picture() => for encoding in pc.encodings(video).await? {
+    ///                 // Not taken by the peer, inactive, or too little bandwidth: nothing is made for nobody.
+    ///                 if let (true, Some(codec)) = (encoding.is_wanted(), &encoding.codec) {
+    ///                     let encoder = encoders.entry(encoding.id).or_insert_with(|| Encoder::new(&encoding));
+    ///                     let frame = Frame::new(codec.payload_type, picture.timestamp, encoder.encode(&picture));
+    ///                     pc.send_frame(encoding.id, frame).await?;
+    ///                 } else {
+    ///                     encoders.remove(&encoding.id); // when it is wanted again, it begins with a key frame
+    ///                 }
+    ///             },
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Closed`] once the connection is gone; [`Error::Peer`] as the method of [`core::PeerConnection`] says.
     pub async fn encodings(&self, transceiver: TransceiverId) -> Result<Vec<core::OutgoingEncoding>, Error> {

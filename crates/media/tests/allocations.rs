@@ -2,12 +2,13 @@
 
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use antiphon_media::congestion::{Congestion, PacketId, PacketResult, Sent};
 use antiphon_media::extension::Values;
 use antiphon_media::{
-    Codec, Config, Event, FecAmount, Frame, Kind, Output, ReceiverConfig, RedDistance, SendRedundancy, SenderConfig,
+    Codec, Config, Event, FecAmount, Frame, Kind, Outgoing, Output, PacketKind, ReceiverConfig, RedDistance,
+    SendRedundancy, SenderConfig, Session,
 };
 use antiphon_netsim::Counting;
 use antiphon_rtp::packet::Header;
@@ -124,6 +125,167 @@ fn sending_redundancy_allocates_nothing_per_packet() {
         assert!(sent(fec).fec_packets_sent > 300 && sent(red).fec_packets_sent > 2000);
         assert_eq!(allocated, 0, "for {packets} packets");
     }
+}
+
+/// Two ends and what carries packets between them.
+struct Courier {
+    pair: Pair,
+    out: TransmitBuf,
+    /// What arrives is cut from one buffer, as the driver's is.
+    arena: BytesMut,
+    /// One packet of RTP of so many is lost; 0: none.
+    loses: u32,
+    rtp: u32,
+    packets: u32,
+    /// Of each end.
+    allocated: [usize; 2],
+}
+
+impl Courier {
+    /// Calls something of one end, and counts what it allocates.
+    fn call<T>(&mut self, end: usize, call: impl FnOnce(&mut Session, Instant, &mut TransmitBuf) -> T) -> T {
+        let before = Counting::here().allocations;
+        let answer = call(&mut self.pair.ends[end].0, self.pair.now, &mut self.out);
+        self.allocated[end] += Counting::here().allocations - before;
+        answer
+    }
+
+    /// Hands what one end has to say to the other.
+    fn carry(&mut self, from: usize) {
+        loop {
+            self.out.clear();
+            let Some(Outgoing { kind, .. }) = self.call(from, |end, now, out| end.poll_transmit(now, out)) else {
+                return;
+            };
+            if self.arena.capacity() < 1500 {
+                self.arena = BytesMut::with_capacity(65_536);
+            }
+            self.arena.extend_from_slice(self.out.body());
+            let data = self.arena.split();
+            self.out.finish();
+            self.packets += 1;
+            self.rtp += u32::from(kind == PacketKind::Rtp);
+            if kind == PacketKind::Rtp && self.loses > 0 && self.rtp.is_multiple_of(self.loses) {
+                continue;
+            }
+            self.call(1 - from, |end, now, _| {
+                match kind {
+                    PacketKind::Rtp => end.handle_rtp(now, arrived(data)),
+                    PacketKind::Rtcp => end.handle_rtcp(now, arrived(data)),
+                }
+                while end.poll_event().is_some() {}
+            });
+        }
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.pair.now += time;
+        for end in 0..2 {
+            self.call(end, |end, now, _| end.handle_timeout(now));
+            self.carry(end);
+        }
+    }
+}
+
+/// A minute that fills rings and histories, and 16 seconds of three encodings: packets, what both ends have allocated in that time, what
+/// was sent again, repair packets, and packets that came back from these.
+fn three_encodings(loses: u32) -> (u32, [usize; 2], u64, u64, u64) {
+    let config = Config {
+        redundancy: SendRedundancy {
+            fec: FecAmount::Percent(20),
+            ..SendRedundancy::default()
+        },
+        ..Config::default()
+    };
+    let wrapper = |payload_type, name: &str| Codec {
+        payload_type,
+        name: name.into(),
+        rtx_payload_type: None,
+        ..vp8(true, true)
+    };
+    let codecs = vec![vp8(true, true), wrapper(120, "red"), wrapper(122, "ulpfec")];
+    let mut courier = Courier {
+        pair: Pair::new(5, config),
+        out: TransmitBuf::new(64 * 1024, 1300),
+        arena: BytesMut::new(),
+        loses,
+        rtp: 0,
+        packets: 0,
+        allocated: [0; 2],
+    };
+    let layers = ["q", "h", "f"];
+    let pair = &mut courier.pair;
+    let senders = [0, 1, 2].map(|at| {
+        let ssrc = 1000 + 10 * at as u32;
+        let config = SenderConfig {
+            rid: Some(layers[at].into()),
+            rtx_ssrc: Some(ssrc + 1),
+            codecs: codecs.clone(),
+            ..sender("v", Kind::Video, ssrc, vp8(true, true))
+        };
+        pair.ends[0].add_sender(pair.now, config).unwrap()
+    });
+    let taken = ReceiverConfig {
+        rids: layers.map(String::from).into(),
+        output: Output::Packets,
+        codecs,
+        ..receiver("v", Kind::Video, vp8(true, true), vec![])
+    };
+    pair.ends[1].add_receiver(taken).unwrap();
+    let frames = [500, 1500, 4000].map(|len| [picture(0, len, false), picture(0, 2 * len, true)]);
+    let mut before = [0; 4];
+    let counted = |courier: &Courier| {
+        let (sent, came) = (
+            courier.pair.ends[0].stats().outbound,
+            courier.pair.ends[1].stats().inbound,
+        );
+        let resent = sent.iter().map(|own| own.repairs.retransmitted_packets_sent).sum();
+        let repairs = sent.iter().map(|own| own.repairs.fec_packets_sent).sum();
+        let recovered = came.iter().map(|own| own.repaired.packets_recovered).sum();
+        [courier.packets.into(), resent, repairs, recovered]
+    };
+    for round in 0..3800 {
+        if round == 3000 {
+            before = counted(&courier);
+            courier.allocated = [0; 2];
+        }
+        for (sender, own) in senders.iter().zip(&frames) {
+            let frame = own[usize::from(round % 100 == 0)].clone();
+            courier
+                .call(0, |end, now, _| end.send_frame(now, *sender, frame))
+                .unwrap();
+        }
+        for _ in 0..20 {
+            courier.pass(Duration::from_millis(1));
+        }
+    }
+    let allocated = courier.allocated;
+    let after = counted(&courier);
+    let [packets, resent, repairs, recovered] = [0, 1, 2, 3].map(|at| after[at] - before[at]);
+    (packets as u32, allocated, resent, repairs, recovered)
+}
+
+#[test]
+fn three_encodings_with_all_that_repairs_them_allocate_nothing_per_packet() {
+    let (packets, allocated, _, repairs, _) = three_encodings(0);
+    assert!(packets > 4000 && repairs > 500, "{packets} packets, {repairs} repairs");
+    assert_eq!(allocated[0], 0, "for {packets} packets");
+    // Nor does who receives them, but for a list now and then.
+    assert!(
+        allocated[1] as u32 * 100 < packets,
+        "{allocated:?} for {packets} packets"
+    );
+    // What is lost comes back, by repairs into a buffer of its own, and what came before it waits in lists: three for each lost one at most.
+    let (packets, allocated, resent, _, recovered) = three_encodings(50);
+    assert!(
+        resent > 30 && recovered > 30,
+        "{resent} sent again, {recovered} recovered"
+    );
+    assert_eq!(allocated[0], 0, "for {packets} packets");
+    assert!(
+        allocated[1] as u32 <= packets / 50 * 3,
+        "{allocated:?} for {packets} packets"
+    );
 }
 
 /// Packets of two layers, with MID, RID and a transport-wide number, as one batch of the driver: cut from one buffer.

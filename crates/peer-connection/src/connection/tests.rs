@@ -18,8 +18,9 @@ static ALLOCATOR: Counting = Counting;
 
 /// What an idle end with one open data channel may hold, in bytes, its own certificate and the struct itself included.
 const MAX_IDLE_DATA: usize = 22 * 1024;
-/// The same with one audio and one video transceiver, over which nothing was sent yet.
-const MAX_IDLE_MEDIA: usize = 68 * 1024;
+/// The same with one audio and one video transceiver, over which nothing was sent yet: each source has a jitter buffer, and each
+/// encoding parameters of its own.
+const MAX_IDLE_MEDIA: usize = 71 * 1024;
 
 /// A part of a connection: its size inside the struct that has it, and what it holds besides.
 struct Part {
