@@ -2,6 +2,10 @@
 
 /// The resolution, microseconds.
 pub(crate) const BIN: i64 = 10_000;
+/// By so many bins the fastest are slower where the way is a new one, and not by chance.
+const NEW_WAY: usize = 3;
+/// Before any came, so many are thought to have been on time.
+const FIRST: u16 = 60;
 /// What comes later than so many bins counts as the last.
 pub(crate) const BINS: usize = 200;
 
@@ -9,18 +13,20 @@ pub(crate) const BINS: usize = 200;
 #[derive(Debug)]
 pub(crate) struct Lateness {
     shares: [f32; BINS],
-    /// What one more is worth.
-    weight: f32,
+    /// How many came, up to those that are remembered.
+    count: u16,
+    memory: u16,
 }
 
 impl Lateness {
-    /// Remembers about so many. Before any came, all are thought to have been on time.
+    /// Remembers about so many.
     pub(crate) fn of(memory: u16) -> Self {
         let mut shares = [0.0; BINS];
         shares[0] = 1.0;
         Self {
             shares,
-            weight: 1.0 / f32::from(memory.max(1)),
+            count: FIRST.min(memory),
+            memory,
         }
     }
 
@@ -33,11 +39,27 @@ impl Lateness {
 
     /// One more came so late, microseconds.
     pub(crate) fn add(&mut self, late: i64) {
-        let keep = 1.0 - self.weight;
+        // At the beginning few are all that is known.
+        self.count = (self.count + 1).min(self.memory);
+        let weight = 1.0 / f32::from(self.count.max(1));
+        let keep = 1.0 - weight;
         for share in &mut self.shares {
             *share *= keep;
         }
-        self.shares[bin(late)] += self.weight;
+        self.shares[bin(late)] += weight;
+    }
+
+    /// The fastest have become slower by so much, microseconds: a new way through the network, which makes nothing late. Little of that is
+    /// chance.
+    pub(crate) fn rise(&mut self, by: i64) {
+        let bins = usize::try_from(by / BIN).unwrap_or(0).min(BINS - 1);
+        if bins < NEW_WAY {
+            return;
+        }
+        let on_time: f32 = self.shares[..=bins].iter().sum();
+        self.shares.copy_within(bins.., 0);
+        self.shares[BINS - bins..].fill(0.0);
+        self.shares[0] = on_time;
     }
 
     /// The shares, by bin.

@@ -104,7 +104,8 @@ impl Playout {
         let average = self.ahead.map_or(ahead, |average| average + (ahead - average) / STEPS);
         self.ahead = Some(average);
         let step = average - self.wanted.in_step;
-        if step.abs() >= IN_STEP || average == 0 {
+        // The slowest waits for nobody.
+        if step.abs() >= IN_STEP || ahead == 0 {
             self.wanted.in_step = (self.wanted.in_step + step.clamp(-MAX_STEP, MAX_STEP)).clamp(0, MAX_DELAY);
         }
     }
@@ -135,6 +136,13 @@ impl Playout {
         self.newest = Some((frame.timestamp, clock_rate));
         if let Some(capture) = frame.extensions.capture_time {
             self.capture = Some((frame.timestamp, capture));
+        }
+    }
+
+    /// A packet of sound repeats what was sent so many ticks before it.
+    pub(crate) fn repeats(&mut self, ticks: u32) {
+        if let Buffer::Sounds(sounds) = &mut self.buffer {
+            sounds.repeats(ticks);
         }
     }
 
@@ -222,7 +230,9 @@ impl Playout {
     fn natural_at(&self, timestamp: u32, clock_rate: u32) -> Option<Instant> {
         match &self.buffer {
             Buffer::None => None,
-            Buffer::Pictures(pictures) => Some(pictures.shown_at(timestamp, clock_rate, pictures.natural(self.wanted))),
+            Buffer::Pictures(pictures) => {
+                Some(pictures.shown_at(timestamp, clock_rate, pictures.natural(self.wanted) + pictures.lag()))
+            }
             Buffer::Sounds(sounds) => Some(sounds.heard_at(timestamp, sounds.natural(self.wanted))),
         }
     }

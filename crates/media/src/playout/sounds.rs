@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::lateness::{BINS, Lateness, cheapest};
+use super::lateness::{BIN, BINS, Lateness, cheapest};
 use super::transit::Transit;
 use super::wanted::{MAX_DELAY, Wanted};
 use crate::event::{Frame, Play, Sound};
@@ -106,6 +106,9 @@ pub(crate) struct Sounds {
     /// Silence began with the last, in which nothing need come.
     silent: bool,
     needed: i64,
+    /// How far back packets repeat what was before them, microseconds: of the last ones and of those before.
+    reach: [i64; 2],
+    count: u16,
     clock_rate: u32,
     /// Packets that came too late to be heard.
     pub(crate) discarded: u64,
@@ -123,10 +126,12 @@ impl Sounds {
             last_length: USUAL_LENGTH,
             silent: false,
             needed: 0,
+            reach: [0; 2],
+            count: 0,
             clock_rate: 48_000,
             discarded: 0,
         };
-        sounds.needed = price(&sounds.recent, &sounds.long);
+        sounds.needed = sounds.need();
         sounds
     }
 
@@ -159,6 +164,19 @@ impl Sounds {
         self.last
     }
 
+    /// A packet repeats what was sent so many ticks before it (RED): what is lost comes back as late as that.
+    pub(crate) fn repeats(&mut self, ticks: u32) {
+        let reach = i64::from(ticks) * 1_000_000 / i64::from(self.clock_rate.max(1));
+        self.reach[0] = self.reach[0].max(reach.min(MAX_LENGTH));
+    }
+
+    /// What the network asks for. What is repeated is waited for: it was paid for.
+    fn need(&self) -> i64 {
+        let reach = self.reach[0].max(self.reach[1]);
+        let repeated = if reach > 0 { reach + BIN } else { 0 };
+        price(&self.recent, &self.long).max(repeated)
+    }
+
     /// Something else is heard of the source than frames, a key of a telephone for instance: that none follows is no loss.
     pub(crate) fn pause(&mut self) {
         self.silent = true;
@@ -178,9 +196,15 @@ impl Sounds {
             self.position = None;
             self.last = None;
         } else {
+            self.recent.rise(arrived.slower);
+            self.long.rise(arrived.slower);
             self.recent.add(arrived.late);
             self.long.add(arrived.late);
-            self.needed = price(&self.recent, &self.long);
+            self.needed = self.need();
+            self.count = self.count.wrapping_add(1);
+            if self.count.is_multiple_of(RECENT) {
+                self.reach = [0, self.reach[0]];
+            }
         }
         let media = arrived.media;
         if self.position.is_some_and(|position| media + SAME < position.media) {
@@ -432,3 +456,6 @@ fn price(recent: &Lateness, long: &Lateness) -> i64 {
         100.0 * (few * PERCENT_RECENT + all * PERCENT_LONG)
     })
 }
+
+#[cfg(test)]
+mod tests;

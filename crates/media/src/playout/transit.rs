@@ -35,6 +35,8 @@ pub(crate) struct Arrived {
     pub(crate) media: i64,
     /// By how much it is later than the fastest.
     pub(crate) late: i64,
+    /// By how much the fastest of late have become slower: what was thought late before is by so much less.
+    pub(crate) slower: i64,
     /// Whether times begin anew with it: those of before have no meaning any more.
     pub(crate) anew: bool,
 }
@@ -65,6 +67,7 @@ impl Transit {
             return Arrived {
                 media: 0,
                 late: 0,
+                slower: 0,
                 anew: true,
             };
         }
@@ -74,10 +77,12 @@ impl Transit {
         if at - self.arrived >= QUIET {
             self.least = [i64::MAX; SPANS];
         }
+        let before = self.known_base().unwrap_or(i64::MAX);
         self.take(at, at - media);
         Arrived {
             media,
             late: at - media - self.base(),
+            slower: self.base().saturating_sub(before).max(0),
             anew: false,
         }
     }
@@ -106,8 +111,11 @@ impl Transit {
 
     /// The difference between arrival and media of the fastest; 0 before anything came.
     pub(crate) fn base(&self) -> i64 {
-        let least = self.least.iter().copied().min().unwrap_or(i64::MAX);
-        if least == i64::MAX { 0 } else { least }
+        self.known_base().unwrap_or(0)
+    }
+
+    fn known_base(&self) -> Option<i64> {
+        self.least.iter().copied().min().filter(|least| *least < i64::MAX)
     }
 
     /// Our time of an instant.

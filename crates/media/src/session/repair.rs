@@ -129,6 +129,7 @@ fn unwrap(source: &mut Inbound, now: Instant, packet: &mut Received, sink: &mut 
                 let count = &mut source.repairs.count;
                 count.packets += 1;
                 count.bytes += block.payload.len() as u64;
+                source.playout.repeats(u32::from(block.timestamp_offset));
                 let timestamp = packet.timestamp.wrapping_sub(u32::from(block.timestamp_offset));
                 let newest = packet.sequence.wrapping_sub(block.distance);
                 let (repairs, reception) = (&source.repairs, &mut source.reception);
