@@ -351,6 +351,30 @@ fn each_encoding_may_have_a_codec_of_its_own() {
     assert!(send(&mut call, "VP8") && send(&mut call, "VP9"));
 }
 
+#[test]
+fn sound_with_a_codec_of_its_own_still_has_keys() {
+    let mut pair = Pair::new(9);
+    let init = RtcRtpTransceiverInit {
+        send_encodings: vec![RtcRtpEncodingParameters {
+            codec: Some("PCMU".into()),
+            ..RtcRtpEncodingParameters::default()
+        }],
+        ..RtcRtpTransceiverInit::new(Direction::SendOnly)
+    };
+    let audio = pair
+        .call(0, |pc, _| pc.add_transceiver(MediaKind::Audio, init))
+        .unwrap();
+    pair.negotiate(0);
+    pair.connect();
+    let encodings = pair.pc(0).encodings(audio).unwrap();
+    assert_eq!(encodings[0].codec.as_ref().map(|codec| &*codec.name), Some("PCMU"));
+    assert_eq!(encodings[0].scale_resolution_down_by, None);
+    assert!(pair.pc(0).can_insert_dtmf(audio));
+    let opus = pair.pc(0).payload_type(audio, "opus").unwrap();
+    let refused = pair.call(0, |pc, now| pc.send_frame(now, audio, Frame::new(opus, 0, vec![1; 20])));
+    assert!(matches!(refused, Err(Error::Media(_))), "{refused:?}");
+}
+
 /// A pair of which the second asks for these layers, and the first has a track to send.
 fn asked(rids: &[&str]) -> (Pair, TransceiverId) {
     let mut pair = Pair::with(8, LinkConfig::default(), || {

@@ -289,25 +289,27 @@ impl Row {
                 max_height: layer.and_then(|layer| layer.max_height),
                 scale_resolution_down_by: wishes.scale_resolution_down_by,
                 scalability_mode: wishes.scalability_mode.clone(),
-                codec: send.and_then(|send| self.codecs(encoding, send).next()).cloned(),
+                codec: send
+                    .and_then(|send| self.codecs(encoding, send).find(|codec| !is_beside(codec)))
+                    .cloned(),
             }
         })
     }
 
-    /// The codecs of media that an encoding may be sent with, the one to use first.
+    /// The codecs of media that an encoding may be sent with, the one to use first, and what goes beside them.
     fn codecs<'a>(
         &self,
         encoding: &'a Encoding,
         send: &'a SendParameters,
     ) -> impl Iterator<Item = &'a antiphon_jsep::Codec> + use<'a> {
         let layer = encoding.taken.layer();
-        let wish = encoding.wishes.codec.as_deref();
-        send.codecs.iter().filter(move |codec| {
-            let in_layer = layer.is_none_or(|layer| {
-                layer.payload_types.is_empty() || layer.payload_types.contains(&codec.payload_type)
-            });
-            in_layer && wish.is_none_or(|wish| codec.is_named(wish))
-        })
+        let allowed = move |codec: &antiphon_jsep::Codec| layer.is_none_or(|layer| allows(layer, codec));
+        // What the peer does not take for this layer cannot be wished for.
+        let named = |wish: &&str| send.codecs.iter().any(|codec| allowed(codec) && codec.is_named(wish));
+        let wish = encoding.wishes.codec.as_deref().filter(named);
+        send.codecs
+            .iter()
+            .filter(move |codec| allowed(codec) && (is_beside(codec) || wish.is_none_or(|wish| codec.is_named(wish))))
     }
 
     /// Takes what was negotiated for the sender; `None`: it does not send.
@@ -324,7 +326,12 @@ impl Row {
         let alone = self.encodings.iter().position(|own| own.wishes.active).unwrap_or(0);
         for (at, encoding) in self.encodings.iter_mut().enumerate() {
             let rid = encoding.wishes.rid.as_ref();
-            let layer = send.simulcast.iter().find(|layer| rid == Some(&layer.rid));
+            // A layer that is restricted to what we have no codec for is as good as not taken.
+            let usable = |layer: &SimulcastLayer| {
+                layer.payload_types.is_empty() || send.codecs.iter().any(|codec| allows(layer, codec))
+            };
+            let mut layers = send.simulcast.iter();
+            let layer = layers.find(|layer| rid == Some(&layer.rid) && usable(layer));
             encoding.taken = match layer {
                 Some(layer) => Taken::Layer(Box::new(layer.clone())),
                 None if send.simulcast.is_empty() && at == alone => Taken::Alone,
@@ -407,6 +414,18 @@ impl Row {
             encodings: encodings.collect(),
         }
     }
+}
+
+/// Whether the peer takes a codec for a layer.
+fn allows(layer: &SimulcastLayer, codec: &antiphon_jsep::Codec) -> bool {
+    layer.payload_types.is_empty() || layer.payload_types.contains(&codec.payload_type)
+}
+
+/// Whether a codec goes beside that of the sound: keys of a telephone, and silence.
+fn is_beside(codec: &antiphon_jsep::Codec) -> bool {
+    ["telephone-event", "CN"]
+        .iter()
+        .any(|name| codec.name.eq_ignore_ascii_case(name))
 }
 
 /// The lowest of the limits that there are.
