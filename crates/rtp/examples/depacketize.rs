@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs::File;
+use std::process::ExitCode;
 
-use antiphon_rtp::packet::{Packet, is_rtcp};
-use antiphon_rtp::payload::{Depacketizer, Joiner, Start};
+use antiphon_rtp::packet::{Header, Packet, is_rtcp};
+use antiphon_rtp::payload::{Depacketizer, Joiner, Start, red};
 use etherparse::{SlicedPacket, TransportSlice};
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
@@ -19,15 +20,16 @@ FILE is pcap or pcapng: UDP over Ethernet, raw IP, or Linux \"any\".
 --map 96=VP8                       what a dynamic payload type stands for: the line a=rtpmap of the session description
 --fmtp 96=sprop-parameter-sets=..  its a=fmtp: H.264, H.265 and H.266 take parameter sets from it
 
-Known names: VP8 VP9 AV1 H264 H265 H266 opus PCMU PCMA G722 L16 CN. The static types of RFC 3551 (0 PCMU, 8 PCMA, 9 G722, 10 and 11
-L16, 13 CN) need no --map, nor do those that Chromium prefers (96 VP8, 98 VP9, 45 AV1, 111 opus). Others are counted at the end.
+Known names: VP8 VP9 AV1 H264 H265 H266 opus PCMU PCMA G722 L16 CN, and red, of which the primary payload is looked at. The static types
+of RFC 3551 (0 PCMU, 8 PCMA, 9 G722, 10 and 11 L16, 13 CN) need no --map, nor do those that Chromium prefers (96 VP8, 98 VP9, 45 AV1,
+111 opus, 63 and 118 red). Others are counted at the end.
 
 Each line: seconds since the first packet, SSRC, format, RTP timestamp, packets, bytes, \"key\" if the frame can be decoded alone,
 its size in pixels, its layers (s: spatial, t: temporal), its picture id. Packets are taken in the order of the file: a frame with
-one lost, or out of order, is told as broken.";
+one lost, or out of order, is told as broken. The last lines count the frames of each stream, and what was not looked at.";
 
 /// Payload types that mean the same in most captures.
-const DEFAULTS: [(u8, &str); 10] = [
+const DEFAULTS: [(u8, &str); 12] = [
     (0, "PCMU"),
     (8, "PCMA"),
     (9, "G722"),
@@ -35,9 +37,11 @@ const DEFAULTS: [(u8, &str); 10] = [
     (11, "L16"),
     (13, "CN"),
     (45, "AV1"),
+    (63, "red"),
     (96, "VP8"),
     (98, "VP9"),
     (111, "opus"),
+    (118, "red"),
 ];
 
 /// What the command line says.
@@ -85,6 +89,10 @@ struct Source {
     broken: bool,
     /// The number that must come next.
     next: Option<u16>,
+    /// What was listed: whole frames, key frames among them, and broken ones.
+    frames: usize,
+    keys: usize,
+    broken_frames: usize,
 }
 
 impl Source {
@@ -98,20 +106,28 @@ impl Source {
             key: false,
             broken: false,
             next: None,
+            frames: 0,
+            keys: 0,
+            broken_frames: 0,
         }
     }
 
-    fn take(&mut self, at: f64, packet: &Packet<'_>) {
-        let header = packet.header;
+    /// Of sound each packet is a frame, and decoded alone.
+    fn is_sound(&self) -> bool {
+        let pictures = ["VP8", "VP9", "AV1", "H264", "H265", "H266"];
+        !pictures.iter().any(|name| self.name.eq_ignore_ascii_case(name))
+    }
+
+    fn take(&mut self, at: f64, header: Header, payload: &[u8]) {
         if header.timestamp != self.timestamp {
             self.finish(at, header.ssrc);
         }
         let gap = self.next.is_some_and(|next| next != header.sequence);
         self.next = Some(header.sequence.wrapping_add(1));
-        if packet.payload().is_empty() {
+        if payload.is_empty() {
             return;
         }
-        let Ok(piece) = self.format.depacketize(packet.payload(), header.marker) else {
+        let Ok(piece) = self.format.depacketize(payload, header.marker) else {
             println!("{at:10.3} {:08x} {:5} a malformed packet", header.ssrc, self.name);
             return;
         };
@@ -123,9 +139,16 @@ impl Source {
         }
         self.key |= piece.key_frame;
         self.timestamp = header.timestamp;
-        self.payloads.push(packet.payload().to_vec());
+        self.payloads.push(payload.to_vec());
         if piece.end {
             self.finish(at, header.ssrc);
+        }
+    }
+
+    /// A packet that is none of a frame.
+    fn pass(&mut self, sequence: u16) {
+        if self.next == Some(sequence) {
+            self.next = Some(sequence.wrapping_add(1));
         }
     }
 
@@ -147,7 +170,13 @@ impl Source {
                 let facts = joined.facts;
                 let size = facts.resolution.map(|size| format!("{}x{}", size.width, size.height));
                 let picture = facts.picture_id.map(|id| format!("picture {id}"));
-                println!(
+                self.frames += 1;
+                if self.is_sound() {
+                    println!("{head} {len:8}");
+                    return;
+                }
+                self.keys += usize::from(self.key);
+                let line = format!(
                     "{head} {len:8} {:3} {:9} s{} t{} {}",
                     if self.key { "key" } else { "" },
                     size.unwrap_or_default(),
@@ -155,14 +184,27 @@ impl Source {
                     facts.temporal,
                     picture.unwrap_or_default()
                 );
+                println!("{}", line.trim_end());
+                return;
             }
             Ok(_) => println!("{head} broken: a packet of it is missing"),
             Err(error) => println!("{head} broken: {error}"),
         }
+        self.broken_frames += 1;
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match list() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn list() -> Result<(), Box<dyn Error>> {
     let Some(options) = Options::parse(std::env::args().skip(1))? else {
         println!("{HELP}");
         return Ok(());
@@ -171,25 +213,55 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut unknown: BTreeMap<u8, usize> = BTreeMap::new();
     let mut first = None;
     datagrams(&options.file, |at, payload| {
-        let at = at - *first.get_or_insert(at);
+        let begin = *first.get_or_insert_with(|| {
+            println!("   seconds ssrc     name   timestamp pkts    bytes");
+            at
+        });
+        let at = at - begin;
         let packet = Packet::parse(payload).ok().filter(|_| !is_rtcp(payload));
         let Some(packet) = packet else { return };
-        let payload_type = packet.header.payload_type;
-        let name = options.names.get(&payload_type).map_or("", String::as_str);
+        let (header, mut payload) = (packet.header, packet.payload());
+        let mut payload_type = header.payload_type;
+        let name_of = |payload_type: u8| options.names.get(&payload_type).map_or("", String::as_str);
+        // RFC 2198 §3: the primary payload is the last.
+        if name_of(payload_type).eq_ignore_ascii_case("red")
+            && let Some(primary) = red::parse(payload).ok().and_then(Iterator::last)
+        {
+            (payload_type, payload) = (primary.payload_type, primary.payload);
+        }
+        let name = name_of(payload_type);
         let format = Depacketizer::new(name);
         if !format.has_frames() {
             *unknown.entry(payload_type).or_default() += 1;
+            // What repairs a stream takes numbers of it, and is no gap.
+            for (_, source) in sources.range_mut((header.ssrc, 0)..=(header.ssrc, u8::MAX)) {
+                source.pass(header.sequence);
+            }
             return;
         }
         let fmtp = options.parameters.get(&payload_type).map_or("", String::as_str);
-        let source = sources.entry((packet.header.ssrc, payload_type));
+        let source = sources.entry((header.ssrc, payload_type));
         source
             .or_insert_with(|| Source::new(name, format, fmtp))
-            .take(at, &packet);
+            .take(at, header, payload);
     })?;
+    println!();
+    for ((ssrc, _), source) in &sources {
+        let keys = format!(", {} key frames", source.keys);
+        println!(
+            "{ssrc:08x} {}: {} frames{}, {} broken",
+            source.name,
+            source.frames,
+            if source.is_sound() { "" } else { &keys },
+            source.broken_frames
+        );
+    }
+    if sources.is_empty() && unknown.is_empty() {
+        println!("no packet of RTP in UDP");
+    }
     for (payload_type, packets) in unknown {
         println!(
-            "payload type {payload_type}: {packets} packets, not looked at (--map {payload_type}=NAME says what it is)"
+            "payload type {payload_type}: {packets} packets not looked at; if a=rtpmap:{payload_type} names a format, add --map {payload_type}=NAME"
         );
     }
     Ok(())
@@ -197,7 +269,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// Calls `each` with the time in seconds and the payload of every UDP datagram in a file.
 fn datagrams(file: &str, mut each: impl FnMut(f64, &[u8])) -> Result<(), Box<dyn Error>> {
-    let mut reader = create_reader(1 << 20, File::open(file)?).map_err(|error| format!("{file}: {error}"))?;
+    let mut reader = create_reader(1 << 20, File::open(file).map_err(|error| format!("{file}: {error}"))?)
+        .map_err(|error| format!("{file}: {error}"))?;
     let mut links = Vec::new();
     let mut frame = |at: f64, link: Option<&Linktype>, bytes: &[u8]| {
         let parsed = match link {
