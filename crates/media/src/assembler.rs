@@ -105,8 +105,8 @@ impl Joiners {
     }
 }
 
-/// Puts packets in order and joins them to frames. A missing packet is waited for as long as the latency allows; then video
-/// goes on at the next key frame, sound at the next packet.
+/// Puts packets in order and joins them to frames. A missing packet is waited for as long as the latency allows; then sound goes on at the
+/// next packet, and video at the next key frame, or, if pictures say so, where the lowest temporal layer goes on without a gap.
 #[derive(Debug)]
 pub(crate) struct Assembler {
     /// Of pictures, which need those before them; sound does not.
@@ -118,6 +118,7 @@ pub(crate) struct Assembler {
     delivered: bool,
     /// Video cannot go on without a key frame.
     need_key: bool,
+    layers: Layers,
     discontinuity: bool,
     /// Number and timestamp of the first packet held that shows the newest key frame.
     key_start: Option<(u64, u32)>,
@@ -143,6 +144,7 @@ impl Assembler {
             started: false,
             delivered: false,
             need_key: video,
+            layers: Layers::default(),
             discontinuity: false,
             key_start: None,
             at_end: false,
@@ -224,10 +226,26 @@ impl Assembler {
     fn lose(&mut self) {
         self.discontinuity = true;
         self.at_end = false;
-        if self.video {
+        if self.video && (self.need_key || !self.layers.lose()) {
             self.need_key = true;
             self.wants_key_frame = true;
         }
+    }
+
+    /// Whether a frame can be decoded with what was delivered.
+    fn goes_on(&mut self, frame: &Assembled) -> bool {
+        if !self.video {
+            return true;
+        }
+        let next = self.layers.take(&frame.facts, frame.key_frame);
+        if next == Next::Decodable {
+            return true;
+        }
+        self.frames_dropped += 1;
+        self.discontinuity = true;
+        self.need_key = next == Next::NeedsKey;
+        self.wants_key_frame |= next != Next::Useless;
+        false
     }
 
     fn skip_to(&mut self, sequence: u64) {
@@ -305,7 +323,9 @@ impl Assembler {
                         self.skip_to(self.next + count as u64);
                         continue;
                     }
-                    if let Some(frame) = self.take(count, key_frame, joiners) {
+                    if let Some(frame) = self.take(count, key_frame, joiners)
+                        && self.goes_on(&frame)
+                    {
                         return Some(frame);
                     }
                     continue;
@@ -398,6 +418,94 @@ impl Assembler {
             self.wants_key_frame = false;
         }
         frame
+    }
+}
+
+/// Frames that are left out for want of a lower layer's, before a key frame is asked for after all.
+const MAX_LEFT_OUT: u8 = 100;
+
+/// What was delivered of each temporal layer, where pictures number those of the lowest (TL0PICIDX, RFC 7741 §4.2, RFC 9628 §4.2). What is lost
+/// of a higher layer costs no key frame: the lowest goes on, and higher ones from where they need nothing but that.
+#[derive(Debug, Default)]
+struct Layers {
+    /// The number of the newest picture of the lowest layer that was delivered.
+    base: Option<u8>,
+    /// There are higher layers.
+    several: bool,
+    /// Something was given up, and it is not known yet of which layer.
+    gap: bool,
+    /// Up to this layer all is there, since the gap before.
+    whole: u8,
+    /// Frames left out since then.
+    left_out: u8,
+}
+
+/// What is to be done with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Decodable,
+    /// It needs what is lost; those after it may not.
+    Useless,
+    /// The same, and that for so long that a key frame is better.
+    WantsKey,
+    /// A picture of the lowest layer is lost: only a key frame helps.
+    NeedsKey,
+}
+
+impl Layers {
+    /// Something is given up. Whether it may be of a higher layer alone.
+    fn lose(&mut self) -> bool {
+        self.gap = true;
+        self.several && self.base.is_some()
+    }
+
+    /// The next whole frame, where no key frame is needed first.
+    fn take(&mut self, facts: &FrameFacts, key_frame: bool) -> Next {
+        if key_frame {
+            *self = Self {
+                base: facts.base_picture_index,
+                several: self.several,
+                whole: u8::MAX,
+                ..Self::default()
+            };
+            return Next::Decodable;
+        }
+        let (Some(index), Some(base)) = (facts.base_picture_index, self.base) else {
+            // Not numbered, or not any more.
+            self.base = facts.base_picture_index;
+            return if std::mem::take(&mut self.gap) {
+                Next::NeedsKey
+            } else {
+                Next::Decodable
+            };
+        };
+        if facts.temporal == 0 {
+            if self.gap && index != base.wrapping_add(1) {
+                return Next::NeedsKey;
+            }
+            if std::mem::take(&mut self.gap) {
+                self.whole = 0;
+            }
+            self.base = Some(index);
+            return Next::Decodable;
+        }
+        self.several = true;
+        if self.gap {
+            self.whole = 0;
+        }
+        if facts.temporal > self.whole {
+            // The picture of the lowest layer that it needs must be there.
+            if !facts.switching_point || index != base {
+                self.left_out = self.left_out.saturating_add(1);
+                return if self.left_out >= MAX_LEFT_OUT {
+                    Next::WantsKey
+                } else {
+                    Next::Useless
+                };
+            }
+            self.whole = facts.temporal;
+        }
+        Next::Decodable
     }
 }
 
@@ -581,6 +689,42 @@ mod tests {
         assert!(video.assembler.wants_key_frame);
         video.put(13, 'K', true);
         assert_eq!(video.take(), ["! K13"]);
+    }
+
+    #[test]
+    fn what_is_lost_of_a_higher_layer_costs_no_key_frame() {
+        let facts = |temporal, index, switching_point| FrameFacts {
+            temporal,
+            base_picture_index: Some(index),
+            switching_point,
+            ..FrameFacts::default()
+        };
+        let mut layers = Layers::default();
+        assert_eq!(layers.take(&facts(0, 254, false), true), Next::Decodable);
+        assert!(!layers.lose(), "it is not known that there are several layers");
+        layers.take(&facts(0, 254, false), true);
+        assert_eq!(layers.take(&facts(2, 254, true), false), Next::Decodable);
+        assert_eq!(layers.take(&facts(1, 254, false), false), Next::Decodable);
+        assert!(layers.lose());
+        assert_eq!(layers.take(&facts(2, 254, false), false), Next::Useless);
+        assert_eq!(layers.take(&facts(0, 255, false), false), Next::Decodable);
+        assert_eq!(layers.take(&facts(2, 255, false), false), Next::Useless);
+        assert_eq!(layers.take(&facts(1, 255, true), false), Next::Decodable);
+        assert_eq!(layers.take(&facts(2, 255, false), false), Next::Useless);
+        assert_eq!(layers.take(&facts(2, 255, true), false), Next::Decodable);
+        assert_eq!(layers.take(&facts(0, 0, false), false), Next::Decodable);
+        assert!(layers.lose());
+        assert_eq!(
+            layers.take(&facts(1, 1, true), false),
+            Next::Useless,
+            "it needs a base that is lost"
+        );
+        assert_eq!(layers.take(&facts(0, 2, false), false), Next::NeedsKey);
+        // One that never can be shown again is not waited for for ever.
+        layers.take(&facts(0, 9, false), true);
+        layers.lose();
+        let waits = (0..200).position(|_| layers.take(&facts(1, 9, false), false) == Next::WantsKey);
+        assert_eq!(waits, Some(usize::from(MAX_LEFT_OUT) - 1));
     }
 
     #[test]
