@@ -1,11 +1,11 @@
 // Redundancy against losses, between us and a real browser, over a link that loses packets: node redundancy.mjs chromium PROGRAM,
 // where PROGRAM is the example `echo_frames`.
 //
-// The link is two UDP sockets of this script, one candidate for each end; it sees headers of RTP, which are not encrypted, and loses
-// packets of the payload types that it is told: of sound by the same dice in every run, of pictures one in so many.
-import { createSocket } from 'node:dgram';
+// The link sees headers of RTP, which are not encrypted, and loses packets of the payload types that it is told: of sound by the same dice
+// in every run, of pictures one in so many.
 import { cell, launch, sleep } from './browser.mjs';
 import { PATIENCE, meet, openPage, part } from './echo.mjs';
+import { Link, isRtp } from './lossy_link.mjs';
 
 /** The chance of a packet of sound to be lost. */
 const LOSS = 0.1;
@@ -18,95 +18,11 @@ const LASTS = 8_000;
 
 const [name, program] = process.argv.slice(2);
 
-/** Random numbers from 0 to 1, the same for the same seed (mulberry32). */
-function dice(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let word = Math.imul(state ^ (state >>> 15), 1 | state);
-    word = (word + Math.imul(word ^ (word >>> 7), 61 | word)) ^ word;
-    return ((word ^ (word >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** Where a description says that its end can be reached by UDP over IPv4. */
-function reached(sdp) {
-  const found = sdp.match(/a=candidate:\S+ 1 udp \d+ (\d+\.\d+\.\d+\.\d+) (\d+) typ host/i);
-  if (!found) throw new Error(`no candidate in\n${sdp}`);
-  return { address: found[1], port: Number(found[2]) };
-}
-
 /** The payload types of encodings of a kind, by name; of "rtx" all. */
 function payloadTypes(sdp, encoding) {
   return [...sdp.matchAll(/a=rtpmap:(\d+) ([^/\r\n]+)\/(\d+)/g)]
     .filter(([, , named, clock]) => `${named}/${clock}`.toLowerCase() === encoding.toLowerCase())
     .map(([, number]) => Number(number));
-}
-
-class Link {
-  static async make(seed) {
-    const link = new Link();
-    link.dice = dice(seed);
-    /** Of each way: which payload types some packets are lost of, and whether the next is; and the types of which all are. */
-    link.loses = { browser: { some: [], all: [] }, program: { some: [], all: [] } };
-    link.ends = {};
-    for (const [end, other] of [['browser', 'program'], ['program', 'browser']]) {
-      const socket = createSocket('udp4');
-      socket.bind(0);
-      await new Promise((ready) => { socket.once('listening', ready); });
-      socket.on('message', (packet, from) => {
-        link.ends[end] = { address: from.address, port: from.port };
-        const to = link.ends[other];
-        if (to && !link.loss(end, packet)) link[other].send(packet, to.port, to.address);
-      });
-      link[end] = socket;
-    }
-    return link;
-  }
-
-  /** Whether a packet that comes from this end is lost. */
-  loss(end, packet) {
-    const [first, second] = packet;
-    // RFC 7983: RTP and RTCP; RFC 5761 tells them apart.
-    if (first < 128 || first > 191 || (second >= 192 && second <= 223)) return false;
-    const { some, all } = this.loses[end];
-    if (all.includes(second & 0x7f)) return true;
-    const rule = some.find(({ types }) => types.includes(second & 0x7f));
-    const lost = rule !== undefined && rule.isLost();
-    if (lost) rule.lost += 1;
-    return lost;
-  }
-
-  /** The description with the link in the place of the end that made it. */
-  through(end, other, description) {
-    this.ends[end] = reached(description.sdp);
-    const { address } = this.ends[end];
-    let written = false;
-    const lines = description.sdp.split('\r\n').filter((line) => {
-      if (!line.startsWith('a=candidate:')) return true;
-      const first = !written;
-      written = true;
-      return first;
-    });
-    const candidate = `a=candidate:1 1 udp 2130706431 ${address} ${this[other].address().port} typ host`;
-    const sdp = lines.map((line) => (line.startsWith('a=candidate:') ? candidate : line)).join('\r\n');
-    return { ...description, sdp };
-  }
-
-  toBrowser(description) {
-    this.fromProgram = description.sdp;
-    return this.through('program', 'browser', description);
-  }
-
-  toProgram(description) {
-    this.fromBrowser = description.sdp;
-    return this.through('browser', 'program', description);
-  }
-
-  close() {
-    this.browser.close();
-    this.program.close();
-  }
 }
 
 /** In the page: what has come of a kind of media, and what was sent. */
@@ -126,7 +42,19 @@ const less = (after, before) => Object.fromEntries(Object.entries(after).map(([k
 
 /** A connection with this redundancy; what `during` makes of it. */
 async function connected(page, role, kinds, seed, during) {
-  const link = await Link.make(seed);
+  /** Of each way: which payload types some packets are lost of, and whether the next is; and the types of which all are. */
+  const loses = { browser: { some: [], all: [] }, program: { some: [], all: [] } };
+  const isLost = (end, packet) => {
+    if (!isRtp(packet)) return false;
+    const { some, all } = loses[end];
+    const type = packet[1] & 0x7f;
+    if (all.includes(type)) return true;
+    const rule = some.find(({ types }) => types.includes(type));
+    const lost = rule !== undefined && rule.isLost();
+    if (lost) rule.lost += 1;
+    return lost;
+  };
+  const link = Object.assign(await Link.make(seed, { isLost }), { loses });
   const echo = await meet(page, program, role, ['VP8', ...kinds], link);
   try {
     const started = Date.now();

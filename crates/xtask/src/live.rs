@@ -328,7 +328,7 @@ fn scripts(
     server: &Server,
     secure: &Server,
     [program, echo_frames]: &[String; 2],
-) -> [(&'static str, Command); 21] {
+) -> [(&'static str, Command); 22] {
     let id = server.id().to_string();
     let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
     [
@@ -348,6 +348,7 @@ fn scripts(
         ),
         ("firefox's codecs", node(peers, "codecs.mjs", &["firefox", echo_frames])),
         ("redundancy", node(peers, "redundancy.mjs", &["chromium", echo_frames])),
+        ("freezes", node(peers, "freezes.mjs", &["chromium", &server.url])),
         (
             "chromium's security",
             node(peers, "security.mjs", &["chromium", &server.url]),

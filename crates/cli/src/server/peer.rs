@@ -16,7 +16,7 @@ use super::channels;
 use super::figures::{Figures, Meter};
 use super::forward::{self, Intake, Outlet, PayloadTypes, Playable, Publisher};
 use super::player::{self, Stage};
-use super::playing::{Playing, Voice, receives, sends, studio_capabilities, track_id};
+use super::playing::{Playing, Voice, receives, sends, studio_capabilities, track_id, with_repairs};
 use super::role::{Outcome, Refused, Role};
 use super::room::Room;
 use super::wishes::{Wishes, steer};
@@ -137,6 +137,10 @@ impl Peer {
         capabilities: MediaCapabilities,
         congestion: Option<Congestion>,
     ) -> Result<Self, Error> {
+        let capabilities = match role {
+            Role::Pattern => with_repairs(capabilities),
+            _ => capabilities,
+        };
         let mut configuration = room.configuration.clone();
         let settings = &mut configuration.settings;
         if let Some(congestion) = congestion {

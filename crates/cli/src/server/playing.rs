@@ -1,6 +1,6 @@
 //! What the sections of a session send.
 
-use antiphon::{Codec, CodecCapability, Direction, MediaCapabilities, MediaKind};
+use antiphon::{Codec, CodecCapability, Direction, MediaCapabilities, MediaKind, Redundancy};
 
 use super::forward::PayloadTypes;
 use crate::sources::{AudioCodec, VideoCodec};
@@ -14,6 +14,18 @@ pub(super) fn studio_capabilities(first: VideoCodec) -> MediaCapabilities {
         .video
         .sort_by_key(|codec| voice(codec) != Some(Voice::Video(first)));
     capabilities.audio.retain(|codec| voice(codec).is_some());
+    capabilities
+}
+
+/// The same with what brings back losses before anybody asks: RED for the sound, FlexFEC for pictures. Sent where packets are lost.
+pub(super) fn with_repairs(capabilities: MediaCapabilities) -> MediaCapabilities {
+    let mut capabilities = capabilities.with_redundancy(Redundancy {
+        red: true,
+        flexfec_03: true,
+        ..Redundancy::default()
+    });
+    // Nothing comes in here, so none of it need stand first.
+    capabilities.audio.sort_by_key(|codec| codec.name == "red");
     capabilities
 }
 
