@@ -19,7 +19,7 @@ extension is unknown, and of payload types only the static ones of RFC 3551 are 
 
 Columns: RTP packets read; elements of header extensions typed and unknown; RTCP packets typed and unknown; packets
 written back byte for byte (RTP packets and RTCP datagrams). Below each capture its streams: packets, retransmissions
-and padding among them, whole frames, key frames, broken frames. Below the table is what did not hold, with the number
+and padding among them, whole frames, key frames, broken frames; of repairs (FlexFEC) packets alone. Below the table is what did not hold, with the number
 of the datagram in its file, and what was left out: datagrams that begin like RTP and are none, or are encrypted. The
 exit status is 1 if anything did not hold, or was encrypted.
 

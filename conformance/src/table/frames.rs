@@ -51,6 +51,8 @@ pub struct Whole {
 pub(super) struct Stream {
     ssrc: u32,
     encoding: String,
+    /// What it carries that has no frames, first of all.
+    frameless: String,
     packets: usize,
     repeats: usize,
     /// By extended sequence number; `None` is padding.
@@ -63,7 +65,7 @@ pub(super) struct Stream {
 pub struct Frames {
     /// The SSRC of the stream.
     pub ssrc: u32,
-    /// The encoding of its payloads.
+    /// The encoding of its payloads: of a stream without frames that of its first packet, empty if no description names it.
     pub encoding: String,
     /// Packets, retransmissions among them.
     pub packets: usize,
@@ -92,6 +94,7 @@ impl Stream {
         Self {
             ssrc,
             encoding: String::new(),
+            frameless: String::new(),
             packets: 0,
             repeats: 0,
             pieces: BTreeMap::new(),
@@ -144,6 +147,9 @@ impl Stream {
         let frameless = FRAMELESS
             .iter()
             .any(|name| encoding.to_ascii_lowercase().starts_with(name));
+        if frameless && self.frameless.is_empty() {
+            self.frameless.clone_from(encoding);
+        }
         if frameless || payload.is_empty() {
             return Ok(());
         }
@@ -164,7 +170,11 @@ impl Stream {
     pub(super) fn frames(&self, said: &Said) -> Frames {
         let mut frames = Frames {
             ssrc: self.ssrc,
-            encoding: self.encoding.clone(),
+            encoding: if self.encoding.is_empty() {
+                self.frameless.clone()
+            } else {
+                self.encoding.clone()
+            },
             packets: self.packets,
             repeats: self.repeats,
             frames: 0,
@@ -254,10 +264,15 @@ impl Frames {
 impl fmt::Display for Frames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let encoding = if self.encoding.is_empty() { "?" } else { &self.encoding };
+        write!(f, "{:08x} {encoding:<10} {:>5} packets", self.ssrc, self.packets)?;
+        // Repairs, for instance, which are no media.
+        if self.frames + self.broken + self.malformed == 0 {
+            return f.write_str(", no frames");
+        }
         write!(
             f,
-            "{:08x} {encoding:<8} {:>5} packets, {:>4} again; {:>4} frames, {:>2} key, {:>2} broken",
-            self.ssrc, self.packets, self.repeats, self.frames, self.key_frames, self.broken
+            ", {:>4} again; {:>4} frames, {:>2} key, {:>2} broken",
+            self.repeats, self.frames, self.key_frames, self.broken
         )?;
         if self.malformed > 0 {
             write!(f, ", {} malformed", self.malformed)?;
