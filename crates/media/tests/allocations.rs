@@ -436,3 +436,74 @@ fn a_congestion_controller_allocates_nothing_in_its_steady_state() {
         assert_eq!(Counting::here().allocations - before, 0, "{choice:?}");
     }
 }
+
+/// Frames of sound and pictures are made with as many allocations, whether they are handed over as they come or when they are due.
+#[test]
+fn playing_allocates_no_more_than_frames_that_are_handed_over() {
+    let alone = Config {
+        // Nobody answers.
+        circuit_breakers: false,
+        ..Config::default()
+    };
+    let mut pair = Pair::new(3, alone);
+    let parts = [(Kind::Audio, opus(), "a", 10), (Kind::Video, vp8(false, true), "v", 20)];
+    let senders = parts.clone().map(|(kind, codec, mid, ssrc)| {
+        let config = sender(mid, kind, ssrc, codec);
+        pair.ends[0].add_sender(pair.now, config).unwrap()
+    });
+    let mut watchers = [Output::Frames, Output::Playout].map(|output| {
+        let mut watcher = Pair::new(4, Config::default());
+        for (kind, codec, mid, _) in parts.clone() {
+            let config = ReceiverConfig {
+                output,
+                ..receiver(mid, kind, codec, vec![])
+            };
+            watcher.ends[1].add_receiver(config).unwrap();
+        }
+        watcher
+    });
+    let mut out = TransmitBuf::new(64 * 1024, 1300);
+    let mut allocated = [0; 2];
+    let mut played = 0;
+    for n in 0..2000 {
+        let now = pair.now;
+        pair.ends[0].send_frame(now, senders[0], sound(n)).unwrap();
+        if n % 2 == 0 {
+            let mut frame = picture(n / 2, 3000, n == 0);
+            frame.timestamp = n * 1800;
+            pair.ends[0].send_frame(now, senders[1], frame).unwrap();
+        }
+        for _ in 0..4 {
+            pair.now += 5 * MS;
+            pair.ends[0].handle_timeout(pair.now);
+            out.clear();
+            while let Some(outgoing) = pair.ends[0].poll_transmit(pair.now, &mut out) {
+                let range = out.finish();
+                for (which, watcher) in watchers.iter_mut().enumerate() {
+                    let packet = arrived(BytesMut::from(out.bytes(range.clone())));
+                    let before = Counting::here().allocations;
+                    if outgoing.kind == PacketKind::Rtcp {
+                        watcher.ends[1].handle_rtcp(pair.now, packet);
+                    } else {
+                        watcher.ends[1].handle_rtp(pair.now, packet);
+                    }
+                    allocated[which] += Counting::here().allocations - before;
+                }
+            }
+            for (which, watcher) in watchers.iter_mut().enumerate() {
+                let before = Counting::here().allocations;
+                watcher.ends[1].handle_timeout(pair.now);
+                while let Some(event) = watcher.ends[1].poll_event() {
+                    played += usize::from(matches!(event, Event::Sound { .. }));
+                }
+                allocated[which] += Counting::here().allocations - before;
+            }
+        }
+        // The first seconds give every buffer its size.
+        if n == 1000 {
+            allocated = [0; 2];
+        }
+    }
+    assert!(played > 1900, "{played}");
+    assert!(allocated[0] > 1000 && allocated[1] <= allocated[0], "{allocated:?}");
+}

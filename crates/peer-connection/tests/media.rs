@@ -7,8 +7,9 @@ use crate::support::Pair;
 use antiphon_netsim::{Limit, LinkConfig};
 use antiphon_peer_connection::{
     Bytes, DEFAULT_TONE, DEFAULT_TONE_GAP, Direction, Error, Event, FecAmount, Frame, MediaCapabilities, MediaKind,
-    MediaStreamTrack, Message, Output, Packet, RedDistance, Redundancy, RtcConfiguration, RtcDataChannelInit,
-    RtcPriorityType, RtcRtpEncodingParameters, RtcRtpTransceiverInit, SendRedundancy, TonePhase, TransceiverId,
+    MediaStreamTrack, Message, Output, Packet, PeerConnection, Play, RedDistance, Redundancy, RtcConfiguration,
+    RtcDataChannelInit, RtcPriorityType, RtcRtpEncodingParameters, RtcRtpTransceiverInit, SendRedundancy, TonePhase,
+    TransceiverId,
 };
 
 /// Something that looks like VP8 (RFC 6386 §9.1): the frame tag, and for key frames start code and size. The rest tells
@@ -637,4 +638,44 @@ fn keys_of_a_telephone_are_played_and_heard() {
         insert(&mut call, audio, "1").map_err(|error| error.name()),
         Err("InvalidStateError")
     );
+}
+
+#[test]
+fn what_is_played_comes_when_it_is_due() {
+    let mut call = Call::new(6, LinkConfig::default(), 0, 0);
+    let tracks: Vec<_> = call.pair.log[1]
+        .iter()
+        .filter_map(|event| match event {
+            Event::Track { transceiver, .. } => Some(*transceiver),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(tracks.len(), 2);
+    for track in tracks {
+        let set = |target| move |pc: &mut PeerConnection, _| pc.set_jitter_buffer_target(track, target);
+        let refused = call.pair.call(1, set(Some(Duration::from_secs(5)))).unwrap_err();
+        assert_eq!(refused.name(), "RangeError");
+        call.pair.call(1, set(Some(Duration::from_millis(200)))).unwrap();
+        call.pair
+            .call(1, |pc, _| pc.set_receive_output(track, Output::Playout))
+            .unwrap();
+    }
+    // The wish outlives an exchange.
+    call.pair.negotiate(0);
+    call.play(Duration::from_secs(10));
+    let (mut heard, mut made_up, mut shown) = (Duration::ZERO, 0, 0);
+    for event in &call.pair.log[1] {
+        match event {
+            Event::Sound { sound, .. } => {
+                heard += sound.duration;
+                made_up += usize::from(matches!(sound.play, Play::Conceal { .. }));
+            }
+            Event::Frame { .. } => shown += 1,
+            _ => {}
+        }
+    }
+    let expected = Duration::from_millis(9600)..=Duration::from_millis(9900);
+    assert!(expected.contains(&heard), "{heard:?}");
+    assert!((240..=246).contains(&shown), "{shown}");
+    assert_eq!(made_up, 0);
 }
