@@ -328,6 +328,13 @@ impl<C> Event<C> {
                 ssrc,
                 tone,
             },
+            other => return other.of_sending(),
+        })
+    }
+
+    /// The same event, if it is about what we send.
+    fn of_sending<D>(self) -> Option<Event<D>> {
+        Some(match self {
             Self::ToneChange { transceiver, tone } => Event::ToneChange { transceiver, tone },
             Self::KeyFrameRequested(encoding) => Event::KeyFrameRequested(encoding),
             Self::SendingCeased { encoding, cause } => Event::SendingCeased { encoding, cause },
@@ -351,6 +358,17 @@ impl<C> Event<C> {
             | Self::DataChannelReadable(_)
             | Self::DataChannelBufferedAmountLow(_)
             | Self::DataChannelClosing(_)
+            | Self::Track { .. }
+            | Self::TrackStreamsChanged { .. }
+            | Self::TrackUnmuted { .. }
+            | Self::TrackMuted(_)
+            | Self::TrackEnded(_)
+            | Self::SourceEnded { .. }
+            | Self::Frame { .. }
+            | Self::Sound { .. }
+            | Self::Packet { .. }
+            | Self::PacketTooLarge { .. }
+            | Self::Tone { .. }
             | Self::DataChannelClosed(_) => return None,
         })
     }
