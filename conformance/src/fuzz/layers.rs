@@ -6,7 +6,7 @@ use std::time::Duration;
 use antiphon_media::extension::Kind;
 use antiphon_media::{Packet, Rid};
 use antiphon_sansio::{Bytes, Reader};
-use antiphon_sfu::{Consumer, ConsumerConfig, Producer, Wish};
+use antiphon_sfu::{Consumer, ConsumerConfig, Descriptors, Producer, Wish};
 
 const RIDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const FORMATS: [(u8, &str); 5] = [(96, "VP8"), (98, "VP9"), (45, "AV1"), (102, "H264"), (7, "other")];
@@ -56,7 +56,8 @@ pub(super) fn layers(data: &[u8]) {
     let mut now = antiphon_netsim::start();
     let rids: Vec<Rid> = RIDS.iter().take(2).filter_map(|rid| Rid::new(rid.as_bytes())).collect();
     let mut producer = Producer::new(FORMATS, &rids);
-    let mut consumers = [false, true].map(|forward_descriptor| Consumer::new(ConsumerConfig { forward_descriptor }));
+    let mut consumers =
+        [Descriptors::Never, Descriptors::Always].map(|descriptors| Consumer::new(ConsumerConfig { descriptors }));
     let mut given = [const { BTreeSet::new() }; 2];
     let mut shown = BTreeSet::new();
     let mut newest = [1 << 40; 5];

@@ -5,8 +5,9 @@ mod common;
 use std::collections::BTreeMap;
 
 use antiphon::{
-    Api, CodecCapability, Direction, Event, Frame, MediaCapabilities, MediaKind, Output, Packet, PeerConnection,
-    PeerHandle, RtcConfiguration, RtcRtpTransceiverInit, RtcSessionDescription, TransceiverId,
+    Api, CodecCapability, Direction, EncodingId, Event, Frame, MediaCapabilities, MediaKind, Output, Packet,
+    PeerConnection, PeerHandle, Rid, RtcConfiguration, RtcRtpEncodingParameters, RtcRtpTransceiverInit,
+    RtcSessionDescription, TransceiverId,
 };
 use antiphon_cli::sources::{Studio, VideoCodec};
 use common::{Answer, Running, whole_offer, within};
@@ -82,7 +83,7 @@ async fn mend11_offers_to_publish_are_taken_whole_or_refused_with_a_reason() {
         let resource = created.header("location").unwrap();
         assert_eq!(server.http("DELETE", resource, &[], "").await.status, 200);
     }
-    // Of simulcast the first layer alone: the answer takes no RIDs.
+    // Simulcast is taken with all its layers.
     let simulcast = OBS.replace(
         "a=mid:1\r\n",
         "a=mid:1\r\na=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\na=extmap:2 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n\
@@ -92,7 +93,9 @@ async fn mend11_offers_to_publish_are_taken_whole_or_refused_with_a_reason() {
     let created = post(&server, "/whip", &simulcast).await;
     assert_eq!(created.status, 201, "{}", created.body);
     assert!(
-        created.body.contains("sdes:mid") && !created.body.contains("simulcast") && !created.body.contains("a=rid"),
+        ["sdes:mid", "a=rid:h recv", "a=rid:l recv", "a=simulcast:recv h;l"]
+            .iter()
+            .all(|line| created.body.contains(line)),
         "{}",
         created.body
     );
@@ -305,7 +308,8 @@ impl Media {
 }
 
 /// Sends at the studio's pace until aborted: at the moment what `media` says.
-fn send(peer: PeerHandle, id: TransceiverId, mut media: watch::Receiver<Media>, mark: u8) -> JoinHandle<()> {
+fn send(peer: PeerHandle, id: impl Into<EncodingId>, mut media: watch::Receiver<Media>, mark: u8) -> JoinHandle<()> {
+    let id = id.into();
     tokio::spawn(async move {
         let studio = Studio::new();
         let mut feed = studio.video(VideoCodec::Vp8, 3);
@@ -315,7 +319,7 @@ fn send(peer: PeerHandle, id: TransceiverId, mut media: watch::Receiver<Media>, 
             _ = feed.recv().await;
             let media = *media.borrow_and_update();
             timestamp = timestamp.wrapping_add(3000);
-            let Ok(Some(payload_type)) = peer.payload_type(id, media.name()).await else {
+            let Ok(Some(payload_type)) = peer.payload_type(id.transceiver, media.name()).await else {
                 continue;
             };
             let payloads = media.payloads(mark);
@@ -554,5 +558,65 @@ async fn mend05_a_publisher_that_changes_its_codec_is_followed_by_who_takes_both
     frames(&mut plain, 96).await;
     frames(&mut flexible, 120).await;
     sender.abort();
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_of_simulcast_chooses_its_layer_and_both_ends_are_told_which_there_are() {
+    let server = Running::start(&["--udp-port", "0"]).await;
+    let mut publisher = client(|codec| (codec.name == "VP8").then_some(96)).await;
+    let init = RtcRtpTransceiverInit {
+        send_encodings: ["l", "h"].map(RtcRtpEncodingParameters::layer).into(),
+        ..RtcRtpTransceiverInit::new(Direction::SendOnly)
+    };
+    let id = publisher.add_transceiver(MediaKind::Video, init).await.unwrap();
+    let published = exchange(&server, "/whip", &mut publisher, str::to_owned).await;
+    assert_eq!(published.status, 201, "{}", published.body);
+    assert!(published.body.contains("a=simulcast:recv l;h"), "{}", published.body);
+    let (_keep, media) = watch::channel(Media::Vp8);
+    let mut senders = Vec::new();
+    for (name, mark) in [("l", 1), ("h", 2)] {
+        let rid = Rid::new(name.as_bytes()).unwrap();
+        senders.push(send(publisher.handle(), (id, rid), media.clone(), mark));
+    }
+    let mut watcher = client(|codec| (codec.name == "VP8").then_some(120)).await;
+    transceiver(&watcher, MediaKind::Video, Direction::RecvOnly).await;
+    let created = exchange(&server, "/whep?layer=0", &mut watcher, str::to_owned).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let layers = format!("{}/layers", created.header("location").unwrap());
+    let until = async |watcher: &mut PeerConnection, mark: u8| {
+        let mut run = 0;
+        watch_until(watcher, |_, _, data, _| {
+            run = if data[1] == mark { run + 1 } else { 0 };
+            run > FRAMES
+        })
+        .await;
+    };
+    until(&mut watcher, 1).await;
+    const JSON: (&str, &str) = ("Content-Type", "application/json");
+    // The sizes cannot be told of these frames, and they cost the same: the order is that of the offer.
+    assert_eq!(
+        server.http("POST", &layers, &[JSON], r#"{"layer": 1}"#).await.status,
+        204
+    );
+    until(&mut watcher, 2).await;
+    let told = server.http("GET", &layers, &[], "").await.body;
+    assert!(
+        told.contains(r#""rid":"l""#) && told.contains(r#""has":{"layer":1,"temporal":0}"#),
+        "{told}"
+    );
+    let own = format!("{}/layers", published.header("location").unwrap());
+    let told = server.http("GET", &own, &[], "").await.body;
+    assert!(told.contains(r#""rid":"h""#) && !told.contains("has"), "{told}");
+    for (path, kind, body, status) in [
+        (&*layers, JSON, "[]", 400),
+        (&layers, SDP, "{}", 415),
+        (&own, JSON, "{}", 405),
+        ("/whep/live/nobody/layers", JSON, "{}", 404),
+    ] {
+        assert_eq!(server.http("POST", path, &[kind], body).await.status, status, "{path}");
+    }
+    assert_eq!(post(&server, "/whep?layer=high", PREFERS_PCMU).await.status, 400);
+    senders.iter().for_each(JoinHandle::abort);
     server.stop().await;
 }

@@ -23,9 +23,31 @@ const MAX_GAP: u64 = 1000;
 /// How a consumer gets its packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConsumerConfig {
-    /// Whether dependency descriptors go on to it, rewritten. Chromium freezes for long where it has them and a packet of a hundred is
-    /// lost, and does not without.
-    pub forward_descriptor: bool,
+    /// Whether dependency descriptors go on to it, rewritten.
+    pub descriptors: Descriptors,
+}
+
+/// Whether dependency descriptors go on. Chromium freezes for long where it has them and a packet of a hundred is lost, and does not
+/// without; but of AV1 with several spatial layers it shows nothing without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Descriptors {
+    /// They are taken out of every packet.
+    #[default]
+    Never,
+    /// They stay where the stream has several spatial layers and its payloads do not say which: of AV1.
+    Needed,
+    /// They stay wherever they are.
+    Always,
+}
+
+impl Descriptors {
+    fn go_on(self, facts: &Facts) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Needed => facts.has_spatial_layers_by_descriptor_alone(),
+            Self::Always => true,
+        }
+    }
 }
 
 /// What became of a consumer's packets.
@@ -126,6 +148,9 @@ impl Consumer {
         if is_of(&self.previous) {
             return self.finish(packet, facts);
         }
+        // Another source has the place of the one that went on, and its key frame was missed.
+        let is_current = |current: &Mapping| current.encoding == facts.encoding;
+        self.needs_key_frame |= self.current.as_ref().is_some_and(is_current);
         self.counts.left_out += 1;
         None
     }
@@ -217,7 +242,7 @@ impl Consumer {
         }
         match (goes_on, is_new) {
             (true, _) => {
-                let written = current.write(packet, facts, self.config.forward_descriptor, &mut self.newest)?;
+                let written = current.write(packet, facts, self.config.descriptors.go_on(facts), &mut self.newest)?;
                 self.timeline.passed(written.timestamp, packet);
                 self.counts.forwarded += 1;
                 Some(written)
@@ -249,7 +274,7 @@ impl Consumer {
         let goes_on = !matches!(facts.body, Body::Padding) && previous.decide(packet, facts, here, false);
         if goes_on {
             let mut unchanged = self.newest;
-            let written = previous.write(packet, facts, self.config.forward_descriptor, &mut unchanged)?;
+            let written = previous.write(packet, facts, self.config.descriptors.go_on(facts), &mut unchanged)?;
             self.counts.forwarded += 1;
             return Some(written);
         }

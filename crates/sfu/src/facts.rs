@@ -152,6 +152,13 @@ impl Facts {
         }
     }
 
+    /// Whether the stream has several spatial layers, and nothing but the dependency descriptor says so.
+    pub(crate) fn has_spatial_layers_by_descriptor_alone(&self) -> bool {
+        let structure = self.dependency.as_ref().and_then(|own| own.stream.structure());
+        let highest = structure.and_then(|structure| structure.templates().last());
+        matches!(self.body, Body::Plain) && highest.is_some_and(|template| template.spatial > 0)
+    }
+
     /// Whether it continues or begins a picture without a word of layers: simulcast or one layer of a format that says nothing.
     pub(crate) fn is_plain(&self) -> bool {
         self.dependency.is_none() && matches!(self.body, Body::Plain)

@@ -1,6 +1,6 @@
 //! Layers: how they are named, which there are now and what each costs, and what a consumer wishes.
 
-use antiphon_media::Resolution;
+use antiphon_media::{Resolution, Rid};
 
 /// Encodings of one track (simulcast) that are told apart; packets of more are dropped and counted. Browsers send three.
 pub const MAX_ENCODINGS: usize = 4;
@@ -50,6 +50,8 @@ impl Default for Wish {
 pub struct Level {
     /// The encoding that it is part of.
     pub encoding: u8,
+    /// The RID of that encoding, if it has one.
+    pub rid: Option<Rid>,
     /// The spatial layer within it.
     pub spatial: u8,
     /// Whether packets of it come now.
@@ -60,19 +62,28 @@ pub struct Level {
     pub resolution: Option<Resolution>,
     /// Bits a second that it needs with each number of temporal layers.
     rates: [u32; MAX_TEMPORAL],
+    /// Packets of each temporal layer that have come.
+    packets: [u64; MAX_TEMPORAL],
 }
 
 impl Level {
-    pub(crate) fn new(encoding: u8, spatial: u8) -> Self {
+    pub(crate) fn new(encoding: u8, rid: Option<Rid>, spatial: u8) -> Self {
         Self {
             encoding,
+            rid,
             spatial,
             ..Self::default()
         }
     }
 
-    pub(crate) fn set_rates(&mut self, rates: [u32; MAX_TEMPORAL]) {
-        self.rates = rates;
+    pub(crate) fn set_counts(&mut self, rates: [u32; MAX_TEMPORAL], packets: [u64; MAX_TEMPORAL]) {
+        (self.rates, self.packets) = (rates, packets);
+    }
+
+    /// How many packets of each temporal layer have come, of this level alone; the last counts those of higher layers too.
+    pub fn packets(&self) -> &[u64] {
+        let count = usize::from(self.temporal).min(MAX_TEMPORAL);
+        self.packets.get(..count).unwrap_or_default()
     }
 
     /// The bits a second, payload and RTP headers, of this level up to a temporal layer, with everything below that it needs: as
@@ -93,6 +104,11 @@ pub struct Layers {
 }
 
 impl Layers {
+    /// A number that grows with each change of the list, a few times a second.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
     /// The levels that were seen, those that stopped among them.
     pub fn levels(&self) -> &[Level] {
         self.levels.get(..usize::from(self.count)).unwrap_or_default()

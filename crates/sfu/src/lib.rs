@@ -13,7 +13,7 @@ mod renumbering;
 mod rewriting;
 mod timeline;
 
-pub use consumer::{Consumer, ConsumerConfig, Counts};
+pub use consumer::{Consumer, ConsumerConfig, Counts, Descriptors};
 pub use facts::Facts;
 pub use layer::{Layer, Layers, Level, MAX_ENCODINGS, MAX_SPATIAL, MAX_TEMPORAL, Wish};
 pub use producer::{Dropped, Producer};

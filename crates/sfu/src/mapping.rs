@@ -235,7 +235,9 @@ impl Mapping {
     /// The picture id of a packet, extended.
     fn picture(&mut self, facts: &Facts, is_new: bool) -> Option<u64> {
         let (id, bits) = facts.body.picture_id()?;
-        let pictures = self.pictures.as_mut()?;
+        let pictures = self
+            .pictures
+            .get_or_insert_with(|| Renumbering::new(id.into(), id.into()));
         let range = 1u64 << bits;
         let ahead = u64::from(id).wrapping_sub(pictures.newest()) & (range - 1);
         let ahead = if ahead > range / 2 {

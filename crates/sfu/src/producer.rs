@@ -9,7 +9,7 @@ use antiphon_rtp::bitstream;
 use antiphon_rtp::payload::{Depacketizer, vp9};
 
 use crate::facts::{Body, Facts, descriptor_of};
-use crate::layer::{Layers, Level, MAX_ENCODINGS, MAX_SPATIAL};
+use crate::layer::{Layers, Level, MAX_ENCODINGS, MAX_SPATIAL, MAX_TEMPORAL};
 use crate::meter::{Meter, WINDOW};
 
 /// An encoding has stopped that has been silent for so long while others of the track were not.
@@ -53,6 +53,8 @@ pub struct Producer {
 #[derive(Clone, Debug)]
 struct Encoding {
     rid: Option<Rid>,
+    /// It was named by its source, for it has no RID.
+    is_placed: bool,
     ssrc: Option<u32>,
     /// When its last packet came.
     last: Option<Instant>,
@@ -70,8 +72,9 @@ struct Encoding {
 #[derive(Clone, Copy, Debug, Default)]
 struct Spatial {
     last: Option<Instant>,
-    /// How many temporal layers have come.
+    /// How many temporal layers have come, and the packets of each.
     temporal: u8,
+    packets: [u64; MAX_TEMPORAL],
     resolution: Option<Resolution>,
 }
 
@@ -79,6 +82,7 @@ impl Encoding {
     fn new(rid: Option<Rid>) -> Self {
         Self {
             rid,
+            is_placed: false,
             ssrc: None,
             last: None,
             meter: Meter::default(),
@@ -94,6 +98,7 @@ impl Encoding {
     fn begin(&mut self, ssrc: u32) {
         *self = Self {
             ssrc: Some(ssrc),
+            is_placed: self.is_placed,
             wanted: self.wanted,
             asked: self.asked,
             ..Self::new(self.rid)
@@ -153,6 +158,9 @@ impl Encoding {
         if let (Some(place), Some(above)) = (self.spatial.get_mut(spatial), self.above.get(spatial)) {
             place.last = Some(now);
             place.temporal = place.temporal.max(facts.temporal.saturating_add(1));
+            if let Some(packets) = place.packets.get_mut(usize::from(facts.temporal).min(MAX_TEMPORAL - 1)) {
+                *packets += 1;
+            }
             let bytes = packet.payload.len() + HEADER;
             self.meter
                 .count(facts.spatial, facts.temporal, facts.is_shared(*above), bytes);
@@ -228,6 +236,26 @@ impl Producer {
         }
     }
 
+    /// A source without RID is the encoding of this place, from 0, as old browsers say (`a=ssrc-group:SIM`). To be told before its
+    /// packets; it is of no account where the place has a RID, or is beyond [`MAX_ENCODINGS`].
+    pub fn place_source(&mut self, ssrc: u32, place: u8) {
+        let place = usize::from(place);
+        if place >= MAX_ENCODINGS {
+            return;
+        }
+        while self.encodings.len() <= place {
+            self.encodings.push(Encoding::new(None));
+        }
+        if let Some(encoding) = self.encodings.get_mut(place)
+            && encoding.rid.is_none()
+        {
+            encoding.is_placed = true;
+            if encoding.ssrc != Some(ssrc) {
+                encoding.begin(ssrc);
+            }
+        }
+    }
+
     /// Takes a packet of the track. `None`: it goes on to nobody, and was counted.
     pub fn take(&mut self, now: Instant, packet: &Packet) -> Option<Facts> {
         let index = self.encoding_of(now, packet)?;
@@ -258,11 +286,15 @@ impl Producer {
 
     /// The encoding of a packet, which is its RID; packets without are of one source at a time.
     fn encoding_of(&mut self, now: Instant, packet: &Packet) -> Option<usize> {
-        let known = |encoding: &Encoding| match packet.rid {
-            Some(rid) => encoding.rid == Some(rid),
-            None => encoding.rid.is_none() || encoding.ssrc == Some(packet.ssrc),
+        let is_source = |encoding: &Encoding| {
+            encoding.ssrc == Some(packet.ssrc) && (packet.rid.is_none() || encoding.rid == packet.rid)
         };
-        let index = match self.encodings.iter().position(known) {
+        let is_named = |encoding: &Encoding| match packet.rid {
+            Some(rid) => encoding.rid == Some(rid),
+            None => encoding.rid.is_none() && !encoding.is_placed,
+        };
+        let of = |known: &dyn Fn(&Encoding) -> bool| self.encodings.iter().position(known);
+        let index = match of(&is_source).or_else(|| of(&is_named)) {
             Some(index) => index,
             None if self.encodings.len() < MAX_ENCODINGS => {
                 self.encodings.push(Encoding::new(packet.rid));
@@ -323,12 +355,12 @@ impl Producer {
                 if spatial.last.is_none() {
                     continue;
                 }
-                let mut level = Level::new(index, place);
+                let mut level = Level::new(index, encoding.rid, place);
                 level.flows =
                     flows(encoding.last, newest, ENCODING_STOPS) && flows(spatial.last, own_newest, SPATIAL_STOPS);
-                level.temporal = spatial.temporal.clamp(1, crate::MAX_TEMPORAL as u8);
+                level.temporal = spatial.temporal.clamp(1, MAX_TEMPORAL as u8);
                 level.resolution = spatial.resolution;
-                level.set_rates(encoding.meter.rates(usize::from(place)));
+                level.set_counts(encoding.meter.rates(usize::from(place)), spatial.packets);
                 layers.push(level);
             }
         }
@@ -361,11 +393,6 @@ impl Producer {
     /// Packets that nobody was shown.
     pub fn dropped(&self) -> Dropped {
         self.dropped
-    }
-
-    /// The name of an encoding, if it has one.
-    pub fn rid(&self, encoding: u8) -> Option<Rid> {
-        self.encodings.get(usize::from(encoding))?.rid
     }
 
     /// A consumer wants a key frame of an encoding ([`Consumer::poll_key_frame`](crate::Consumer::poll_key_frame)). What many want is asked for once.

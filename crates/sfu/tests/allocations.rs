@@ -4,7 +4,7 @@ mod common;
 
 use antiphon_media::Packet;
 use antiphon_netsim::Counting;
-use antiphon_sfu::{Consumer, ConsumerConfig, Wish};
+use antiphon_sfu::{Consumer, ConsumerConfig, Descriptors, Wish};
 use common::{Av1, FRAME, Inter, Vp9, producer, simulcast};
 
 #[global_allocator]
@@ -16,7 +16,11 @@ fn allocations(packets: &[Packet], first: usize) -> (usize, usize) {
     let mut consumers: Vec<Consumer> = (0..6)
         .map(|place| {
             let mut consumer = Consumer::new(ConsumerConfig {
-                forward_descriptor: place % 2 == 0,
+                descriptors: if place % 2 == 0 {
+                    Descriptors::Always
+                } else {
+                    Descriptors::Never
+                },
             });
             consumer.set_wish(Wish {
                 level: place / 2,

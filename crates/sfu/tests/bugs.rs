@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use antiphon_media::Packet;
 use antiphon_media::extension::Kind;
-use antiphon_sfu::{ConsumerConfig, Layer, MAX_ENCODINGS, Wish};
+use antiphon_sfu::{ConsumerConfig, Descriptors, Layer, MAX_ENCODINGS, Wish};
 use common::{Av1, FRAME, H264, Inter, Vp8, Vp9, Way, packet, payload, rid, simulcast};
 
 #[test]
@@ -107,9 +107,19 @@ fn mediasoup_1821_a_pinned_encoding_that_stopped_is_left_too() {
 
 #[test]
 fn mediasoup_1536_dependency_descriptors_go_on_only_where_they_shall() {
-    for forward_descriptor in [false, true] {
-        let mut way = Way::new(&[], ConsumerConfig { forward_descriptor });
+    for (descriptors, spatial, expected) in [
+        (Descriptors::Never, 2, false),
+        (Descriptors::Always, 2, true),
+        (Descriptors::Always, 1, true),
+        // Chromium shows nothing of two spatial layers without, and freezes less without where there is one.
+        (Descriptors::Needed, 2, true),
+        (Descriptors::Needed, 1, false),
+    ] {
+        let mut way = Way::new(&[], ConsumerConfig { descriptors });
         let mut source = Av1::new();
+        if spatial == 1 {
+            source.structure = common::l1t2();
+        }
         for _ in 0..30 {
             let key = way.asked.drain(..).count() > 0;
             for packet in source.frame(way.now, key) {
@@ -125,7 +135,10 @@ fn mediasoup_1536_dependency_descriptors_go_on_only_where_they_shall() {
                 .get(Kind::DependencyDescriptor)
                 .is_some()
         };
-        assert!(way.got.len() > 50 && way.got.iter().all(|packet| has(packet) == forward_descriptor));
+        assert!(
+            way.got.len() > 25 && way.got.iter().all(|packet| has(packet) == expected),
+            "{descriptors:?}"
+        );
     }
 }
 
@@ -325,8 +338,9 @@ fn a_publisher_that_begins_anew_goes_on_in_the_same_stream() {
     for _ in 0..20 {
         way.step(&mut encodings);
     }
-    // Another source under the same name, with other numbers, and later the same with a jump.
+    // Another source under the same name, with other numbers, and later the same with a jump. Its first frame is lost.
     encodings[0].ssrc = 4242;
+    let _lost = encodings[0].frame(way.now, true);
     encodings[0].sequence = 3;
     encodings[0].timestamp = 99;
     encodings[0].picture = 5;
@@ -344,4 +358,33 @@ fn a_publisher_that_begins_anew_goes_on_in_the_same_stream() {
             .windows(2)
             .all(|pair| pair[1].timestamp.wrapping_sub(pair[0].timestamp) < 90_000)
     );
+}
+
+#[test]
+fn encodings_without_rids_are_known_by_their_place_in_the_description() {
+    let mut way = Way::new(&[], ConsumerConfig::default());
+    let mut encodings = simulcast();
+    for (place, encoding) in (0u8..).zip(&mut encodings) {
+        encoding.rid = None;
+        way.producer.place_source(encoding.ssrc, place);
+    }
+    way.producer.place_source(7, 200);
+    for level in [2, 0, 1] {
+        way.consumer.set_wish(Wish {
+            level,
+            ..Wish::default()
+        });
+        for _ in 0..10 {
+            way.step(&mut encodings);
+        }
+        assert_eq!(way.consumer.layer().map(|layer| layer.encoding), Some(level));
+    }
+    // A source that nobody spoke of is none of them, and the fourth encoding.
+    let mut other = Vp8::new(3, (160, 90), 100);
+    other.rid = None;
+    for packet in other.frame(way.now, true) {
+        way.show(&packet);
+    }
+    assert_eq!(way.producer.layers().levels().len(), 4);
+    assert!(way.is_smooth());
 }

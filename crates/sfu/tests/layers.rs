@@ -5,7 +5,7 @@ mod common;
 use antiphon_media::extension::Kind;
 use antiphon_media::extension::dependency::Stream;
 use antiphon_rtp::payload::{vp8, vp9};
-use antiphon_sfu::{ConsumerConfig, Layer, Wish};
+use antiphon_sfu::{ConsumerConfig, Descriptors, Layer, Wish};
 use common::{Av1, FRAME, Inter, Vp9, Way, payload, simulcast};
 
 fn vp8_of(packet: &antiphon_media::Packet) -> vp8::Descriptor {
@@ -359,7 +359,7 @@ fn av1_goes_on_by_decode_targets_and_the_receiver_is_told_which() {
     let mut way = Way::new(
         &[],
         ConsumerConfig {
-            forward_descriptor: true,
+            descriptors: Descriptors::Always,
         },
     );
     let mut source = Av1::new();
@@ -457,10 +457,7 @@ fn levels_are_ordered_by_their_pictures_whatever_their_rids_say() {
     let levels = way.producer.layers().levels();
     let widths: Vec<u32> = levels.iter().map(|level| level.resolution.unwrap().width).collect();
     assert_eq!(widths, [320, 640, 1280]);
-    let rids: Vec<String> = levels
-        .iter()
-        .map(|level| way.producer.rid(level.encoding).unwrap().to_string())
-        .collect();
+    let rids: Vec<String> = levels.iter().map(|level| level.rid.unwrap().to_string()).collect();
     assert_eq!(rids, ["a", "b", "c"]);
     // 2000 bytes of media in two packets a frame, 30 a second, and a little for headers.
     let rate = levels[2].bitrate(u8::MAX);

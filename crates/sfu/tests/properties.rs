@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use antiphon_media::extension::Kind;
 use antiphon_rtp::payload::vp8;
-use antiphon_sfu::{Consumer, ConsumerConfig, Wish};
+use antiphon_sfu::{Consumer, ConsumerConfig, Descriptors, Wish};
 use common::{Av1, Inter, Vp8, Vp9, packet, payload, producer, rid};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -49,7 +49,7 @@ proptest! {
     fn numbers_of_what_goes_on_rise_where_those_of_the_source_do(steps in vec(step(), 1..120), descriptor: bool) {
         let mut now = antiphon_netsim::start();
         let mut producer = producer(&["a", "b", "c"]);
-        let mut consumer = Consumer::new(ConsumerConfig { forward_descriptor: descriptor });
+        let mut consumer = Consumer::new(ConsumerConfig { descriptors: if descriptor { Descriptors::Always } else { Descriptors::Never } });
         let mut simulcast = [Vp8::new(0, (320, 180), 300), Vp8::new(1, (640, 360), 600), Vp8::new(2, (1280, 720), 900)];
         let mut newest: Option<(u64, u32)> = None;
         let mut picture: Option<u16> = None;
@@ -89,7 +89,7 @@ proptest! {
     ) {
         let mut now = antiphon_netsim::start();
         let mut producer = producer(&[]);
-        let mut consumer = Consumer::new(ConsumerConfig { forward_descriptor: av1 });
+        let mut consumer = Consumer::new(ConsumerConfig { descriptors: if av1 { Descriptors::Always } else { Descriptors::Never } });
         let (mut vp9, mut dd) = (Vp9::new(inter, flexible), Av1::new());
         let mut packets = Vec::new();
         for (index, step) in steps.iter().enumerate() {
@@ -120,7 +120,7 @@ proptest! {
     ) {
         let mut now = antiphon_netsim::start();
         let mut producer = producer(&["a", "b"]);
-        let mut consumers = [false, true].map(|forward_descriptor| Consumer::new(ConsumerConfig { forward_descriptor }));
+        let mut consumers = [Descriptors::Never, Descriptors::Always].map(|descriptors| Consumer::new(ConsumerConfig { descriptors }));
         for (ssrc, which, sequence, timestamp, marker, body, descriptor, wish) in packets {
             let payload_type = [96, 98, 45, 102, 96, 98, 7][usize::from(which)];
             let mut made = packet(now, ssrc, payload_type, sequence.into(), body);

@@ -158,6 +158,18 @@ const REDUNDANCY: Table = Table {
     columns: &["RED from it", "RED to it", "FlexFEC-03 to it", "ULPFEC to it"],
 };
 
+/// A picture in several layers, of which a second browser is given one after the other.
+const LAYERS: Table = Table {
+    title: "layers of a publisher, chosen for a watcher",
+    rows: &[
+        ("chromium", "VP8 simulcast"),
+        ("chromium", "VP9 L3T3_KEY"),
+        ("chromium", "AV1 L2T2"),
+        ("firefox", "VP8 simulcast"),
+    ],
+    columns: &["layers", "switched", "longest gap", "fewer frames"],
+};
+
 const PATHS: Table = Table {
     title: "other ways",
     rows: &[
@@ -316,7 +328,7 @@ pub(crate) fn run(report: &mut Report) {
     }
     examples.meet(report, &peers, &mut cells);
     for table in [
-        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLES,
+        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, LAYERS, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLES,
     ] {
         table.finish(report, &cells);
     }
@@ -379,6 +391,7 @@ fn scripts(
             python
         }),
         ("WHIP and WHEP", node(peers, "whip_whep.mjs", &[&server.url])),
+        ("layers", node(peers, "layers.mjs", &[&server.url])),
         (
             "chromium and files",
             node(peers, "meet.mjs", &["chromium", &server.url, program]),

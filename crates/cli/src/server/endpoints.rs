@@ -23,10 +23,12 @@ use super::room::Room;
 use super::sdpfrag;
 use super::signal::MAX_SIGNAL;
 use super::streams::{DEFAULT_STREAM, is_name};
+use super::watching::LayerChoice;
 use super::wish::{self, Purpose, Refusal, candidates, close, open};
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
+const JSON: &str = "application/json";
 
 pub(super) fn routes() -> Router<Arc<Room>> {
     let endpoint = |endpoint: Endpoint| -> MethodRouter<Arc<Room>> {
@@ -42,13 +44,29 @@ pub(super) fn routes() -> Router<Arc<Room>> {
             .delete(move |room, path, headers| remove(endpoint, room, path, headers))
             .fallback(|| not_allowed("PATCH, DELETE, OPTIONS"))
     };
+    let layers = |endpoint: Endpoint| -> MethodRouter<Arc<Room>> {
+        let methods = match endpoint {
+            Endpoint::Whip => "GET, OPTIONS",
+            Endpoint::Whep => "GET, POST, OPTIONS",
+        };
+        let router = options(move || preflight(methods, None))
+            .get(move |room, path, headers| tell_layers(endpoint, room, path, headers))
+            .fallback(move || not_allowed(methods));
+        match endpoint {
+            Endpoint::Whip => router,
+            Endpoint::Whep => {
+                router.post(move |room, path, headers, body| choose_layers(endpoint, room, path, headers, body))
+            }
+        }
+    };
     let mut router = Router::new();
     for side in [Endpoint::Whip, Endpoint::Whep] {
         let path = side.path();
         router = router
             .route(path, endpoint(side))
             .route(&format!("{path}/{{name}}"), endpoint(side))
-            .route(&format!("{path}/{{name}}/{{id}}"), resource(side));
+            .route(&format!("{path}/{{name}}/{{id}}"), resource(side))
+            .route(&format!("{path}/{{name}}/{{id}}/layers"), layers(side));
     }
     router.layer(from_fn(cross_origin))
 }
@@ -94,6 +112,9 @@ async fn not_allowed(methods: &'static str) -> Response {
 #[derive(Debug, Default, Deserialize)]
 struct Choice {
     source: Option<String>,
+    /// The layers that a watcher wants at most.
+    layer: Option<u8>,
+    temporal: Option<u8>,
 }
 
 /// RFC 9725 §4.7: who may publish or play shows a bearer token, in every request but OPTIONS.
@@ -146,6 +167,10 @@ async fn create(
         return refuse(StatusCode::BAD_REQUEST, "the body is no SDP");
     }
     let stream = name.as_deref().unwrap_or(DEFAULT_STREAM);
+    let layers = LayerChoice {
+        layer: choice.layer,
+        temporal: choice.temporal,
+    };
     let purpose = match endpoint {
         Endpoint::Whip => match room.streams.claim(stream) {
             Some(claim) => Purpose::Publish(claim),
@@ -153,7 +178,7 @@ async fn create(
         },
         Endpoint::Whep => match (choice.source.as_deref(), room.streams.publisher(stream)) {
             (Some("pattern"), _) => Purpose::Pattern,
-            (None | Some("whip"), Some(publisher)) => Purpose::Watch(publisher),
+            (None | Some("whip"), Some(publisher)) => Purpose::Watch(publisher, layers),
             (None, None) if name.is_none() => Purpose::Pattern,
             (None | Some("whip"), None) => {
                 return refuse(StatusCode::NOT_FOUND, "nobody publishes under this name now");
@@ -190,6 +215,41 @@ async fn trickle(
     let fragment = fragment.ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "the body is no SDP fragment"))?;
     let tag = headers.get(IF_MATCH).and_then(|value| value.to_str().ok());
     candidates(&room, endpoint, &id, tag, fragment).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Which layers a session publishes or watches.
+async fn tell_layers(
+    endpoint: Endpoint,
+    State(room): State<Arc<Room>>,
+    Path((_, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    authorised(&room, endpoint, &headers)?;
+    let layers = wish::layers(&room, endpoint, &id).await?;
+    // Numbers, texts and lists always serialise.
+    let text = serde_json::to_string(&layers).unwrap_or_default();
+    Ok(([(CONTENT_TYPE, JSON)], text).into_response())
+}
+
+/// A watcher chooses its layers.
+async fn choose_layers(
+    endpoint: Endpoint,
+    State(room): State<Arc<Room>>,
+    Path((_, id)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Refusal> {
+    authorised(&room, endpoint, &headers)?;
+    if !is_type(&headers, JSON) {
+        return Err(Refusal::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "POST a choice as application/json",
+        ));
+    }
+    let choice = serde_json::from_slice(&whole(body).await?);
+    let choice = choice.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    wish::choose(&room, endpoint, &id, choice).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

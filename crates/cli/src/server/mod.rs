@@ -25,6 +25,7 @@ mod sdpfrag;
 mod signal;
 mod streams;
 mod tls;
+mod watching;
 mod web;
 mod wish;
 mod wishes;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use antiphon::{
     Congestion, DataChannel, Direction, Error, Event, MediaCapabilities, MediaKind, MediaStreamTrack, OfferedSection,
-    Output, Packet, PeerConnection, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState,
+    Output, Packet, PeerConnection, Rid, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState,
     RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
 };
 use tokio::sync::{mpsc, watch};
@@ -14,11 +14,12 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use super::channels;
 use super::figures::{Figures, Meter};
-use super::forward::{self, Intake, Outlet, PayloadTypes, Playable, Publisher};
+use super::forward::{self, Described, Outlet, PayloadTypes, Playable, Published, Publisher};
 use super::player::{self, Stage};
 use super::playing::{Playing, Voice, receives, sends, studio_capabilities, track_id, with_repairs};
 use super::role::{Outcome, Refused, Role};
 use super::room::Room;
+use super::watching::{LayerChoice, TrackLayers, Watching};
 use super::wishes::{Wishes, steer};
 use crate::link::{Control, LinkSpec};
 use crate::sources::AudioCodec;
@@ -54,14 +55,12 @@ pub(super) struct Peer {
     assigned: Option<Vec<Option<usize>>>,
     /// What a transceiver sends now.
     players: BTreeMap<TransceiverId, (Playing, AbortHandle)>,
-    /// Where a publisher's packets go: one for each track, in order.
-    intakes: Vec<(TransceiverId, Intake)>,
     /// What this session publishes.
-    publisher: Option<Arc<Publisher>>,
+    published: Option<Published>,
     /// The way back for packets, in an echo.
     returns: BTreeMap<TransceiverId, mpsc::Sender<Packet>>,
-    /// Tracks of this publisher that watchers want a key frame of.
-    key_frames: Option<mpsc::Receiver<usize>>,
+    /// What this watcher wishes and has of the tracks that it watches.
+    watching: Watching,
     /// Players wait for this.
     connected: watch::Sender<bool>,
     negotiated: bool,
@@ -163,10 +162,9 @@ impl Peer {
             tracks: Vec::new(),
             assigned: None,
             players: BTreeMap::new(),
-            intakes: Vec::new(),
-            publisher: None,
+            published: None,
             returns: BTreeMap::new(),
-            key_frames: None,
+            watching: Watching::default(),
             connected: watch::Sender::new(false),
             negotiated: false,
             meter: Meter::default(),
@@ -369,7 +367,8 @@ impl Peer {
                     return None;
                 };
                 let track = publisher.tracks().get(index)?.clone();
-                self.tasks.spawn(forward::relay(track, types, outlet))
+                let seat = self.watching.sit(outlet.transceiver, track.clone());
+                self.tasks.spawn(forward::relay(track, types, outlet, seat))
             }
             Playing::Echo(types) => {
                 let (way_back, packets) = mpsc::channel(ECHO_QUEUE);
@@ -381,12 +380,11 @@ impl Peer {
 
     /// The publisher that this session is, once its offer is answered.
     pub(super) fn publisher(&self) -> Option<Arc<Publisher>> {
-        self.publisher.clone()
+        self.published.as_ref().map(|published| published.publisher().clone())
     }
 
     /// Makes a track of each section that the peer sends on.
     async fn make_publisher(&mut self, offered: &[OfferedSection]) -> Result<(), Error> {
-        let mut tracks = Vec::new();
         let mut sections = Vec::new();
         for transceiver in self.pc.transceivers().await? {
             let receiving = transceiver.current_direction().is_some_and(receives) && !transceiver.stopped();
@@ -400,20 +398,18 @@ impl Peer {
                 .filter(|codec| receive.codecs.iter().any(|own| own.payload_type == codec.payload_type))
                 .cloned()
                 .collect();
-            tracks.push((transceiver.kind(), codecs, transceiver.remote_streams().to_vec()));
-            sections.push(transceiver.id());
+            let described = Described {
+                kind: transceiver.kind(),
+                codecs,
+                streams: transceiver.remote_streams().to_vec(),
+                mid: transceiver.mid().unwrap_or_default().to_owned(),
+            };
+            let encodings = receive.simulcast.iter();
+            let rids = encodings.filter_map(|layer| Rid::new(layer.rid.as_bytes()));
+            sections.push((transceiver.id(), described, rids.collect()));
         }
-        let (publisher, key_frames) = Publisher::new(self.session, tracks);
-        let intakes = publisher.tracks().iter().cloned().map(Intake::new);
-        self.intakes = sections.into_iter().zip(intakes).collect();
-        self.key_frames = Some(key_frames);
-        self.publisher = Some(publisher);
+        self.published = Some(Published::new(self.session, sections));
         Ok(())
-    }
-
-    fn intake(&mut self, transceiver: TransceiverId) -> Option<&mut Intake> {
-        let mut intakes = self.intakes.iter_mut();
-        intakes.find(|(id, _)| *id == transceiver).map(|(_, intake)| intake)
     }
 
     /// The track that a watcher's section gets.
@@ -453,10 +449,8 @@ impl Peer {
             while self.tasks.try_join_next().is_some() {}
             let event = tokio::select! {
                 event = self.pc.next_event() => event,
-                Some(track) = wanted(&mut self.key_frames) => {
-                    if let Some(transceiver) = self.intakes.get(track).map(|(transceiver, _)| *transceiver) {
-                        self.request_key_frame(transceiver);
-                    }
+                (transceiver, ssrc) = wanted(&mut self.published) => {
+                    self.request_key_frame(transceiver, Some(ssrc));
                     continue;
                 }
             };
@@ -495,12 +489,13 @@ impl Peer {
                 if let Some(target) = self.targets.get(&encoding.transceiver) {
                     target.send_replace(bps);
                 }
+                self.watching.set_bitrate(encoding.transceiver, bps);
             }
             Event::Packet { transceiver, packet } => match &self.role {
                 Role::Publish => {
-                    let intake = self.intake(transceiver);
-                    if intake.is_some_and(|intake| intake.take(Instant::now(), packet)) {
-                        self.request_key_frame(transceiver);
+                    let published = self.published.as_mut();
+                    if let Some(ssrc) = published.and_then(|published| published.take(transceiver, packet)) {
+                        self.request_key_frame(transceiver, Some(ssrc));
                     }
                 }
                 Role::Echo => {
@@ -511,9 +506,19 @@ impl Peer {
                 }
                 Role::Pattern | Role::Data | Role::Watch(_) => {}
             },
+            Event::TrackUnmuted {
+                transceiver,
+                ssrc,
+                rid: None,
+                layer: Some(place),
+            } => {
+                if let Some(published) = &mut self.published {
+                    published.place_source(transceiver, ssrc, place);
+                }
+            }
             Event::SourceEnded { transceiver, ssrc } => {
-                if let Some(intake) = self.intake(transceiver) {
-                    intake.source_ended(ssrc);
+                if let Some(published) = &mut self.published {
+                    published.source_ended(transceiver, ssrc);
                 }
             }
             Event::PacketTooLarge { bytes, limit, .. } => tracing::warn!(
@@ -524,14 +529,8 @@ impl Peer {
                  packetsTooLarge"
             ),
             Event::KeyFrameRequested(encoding) => match &self.role {
-                Role::Echo => self.request_key_frame(encoding.transceiver),
-                Role::Watch(publisher) => {
-                    if let Some((Playing::Track(index, _), _)) = self.players.get(&encoding.transceiver)
-                        && let Some(track) = publisher.tracks().get(*index)
-                    {
-                        track.request_key_frame();
-                    }
-                }
+                Role::Echo => self.request_key_frame(encoding.transceiver, None),
+                Role::Watch(_) => self.watching.need_key_frame(encoding.transceiver),
                 Role::Pattern => self.key_frame_requests.send_modify(|count| *count += 1),
                 Role::Data | Role::Publish => {}
             },
@@ -540,17 +539,35 @@ impl Peer {
         None
     }
 
-    fn request_key_frame(&mut self, transceiver: TransceiverId) {
-        if let Some(intake) = self.intake(transceiver) {
-            intake.asked(Instant::now());
-        }
+    /// Asks the peer for a key frame of one source, or of all of a transceiver.
+    fn request_key_frame(&mut self, transceiver: TransceiverId, ssrc: Option<u32>) {
         let peer = self.pc.handle();
         // In a task of its own: `next` must not wait half-way through an event.
         self.tasks.spawn(async move {
-            if let Err(error) = peer.request_key_frame(transceiver).await {
+            let requested = match ssrc {
+                Some(ssrc) => peer.request_key_frame_of(transceiver, ssrc).await,
+                None => peer.request_key_frame(transceiver).await,
+            };
+            if let Err(error) = requested {
                 tracing::debug!(%error, "no key frame requested");
             }
         });
+    }
+
+    /// What this watcher wishes of the pictures that it watches, at most.
+    pub(super) fn choose(&mut self, choice: LayerChoice) {
+        self.watching.choose(choice);
+    }
+
+    /// Which layers there are: of what a watcher watches, with what it has; or of what a publisher publishes.
+    pub(super) fn layers(&self) -> Vec<TrackLayers> {
+        match &self.published {
+            Some(published) => {
+                let tracks = published.publisher().tracks().iter();
+                tracks.filter_map(|track| TrackLayers::of(track)).collect()
+            }
+            None => self.watching.layers(),
+        }
     }
 
     /// Whether the peer is or was connected.
@@ -579,10 +596,12 @@ impl Peer {
     }
 }
 
-/// The next request; never, without a publisher.
-async fn wanted(requests: &mut Option<mpsc::Receiver<usize>>) -> Option<usize> {
-    match requests {
-        Some(requests) => requests.recv().await,
-        None => std::future::pending().await,
+/// The next source that is to be asked for a key frame; never, without a publisher.
+async fn wanted(published: &mut Option<Published>) -> (TransceiverId, u32) {
+    if let Some(published) = published
+        && let Some(wanted) = published.wanted().await
+    {
+        return wanted;
     }
+    std::future::pending().await
 }

@@ -3,6 +3,8 @@
 use antiphon::RtcIceCandidateInit;
 use tokio::sync::{mpsc, oneshot};
 
+use super::watching::{LayerChoice, TrackLayers};
+
 /// Which side of the house a session is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Endpoint {
@@ -38,6 +40,10 @@ pub(super) struct Resource {
 pub(super) enum Order {
     /// Take these candidates, and whether they are all; the answer is whether each was taken.
     Candidates(Vec<RtcIceCandidateInit>, bool, oneshot::Sender<bool>),
+    /// Watch at most these layers.
+    Choose(LayerChoice),
+    /// Tell which layers there are.
+    Layers(oneshot::Sender<Vec<TrackLayers>>),
     /// End, and say when the farewell is said.
     Close(oneshot::Sender<()>),
 }

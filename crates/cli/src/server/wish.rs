@@ -20,6 +20,7 @@ use super::role::{NO_WAY, Outcome, Refused, Role};
 use super::room::Room;
 use super::sdpfrag::Fragment;
 use super::streams::Claim;
+use super::watching::{LayerChoice, TrackLayers};
 
 /// Gathering on the machine itself takes milliseconds; a STUN server that does not answer shall not hold up the answer.
 const GATHER_LIMIT: Duration = Duration::from_secs(2);
@@ -72,8 +73,8 @@ pub(super) struct Opened {
 pub(super) enum Purpose {
     /// Publishing under the name that was claimed.
     Publish(Claim),
-    /// Watching a publisher.
-    Watch(Arc<Publisher>),
+    /// Watching a publisher, and at first these layers.
+    Watch(Arc<Publisher>, LayerChoice),
     /// Watching the pattern.
     Pattern,
 }
@@ -82,9 +83,13 @@ pub(super) enum Purpose {
 pub(super) async fn open(room: Arc<Room>, from: IpAddr, purpose: Purpose, offer: String) -> Result<Opened, Refusal> {
     let place = room.enter(from).map_err(|full| Refusal::for_now(full.to_string()))?;
     let session = room.number();
+    let mut choice = LayerChoice::default();
     let (endpoint, role, claim) = match purpose {
         Purpose::Publish(claim) => (Endpoint::Whip, Role::Publish, Some(claim)),
-        Purpose::Watch(publisher) => (Endpoint::Whep, Role::Watch(publisher), None),
+        Purpose::Watch(publisher, at_first) => {
+            choice = at_first;
+            (Endpoint::Whep, Role::Watch(publisher), None)
+        }
         Purpose::Pattern => (Endpoint::Whep, Role::Pattern, None),
     };
     let ufrag = ufrag_of(&offer);
@@ -95,6 +100,7 @@ pub(super) async fn open(room: Arc<Room>, from: IpAddr, purpose: Purpose, offer:
         // Well-formed or not, the description cannot be used (RFC 9725 §4.2).
         Refused::Offer(reason) => Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
     })?;
+    peer.choose(choice);
     // No trickle towards the client in WHIP: the answer waits for our candidates (RFC 9725 §4.3.1).
     _ = timeout(GATHER_LIMIT, async {
         while !matches!(peer.next().await, Outcome::Gathered | Outcome::Closed) {}
@@ -168,6 +174,8 @@ async fn attend(mut session: Session, mut peer: Peer, mut orders: mpsc::Receiver
                     }
                     _ = answer.send(taken);
                 }
+                Some(Order::Choose(choice)) => peer.choose(choice),
+                Some(Order::Layers(answer)) => _ = answer.send(peer.layers()),
                 Some(Order::Close(done)) => {
                     farewell = Some(done);
                     break;
@@ -245,16 +253,34 @@ pub(super) async fn candidates(
     }
 }
 
+/// The way to a session.
+fn requests_of(room: &Room, endpoint: Endpoint, id: &str) -> Result<mpsc::Sender<Order>, Refusal> {
+    let resources = room.resources();
+    let resource = resources.get(id).filter(|resource| resource.endpoint == endpoint);
+    resource
+        .map(|resource| resource.requests.clone())
+        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, NO_SESSION))
+}
+
+/// A watcher chooses its layers.
+pub(super) async fn choose(room: &Room, endpoint: Endpoint, id: &str, choice: LayerChoice) -> Result<(), Refusal> {
+    let requests = requests_of(room, endpoint, id)?;
+    let sent = requests.send(Order::Choose(choice)).await;
+    sent.map_err(|_| Refusal::new(StatusCode::NOT_FOUND, ENDED))
+}
+
+/// Which layers a session publishes or watches.
+pub(super) async fn layers(room: &Room, endpoint: Endpoint, id: &str) -> Result<Vec<TrackLayers>, Refusal> {
+    let requests = requests_of(room, endpoint, id)?;
+    let ended = || Refusal::new(StatusCode::NOT_FOUND, ENDED);
+    let (answer, told) = oneshot::channel();
+    requests.send(Order::Layers(answer)).await.map_err(|_| ended())?;
+    told.await.map_err(|_| ended())
+}
+
 /// Ends a session; returns when its farewell is said.
 pub(super) async fn close(room: &Room, endpoint: Endpoint, id: &str) -> Result<(), Refusal> {
-    let requests = {
-        let resources = room.resources();
-        resources
-            .get(id)
-            .filter(|resource| resource.endpoint == endpoint)
-            .map(|resource| resource.requests.clone())
-    };
-    let requests = requests.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, NO_SESSION))?;
+    let requests = requests_of(room, endpoint, id)?;
     let (done, closed) = oneshot::channel();
     if requests.send(Order::Close(done)).await.is_ok() {
         // An error means that it ended by itself meanwhile.

@@ -252,7 +252,25 @@ pub(crate) fn l2t2() -> Structure {
     Structure::new(10, 4, &[0, 0, 1, 1], &templates, &sizes).unwrap()
 }
 
-/// A stream of AV1, L2T2, one packet a layer frame.
+/// L1T2 under the same numbers of templates.
+pub(crate) fn l1t2() -> Structure {
+    use Indication::{Discardable, NotPresent, Required, Switch};
+    let template = |temporal, indications: [Indication; 2], differences: &[u16], chain: u8| Template {
+        temporal,
+        indications: Indications::new(indications),
+        differences: Differences::new(differences.iter().copied()),
+        chains: Chains::new([chain]),
+        ..Template::default()
+    };
+    let templates = [
+        template(0, [Switch, Switch], &[], 0),
+        template(0, [Switch, Required], &[2], 2),
+        template(1, [NotPresent, Discardable], &[1], 1),
+    ];
+    Structure::new(10, 2, &[0, 0], &templates, &[]).unwrap()
+}
+
+/// A stream of AV1, L2T2 or L1T2, one packet a layer frame.
 #[derive(Clone, Debug)]
 pub(crate) struct Av1 {
     pub(crate) ssrc: u32,
@@ -284,7 +302,8 @@ impl Av1 {
         self.frame += 1;
         self.timestamp = self.timestamp.wrapping_add(2970);
         let mut packets = Vec::new();
-        for spatial in 0..2u8 {
+        let highest = self.structure.templates().last().unwrap().spatial;
+        for spatial in 0..=highest {
             let template = match (spatial, temporal, first) {
                 (0, 0, true) => 0,
                 (0, 0, false) => 1,
@@ -317,7 +336,7 @@ impl Av1 {
             );
             made.extensions.others.set(Kind::DependencyDescriptor, out.finish());
             made.timestamp = self.timestamp;
-            made.marker = spatial == 1;
+            made.marker = spatial == highest;
             made.key_frame = first && spatial == 0;
             self.sequence += 1;
             packets.push(made);

@@ -4,10 +4,12 @@
 
 mod matching;
 mod offer;
+mod published;
 mod relay;
 mod track;
 
 pub(super) use matching::{Playable, assign, repeated};
 pub(super) use offer::{check_answer, playing, publishing};
-pub(super) use relay::{Outlet, PayloadTypes, echo, relay};
-pub(super) use track::{Intake, Publisher};
+pub(super) use published::Published;
+pub(super) use relay::{Has, Outlet, PayloadTypes, Seat, Steering, echo, relay};
+pub(super) use track::{Described, Publisher, Track};

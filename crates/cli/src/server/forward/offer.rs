@@ -12,10 +12,10 @@ const REDUNDANCY: [&str; 5] = ["red", "ulpfec", "flexfec", "flexfec-03", "parity
 const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 
-/// Everything that can be forwarded, with the header extensions that are carried on.
-fn everything() -> MediaCapabilities {
+/// What a watcher can be sent, with the header extensions that are carried on.
+fn watched() -> MediaCapabilities {
     let mut all = MediaCapabilities::forwarding();
-    // A track is one stream: without RIDs a publisher of simulcast sends its first layer alone (RFC 8853 §5.3.2).
+    // Whatever comes of layers, a watcher gets one stream.
     all.video_extensions
         .retain(|extension| ![RID, REPAIRED_RID].contains(&extension.uri.as_str()));
     all
@@ -47,7 +47,8 @@ fn is_redundancy(codec: &Codec) -> bool {
 /// # Errors
 /// Why the offer cannot be taken whole.
 pub(in crate::server) fn publishing(sections: &[OfferedSection]) -> Result<MediaCapabilities, String> {
-    let mut all = everything();
+    // All layers: those of simulcast by RID, those of one stream by the descriptor, which AV1 does not tell in another way.
+    let mut all = MediaCapabilities::forwarding().with_dependency_descriptor();
     let mut tracks = 0;
     for section in sections.iter().filter(|section| !section.rejected) {
         let kind = match section.content {
@@ -136,7 +137,12 @@ fn wanted(codec: &Codec) -> String {
 
 /// What to negotiate with a watcher that is to be sent these codecs: no others of their kinds.
 pub(in crate::server) fn playing<'a>(codecs: impl Iterator<Item = (MediaKind, &'a Codec)>) -> MediaCapabilities {
-    let all = everything();
+    let codecs: Vec<(MediaKind, &Codec)> = codecs.collect();
+    let mut all = watched();
+    // Of AV1 with several spatial layers Chromium shows nothing without.
+    if codecs.iter().any(|(_, codec)| codec.name.eq_ignore_ascii_case("AV1")) {
+        all = all.with_dependency_descriptor();
+    }
     let mut own = MediaCapabilities {
         audio: Vec::new(),
         video: Vec::new(),
@@ -202,7 +208,7 @@ mod tests {
         assert_eq!(taken.audio.len(), 1, "{:?}", taken.audio);
         assert_eq!(taken.audio[0].parameters, "minptime=10;stereo=1");
         assert!(
-            !taken
+            taken
                 .video_extensions
                 .iter()
                 .any(|extension| extension.uri.contains("rtp-stream-id"))

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use antiphon::{Codec, MediaKind, Packet};
-use tokio::sync::{broadcast, mpsc};
+use antiphon::{Codec, MediaKind, Packet, Rid};
+use antiphon_sfu::{Facts, Layers, MAX_ENCODINGS, Producer};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use super::matching::{Playable, is_beside};
 
@@ -13,10 +14,6 @@ use super::matching::{Playable, is_beside};
 const RELAY_QUEUE: usize = 512;
 /// Most tracks of one publisher.
 pub(super) const MAX_TRACKS: usize = 16;
-/// A source that has been silent for so long makes room for another one of the same section.
-const SOURCE_SILENCE: Duration = Duration::from_secs(1);
-/// A publisher that was asked for a key frame is not asked again sooner.
-const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(500);
 /// No payload type: they have seven bits.
 const NONE: u8 = u8::MAX;
 
@@ -28,41 +25,60 @@ pub(in crate::server) struct Publisher {
     tracks: Vec<Arc<Track>>,
 }
 
+/// What is known of a track before its packets come.
+#[derive(Clone, Debug)]
+pub(in crate::server) struct Described {
+    pub(in crate::server) kind: MediaKind,
+    /// What the publisher may send, best first, under its own payload types.
+    pub(in crate::server) codecs: Vec<Codec>,
+    /// The streams that it belongs to: tracks of one stream are played in step.
+    pub(in crate::server) streams: Vec<String>,
+    /// Its section (`a=mid`).
+    pub(in crate::server) mid: String,
+}
+
 /// What a media section of a publisher carries.
 #[derive(Debug)]
 pub(in crate::server) struct Track {
-    kind: MediaKind,
-    /// What the publisher may send, best first, under its own payload types.
-    codecs: Vec<Codec>,
-    /// The streams that it belongs to: tracks of one stream are played in step.
-    streams: Vec<String>,
-    packets: broadcast::Sender<Packet>,
+    described: Described,
+    shown: broadcast::Sender<Shown>,
+    /// Which layers come now.
+    layers: watch::Sender<Layers>,
     /// The payload type that is being sent, or `NONE`.
     current: AtomicU8,
     /// Its place among the publisher's tracks.
     index: usize,
-    /// A request for a key frame is on its way to the publisher.
-    requested: AtomicBool,
-    requests: mpsc::Sender<usize>,
+    /// Requests for a key frame of each encoding that are on their way to the publisher.
+    requested: [AtomicBool; MAX_ENCODINGS],
+    requests: mpsc::Sender<Wanted>,
+}
+
+/// A packet of a track, and what was read of its layer; of sound nothing is.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    pub(super) packet: Packet,
+    pub(super) facts: Option<Facts>,
+}
+
+/// Watchers want a key frame: of which track, and which encoding of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::server) struct Wanted {
+    pub(in crate::server) track: usize,
+    encoding: u8,
 }
 
 impl Publisher {
-    /// A publisher with these tracks (kind, codecs, streams). Requests for key frames come out as the index of a track, at most
-    /// one at a time of each.
-    pub(in crate::server) fn new(
-        session: u64,
-        tracks: Vec<(MediaKind, Vec<Codec>, Vec<String>)>,
-    ) -> (Arc<Self>, mpsc::Receiver<usize>) {
-        let (requests, requested) = mpsc::channel(tracks.len().max(1));
-        let track = |(index, (kind, codecs, streams))| {
+    /// A publisher with these tracks. Requests for key frames come out, at most one at a time of each encoding.
+    pub(in crate::server) fn new(session: u64, tracks: Vec<Described>) -> (Arc<Self>, mpsc::Receiver<Wanted>) {
+        let (requests, requested) = mpsc::channel(tracks.len().max(1) * MAX_ENCODINGS);
+        let track = |(index, described)| {
             Arc::new(Track {
-                kind,
-                codecs,
-                streams,
-                packets: broadcast::Sender::new(RELAY_QUEUE),
+                described,
+                shown: broadcast::Sender::new(RELAY_QUEUE),
+                layers: watch::Sender::default(),
                 current: AtomicU8::new(NONE),
                 index,
-                requested: AtomicBool::new(false),
+                requested: Default::default(),
                 requests: requests.clone(),
             })
         };
@@ -84,53 +100,68 @@ impl Publisher {
 impl Track {
     /// Audio or video.
     pub(in crate::server) fn kind(&self) -> MediaKind {
-        self.kind
+        self.described.kind
     }
 
     /// What the publisher may send, under its own payload types.
     pub(in crate::server) fn codecs(&self) -> &[Codec] {
-        &self.codecs
+        &self.described.codecs
     }
 
     /// The streams that it belongs to.
     pub(in crate::server) fn streams(&self) -> &[String] {
-        &self.streams
+        &self.described.streams
+    }
+
+    /// The publisher's section.
+    pub(in crate::server) fn mid(&self) -> &str {
+        &self.described.mid
+    }
+
+    /// Which layers come now.
+    pub(in crate::server) fn layers(&self) -> watch::Ref<'_, Layers> {
+        self.layers.borrow()
     }
 
     /// For a watcher: it must take what is being sent; before anything was, what the publisher put first.
     fn playable(&self) -> Playable {
         let current = self.current.load(Ordering::Relaxed);
-        let sent = self.codecs.iter().find(|codec| codec.payload_type == current);
-        let leading = sent.or_else(|| self.codecs.iter().find(|codec| !is_beside(codec)));
+        let sent = self.codecs().iter().find(|codec| codec.payload_type == current);
+        let leading = sent.or_else(|| self.codecs().iter().find(|codec| !is_beside(codec)));
         Playable {
-            kind: self.kind,
+            kind: self.kind(),
             any_of: leading.cloned().into_iter().collect(),
         }
     }
 
     /// Hands a packet to all watchers.
-    fn forward(&self, packet: Packet) {
-        if self.current.load(Ordering::Relaxed) != packet.payload_type
+    fn forward(&self, shown: Shown) {
+        let payload_type = shown.packet.payload_type;
+        if self.current.load(Ordering::Relaxed) != payload_type
             && self
-                .codecs
+                .codecs()
                 .iter()
-                .any(|codec| codec.payload_type == packet.payload_type && !is_beside(codec))
+                .any(|codec| codec.payload_type == payload_type && !is_beside(codec))
         {
-            self.current.store(packet.payload_type, Ordering::Relaxed);
+            self.current.store(payload_type, Ordering::Relaxed);
         }
         // An error means that nobody watches.
-        _ = self.packets.send(packet);
+        _ = self.shown.send(shown);
     }
 
-    pub(super) fn subscribe(&self) -> broadcast::Receiver<Packet> {
-        self.packets.subscribe()
+    pub(super) fn subscribe(&self) -> broadcast::Receiver<Shown> {
+        self.shown.subscribe()
     }
 
-    /// A watcher cannot go on without a key frame. Of audio nothing is asked.
-    pub(in crate::server) fn request_key_frame(&self) {
-        if self.kind == MediaKind::Video && !self.requested.swap(true, Ordering::Relaxed) {
-            // There is room for each track once; an error means that the publisher is gone.
-            _ = self.requests.try_send(self.index);
+    /// A watcher needs a key frame of an encoding.
+    pub(super) fn request_key_frame(&self, encoding: u8) {
+        let requested = self.requested.get(usize::from(encoding));
+        if requested.is_some_and(|requested| !requested.swap(true, Ordering::Relaxed)) {
+            // There is room for each encoding once; an error means that the publisher is gone.
+            _ = self.requests.try_send(Wanted {
+                track: self.index,
+                encoding,
+            });
         }
     }
 }
@@ -139,74 +170,74 @@ impl Track {
 #[derive(Debug)]
 pub(in crate::server) struct Intake {
     track: Arc<Track>,
-    /// The source that is forwarded, and when it sent last. A section may have several (simulcast that was not negotiated, a
-    /// publisher that starts anew): one at a time is a track.
-    source: Option<(u32, Instant)>,
-    /// Packets of others.
-    left_out: u64,
-    /// A watcher waits for a key frame: when the publisher was last asked for one.
-    asked: Option<Instant>,
+    producer: Producer,
+    /// The list of layers that watchers know.
+    told: u64,
+    /// It was said that a second source is left out.
+    complained: bool,
 }
 
 impl Intake {
-    pub(in crate::server) fn new(track: Arc<Track>) -> Self {
+    /// The end of a track of which these encodings were negotiated.
+    pub(in crate::server) fn new(track: Arc<Track>, rids: &[Rid]) -> Self {
+        // Of sound nothing is read: it goes on as it is, whatever it is.
+        let video = track.kind() == MediaKind::Video;
+        let codecs = track.codecs().iter().filter(|_| video);
+        let producer = Producer::new(codecs.map(|codec| (codec.payload_type, &*codec.name)), rids);
         Self {
             track,
-            source: None,
-            left_out: 0,
-            asked: None,
+            producer,
+            told: 0,
+            complained: false,
         }
     }
 
-    /// The publisher is being asked for a key frame.
-    pub(in crate::server) fn asked(&mut self, now: Instant) {
-        self.asked = Some(now);
-        self.track.requested.store(false, Ordering::Relaxed);
+    /// A watcher wants a key frame. Returns the source that is to be asked for one now, if one is.
+    pub(in crate::server) fn want(&mut self, now: Instant, wanted: Wanted) -> Option<u32> {
+        if let Some(requested) = self.track.requested.get(usize::from(wanted.encoding)) {
+            requested.store(false, Ordering::Relaxed);
+        }
+        self.producer.want_key_frame(wanted.encoding);
+        self.producer.poll_key_frame(now)
+    }
+
+    /// A source without RID is one of several encodings, the one of this place.
+    pub(super) fn place_source(&mut self, ssrc: u32, place: u8) {
+        self.producer.place_source(ssrc, place);
     }
 
     /// A source said goodbye: the next one takes its place.
     pub(in crate::server) fn source_ended(&mut self, ssrc: u32) {
-        self.source.take_if(|(source, _)| *source == ssrc);
+        self.producer.source_ended(ssrc);
     }
 
-    /// Takes a packet of the publisher. Returns whether it is time to ask it (again) for a key frame.
-    pub(in crate::server) fn take(&mut self, now: Instant, packet: Packet) -> bool {
-        let mut changed = false;
-        match &mut self.source {
-            Some((source, last)) if *source == packet.ssrc => *last = now,
-            Some((_, last)) if now.saturating_duration_since(*last) < SOURCE_SILENCE => {
-                self.left_out += 1;
-                if self.left_out == 1 {
-                    tracing::warn!(
-                        ssrc = packet.ssrc,
-                        "a second source in one section is left out: only the first is forwarded"
-                    );
-                }
-                return false;
-            }
-            other => {
-                changed = other.is_some();
-                *other = Some((packet.ssrc, now));
-            }
+    /// Takes a packet of the publisher. Returns the source that is to be asked for a key frame now (again), if one is.
+    pub(in crate::server) fn take(&mut self, now: Instant, packet: Packet) -> Option<u32> {
+        let facts = self.producer.take(now, &packet);
+        if facts.is_none() && !self.complained && self.producer.dropped().sources > 0 {
+            self.complained = true;
+            tracing::warn!(
+                ssrc = packet.ssrc,
+                "a second source in one section is left out: only the first is forwarded"
+            );
         }
-        if self.track.kind == MediaKind::Audio {
-            self.track.forward(packet);
-            return false;
+        let layers = self.producer.layers();
+        if layers.version() != self.told {
+            self.told = layers.version();
+            self.track.layers.send_replace(*layers);
         }
-        let key_frame = packet.key_frame;
-        self.track.forward(packet);
-        if key_frame {
-            self.asked = None;
+        if let Some(facts) = facts {
+            let facts = Some(facts).filter(|_| self.track.kind() == MediaKind::Video);
+            self.track.forward(Shown { packet, facts });
         }
-        (changed && !key_frame)
-            || self
-                .asked
-                .is_some_and(|at| now.saturating_duration_since(at) >= KEY_FRAME_PATIENCE)
+        self.producer.poll_key_frame(now)
     }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     pub(in super::super) fn codec(payload_type: u8, name: &str, parameters: &str) -> Codec {
@@ -245,44 +276,82 @@ pub(super) mod tests {
         }
     }
 
+    pub(in super::super) fn described(kind: MediaKind, codecs: Vec<Codec>) -> Described {
+        Described {
+            kind,
+            codecs,
+            streams: Vec::new(),
+            mid: "0".into(),
+        }
+    }
+
+    /// The first packet of a frame of VP8.
+    fn vp8(ssrc: u32, key_frame: bool) -> Packet {
+        Packet {
+            payload: vec![0x10, u8::from(!key_frame), 1].into(),
+            ..packet(ssrc, 96, key_frame)
+        }
+    }
+
     #[test]
-    fn a_track_is_one_source_at_a_time() {
-        let tracks = vec![(MediaKind::Video, vec![codec(96, "VP8", "")], vec![])];
+    fn a_track_without_rids_is_one_source_at_a_time() {
+        let tracks = vec![described(MediaKind::Video, vec![codec(96, "VP8", "")])];
         let (publisher, mut requests) = Publisher::new(1, tracks);
         let track = publisher.tracks()[0].clone();
         let mut feed = track.subscribe();
-        let mut intake = Intake::new(track.clone());
+        let mut intake = Intake::new(track.clone(), &[]);
         let start = Instant::now();
         let later = |ms| start + Duration::from_millis(ms);
-        assert!(!intake.take(start, packet(1, 96, true)));
-        assert!(!intake.take(later(10), packet(2, 96, true)), "another layer");
-        assert!(!intake.take(later(20), packet(1, 96, false)));
-        assert!(
-            intake.take(later(1500), packet(2, 96, false)),
-            "the first has gone: a key frame is needed"
-        );
+        for (at, packet) in [
+            (0, vp8(1, true)),
+            (10, vp8(2, true)),
+            (20, vp8(1, false)),
+            (1500, vp8(2, false)),
+        ] {
+            assert_eq!(intake.take(later(at), packet), None);
+        }
         intake.source_ended(2);
-        assert!(
-            !intake.take(later(1510), packet(3, 96, true)),
-            "after a goodbye at once"
-        );
+        assert_eq!(intake.take(later(1510), vp8(3, true)), None, "after a goodbye at once");
         let came: Vec<u32> = std::iter::from_fn(|| feed.try_recv().ok())
-            .map(|packet| packet.ssrc)
+            .map(|shown| shown.packet.ssrc)
             .collect();
         assert_eq!(came, [1, 1, 2, 3]);
 
         // Many watchers ask, the publisher hears it once, and again if nothing comes of it.
-        track.request_key_frame();
-        track.request_key_frame();
-        assert_eq!(requests.try_recv(), Ok(0));
-        assert!(requests.try_recv().is_err());
-        intake.asked(later(2000));
-        assert!(!intake.take(later(2100), packet(3, 96, false)));
-        assert!(intake.take(later(2600), packet(3, 96, false)));
-        assert!(!intake.take(later(2700), packet(3, 96, true)));
-        assert!(!intake.take(later(9000), packet(3, 96, false)));
-        track.request_key_frame();
-        assert_eq!(requests.try_recv(), Ok(0));
+        track.request_key_frame(0);
+        track.request_key_frame(0);
+        track.request_key_frame(9);
+        let wanted = requests.try_recv().unwrap();
+        assert_eq!((wanted.track, requests.try_recv().is_err()), (0, true));
+        assert_eq!(intake.want(later(2000), wanted), Some(3));
+        assert_eq!(intake.take(later(2100), vp8(3, false)), None);
+        assert_eq!(intake.take(later(2600), vp8(3, false)), Some(3));
+        assert_eq!(intake.take(later(2700), vp8(3, true)), None);
+        assert_eq!(intake.take(later(9000), vp8(3, false)), None);
+        track.request_key_frame(0);
+        assert!(requests.try_recv().is_ok());
+    }
+
+    #[test]
+    fn each_encoding_is_asked_for_its_own_key_frames() {
+        let tracks = vec![described(MediaKind::Video, vec![codec(96, "VP8", "")])];
+        let (publisher, mut requests) = Publisher::new(1, tracks);
+        let track = publisher.tracks()[0].clone();
+        let rids = ["l", "h"].map(|name| Rid::new(name.as_bytes()).unwrap());
+        let mut intake = Intake::new(track.clone(), &rids);
+        let start = Instant::now();
+        for (ssrc, rid) in (10..).zip(rids) {
+            let packet = Packet {
+                rid: Some(rid),
+                ..vp8(ssrc, true)
+            };
+            assert_eq!(intake.take(start, packet), None);
+        }
+        assert_eq!(track.layers().levels().len(), 2);
+        track.request_key_frame(1);
+        assert_eq!(intake.want(start, requests.try_recv().unwrap()), Some(11));
+        track.request_key_frame(0);
+        assert_eq!(intake.want(start, requests.try_recv().unwrap()), Some(10));
     }
 
     #[test]
@@ -292,8 +361,8 @@ pub(super) mod tests {
             codec(111, "opus", ""),
             codec(0, "PCMU", ""),
         ];
-        let (publisher, _requests) = Publisher::new(1, vec![(MediaKind::Audio, codecs, vec![])]);
-        let mut intake = Intake::new(publisher.tracks()[0].clone());
+        let (publisher, _requests) = Publisher::new(1, vec![described(MediaKind::Audio, codecs)]);
+        let mut intake = Intake::new(publisher.tracks()[0].clone(), &[]);
         let leading = || publisher.playables()[0].any_of[0].name.clone();
         assert_eq!(leading(), "opus", "the first that is audio");
         for (payload_type, name) in [(0, "PCMU"), (110, "PCMU"), (111, "opus")] {
