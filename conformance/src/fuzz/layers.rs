@@ -11,7 +11,8 @@ use antiphon_sfu::{Consumer, ConsumerConfig, Descriptors, Producer, Wish};
 const RIDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const FORMATS: [(u8, &str); 5] = [(96, "VP8"), (98, "VP9"), (45, "AV1"), (102, "H264"), (7, "other")];
 
-/// One packet: which source and format, how far on its numbers are, its payload and descriptor, and what a consumer wishes now.
+/// One packet: which source and format, how far on its numbers are, its payload and descriptor, and what a consumer
+/// wishes now.
 fn packet(input: &mut Reader<'_>, now: std::time::Instant, newest: &mut [u64; 5]) -> Option<(Packet, Wish, Duration)> {
     let which = input.u8().ok()?;
     let step = i64::from(input.u8().ok()? as i8);
@@ -51,7 +52,8 @@ fn packet(input: &mut Reader<'_>, now: std::time::Instant, newest: &mut [u64; 5]
     Some((packet, wish, Duration::from_millis(u64::from(lens & 0x3f))))
 }
 
-/// A sequence number is given once, for one packet of one source; the front of a payload takes no more of it than there is.
+/// A sequence number is given once, for one packet of one source; the front of a payload takes no more of it than there
+/// is.
 pub(super) fn layers(data: &[u8]) {
     let mut now = antiphon_netsim::start();
     let rids: Vec<Rid> = RIDS.iter().take(2).filter_map(|rid| Rid::new(rid.as_bytes())).collect();

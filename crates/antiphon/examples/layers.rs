@@ -1,5 +1,6 @@
-//! A server that forwards layers: a publisher sends a picture in two sizes (simulcast), and each viewer is given the one that its path
-//! carries: `cargo run -p antiphon --example layers`. Publisher, server and viewer are one process here.
+//! A server that forwards layers: a publisher sends a picture in two sizes (simulcast), and each viewer is given the
+//! one that its path carries: `cargo run -p antiphon --example layers`. Publisher, server and viewer are one process
+//! here.
 
 #[allow(dead_code, reason = "each example uses its own part")]
 mod meet;

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crate::layer::{Layer, Layers, Level, MAX_TEMPORAL, Wish};
 
-/// After a step down for want of bits nothing dearer is tried for so long: rates and estimates swing. mediasoup waits 10 s.
+/// After a step down for want of bits nothing dearer is tried for so long: rates and estimates swing. mediasoup waits
+/// 10 s.
 const UP_AFTER: Duration = Duration::from_secs(3);
 /// Who went up in vain, and was down again within this, waits twice as long the next time, and at most so long.
 const IN_VAIN: Duration = Duration::from_secs(10);

@@ -15,7 +15,8 @@ use crate::timeline::Timeline;
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// A lower layer of a stream can often be had without a key frame; after this long it cannot.
 const KEY_FRAME_AFTER: Duration = Duration::from_millis(150);
-/// Of formats whose key frames a source may spread over many frames (H.264 and its successors) a consumer begins anywhere after this.
+/// Of formats whose key frames a source may spread over many frames (H.264 and its successors) a consumer begins
+/// anywhere after this.
 const BEGIN_ANYWHERE: Duration = Duration::from_secs(2);
 /// A source whose numbers jump further than this has begun anew.
 const MAX_GAP: u64 = 1000;
@@ -27,8 +28,8 @@ pub struct ConsumerConfig {
     pub descriptors: Descriptors,
 }
 
-/// Whether dependency descriptors go on. Chromium freezes for long where it has them and a packet of a hundred is lost, and does not
-/// without; but of AV1 with several spatial layers it shows nothing without.
+/// Whether dependency descriptors go on. Chromium freezes for long where it has them and a packet of a hundred is lost,
+/// and does not without; but of AV1 with several spatial layers it shows nothing without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Descriptors {
     /// They are taken out of every packet.
@@ -69,9 +70,9 @@ pub struct Counts {
 
 /// One consumer of one track: which of its packets go on to it, and how they are written.
 ///
-/// What it is given is one stream: sequence numbers without holes for what was left out and with holes for what was lost before us,
-/// timestamps that go on where the layer before ended, picture ids and frame numbers likewise. All packets that go on have the SSRC 0
-/// and no RID.
+/// What it is given is one stream: sequence numbers without holes for what was left out and with holes for what was
+/// lost before us, timestamps that go on where the layer before ended, picture ids and frame numbers likewise. All
+/// packets that go on have the SSRC 0 and no RID.
 #[derive(Clone, Debug, Default)]
 pub struct Consumer {
     config: ConsumerConfig,
@@ -133,7 +134,8 @@ impl Consumer {
         self.counts
     }
 
-    /// Shows it a packet of the track, with what the producer read of it. Gives the packet as it goes on to the consumer, or `None`.
+    /// Shows it a packet of the track, with what the producer read of it. Gives the packet as it goes on to the
+    /// consumer, or `None`.
     pub fn take(&mut self, now: Instant, packet: &Packet, facts: &Facts, layers: &Layers) -> Option<Packet> {
         self.choose(now, layers);
         let is_latest = self.see(packet, facts);
@@ -175,8 +177,8 @@ impl Consumer {
         is_latest
     }
 
-    /// Whether another source may take over with this packet: of the encoding that is wanted, at a key frame. Who has nothing yet begins
-    /// with a smaller one too.
+    /// Whether another source may take over with this packet: of the encoding that is wanted, at a key frame. Who has
+    /// nothing yet begins with a smaller one too.
     fn may_begin(&mut self, now: Instant, packet: &Packet, facts: &Facts, layers: &Layers) -> bool {
         let Some(aim) = self.aim else { return false };
         let is_aim = facts.encoding == aim.encoding;
@@ -287,8 +289,9 @@ impl Consumer {
         self.needs_key_frame = true;
     }
 
-    /// The encoding that a key frame is wanted of ([`Producer::want_key_frame`](crate::Producer::want_key_frame)): to begin, to switch to, or because one
-    /// is [needed](Self::need_key_frame). While none comes it is told again each half second.
+    /// The encoding that a key frame is wanted of ([`Producer::want_key_frame`](crate::Producer::want_key_frame)): to
+    /// begin, to switch to, or because one is [needed](Self::need_key_frame). While none comes it is told again each
+    /// half second.
     pub fn poll_key_frame(&mut self, now: Instant) -> Option<u8> {
         let encoding = self.wanted(now)?;
         if let Some((asked, at)) = self.asked

@@ -17,7 +17,8 @@ pub struct Facts {
     pub spatial: u8,
     /// The temporal layer, as the packet has it.
     pub temporal: u8,
-    /// Whether it is the first packet of a frame, as far as it says so; a picture with several spatial layers has several frames.
+    /// Whether it is the first packet of a frame, as far as it says so; a picture with several spatial layers has
+    /// several frames.
     pub start: bool,
     /// Whether it is the last packet of a frame.
     pub end: bool,
@@ -159,7 +160,8 @@ impl Facts {
         matches!(self.body, Body::Plain) && highest.is_some_and(|template| template.spatial > 0)
     }
 
-    /// Whether it continues or begins a picture without a word of layers: simulcast or one layer of a format that says nothing.
+    /// Whether it continues or begins a picture without a word of layers: simulcast or one layer of a format that says
+    /// nothing.
     pub(crate) fn is_plain(&self) -> bool {
         self.dependency.is_none() && matches!(self.body, Body::Plain)
     }

@@ -1,4 +1,5 @@
-//! What was decided about the newest frames of a source, so that each packet of a frame, in whichever order, has the same fate.
+//! What was decided about the newest frames of a source, so that each packet of a frame, in whichever order, has the
+//! same fate.
 
 /// Frames that are remembered: a second of three layers at 30 frames a second, without the frames of a burst.
 const FRAMES: usize = 96;

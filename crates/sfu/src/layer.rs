@@ -2,7 +2,8 @@
 
 use antiphon_media::{Resolution, Rid};
 
-/// Encodings of one track (simulcast) that are told apart; packets of more are dropped and counted. Browsers send three.
+/// Encodings of one track (simulcast) that are told apart; packets of more are dropped and counted. Browsers send
+/// three.
 pub const MAX_ENCODINGS: usize = 4;
 /// Spatial layers of one encoding that are known; those above go on to nobody. Browsers have three.
 pub const MAX_SPATIAL: usize = 4;
@@ -14,7 +15,8 @@ const MAX_LEVELS: usize = MAX_ENCODINGS * MAX_SPATIAL;
 /// One layer of a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Layer {
-    /// The encoding: its place among those of the track, in the order in which they were declared or came. 0 without simulcast.
+    /// The encoding: its place among those of the track, in the order in which they were declared or came. 0 without
+    /// simulcast.
     pub encoding: u8,
     /// The spatial layer within the encoding, from 0.
     pub spatial: u8,
@@ -25,13 +27,13 @@ pub struct Layer {
 /// What a consumer wishes to get of a track, at most. The default is all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wish {
-    /// The highest level: its place among [`Layers::levels`], from 0 for the smallest picture. It is left for a level below, and
-    /// where there is none for one above, when it stops.
+    /// The highest level: its place among [`Layers::levels`], from 0 for the smallest picture. It is left for a level
+    /// below, and where there is none for one above, when it stops.
     pub level: u8,
     /// The highest temporal layer, from 0.
     pub temporal: u8,
-    /// Bits a second, payload and RTP headers, that may be spent; `None`: it is not known, or does not matter. If even the
-    /// cheapest layer needs more, that one is sent all the same: who is sent nothing learns nothing of the path.
+    /// Bits a second, payload and RTP headers, that may be spent; `None`: it is not known, or does not matter. If even
+    /// the cheapest layer needs more, that one is sent all the same: who is sent nothing learns nothing of the path.
     pub bitrate: Option<u64>,
 }
 
@@ -80,14 +82,15 @@ impl Level {
         (self.rates, self.packets) = (rates, packets);
     }
 
-    /// How many packets of each temporal layer have come, of this level alone; the last counts those of higher layers too.
+    /// How many packets of each temporal layer have come, of this level alone; the last counts those of higher layers
+    /// too.
     pub fn packets(&self) -> &[u64] {
         let count = usize::from(self.temporal).min(MAX_TEMPORAL);
         self.packets.get(..count).unwrap_or_default()
     }
 
-    /// The bits a second, payload and RTP headers, of this level up to a temporal layer, with everything below that it needs: as
-    /// measured over the last two seconds. 0 before a quarter of a second.
+    /// The bits a second, payload and RTP headers, of this level up to a temporal layer, with everything below that it
+    /// needs: as measured over the last two seconds. 0 before a quarter of a second.
     pub fn bitrate(&self, temporal: u8) -> u64 {
         let last = usize::from(self.temporal.max(1)) - 1;
         let rate = self.rates.get(usize::from(temporal).min(last));

@@ -41,11 +41,13 @@ pub(crate) struct Mapping {
     /// The highest spatial and temporal layer that go on.
     pub(crate) spatial: u8,
     pub(crate) temporal: u8,
-    /// The decode target that goes on, if there are descriptors, and the targets that the sender had when it was chosen.
+    /// The decode target that goes on, if there are descriptors, and the targets that the sender had when it was
+    /// chosen.
     target: Option<usize>,
     active: u32,
     rewriter: Rewriter,
-    /// The spatial layers of which the consumer has all since the last key frame, one bit each; and those of this picture.
+    /// The spatial layers of which the consumer has all since the last key frame, one bit each; and those of this
+    /// picture.
     intact: u8,
     present: u8,
     frames: Frames,
@@ -111,8 +113,8 @@ impl Mapping {
         }
     }
 
-    /// AV1 RTP specification, Appendix A: a frame goes on that is part of the decode target, and another target begins at a frame
-    /// that says so, if the consumer has what that frame needs.
+    /// AV1 RTP specification, Appendix A: a frame goes on that is part of the decode target, and another target begins
+    /// at a frame that says so, if the consumer has what that frame needs.
     fn by_descriptor(&mut self, facts: &Facts, dependency: &Dependency, aim: Layer, is_new: bool) -> bool {
         let frame = &dependency.frame;
         let key = u32::from(frame.number);
@@ -203,8 +205,8 @@ impl Mapping {
         goes_on
     }
 
-    /// A picture is where layers change: all of them at a key frame, to fewer temporal layers at any, to more where the picture says
-    /// so, and to a lower spatial layer where the consumer has all of that.
+    /// A picture is where layers change: all of them at a key frame, to fewer temporal layers at any, to more where the
+    /// picture says so, and to a lower spatial layer where the consumer has all of that.
     fn begin_picture(&mut self, facts: &Facts, switching_point: bool, aim: Layer) {
         if facts.key_frame {
             (self.spatial, self.temporal, self.intact) = (aim.spatial, aim.temporal, 0);

@@ -14,11 +14,13 @@ use crate::meter::{Meter, WINDOW};
 
 /// An encoding has stopped that has been silent for so long while others of the track were not.
 const ENCODING_STOPS: Duration = Duration::from_secs(2);
-/// A spatial layer has stopped that has been silent for so long while others of its encoding were not: they come together.
+/// A spatial layer has stopped that has been silent for so long while others of its encoding were not: they come
+/// together.
 const SPATIAL_STOPS: Duration = Duration::from_millis(500);
 /// A source without RID that has been silent for so long makes room for another one.
 const SOURCE_SILENCE: Duration = Duration::from_secs(1);
-/// An encoding that was asked for a key frame is not asked again sooner, whoever wants it. LiveKit asks small encodings as often.
+/// An encoding that was asked for a key frame is not asked again sooner, whoever wants it. LiveKit asks small encodings
+/// as often.
 const KEY_FRAME_PATIENCE: Duration = Duration::from_millis(500);
 /// What a packet has beside its payload, about: RTP header and extensions.
 const HEADER: usize = 20;
@@ -40,7 +42,8 @@ pub struct Dropped {
 
 /// One track as it comes in: its encodings, what flows of them, and who is to be asked for key frames.
 ///
-/// Each packet is [taken](Self::take) once; the packet and its [`Facts`] then go to every [`Consumer`](crate::Consumer).
+/// Each packet is [taken](Self::take) once; the packet and its [`Facts`] then go to every
+/// [`Consumer`](crate::Consumer).
 #[derive(Clone, Debug, Default)]
 pub struct Producer {
     formats: Vec<(u8, Depacketizer)>,
@@ -222,8 +225,8 @@ impl Encoding {
 }
 
 impl Producer {
-    /// A track whose codecs have these payload types and names in `a=rtpmap`; the first 128 of them. `rids` are the encodings that were
-    /// negotiated, from the smallest picture if that is known; others are added as they come.
+    /// A track whose codecs have these payload types and names in `a=rtpmap`; the first 128 of them. `rids` are the
+    /// encodings that were negotiated, from the smallest picture if that is known; others are added as they come.
     pub fn new<'a>(codecs: impl IntoIterator<Item = (u8, &'a str)>, rids: &[Rid]) -> Self {
         let formats = codecs.into_iter().take(MAX_FORMATS);
         let rids = rids.iter().take(MAX_ENCODINGS);
@@ -236,8 +239,8 @@ impl Producer {
         }
     }
 
-    /// A source without RID is the encoding of this place, from 0, as old browsers say (`a=ssrc-group:SIM`). To be told before its
-    /// packets; it is of no account where the place has a RID, or is beyond [`MAX_ENCODINGS`].
+    /// A source without RID is the encoding of this place, from 0, as old browsers say (`a=ssrc-group:SIM`). To be told
+    /// before its packets; it is of no account where the place has a RID, or is beyond [`MAX_ENCODINGS`].
     pub fn place_source(&mut self, ssrc: u32, place: u8) {
         let place = usize::from(place);
         if place >= MAX_ENCODINGS {
@@ -395,14 +398,16 @@ impl Producer {
         self.dropped
     }
 
-    /// A consumer wants a key frame of an encoding ([`Consumer::poll_key_frame`](crate::Consumer::poll_key_frame)). What many want is asked for once.
+    /// A consumer wants a key frame of an encoding ([`Consumer::poll_key_frame`](crate::Consumer::poll_key_frame)).
+    /// What many want is asked for once.
     pub fn want_key_frame(&mut self, encoding: u8) {
         if let Some(encoding) = self.encodings.get_mut(usize::from(encoding)) {
             encoding.wanted = true;
         }
     }
 
-    /// The source (SSRC) that is to be asked for a key frame now, if there is one. While none comes it is asked again each half second.
+    /// The source (SSRC) that is to be asked for a key frame now, if there is one. While none comes it is asked again
+    /// each half second.
     pub fn poll_key_frame(&mut self, now: Instant) -> Option<u32> {
         let due = |encoding: &&mut Encoding| {
             encoding.wanted

@@ -1,4 +1,5 @@
-//! Numbers of a source become numbers of a consumer, without holes for what is left out, and with holes for what was lost before us.
+//! Numbers of a source become numbers of a consumer, without holes for what is left out, and with holes for what was
+//! lost before us.
 
 /// Words of the record of what was left out.
 const WORDS: usize = 32;
@@ -18,7 +19,8 @@ pub(crate) enum Place {
 
 /// Extended numbers of one source, and those that they become.
 ///
-/// It keeps one bit for each number of the window: whether it was left out. A late number is found by counting those behind it.
+/// It keeps one bit for each number of the window: whether it was left out. A late number is found by counting those
+/// behind it.
 #[derive(Clone, Debug)]
 pub(crate) struct Renumbering {
     /// The newest number of the source.

@@ -44,8 +44,8 @@ impl Body {
         }
     }
 
-    /// What stands at the front of the payload instead; `None`: it stays. Picture ids have 15 bits whatever the source has, so that a
-    /// source may change its mind, and another one have another.
+    /// What stands at the front of the payload instead; `None`: it stays. Picture ids have 15 bits whatever the source
+    /// has, so that a source may change its mind, and another one have another.
     pub(crate) fn front(&self, picture: Option<u64>, shifts: Shifts) -> Option<Front> {
         match self {
             Self::Vp8(descriptor, len) => {

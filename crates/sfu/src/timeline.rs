@@ -6,8 +6,9 @@ use antiphon_media::Packet;
 
 /// Ticks of all video in RTP (RFC 3551 §5).
 const CLOCK_RATE: u32 = 90_000;
-/// How far before the last frame a new source may say that it captured its first: then that frame follows at once. Further, its
-/// reports are not believed, and arrivals count. mediasoup takes the same bound, and waits for another key frame beyond it.
+/// How far before the last frame a new source may say that it captured its first: then that frame follows at once.
+/// Further, its reports are not believed, and arrivals count. mediasoup takes the same bound, and waits for another key
+/// frame beyond it.
 const MAX_BEHIND: Duration = Duration::from_millis(75);
 /// How far behind its arrival a frame may lie on the line: its path may have become that much shorter.
 const MAX_AHEAD: Duration = Duration::from_millis(25);

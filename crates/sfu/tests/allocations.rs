@@ -10,7 +10,8 @@ use common::{Av1, FRAME, Inter, Vp9, producer, simulcast};
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Shows all packets to consumers that wish different things; gives how many went on, and the allocations for all but the first ones.
+/// Shows all packets to consumers that wish different things; gives how many went on, and the allocations for all but
+/// the first ones.
 fn allocations(packets: &[Packet], first: usize) -> (usize, usize) {
     let mut producer = producer(&["a", "b", "c"]);
     let mut consumers: Vec<Consumer> = (0..6)

@@ -43,7 +43,8 @@ fn simulcast_is_switched_at_key_frames_and_nobody_sees_the_seam() {
     }
     assert_eq!(had, [2, 0, 1, 2]);
     assert!(way.is_smooth());
-    // Each picture has the next number, and each of temporal layer 0 the next index; where a picture begins, its first packet is there.
+    // Each picture has the next number, and each of temporal layer 0 the next index; where a picture begins, its first
+    // packet is there.
     let mut pictures: Vec<(u16, u8, u8)> = Vec::new();
     for packet in &way.got {
         let descriptor = vp8_of(packet);

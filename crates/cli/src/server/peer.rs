@@ -449,7 +449,7 @@ impl Peer {
             while self.tasks.try_join_next().is_some() {}
             let event = tokio::select! {
                 event = self.pc.next_event() => event,
-                (transceiver, ssrc) = wanted(&mut self.published) => {
+                (transceiver, ssrc) = Published::wanted(&mut self.published) => {
                     self.request_key_frame(transceiver, Some(ssrc));
                     continue;
                 }
@@ -594,14 +594,4 @@ impl Peer {
         // The farewell is on its way when the driver has nothing more to tell.
         _ = tokio::time::timeout(FAREWELL, async { while self.pc.next_event().await.is_some() {} }).await;
     }
-}
-
-/// The next source that is to be asked for a key frame; never, without a publisher.
-async fn wanted(published: &mut Option<Published>) -> (TransceiverId, u32) {
-    if let Some(published) = published
-        && let Some(wanted) = published.wanted().await
-    {
-        return wanted;
-    }
-    std::future::pending().await
 }

@@ -61,13 +61,19 @@ impl Published {
         }
     }
 
-    /// Waits until watchers want a key frame, and tells the source that is to be asked for it. Cancel safe.
-    pub(in crate::server) async fn wanted(&mut self) -> Option<(TransceiverId, u32)> {
+    /// Waits until watchers want a key frame, and tells the source that is to be asked for it; for ever, without a
+    /// publisher. Cancel safe.
+    pub(in crate::server) async fn wanted(own: &mut Option<Self>) -> (TransceiverId, u32) {
+        let Some(own) = own else {
+            return std::future::pending().await;
+        };
         loop {
-            let wanted = self.wanted.recv().await?;
-            let intake = self.intakes.get_mut(wanted.track);
+            let Some(wanted) = own.wanted.recv().await else {
+                return std::future::pending().await;
+            };
+            let intake = own.intakes.get_mut(wanted.track);
             if let Some(asked) = intake.and_then(|(id, intake)| Some((*id, intake.want(Instant::now(), wanted)?))) {
-                return Some(asked);
+                return asked;
             }
         }
     }
