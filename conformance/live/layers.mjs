@@ -91,7 +91,7 @@ async function until(ms, what, check) {
 
 async function run(way, publisher, watcher) {
   const { peer, role } = way;
-  const name = `layers-${peer}-${role}`.toLowerCase().replaceAll(' ', '-');
+  const name = `layers-${process.pid}-${peer}-${role}`.toLowerCase().replaceAll(' ', '-');
   const from = await publisher.newPage();
   await from.goto(url);
   const publishing = await within(20_000, 'WHIP', from.evaluate(publish, `${url}/whip/${name}`, way));
