@@ -47,9 +47,15 @@ async function publish(endpoint, { codec, encodings, size: [width, height] }) {
 }
 
 /** Watches, and notes the time of each picture; gives the path of the session. Runs in the page. */
-async function watch(endpoint) {
+async function watch(endpoint, { codec }) {
   const pc = new RTCPeerConnection();
-  pc.addTransceiver('video', { direction: 'recvonly' });
+  const transceiver = pc.addTransceiver('video', { direction: 'recvonly' });
+  // Of AV1 with several spatial layers Chromium shows nothing without, and it does not offer to take them by itself.
+  if (codec === 'video/AV1') {
+    const extensions = transceiver.getHeaderExtensionsToNegotiate();
+    extensions.find(({ uri }) => uri.includes('dependency-descriptor')).direction = 'sendrecv';
+    transceiver.setHeaderExtensionsToNegotiate(extensions);
+  }
   const video = Object.assign(document.createElement('video'), { muted: true, autoplay: true });
   document.body.replaceChildren(video);
   pc.ontrack = ({ track }) => { video.srcObject = new MediaStream([track]); };
@@ -114,7 +120,7 @@ async function run(way, publisher, watcher) {
   }
   const to = await watcher.newPage();
   await to.goto(url);
-  const watching = await within(20_000, 'WHEP', to.evaluate(watch, `${url}/whep/${name}`));
+  const watching = await within(20_000, 'WHEP', to.evaluate(watch, `${url}/whep/${name}`, way));
   const heightIs = (height) => async () => (await to.evaluate(inbound)).frameHeight === height;
   const heights = track.layers.map(({ height }) => height);
   const top = way.layers - 1;

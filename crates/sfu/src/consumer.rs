@@ -32,7 +32,8 @@ pub struct ConsumerConfig {
 /// and does not without; but of AV1 with several spatial layers it shows nothing without.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Descriptors {
-    /// They are taken out of every packet.
+    /// They are taken out of every packet. Of a stream as of [`Self::Needed`] the lowest spatial layer goes on alone, which can be
+    /// shown without.
     #[default]
     Never,
     /// They stay where the stream has several spatial layers and its payloads do not say which: of AV1.
@@ -138,6 +139,13 @@ impl Consumer {
     /// consumer, or `None`.
     pub fn take(&mut self, now: Instant, packet: &Packet, facts: &Facts, layers: &Layers) -> Option<Packet> {
         self.choose(now, layers);
+        if self.config.descriptors == Descriptors::Never
+            && facts.has_spatial_layers_by_descriptor_alone()
+            && let Some(aim) = &mut self.aim
+            && aim.encoding == facts.encoding
+        {
+            aim.spatial = 0;
+        }
         let is_latest = self.see(packet, facts);
         let is_of = |mapping: &Option<Mapping>| mapping.as_ref().is_some_and(|own| own.ssrc == packet.ssrc);
         if is_of(&self.current) {

@@ -111,7 +111,7 @@ fn mediasoup_1536_dependency_descriptors_go_on_only_where_they_shall() {
         (Descriptors::Never, 2, false),
         (Descriptors::Always, 2, true),
         (Descriptors::Always, 1, true),
-        // Chromium shows nothing of two spatial layers without, and freezes less without where there is one.
+        // Chromium shows nothing of two spatial layers without (so one goes on), and freezes less without where there is one.
         (Descriptors::Needed, 2, true),
         (Descriptors::Needed, 1, false),
     ] {
@@ -135,6 +135,9 @@ fn mediasoup_1536_dependency_descriptors_go_on_only_where_they_shall() {
                 .get(Kind::DependencyDescriptor)
                 .is_some()
         };
+        let highest = u8::from(expected && spatial == 2);
+        assert_eq!(way.consumer.layer().map(|layer| layer.spatial), Some(highest));
+        assert!(way.consumer.counts().key_frames_wanted < 4);
         assert!(
             way.got.len() > 25 && way.got.iter().all(|packet| has(packet) == expected),
             "{descriptors:?}"

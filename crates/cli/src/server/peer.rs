@@ -309,7 +309,11 @@ impl Peer {
                     .map(|(payload_type, voice)| Playing::Studio(payload_type, voice)),
                 Role::Watch(publisher) => self.assignment(&transceiver).map(|index| {
                     let own = publisher.tracks().get(index).map_or(&[][..], |track| track.codecs());
-                    Playing::Track(index, PayloadTypes::between(own, &parameters.codecs))
+                    Playing::Track(
+                        index,
+                        PayloadTypes::between(own, &parameters.codecs),
+                        forward::has_descriptors(&parameters.extensions),
+                    )
                 }),
                 Role::Echo => transceiver
                     .receive()
@@ -362,12 +366,12 @@ impl Peer {
                     Voice::Audio(codec) => self.tasks.spawn(player::music(studio, stage, codec)),
                 }
             }
-            Playing::Track(index, types) => {
+            Playing::Track(index, types, descriptors) => {
                 let Role::Watch(publisher) = &self.role else {
                     return None;
                 };
                 let track = publisher.tracks().get(index)?.clone();
-                let seat = self.watching.sit(outlet.transceiver, track.clone());
+                let seat = self.watching.sit(outlet.transceiver, track.clone(), descriptors);
                 self.tasks.spawn(forward::relay(track, types, outlet, seat))
             }
             Playing::Echo(types) => {

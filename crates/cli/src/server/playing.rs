@@ -34,8 +34,8 @@ pub(super) fn with_repairs(capabilities: MediaCapabilities) -> MediaCapabilities
 pub(super) enum Playing {
     /// The studio's, under this payload type.
     Studio(u8, Voice),
-    /// A track of the publisher.
-    Track(usize, PayloadTypes),
+    /// A track of the publisher, and whether its dependency descriptors may go on.
+    Track(usize, PayloadTypes, bool),
     /// What comes in on it.
     Echo(PayloadTypes),
 }

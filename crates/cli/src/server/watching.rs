@@ -38,8 +38,8 @@ struct Watched {
 }
 
 impl Watching {
-    /// A track goes to this transceiver from now on.
-    pub(super) fn sit(&mut self, transceiver: TransceiverId, track: Arc<Track>) -> Seat {
+    /// A track goes to this transceiver from now on; `descriptors`: whether it takes dependency descriptors.
+    pub(super) fn sit(&mut self, transceiver: TransceiverId, track: Arc<Track>, descriptors: bool) -> Seat {
         let wish = self.choice.within(Some(FIRST_BITRATE));
         let (steering, steers) = watch::channel(Steering { wish, key_frames: 0 });
         let (tells, has) = watch::channel(Has::default());
@@ -47,6 +47,7 @@ impl Watching {
         Seat {
             steering: steers,
             has: tells,
+            descriptors,
         }
     }
 

@@ -9,7 +9,7 @@ mod relay;
 mod track;
 
 pub(super) use matching::{Playable, assign, repeated};
-pub(super) use offer::{check_answer, playing, publishing};
+pub(super) use offer::{check_answer, has_descriptors, playing, publishing};
 pub(super) use published::Published;
 pub(super) use relay::{Has, Outlet, PayloadTypes, Seat, Steering, echo, relay};
 pub(super) use track::{Described, Publisher, Track};

@@ -104,6 +104,8 @@ pub(in crate::server) struct Has {
 pub(in crate::server) struct Seat {
     pub(in crate::server) steering: watch::Receiver<Steering>,
     pub(in crate::server) has: watch::Sender<Has>,
+    /// Whether the watcher takes dependency descriptors.
+    pub(in crate::server) descriptors: bool,
 }
 
 /// The layers of a track for one watcher.
@@ -120,7 +122,10 @@ impl Layered {
         let key_frames = seat.steering.borrow().key_frames;
         Self {
             consumer: Consumer::new(ConsumerConfig {
-                descriptors: Descriptors::Needed,
+                descriptors: match seat.descriptors {
+                    true => Descriptors::Needed,
+                    false => Descriptors::Never,
+                },
             }),
             seat,
             key_frames,
