@@ -340,7 +340,7 @@ fn scripts(
     server: &Server,
     secure: &Server,
     [program, echo_frames]: &[String; 2],
-) -> [(&'static str, Command); 22] {
+) -> [(&'static str, Command); 23] {
     let id = server.id().to_string();
     let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
     [
