@@ -211,6 +211,9 @@ impl Consumer {
     fn begin(&mut self, packet: &Packet, facts: &Facts) {
         let Some(aim) = self.aim else { return };
         let timestamp = self.timeline.begin(packet);
+        if let Some(current) = &self.current {
+            current.end(&mut self.newest);
+        }
         let mapping = Mapping::new(packet, facts, aim, timestamp, &self.newest);
         self.previous = self.current.replace(mapping);
         self.counts.switches += u64::from(self.previous.is_some());

@@ -72,7 +72,7 @@ impl Mapping {
                 .map_or(0, |(newest, first)| next(newest, first)),
         };
         let pictures = facts.body.picture_id().map(|(id, _)| {
-            let ours = newest.picture.map_or(u64::from(id), |newest| newest + 1);
+            let ours = newest.picture.map_or(u64::from(id), |newest| newest.wrapping_add(1));
             Renumbering::new(id.into(), ours)
         });
         let mut rewriter = Rewriter::default();
@@ -84,7 +84,7 @@ impl Mapping {
             ssrc: packet.ssrc,
             sequence: Renumbering::new(
                 packet.sequence,
-                newest.sequence.map_or(packet.sequence, |newest| newest + 1),
+                newest.sequence.map_or(packet.sequence, |newest| newest.wrapping_add(1)),
             ),
             timestamp,
             pictures,
@@ -97,6 +97,18 @@ impl Mapping {
             intact: 0,
             present: 0,
             frames: Frames::default(),
+        }
+    }
+
+    /// Another source takes over: its numbers begin behind those that are kept here for packets that were missed.
+    pub(crate) fn end(&self, newest: &mut Newest) {
+        let later = |known: Option<u64>, kept: u64| match known {
+            Some(known) if (kept.wrapping_sub(known) as i64) <= 0 => Some(known),
+            _ => Some(kept),
+        };
+        newest.sequence = later(newest.sequence, self.sequence.newest_ours());
+        if let Some(pictures) = &self.pictures {
+            newest.picture = later(newest.picture, pictures.newest_ours());
         }
     }
 

@@ -391,3 +391,45 @@ fn encodings_without_rids_are_known_by_their_place_in_the_description() {
     assert_eq!(way.producer.layers().levels().len(), 4);
     assert!(way.is_smooth());
 }
+
+#[test]
+fn what_was_missed_at_the_end_of_a_layer_keeps_its_number_when_the_next_begins() {
+    let mut way = Way::new(&["a", "b"], ConsumerConfig::default());
+    let mut encodings = [simulcast()[0].clone(), simulcast()[1].clone()];
+    for _ in 0..20 {
+        way.step(&mut encodings);
+    }
+    way.consumer.set_wish(Wish {
+        temporal: 0,
+        ..Wish::default()
+    });
+    // A frame of the lowest layer is lost, those behind it are left out, and then the other encoding begins.
+    let mut missed = Vec::new();
+    for _ in 0..4 {
+        for packet in encodings[1].frame(way.now, false) {
+            let is_base = packet.payload[4] >> 6 == 0 && packet.payload[5] >> 6 == 0;
+            if is_base {
+                missed.push(packet);
+            } else {
+                way.show(&packet);
+            }
+        }
+        way.now += FRAME;
+    }
+    way.consumer.set_wish(Wish {
+        level: 0,
+        ..Wish::default()
+    });
+    for packet in encodings[0].frame(way.now, true) {
+        way.show(&packet);
+    }
+    for packet in &missed {
+        way.show(packet);
+    }
+    let mut numbers: Vec<u64> = way.got.iter().map(|packet| packet.sequence).collect();
+    numbers.sort_unstable();
+    assert!(
+        !missed.is_empty() && numbers.windows(2).all(|pair| pair[0] < pair[1]),
+        "{numbers:?}"
+    );
+}
