@@ -53,7 +53,7 @@ impl PeerHandle {
     }
 
     /// Runs `visit` on the sans-I/O machine and returns what it returns.
-    async fn call<T: Send + 'static>(
+    pub(crate) async fn call<T: Send + 'static>(
         &self,
         visit: impl FnOnce(&mut core::PeerConnection, Instant) -> T + Send + 'static,
     ) -> Result<T, Error> {

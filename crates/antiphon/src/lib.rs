@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod events;
 mod handle;
+mod handle_frames;
 mod interfaces;
 mod mailbox;
 mod mdns;
@@ -31,15 +32,15 @@ pub use antiphon_peer_connection::{
     Accepts, AlertDescription, Certificate, CertificateParams, ChannelInfo, ChannelState, CircuitBreaker, Codec,
     CodecCapability, Congestion, CongestionFeedbackPolicy, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DataChannelId,
     DataSettings, DecoderFigures, Direction, EncoderFigures, EncodingId, EncodingState, Ending, Extension,
-    ExtensionCapability, FecAmount, Frame, FrameTransform, Front, IceSettings, MAX_ENCODINGS, MAX_TONE, MAX_TONES,
-    MIN_TONE, MIN_TONE_GAP, MediaCapabilities, MediaKind, MediaSettings, MediaStreamTrack, Message, MessageKind,
-    OfferedContent, OfferedSection, OutgoingEncoding, Output, Packet, PeerEnd, Piece, Play, QualityLimitation,
-    RedDistance, Redundancy, Rid, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit, RtcDtlsTransportState,
-    RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcIceServer, RtcIceTransportPolicy,
-    RtcOfferOptions, RtcPeerConnectionState, RtcPriorityType, RtcRtcpParameters, RtcRtpEncodingParameters,
-    RtcRtpSendParameters, RtcRtpTransceiverInit, RtcSctpTransportState, RtcSessionDescription, RtcSignalingState,
-    RtcStats, RtcStatsReport, SdpType, SendRedundancy, Settings, Sound, Tone, TonePhase, Transceiver, TransceiverId,
-    Transformed, extension, stats,
+    ExtensionCapability, FecAmount, Frame, FrameMetadata, FrameTransform, Front, IceSettings, MAX_ENCODINGS, MAX_TONE,
+    MAX_TONES, MIN_TONE, MIN_TONE_GAP, MediaCapabilities, MediaKind, MediaSettings, MediaStreamTrack, Message,
+    MessageKind, OfferedContent, OfferedSection, OutgoingEncoding, Output, Packet, PeerEnd, Piece, Play,
+    QualityLimitation, RedDistance, Redundancy, Rid, RtcBundlePolicy, RtcConfiguration, RtcDataChannelInit,
+    RtcDtlsTransportState, RtcIceCandidateInit, RtcIceConnectionState, RtcIceGatheringState, RtcIceServer,
+    RtcIceTransportPolicy, RtcOfferOptions, RtcPeerConnectionState, RtcPriorityType, RtcRtcpParameters,
+    RtcRtpEncodingParameters, RtcRtpSendParameters, RtcRtpTransceiverInit, RtcSctpTransportState,
+    RtcSessionDescription, RtcSignalingState, RtcStats, RtcStatsReport, SdpType, SendRedundancy, Settings, Sound, Tone,
+    TonePhase, Transceiver, TransceiverId, Transformed, extension, stats,
 };
 
 pub use api::{Api, ApiBuilder};

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::event::{Event, Frame, ReceiverId, SenderId};
-use crate::transform::Transforms;
+use crate::transform::{Known, Transforms};
 
 /// Most events that wait to be fetched; the oldest frames and packets go first.
 const MAX_EVENTS: usize = 2048;
@@ -44,7 +44,7 @@ impl Events {
     }
 
     /// A frame is whole: lets the transform of its receiver do its work. Whether it goes on, and whether that wants a key frame.
-    pub(crate) fn transform(&mut self, receiver: ReceiverId, frame: &mut Frame) -> (bool, bool) {
-        self.transforms.apply(receiver, frame)
+    pub(crate) fn transform(&mut self, receiver: ReceiverId, frame: &mut Frame, known: &Known<'_>) -> (bool, bool) {
+        self.transforms.apply(receiver, frame, known)
     }
 }

@@ -163,7 +163,7 @@ impl Sound {
 }
 
 /// From decibels below overload to 0 to 1 (W3C `audioLevel`).
-fn linear(level: AudioLevel) -> f64 {
+pub(crate) fn linear(level: AudioLevel) -> f64 {
     10f64.powf(-f64::from(level.below_overload) / 20.0)
 }
 

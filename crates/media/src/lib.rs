@@ -57,4 +57,4 @@ pub use stats::{
     MarkingEnd, MarksReceived, OutboundRtp, Played, PlayoutFigures, RemoteInboundRtp, RemoteOutboundRtp, Repaired,
     RepairsSent, SoundFigures, Stats, StreamFeedback, UsedCodec,
 };
-pub use transform::{FrameTransform, Transformed};
+pub use transform::{FrameMetadata, FrameTransform, Transformed};

@@ -42,7 +42,7 @@ pub use antiphon_jsep::{
 pub use antiphon_media::congestion::Congestion;
 pub use antiphon_media::{
     CircuitBreaker, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DecoderFigures, EncoderFigures, FecAmount, Frame,
-    FrameTransform, Front, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Play,
+    FrameMetadata, FrameTransform, Front, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Play,
     Priority as RtcPriorityType, QualityLimitation, RedDistance, Rid, SendRedundancy, Sound, Tone, TonePhase,
     Transformed, extension,
 };

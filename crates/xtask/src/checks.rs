@@ -208,13 +208,15 @@ pub(crate) fn examples(report: &mut Report) {
     if let Err(error) = copied {
         return report.fail("examples", &format!("{}: {error}", text.display()));
     }
-    let each: [(&str, &str); 6] = [
+    let each: [(&str, &str); 8] = [
         ("data_channel", "Cookies 4 life"),
         ("chat", "PERMISSION IS HEREBY GRANTED"),
         ("file", "received"),
         ("video", "50 frames"),
         ("forward", "50 frames"),
         ("layers", "20 frames of 500 bytes"),
+        ("watermark", "50 frames"),
+        ("encrypt", "50 frames"),
     ];
     for (name, said) in each {
         let title = format!("example {name}");

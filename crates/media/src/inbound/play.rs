@@ -12,6 +12,7 @@ use crate::event::{Event, Frame};
 use crate::events::Events;
 use crate::playout::sounds::Came;
 use crate::stats::{Dropped, Played, PlayoutFigures};
+use crate::transform::Known;
 
 impl Inbound {
     /// Hands over the frames that are whole.
@@ -27,7 +28,7 @@ impl Inbound {
         while let Some(frame) = self.assembler.poll(now, patience, &mut self.joiners) {
             let ticks = self.count_frame(now, &frame);
             self.orientation = frame.extensions.video_orientation.or(self.orientation);
-            let (discontinuity, began) = (frame.discontinuity, frame.arrivals.first);
+            let (discontinuity, began, arrived) = (frame.discontinuity, frame.arrivals.first, frame.arrivals.last);
             let mut frame = Frame {
                 payload_type: frame.payload_type,
                 timestamp: frame.timestamp,
@@ -41,7 +42,7 @@ impl Inbound {
                 },
                 contributors: frame.contributors,
             };
-            if !self.transform(&mut frame, events) {
+            if !self.transform(arrived, &mut frame, events) {
                 continue;
             }
             if self.section.config.output == Output::Playout {
@@ -86,8 +87,20 @@ impl Inbound {
     }
 
     /// Lets the application's transform do its work. Whether the frame goes on.
-    fn transform(&mut self, frame: &mut Frame, events: &mut Events) -> bool {
-        let (goes_on, wants_key_frame) = events.transform(self.section.id, frame);
+    #[inline]
+    fn transform(&mut self, arrived: Instant, frame: &mut Frame, events: &mut Events) -> bool {
+        if !events.transforms.has(self.section.id) {
+            return true;
+        }
+        let known = Known {
+            kind: self.section.config.kind,
+            ssrc: self.ssrc,
+            codec: self.codec(),
+            timestamp_offset: 0,
+            received: Some(arrived),
+            resolution: self.count.heard().frames.resolution,
+        };
+        let (goes_on, wants_key_frame) = events.transform(self.section.id, frame, &known);
         self.key_frames.wanted |= wants_key_frame && self.is_video();
         goes_on
     }
@@ -112,7 +125,7 @@ impl Inbound {
             extensions: std::mem::take(&mut packet.extensions),
             contributors: packet.contributors.take(),
         };
-        if self.transform(&mut frame, events) {
+        if self.transform(now, &mut frame, events) {
             let channels = self.codec().map_or(1, |codec| codec.channels);
             let came = Came {
                 sequence,

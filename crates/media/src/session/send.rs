@@ -14,6 +14,7 @@ use crate::event::{Event, Frame, Outgoing, Packet, PacketKind, SenderId};
 use crate::feedback::history::Leaving;
 use crate::outbound::{Forward, Outbound, Written};
 use crate::ring::{Detail, Head, Ticks};
+use crate::transform::Known;
 
 /// A forwarded source whose numbers jump further than this has restarted.
 const MAX_FORWARD_GAP: u64 = 1000;
@@ -45,7 +46,7 @@ impl Session {
         }
         let (ticks, target) = (self.moment(now).ticks, self.target_bitrate(id));
         let sender = self.senders.get_mut(id).ok_or(Error::UnknownId)?;
-        describe(sender, &mut frame)?;
+        describe(sender, now, &mut frame)?;
         let transformed = self.transforms.has(id);
         if transformed && !self.transform(now, id, &mut frame) {
             return Ok(());
@@ -81,13 +82,7 @@ impl Session {
         if let Some(Some(packetizer)) = sender.packetizer(frame.payload_type) {
             packetizer.advance();
         }
-        sender.note_codec(frame.payload_type);
         sender.forward = None;
-        if std::mem::take(&mut sender.source_changed)
-            && let Some(ours) = sender.continued(frame.captured.unwrap_or(now))
-        {
-            sender.timestamp_offset = ours.wrapping_sub(frame.timestamp);
-        }
         let timestamp = frame.timestamp.wrapping_add(sender.timestamp_offset);
         count(sender, now, timestamp, &frame, target);
         let first = sender.ring.next();
@@ -104,7 +99,16 @@ impl Session {
         let Some(sender) = self.senders.get_mut(id) else {
             return false;
         };
-        let (goes_on, wants_key_frame) = self.transforms.apply(id, frame);
+        let given = sender.count.given_so_far();
+        let known = Known {
+            kind: sender.config.kind,
+            ssrc: sender.config.ssrc,
+            codec: sender.codec(frame.payload_type),
+            timestamp_offset: sender.timestamp_offset,
+            received: None,
+            resolution: given.and_then(|given| given.frames.resolution),
+        };
+        let (goes_on, wants_key_frame) = self.transforms.apply(id, frame, &known);
         sender.count.given().frames.refused += u64::from(!goes_on);
         if wants_key_frame {
             self.key_frame_asked(now, id);
@@ -350,13 +354,19 @@ impl Session {
     }
 }
 
-/// What the bytes of a frame say of it, before anybody changes them.
-fn describe(sender: &mut Outbound, frame: &mut Frame) -> Result<(), Error> {
+/// What the bytes of a frame say of it, before anybody changes them, and where it stands on our media clock.
+fn describe(sender: &mut Outbound, now: Instant, frame: &mut Frame) -> Result<(), Error> {
     let packetizer = sender.packetizer(frame.payload_type).ok_or(Error::UnknownPayloadType)?;
     let packetizer = packetizer.as_ref().ok_or(Error::NotPacketised)?;
     frame.key_frame = packetizer.is_key_frame(&frame.data);
     if frame.key_frame {
         frame.facts.resolution = packetizer.resolution(&frame.data).or(frame.facts.resolution);
+    }
+    sender.note_codec(frame.payload_type);
+    if std::mem::take(&mut sender.source_changed)
+        && let Some(ours) = sender.continued(frame.captured.unwrap_or(now))
+    {
+        sender.timestamp_offset = ours.wrapping_sub(frame.timestamp);
     }
     Ok(())
 }
