@@ -47,6 +47,13 @@ export function digest(report, pc) {
     jitter: video.jitter,
     nackCount: video.nackCount ?? 0,
     pliCount: video.pliCount ?? 0,
+    freezeCount: video.freezeCount,
+    totalFreezesDuration: video.totalFreezesDuration ?? 0,
+    retransmitted: sum('inbound-rtp', 'retransmittedPacketsReceived'),
+    fecReceived: sum('inbound-rtp', 'fecPacketsReceived'),
+    videoBuffer: [video.jitterBufferDelay ?? 0, video.jitterBufferEmittedCount ?? 0],
+    audioBuffer: [audio.jitterBufferDelay ?? 0, audio.jitterBufferEmittedCount ?? 0],
+    samples: [audio.concealedSamples ?? 0, audio.totalSamplesReceived ?? 0],
     totalAudioEnergy: audio.totalAudioEnergy ?? 0,
     audioLevel: audio.audioLevel ?? 0,
     framesEncoded: outbound('video').framesEncoded ?? 0,
@@ -70,6 +77,9 @@ const marks = (own) => own?.marks_sent && [
   `${own.marks_sent} sent`, `${own.marks_ce} congested`, own.marks_bleached ? `${own.marks_bleached} taken away` : '', own.marking_ended ? `stopped: ${own.marking_ended}` : '',
 ].filter(Boolean).join(', ');
 
+/** How often the picture stood still, and how long. */
+const freezes = (count, seconds) => (count === undefined ? undefined : `${count}, ${seconds.toFixed(1)} s`);
+
 const ROWS = [
   ['ICE', 'ice', (b) => b.iceState, (s) => s.ice],
   ['path', 'path', (b) => b.localCandidate, (s) => s.local],
@@ -89,6 +99,11 @@ const ROWS = [
   ['emulated link', 'link', () => undefined, (s) => link(s.link)],
   ['lost', 'lost', (b) => percent(b.loss), (s) => percent(s.loss)],
   ['codecs', 'codecs', (b) => [b.videoCodec, b.audioCodec].filter(Boolean).join(', ') || undefined, (s) => s.codecs],
+  ['freezes', 'freezes', (b) => freezes(b.freezeCount, b.totalFreezesDuration), (s) => (s.frames_received ? freezes(s.freezes, s.freeze_seconds) : undefined)],
+  ['sent again (RTX)', 'rtx', (b) => `${b.retransmitted} came`, (s) => `${s.retransmissions_sent} sent, ${s.retransmissions_received} came`],
+  ['sent ahead (FEC, RED)', 'fec', (b) => `${b.fecReceived} came`, (s) => `${s.fec_sent} sent, ${s.fec_received} came, ${s.recovered} of use`],
+  ['jitter buffer', 'buffer', (b) => milliseconds(b.videoBufferMs), () => undefined],
+  ['sound made up', 'concealed', (b) => percent(b.concealed), () => undefined],
   ['frames', 'frames', (b) => b.framesDecoded && `${b.framesDecoded} decoded`, (s) => s.frames_sent && `${s.frames_sent} sent`],
 ];
 
@@ -116,6 +131,9 @@ export class Table {
   }
 }
 
+/** The mean of what was added between two pairs of sum and count; nothing if nothing was. */
+const mean = (now, before, scale) => (now[1] > before[1] ? ((now[0] - before[0]) / (now[1] - before[1])) * scale : undefined);
+
 /** Rates between two digests of one session. */
 export function rates(now, before) {
   if (!before) return { ...now };
@@ -129,6 +147,12 @@ export function rates(now, before) {
     framesPerSecond: Math.max((now.framesDecoded - before.framesDecoded) / seconds, 0),
     lostPerSecond: lost / seconds,
     loss: packets + lost > 0 ? lost / (packets + lost) : 0,
+    retransmittedPerSecond: Math.max(now.retransmitted - before.retransmitted, 0) / seconds,
+    fecPerSecond: Math.max(now.fecReceived - before.fecReceived, 0) / seconds,
+    frozen: Math.min(Math.max(now.totalFreezesDuration - before.totalFreezesDuration, 0) / seconds, 1),
+    videoBufferMs: mean(now.videoBuffer, before.videoBuffer, 1000),
+    audioBufferMs: mean(now.audioBuffer, before.audioBuffer, 1000),
+    concealed: mean(now.samples, before.samples, 1),
     energyPerSecond: (now.totalAudioEnergy - before.totalAudioEnergy) / seconds,
   };
 }

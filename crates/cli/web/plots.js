@@ -172,7 +172,31 @@ export class Plots {
       }),
       frames: make('frames', {
         title: 'Frames', unit: 'each second', floor: 30, digits: 0,
-        series: [{ id: 'decoded', label: 'decoded here', colour: '--plot-received' }],
+        series: [
+          { id: 'decoded', label: 'decoded here', colour: '--plot-received' },
+          { id: 'sent', label: 'sent', colour: '--plot-sent', dashed: true },
+        ],
+      }),
+      still: make('still', {
+        title: 'Not as it was', unit: '% of the time', floor: 2, digits: 1,
+        series: [
+          { id: 'frozen', label: 'the picture stands still', colour: '--plot-received' },
+          { id: 'concealed', label: 'sound is made up', colour: '--plot-own' },
+        ],
+      }),
+      repairs: make('repairs', {
+        title: 'Repairs', unit: 'packets each second', floor: 5, digits: 0,
+        series: [
+          { id: 'again', label: 'sent again (RTX), seen here', colour: '--plot-received' },
+          { id: 'ahead', label: 'sent ahead (FEC, RED), seen here', colour: '--plot-own' },
+        ],
+      }),
+      buffer: make('buffer', {
+        title: 'Waiting to be played here', unit: 'ms', floor: 50, digits: 0,
+        series: [
+          { id: 'video', label: 'pictures', colour: '--plot-received' },
+          { id: 'audio', label: 'sound', colour: '--plot-own' },
+        ],
       }),
     };
   }
@@ -182,7 +206,7 @@ export class Plots {
   }
 
   show(browser, server) {
-    const { rate, delay, loss, frames } = this.plots;
+    const { rate, delay, loss, frames, still, repairs, buffer } = this.plots;
     const at = browser.at;
     const own = server?.congestion;
     const mega = (bps) => (Number.isFinite(bps) ? bps / 1e6 : undefined);
@@ -206,7 +230,11 @@ export class Plots {
       received: browser.loss === undefined ? undefined : browser.loss * 100,
       marked: own ? own.marked * 100 : undefined,
     });
-    frames.push(at, { decoded: browser.framesPerSecond });
+    frames.push(at, { decoded: browser.framesPerSecond, sent: server?.frames_per_second ?? undefined });
+    const share = (part) => (part === undefined ? undefined : part * 100);
+    still.push(at, { frozen: browser.freezeCount === undefined ? undefined : share(browser.frozen), concealed: share(browser.concealed) });
+    repairs.push(at, { again: browser.retransmittedPerSecond, ahead: browser.fecPerSecond });
+    buffer.push(at, { video: browser.videoBufferMs, audio: browser.audioBufferMs });
   }
 
   get drawn() {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use antiphon::stats::CongestionStats;
+use antiphon::stats::{CongestionStats, InboundRtpStats};
 use antiphon::{RtcStats, RtcStatsReport};
 use serde::Serialize;
 
@@ -29,6 +29,7 @@ pub(super) struct Figures {
     target_bps: Option<u64>,
     congestion: Option<Congestion>,
     loss: Option<f64>,
+    frames_per_second: Option<f64>,
     codecs: Option<String>,
     pub(super) link: Option<Emulated>,
     #[serde(flatten)]
@@ -99,8 +100,29 @@ struct Totals {
     packets_sent: u64,
     packets_received: u64,
     padding_bytes_sent: u64,
+    retransmissions_sent: u64,
+    retransmissions_received: u64,
+    fec_sent: u64,
+    fec_received: u64,
+    recovered: u64,
+    freezes: u64,
+    freeze_seconds: f64,
     messages_sent: u64,
     messages_received: u64,
+}
+
+impl Totals {
+    /// A stream that the browser sends us.
+    fn receive(&mut self, stream: &InboundRtpStats) {
+        if stream.kind == "video" {
+            self.frames_received += stream.frames_received;
+        }
+        self.retransmissions_received += stream.retransmitted_packets_received;
+        self.fec_received += stream.fec_packets_received;
+        self.recovered += stream.packets_recovered;
+        self.freezes += u64::from(stream.freeze_count.unwrap_or(0));
+        self.freeze_seconds += stream.total_freezes_duration.map_or(0.0, |length| length.as_secs_f64());
+    }
 }
 
 /// Turns totals into rates.
@@ -144,11 +166,12 @@ impl Meter {
                     figures.totals.key_frame_requests += u64::from(sent.pli_count) + u64::from(sent.fir_count);
                     figures.target_bps = figures.target_bps.or(sent.target_bitrate);
                     figures.totals.padding_bytes_sent += sent.padding_bytes_sent;
+                    figures.totals.retransmissions_sent += sent.retransmitted_packets_sent;
+                    figures.totals.fec_sent += sent.fec_packets_sent;
+                    figures.frames_per_second = figures.frames_per_second.or(sent.frames_per_second);
                 }
                 RtcStats::Congestion(congestion) => figures.congestion = Some(congestion.into()),
-                RtcStats::InboundRtp(received) if received.kind == "video" => {
-                    figures.totals.frames_received += received.frames_received;
-                }
+                RtcStats::InboundRtp(received) => figures.totals.receive(received),
                 RtcStats::RemoteInboundRtp(remote) => {
                     figures.loss = Some(figures.loss.unwrap_or(0.0).max(remote.fraction_lost));
                     let round_trip = remote.round_trip_time.map(milliseconds);
