@@ -332,7 +332,8 @@ mod tests {
             share(total, &mut claims);
             share(total, &mut turned);
             turned.rotate_right(turn);
-            if !claims.iter().any(|claim| claim.paused) {
+            // Who was paused and comes last may stay so: it needs a margin, which those before it may have taken.
+            if !claims.iter().chain(&turned).any(|claim| claim.paused) {
                 prop_assert_eq!(claims, turned);
             }
         }
