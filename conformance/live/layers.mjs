@@ -1,8 +1,11 @@
-// Layers of a publisher, chosen for a watcher: node layers.mjs http://127.0.0.1:8080
-// A browser publishes simulcast or SVC by WHIP, a Chromium watches by WHEP, and the layers are switched down and up while it looks.
+// Layers of a publisher, chosen for a watcher: node layers.mjs http://127.0.0.1:8080 PROGRAM
+// A browser publishes simulcast or SVC by WHIP, or PROGRAM (`antiphon`) its pattern in several sizes; a Chromium watches by WHEP, and the
+// layers are switched down and up while it looks.
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cell, launch, sleep, within } from './browser.mjs';
 
-const url = process.argv[2];
+const [url, program] = process.argv.slice(2);
 
 const SIMULCAST = [
   { rid: 'low', scaleResolutionDownBy: 4, maxBitrate: 80_000 },
@@ -14,6 +17,8 @@ const WAYS = [
   { peer: 'chromium', role: 'VP9 L3T3_KEY', codec: 'video/VP9', encodings: [{ scalabilityMode: 'L3T3_KEY', maxBitrate: 700_000 }], layers: 3, size: [960, 544] },
   { peer: 'chromium', role: 'AV1 L2T2', codec: 'video/AV1', encodings: [{ scalabilityMode: 'L2T2', maxBitrate: 500_000 }], layers: 2, size: [640, 360] },
   { peer: 'firefox', role: 'VP8 simulcast', codec: 'video/VP8', encodings: SIMULCAST, layers: 3, size: [960, 544] },
+  { peer: 'antiphon', role: 'VP8, 3 sizes', codec: 'video/VP8', layers: 3 },
+  { peer: 'antiphon', role: 'VP8, 2 sizes', codec: 'video/VP8', layers: 2 },
 ];
 
 /** Publishes a moving picture; gives the path of the session. Runs in the page. */
@@ -95,32 +100,66 @@ async function until(ms, what, check) {
   }
 }
 
+/** A browser's page that publishes, or our program: the path of its session, if it tells, and how it ends. */
+async function publishing(way, publisher, name) {
+  const endpoint = `${url}/whip/${name}`;
+  if (way.peer === 'antiphon') {
+    const own = spawn(program, ['pattern', endpoint, '--layers', String(way.layers)], { stdio: ['ignore', 'ignore', 'inherit'] });
+    const ended = once(own, 'exit');
+    const end = async () => {
+      own.kill('SIGINT');
+      await ended;
+    };
+    return { end };
+  }
+  const page = await publisher.newPage();
+  await page.goto(url);
+  const path = await within(20_000, 'WHIP', page.evaluate(publish, endpoint, way));
+  return { path, end: () => page.close() };
+}
+
 async function run(way, publisher, watcher) {
   const { peer, role } = way;
-  const name = `layers-${process.pid}-${peer}-${role}`.toLowerCase().replaceAll(' ', '-');
-  const from = await publisher.newPage();
-  await from.goto(url);
-  const publishing = await within(20_000, 'WHIP', from.evaluate(publish, `${url}/whip/${name}`, way));
+  const name = `layers-${process.pid}-${peer}-${role}`.toLowerCase().replaceAll(/[ ,]+/g, '-');
   const told = async (path) => (await (await fetch(`${url}${path}/layers`)).json())[0];
   const choose = async (path, choice) => {
     const chosen = await fetch(`${url}${path}/layers`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(choice) });
     if (chosen.status !== 204) throw new Error(`choice: ${chosen.status} ${await chosen.text()}`);
   };
+  const from = await publishing(way, publisher, name);
+  const to = await watcher.newPage();
+  try {
+    await switched(way, { name, from, to, told, choose });
+  } finally {
+    await to.close();
+    await from.end();
+  }
+}
+
+async function switched(way, { name, from, to, told, choose }) {
+  const { peer, role } = way;
   let track;
-  const flowing = async () => {
-    track = await told(publishing);
+  const flowing = (path) => async () => {
+    track = await told(path);
     return track?.layers.filter(({ flows, height }) => flows && height).length === way.layers && track;
   };
-  try {
-    await until(15_000, 'layers', flowing);
-  } catch (error) {
-    cell(peer, role, 'layers', `${error.message}: ${JSON.stringify(track)}`, false);
-    await from.close();
-    return;
-  }
-  const to = await watcher.newPage();
+  const flow = async (path) => {
+    try {
+      return await until(15_000, 'layers', flowing(path));
+    } catch (error) {
+      cell(peer, role, 'layers', `${error.message}: ${JSON.stringify(track)}`, false);
+      return undefined;
+    }
+  };
+  if (from.path && !(await flow(from.path))) return;
   await to.goto(url);
-  const watching = await within(20_000, 'WHEP', to.evaluate(watch, `${url}/whep/${name}`, way));
+  const comes = () => to.evaluate(watch, `${url}/whep/${name}`, way).catch((error) => {
+    // Our program says nobody when its session stands.
+    if (from.path || !/WHEP: (404|503)/.test(error.message)) throw error;
+    return undefined;
+  });
+  const watching = await until(20_000, 'WHEP', comes);
+  if (!from.path && !(await flow(watching))) return;
   const heightIs = (height) => async () => (await to.evaluate(inbound)).frameHeight === height;
   const heights = track.layers.map(({ height }) => height);
   const top = way.layers - 1;
@@ -138,8 +177,6 @@ async function run(way, publisher, watcher) {
       await until(6000, `layer ${layer}`, heightIs(heights[layer]));
     } catch (error) {
       cell(peer, role, 'switched', `${error.message}: ${JSON.stringify(await told(watching))}`, false);
-      await to.close();
-      await from.close();
       return;
     }
     took.push(Date.now() - started);
@@ -151,7 +188,7 @@ async function run(way, publisher, watcher) {
     return { gaps, seen: [...new Set(shown.map(({ height }) => height))] };
   });
   const after = await to.evaluate(inbound);
-  track = await told(publishing);
+  track = await told(from.path ?? watching);
   const counted = track.layers.map(({ rid, spatial, packets, bps }) => `${rid ?? `S${spatial}`} ${packets.join('+')} packets ${Math.round(bps.at(-1) / 1000)} kbit/s`);
   cell(peer, role, 'layers', counted.join(', '), track.layers.every(({ packets }) => packets.every((count) => count > 0)));
   cell(peer, role, 'switched', `${heights.join('/')} lines, in ${took.join(', ')} ms`, heights.every((height) => seen.includes(height)));
@@ -179,17 +216,15 @@ async function run(way, publisher, watcher) {
   } else {
     cell(peer, role, 'fewer frames', 'no temporal layers', true);
   }
-  await to.close();
-  await from.close();
 }
 
 const browsers = {};
 try {
   browsers.chromium = await launch('chromium');
   const watcher = browsers.watcher = await launch('chromium');
-  for (const way of WAYS.filter(({ role, peer }) => !process.argv[3] || `${peer} ${role}`.includes(process.argv[3]))) {
-    browsers[way.peer] ??= await launch(way.peer);
-    await within(60_000, way.role, run(way, browsers[way.peer].browser, watcher.browser)).catch((error) => {
+  for (const way of WAYS.filter(({ role, peer }) => !process.argv[4] || `${peer} ${role}`.includes(process.argv[4]))) {
+    if (way.encodings) browsers[way.peer] ??= await launch(way.peer);
+    await within(60_000, way.role, run(way, browsers[way.peer]?.browser, watcher.browser)).catch((error) => {
       console.error(error.stack);
       process.exitCode = 1;
     });

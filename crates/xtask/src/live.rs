@@ -158,6 +158,13 @@ const REDUNDANCY: Table = Table {
     columns: &["RED from it", "RED to it", "FlexFEC-03 to it", "ULPFEC to it"],
 };
 
+/// Our pattern over a link that loses packets, beside another Chromium over such a link at the same time.
+const FREEZES: Table = Table {
+    title: "losses as they are seen and heard",
+    rows: &[("chromium", "watches us")],
+    columns: &["pictures at 5 % loss", "sound at 5 % loss"],
+};
+
 /// A picture in several layers, of which a second browser is given one after the other.
 const LAYERS: Table = Table {
     title: "layers of a publisher, chosen for a watcher",
@@ -166,6 +173,8 @@ const LAYERS: Table = Table {
         ("chromium", "VP9 L3T3_KEY"),
         ("chromium", "AV1 L2T2"),
         ("firefox", "VP8 simulcast"),
+        ("antiphon", "VP8, 3 sizes"),
+        ("antiphon", "VP8, 2 sizes"),
     ],
     columns: &["layers", "switched", "longest gap", "fewer frames"],
 };
@@ -328,7 +337,8 @@ pub(crate) fn run(report: &mut Report) {
     }
     examples.meet(report, &peers, &mut cells);
     for table in [
-        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, LAYERS, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS, EXAMPLES,
+        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, FREEZES, LAYERS, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS,
+        EXAMPLES,
     ] {
         table.finish(report, &cells);
     }
@@ -391,7 +401,7 @@ fn scripts(
             python
         }),
         ("WHIP and WHEP", node(peers, "whip_whep.mjs", &[&server.url])),
-        ("layers", node(peers, "layers.mjs", &[&server.url])),
+        ("layers", node(peers, "layers.mjs", &[&server.url, program])),
         (
             "chromium and files",
             node(peers, "meet.mjs", &["chromium", &server.url, program]),
