@@ -12,7 +12,6 @@ mod error;
 mod event;
 mod events;
 mod handle;
-mod handle_frames;
 mod interfaces;
 mod mailbox;
 mod mdns;

@@ -136,16 +136,12 @@ impl Peer {
         capabilities: MediaCapabilities,
         congestion: Option<Congestion>,
     ) -> Result<Self, Error> {
-        let capabilities = match role {
-            Role::Pattern => with_repairs(capabilities),
-            _ => capabilities,
-        };
         let mut configuration = room.configuration.clone();
         let settings = &mut configuration.settings;
         if let Some(congestion) = congestion {
             steer(&mut settings.media, congestion);
         }
-        settings.capabilities = capabilities.into();
+        settings.capabilities = with_repairs(&role, capabilities).into();
         settings.media.start_bitrate = FIRST_TARGET;
         // Nothing is decoded here: packets are passed on as they come.
         settings.receive_output = Output::Packets;

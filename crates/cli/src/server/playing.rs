@@ -3,6 +3,7 @@
 use antiphon::{Codec, CodecCapability, Direction, MediaCapabilities, MediaKind, Redundancy};
 
 use super::forward::PayloadTypes;
+use super::role::Role;
 use crate::sources::{AudioCodec, VideoCodec};
 
 /// What the studio makes: two codecs for audio, and for video those of this build, `first` before the others.
@@ -17,8 +18,12 @@ pub(super) fn studio_capabilities(first: VideoCodec) -> MediaCapabilities {
     capabilities
 }
 
-/// The same with what brings back losses before anybody asks: RED for the sound, FlexFEC for pictures. Sent where packets are lost.
-pub(super) fn with_repairs(capabilities: MediaCapabilities) -> MediaCapabilities {
+/// For the pattern, the same with what brings back losses before anybody asks: RED for the sound, FlexFEC for pictures. Sent where packets
+/// are lost.
+pub(super) fn with_repairs(role: &Role, capabilities: MediaCapabilities) -> MediaCapabilities {
+    if !matches!(role, Role::Pattern) {
+        return capabilities;
+    }
     let mut capabilities = capabilities.with_redundancy(Redundancy {
         red: true,
         flexfec_03: true,
