@@ -202,7 +202,7 @@ fn crate_names(folder: &Path) -> Result<Vec<String>, String> {
 
 /// Examples that a newcomer runs first.
 pub(crate) fn examples(report: &mut Report) {
-    println!("examples");
+    report.say("examples".to_owned());
     let text = work_dir().join("licence.txt");
     let copied = fs::create_dir_all(work_dir()).and_then(|()| fs::copy(root().join("LICENSE-MIT"), &text));
     if let Err(error) = copied {
@@ -248,7 +248,7 @@ pub(crate) fn examples(report: &mut Report) {
 
 /// The long run of connect and close.
 pub(crate) fn cycles(report: &mut Report) {
-    println!("10 000 connect/close cycles");
+    report.say("10 000 connect/close cycles".to_owned());
     let args = ["test", "--workspace", "--test", "cycles", "--", "--nocapture"];
     step(
         report,

@@ -22,7 +22,7 @@ const LOADS: [(&str, &str, &[&str]); 3] = [
 
 /// All loads.
 pub(crate) fn run_all(report: &mut Report, whole: bool) {
-    println!("crowds on one port");
+    report.say("crowds on one port".to_owned());
     let program = match example("crowd") {
         Ok(program) => program,
         Err(why) => return report.fail("build the crowd", &why),

@@ -104,7 +104,7 @@ pub(crate) fn run_targets(args: &FuzzArgs) -> Result<(), String> {
 
 /// The short run inside `cargo xtask test`.
 pub(crate) fn part(report: &mut Report) {
-    println!("fuzz, {SHORT_RUNS} runs each");
+    report.say(format!("fuzz, {SHORT_RUNS} runs each"));
     let (runner, targets) = match example(RUNNER).and_then(|runner| Ok((runner, targets()?))) {
         Ok(ready) => ready,
         Err(why) => return report.fail("build the fuzz runner", &why),

@@ -108,11 +108,6 @@ pub(crate) enum Part {
     /// Two peers behind two real NATs in network namespaces, through our own server; their addresses change in mid-call.
     /// And files over a link that loses, reorders and is cut: 1 GiB, or as many MiB as ANTIPHON_TRANSFER_MIB says.
     Netns,
-    /// Chromium and Firefox behind a link of 1 and 3 Mbit/s that changes: how our sender fills it, and how Chromium's does by our feedback.
-    /// In network namespaces; both codecs of the pattern.
-    Shaped,
-    /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
-    Live,
     /// Strangers besiege `antiphon serve` with connections, handshakes and WebSockets that come to nothing, while a guest wants the page.
     Siege,
     /// Many peers on one port: idle ones, ones that all come at once, and bad ones among good. A tenth of each load, or `--whole`.
@@ -122,6 +117,11 @@ pub(crate) enum Part {
     /// werift, libdatachannel, Pion and GStreamer in all that they can do; OBS-like, ffmpeg, GStreamer and browser publishers (WHIP),
     /// each watched by Chromium, Firefox and werift (WHEP). In a network namespace.
     Peers,
+    /// Chromium and Firefox behind a link of 1 and 3 Mbit/s that changes: how our sender fills it, and how Chromium's does by our feedback.
+    /// In network namespaces; both codecs of the pattern.
+    Shaped,
+    /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
+    Live,
 }
 
 impl Part {
@@ -130,12 +130,20 @@ impl Part {
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    /// Whether it must have the machine for itself.
+    /// The parts that go one after the other with it, beside those after them that mostly wait; empty: it goes by itself.
+    fn lane(self) -> &'static [Self] {
+        /// An interpreter computes for minutes, and has a folder of its own.
+        const INTERPRETED: &[Part] = &[Part::Miri];
+        const COMPUTED: &[Part] = &[Part::Fuzz, Part::Examples, Part::Cycles, Part::Files, Part::Crowd];
+        [INTERPRETED, COMPUTED]
+            .into_iter()
+            .find(|lane| lane.contains(&self))
+            .unwrap_or_default()
+    }
+
+    /// Whether it must have the machine for itself: browsers decode there, and rates are looked at.
     fn wants_quiet(self) -> bool {
-        matches!(
-            self,
-            Self::Shaped | Self::Live | Self::Siege | Self::Crowd | Self::Relay | Self::Peers
-        )
+        matches!(self, Self::Shaped | Self::Live)
     }
 
     fn run(self, report: &mut Report, whole: bool) {
@@ -192,27 +200,33 @@ fn test(only: &[Part], whole: bool) -> Result<(), String> {
     let parts = if only.is_empty() { Part::value_variants() } else { only };
     let mut report = Report::default();
     std::thread::scope(|scope| {
-        let mut beside = None;
+        let run = |parts: Vec<Part>| {
+            let mut report = Report::kept_back();
+            for part in parts {
+                report.part(&part.name());
+                part.run(&mut report, whole);
+            }
+            report.end_part();
+            report
+        };
+        let mut beside = Vec::new();
         for part in parts {
-            // An interpreter computes for minutes, and has a folder of its own: it goes beside parts that mostly wait.
-            if *part == Part::Miri && parts.len() > 1 {
-                beside = Some(scope.spawn(move || {
-                    let mut report = Report::kept_back();
-                    report.part(&part.name());
-                    part.run(&mut report, whole);
-                    report.end_part();
-                    report
-                }));
+            let lane = part.lane();
+            if lane.contains(part) && parts.len() > 1 {
+                // The first of a lane takes the others along.
+                let own: Vec<Part> = parts.iter().copied().filter(|other| lane.contains(other)).collect();
+                if own.first() == Some(part) {
+                    beside.push(scope.spawn(move || run(own)));
+                }
                 continue;
             }
-            // Here the processors are measured, or browsers decode.
             if part.wants_quiet() {
-                report.take(beside.take());
+                report.take(&mut beside);
             }
             report.part(&part.name());
             part.run(&mut report, whole);
         }
-        report.take(beside);
+        report.take(&mut beside);
     });
     report.close()
 }

@@ -28,18 +28,20 @@ impl Report {
     }
 
     /// Waits for what went beside, prints it, and takes it over.
-    pub(crate) fn take(&mut self, beside: Option<ScopedJoinHandle<'_, Self>>) {
-        let Some(beside) = beside else { return };
-        let Ok(mut other) = beside.join() else {
-            return self.fail("what went beside", "it panicked");
-        };
-        self.parts.append(&mut other.parts);
-        for line in other.kept.take().into_iter().flatten() {
-            println!("{line}");
+    pub(crate) fn take(&mut self, beside: &mut Vec<ScopedJoinHandle<'_, Self>>) {
+        for beside in beside.drain(..) {
+            let Ok(mut other) = beside.join() else {
+                self.fail("what went beside", "it panicked");
+                continue;
+            };
+            for line in other.kept.take().into_iter().flatten() {
+                println!("{line}");
+            }
+            self.parts.append(&mut other.parts);
+            self.passed += other.passed;
+            self.failed.append(&mut other.failed);
+            self.unavailable.append(&mut other.unavailable);
         }
-        self.passed += other.passed;
-        self.failed.append(&mut other.failed);
-        self.unavailable.append(&mut other.unavailable);
     }
 
     /// Prints a line.

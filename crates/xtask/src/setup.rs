@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::shell::{root, run, tail, work_dir};
 
@@ -46,6 +47,9 @@ fn install(missing: &[&str]) -> Result<(), String> {
     if missing.is_empty() {
         return Ok(());
     }
+    // It can be used by one at a time, and parts go side by side.
+    static APT: Mutex<()> = Mutex::new(());
+    let _turn = APT.lock().unwrap_or_else(PoisonError::into_inner);
     must("apt-get update", Command::new("apt-get").args(["update", "-qq"]))?;
     let mut install = Command::new("apt-get");
     install
