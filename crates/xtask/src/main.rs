@@ -73,7 +73,7 @@ enum Chore {
     Picture,
 }
 
-/// The parts of `cargo xtask test`, in the order in which they run.
+/// The parts of `cargo xtask test`, in the order in which they begin; [`Part::lane`] says which go beside others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Part {
     /// rustfmt, clippy without warnings, rustdoc without warnings, file lengths, the table of the house, forbidden packages.
