@@ -419,8 +419,8 @@ fn v8_payloads_of_nothing_are_no_frames() {
         for count in 0..4 {
             assert!(!join(&vec![&[][..]; count]), "{name}: {count} payloads of nothing");
         }
-        // The first bytes of a frame, each cut, before and behind a payload of nothing.
-        for first in 0..=255u8 {
+        // The first bytes of a frame, each cut, before and behind a payload of nothing. Under Miri one in 51.
+        for first in (0..=255u8).step_by(if cfg!(miri) { 51 } else { 1 }) {
             for bytes in [&[first][..], &[first, 0x85], &[first, 0x10, 0xff], &[first, 0, 0, 0]] {
                 let _ = (join(&[bytes, &[]]), join(&[&[], bytes]), join(&[bytes, &[], bytes]));
             }
