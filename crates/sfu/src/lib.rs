@@ -11,6 +11,7 @@ mod meter;
 mod producer;
 mod renumbering;
 mod rewriting;
+pub mod speakers;
 mod timeline;
 
 pub use consumer::{Consumer, ConsumerConfig, Counts, Descriptors};
