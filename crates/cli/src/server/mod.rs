@@ -1,57 +1,28 @@
 //! `antiphon serve`: the page, the WebSocket, WHEP and WHIP, and the peers behind them.
 
-mod channels;
-mod complaint;
-mod door;
-mod endpoints;
-mod figures;
-mod file_space;
-mod forward;
-mod gate;
-mod guesses;
-mod meet;
-mod meetings;
-mod page;
-mod patience;
-mod peer;
-mod places;
-mod player;
-mod playing;
-mod pulse;
-mod resource;
-mod role;
-mod room;
-mod sdpfrag;
-mod signal;
-mod streams;
-mod tls;
-mod watching;
-mod web;
-mod wish;
-mod wishes;
-mod ws;
+mod chat;
+mod http;
+mod media;
+mod quota;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use antiphon::{Api, CandidateKind, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
-use axum::Router;
-use axum::middleware::from_fn_with_state;
+use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::args::ServeArgs;
+use crate::sources::Studio;
 use crate::stop::Stop;
 use crate::text::print_line;
-use door::Door;
-use gate::Gate;
-pub use patience::Patience;
-use places::{Limits, Places};
-use room::Room;
-use rustls::ServerConfig;
-use tls::Identity;
-use web::Web;
+use chat::Hall;
+use http::{Identity, Shared, Web};
+use media::{Setup, steer};
+pub use quota::Patience;
+use quota::{Door, Gate, Limits, Places};
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +59,7 @@ pub struct Server {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     gate: Arc<Gate>,
-    room: Room,
+    shared: Shared,
     stop: watch::Sender<bool>,
 }
 
@@ -111,7 +82,7 @@ impl Server {
         };
         let tls = identity
             .as_ref()
-            .map(tls::config)
+            .map(http::config)
             .transpose()
             .map_err(ServeError::Tls)?;
         // Loopback candidates too: the page may well be opened on this machine, and costs nothing elsewhere.
@@ -125,22 +96,28 @@ impl Server {
         }
         let (stop, stopped) = watch::channel(false);
         let connections = connections(args);
-        let mut room = Room::new(
-            builder.build()?,
-            configuration(args),
-            args.codec,
+        let sessions = Places::new(Limits::new(args.max_sessions, args.max_per_address));
+        let setup = Setup {
+            api: builder.build()?,
+            configuration: configuration(args),
+            studio: Studio::new(),
+            video: args.codec,
+            link: args.link,
+            hall: Arc::new(Hall::new(sessions.clone())),
+        };
+        let shared = Shared::new(
+            setup,
             Arc::new(Door::new(args)),
-            Places::new(Limits::new(args.max_sessions, args.max_per_address)),
+            sessions,
             // Whatever they are for, WebSockets leave the page its half of the connections.
             Places::new(Limits::new(connections / 2, args.max_per_address)),
             stopped,
         );
-        room.link = args.link;
         Ok(Self {
             listener,
             tls,
             gate: Gate::new(Limits::new(connections, args.max_per_address.map(connections_each))),
-            room,
+            shared,
             stop,
         })
     }
@@ -148,7 +125,7 @@ impl Server {
     /// Waits for strangers as long as this, instead of the default.
     #[must_use]
     pub fn patience(mut self, patience: Patience) -> Self {
-        self.room.patience = patience;
+        self.shared.patience = patience;
         self
     }
 
@@ -170,29 +147,32 @@ impl Server {
     /// # Errors
     /// [`ServeError::Web`].
     pub async fn serve(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<(), ServeError> {
-        let room = Arc::new(self.room);
+        let shared = Arc::new(self.shared);
         let web = Web {
             listener: self.listener,
             tls: self.tls,
             gate: self.gate,
-            patience: room.patience,
-            stop: room.stopped.clone(),
+            patience: shared.patience,
+            stop: shared.stopped.clone(),
         };
-        let mut web = tokio::spawn(web.serve(router(room.clone())));
+        let mut web = tokio::spawn(web.serve(http::router(shared.clone())));
         tokio::select! {
             ended = &mut web => return ended.map_err(|e| ServeError::Web(io::Error::other(e))),
             () = shutdown => {}
         }
         self.stop.send_replace(true);
-        let ended = tokio::time::timeout(room.patience.stop, async {
+        let ended = tokio::time::timeout(shared.patience.stop, async {
             let ended = web.await;
-            room.emptied().await;
+            shared.emptied().await;
             ended
         });
         match ended.await {
             Ok(ended) => ended.map_err(|e| ServeError::Web(io::Error::other(e))),
             Err(_) => {
-                tracing::warn!(sessions = room.occupied(), "stopped before every peer had said goodbye");
+                tracing::warn!(
+                    sessions = shared.occupied(),
+                    "stopped before every peer had said goodbye"
+                );
                 Ok(())
             }
         }
@@ -271,7 +251,7 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
             mapping.kind = CandidateKind::Host;
         }
     }
-    wishes::steer(&mut configuration.settings.media, args.congestion);
+    steer(&mut configuration.settings.media, args.congestion);
     let data = &mut configuration.settings.data;
     data.max_receive_message = args.max_message as usize;
     // A whole message, what is under way behind it, and the same on its way back.
@@ -279,17 +259,6 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
     data.receive_buffer = data.receive_buffer.max(buffer);
     data.send_buffer = data.send_buffer.max(buffer);
     configuration
-}
-
-fn router(room: Arc<Room>) -> Router {
-    Router::new()
-        .merge(ws::routes())
-        .merge(meet::routes())
-        .merge(endpoints::routes())
-        .layer(from_fn_with_state(room.door.clone(), door::known_page))
-        .merge(page::routes())
-        .layer(from_fn_with_state(room.door.clone(), door::known_host))
-        .with_state(room)
 }
 
 /// Runs `antiphon serve` until SIGINT or SIGTERM.
@@ -311,7 +280,7 @@ pub async fn run(mut args: ServeArgs) -> Result<(), ServeError> {
         "Antiphon serves at {}://{addr}  (WHEP /whep, WHIP /whip; Ctrl-C stops)",
         server.scheme()
     ));
-    for addr in server.room.api.addresses() {
+    for addr in server.shared.setup.api.addresses() {
         print_line(format_args!("  media of all sessions: UDP {addr}"));
     }
     server

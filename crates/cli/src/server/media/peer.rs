@@ -1,0 +1,599 @@
+//! One session's peer connection: what it does with media and channels, whichever way it was signalled.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use antiphon::{
+    Congestion, DataChannel, Direction, Error, Event, MediaCapabilities, MediaKind, MediaStreamTrack, OfferedSection,
+    Output, Packet, PeerConnection, Rid, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState,
+    RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
+};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::figures::{Figures, Meter};
+use super::forward::{self, Described, Outlet, PayloadTypes, Playable, Published, Publisher};
+use super::player::{self, Stage};
+use super::playing::{Playing, Voice, receives, sends, stream_ids, studio_capabilities, track_id, with_repairs};
+use super::role::{Outcome, Refused, Role};
+use super::setup::Setup;
+use super::watching::{LayerChoice, TrackLayers, Watching};
+use super::wishes::{Wishes, steer};
+use crate::link::{Control, LinkSpec};
+use crate::server::chat;
+use crate::sources::AudioCodec;
+
+/// What is left to say to a peer is said within this, or not at all.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Until the path has said what it carries: enough for all frames of a modest size.
+const FIRST_TARGET: u64 = 2_000_000;
+/// Packets that may wait on their way back in an echo; more are dropped.
+const ECHO_QUEUE: usize = 256;
+/// Data channels of one session that are served.
+const MAX_CHANNELS: usize = 1_100;
+/// The labels of the channels that we make when we offer.
+const LABELS: [&str; 3] = ["chat", "file", "echo"];
+
+/// One session's peer connection.
+#[derive(Debug)]
+pub(in crate::server) struct Peer {
+    pc: PeerConnection,
+    setup: Arc<Setup>,
+    session: u64,
+    role: Role,
+    state: RtcPeerConnectionState,
+    /// What each transceiver with a pattern may send, bits a second.
+    targets: BTreeMap<TransceiverId, watch::Sender<u64>>,
+    /// How often the peer has asked for a key frame of the pattern.
+    key_frame_requests: watch::Sender<u64>,
+    /// Transceivers that have a track of ours.
+    tracks: Vec<TransceiverId>,
+    /// Which track of the publisher each section of a watcher's offer gets; `None`: every section gets what its kind is sent.
+    assigned: Option<Vec<Option<usize>>>,
+    /// What a transceiver sends now.
+    players: BTreeMap<TransceiverId, (Playing, AbortHandle)>,
+    /// What this session publishes.
+    published: Option<Published>,
+    /// The way back for packets, in an echo.
+    returns: BTreeMap<TransceiverId, mpsc::Sender<Packet>>,
+    /// What this watcher wishes and has of the tracks that it watches.
+    watching: Watching,
+    /// Players wait for this.
+    connected: watch::Sender<bool>,
+    negotiated: bool,
+    meter: Meter,
+    /// The emulated link that its datagrams go through.
+    link: Option<Control>,
+    /// Players and channels; they end with the session.
+    tasks: JoinSet<()>,
+}
+
+impl Peer {
+    /// A peer connection for this role, for offers that come and go.
+    pub(in crate::server) async fn new(
+        setup: Arc<Setup>,
+        session: u64,
+        role: Role,
+        wishes: Wishes,
+    ) -> Result<Self, Error> {
+        let mut capabilities = match role {
+            // Whatever it is, it goes back as it came.
+            Role::Echo => MediaCapabilities::forwarding(),
+            _ => studio_capabilities(setup.video),
+        };
+        if wishes.audio == AudioCodec::Pcmu {
+            capabilities.audio.sort_by_key(|codec| codec.name != "PCMU");
+        }
+        let congestion = wishes.congestion;
+        Self::with_capabilities(setup, session, role, capabilities, congestion).await
+    }
+
+    /// A publisher's or watcher's peer connection: takes the one offer that its session has, whole or not at all.
+    ///
+    /// # Errors
+    /// Why it cannot be taken.
+    pub(in crate::server) async fn answering(
+        setup: Arc<Setup>,
+        session: u64,
+        role: Role,
+        offer: String,
+    ) -> Result<Self, Refused> {
+        let sections = OfferedSection::read(&offer).map_err(|error| Refused::Offer(error.to_string()))?;
+        let assign = |playables: &[Playable]| forward::assign(&sections, playables).map_err(Refused::Offer);
+        let (capabilities, assigned) = match &role {
+            Role::Publish => (forward::publishing(&sections).map_err(Refused::Offer)?, None),
+            Role::Watch(publisher) => {
+                let assigned = assign(&publisher.playables())?;
+                let tracks = assigned
+                    .iter()
+                    .flatten()
+                    .filter_map(|&index| publisher.tracks().get(index));
+                let codecs = tracks.flat_map(|track| track.codecs().iter().map(|codec| (track.kind(), codec)));
+                (forward::playing(codecs), Some(assigned))
+            }
+            Role::Pattern | Role::Echo | Role::Data => {
+                let capabilities = studio_capabilities(setup.video);
+                // Any number of sections can have it.
+                let assigned = assign(&forward::repeated(&capabilities, &sections))?;
+                (capabilities, Some(assigned))
+            }
+        };
+        let mut peer = Self::with_capabilities(setup, session, role, capabilities, None).await?;
+        peer.assigned = assigned;
+        let answer = peer.answer(offer).await.map_err(|error| match error {
+            Error::Closed => Refused::Broken(error),
+            error => Refused::Offer(error.to_string()),
+        })?;
+        let answer = OfferedSection::read(&answer).map_err(|error| Refused::Offer(error.to_string()))?;
+        let must = |index: usize| match &peer.assigned {
+            Some(assigned) => assigned.get(index).is_some_and(Option::is_some),
+            None => true,
+        };
+        forward::check_answer(&sections, &answer, must).map_err(Refused::Offer)?;
+        if matches!(peer.role, Role::Publish) {
+            peer.make_publisher(&sections).await?;
+        }
+        Ok(peer)
+    }
+
+    async fn with_capabilities(
+        setup: Arc<Setup>,
+        session: u64,
+        role: Role,
+        capabilities: MediaCapabilities,
+        congestion: Option<Congestion>,
+    ) -> Result<Self, Error> {
+        let mut configuration = setup.configuration.clone();
+        let settings = &mut configuration.settings;
+        if let Some(congestion) = congestion {
+            steer(&mut settings.media, congestion);
+        }
+        settings.capabilities = with_repairs(&role, capabilities).into();
+        settings.media.start_bitrate = FIRST_TARGET;
+        // Nothing is decoded here: packets are passed on as they come.
+        settings.receive_output = Output::Packets;
+        let pc = setup.api.peer_connection(configuration).await?;
+        let link = setup.link;
+        let mut peer = Self {
+            pc,
+            setup,
+            session,
+            role,
+            state: RtcPeerConnectionState::New,
+            targets: BTreeMap::new(),
+            key_frame_requests: watch::Sender::new(0),
+            tracks: Vec::new(),
+            assigned: None,
+            players: BTreeMap::new(),
+            published: None,
+            returns: BTreeMap::new(),
+            watching: Watching::default(),
+            connected: watch::Sender::new(false),
+            negotiated: false,
+            meter: Meter::default(),
+            link: None,
+            tasks: JoinSet::new(),
+        };
+        if link.is_some() {
+            peer.set_link(link).await?;
+        }
+        Ok(peer)
+    }
+
+    /// Puts an emulated link between us and the peer, changes the one that is there, or takes it away.
+    pub(in crate::server) async fn set_link(&mut self, spec: Option<LinkSpec>) -> Result<(), Error> {
+        match (&self.link, spec) {
+            (Some(link), Some(spec)) => link.set(spec),
+            (None, Some(spec)) => {
+                let (control, wire) = Control::new(Instant::now(), spec);
+                self.pc.set_wire(Some(wire)).await?;
+                self.link = Some(control);
+            }
+            (_, None) => {
+                self.pc.set_wire(None).await?;
+                self.link = None;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what the role needs before the first offer of ours.
+    pub(in crate::server) async fn prepare_offer(&mut self) -> Result<(), Error> {
+        if self.role.sends() {
+            let direction = if matches!(self.role, Role::Echo) {
+                Direction::SendRecv
+            } else {
+                Direction::SendOnly
+            };
+            for kind in [MediaKind::Video, MediaKind::Audio] {
+                let mut init = RtcRtpTransceiverInit::new(direction);
+                init.streams = vec!["antiphon".into()];
+                init.track_id = Some(track_id(kind, self.tracks.len()));
+                let id = self.pc.add_transceiver(kind, init).await?;
+                self.tracks.push(id);
+            }
+        }
+        for label in LABELS {
+            let channel = self
+                .pc
+                .create_data_channel(label, RtcDataChannelInit::default())
+                .await?;
+            self.serve(channel);
+        }
+        Ok(())
+    }
+
+    /// Makes an offer and sets it.
+    pub(in crate::server) async fn offer(&mut self) -> Result<String, Error> {
+        self.pc.set_local_description(None).await?;
+        self.local_sdp().await
+    }
+
+    /// Takes an offer, makes the answer and sets it.
+    pub(in crate::server) async fn answer(&mut self, sdp: String) -> Result<String, Error> {
+        self.pc
+            .set_remote_description(RtcSessionDescription::offer(sdp))
+            .await?;
+        if self.role.sends() {
+            for transceiver in self.pc.transceivers().await? {
+                let id = transceiver.id();
+                if transceiver.mid().is_none() || transceiver.stopped() || self.tracks.contains(&id) {
+                    continue;
+                }
+                let track = MediaStreamTrack {
+                    kind: transceiver.kind(),
+                    id: track_id(transceiver.kind(), self.tracks.len()),
+                    stream_ids: self.streams_of(&transceiver),
+                };
+                // Sections come in order, and each of those before has its track: this one takes it.
+                let id = self.pc.add_track(track).await?;
+                self.tracks.push(id);
+                if self.assigned.is_some() && self.assignment(&transceiver).is_none() {
+                    self.pc.set_direction(id, Direction::Inactive).await?;
+                }
+            }
+        }
+        self.pc.set_local_description(None).await?;
+        self.negotiated().await?;
+        self.local_sdp().await
+    }
+
+    /// Takes the answer to our offer.
+    pub(in crate::server) async fn accept(&mut self, sdp: String) -> Result<(), Error> {
+        self.pc
+            .set_remote_description(RtcSessionDescription::answer(sdp))
+            .await?;
+        self.negotiated().await
+    }
+
+    /// Whether an offer of ours waits for its answer.
+    pub(in crate::server) async fn is_offering(&self) -> Result<bool, Error> {
+        Ok(self.pc.signaling_state().await? == RtcSignalingState::HaveLocalOffer)
+    }
+
+    /// The next offer, which will be needed now, has new ICE credentials.
+    pub(in crate::server) async fn restart_ice(&self) -> Result<(), Error> {
+        self.pc.restart_ice().await
+    }
+
+    /// A candidate of the far end; `None`: no more.
+    pub(in crate::server) async fn add_candidate(&mut self, theirs: Option<RtcIceCandidateInit>) -> Result<(), Error> {
+        self.pc.add_ice_candidate(theirs).await
+    }
+
+    /// The local description with the candidates so far.
+    pub(in crate::server) async fn local_sdp(&self) -> Result<String, Error> {
+        Ok(self
+            .pc
+            .local_description()
+            .await?
+            .map(|description| description.sdp)
+            .unwrap_or_default())
+    }
+
+    /// Whether there is a candidate of ours that others can send to. Active TCP candidates (RFC 6544 §4.1) name no socket.
+    pub(in crate::server) async fn has_way(&self) -> bool {
+        let reachable = |line: &str| line.starts_with("a=candidate:") && !line.contains(" tcptype active");
+        self.local_sdp().await.is_ok_and(|sdp| sdp.lines().any(reachable))
+    }
+
+    /// Starts and stops players to fit what was negotiated.
+    async fn negotiated(&mut self) -> Result<(), Error> {
+        self.negotiated = true;
+        let mut active = Vec::new();
+        for transceiver in self.pc.transceivers().await? {
+            let id = transceiver.id();
+            let sending = transceiver.current_direction().is_some_and(sends) && !transceiver.stopped();
+            let Some(parameters) = transceiver.send().filter(|_| sending) else {
+                continue;
+            };
+            let playing = match &self.role {
+                Role::Pattern => Voice::chosen(&parameters.codecs, self.setup.video)
+                    .map(|(payload_type, voice)| Playing::Studio(payload_type, voice)),
+                Role::Watch(publisher) => self.assignment(&transceiver).map(|index| {
+                    let own = publisher.tracks().get(index).map_or(&[][..], |track| track.codecs());
+                    Playing::Track(
+                        index,
+                        PayloadTypes::between(own, &parameters.codecs),
+                        forward::has_descriptors(&parameters.extensions),
+                    )
+                }),
+                Role::Echo => transceiver
+                    .receive()
+                    .map(|receive| Playing::Echo(PayloadTypes::between(&receive.codecs, &parameters.codecs))),
+                Role::Data | Role::Publish => None,
+            };
+            let Some(playing) = playing else { continue };
+            active.push(id);
+            if self.players.get(&id).is_some_and(|(own, _)| *own == playing) {
+                continue;
+            }
+            let outlet = Outlet {
+                peer: self.pc.handle(),
+                transceiver: id,
+                connected: self.connected.subscribe(),
+                session: self.session,
+            };
+            let Some(task) = self.play(playing, outlet) else {
+                continue;
+            };
+            if let Some((_, old)) = self.players.insert(id, (playing, task)) {
+                old.abort();
+            }
+        }
+        self.players.retain(|id, (_, task)| {
+            let keep = active.contains(id);
+            if !keep {
+                task.abort();
+            }
+            keep
+        });
+        Ok(())
+    }
+
+    /// Starts the task that sends.
+    fn play(&mut self, playing: Playing, outlet: Outlet) -> Option<AbortHandle> {
+        let studio = self.setup.studio.clone();
+        Some(match playing {
+            Playing::Studio(payload_type, voice) => {
+                let transceiver = outlet.transceiver;
+                let stage = Stage { outlet, payload_type };
+                match voice {
+                    Voice::Video(codec) => {
+                        let key_frames = self.key_frame_requests.subscribe();
+                        let target = self.targets.entry(transceiver);
+                        let target = target.or_insert_with(|| watch::Sender::new(FIRST_TARGET)).subscribe();
+                        self.tasks
+                            .spawn(player::pattern(studio, stage, codec, target, key_frames))
+                    }
+                    Voice::Audio(codec) => self.tasks.spawn(player::music(studio, stage, codec)),
+                }
+            }
+            Playing::Track(index, types, descriptors) => {
+                let Role::Watch(publisher) = &self.role else {
+                    return None;
+                };
+                let track = publisher.tracks().get(index)?.clone();
+                let seat = self.watching.sit(outlet.transceiver, track.clone(), descriptors);
+                self.tasks.spawn(forward::relay(track, types, outlet, seat))
+            }
+            Playing::Echo(types) => {
+                let (way_back, packets) = mpsc::channel(ECHO_QUEUE);
+                self.returns.insert(outlet.transceiver, way_back);
+                self.tasks.spawn(forward::echo(outlet, types, packets))
+            }
+        })
+    }
+
+    /// The publisher that this session is, once its offer is answered.
+    pub(in crate::server) fn publisher(&self) -> Option<Arc<Publisher>> {
+        self.published.as_ref().map(|published| published.publisher().clone())
+    }
+
+    /// Makes a track of each section that the peer sends on.
+    async fn make_publisher(&mut self, offered: &[OfferedSection]) -> Result<(), Error> {
+        let mut sections = Vec::new();
+        for transceiver in self.pc.transceivers().await? {
+            let receiving = transceiver.current_direction().is_some_and(receives) && !transceiver.stopped();
+            let Some(receive) = transceiver.receive().filter(|_| receiving) else {
+                continue;
+            };
+            let section = transceiver.m_line_index().and_then(|index| offered.get(index));
+            // As the publisher describes what it sends, as far as the answer has it.
+            let codecs = section.map_or(&[][..], |section| &section.codecs).iter();
+            let codecs = codecs
+                .filter(|codec| receive.codecs.iter().any(|own| own.payload_type == codec.payload_type))
+                .cloned()
+                .collect();
+            let described = Described {
+                kind: transceiver.kind(),
+                codecs,
+                streams: transceiver.remote_streams().to_vec(),
+                mid: transceiver.mid().unwrap_or_default().to_owned(),
+            };
+            let encodings = receive.simulcast.iter();
+            let rids = encodings.filter_map(|layer| Rid::new(layer.rid.as_bytes()));
+            sections.push((transceiver.id(), described, rids.collect()));
+        }
+        self.published = Some(Published::new(self.session, sections));
+        Ok(())
+    }
+
+    /// The track that a watcher's section gets.
+    fn assignment(&self, transceiver: &Transceiver) -> Option<usize> {
+        let assigned = self.assigned.as_ref()?;
+        *assigned.get(transceiver.m_line_index()?)?
+    }
+
+    /// The streams of what is sent: those of the track that goes on, so that what was in step stays so.
+    fn streams_of(&self, transceiver: &Transceiver) -> Vec<String> {
+        let track = match &self.role {
+            Role::Watch(publisher) => self
+                .assignment(transceiver)
+                .and_then(|index| publisher.tracks().get(index)),
+            _ => None,
+        };
+        stream_ids(track.map_or(&[], |track| track.streams()))
+    }
+
+    fn serve(&mut self, channel: DataChannel) {
+        if self.tasks.len() < MAX_CHANNELS {
+            self.tasks
+                .spawn(chat::serve(self.setup.hall.clone(), self.session, channel));
+        }
+    }
+
+    /// Goes on until there is something to signal. Cancel safe.
+    pub(in crate::server) async fn next(&mut self) -> Outcome {
+        loop {
+            // Tasks that have ended leave room.
+            while self.tasks.try_join_next().is_some() {}
+            let event = tokio::select! {
+                event = self.pc.next_event() => event,
+                (transceiver, ssrc) = Published::wanted(&mut self.published) => {
+                    self.request_key_frame(transceiver, Some(ssrc));
+                    continue;
+                }
+            };
+            let Some(event) = event else { return Outcome::Closed };
+            if let Some(outcome) = self.handle(event) {
+                return outcome;
+            }
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Option<Outcome> {
+        match event {
+            Event::IceCandidate(candidate) => return Some(Outcome::Candidate(candidate)),
+            Event::NegotiationNeeded if self.negotiated => return Some(Outcome::Negotiate),
+            Event::IceGatheringStateChange(state) if state.as_str() == "complete" => return Some(Outcome::Gathered),
+            Event::ConnectionStateChange(state) => {
+                tracing::info!(session = self.session, state = state.as_str(), "connection");
+                self.state = state;
+                if state == RtcPeerConnectionState::Connected {
+                    self.connected.send_replace(true);
+                }
+                if matches!(state, RtcPeerConnectionState::Failed | RtcPeerConnectionState::Closed) {
+                    return Some(Outcome::Closed);
+                }
+            }
+            Event::PeerEnded(end) => {
+                tracing::info!(session = self.session, %end, "the peer has ended the connection");
+                return Some(Outcome::Closed);
+            }
+            Event::DataChannel(channel) => self.serve(channel),
+            Event::SendingCeased { cause, .. } => {
+                tracing::warn!(session = self.session, ?cause, "a circuit breaker stops what is sent");
+            }
+            Event::SendingRestarted(_) => tracing::info!(session = self.session, "what was stopped is sent again"),
+            Event::TargetBitrate { encoding, bps } => {
+                if let Some(target) = self.targets.get(&encoding.transceiver) {
+                    target.send_replace(bps);
+                }
+                self.watching.set_bitrate(encoding.transceiver, bps);
+            }
+            Event::Packet { transceiver, packet } => match &self.role {
+                Role::Publish => {
+                    let published = self.published.as_mut();
+                    if let Some(ssrc) = published.and_then(|published| published.take(transceiver, packet)) {
+                        self.request_key_frame(transceiver, Some(ssrc));
+                    }
+                }
+                Role::Echo => {
+                    if let Some(way_back) = self.returns.get(&transceiver) {
+                        // Full: the far end takes less than it sends, and asks for a key frame when it misses something.
+                        _ = way_back.try_send(packet);
+                    }
+                }
+                Role::Pattern | Role::Data | Role::Watch(_) => {}
+            },
+            Event::TrackUnmuted {
+                transceiver,
+                ssrc,
+                rid: None,
+                layer: Some(place),
+            } => {
+                if let Some(published) = &mut self.published {
+                    published.place_source(transceiver, ssrc, place);
+                }
+            }
+            Event::SourceEnded { transceiver, ssrc } => {
+                if let Some(published) = &mut self.published {
+                    published.source_ended(transceiver, ssrc);
+                }
+            }
+            Event::PacketTooLarge { bytes, limit, .. } => tracing::warn!(
+                session = self.session,
+                bytes,
+                limit,
+                "packets of the publisher are larger than the path to this watcher carries: they are dropped, and counted as \
+                 packetsTooLarge"
+            ),
+            Event::KeyFrameRequested(encoding) => match &self.role {
+                Role::Echo => self.request_key_frame(encoding.transceiver, None),
+                Role::Watch(_) => self.watching.need_key_frame(encoding.transceiver),
+                Role::Pattern => self.key_frame_requests.send_modify(|count| *count += 1),
+                Role::Data | Role::Publish => {}
+            },
+            other => tracing::trace!(session = self.session, event = ?other, "event"),
+        }
+        None
+    }
+
+    /// Asks the peer for a key frame of one source, or of all of a transceiver.
+    fn request_key_frame(&mut self, transceiver: TransceiverId, ssrc: Option<u32>) {
+        let peer = self.pc.handle();
+        // In a task of its own: `next` must not wait half-way through an event.
+        self.tasks.spawn(async move {
+            let requested = match ssrc {
+                Some(ssrc) => peer.request_key_frame_of(transceiver, ssrc).await,
+                None => peer.request_key_frame(transceiver).await,
+            };
+            if let Err(error) = requested {
+                tracing::debug!(%error, "no key frame requested");
+            }
+        });
+    }
+
+    /// What this watcher wishes of the pictures that it watches, at most.
+    pub(in crate::server) fn choose(&mut self, choice: LayerChoice) {
+        self.watching.choose(choice);
+    }
+
+    /// Which layers there are: of what a watcher watches, with what it has; or of what a publisher publishes.
+    pub(in crate::server) fn layers(&self) -> Vec<TrackLayers> {
+        match &self.published {
+            Some(published) => {
+                let tracks = published.publisher().tracks().iter();
+                tracks.filter_map(|track| TrackLayers::of(track)).collect()
+            }
+            None => self.watching.layers(),
+        }
+    }
+
+    /// Whether the peer is or was connected.
+    pub(in crate::server) fn has_connected(&self) -> bool {
+        !matches!(
+            self.state,
+            RtcPeerConnectionState::New | RtcPeerConnectionState::Connecting
+        )
+    }
+
+    /// Figures for the page.
+    pub(in crate::server) async fn figures(&mut self) -> Result<Figures, Error> {
+        let report = self.pc.get_stats().await?;
+        let mut figures = self.meter.read(Instant::now(), &report);
+        figures.connection = self.state.as_str().to_owned();
+        figures.link = self.link.as_ref().map(|link| (link.spec(), link.figures()).into());
+        Ok(figures)
+    }
+
+    /// Says goodbye.
+    pub(in crate::server) async fn close(mut self) {
+        self.tasks.abort_all();
+        self.pc.close().await;
+        // The farewell is on its way when the driver has nothing more to tell.
+        _ = tokio::time::timeout(FAREWELL, async { while self.pc.next_event().await.is_some() {} }).await;
+    }
+}
