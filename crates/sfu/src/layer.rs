@@ -10,7 +10,7 @@ pub const MAX_SPATIAL: usize = 4;
 /// Temporal layers that are told apart; what a stream has above counts as the highest of these.
 pub const MAX_TEMPORAL: usize = 4;
 /// Levels of one track.
-const MAX_LEVELS: usize = MAX_ENCODINGS * MAX_SPATIAL;
+pub(crate) const MAX_LEVELS: usize = MAX_ENCODINGS * MAX_SPATIAL;
 
 /// One layer of a track.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+pub mod allotment;
 mod choice;
 mod consumer;
 mod facts;
