@@ -12,6 +12,7 @@ mod meter;
 mod producer;
 mod renumbering;
 mod rewriting;
+pub mod score;
 pub mod speakers;
 mod timeline;
 
