@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use crate::certificates::Certificates;
 use crate::driver::Driver;
 use crate::driver::inbox::{Sender, ToDriver, inbox};
-use crate::driver::message::PeerId;
+use crate::driver::message::{PeerId, RouterId};
 use crate::driver::peer::Peer;
 use crate::environment::Environment;
 use crate::error::Error;
@@ -24,6 +24,7 @@ use crate::events;
 use crate::handle::{PeerConnection, PeerHandle};
 use crate::interfaces::InterfaceFilter;
 use crate::net::tcp::Trust;
+use crate::router::{Router, RouterOptions};
 
 /// Peers that may wait for a driver that takes them; who makes more waits.
 const MAX_NEWCOMERS: usize = 64;
@@ -222,6 +223,16 @@ impl Api {
     /// In one-port mode, the addresses that are bound; otherwise none.
     pub fn addresses(&self) -> &[SocketAddr] {
         self.inner.shared.as_ref().map_or(&[], |shared| &shared.addresses)
+    }
+
+    /// Makes a router, by which peers of this [`Api`] get what others of it send: see [`crate::router`].
+    ///
+    /// # Errors
+    /// [`Error::NotOnePort`].
+    pub fn router(&self, options: RouterOptions) -> Result<Router, Error> {
+        let shared = self.inner.shared.as_ref().ok_or(Error::NotOnePort)?;
+        let id = RouterId(self.inner.next.fetch_add(1, Ordering::Relaxed));
+        Ok(Router::new(id, shared.sender.clone(), options))
     }
 
     /// Makes a peer connection (W3C `new RTCPeerConnection(configuration)`).

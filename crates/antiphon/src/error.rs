@@ -21,6 +21,16 @@ pub enum Error {
     /// What [`ApiBuilder::trusted_certificates_pem`](crate::ApiBuilder::trusted_certificates_pem) was given.
     #[error("trusted certificates: {0}")]
     TrustedCertificates(String),
+    /// A router refused the call.
+    #[error(transparent)]
+    Router(#[from] antiphon_sfu::router::Error),
+    /// A router was asked of an [`Api`](crate::Api) without [`one_port`](crate::ApiBuilder::one_port): its peers have a task each, and a
+    /// router lives in one.
+    #[error("only the peers of an Api with one port can have a router")]
+    NotOnePort,
+    /// A peer of another [`Api`](crate::Api) was named to a router.
+    #[error("the peer and the router are of different Apis")]
+    OtherApi,
     /// The operating system gave no randomness.
     #[error("the operating system gave no randomness")]
     Randomness,

@@ -111,6 +111,11 @@ impl Consumer {
         self.wish = wish;
     }
 
+    /// How it gets its packets from now on.
+    pub fn set_config(&mut self, config: ConsumerConfig) {
+        self.config = config;
+    }
+
     /// What it wishes.
     pub fn wish(&self) -> Wish {
         self.wish
@@ -293,6 +298,24 @@ impl Consumer {
         }
         self.counts.filled += 1;
         previous.fill(packet)
+    }
+
+    /// Nothing is shown to it for a while. What goes on to it afterwards begins with a key frame, under numbers that go on
+    /// as if nothing had been missed.
+    pub fn interrupt(&mut self) {
+        if let Some(current) = self.current.take() {
+            current.end(&mut self.newest);
+        }
+        // What is late of it afterwards has no place any more.
+        self.previous = None;
+        self.waits = None;
+        self.asked = None;
+        self.needs_key_frame = false;
+    }
+
+    /// Chooses among these layers without a packet, so that [`Self::poll_key_frame`] knows of another wish at once.
+    pub fn look(&mut self, now: Instant, layers: &Layers) {
+        self.choose(now, layers);
     }
 
     /// The consumer has lost what it needs (it sent PLI or FIR): only a key frame helps.

@@ -406,6 +406,18 @@ impl Producer {
         }
     }
 
+    /// Whether a key frame of any encoding is wanted and has not come.
+    pub fn wants_key_frame(&self) -> bool {
+        self.encodings.iter().any(|encoding| encoding.wanted)
+    }
+
+    /// Nobody waits for a key frame any more.
+    pub fn forget_key_frames(&mut self) {
+        for encoding in &mut self.encodings {
+            encoding.wanted = false;
+        }
+    }
+
     /// The source (SSRC) that is to be asked for a key frame now, if there is one. While none comes it is asked again
     /// each half second.
     pub fn poll_key_frame(&mut self, now: Instant) -> Option<u32> {

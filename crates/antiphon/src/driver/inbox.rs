@@ -12,7 +12,7 @@ use std::task::Context;
 use futures_util::task::AtomicWaker;
 use tokio::sync::Semaphore;
 
-use super::message::{Notice, PeerId, Request};
+use super::message::{Notice, PeerId, Request, RouterCall, RouterId, RouterMessage};
 use crate::interfaces::Listener;
 
 /// What is taken at once of each kind. Requests of many peers come packet by packet, and a packet for each: those that are taken
@@ -35,6 +35,8 @@ struct Waiting {
     requests: VecDeque<(PeerId, Request)>,
     /// Unbounded, because who drops or polls cannot wait; see [`Notice`] for what bounds it.
     notices: VecDeque<Notice>,
+    /// What is said of routers. Calls have a place of the room for requests each.
+    routing: VecDeque<RouterMessage>,
     interfaces_changed: bool,
     /// The driver knows that something waits.
     announced: bool,
@@ -51,6 +53,7 @@ struct Waiting {
 pub(super) struct Taken {
     pub(super) requests: Vec<(PeerId, Request)>,
     pub(super) notices: Vec<Notice>,
+    pub(super) routing: Vec<RouterMessage>,
     /// The machine's addresses may have changed.
     pub(super) interfaces_changed: bool,
 }
@@ -91,6 +94,7 @@ pub(crate) fn inbox(max_requests: usize) -> (Sender, Receiver) {
         waiting: Mutex::new(Waiting {
             requests: VecDeque::new(),
             notices: VecDeque::new(),
+            routing: VecDeque::new(),
             interfaces_changed: false,
             announced: false,
             senders: 1,
@@ -145,6 +149,25 @@ impl Sender {
         true
     }
 
+    /// Asks something of a router; waits while too much waits. Cancel safe.
+    pub(crate) async fn ask_router(&self, router: RouterId, call: RouterCall) {
+        if let Ok(permit) = self.0.room.acquire().await {
+            permit.forget();
+            let message = RouterMessage::Call(router, call);
+            self.0.add(move |waiting| waiting.routing.push_back(message));
+        }
+    }
+
+    /// Says that a router was made, or is gone.
+    pub(crate) fn tell_router(&self, message: RouterMessage) {
+        self.0.add(|waiting| waiting.routing.push_back(message));
+    }
+
+    /// Whether both lead to the same driver.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Says something in passing.
     pub(crate) fn notify(&self, notice: Notice) {
         self.0.add(|waiting| waiting.notices.push_back(notice));
@@ -163,16 +186,22 @@ impl Receiver {
         let Waiting {
             requests,
             notices,
+            routing,
             interfaces_changed,
             ..
         } = &mut *waiting;
-        let asked = requests.len().min(MAX_TAKEN);
+        let mut asked = requests.len().min(MAX_TAKEN);
         taken.requests.extend(requests.drain(..asked));
+        let said = routing.len().min(MAX_TAKEN);
+        for message in routing.drain(..said) {
+            asked += usize::from(matches!(message, RouterMessage::Call(..)));
+            taken.routing.push(message);
+        }
         let told = notices.len().min(MAX_TAKEN);
         taken.notices.extend(notices.drain(..told));
         taken.interfaces_changed |= std::mem::take(interfaces_changed);
-        let is_empty = requests.is_empty() && notices.is_empty();
-        let something = asked > 0 || told > 0 || taken.interfaces_changed;
+        let is_empty = requests.is_empty() && notices.is_empty() && routing.is_empty();
+        let something = asked > 0 || told > 0 || said > 0 || taken.interfaces_changed;
         waiting.announced = !is_empty;
         if something {
             waiting.unused = 0;
@@ -180,6 +209,7 @@ impl Receiver {
             waiting.unused += 1;
             if waiting.unused == MAX_UNUSED {
                 waiting.requests = VecDeque::new();
+                waiting.routing = VecDeque::new();
                 if waiting.notices.capacity() > KEPT {
                     waiting.notices = VecDeque::new();
                 }
@@ -207,6 +237,7 @@ impl Drop for Receiver {
         let left = (
             std::mem::take(&mut waiting.requests),
             std::mem::take(&mut waiting.notices),
+            std::mem::take(&mut waiting.routing),
         );
         drop(waiting);
         self.0.room.close();

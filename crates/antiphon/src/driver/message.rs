@@ -7,10 +7,11 @@ use antiphon_data_channel::{ChannelId, ChannelInfo};
 use antiphon_ice::IoEvent;
 use antiphon_media::{Frame, Packet};
 use antiphon_peer_connection as core;
+use antiphon_sfu::router::{Event as RouterEvent, PeerKey};
 use bytes::BytesMut;
 use core::{EncodingId, RtcDataChannelInit};
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
+use tokio::sync::{broadcast, oneshot};
 
 use crate::error::Error;
 use crate::mailbox::Queue;
@@ -18,8 +19,12 @@ use crate::net::tcp::Framer;
 use crate::wire::Wire;
 
 /// A peer's number within its driver.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct PeerId(pub(crate) u64);
+
+/// A router's number within its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RouterId(pub(crate) u64);
 
 /// Where the outcome of a request goes. If the peer is gone it is dropped with the request.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
@@ -45,6 +50,35 @@ pub(crate) enum Request {
     Close,
     /// Run this on the peer's machine.
     Call(Call),
+}
+
+/// What runs on a router within the driver's task.
+pub(crate) type RouterCall = Box<dyn FnOnce(&mut dyn Hosting, Instant) + Send>;
+
+/// A router and the peers of its driver, as calls of its handles find them.
+pub(crate) trait Hosting {
+    /// The router itself.
+    fn router(&mut self) -> &mut antiphon_sfu::Router;
+
+    /// A peer takes part in the router from now on. Its name there, and its machine.
+    fn join(&mut self, now: Instant, peer: PeerId) -> Result<(PeerKey, &mut core::PeerConnection), Error>;
+}
+
+/// A router that was made, and who hears of it.
+pub(crate) struct Hosted {
+    pub(crate) id: RouterId,
+    pub(crate) router: antiphon_sfu::Router,
+    pub(crate) events: broadcast::Sender<RouterEvent>,
+}
+
+/// What handles of routers say, in their order. There are as many of the first two as there are routers.
+pub(crate) enum RouterMessage {
+    /// A router was made.
+    New(Box<Hosted>),
+    /// Its last handle is gone.
+    Gone(RouterId),
+    /// Run this on a router.
+    Call(RouterId, RouterCall),
 }
 
 /// What handles say without waiting. Bounded by the handles themselves: a peer is dropped once, and a channel says nothing twice

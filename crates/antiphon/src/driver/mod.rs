@@ -2,6 +2,7 @@
 
 mod beat;
 mod changes;
+mod forwarding;
 pub(crate) mod inbox;
 mod lanes;
 pub(crate) mod message;
@@ -29,6 +30,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 
 use self::beat::Beat;
+use self::forwarding::Forwarding;
 use self::inbox::{Receiver, Taken};
 use self::message::{PeerId, Report, Request};
 use self::net::Net;
@@ -80,6 +82,7 @@ impl Memory {
         newcomers.clear();
         taken.requests.clear();
         taken.notices.clear();
+        taken.routing.clear();
         taken.interfaces_changed = false;
         reports.clear();
         self.outgoing.begin();
@@ -138,6 +141,8 @@ pub(crate) struct Driver {
     told: Vec<IpAddr>,
     net: Net,
     peers: Peers,
+    /// Only a shared driver has routers.
+    forwarding: Forwarding,
     sleep: Pin<Box<Sleep>>,
 }
 
@@ -154,6 +159,7 @@ impl Driver {
             told: Vec::new(),
             net: Net::default(),
             peers: Peers::new(beat),
+            forwarding: Forwarding::default(),
             sleep: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
@@ -218,6 +224,8 @@ impl Driver {
         self.serve_messages(messages, now);
         self.net.receive(&mut self.peers, scratch, now);
         self.peers.expire(now);
+        self.forwarding.expire(&mut self.peers, now);
+        self.forward(now);
         let (mut woken, mut budget) = (false, TURN_BYTES);
         let mut first_turns = self.peers.busy();
         while first_turns > 0
@@ -226,7 +234,7 @@ impl Driver {
         {
             first_turns -= 1;
             // A reader that waited runs first, once: what it answers leaves with the acknowledgement, in one datagram.
-            if readers_first && self.peers.get_mut(id).is_some_and(|peer| peer.dispatch(now)) {
+            if readers_first && self.forwarding.take_from(id, &mut self.peers, now) {
                 self.peers.put_back(id);
                 woken = true;
             } else {
@@ -244,9 +252,27 @@ impl Driver {
         woken
     }
 
+    /// Hands on what has come for routers before anybody has its turn, so that who gets of it has one turn for all.
+    fn forward(&mut self, now: Instant) {
+        if self.forwarding.is_empty() {
+            return;
+        }
+        let mut place = 0;
+        while let Some(id) = self.peers.busy_at(place) {
+            place += 1;
+            if self.peers.get_mut(id).is_some_and(|peer| !peer.routers.is_empty()) {
+                self.forwarding.take_from(id, &mut self.peers, now);
+            }
+        }
+    }
+
     fn aim_sleep(&mut self) {
         // Without a deadline the sleep is far away; messages and sockets wake the task.
-        let deadlines = [self.peers.next_deadline(), self.net.next_deadline()];
+        let deadlines = [
+            self.peers.next_deadline(),
+            self.net.next_deadline(),
+            self.forwarding.next_deadline(),
+        ];
         let at = deadlines.into_iter().flatten().min();
         let at = at.unwrap_or_else(|| Instant::now() + Duration::from_secs(3600));
         // Deadlines mostly move away, packet by packet: waking once too early costs less than setting the timer each time.
@@ -293,6 +319,9 @@ impl Driver {
                 peer.hear(notice, now);
             }
         }
+        for message in messages.taken.routing.drain(..) {
+            self.forwarding.hear(message, &mut self.peers, now);
+        }
         for report in messages.reports.drain(..) {
             self.reported(report, now);
         }
@@ -327,7 +356,10 @@ impl Driver {
         };
         peer.let_through(now, &mut self.net, id, router);
         // What this reads opens the window towards the peer: the acknowledgement then says so.
-        peer.dispatch(now);
+        self.forwarding.take_from(id, &mut self.peers, now);
+        let Some((peer, router)) = self.peers.with_router(id) else {
+            return 0;
+        };
         let (mut given, mut more) = (0, false);
         let is_blocked = loop {
             if !outgoing.has_room() {
@@ -353,10 +385,13 @@ impl Driver {
             }
             peer.sends_on = outgoing.add(&transmit, &mut self.net).or(peer.sends_on);
         };
-        peer.dispatch(now);
+        self.forwarding.take_from(id, &mut self.peers, now);
+        let Some(peer) = self.peers.get_mut(id) else {
+            return given;
+        };
         if peer.is_finished(now) {
             outgoing.flush(&mut self.net);
-            self.forget(id);
+            self.forget(id, now);
             return given;
         }
         let mut at = peer.next_deadline();
@@ -372,8 +407,10 @@ impl Driver {
     }
 
     /// The peer is gone, and with it all that was its own.
-    fn forget(&mut self, id: PeerId) {
+    fn forget(&mut self, id: PeerId, now: Instant) {
         let Some(peer) = self.peers.remove(id) else { return };
+        self.forwarding
+            .forget(peer.place.slot, &peer.routers, &mut self.peers, now);
         for local in &peer.holds {
             self.net.close(*local);
         }

@@ -11,7 +11,7 @@ use antiphon_sansio::Local;
 use core::{EncodingId, RtcDataChannelInit};
 
 use super::inbox::ToDriver;
-use super::message::{Answer, Notice, Request};
+use super::message::{Answer, Notice, PeerId, Request, RouterId};
 use crate::channel::DataChannel;
 use crate::error::Error;
 use crate::event::Event;
@@ -29,6 +29,9 @@ const ASKED: u8 = 2;
 /// Where a peer stands among the others of its driver.
 #[derive(Debug, Default)]
 pub(super) struct Place {
+    /// Its number, and its place in the table of peers: given when it is put there.
+    pub(super) id: PeerId,
+    pub(super) slot: u32,
     /// When its machine wants to go on.
     pub(super) wanted: Option<Instant>,
     /// When it goes on: then, or on the next [`Beat`](super::beat::Beat).
@@ -56,6 +59,8 @@ pub(crate) struct Peer {
     pub(super) wire: Option<Box<dyn Wire>>,
     /// Channels with something to send, here or in the machine.
     sending: BTreeSet<ChannelId>,
+    /// The routers that it takes part in.
+    pub(super) routers: Vec<RouterId>,
     pub(crate) core: core::PeerConnection,
     /// Its local user fragment, as the router of a shared port knows it.
     pub(super) routed_ufrag: String,
@@ -86,6 +91,7 @@ impl Peer {
             published: Vec::new(),
             watches: false,
             wire: None,
+            routers: Vec::new(),
             driver,
             events,
             channels: BTreeMap::new(),
@@ -211,34 +217,40 @@ impl Peer {
     pub(crate) fn dispatch(&mut self, now: Instant) -> bool {
         let mut woken = false;
         while let Some(event) = self.core.poll_event() {
-            match event {
-                core::Event::DataChannel(id) => {
-                    if let Some(channel) = self.incoming_channel(id) {
-                        self.events.send(Event::DataChannel(channel));
-                        self.pump(now, id);
-                    }
+            woken |= self.report(event, now);
+        }
+        woken
+    }
+
+    /// Hands over one event. Whether a channel's reader waited for it.
+    pub(super) fn report(&mut self, event: core::Event, now: Instant) -> bool {
+        match event {
+            core::Event::DataChannel(id) => {
+                if let Some(channel) = self.incoming_channel(id) {
+                    self.events.send(Event::DataChannel(channel));
+                    self.pump(now, id);
                 }
-                core::Event::DataChannelOpen(id) => self.set_state(id, ChannelState::Open),
-                core::Event::DataChannelReadable(id) => woken |= self.pump(now, id),
-                // The mailboxes are told after each round, whatever the amount.
-                core::Event::DataChannelBufferedAmountLow(_) => {}
-                core::Event::DataChannelClosing(id) => self.set_state(id, ChannelState::Closing),
-                core::Event::DataChannelClosed(id) => {
-                    self.pump_or_all(now, id, true);
-                    self.set_state(id, ChannelState::Closed);
-                    self.channels.remove(&id);
-                    self.core.forget_data_channel(now, id);
-                }
-                // A reader who is behind loses the oldest, and is told how many.
-                media if is_perishable(&media) => self.events.send_media(media),
-                other => {
-                    if let Some(event) = other.map_channel(|_| None) {
-                        self.events.send(event);
-                    }
+            }
+            core::Event::DataChannelOpen(id) => self.set_state(id, ChannelState::Open),
+            core::Event::DataChannelReadable(id) => return self.pump(now, id),
+            // The mailboxes are told after each round, whatever the amount.
+            core::Event::DataChannelBufferedAmountLow(_) => {}
+            core::Event::DataChannelClosing(id) => self.set_state(id, ChannelState::Closing),
+            core::Event::DataChannelClosed(id) => {
+                self.pump_or_all(now, id, true);
+                self.set_state(id, ChannelState::Closed);
+                self.channels.remove(&id);
+                self.core.forget_data_channel(now, id);
+            }
+            // A reader who is behind loses the oldest, and is told how many.
+            media if is_perishable(&media) => self.events.send_media(media),
+            other => {
+                if let Some(event) = other.map_channel(|_| None) {
+                    self.events.send(event);
                 }
             }
         }
-        woken
+        false
     }
 
     fn set_state(&mut self, id: ChannelId, state: ChannelState) {

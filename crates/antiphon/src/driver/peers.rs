@@ -19,7 +19,10 @@ const MAX_STALE: usize = 4;
 
 /// All peers of a driver.
 pub(crate) struct Peers {
-    map: HashMap<PeerId, Box<Peer>, foldhash::fast::RandomState>,
+    /// The peers, each of which keeps its place as long as it lives: who knows the place need not look the peer up.
+    places: Vec<Option<Box<Peer>>>,
+    free: Vec<u32>,
+    map: HashMap<PeerId, u32, foldhash::fast::RandomState>,
     /// Peers that have something to give, in the order of their turns; each is in it once.
     busy: VecDeque<PeerId>,
     /// When machines want to go on. Deadlines mostly move away, packet by packet: an entry that comes too early is put back then,
@@ -48,6 +51,8 @@ struct Listening {
 impl Peers {
     pub(crate) fn new(beat: Beat) -> Self {
         Self {
+            places: Vec::new(),
+            free: Vec::new(),
             map: HashMap::default(),
             busy: VecDeque::new(),
             deadlines: BinaryHeap::new(),
@@ -58,8 +63,18 @@ impl Peers {
     }
 
     pub(crate) fn insert(&mut self, id: PeerId, mut peer: Box<Peer>) {
-        mark(&mut self.busy, id, &mut peer);
-        self.map.insert(id, peer);
+        let slot = self.free.pop().unwrap_or(self.places.len() as u32);
+        (peer.place.id, peer.place.slot) = (id, slot);
+        mark(&mut self.busy, &mut peer);
+        match self.places.get_mut(slot as usize) {
+            Some(place) => *place = Some(peer),
+            None => {
+                // One more alone: most drivers have one peer.
+                self.places.reserve_exact(usize::from(self.places.is_empty()));
+                self.places.push(Some(peer));
+            }
+        }
+        self.map.insert(id, slot);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -67,17 +82,25 @@ impl Peers {
     }
 
     pub(crate) fn get_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        self.map.get_mut(&id).map(Box::as_mut)
+        in_place(&mut self.places, *self.map.get(&id)?)
+    }
+
+    /// The peer in a place.
+    pub(crate) fn at(&mut self, slot: u32) -> Option<&mut Peer> {
+        in_place(&mut self.places, slot)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Peer)> {
-        self.map.iter().map(|(id, peer)| (*id, peer.as_ref()))
+        let peers = self.places.iter().flatten();
+        peers.map(|peer| (peer.place.id, peer.as_ref()))
     }
 
     /// Forgets a peer.
     pub(crate) fn remove(&mut self, id: PeerId) -> Option<Box<Peer>> {
         self.router.forget(id);
-        self.map.remove(&id)
+        let slot = self.map.remove(&id)?;
+        self.free.push(slot);
+        self.places.get_mut(slot as usize)?.take()
     }
 }
 
@@ -150,8 +173,8 @@ impl Peers {
         let Listening {
             turn, period, share, ..
         } = self.listening;
-        let peer = self.map.get_mut(&id)?;
-        mark(&mut self.busy, id, peer);
+        let peer = in_place(&mut self.places, *self.map.get(&id)?)?;
+        mark(&mut self.busy, peer);
         if !is_media(&datagram.data) {
             peer.may_want();
         }
@@ -178,19 +201,30 @@ impl Peers {
 impl Peers {
     /// The peer, which is drained soon: it is about to have something to do.
     pub(crate) fn wake(&mut self, id: PeerId) -> Option<&mut Peer> {
-        let peer = self.map.get_mut(&id)?;
-        mark(&mut self.busy, id, peer);
+        self.wake_at(*self.map.get(&id)?)
+    }
+
+    /// The same of the peer in a place.
+    #[inline]
+    pub(crate) fn wake_at(&mut self, slot: u32) -> Option<&mut Peer> {
+        let peer = in_place(&mut self.places, slot)?;
+        mark(&mut self.busy, peer);
         Some(peer)
     }
 
     /// Wakes all peers that `chosen` says yes to, which may change them.
     pub(crate) fn wake_where(&mut self, mut chosen: impl FnMut(PeerId, &mut Peer) -> bool) {
-        for (id, peer) in &mut self.map {
-            if chosen(*id, peer) {
+        for peer in self.places.iter_mut().flatten() {
+            if chosen(peer.place.id, peer) {
                 peer.may_want();
-                mark(&mut self.busy, *id, peer);
+                mark(&mut self.busy, peer);
             }
         }
+    }
+
+    /// One of those who wait for their turn, in the order of these.
+    pub(super) fn busy_at(&self, place: usize) -> Option<PeerId> {
+        self.busy.get(place).copied()
     }
 
     /// How many wait for their turn.
@@ -211,14 +245,24 @@ impl Peers {
     /// The peer whose turn it is: what it is told from now on it has to be woken for again. If it `may_have_changed`, its datagrams on
     /// a shared port are found by the user fragment that it has now.
     pub(super) fn begin_turn(&mut self, id: PeerId, may_have_changed: bool) -> Option<(&mut Peer, &mut Router)> {
-        let Self { map, router, .. } = self;
-        let peer = map.get_mut(&id)?;
+        let Self {
+            places, map, router, ..
+        } = self;
+        let peer = in_place(places, *map.get(&id)?)?;
         peer.place.marked = false;
         if may_have_changed && peer.routed_ufrag != peer.core.local_ufrag() {
             peer.core.local_ufrag().clone_into(&mut peer.routed_ufrag);
             router.add_ufrag(&peer.routed_ufrag, id);
         }
         Some((peer, router))
+    }
+
+    /// A peer, and who knows whom datagrams are for.
+    pub(super) fn with_router(&mut self, id: PeerId) -> Option<(&mut Peer, &mut Router)> {
+        let Self {
+            places, map, router, ..
+        } = self;
+        Some((in_place(places, *map.get(&id)?)?, router))
     }
 
     /// Lets the machines whose time has come go on.
@@ -228,7 +272,10 @@ impl Peers {
                 break;
             }
             self.deadlines.pop();
-            let Some(peer) = self.map.get_mut(&id) else { continue };
+            let slot = self.map.get(&id).copied();
+            let Some(peer) = slot.and_then(|slot| in_place(&mut self.places, slot)) else {
+                continue;
+            };
             if peer.place.entry != Some(at) {
                 continue;
             }
@@ -240,7 +287,7 @@ impl Peers {
                 }
                 Some(_) => {
                     (peer.place.wanted, peer.place.deadline) = (None, None);
-                    mark(&mut self.busy, id, peer);
+                    mark(&mut self.busy, peer);
                     peer.may_want();
                     peer.core.handle_timeout(now);
                 }
@@ -256,7 +303,10 @@ impl Peers {
 
     /// Comes back to a peer at `at`, or a little later: see [`Beat`].
     pub(crate) fn schedule(&mut self, id: PeerId, at: Option<Instant>, now: Instant) {
-        let Some(peer) = self.map.get_mut(&id) else { return };
+        let slot = self.map.get(&id).copied();
+        let Some(peer) = slot.and_then(|slot| in_place(&mut self.places, slot)) else {
+            return;
+        };
         if peer.place.wanted == at {
             // It keeps its place: what was far away when it was first named may be near now.
             return;
@@ -270,8 +320,14 @@ impl Peers {
         peer.place.entry = Some(at);
         self.deadlines.push(Reverse((at, id)));
         if self.deadlines.len() > MAX_STALE * (self.map.len() + 16) {
-            let Self { map, deadlines, .. } = self;
-            deadlines.retain(|Reverse((at, id))| map.get(id).is_some_and(|peer| peer.place.entry == Some(*at)));
+            let Self {
+                places, map, deadlines, ..
+            } = self;
+            let entry = |id: &PeerId| {
+                let place = places.get(*map.get(id)? as usize)?;
+                place.as_ref()?.place.entry
+            };
+            deadlines.retain(|Reverse((at, id))| entry(id) == Some(*at));
         }
     }
 }
@@ -281,9 +337,16 @@ fn is_media(datagram: &[u8]) -> bool {
     matches!(datagram.first(), Some(128..=191))
 }
 
+/// The peer in a place.
+#[inline]
+fn in_place(places: &mut [Option<Box<Peer>>], slot: u32) -> Option<&mut Peer> {
+    places.get_mut(slot as usize)?.as_deref_mut()
+}
+
 /// Puts a peer among those that are drained next.
-fn mark(busy: &mut VecDeque<PeerId>, id: PeerId, peer: &mut Peer) {
+#[inline]
+fn mark(busy: &mut VecDeque<PeerId>, peer: &mut Peer) {
     if !std::mem::replace(&mut peer.place.marked, true) {
-        busy.push_back(id);
+        busy.push_back(peer.place.id);
     }
 }

@@ -41,6 +41,11 @@ impl PeerHandle {
         Self { driver }
     }
 
+    /// The way to its driver.
+    pub(crate) fn driver(&self) -> &ToDriver {
+        &self.driver
+    }
+
     /// Asks something of the peer; nothing happens if the peer is gone.
     async fn request(&self, request: Request) {
         self.driver.inbox.ask(self.driver.peer, request).await;

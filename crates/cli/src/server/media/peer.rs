@@ -9,11 +9,12 @@ use antiphon::{
     Output, Packet, PeerConnection, Rid, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState,
     RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
 };
+use antiphon_sfu::PayloadTypes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::{Figures, Meter};
-use super::forward::{self, Described, Outlet, PayloadTypes, Playable, Published, Publisher};
+use super::forward::{self, Described, Outlet, Playable, Published, Publisher};
 use super::player::{self, Stage};
 use super::playing::{Playing, Voice, receives, sends, stream_ids, studio_capabilities, track_id, with_repairs};
 use super::role::{Outcome, Refused, Role};

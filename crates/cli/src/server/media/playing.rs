@@ -1,8 +1,8 @@
 //! What the sections of a session send.
 
 use antiphon::{Codec, CodecCapability, Direction, MediaCapabilities, MediaKind, Redundancy};
+use antiphon_sfu::PayloadTypes;
 
-use super::forward::PayloadTypes;
 use super::role::Role;
 use crate::sources::{AudioCodec, VideoCodec};
 

@@ -17,13 +17,6 @@ pub(in crate::server) struct Playable {
     pub(in crate::server) any_of: Vec<Codec>,
 }
 
-/// Beside the audio, never the audio itself: keys pressed (RFC 4733), and noise to fill silence (RFC 3389).
-pub(super) fn is_beside(codec: &Codec) -> bool {
-    ["telephone-event", "CN"]
-        .iter()
-        .any(|name| codec.name.eq_ignore_ascii_case(name))
-}
-
 impl Playable {
     fn fits(&self, section: &OfferedSection) -> bool {
         section.content == OfferedContent::Media(self.kind)

@@ -11,6 +11,6 @@ mod track;
 pub(super) use matching::{Playable, assign, repeated};
 pub(super) use offer::{check_answer, has_descriptors, playing, publishing};
 pub(super) use published::Published;
-pub(super) use relay::{Has, Outlet, PayloadTypes, Seat, Steering, echo, relay};
+pub(super) use relay::{Has, Outlet, Seat, Steering, echo, relay};
 pub(in crate::server) use track::Publisher;
 pub(super) use track::{Described, Track};

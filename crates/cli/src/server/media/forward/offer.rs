@@ -5,8 +5,9 @@ use antiphon::extension::Kind;
 use antiphon::{
     Accepts, Codec, CodecCapability, Direction, Extension, MediaCapabilities, MediaKind, OfferedContent, OfferedSection,
 };
+use antiphon_sfu::is_beside;
 
-use super::matching::{is_beside, list};
+use super::matching::list;
 use super::track::MAX_TRACKS;
 
 const REDUNDANCY: [&str; 5] = ["red", "ulpfec", "flexfec", "flexfec-03", "parityfec"];

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use antiphon::{Codec, Error, Packet, PeerHandle, TransceiverId};
-use antiphon_sfu::{Consumer, ConsumerConfig, Counts, Descriptors, Facts, Layer, Wish};
+use antiphon::{Error, Packet, PeerHandle, TransceiverId};
+use antiphon_sfu::{Consumer, ConsumerConfig, Counts, Descriptors, Facts, Layer, PayloadTypes, Wish};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{mpsc, watch};
 
-use super::matching::is_beside;
 use super::track::{Shown, Track};
 
 /// Where packets go.
@@ -38,46 +37,6 @@ impl Outlet {
                 true
             }
         }
-    }
-}
-
-/// Which payload type of the receiving side each payload type of the sending side becomes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) struct PayloadTypes([u8; 128]);
-
-/// No payload type: they have seven bits.
-const FOREIGN: u8 = u8::MAX;
-/// Not taken, and not missed: keys pressed, noise.
-const BESIDE: u8 = u8::MAX - 1;
-
-impl std::fmt::Debug for PayloadTypes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let known = self.0.iter().enumerate().filter(|(_, to)| **to < 128);
-        f.debug_map().entries(known).finish()
-    }
-}
-
-impl PayloadTypes {
-    /// `from`: what is sent, as the sender numbers it; `to`: what the receiver takes, as it numbers it. The same configuration comes
-    /// before one that merely contains it.
-    pub(in crate::server) fn between(from: &[Codec], to: &[Codec]) -> Self {
-        let mut types = [FOREIGN; 128];
-        for stream in from {
-            let Some(place) = types.get_mut(usize::from(stream.payload_type)) else {
-                continue;
-            };
-            let taking = to.iter().filter(|own| own.decodes(stream));
-            *place = match taking.min_by_key(|own| !stream.decodes(own)) {
-                Some(own) => own.payload_type & 0x7f,
-                None if is_beside(stream) => BESIDE,
-                None => FOREIGN,
-            };
-        }
-        Self(types)
-    }
-
-    fn of(&self, payload_type: u8) -> u8 {
-        self.0.get(usize::from(payload_type)).copied().unwrap_or(FOREIGN)
     }
 }
 
@@ -171,11 +130,10 @@ pub(in crate::server) async fn relay(track: Arc<Track>, types: PayloadTypes, out
     loop {
         match feed.recv().await {
             Ok(Shown { packet, facts }) => {
-                let payload_type = types.of(packet.payload_type);
-                if payload_type == BESIDE {
-                    continue;
-                }
-                if payload_type == FOREIGN {
+                let Some(payload_type) = types.of(packet.payload_type) else {
+                    if types.is_beside(packet.payload_type) {
+                        continue;
+                    }
                     if foreign.replace(packet.payload_type) != Some(packet.payload_type) {
                         let mut codecs = track.codecs().iter();
                         let name = codecs.find(|codec| codec.payload_type == packet.payload_type);
@@ -186,7 +144,7 @@ pub(in crate::server) async fn relay(track: Arc<Track>, types: PayloadTypes, out
                         );
                     }
                     continue;
-                }
+                };
                 if foreign.take().is_some() {
                     layered.consumer.need_key_frame();
                 }
@@ -210,48 +168,13 @@ pub(in crate::server) async fn relay(track: Arc<Track>, types: PayloadTypes, out
 /// A peer's own packets, back to it.
 pub(in crate::server) async fn echo(outlet: Outlet, types: PayloadTypes, mut packets: mpsc::Receiver<Packet>) {
     while let Some(mut packet) = packets.recv().await {
-        packet.payload_type = types.of(packet.payload_type);
         // What it sends and does not take stays here.
-        if packet.payload_type < 128 && !outlet.send(packet).await {
+        let Some(payload_type) = types.of(packet.payload_type) else {
+            continue;
+        };
+        packet.payload_type = payload_type;
+        if !outlet.send(packet).await {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::track::tests::codec;
-    use super::*;
-
-    #[test]
-    fn mend11_a_payload_type_becomes_that_of_the_same_codec_or_nothing() {
-        let h264 = |payload_type, profile: &str| {
-            codec(
-                payload_type,
-                "H264",
-                &format!("packetization-mode=1;profile-level-id={profile}"),
-            )
-        };
-        let from = [
-            codec(111, "opus", "minptime=10"),
-            codec(0, "PCMU", ""),
-            codec(8, "PCMA", ""),
-            codec(101, "telephone-event", "0-15"),
-            h264(96, "42e01f"),
-            h264(97, "640c1f"),
-            h264(98, "64001f"),
-        ];
-        // High contains Constrained Baseline, but the latter has a number of its own.
-        let to = [
-            codec(0, "PCMU", ""),
-            codec(109, "opus", ""),
-            h264(120, "64001f"),
-            h264(121, "42e02a"),
-        ];
-        let types = PayloadTypes::between(&from, &to);
-        let became: Vec<u8> = [111, 0, 8, 101, 96, 97, 98, 33].map(|from| types.of(from)).to_vec();
-        assert_eq!(became, [109, 0, FOREIGN, BESIDE, 121, 120, 120, FOREIGN]);
-        // A number beyond the seven bits is nobody's.
-        assert_eq!(types.of(200), FOREIGN);
     }
 }

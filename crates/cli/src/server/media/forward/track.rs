@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::time::Instant;
 
 use antiphon::{Codec, MediaKind, Packet, Rid};
-use antiphon_sfu::{Facts, Layers, MAX_ENCODINGS, Producer};
+use antiphon_sfu::{Facts, Layers, MAX_ENCODINGS, Producer, is_beside};
 use tokio::sync::{broadcast, mpsc, watch};
 
-use super::matching::{Playable, is_beside};
+use super::matching::Playable;
 
 /// Packets that a slow watcher of a track may lag: about a second of video.
 const RELAY_QUEUE: usize = 512;

@@ -1,0 +1,186 @@
+//! Routers: what peers of one [`Api`](crate::Api) send goes to others of it, within the driver and without a channel
+//! between.
+//!
+//! A [`Router`] has producers (a transceiver of a peer that receives) and consumers (an encoding of another peer that
+//! sends). Of simulcast and of streams with layers each consumer gets the layer that its own connection carries; key
+//! frames are asked for as they are needed, once for all who want one; and what is paused is not sent. Which peers
+//! there are, and what is negotiated with them, is the application's business: a consumer needs a transceiver of its peer that
+//! sends, and one may be made before that is negotiated. When it is negotiated again, the router knows.
+//!
+//! ```no_run
+//! use antiphon::router::{ConsumeOptions, ProduceOptions, RouterOptions};
+//! use antiphon::{Api, PeerHandle, TransceiverId};
+//!
+//! /// Two peers of `api`: one that sends a picture, which comes on `from`, and one that is to get it on `to`.
+//! async fn forward(
+//!     api: &Api,
+//!     (sender, from): (&PeerHandle, TransceiverId),
+//!     (receiver, to): (&PeerHandle, TransceiverId),
+//! ) -> Result<(), antiphon::Error> {
+//!     let router = api.router(RouterOptions::default())?;
+//!     let mut events = router.events();
+//!     let producer = router.produce(sender, from, ProduceOptions::default()).await?;
+//!     let consumer = router.consume(&producer, receiver, to, ConsumeOptions::default()).await?;
+//!     consumer.set_preferred_layers(1, u8::MAX).await?; // not more than the second level
+//!     while let Some(event) = events.next().await {
+//!         println!("{event:?}"); // another layer goes on, somebody is gone ...
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//!
+//! Nothing ends with a handle of a producer or a consumer: both live until they are closed, or their peer or transceiver is
+//! gone. The router itself ends with the last handle that has to do with it.
+
+mod ends;
+mod events;
+mod link;
+
+use antiphon_peer_connection as core;
+use antiphon_sfu::router::{ConsumerConfig, ProducerConfig};
+use core::{EncodingId, Output, TransceiverId};
+
+pub use antiphon_sfu::router::{
+    Closed, Config as RouterLimits, ConsumerId, ConsumerStats, Dump, Error as RouterError, Event as RouterEvent,
+    ProducerId, ProducerStats,
+};
+pub use antiphon_sfu::{Counts, Descriptors, Layer, Layers, Level, Wish};
+
+pub use self::ends::{Consumer, Producer};
+pub use self::events::RouterEvents;
+
+use self::link::Link;
+use crate::driver::inbox::Sender;
+use crate::driver::message::{Hosting, RouterId};
+use crate::error::Error;
+use crate::handle::PeerHandle;
+
+/// How a router begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RouterOptions {
+    /// How many peers, producers and consumers it may have.
+    pub limits: RouterLimits,
+}
+
+/// How a producer begins.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProduceOptions {
+    /// Whether it begins paused.
+    pub paused: bool,
+}
+
+/// How a consumer begins.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsumeOptions {
+    /// Whether it begins paused.
+    pub paused: bool,
+    /// The highest level that it is to get, from 0 for the smallest picture.
+    pub level: u8,
+    /// The highest temporal layer that it is to get, from 0.
+    pub temporal: u8,
+    /// Whether dependency descriptors go on to it, where they were negotiated.
+    pub descriptors: Descriptors,
+}
+
+impl Default for ConsumeOptions {
+    /// Everything, with dependency descriptors where the receiver could not do without.
+    fn default() -> Self {
+        Self {
+            paused: false,
+            level: u8::MAX,
+            temporal: u8::MAX,
+            descriptors: Descriptors::Needed,
+        }
+    }
+}
+
+/// A handle of a router; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Router {
+    link: Link,
+}
+
+impl Router {
+    pub(crate) fn new(id: RouterId, inbox: Sender, options: RouterOptions) -> Self {
+        Self {
+            link: Link::new(id, inbox, antiphon_sfu::Router::new(options.limits)),
+        }
+    }
+
+    /// What a transceiver of `peer` receives goes to consumers from now on; its application gets no packets or frames of it any
+    /// more.
+    ///
+    /// # Errors
+    /// [`Error::OtherApi`]; [`Error::Closed`] once the peer or its driver is gone; [`Error::Peer`] without such a transceiver;
+    /// [`Error::Router`] as [`antiphon_sfu::Router::produce`] says.
+    pub async fn produce(
+        &self,
+        peer: &PeerHandle,
+        transceiver: TransceiverId,
+        options: ProduceOptions,
+    ) -> Result<Producer, Error> {
+        let peer = self.link.check(peer)?;
+        let produce = move |at: &mut dyn Hosting, now| {
+            let (key, pc) = at.join(now, peer)?;
+            let found = pc.transceiver(transceiver).ok_or(core::Error::NoTransceiver)?;
+            let config = ProducerConfig {
+                paused: options.paused,
+                ..ProducerConfig::of(key, found)
+            };
+            pc.set_receive_output(transceiver, Output::Packets)?;
+            Ok(at.router().produce(config)?)
+        };
+        let id = self.link.call(produce).await?;
+        Ok(Producer::new(self.link.clone(), id))
+    }
+
+    /// An encoding of `peer` sends what a producer produces: as soon as the peer is connected, pictures from a key frame on.
+    ///
+    /// # Errors
+    /// [`Error::OtherApi`]; [`Error::Closed`] once the peer or its driver is gone; [`Error::Peer`] without such a transceiver;
+    /// [`Error::Router`] as [`antiphon_sfu::Router::consume`] says.
+    pub async fn consume(
+        &self,
+        producer: impl Into<ProducerId>,
+        peer: &PeerHandle,
+        encoding: impl Into<EncodingId>,
+        options: ConsumeOptions,
+    ) -> Result<Consumer, Error> {
+        let (producer, encoding, peer) = (producer.into(), encoding.into(), self.link.check(peer)?);
+        let consume = move |at: &mut dyn Hosting, now| {
+            let (key, pc) = at.join(now, peer)?;
+            let found = pc.transceiver(encoding.transceiver);
+            let config = ConsumerConfig {
+                paused: options.paused,
+                descriptors: options.descriptors,
+                wish: Wish {
+                    level: options.level,
+                    temporal: options.temporal,
+                    bitrate: pc.target_bitrate(encoding),
+                },
+                ..ConsumerConfig::of(key, encoding, found.ok_or(core::Error::NoTransceiver)?)
+            };
+            Ok(at.router().consume(now, producer, config)?)
+        };
+        let id = self.link.call(consume).await?;
+        Ok(Consumer::new(self.link.clone(), id, producer))
+    }
+
+    /// What happens in the router from now on, for one more listener.
+    pub fn events(&self) -> RouterEvents {
+        RouterEvents::new(self.link.subscribe())
+    }
+
+    /// The handle of a producer that is known by its id. It may be closed.
+    pub fn producer(&self, id: ProducerId) -> Producer {
+        Producer::new(self.link.clone(), id)
+    }
+
+    /// All producers and consumers as they are now.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the driver is gone.
+    pub async fn dump(&self) -> Result<Dump, Error> {
+        self.link.call(|at, _| Ok(at.router().dump())).await
+    }
+}

@@ -1,0 +1,261 @@
+//! A consumer of a router: an encoding of a peer that a producer goes on to.
+
+use std::time::{Duration, Instant};
+
+use antiphon_media::Packet;
+use antiphon_media::extension::Kind;
+use antiphon_peer_connection::{Codec, EncodingId, MediaKind, Transceiver};
+
+use super::names::{PeerKey, ProducerId};
+use super::sound::Sound;
+use crate::consumer::{Consumer, Descriptors};
+use crate::facts::Facts;
+use crate::layer::{Layer, Layers, Wish};
+use crate::payload_types::PayloadTypes;
+
+/// A receiver is heard at once when it asks for a key frame, but so often in a row ...
+const KEY_FRAMES_AT_ONCE: u32 = 4;
+/// ... and after that each time that so much has passed: a key frame costs everybody. A source is asked again without it
+/// as long as none comes.
+const KEY_FRAME_EVERY: Duration = Duration::from_secs(3);
+
+/// What a consumer is made of.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// The peer whose connection sends to the receiver.
+    pub peer: PeerKey,
+    /// The encoding that sends.
+    pub encoding: EncodingId,
+    /// Whether it sends sound or pictures.
+    pub kind: MediaKind,
+    /// What the receiver takes, with the payload types that it takes it with; empty before it is negotiated.
+    pub codecs: Vec<Codec>,
+    /// Whether dependency descriptors go on, where they were negotiated with the receiver.
+    pub descriptors: Descriptors,
+    /// Whether they were negotiated.
+    pub takes_descriptors: bool,
+    /// Whether it begins paused.
+    pub paused: bool,
+    /// The layers that it is to have at most. Its budget is what its connection says.
+    pub wish: Wish,
+}
+
+impl ConsumerConfig {
+    /// As it was negotiated for a transceiver, if it was: everything that the receiver can take.
+    pub fn of(peer: PeerKey, encoding: impl Into<EncodingId>, transceiver: &Transceiver) -> Self {
+        let send = transceiver.send();
+        let mut extensions = send.iter().flat_map(|send| &send.extensions);
+        Self {
+            peer,
+            encoding: encoding.into(),
+            kind: transceiver.kind(),
+            codecs: send.map(|send| send.codecs.clone()).unwrap_or_default(),
+            descriptors: Descriptors::Needed,
+            takes_descriptors: extensions
+                .any(|extension| Kind::from_uri(&extension.uri) == Some(Kind::DependencyDescriptor)),
+            paused: false,
+            wish: Wish::default(),
+        }
+    }
+}
+
+/// How packets become those of the receiver.
+#[derive(Clone, Debug)]
+enum Flow {
+    Pictures(Box<Consumer>),
+    Sound(Box<Sound>),
+}
+
+/// A consumer, and where it sends.
+#[derive(Clone, Debug)]
+pub(super) struct Consuming {
+    /// Whether anything goes on to it now: neither it nor its producer is paused, and its peer is connected.
+    pub(super) on: bool,
+    /// It is in the router's list of those whose layer has changed.
+    pub(super) is_changed: bool,
+    /// The codec that comes and is not taken.
+    pub(super) foreign: Option<u8>,
+    pub(super) peer: PeerKey,
+    pub(super) encoding: EncodingId,
+    flow: Flow,
+    types: PayloadTypes,
+    /// Packets that its connection took, and those that it did not take.
+    pub(super) sent: u64,
+    pub(super) refused: u64,
+    /// Key frames that its receiver asked for in vain.
+    pub(super) unheard: u64,
+    /// Until when its requests for key frames are spoken for.
+    heard_until: Option<Instant>,
+    pub(super) producer: ProducerId,
+    pub(super) paused: bool,
+    pub(super) wish: Wish,
+    pub(super) kind: MediaKind,
+    codecs: Vec<Codec>,
+    descriptors: Descriptors,
+}
+
+/// What a consumer makes of a packet.
+pub(super) enum Taken {
+    /// It goes on like this.
+    On(Packet),
+    /// It does not go on.
+    Not,
+    /// The receiver does not take its codec, which came first with this packet.
+    Foreign,
+}
+
+impl Consuming {
+    /// A consumer that is off.
+    pub(super) fn new(producer: ProducerId, codecs: &[Codec], config: ConsumerConfig) -> Self {
+        let flow = match config.kind {
+            MediaKind::Video => Flow::Pictures(Box::default()),
+            MediaKind::Audio => Flow::Sound(Box::default()),
+        };
+        let mut own = Self {
+            on: false,
+            is_changed: false,
+            foreign: None,
+            peer: config.peer,
+            encoding: config.encoding,
+            flow,
+            types: PayloadTypes::between(codecs, &config.codecs),
+            sent: 0,
+            refused: 0,
+            unheard: 0,
+            heard_until: None,
+            producer,
+            paused: config.paused,
+            wish: config.wish,
+            kind: config.kind,
+            codecs: config.codecs,
+            descriptors: config.descriptors,
+        };
+        own.set_descriptors(config.takes_descriptors);
+        own.set_wish(config.wish);
+        own
+    }
+
+    fn set_descriptors(&mut self, are_taken: bool) {
+        if let Flow::Pictures(consumer) = &mut self.flow {
+            let descriptors = if are_taken {
+                self.descriptors
+            } else {
+                Descriptors::Never
+            };
+            consumer.set_config(crate::consumer::ConsumerConfig { descriptors });
+        }
+    }
+
+    pub(super) fn pictures(&self) -> Option<&Consumer> {
+        match &self.flow {
+            Flow::Pictures(consumer) => Some(consumer),
+            Flow::Sound(_) => None,
+        }
+    }
+
+    pub(super) fn pictures_mut(&mut self) -> Option<&mut Consumer> {
+        match &mut self.flow {
+            Flow::Pictures(consumer) => Some(consumer),
+            Flow::Sound(_) => None,
+        }
+    }
+
+    /// The layer that goes on to it.
+    pub(super) fn layer(&self) -> Option<Layer> {
+        self.pictures().and_then(Consumer::layer)
+    }
+
+    /// What it is to have at most, and its budget, from now on.
+    pub(super) fn set_wish(&mut self, wish: Wish) {
+        self.wish = wish;
+        if let Some(consumer) = self.pictures_mut() {
+            consumer.set_wish(wish);
+        }
+    }
+
+    /// Other codecs were negotiated with the receiver.
+    pub(super) fn renegotiate(&mut self, theirs: &[Codec], config: ConsumerConfig) {
+        self.codecs = config.codecs;
+        self.set_descriptors(config.takes_descriptors);
+        self.producer_renegotiated(theirs);
+    }
+
+    /// The producer may send other codecs.
+    pub(super) fn producer_renegotiated(&mut self, theirs: &[Codec]) {
+        self.types = PayloadTypes::between(theirs, &self.codecs);
+    }
+
+    /// Nothing goes on to it for a while.
+    pub(super) fn interrupt(&mut self) {
+        match &mut self.flow {
+            Flow::Pictures(consumer) => consumer.interrupt(),
+            Flow::Sound(sound) => sound.interrupt(),
+        }
+    }
+
+    /// The receiver asks for a key frame. Whether it is heard.
+    pub(super) fn key_frame_requested(&mut self, now: Instant) -> bool {
+        let begins = self.heard_until.map_or(now, |until| until.max(now));
+        let is_heard = begins.saturating_duration_since(now) <= KEY_FRAME_EVERY * (KEY_FRAMES_AT_ONCE - 1);
+        if is_heard {
+            self.heard_until = Some(begins + KEY_FRAME_EVERY);
+            self.need_key_frame();
+        } else {
+            self.unheard += 1;
+        }
+        is_heard
+    }
+
+    /// It cannot go on without a key frame.
+    pub(super) fn need_key_frame(&mut self) {
+        if let Some(consumer) = self.pictures_mut() {
+            consumer.need_key_frame();
+        }
+    }
+
+    /// The encoding that a key frame is wanted of, also where no packet has been shown since something changed.
+    pub(super) fn poll_key_frame(&mut self, now: Instant, layers: &Layers) -> Option<u8> {
+        if !self.on {
+            return None;
+        }
+        let consumer = self.pictures_mut()?;
+        consumer.look(now, layers);
+        consumer.poll_key_frame(now)
+    }
+
+    /// Shows it a packet of its producer.
+    #[inline]
+    pub(super) fn take(&mut self, now: Instant, packet: &Packet, facts: &Facts, layers: &Layers) -> Taken {
+        let Some(payload_type) = self.types.of(packet.payload_type) else {
+            return self.leave_out(packet.payload_type);
+        };
+        let written = match &mut self.flow {
+            Flow::Pictures(consumer) => {
+                if self.foreign.take().is_some() {
+                    consumer.need_key_frame();
+                }
+                consumer.take(now, packet, facts, layers)
+            }
+            Flow::Sound(sound) => sound.take(packet).map(|sequence| Packet {
+                sequence,
+                ..packet.clone()
+            }),
+        };
+        match written {
+            Some(mut written) => {
+                written.payload_type = payload_type;
+                Taken::On(written)
+            }
+            None => Taken::Not,
+        }
+    }
+
+    #[cold]
+    fn leave_out(&mut self, payload_type: u8) -> Taken {
+        if self.types.is_beside(payload_type) || self.foreign == Some(payload_type) {
+            return Taken::Not;
+        }
+        self.foreign = Some(payload_type);
+        Taken::Foreign
+    }
+}

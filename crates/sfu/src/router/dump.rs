@@ -1,0 +1,121 @@
+//! What a router knows, for people and statistics.
+
+use antiphon_peer_connection::{EncodingId, MediaKind, TransceiverId};
+
+use super::consuming::Consuming;
+use super::names::{ConsumerId, PeerKey, ProducerId};
+use super::producing::Producing;
+use crate::consumer::{Consumer, Counts};
+use crate::layer::{Layer, Layers, Wish};
+use crate::producer::Dropped;
+
+/// A producer as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerStats {
+    /// The producer itself.
+    pub id: ProducerId,
+    /// The peer whose connection receives the track.
+    pub peer: PeerKey,
+    /// The transceiver that receives it.
+    pub transceiver: TransceiverId,
+    /// Whether it is sound or pictures.
+    pub kind: MediaKind,
+    /// Whether it was paused.
+    pub paused: bool,
+    /// How many consumers it has, those that are paused among them.
+    pub consumers: usize,
+    /// Packets that came.
+    pub packets: u64,
+    /// Bytes of payload that came.
+    pub bytes: u64,
+    /// Packets that nobody was shown, by reason.
+    pub dropped: Dropped,
+    /// Key frames that its sources were asked for.
+    pub key_frames_asked: u64,
+    /// Its levels, from the smallest picture to the largest, and what each costs.
+    pub layers: Layers,
+}
+
+/// A consumer as it is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerStats {
+    /// The consumer itself.
+    pub id: ConsumerId,
+    /// Whose packets it gets.
+    pub producer: ProducerId,
+    /// The peer whose connection sends to the receiver.
+    pub peer: PeerKey,
+    /// The encoding that sends.
+    pub encoding: EncodingId,
+    /// Whether it is sound or pictures.
+    pub kind: MediaKind,
+    /// Whether it was paused by its own call.
+    pub paused: bool,
+    /// Whether anything can go on to it now: neither it nor its producer is paused, and its peer is connected.
+    pub is_on: bool,
+    /// What it is to have at most, and its budget.
+    pub wish: Wish,
+    /// The layer that goes on to it; `None` of sound.
+    pub layer: Option<Layer>,
+    /// The layer that it is to have, which begins when it can.
+    pub aim: Option<Layer>,
+    /// What became of its packets of pictures.
+    pub counts: Counts,
+    /// Packets that its connection took.
+    pub sent: u64,
+    /// Packets that its connection did not take.
+    pub refused: u64,
+    /// Key frames that its receiver asked for more often than it is heard.
+    pub key_frames_unheard: u64,
+}
+
+/// Everything that a router knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dump {
+    /// How many peers take part.
+    pub peers: usize,
+    /// All producers.
+    pub producers: Vec<ProducerStats>,
+    /// All consumers.
+    pub consumers: Vec<ConsumerStats>,
+}
+
+impl ProducerStats {
+    pub(super) fn of(id: ProducerId, own: &Producing) -> Self {
+        Self {
+            id,
+            peer: own.peer,
+            transceiver: own.transceiver,
+            kind: own.kind,
+            paused: own.paused,
+            consumers: own.consumers.len(),
+            packets: own.packets,
+            bytes: own.bytes,
+            dropped: own.track.dropped(),
+            key_frames_asked: own.key_frames_asked,
+            layers: *own.track.layers(),
+        }
+    }
+}
+
+impl ConsumerStats {
+    pub(super) fn of(id: ConsumerId, own: &Consuming) -> Self {
+        let pictures = own.pictures();
+        Self {
+            id,
+            producer: own.producer,
+            peer: own.peer,
+            encoding: own.encoding,
+            kind: own.kind,
+            paused: own.paused,
+            is_on: own.on,
+            wish: own.wish,
+            layer: own.layer(),
+            aim: pictures.and_then(Consumer::aim),
+            counts: pictures.map(Consumer::counts).unwrap_or_default(),
+            sent: own.sent,
+            refused: own.refused,
+            key_frames_unheard: own.unheard,
+        }
+    }
+}

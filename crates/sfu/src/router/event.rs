@@ -1,0 +1,103 @@
+//! What a router tells its owner, and what it asks of its host.
+
+use antiphon_peer_connection::TransceiverId;
+use antiphon_sansio::Queue;
+
+use super::names::{ConsumerId, PeerKey, ProducerId};
+use crate::layer::Layer;
+
+/// Events that wait for an owner who does not ask; the oldest go first, and are counted.
+pub const MAX_EVENTS: usize = 4096;
+
+/// Events that wait.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Events {
+    waiting: Queue<Event>,
+    /// How many went because too many waited.
+    pub(super) dropped: u64,
+}
+
+impl Events {
+    pub(super) fn push(&mut self, event: Event) {
+        if self.waiting.len() >= MAX_EVENTS {
+            self.waiting.pop_front();
+            self.dropped += 1;
+        }
+        self.waiting.push_back(event);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Event> {
+        self.waiting.pop_front()
+    }
+}
+
+/// Why a producer or a consumer is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Closed {
+    /// By a call.
+    Asked,
+    /// The producer of the consumer is closed.
+    Producer,
+    /// Its peer is gone.
+    Peer,
+    /// Its transceiver is stopped.
+    Transceiver,
+}
+
+/// What happened in a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A producer is closed. Its consumers are closed too, each with an event of its own.
+    ProducerClosed {
+        /// The producer, whose name is not used again.
+        producer: ProducerId,
+        /// Why it is closed.
+        cause: Closed,
+    },
+    /// A consumer is closed.
+    ConsumerClosed {
+        /// The consumer, whose name is not used again.
+        consumer: ConsumerId,
+        /// Why it is closed.
+        cause: Closed,
+    },
+    /// A producer was paused: nothing of it goes on to anybody.
+    ProducerPaused(ProducerId),
+    /// A producer that was paused goes on.
+    ProducerResumed(ProducerId),
+    /// A consumer was paused by its own call.
+    ConsumerPaused(ConsumerId),
+    /// A consumer that was paused by its own call goes on, as soon as its producer does.
+    ConsumerResumed(ConsumerId),
+    /// Another layer goes on to a consumer: told once, with the newest, however often it changed since it was asked for.
+    LayerChanged {
+        /// The consumer of a track of pictures.
+        consumer: ConsumerId,
+        /// The layer that goes on to it; `None`: nothing does.
+        layer: Option<Layer>,
+    },
+    /// A producer has changed to a codec that a consumer does not take: it gets nothing until that changes again.
+    CodecForeign {
+        /// The consumer that gets nothing.
+        consumer: ConsumerId,
+        /// The payload type, as the producer numbers it.
+        payload_type: u8,
+    },
+}
+
+/// What a router asks of its host, who must know all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Ask a source for a key frame, as
+    /// [`request_key_frame_of`](antiphon_peer_connection::PeerConnection::request_key_frame_of) does.
+    KeyFrame {
+        /// The peer that sends the source.
+        peer: PeerKey,
+        /// The transceiver that receives it.
+        transceiver: TransceiverId,
+        /// Its SSRC.
+        ssrc: u32,
+    },
+}

@@ -1,0 +1,209 @@
+//! What a router hears of its peers' connections, and what it asks of them.
+
+use std::time::Instant;
+
+use antiphon_peer_connection::{EncodingId, Event as Told, PeerEnd, RtcPeerConnectionState, TransceiverId};
+
+use super::Router;
+use super::event::{Closed, Request};
+use super::names::{ConsumerId, PeerKey, ProducerId};
+use super::producing::Producing;
+use crate::layer::Wish;
+
+impl Router {
+    /// Hears what a peer's connection tells. All of its events may be shown; most do not concern a router. Packets come
+    /// by [`Self::handle_packet`], and other codecs by [`Self::renegotiated`]. Whether it was a thing between a consumer
+    /// and its connection, of which nobody else need hear.
+    pub fn handle_event<C>(&mut self, now: Instant, peer: PeerKey, event: &Told<C>) -> bool {
+        match event {
+            Told::TargetBitrate { encoding, .. } | Told::KeyFrameRequested(encoding) => {
+                let id = self.consumer_of(peer, *encoding);
+                if let Some(id) = id {
+                    self.hear_consumer(now, id, event);
+                }
+                return id.is_some();
+            }
+            Told::SendingRestarted(encoding) => {
+                if let Some(id) = self.consumer_of(peer, *encoding) {
+                    self.hear_consumer(now, id, event);
+                }
+            }
+            Told::SourceEnded { transceiver, ssrc } => {
+                if let Some(id) = self.receiving.get(&(peer, *transceiver))
+                    && let Some(producing) = self.producers.get_mut(*id)
+                {
+                    producing.track.source_ended(*ssrc);
+                }
+            }
+            Told::TrackUnmuted {
+                transceiver,
+                ssrc,
+                rid: None,
+                layer: Some(layer),
+            } => {
+                if let Some(id) = self.receiving.get(&(peer, *transceiver))
+                    && let Some(producing) = self.producers.get_mut(*id)
+                {
+                    producing.track.place_source(*ssrc, *layer);
+                }
+            }
+            Told::TrackEnded(transceiver) => self.transceiver_ended(peer, *transceiver),
+            Told::ConnectionStateChange(RtcPeerConnectionState::Closed) => self.remove_peer(peer),
+            Told::ConnectionStateChange(state) => {
+                // One that is disconnected may be back with the next packet.
+                let is_connected = matches!(
+                    state,
+                    RtcPeerConnectionState::Connected | RtcPeerConnectionState::Disconnected
+                );
+                self.set_connected(now, peer, is_connected);
+            }
+            // An ICE restart may bring a silent peer back.
+            Told::PeerEnded(end) if *end != PeerEnd::Silence => self.remove_peer(peer),
+            _ => {}
+        }
+        false
+    }
+
+    fn hear_consumer<C>(&mut self, now: Instant, id: ConsumerId, event: &Told<C>) {
+        let Some(consuming) = self.consumers.get_mut(id) else {
+            return;
+        };
+        match event {
+            Told::TargetBitrate { bps, .. } => consuming.set_wish(Wish {
+                bitrate: Some(*bps),
+                ..consuming.wish
+            }),
+            Told::KeyFrameRequested(_) => _ = consuming.key_frame_requested(now),
+            // What was to be sent meanwhile was refused.
+            _ => consuming.need_key_frame(),
+        }
+        self.ask(now, id);
+    }
+
+    fn consumer_of(&self, peer: PeerKey, encoding: EncodingId) -> Option<ConsumerId> {
+        let first = EncodingId::from(encoding.transceiver);
+        let exact = self.sending.get(&(peer, encoding));
+        exact.or_else(|| self.sending.get(&(peer, first))).copied()
+    }
+
+    fn transceiver_ended(&mut self, peer: PeerKey, transceiver: TransceiverId) {
+        if let Some(id) = self.receiving.get(&(peer, transceiver)) {
+            self.remove_producer(*id, Closed::Transceiver);
+        }
+        let Some(own) = self.peers.get(&peer) else { return };
+        for id in own.consumers.clone() {
+            let consuming = self.consumers.get(id);
+            if consuming.is_some_and(|own| own.encoding.transceiver == transceiver) {
+                self.remove_consumer(id, Closed::Transceiver);
+            }
+        }
+    }
+
+    /// Whether a peer can be sent to.
+    pub(super) fn set_connected(&mut self, now: Instant, peer: PeerKey, is_connected: bool) {
+        let Some(own) = self.peers.get_mut(&peer) else { return };
+        if std::mem::replace(&mut own.is_connected, is_connected) == is_connected {
+            return;
+        }
+        for id in own.consumers.clone() {
+            self.turn(now, id);
+        }
+    }
+
+    /// Turns a consumer on or off, as it, its producer and its peer are now.
+    pub(super) fn turn(&mut self, now: Instant, id: ConsumerId) {
+        let Some(consuming) = self.consumers.get_mut(id) else {
+            return;
+        };
+        let is_connected = self.peers.get(&consuming.peer).is_some_and(|peer| peer.is_connected);
+        let goes_on = self.producers.get(consuming.producer).is_some_and(|own| !own.paused);
+        let on = !consuming.paused && is_connected && goes_on;
+        if std::mem::replace(&mut consuming.on, on) == on {
+            return;
+        }
+        if on {
+            self.ask(now, id);
+            return;
+        }
+        let had = consuming.layer();
+        consuming.interrupt();
+        if had.is_some() && !std::mem::replace(&mut consuming.is_changed, true) {
+            self.changed.push_back(id);
+        }
+    }
+
+    /// Has the source asked for what a consumer wants.
+    pub(super) fn ask(&mut self, now: Instant, id: ConsumerId) {
+        if let Some(consuming) = self.consumers.get_mut(id)
+            && let Some(producing) = self.producers.get_mut(consuming.producer)
+            && let Some(encoding) = consuming.poll_key_frame(now, producing.track.layers())
+        {
+            producing.track.want_key_frame(encoding);
+            let producer = consuming.producer;
+            self.asks(producer);
+        }
+    }
+
+    /// A producer is among those that want a key frame.
+    pub(super) fn asks(&mut self, id: ProducerId) {
+        if let Some(producing) = self.producers.get_mut(id)
+            && !std::mem::replace(&mut producing.is_asking, true)
+        {
+            self.asking.push(id);
+        }
+    }
+
+    /// What the host is to do next.
+    ///
+    /// A source is asked for a key frame once, however many consumers want it, and again each half second while none
+    /// comes; two requests for one encoding are never nearer than that.
+    pub fn poll_request(&mut self, now: Instant) -> Option<Request> {
+        let mut place = 0;
+        while let Some(id) = self.asking.get(place) {
+            let producing = self.producers.get_mut(*id).filter(|own| own.track.wants_key_frame());
+            let Some(producing) = producing else {
+                let id = self.asking.swap_remove(place);
+                if let Some(producing) = self.producers.get_mut(id) {
+                    producing.is_asking = false;
+                }
+                continue;
+            };
+            if let Some(ssrc) = producing.track.poll_key_frame(now) {
+                producing.key_frames_asked += 1;
+                return Some(Request::KeyFrame {
+                    peer: producing.peer,
+                    transceiver: producing.transceiver,
+                    ssrc,
+                });
+            }
+            place += 1;
+        }
+        None
+    }
+
+    /// The time that [`Self::poll_timeout`] named has come: [`Self::poll_request`] may have something again.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let mut place = 0;
+        while let Some(id) = self.asking.get(place).copied() {
+            place += 1;
+            let Some(own) = self.producers.get(id) else { continue };
+            // Whoever is not connected, or paused, waits for nothing.
+            let in_vain = own.track.poll_timeout().is_some_and(|at| at <= now) && !self.is_awaited(own);
+            if in_vain && let Some(producing) = self.producers.get_mut(id) {
+                producing.track.forget_key_frames();
+            }
+        }
+    }
+
+    /// Whether anybody waits for what a producer sends.
+    fn is_awaited(&self, producing: &Producing) -> bool {
+        let mut consumers = producing.consumers.iter();
+        consumers.any(|id| self.consumers.get(*id).is_some_and(|own| own.on))
+    }
+
+    /// When [`Self::handle_timeout`] is to be called, if nothing else happens.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let asking = self.asking.iter().filter_map(|id| self.producers.get(*id));
+        asking.filter_map(|own| own.track.poll_timeout()).min()
+    }
+}

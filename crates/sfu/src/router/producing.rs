@@ -1,0 +1,98 @@
+//! A producer of a router: a track that comes in, and who gets it.
+
+use antiphon_media::Rid;
+use antiphon_peer_connection::{Codec, MediaKind, Transceiver, TransceiverId};
+
+use super::names::{ConsumerId, PeerKey};
+use crate::layer::MAX_ENCODINGS;
+use crate::producer::Producer;
+
+/// What a producer is made of.
+#[derive(Clone, Debug)]
+pub struct ProducerConfig {
+    /// The peer whose connection receives the track.
+    pub peer: PeerKey,
+    /// The transceiver that receives it. Its output is to be packets.
+    pub transceiver: TransceiverId,
+    /// Whether it is sound or pictures.
+    pub kind: MediaKind,
+    /// What may come, with the payload types that it comes with; empty before it is negotiated.
+    pub codecs: Vec<Codec>,
+    /// The encodings of a simulcast that were negotiated, from the smallest picture if that is known.
+    pub rids: Vec<Rid>,
+    /// Whether it begins paused.
+    pub paused: bool,
+}
+
+impl ProducerConfig {
+    /// As it was negotiated for a transceiver, if it was. It does not begin paused.
+    pub fn of(peer: PeerKey, transceiver: &Transceiver) -> Self {
+        let receive = transceiver.receive();
+        let layers = receive.iter().flat_map(|receive| &receive.simulcast);
+        Self {
+            peer,
+            transceiver: transceiver.id(),
+            kind: transceiver.kind(),
+            codecs: receive.map(|receive| receive.codecs.clone()).unwrap_or_default(),
+            rids: layers.filter_map(|layer| Rid::new(layer.rid.as_bytes())).collect(),
+            paused: false,
+        }
+    }
+}
+
+/// A producer and who gets it.
+#[derive(Clone, Debug)]
+pub(super) struct Producing {
+    pub(super) peer: PeerKey,
+    pub(super) transceiver: TransceiverId,
+    pub(super) kind: MediaKind,
+    pub(super) codecs: Vec<Codec>,
+    rids: Vec<Rid>,
+    pub(super) paused: bool,
+    /// What is known of its layers. Of sound nothing is read but where its packets come from.
+    pub(super) track: Producer,
+    pub(super) consumers: Vec<ConsumerId>,
+    /// It is in the router's list of those that want a key frame.
+    pub(super) is_asking: bool,
+    /// Packets that came, and their bytes of payload.
+    pub(super) packets: u64,
+    pub(super) bytes: u64,
+    /// Key frames that its sources were asked for.
+    pub(super) key_frames_asked: u64,
+}
+
+impl Producing {
+    pub(super) fn new(config: ProducerConfig) -> Self {
+        let mut rids = config.rids;
+        rids.truncate(MAX_ENCODINGS);
+        Self {
+            track: track(config.kind, &config.codecs, &rids),
+            peer: config.peer,
+            transceiver: config.transceiver,
+            kind: config.kind,
+            codecs: config.codecs,
+            rids,
+            paused: config.paused,
+            consumers: Vec::new(),
+            is_asking: false,
+            packets: 0,
+            bytes: 0,
+            key_frames_asked: 0,
+        }
+    }
+
+    /// Other codecs or encodings were negotiated. Whether anything changed.
+    pub(super) fn renegotiate(&mut self, config: ProducerConfig) -> bool {
+        let has_changed = self.codecs != config.codecs || self.rids != config.rids;
+        if has_changed {
+            self.track = track(self.kind, &config.codecs, &config.rids);
+            (self.codecs, self.rids) = (config.codecs, config.rids);
+        }
+        has_changed
+    }
+}
+
+fn track(kind: MediaKind, codecs: &[Codec], rids: &[Rid]) -> Producer {
+    let codecs = codecs.iter().filter(|_| kind == MediaKind::Video);
+    Producer::new(codecs.map(|codec| (codec.payload_type, codec.name.as_str())), rids)
+}

@@ -1,0 +1,492 @@
+//! A router without connections: what it asks, what it tells, and to whom packets go.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use antiphon_jsep::{Config as Signalling, Negotiator, TransceiverInit};
+use antiphon_media::Packet;
+use antiphon_peer_connection::{
+    Codec, EncodingId, Event as Told, MediaKind, PeerEnd, RtcPeerConnectionState, TransceiverId,
+};
+use antiphon_sansio::Rng;
+use antiphon_sfu::router::{
+    Closed, Config, ConsumerConfig, ConsumerId, Error, Event, MAX_EVENTS, PeerKey, ProducerConfig, ProducerId, Request,
+    Router,
+};
+use antiphon_sfu::{Descriptors, Wish};
+use common::{FRAME, VP8, Vp8, packet, rid, simulcast};
+
+const OPUS: u8 = 111;
+const PUBLISHER: PeerKey = PeerKey(7);
+
+fn codec(payload_type: u8, name: &str) -> Codec {
+    Codec {
+        payload_type,
+        name: name.into(),
+        clock_rate: if name == "opus" { 48_000 } else { 90_000 },
+        channels: (name == "opus").then_some(2),
+        parameters: String::new(),
+        sender_parameters: String::new(),
+        feedback: Vec::new(),
+        rtx: None,
+    }
+}
+
+/// Packets that were handed out: to whom, and what.
+type Sent = Vec<(PeerKey, Packet)>;
+
+struct World {
+    router: Router,
+    now: Instant,
+    names: Negotiator,
+    sent: Sent,
+    /// Sources that were asked for a key frame.
+    asked: Vec<u32>,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            router: Router::new(Config::default()),
+            now: antiphon_netsim::start(),
+            names: Negotiator::new(Signalling::default(), Rng::from_u64(1)),
+            sent: Vec::new(),
+            asked: Vec::new(),
+        };
+        world.router.add_peer(world.now, PUBLISHER, true).unwrap();
+        world
+    }
+
+    fn transceiver(&mut self) -> TransceiverId {
+        self.names.add_transceiver(MediaKind::Video, TransceiverInit::default())
+    }
+
+    fn produce(&mut self, kind: MediaKind) -> (ProducerId, TransceiverId) {
+        let transceiver = self.transceiver();
+        let config = ProducerConfig {
+            peer: PUBLISHER,
+            transceiver,
+            kind,
+            codecs: vec![codec(VP8, "VP8"), codec(OPUS, "opus"), codec(98, "VP9")],
+            rids: ["a", "b", "c"].map(rid).to_vec(),
+            paused: false,
+        };
+        (self.router.produce(config).unwrap(), transceiver)
+    }
+
+    fn config(&mut self, peer: PeerKey, kind: MediaKind) -> ConsumerConfig {
+        ConsumerConfig {
+            peer,
+            encoding: self.transceiver().into(),
+            kind,
+            codecs: vec![codec(120, "VP8"), codec(109, "opus")],
+            descriptors: Descriptors::Needed,
+            takes_descriptors: false,
+            paused: false,
+            wish: Wish::default(),
+        }
+    }
+
+    fn consume(&mut self, producer: ProducerId, peer: u64, kind: MediaKind) -> (ConsumerId, EncodingId) {
+        let peer = PeerKey(peer);
+        self.router.add_peer(self.now, peer, true).unwrap();
+        let config = self.config(peer, kind);
+        let encoding = config.encoding;
+        (self.router.consume(self.now, producer, config).unwrap(), encoding)
+    }
+
+    /// A packet of the publisher comes; what the router asks for is noted.
+    fn show(&mut self, transceiver: TransceiverId, packet: &Packet) {
+        let mut packet = packet.clone();
+        packet.received = self.now;
+        let sent = &mut self.sent;
+        let taken = self
+            .router
+            .handle_packet(self.now, PUBLISHER, transceiver, &packet, |peer, _, packet| {
+                sent.push((peer, packet.clone()));
+                true
+            });
+        assert!(taken);
+        self.serve();
+    }
+
+    fn serve(&mut self) {
+        while let Some(request) = self.router.poll_request(self.now) {
+            let Request::KeyFrame { peer, ssrc, .. } = request;
+            assert_eq!(peer, PUBLISHER);
+            self.asked.push(ssrc);
+        }
+        assert!(self.router.poll_timeout().is_none_or(|at| at > self.now), "law 2");
+    }
+
+    /// A frame of each encoding; those that were asked give key frames.
+    fn step(&mut self, transceiver: TransceiverId, encodings: &mut [Vp8]) {
+        self.run_to(self.now);
+        let asked = std::mem::take(&mut self.asked);
+        for encoding in encodings {
+            for packet in encoding.frame(self.now, asked.contains(&encoding.ssrc)) {
+                self.show(transceiver, &packet);
+            }
+        }
+        self.run_to(self.now + FRAME);
+    }
+
+    /// Time passes, and nothing else happens.
+    fn run_to(&mut self, end: Instant) {
+        while let Some(at) = self.router.poll_timeout().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.router.handle_timeout(self.now);
+            self.serve();
+        }
+        self.now = end;
+        self.serve();
+    }
+
+    fn tell(&mut self, peer: PeerKey, event: &Told) -> bool {
+        let kept = self.router.handle_event(self.now, peer, event);
+        self.serve();
+        kept
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.router.poll_event()).collect()
+    }
+
+    fn sent_to(&self, peer: u64) -> Vec<&Packet> {
+        let own = self.sent.iter().filter(|(to, _)| *to == PeerKey(peer));
+        own.map(|(_, packet)| packet).collect()
+    }
+}
+
+/// No number is missing.
+fn is_whole(packets: &[&Packet]) -> bool {
+    packets.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1)
+}
+
+#[test]
+fn each_consumer_gets_its_own_layer_under_its_own_payload_type() {
+    let mut world = World::new();
+    let (producer, camera) = world.produce(MediaKind::Video);
+    let ids: Vec<_> = (1..=3)
+        .map(|peer| world.consume(producer, peer, MediaKind::Video))
+        .collect();
+    for ((_, encoding), bps) in ids.iter().zip([60_000, 200_000, 9_000_000]) {
+        let peer = PeerKey(ids.iter().position(|(_, own)| own == encoding).unwrap() as u64 + 1);
+        let event = Told::TargetBitrate {
+            encoding: *encoding,
+            bps,
+        };
+        assert!(world.tell(peer, &event), "nobody else need hear it");
+    }
+    let mut encodings = simulcast();
+    for _ in 0..300 {
+        world.step(camera, &mut encodings);
+    }
+    let layers = ids.iter().map(|(id, _)| world.router.consumer(*id).unwrap().layer);
+    assert_eq!(
+        layers.map(|layer| layer.unwrap().encoding).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    for peer in 1..=3 {
+        let got = world.sent_to(peer);
+        assert!(is_whole(&got) && got.iter().all(|packet| packet.payload_type == 120));
+    }
+    let events = world.events();
+    for (id, _) in &ids {
+        let own = |event: &&Event| matches!(event, Event::LayerChanged { consumer, .. } if consumer == id);
+        assert_eq!(
+            events.iter().filter(own).count(),
+            1,
+            "told once, for nobody asked before"
+        );
+    }
+}
+
+#[test]
+fn what_all_want_is_asked_for_once_and_a_flood_changes_nothing() {
+    let mut world = World::new();
+    let (producer, camera) = world.produce(MediaKind::Video);
+    let mut encodings = simulcast();
+    let consumers: Vec<_> = (1..=50)
+        .map(|peer| world.consume(producer, peer, MediaKind::Video))
+        .collect();
+    for _ in 0..60 {
+        world.step(camera, &mut encodings);
+    }
+    let before = world.router.producer(producer).unwrap().key_frames_asked;
+    // Ten seconds in which one of them asks with each frame, and all ask together once.
+    for (peer, (_, encoding)) in (1..).zip(&consumers) {
+        world.tell(PeerKey(peer), &Told::KeyFrameRequested(*encoding));
+    }
+    assert_eq!(world.asked.len(), 1);
+    for _ in 0..300 {
+        for _ in 0..20 {
+            world.tell(PeerKey(1), &Told::KeyFrameRequested(consumers[0].1));
+        }
+        world.step(camera, &mut encodings);
+    }
+    let asked = world.router.producer(producer).unwrap().key_frames_asked - before;
+    assert!((2..=8).contains(&asked), "{asked}");
+    let stats = world.router.consumer(consumers[0].0).unwrap();
+    assert!(stats.key_frames_unheard > 5000, "{stats:?}");
+}
+
+#[test]
+fn a_source_that_gives_no_key_frame_is_asked_again_until_nobody_waits() {
+    let mut world = World::new();
+    let (producer, camera) = world.produce(MediaKind::Video);
+    let (consumer, _) = world.consume(producer, 1, MediaKind::Video);
+    let mut source = Vp8::new(0, (640, 360), 900);
+    for packet in source.frame(world.now, false) {
+        world.show(camera, &packet);
+    }
+    assert_eq!(world.asked, [source.ssrc]);
+    let end = world.now + Duration::from_millis(2600);
+    world.run_to(end);
+    assert_eq!(world.asked.len(), 6, "each half second");
+    world.router.pause_consumer(world.now, consumer).unwrap();
+    let end = world.now + Duration::from_secs(5);
+    world.run_to(end);
+    assert_eq!((world.asked.len(), world.router.poll_timeout()), (6, None));
+}
+
+#[test]
+fn who_is_paused_gets_nothing_and_misses_no_number() {
+    let mut world = World::new();
+    let (producer, camera) = world.produce(MediaKind::Video);
+    let (first, _) = world.consume(producer, 1, MediaKind::Video);
+    let (_second, _) = world.consume(producer, 2, MediaKind::Video);
+    let mut encodings = simulcast();
+    for _ in 0..60 {
+        world.step(camera, &mut encodings);
+    }
+    world.events();
+    world.router.pause_consumer(world.now, first).unwrap();
+    let before = (world.sent_to(1).len(), world.sent_to(2).len());
+    for _ in 0..30 {
+        world.step(camera, &mut encodings);
+    }
+    assert_eq!(world.sent_to(1).len(), before.0);
+    assert_eq!(
+        world.events(),
+        [
+            Event::ConsumerPaused(first),
+            Event::LayerChanged {
+                consumer: first,
+                layer: None
+            }
+        ]
+    );
+    world.router.resume_consumer(world.now, first).unwrap();
+    world.serve();
+    assert_eq!(world.asked.len(), 1, "at once");
+    world.router.resume_consumer(world.now, first).unwrap();
+    for _ in 0..30 {
+        world.step(camera, &mut encodings);
+    }
+    let got = world.sent_to(1);
+    assert!(got.len() > before.0 + 40 && is_whole(&got));
+    assert!(got[before.0].key_frame);
+    assert!(is_whole(&world.sent_to(2)));
+
+    // A consumer of a paused producer begins when that is resumed.
+    world.router.pause_producer(world.now, producer).unwrap();
+    let (third, _) = world.consume(producer, 3, MediaKind::Video);
+    for _ in 0..30 {
+        world.step(camera, &mut encodings);
+    }
+    assert!(world.sent_to(3).is_empty() && !world.router.consumer(third).unwrap().is_on);
+    assert!(world.asked.is_empty(), "nobody waits");
+    world.router.resume_producer(world.now, producer).unwrap();
+    for _ in 0..10 {
+        world.step(camera, &mut encodings);
+    }
+    assert!(world.sent_to(3).first().unwrap().key_frame && is_whole(&world.sent_to(1)));
+}
+
+#[test]
+fn sound_goes_on_as_it_is() {
+    let mut world = World::new();
+    let (producer, microphone) = world.produce(MediaKind::Audio);
+    let (first, _) = world.consume(producer, 1, MediaKind::Audio);
+    world.consume(producer, 2, MediaKind::Audio);
+    for number in 0..40u64 {
+        match number {
+            10 => world.router.pause_consumer(world.now, first).unwrap(),
+            20 => world.router.resume_consumer(world.now, first).unwrap(),
+            _ => {}
+        }
+        // One is lost before us, and comes late.
+        if number != 30 {
+            world.show(microphone, &packet(world.now, 1, OPUS, number, vec![number as u8; 20]));
+        }
+        if number == 32 {
+            world.show(microphone, &packet(world.now, 1, OPUS, 30, vec![30; 20]));
+            // From before the pause: too late for one, a repetition for the other.
+            world.show(microphone, &packet(world.now, 1, OPUS, 12, vec![12; 20]));
+        }
+        world.now += Duration::from_millis(20);
+    }
+    let numbers = |peer| {
+        let got = world.sent_to(peer);
+        got.iter()
+            .map(|packet| (packet.sequence, packet.payload[0]))
+            .collect::<Vec<_>>()
+    };
+    let mut one: Vec<(u64, u8)> = (0..10).chain(20..40).zip(0..).map(|(what, at)| (at, what)).collect();
+    let late = one.remove(20);
+    one.insert(22, late);
+    assert_eq!(numbers(1), one);
+    assert!(numbers(2).contains(&(12, 12)) && numbers(2).len() == 41);
+    assert!(world.sent.iter().all(|(_, packet)| packet.payload_type == 109));
+    assert!(world.asked.is_empty(), "sound has no key frames");
+}
+
+#[test]
+fn who_does_not_take_the_codec_is_told_of_once() {
+    let mut world = World::new();
+    let (producer, camera) = world.produce(MediaKind::Video);
+    let (consumer, _) = world.consume(producer, 1, MediaKind::Video);
+    let mut encodings = [Vp8::new(0, (640, 360), 900)];
+    for _ in 0..30 {
+        world.step(camera, &mut encodings);
+    }
+    world.events();
+    for number in 0..5 {
+        let mut other = packet(
+            world.now,
+            encodings[0].ssrc,
+            98,
+            encodings[0].sequence + number,
+            vec![0x8c; 40],
+        );
+        other.rid = encodings[0].rid;
+        world.show(camera, &other);
+    }
+    encodings[0].sequence += 5;
+    let payload_type = 98;
+    assert_eq!(world.events(), [Event::CodecForeign { consumer, payload_type }]);
+    world.asked.clear();
+    for packet in encodings[0].frame(world.now, false) {
+        world.show(camera, &packet);
+    }
+    assert_eq!(world.asked.len(), 1, "what it had does not fit any more");
+
+    let peer = PeerKey(2);
+    world.router.add_peer(world.now, peer, true).unwrap();
+    let mut config = world.config(peer, MediaKind::Video);
+    config.codecs = vec![codec(100, "AV1")];
+    let (now, router) = (world.now, &mut world.router);
+    assert_eq!(router.consume(now, producer, config.clone()), Err(Error::NoCodec));
+    config.kind = MediaKind::Audio;
+    assert_eq!(router.consume(now, producer, config.clone()), Err(Error::Kind));
+    // Before it is negotiated nobody can say.
+    config.kind = MediaKind::Video;
+    config.codecs.clear();
+    assert!(router.consume(now, producer, config.clone()).is_ok());
+    assert_eq!(
+        router.consume(now, producer, config.clone()),
+        Err(Error::ConsumerExists)
+    );
+    config.peer = PeerKey(99);
+    assert_eq!(router.consume(now, producer, config), Err(Error::NoPeer));
+}
+
+#[test]
+fn a_peer_that_leaves_takes_its_own_along() {
+    let mut world = World::new();
+    let (producer, camera) = world.produce(MediaKind::Video);
+    let (first, _) = world.consume(producer, 1, MediaKind::Video);
+    let (second, _) = world.consume(producer, 2, MediaKind::Video);
+    let mut encodings = simulcast();
+    world.step(camera, &mut encodings);
+    world.events();
+    world.tell(PeerKey(1), &Told::PeerEnded(PeerEnd::Silence));
+    assert!(world.events().is_empty(), "it may come back");
+    world.tell(PeerKey(1), &Told::PeerEnded(PeerEnd::CloseNotify));
+    let cause = Closed::Peer;
+    assert_eq!(world.events(), [Event::ConsumerClosed { consumer: first, cause }]);
+    world.tell(PUBLISHER, &Told::TrackEnded(camera));
+    let closed = [
+        Event::ProducerClosed {
+            producer,
+            cause: Closed::Transceiver,
+        },
+        Event::ConsumerClosed {
+            consumer: second,
+            cause: Closed::Producer,
+        },
+    ];
+    assert_eq!(world.events(), closed);
+    let unknown = packet(world.now, 1, VP8, 1, vec![0]);
+    let taken = world
+        .router
+        .handle_packet(world.now, PUBLISHER, camera, &unknown, |_, _, _| panic!("to nobody"));
+    assert!(!taken);
+    world.router.remove_peer(PUBLISHER);
+    world.router.remove_peer(PeerKey(2));
+    assert!(world.router.is_empty());
+    assert_eq!(world.router.dump().consumers, []);
+}
+
+#[test]
+fn who_is_not_connected_yet_is_sent_nothing() {
+    let mut world = World::new();
+    let (producer, camera) = world.produce(MediaKind::Video);
+    let peer = PeerKey(1);
+    world.router.add_peer(world.now, peer, false).unwrap();
+    let config = world.config(peer, MediaKind::Video);
+    let consumer = world.router.consume(world.now, producer, config).unwrap();
+    let mut encodings = simulcast();
+    for _ in 0..20 {
+        world.step(camera, &mut encodings);
+    }
+    assert!(world.sent.is_empty() && world.asked.is_empty());
+    world.tell(peer, &Told::ConnectionStateChange(RtcPeerConnectionState::Connected));
+    assert_eq!(world.asked.len(), 1, "at once");
+    for _ in 0..20 {
+        world.step(camera, &mut encodings);
+    }
+    assert!(world.sent[0].1.key_frame);
+    let sent = world.router.consumer(consumer).unwrap().sent;
+    // Between two paths all goes on; after them nothing does.
+    world.tell(peer, &Told::ConnectionStateChange(RtcPeerConnectionState::Disconnected));
+    world.step(camera, &mut encodings);
+    assert!(world.router.consumer(consumer).unwrap().sent > sent);
+    world.tell(peer, &Told::ConnectionStateChange(RtcPeerConnectionState::Failed));
+    assert!(!world.router.consumer(consumer).unwrap().is_on);
+}
+
+#[test]
+fn what_nobody_takes_is_bounded() {
+    let mut world = World::new();
+    let limits = Config {
+        max_peers: 2,
+        max_producers: 1,
+        max_consumers: 1,
+    };
+    world.router = Router::new(limits);
+    world.router.add_peer(world.now, PUBLISHER, true).unwrap();
+    let (producer, _) = world.produce(MediaKind::Video);
+    let transceiver = world.transceiver();
+    let another = ProducerConfig {
+        peer: PUBLISHER,
+        transceiver,
+        kind: MediaKind::Video,
+        codecs: Vec::new(),
+        rids: Vec::new(),
+        paused: false,
+    };
+    assert_eq!(world.router.produce(another), Err(Error::Full));
+    let (consumer, _) = world.consume(producer, 1, MediaKind::Video);
+    let config = world.config(PeerKey(1), MediaKind::Video);
+    assert_eq!(world.router.consume(world.now, producer, config), Err(Error::Full));
+    assert_eq!(world.router.add_peer(world.now, PeerKey(2), true), Err(Error::Full));
+    for _ in 0..MAX_EVENTS {
+        world.router.pause_consumer(world.now, consumer).unwrap();
+        world.router.resume_consumer(world.now, consumer).unwrap();
+    }
+    assert_eq!(world.events().len(), MAX_EVENTS);
+    assert_eq!(world.router.events_dropped(), MAX_EVENTS as u64);
+}
