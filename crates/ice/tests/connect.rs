@@ -24,6 +24,9 @@ fn host_candidates_in_two_round_trips() {
         peer.agent.end_of_remote_candidates(now);
         assert_eq!(peer.agent.state(), ConnectionState::Completed);
         assert_eq!(peer.agent.gathering_state(), GatheringState::Complete);
+        // A description that was taken back is set again: nothing is gathered anew, and it stays complete.
+        peer.agent.gather(now);
+        assert_eq!(peer.agent.gathering_state(), GatheringState::Complete);
         assert_eq!(peer.agent.rtt(), Some(20 * MS));
         let stats = peer.agent.stats();
         let selected: Vec<_> = stats.pairs.iter().filter(|pair| pair.selected).collect();

@@ -67,7 +67,9 @@ impl Gathering {
     /// Begins, unless it has begun. The sockets of before a restart are used on.
     pub(crate) fn begin(&mut self, cx: &mut Context) -> bool {
         let begins = self.state == GatheringState::New;
-        self.set_state(cx, GatheringState::Gathering);
+        if begins {
+            self.set_state(cx, GatheringState::Gathering);
+        }
         begins
     }
 
