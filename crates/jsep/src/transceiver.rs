@@ -165,6 +165,11 @@ impl Transceiver {
         &self.state.remote_streams
     }
 
+    /// The id of the incoming track as the peer names it, if it does.
+    pub fn remote_track(&self) -> Option<&str> {
+        self.state.remote_track.as_deref()
+    }
+
     /// How it sends now.
     pub fn send(&self) -> Option<&SendParameters> {
         self.state.send.as_ref()

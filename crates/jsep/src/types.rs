@@ -6,6 +6,8 @@ use antiphon_sdp as sdp;
 
 /// The kind of a description (RTCSdpType).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize, serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum SdpType {
     /// Begins an exchange.
     Offer,

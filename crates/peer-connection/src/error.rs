@@ -14,6 +14,9 @@ pub enum Error {
     /// Signalling refused it; the reason says why.
     #[error(transparent)]
     Signaling(#[from] JsepError),
+    /// A word that is no type of a description.
+    #[error("{0:?} is no type of a description")]
+    DescriptionType(String),
     /// The URL of a STUN or TURN server cannot be used.
     #[error("{url}: {reason}")]
     ServerUrl {
@@ -137,7 +140,11 @@ impl Error {
             Self::ServerUrl { .. } => "SyntaxError",
             Self::ServerWithoutUrl | Self::TrackInUse | Self::BothLite => "InvalidAccessError",
             Self::Certificate(_) | Self::TooManyCertificates => "InvalidAccessError",
-            Self::Setting(_) | Self::CandidateWithoutSection | Self::ChannelWithoutId | Self::TrackKind => "TypeError",
+            Self::DescriptionType(_)
+            | Self::Setting(_)
+            | Self::CandidateWithoutSection
+            | Self::ChannelWithoutId
+            | Self::TrackKind => "TypeError",
             Self::Parameters(_) => "InvalidModificationError",
             Self::TooManyCandidates | Self::TooMany(_) => "OperationError",
             Self::Open(error) => match error {
