@@ -276,6 +276,37 @@ fn lite_agents() {
 }
 
 #[test]
+fn a_lite_offerer_is_controlled_before_the_answer_says_so() {
+    // Whose tie-breaker is larger differs from seed to seed.
+    for seed in 0..8 {
+        let controlling = |lite| Config {
+            role: Role::Controlling,
+            lite,
+            ..Config::default()
+        };
+        let mut net = Net::new(seed, controlling(true), controlling(false));
+        net.peers[1].agent.set_remote_lite(true);
+        for peer in &mut net.peers {
+            peer.agent.gather(net.now);
+        }
+        net.settle();
+        // The answerer checks at once, and its answer is still under way.
+        let offered = net.peers[0].credentials();
+        net.peers[1].agent.set_remote_credentials(net.now, offered);
+        net.run_for(Duration::from_millis(200));
+        let answered = net.peers[1].credentials();
+        net.peers[0].agent.set_remote_credentials(net.now, answered);
+        net.connect(LIMIT);
+        let roles = [0, 1].map(|peer| net.peers[peer].agent.role());
+        assert_eq!(roles, [Role::Controlled, Role::Controlling], "seed {seed}");
+        assert!(
+            net.peers[0].agent.stats().pairs.iter().any(|pair| pair.nominated),
+            "seed {seed}"
+        );
+    }
+}
+
+#[test]
 fn failure_takes_patience() {
     let mut net = Net::pair(13);
     net.cut = true;

@@ -98,6 +98,14 @@ impl Checks {
         if self.is_remote_lite() && !cx.config.lite {
             return Settled::Agreed;
         }
+        // Who sends checks is no lite agent, so a lite one is controlled (RFC 8445 §6.1.1), also while it has offered and the answer
+        // is still under way: a 487 would leave two controlled agents, and nobody to nominate.
+        if cx.config.lite && message.ice_controlling().is_some() {
+            if self.role() == Role::Controlling {
+                self.switch_role(cx);
+            }
+            return Settled::Agreed;
+        }
         let peer = match self.role() {
             Role::Controlling => message.ice_controlling(),
             Role::Controlled => message.ice_controlled(),
