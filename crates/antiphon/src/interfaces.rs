@@ -86,6 +86,11 @@ pub(crate) fn select(filter: &InterfaceFilter, found: &[if_addrs::Interface]) ->
     addresses
 }
 
+/// The addresses that pass `filter` at this moment.
+pub(crate) fn now(filter: &InterfaceFilter) -> Vec<IpAddr> {
+    select(filter, &list())
+}
+
 /// The list of interfaces, read again whenever the system says that it may have changed, for all who ask.
 #[derive(Clone)]
 pub(crate) struct InterfaceWatch {

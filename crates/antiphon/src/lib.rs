@@ -19,6 +19,7 @@ mod media_file;
 mod net;
 mod recorder;
 mod resolve;
+pub mod room;
 pub mod router;
 pub mod turn_server;
 #[cfg(feature = "whip")]

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use antiphon_peer_connection as core;
 use antiphon_sfu::router::{PeerKey, Request};
-use core::{RtcPeerConnectionState, RtcSignalingState};
+use core::{RtcPeerConnectionState, RtcSignalingState, TransceiverId};
 
 use super::message::{Hosted, Hosting, PeerId, RouterId, RouterMessage};
 use super::peers::Peers;
@@ -124,10 +124,16 @@ impl Forwarding {
                 event => is_kept |= router.handle_event(now, key(own), event),
             }
             if is_kept {
-                return false;
+                break;
             }
         }
-        peers.at(own).is_some_and(|peer| peer.report(event, now))
+        let Some(peer) = peers.at(own) else { return false };
+        let is_copied =
+            |event| matches!(event, &core::Event::Packet { transceiver, .. } if peer.copied.contains(&transceiver));
+        if is_kept && !is_copied(&event) {
+            return false;
+        }
+        peer.report(event, now)
     }
 
     /// Does what a router asks, and tells what happened in it.
@@ -204,5 +210,13 @@ impl Hosting for AtRouter<'_> {
             peer.routers.push(self.id);
         }
         Ok((key, &mut peer.core))
+    }
+
+    fn set_copied(&mut self, peer: PeerKey, transceiver: TransceiverId, copied: bool) {
+        let Some(peer) = self.peers.at(slot(peer)) else { return };
+        peer.copied.retain(|own| *own != transceiver);
+        if copied {
+            peer.copied.push(transceiver);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 use antiphon_sfu::router::{ConsumerId, ConsumerStats, Error as RouterError, ProducerId, ProducerStats};
 
 use super::link::Link;
+use crate::driver::message::Hosting;
 use crate::error::Error;
 
 /// A handle of a producer: a track that comes in. Cheap to clone; the producer does not end with it.
@@ -60,6 +61,21 @@ impl Producer {
     /// [`Error::Router`] if it is closed already; [`Error::Closed`] once the driver is gone.
     pub async fn close(&self) -> Result<(), Error> {
         self.call(|router, _, id| router.close_producer(id)).await
+    }
+
+    /// Whether the application of its peer gets its packets too, as events: for who records or looks at them. It is off until it
+    /// is asked for, and ends with the peer.
+    ///
+    /// # Errors
+    /// [`Error::Router`] once it is closed; [`Error::Closed`] once the driver is gone.
+    pub async fn set_copied(&self, copied: bool) -> Result<(), Error> {
+        let id = self.id;
+        let set = move |at: &mut dyn Hosting, _| {
+            let own = at.router().producer(id)?;
+            at.set_copied(own.peer, own.transceiver, copied);
+            Ok(())
+        };
+        self.link.call(set).await
     }
 
     /// What has come of it, and its layers.

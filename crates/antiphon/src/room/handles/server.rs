@@ -1,0 +1,207 @@
+//! A server: workers, and rooms on them.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+
+use super::room::Room;
+use crate::room::MAX_ROOMS;
+use crate::room::codecs::RoomOptions;
+use crate::room::dump::{ServerDump, WorkerDump};
+use crate::room::error::Error;
+use crate::room::events::{Events, Listeners, News};
+use crate::room::facts::{Ids, RoomFacts};
+use crate::room::link::{Link, link};
+use crate::room::log::{Log, LogTag};
+use crate::room::options::{ServerOptions, ServerSettings};
+use crate::room::state::{Parts, State};
+use crate::room::worker::Worker;
+use crate::router::RouterOptions;
+
+/// What happens in a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum ServerEvent {
+    /// A room was made.
+    NewRoom(Room),
+    /// The server is closed.
+    Close,
+}
+
+impl News for ServerEvent {
+    const END: Self = Self::Close;
+
+    fn is_end(&self) -> bool {
+        matches!(self, Self::Close)
+    }
+}
+
+/// Workers and their rooms. When the last handle is dropped, everything is closed.
+#[derive(Clone, Debug)]
+pub struct Server {
+    news: Arc<Listeners<ServerEvent>>,
+    log: Log,
+    link: Link<Rooms>,
+}
+
+impl Server {
+    /// Starts the workers, each with its port.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for options that cannot be, [`Error::NoPort`], [`Error::NoAddress`], [`Error::Worker`].
+    pub async fn new(options: ServerOptions) -> Result<Self, Error> {
+        options.check()?;
+        let log = Log::default();
+        log.set_level(options.log_level);
+        log.set_tags(&options.log_tags);
+        let mut workers = Vec::new();
+        for number in 0..options.workers {
+            workers.push(Worker::start(&options, number).await?);
+        }
+        let news = Arc::new(Listeners::default());
+        let (link, mut calls) = link();
+        let mut rooms = Rooms {
+            workers,
+            rooms: Vec::new(),
+            ids: Ids::default(),
+            news: news.clone(),
+            log: log.clone(),
+            closed: false,
+        };
+        tokio::spawn(async move {
+            while !rooms.closed
+                && let Some(call) = calls.recv().await
+            {
+                call(&mut rooms).await;
+            }
+            rooms.close().await;
+        });
+        Ok(Self { news, log, link })
+    }
+
+    /// Whether it is closed.
+    pub fn closed(&self) -> bool {
+        self.news.closed()
+    }
+
+    /// What happens in it from now on.
+    pub fn events(&self) -> Events<ServerEvent> {
+        self.news.listen(|event| event)
+    }
+
+    /// Makes a room, on the worker that has the fewest.
+    ///
+    /// # Errors
+    /// [`Error::Option`] or [`Error::TooMany`] for codecs that cannot be, [`Error::TooMany`] rooms, [`Error::Closed`].
+    pub async fn create_room(&self, options: RoomOptions) -> Result<Room, Error> {
+        let call = self.link.call(move |rooms| rooms.create(options).boxed());
+        call.await.unwrap_or(Err(Error::Closed("server")))
+    }
+
+    /// Changes what may be changed while it runs.
+    pub fn update_settings(&self, settings: &ServerSettings) {
+        if let Some(level) = settings.log_level {
+            self.log.set_level(level);
+        }
+        if let Some(tags) = &settings.log_tags {
+            self.log.set_tags(tags);
+        }
+    }
+
+    /// All that is known of it and its rooms now.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once it is.
+    pub async fn dump(&self) -> Result<ServerDump, Error> {
+        let call = self.link.call(|rooms| rooms.dump().boxed());
+        call.await.ok_or(Error::Closed("server"))
+    }
+
+    /// Closes every room, and then the server. Nothing happens if it is closed.
+    pub async fn close(&self) {
+        // What is closed stays so.
+        _ = self.link.call(|rooms| rooms.close().boxed()).await;
+    }
+}
+
+/// What the task of a server owns.
+struct Rooms {
+    workers: Vec<Worker>,
+    rooms: Vec<Room>,
+    ids: Ids,
+    news: Arc<Listeners<ServerEvent>>,
+    log: Log,
+    closed: bool,
+}
+
+impl Rooms {
+    async fn create(&mut self, options: RoomOptions) -> Result<Room, Error> {
+        let capabilities = Arc::new(options.capabilities()?);
+        self.rooms.retain(|room| !room.closed());
+        if self.rooms.len() >= MAX_ROOMS {
+            return Err(Error::TooMany {
+                what: "rooms",
+                max: MAX_ROOMS,
+            });
+        }
+        let load = |number: &usize| self.rooms.iter().filter(|room| room.worker() == *number).count();
+        let number = (0..self.workers.len())
+            .min_by_key(load)
+            .ok_or(Error::Closed("server"))?;
+        let worker = &self.workers[number];
+        let router = worker.api.router(RouterOptions::default())?;
+        let facts = Arc::new(RoomFacts {
+            id: self.ids.next(),
+            worker: number,
+            capabilities,
+            news: Listeners::default(),
+            heard: Listeners::default(),
+            leading: Listeners::default(),
+        });
+        let state = State::new(Parts {
+            facts: facts.clone(),
+            options,
+            log: self.log.clone(),
+            ids: self.ids.clone(),
+            api: worker.api.clone(),
+            router,
+            mappings: worker.mappings.clone(),
+        });
+        let (link, calls) = link();
+        worker.runtime.spawn(state.run(calls));
+        let room = Room::new(facts, link);
+        self.log.step(LogTag::Info, || {
+            format!("room {} is made on worker {number}", room.id())
+        });
+        self.rooms.push(room.clone());
+        self.news.tell(ServerEvent::NewRoom(room.clone()));
+        Ok(room)
+    }
+
+    async fn dump(&mut self) -> ServerDump {
+        let mut workers: Vec<WorkerDump> = self
+            .workers
+            .iter()
+            .map(|worker| WorkerDump {
+                addresses: worker.api.addresses().to_vec(),
+                rooms: Vec::new(),
+            })
+            .collect();
+        for room in &self.rooms {
+            // One that is closed meanwhile is not there.
+            if let Ok(dump) = room.dump().await {
+                workers[room.worker()].rooms.push(dump);
+            }
+        }
+        ServerDump { workers }
+    }
+
+    async fn close(&mut self) {
+        self.closed = true;
+        for room in self.rooms.drain(..) {
+            room.close().await;
+        }
+        self.workers.clear();
+        self.news.tell(ServerEvent::Close);
+    }
+}

@@ -1,0 +1,98 @@
+//! What is told of a room without changing it.
+
+use std::sync::Arc;
+
+use antiphon_jsep::MediaCapabilities;
+
+use super::State;
+use super::members::Member;
+use crate::room::dump::{PeerDump, ReceiverDump, RoomDump, SenderDump, TransportDump};
+use crate::room::error::Error;
+use crate::room::facts::{ReceiverFacts, RtpParameters, SenderFacts, TransportFacts};
+
+impl State {
+    pub(in crate::room) fn capabilities(&self, peer: u64) -> Result<Option<Arc<MediaCapabilities>>, Error> {
+        Ok(self.member(peer)?.capabilities.clone())
+    }
+
+    pub(in crate::room) fn transports(&self, peer: u64) -> Result<Vec<Arc<TransportFacts>>, Error> {
+        let transport = self.member(peer)?.transport().ok();
+        Ok(transport.map(|transport| transport.facts.clone()).into_iter().collect())
+    }
+
+    pub(in crate::room) fn receivers(&self, peer: u64) -> Result<Vec<Arc<ReceiverFacts>>, Error> {
+        let all = self.member(peer)?.receivers.values();
+        Ok(all.map(|receiver| receiver.facts.clone()).collect())
+    }
+
+    pub(in crate::room) fn senders(&self, peer: u64) -> Result<Vec<Arc<SenderFacts>>, Error> {
+        let all = self.member(peer)?.senders.values();
+        Ok(all.map(|sender| sender.facts.clone()).collect())
+    }
+
+    pub(in crate::room) fn receiver_parameters(&self, peer: u64, id: u64) -> Result<Arc<RtpParameters>, Error> {
+        let receiver = self.member(peer)?.receivers.get(&id).ok_or(Error::Gone("receiver"))?;
+        Ok(receiver.parameters.clone())
+    }
+
+    /// How a sender was negotiated, and whether it sends.
+    pub(in crate::room) fn sender(&self, peer: u64, id: u64) -> Result<(Arc<RtpParameters>, bool), Error> {
+        let sender = self.member(peer)?.senders.get(&id).ok_or(Error::Gone("sender"))?;
+        Ok((sender.parameters.clone(), sender.active()))
+    }
+
+    pub(in crate::room) fn dump(&self) -> RoomDump {
+        RoomDump {
+            id: self.facts.id,
+            peers: self.members.values().map(dump).collect(),
+        }
+    }
+
+    pub(in crate::room) fn dump_peer(&self, peer: u64) -> Result<PeerDump, Error> {
+        Ok(dump(self.member(peer)?))
+    }
+
+    pub(in crate::room) async fn dump_transport(&self, peer: u64) -> Result<TransportDump, Error> {
+        let member = self.member(peer)?;
+        let transport = member.transport()?;
+        let local = transport.handle.local_description().await?;
+        let candidates = local.iter().flat_map(|local| local.sdp.lines());
+        let mut candidates: Vec<String> = candidates
+            .filter_map(|line| line.strip_prefix("a=candidate:"))
+            .map(str::to_owned)
+            .collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        let connection = member.connection.as_ref();
+        Ok(TransportDump {
+            id: transport.facts.id,
+            max_bitrate: connection.and_then(|connection| connection.settings.max_bitrate),
+            ice_local_candidates: candidates,
+            stats: transport.handle.get_stats().await?,
+        })
+    }
+}
+
+fn dump(member: &Member) -> PeerDump {
+    let negotiation = member.connection.as_ref().map(|connection| &connection.negotiation);
+    let receivers = member.receivers.values().map(|receiver| ReceiverDump {
+        id: receiver.facts.id,
+        kind: receiver.facts.kind,
+        parameters: RtpParameters::clone(&receiver.parameters),
+    });
+    let senders = member.senders.values().map(|sender| SenderDump {
+        id: sender.facts.id,
+        receiver: sender.facts.receiver.id,
+        parameters: RtpParameters::clone(&sender.parameters),
+        active: sender.active(),
+    });
+    PeerDump {
+        id: member.facts.id,
+        name: member.facts.name.to_string(),
+        has_capabilities: member.capabilities.is_some(),
+        signaling_state: negotiation.map(|negotiation| negotiation.state()),
+        is_busy: negotiation.is_some_and(|negotiation| negotiation.is_busy()),
+        receivers: receivers.collect(),
+        senders: senders.collect(),
+    }
+}
