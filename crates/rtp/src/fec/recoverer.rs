@@ -100,6 +100,8 @@ pub struct Recoverer {
     ssrc: u32,
     /// By number modulo [`WINDOW`]; empty before the first packet.
     slots: Vec<Slot>,
+    /// The largest packet so far, in bytes: each slot gets room for it when its turn comes, and none grows after that.
+    largest: usize,
     newest: Option<u64>,
     waiting: VecDeque<Waiting>,
     /// Used again by the next repair packet.
@@ -113,6 +115,7 @@ impl Recoverer {
         Self {
             ssrc,
             slots: Vec::new(),
+            largest: 0,
             newest: None,
             waiting: VecDeque::new(),
             spare: Vec::new(),
@@ -151,6 +154,7 @@ impl Recoverer {
         if self.newest.is_some_and(|newest| sequence + WINDOW <= newest) || self.holds(sequence) {
             return;
         }
+        self.largest = self.largest.max(len);
         let slot = self.take_slot(sequence);
         for part in parts {
             slot.extend_from_slice(part);
@@ -282,6 +286,7 @@ impl Recoverer {
         let slot = &mut self.slots[index(sequence)];
         slot.sequence = Some(sequence);
         slot.bytes.clear();
+        slot.bytes.reserve_exact(self.largest);
         &mut slot.bytes
     }
 
