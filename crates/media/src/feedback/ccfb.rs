@@ -41,8 +41,6 @@ struct Stream {
 /// Arrival times by stream and number, until they are fed back.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    /// Whether the peer wants to know.
-    enabled: bool,
     streams: Vec<Stream>,
     waiting: usize,
     first: Option<Instant>,
@@ -50,20 +48,9 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// Runs only where this feedback was negotiated.
-    pub(crate) fn enable(&mut self, enabled: bool) {
-        if !enabled {
-            *self = Self::default();
-        }
-        self.enabled = enabled;
-    }
-
     /// A packet came, `micros` microseconds after the session began.
     #[inline]
     pub(crate) fn arrive(&mut self, now: Instant, micros: u64, ssrc: u32, sequence: u16, ecn: Ecn) {
-        if !self.enabled {
-            return;
-        }
         let stream = match self.streams.iter().position(|stream| stream.ssrc == ssrc) {
             Some(at) => &mut self.streams[at],
             None if self.streams.len() < MAX_STREAMS => {
@@ -262,7 +249,6 @@ mod tests {
     fn what_came_is_told_and_heard_with_its_marks() {
         let (now, mut history, mut arrivals) = (start(), History::new(start()), Arrivals::default());
         history.by_stream(true);
-        arrivals.enable(true);
         for n in 0..40u16 {
             for ssrc in [7, 9] {
                 history.sent(now, &leaving(ssrc, 65_520u16.wrapping_add(n)));
@@ -325,7 +311,6 @@ mod tests {
         #[test]
         fn any_arrivals_are_bounded(numbers in prop::collection::vec((any::<u16>(), 0u32..100), 0..500)) {
             let mut arrivals = Arrivals::default();
-            arrivals.enable(true);
             for (n, (sequence, ssrc)) in numbers.into_iter().enumerate() {
                 arrivals.arrive(start(), n as u64, ssrc, sequence, Ecn::Ce);
                 prop_assert!(arrivals.streams.len() <= MAX_STREAMS);

@@ -51,10 +51,10 @@ impl Marks {
         self.ended.is_none()
     }
 
-    /// A packet left.
+    /// A packet left that bears a mark.
     #[inline]
-    pub(crate) fn sent(&mut self, ecn: Ecn) {
-        self.count.packets_sent_with_ect += u64::from(ecn != Ecn::NotEct);
+    pub(crate) fn sent(&mut self) {
+        self.count.packets_sent_with_ect += 1;
     }
 
     /// What was counted.
@@ -75,9 +75,6 @@ impl Marks {
 
     /// Feedback came. `rate`: what is sent, in bits a second, as far as it is known.
     pub(crate) fn take(&mut self, results: &[PacketResult], rate: Option<u64>) {
-        if self.count.packets_sent_with_ect == 0 {
-            return;
-        }
         let packets = rate.map_or(Duration::ZERO, |rate| {
             Duration::from_micros(FRAMES * 1_000_000 / rate.max(10_000))
         });
@@ -166,7 +163,7 @@ mod tests {
 
         fn packet(&mut self, fate: Option<(Ecn, u64)>) {
             self.now += Duration::from_micros(9_600_000_000 / self.rate);
-            self.marks.sent(Ecn::Ect1);
+            self.marks.sent();
             let sent = Sent {
                 id: PacketId(0),
                 at: self.now,

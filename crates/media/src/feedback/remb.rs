@@ -23,11 +23,7 @@ const BATCH: usize = 20;
 /// abs-send-time, and its result is sent as REMB (draft-alvestrand-rmcat-remb-03).
 #[derive(Debug)]
 pub(crate) struct ReceiveSide {
-    enabled: bool,
-    /// Made when it is enabled, which it seldom is.
-    estimator: Option<Box<Gcc>>,
-    /// The first, least and largest estimate, bits a second.
-    bitrates: [u64; 3],
+    estimator: Gcc,
     /// The senders' clock.
     clock: PeerClock,
     /// The newest abs-send-time, unwrapped from 24 bits, in 2^-18 s.
@@ -41,10 +37,8 @@ pub(crate) struct ReceiveSide {
 impl ReceiveSide {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
-            enabled: false,
             clock: PeerClock::default(),
-            estimator: None,
-            bitrates: [config.start_bitrate, config.min_bitrate, config.max_bitrate],
+            estimator: Gcc::new(config.start_bitrate, config.min_bitrate, config.max_bitrate),
             sent: None,
             batch: Vec::new(),
             ssrcs: Vec::new(),
@@ -53,24 +47,9 @@ impl ReceiveSide {
         }
     }
 
-    /// Runs only where REMB was negotiated, and transport-wide feedback was not.
-    pub(crate) fn enable(&mut self, enabled: bool) {
-        self.enabled = enabled;
-        if enabled {
-            let [start, min, max] = self.bitrates;
-            self.estimator
-                .get_or_insert_with(|| Box::new(Gcc::new(start, min, max)));
-        } else {
-            self.next = None;
-        }
-    }
-
     /// A packet came that carried its sending time.
     #[inline]
     pub(crate) fn arrive(&mut self, now: Instant, ssrc: u32, abs_send_time: u32, bytes: usize) {
-        if !self.enabled {
-            return;
-        }
         let wire = i64::from(abs_send_time);
         let sent = self.sent.map_or(wire, |last| last + (((wire - last) << 40) >> 40));
         self.sent = Some(self.sent.map_or(sent, |last| last.max(sent)));
@@ -92,9 +71,8 @@ impl ReceiveSide {
             arrival: Some(now),
             ecn: Ecn::NotEct,
         });
-        if self.batch.len() >= BATCH
-            && let Some(estimator) = &mut self.estimator
-        {
+        if self.batch.len() >= BATCH {
+            let estimator = &mut self.estimator;
             let before = estimator.target_rate(now);
             estimator.on_feedback(now, RTT, &self.batch);
             self.batch.clear();
@@ -127,6 +105,6 @@ impl ReceiveSide {
             self.ssrcs.clear();
             return None;
         }
-        Some((self.estimator.as_ref()?.target_rate(now)?, &self.ssrcs))
+        Some((self.estimator.target_rate(now)?, &self.ssrcs))
     }
 }

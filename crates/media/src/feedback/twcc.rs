@@ -26,10 +26,8 @@ const TICK_MICROS: i64 = 250;
 const REFERENCE_TICKS: i64 = 64_000 / TICK_MICROS;
 
 /// Arrival times by transport-wide sequence number, until they are fed back.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Arrivals {
-    /// Whether the peer wants to know.
-    enabled: bool,
     unwrapper: Unwrapper16,
     /// The number of `ticks[0]`.
     base: u64,
@@ -43,36 +41,9 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(crate) fn new() -> Self {
-        Self {
-            enabled: false,
-            unwrapper: Unwrapper16::default(),
-            base: 0,
-            ticks: VecDeque::new(),
-            waiting: 0,
-            first: None,
-            media: 0,
-            feedback_count: 0,
-            deltas: Vec::new(),
-        }
-    }
-
-    /// Runs only where transport-wide feedback was negotiated.
-    pub(crate) fn enable(&mut self, enabled: bool) {
-        self.enabled = enabled;
-        if !enabled {
-            self.ticks.clear();
-            self.waiting = 0;
-            self.first = None;
-        }
-    }
-
     /// A packet of source `media` came, `micros` microseconds after the session began.
     #[inline]
     pub(crate) fn arrive(&mut self, now: Instant, micros: u64, sequence: u16, media: u32) {
-        if !self.enabled {
-            return;
-        }
         let extended = self.unwrapper.unwrap(Serial16::new(sequence));
         if extended > u64::MAX / 2 {
             // Older than the very first number, seen across zero.
@@ -264,8 +235,7 @@ mod tests {
         #[test]
         fn every_arrival_is_told_once(first: u16, steps in prop::collection::vec((1u16..5, 0u64..30_000), 1..900)) {
             let epoch = start();
-            let mut arrivals = Arrivals::new();
-            arrivals.enable(true);
+            let mut arrivals = Arrivals::default();
             let (mut sequence, mut micros) = (first, 0);
             let mut expected = Vec::new();
             let mut seen = Vec::new();
@@ -285,8 +255,7 @@ mod tests {
         #[test]
         fn any_sequence_is_bounded(numbers in prop::collection::vec(any::<u16>(), 0..500)) {
             let epoch = start();
-            let mut arrivals = Arrivals::new();
-            arrivals.enable(true);
+            let mut arrivals = Arrivals::default();
             for (n, sequence) in numbers.into_iter().enumerate() {
                 arrivals.arrive(epoch + Duration::from_millis(n as u64), n as u64 * 1000, sequence, 9);
                 prop_assert!(arrivals.ticks.len() <= MAX_WINDOW);

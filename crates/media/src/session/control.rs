@@ -111,7 +111,9 @@ impl Session {
             self.spoken_of();
         }
         self.bursts.take(&self.scratch.results);
-        self.heard.marks.take(&self.scratch.results, self.available.total);
+        if let Some(marks) = &mut self.heard.marks {
+            marks.take(&self.scratch.results, self.available.total);
+        }
         let mut narrow = false;
         for result in &self.scratch.results {
             narrow |= self.large.take(result);

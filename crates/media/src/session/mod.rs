@@ -93,8 +93,8 @@ pub struct Session {
 struct Heard {
     numbers: twcc::Heard,
     streams: ccfb::Heard,
-    /// What it tells of marks.
-    marks: Marks,
+    /// What it tells of marks, once there were any.
+    marks: Option<Box<Marks>>,
 }
 
 /// What is to be reported, and when.
@@ -165,7 +165,7 @@ impl Session {
             routing: Routing::default(),
             peer_clock: PeerClock::default(),
             elapsed: Elapsed::since(now),
-            told: Told::new(&config),
+            told: Told::default(),
             history: History::new(now),
             heard: Heard::default(),
             large: LargePackets::default(),
@@ -206,7 +206,9 @@ impl Session {
     /// What is sent takes another way through the network from now on: the estimate and the round trip of the old one are forgotten.
     pub fn route_changed(&mut self, now: Instant) {
         (self.rtt, self.reports.lost) = (RoundTrip::default(), Loss::default());
-        self.heard.marks.route_changed();
+        if let Some(marks) = &mut self.heard.marks {
+            marks.route_changed();
+        }
         self.controller.on_route_change(now);
         self.begin_again(now, |_| true);
         self.retarget(now);
@@ -222,7 +224,8 @@ impl Session {
     /// The mark of an RTP packet that leaves now: what the controller asks for, where feedback can speak of it.
     #[inline]
     fn mark(&mut self) -> Ecn {
-        if !self.heard.marks.may_be_sent() || !self.history.is_by_stream() {
+        let ended = self.heard.marks.as_ref().is_some_and(|marks| !marks.may_be_sent());
+        if ended || !self.history.is_by_stream() {
             return Ecn::NotEct;
         }
         self.controller.mark()

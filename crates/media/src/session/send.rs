@@ -221,7 +221,9 @@ impl Session {
             if self.reports.at.is_none() {
                 self.reports.at = Some(now + FIRST_REPORT);
             }
-            self.heard.marks.sent(ecn);
+            if ecn != Ecn::NotEct {
+                self.heard.marks.get_or_insert_default().sent();
+            }
             let kind = PacketKind::Rtp;
             return Some(Outgoing { kind, ecn });
         }
@@ -566,7 +568,7 @@ mod tests {
             };
             let mark = if ccfb { Ecn::Ect1 } else { Ecn::NotEct };
             assert_eq!(marks(&mut session, now), [Some(mark), None]);
-            session.heard.marks.end(MarkingEnd::Bleached);
+            session.heard.marks.get_or_insert_default().end(MarkingEnd::Bleached);
             now += Duration::from_secs(1);
             assert_eq!(
                 marks(&mut session, now),

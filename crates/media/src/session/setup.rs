@@ -174,12 +174,13 @@ impl Session {
     /// What the peer is told of arrivals, by what any receiver negotiated.
     fn choose_feedback(&mut self) {
         let codecs = || self.routing.sections().flat_map(|section| &section.config.codecs);
-        self.told.negotiated(Feedback {
+        let feedback = Feedback {
             transport_cc: codecs().any(|codec| codec.feedback.transport_cc),
             ccfb: codecs().any(|codec| codec.feedback.ccfb),
             remb: codecs().any(|codec| codec.feedback.remb),
             ..Feedback::default()
-        });
+        };
+        self.told.negotiated(feedback, &self.config);
     }
 
     /// In which form the peer tells of arrivals: where packets are named by stream and number, they are remembered by these.

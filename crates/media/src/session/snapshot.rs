@@ -185,7 +185,11 @@ impl Session {
                 ecn: EcnStats {
                     packets_received_with_ect: self.told.with_ect,
                     packets_received_with_ce: self.told.with_ce,
-                    ..self.heard.marks.stats()
+                    ..self
+                        .heard
+                        .marks
+                        .as_ref()
+                        .map_or_else(EcnStats::default, |marks| marks.stats())
                 },
             },
             dropped: Dropped {
