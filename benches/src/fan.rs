@@ -18,6 +18,8 @@ pub const PAYLOAD: usize = 1150;
 const BITRATE: u64 = 50_000_000;
 /// Between two packets of the stream.
 pub const INTERVAL: Duration = Duration::from_millis(1);
+/// After the last of them, so that all have left.
+const REST: Duration = Duration::from_millis(5);
 /// Packets that come together: nobody looks at timers meanwhile.
 pub const BURST: usize = 10;
 
@@ -119,13 +121,19 @@ impl Fan {
             receiver.pair.settle(self.now, &mut self.aside);
         }
         let (start, mut sent) = (thread_cpu(), 0);
-        for _ in 0..BURST {
-            self.now += INTERVAL;
-            next(&mut self.packet, self.now);
+        for n in 0..=BURST {
+            // What waits for others to leave with it has its turn at the end.
+            let is_last = n == BURST;
+            self.now += if is_last { REST } else { INTERVAL };
+            if !is_last {
+                next(&mut self.packet, self.now);
+            }
             for Receiver { pair, transceiver } in &mut self.receivers {
                 let forwarder = &mut pair.peers[0];
-                // One that cannot take it would show in the number of datagrams.
-                _ = black_box(forwarder.send_rtp(self.now, *transceiver, &self.packet));
+                if !is_last {
+                    // One that cannot take it would show in the number of datagrams.
+                    _ = black_box(forwarder.send_rtp(self.now, *transceiver, &self.packet));
+                }
                 if !self.out.has_room() {
                     self.out.clear();
                 }

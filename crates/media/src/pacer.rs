@@ -47,10 +47,34 @@ pub(crate) struct Pacer {
     probes: VecDeque<Probe>,
     /// Bytes that the first probe has had.
     probed: usize,
+    gather: Gather,
+}
+
+/// What comes alone leaves at once. What comes soon after waits until others have come that leave with it: one call of the system sends
+/// them all, and the other end wakes up once.
+#[derive(Debug)]
+struct Gather {
+    /// So long after a burst began the next one begins.
+    pause: Duration,
+    /// When the last burst began.
+    began: Instant,
+    /// It was over because nothing waited any more: what comes now is gathered.
+    over: bool,
+    /// Bytes that have come since.
+    bytes: usize,
+}
+
+impl Gather {
+    /// Until when what waits is held back; `None`: it is not.
+    #[inline]
+    fn until(&self) -> Option<Instant> {
+        (self.over && (self.bytes as f64) < MAX_BURST).then(|| self.began + self.pause)
+    }
 }
 
 impl Pacer {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// `gather`: how long after a burst began the next one begins, if fewer bytes wait than a burst has.
+    pub(crate) fn new(now: Instant, gather: Duration) -> Self {
         Self {
             paid: now,
             open: false,
@@ -63,7 +87,24 @@ impl Pacer {
             padded: now,
             probes: VecDeque::new(),
             probed: 0,
+            gather: Gather {
+                pause: gather,
+                began: now,
+                over: false,
+                bytes: 0,
+            },
         }
+    }
+
+    /// So many bytes have come to wait.
+    #[inline]
+    pub(crate) fn came(&mut self, bytes: usize) {
+        self.gather.bytes = self.gather.bytes.saturating_add(bytes);
+    }
+
+    /// Something waits that is not to be held back until others come: who asked for it has waited already.
+    pub(crate) fn hurry(&mut self) {
+        self.gather.over = false;
     }
 
     /// The rate at which packets leave that wait, bits a second (`None` while nothing is known), the bytes that may be on their
@@ -107,6 +148,12 @@ impl Pacer {
         self.window.is_some_and(|window| in_flight > window)
     }
 
+    /// Whether what waits is held back until others come: a quick look.
+    #[inline]
+    pub(crate) fn gathers(&self, now: Instant) -> bool {
+        !self.open && self.probes.is_empty() && self.gather.until().is_some_and(|until| now < until)
+    }
+
     /// Whether a packet may leave now, with so many bytes on their way.
     #[inline]
     pub(crate) fn ready(&mut self, now: Instant, in_flight: u64) -> bool {
@@ -120,7 +167,13 @@ impl Pacer {
             PROBE_BURST
         };
         if self.paid <= now {
-            self.open = true;
+            if self.gathers(now) {
+                return false;
+            }
+            if !self.open {
+                self.gather.began = now;
+                self.open = true;
+            }
         } else if self.paid > now + burst {
             self.open = false;
         }
@@ -131,9 +184,11 @@ impl Pacer {
     /// When a packet may leave, if one waits.
     pub(crate) fn next(&self, in_flight: u64) -> Instant {
         if self.is_held(in_flight) {
-            self.paid.max(self.last + KEEPALIVE)
-        } else {
-            self.paid
+            return self.paid.max(self.last + KEEPALIVE);
+        }
+        match self.gather.until() {
+            Some(until) if self.probes.is_empty() => self.paid.max(until),
+            _ => self.paid,
         }
     }
 
@@ -143,8 +198,10 @@ impl Pacer {
     }
 
     /// The burst is over because nothing waits any more.
+    #[inline]
     pub(crate) fn idle(&mut self) {
         (self.open, self.waits) = (false, false);
+        (self.gather.over, self.gather.bytes) = (true, 0);
     }
 
     /// A packet left; `queued` bytes of its sender still wait.
@@ -186,7 +243,7 @@ mod tests {
     #[test]
     fn paces_at_the_rate_in_bursts() {
         let mut now = start();
-        let mut pacer = Pacer::new(now);
+        let mut pacer = Pacer::new(now, Duration::ZERO);
         pacer.set(Some(8_000_000), None, 0);
         let (mut sent, mut wakes) = (0, 0);
         while sent < 1000 {
@@ -207,9 +264,55 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_soon_after_a_burst_leaves_with_others() {
+        const PAUSE: Duration = Duration::from_millis(4);
+        let begin = start();
+        let mut pacer = Pacer::new(begin, PAUSE);
+        let send = |pacer: &mut Pacer, now| {
+            let mut sent = 0;
+            for _ in 0..3 {
+                if pacer.ready(now, 0) {
+                    pacer.sent(now, 1000, 0);
+                    sent += 1;
+                }
+            }
+            pacer.idle();
+            sent
+        };
+        pacer.came(3000);
+        assert_eq!(send(&mut pacer, begin), 3, "the first at once");
+        let soon = begin + PAUSE / 4;
+        pacer.came(1000);
+        assert!(!pacer.ready(soon, 0));
+        assert_eq!(pacer.next(0), begin + PAUSE, "law 2");
+        assert_eq!(send(&mut pacer, begin + PAUSE), 3);
+        // What fills a burst does not wait, nor what was asked for, nor what is part of a probe.
+        let mut now = begin + PAUSE;
+        for hurry in [
+            |pacer: &mut Pacer| pacer.came(12_000),
+            |pacer: &mut Pacer| pacer.hurry(),
+            |pacer: &mut Pacer| {
+                pacer.probe(Probe {
+                    id: ProbeId(0),
+                    rate: 50_000_000,
+                    bytes: 1000,
+                });
+            },
+        ] {
+            now += PAUSE / 2;
+            assert!(!pacer.ready(now, 0));
+            hurry(&mut pacer);
+            assert!(pacer.next(0) <= now);
+            assert_eq!(send(&mut pacer, now), 3);
+        }
+        now += PAUSE;
+        assert!(pacer.ready(now, 0), "what comes after a pause leaves at once");
+    }
+
+    #[test]
     fn a_long_queue_speeds_it_up() {
         let now = start();
-        let mut pacer = Pacer::new(now);
+        let mut pacer = Pacer::new(now, Duration::ZERO);
         pacer.set(Some(250_000), None, 0);
         pacer.sent(now, 1000, 1_000_000);
         assert!(pacer.next(0) - now <= Duration::from_millis(2));
@@ -218,7 +321,7 @@ mod tests {
     #[test]
     fn a_probe_has_its_own_rate_and_then_is_over() {
         let mut now = start();
-        let mut pacer = Pacer::new(now);
+        let mut pacer = Pacer::new(now, Duration::ZERO);
         pacer.set(Some(1_000_000), None, 0);
         for id in 0..20 {
             pacer.probe(Probe {
@@ -252,7 +355,7 @@ mod tests {
             (false, 20_000, 0.3),
         ] {
             let mut now = start();
-            let mut pacer = Pacer::new(now);
+            let mut pacer = Pacer::new(now, Duration::ZERO);
             pacer.set(Some(4_000_000), None, 0);
             if probe {
                 pacer.probe(Probe {
@@ -275,7 +378,7 @@ mod tests {
         }
         // Who had nothing to send has no credit.
         let mut now = start();
-        let mut pacer = Pacer::new(now);
+        let mut pacer = Pacer::new(now, Duration::ZERO);
         pacer.set(Some(1_000_000), None, 0);
         pacer.sent(now, 1000, 0);
         pacer.idle();
@@ -288,7 +391,7 @@ mod tests {
     #[test]
     fn with_too_much_on_its_way_one_packet_in_half_a_second_leaves() {
         let mut now = start();
-        let mut pacer = Pacer::new(now);
+        let mut pacer = Pacer::new(now, Duration::ZERO);
         pacer.set(Some(8_000_000), Some(10_000), 0);
         assert!(pacer.ready(now, 10_000));
         pacer.sent(now, 1000, 0);
@@ -305,7 +408,7 @@ mod tests {
     #[test]
     fn a_burst_at_a_high_rate_has_few_packets() {
         let now = start();
-        let mut pacer = Pacer::new(now);
+        let mut pacer = Pacer::new(now, Duration::ZERO);
         pacer.set(Some(50_000_000), None, 0);
         let mut burst = 0;
         while pacer.ready(now, 0) {

@@ -207,7 +207,7 @@ impl Link {
             controller,
             path,
             source,
-            pacer: Pacer::new(start()),
+            pacer: Pacer::new(start(), Duration::ZERO),
             micros: 0,
             lcg: 12_345 + seed,
             waiting: VecDeque::new(),

@@ -88,6 +88,7 @@ impl Session {
         {
             sender.nack(ticks, rtt, nack.sequences());
             self.senders.wake(id);
+            self.pacer.hurry();
         }
     }
 

@@ -175,7 +175,7 @@ impl Session {
                 config.min_bitrate,
                 config.max_bitrate,
             ),
-            pacer: Pacer::new(now),
+            pacer: Pacer::new(now, config.gather),
             available: Available::new(now),
             reports: Reports::default(),
             rtt: RoundTrip::default(),

@@ -90,6 +90,7 @@ impl Session {
         let is_needed = key_frame || frame.facts.temporal == 0 && !frame.facts.discardable;
         sender.protect(now, first..sender.ring.next(), is_needed, key_frame);
         sender.newest_timestamp = Some((timestamp, frame.captured.unwrap_or(now)));
+        self.pacer.came(frame.data.len());
         self.senders.wake(id);
         Ok(())
     }
@@ -192,10 +193,12 @@ impl Session {
             sender.ring.push(ticks, sequence, head, packet.payload.clone(), detail);
             sender.protect_forwarded(now, sequence);
             note_forwarded(sender, now, timestamp, packet);
+            self.pacer.came(len);
         } else if sender.ring.fill(ticks, sequence, head, packet.payload.clone(), detail)
             && sender.ring.is_sent(sequence)
         {
             sender.send_late(sequence);
+            self.pacer.hurry();
         }
         self.senders.wake(id);
         Ok(())
@@ -213,7 +216,7 @@ impl Session {
             self.pacer.idle();
             return None;
         }
-        if self.closed || !out.begin(0, 0) {
+        if self.closed || self.gathers(now) || !out.begin(0, 0) {
             return None;
         }
         let ecn = self.mark();
@@ -251,7 +254,15 @@ impl Session {
     /// Whether [`Self::poll_transmit`] may have something to write now: a quick look.
     #[inline]
     pub fn may_transmit(&self, now: Instant) -> bool {
-        self.senders.any_waits() || self.pacer.wants_padding() || self.may_be_due(now)
+        (self.senders.any_waits() || self.pacer.wants_padding()) && !self.gathers(now) || self.may_be_due(now)
+    }
+
+    /// Whether nothing but pictures waits, and they are held back until others come.
+    #[inline]
+    fn gathers(&self, now: Instant) -> bool {
+        self.senders.first(Kind::Audio).is_none()
+            && self.senders.first(Kind::Video).is_some()
+            && self.pacer.gathers(now)
     }
 
     /// A quick look whether there may be RTCP to write: this is asked before each packet of media.
@@ -281,6 +292,10 @@ impl Session {
             let written = self.write_of(now, id, ecn, out);
             self.senders.turn(Kind::Video);
             if written {
+                if self.senders.first(Kind::Video).is_none() && self.pacer.probing().is_none() {
+                    // Known now: whoever owns us need not ask once more than there are packets.
+                    self.pacer.idle();
+                }
                 return true;
             }
         }
@@ -579,6 +594,34 @@ mod tests {
             now += Duration::from_secs(10);
             assert_eq!(marks(&mut session, now), [Some(mark), Some(Ecn::NotEct)]);
         }
+    }
+
+    #[test]
+    fn frames_that_come_close_together_leave_together() {
+        let begin = start();
+        let (mut session, id) = session(true, false);
+        let pause = session.config.gather;
+        let mut out = TransmitBuf::new(64 * 1024, 1300);
+        let mut sends = |session: &mut Session, now: Instant| {
+            let frame = Frame::new(96, 0, vec![0; 50]);
+            session.send_frame(now, id, frame).unwrap();
+            // Who knows that nothing waits any more does not ask again.
+            let mut count = 0;
+            while session.may_transmit(now) && session.poll_transmit(now, &mut out).is_some() {
+                out.finish();
+                count += 1;
+            }
+            count
+        };
+        assert_eq!(sends(&mut session, begin), 1, "at once");
+        assert_eq!(sends(&mut session, begin + pause / 4), 0);
+        assert_eq!(session.poll_timeout(), Some(begin + pause));
+        assert_eq!(
+            sends(&mut session, begin + pause),
+            2,
+            "the one that waited, and another"
+        );
+        assert_eq!(sends(&mut session, begin + 3 * pause), 1, "after a pause at once");
     }
 
     /// A probe is sent after the first packet; returns the bytes that left, the padding among them, and how long it took.
