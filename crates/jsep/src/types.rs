@@ -189,6 +189,31 @@ impl Fingerprint {
     pub fn parse(text: &str) -> Option<Self> {
         sdp::Fingerprint::parse(text).map(Self::from)
     }
+
+    /// The digits alone, in small letters, as programs in the manner of mediasoup write them: `abcd...`.
+    pub fn to_hex(&self) -> String {
+        let digits = self.digest.chars().filter(|letter| *letter != ':');
+        digits.map(|letter| letter.to_ascii_lowercase()).collect()
+    }
+
+    /// From the digits alone: the opposite of [`Self::to_hex`]. `None` if they are not two for each byte, or none.
+    pub fn from_hex(algorithm: &str, digits: &str) -> Option<Self> {
+        let is_hex = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if digits.is_empty() || !digits.len().is_multiple_of(2) || !is_hex {
+            return None;
+        }
+        let mut digest = String::with_capacity(digits.len() * 3 / 2);
+        for (place, digit) in digits.chars().enumerate() {
+            if place > 0 && place % 2 == 0 {
+                digest.push(':');
+            }
+            digest.push(digit.to_ascii_uppercase());
+        }
+        Some(Self {
+            algorithm: algorithm.to_ascii_lowercase(),
+            digest,
+        })
+    }
 }
 
 impl From<sdp::Fingerprint<'_>> for Fingerprint {
