@@ -166,7 +166,7 @@ pub struct ServeArgs {
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
     /// The one UDP port for the media of all sessions; 0: the system chooses a free one. So it is without this flag too, but with
-    /// --ports each session then has ports of its own.
+    /// --ports each session then has ports of its own. Rooms take up to 16 ports: of --ports, or else those after this one.
     #[arg(long, value_name = "PORT")]
     pub udp_port: Option<u16>,
     /// The video codec of the test pattern: vp8 (key frames alone), or h264, which looks as good at a fifth of the bitrate and needs a build

@@ -13,6 +13,11 @@
 //   await antiphon.stats()                     { mode, offerer, state, browser: digest of getStats, server: last report from /ws }
 //   await antiphon.sendTo(code, files)         File objects to `antiphon recv` with that code: [{ path, sha256 }]
 //   await antiphon.receiveFrom(code)           from `antiphon send` with that code, unasked: [{ path, sha256, blob }]
+//   await antiphon.joinRoom({ room, name, audio, video })   takes part in a room; resolves when the server has let us in
+//   antiphon.leaveRoom()                       leaves it
+//   antiphon.room                              { room, you, connection, speaker, people, tracks } of the room, or null
+//   await antiphon.roomFigures()               what goes and comes there: totals of getStats, by section (room.js)
+//   await antiphon.shareScreen(stream)         shows this picture as the screen; without one the browser asks which
 //   antiphon.stop()                            closes the session
 //   antiphon.session                           the running Session (session.js) with .pc, or null
 //   antiphon.ready                             true once the page has loaded
@@ -21,6 +26,7 @@
 import { Table, digest, rates } from './figures.js';
 import { newCode, receiveFiles, sendFiles } from './meet.js';
 import { Plots } from './plots.js';
+import { RoomView } from './room-view.js';
 import { Session } from './session.js';
 import { Sha256 } from './sha256.js';
 import { roundTrip } from './transfer.js';
@@ -29,6 +35,7 @@ const $ = (id) => document.getElementById(id);
 const remote = $('remote');
 const table = new Table($('figures'));
 const plots = new Plots((id) => $(`figure-${id}`));
+const roomView = new RoomView($, log);
 const LABELS = { watch: 'Watch', echo: 'Start the echo', data: 'Connect' };
 const HINTS = {
   watch: 'Press <b>Watch</b>: a test pattern that is drawn and encoded as you look at it, with a little music.',
@@ -48,14 +55,18 @@ function choose(next) {
   tab = next;
   document.body.dataset.tab = next;
   for (const button of document.querySelectorAll('[data-tab]')) {
-    if (button.role === 'tab' || button.getAttribute('role') === 'tab') button.setAttribute('aria-selected', String(button.dataset.tab === next));
+    if (button.role === 'tab' || button.getAttribute('role') === 'tab') {
+      button.setAttribute('aria-selected', String(button.dataset.tab === next));
+      // One stop of the Tab key for all of them; the arrows go from one to the next.
+      button.tabIndex = button.dataset.tab === next ? 0 : -1;
+    }
   }
   if (HINTS[next]) $('hint').innerHTML = HINTS[next];
   label();
 }
 
 function label() {
-  $('start').textContent = session ? 'Stop' : LABELS[tab];
+  $('start').textContent = session ? 'Stop' : LABELS[tab] ?? '';
   $('start').classList.toggle('on', Boolean(session));
 }
 
@@ -315,7 +326,17 @@ $('meet-recv').onclick = () => {
   }
   receiveFrom(code, (question) => window.confirm(question)).catch(() => {});
 };
-for (const button of document.querySelectorAll('[role=tab]')) button.onclick = () => choose(button.dataset.tab);
+const tabs = [...document.querySelectorAll('[role=tab]')];
+for (const [index, button] of tabs.entries()) {
+  button.onclick = () => choose(button.dataset.tab);
+  button.onkeydown = ({ key }) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[key];
+    if (!step) return;
+    const next = tabs[(index + step + tabs.length) % tabs.length];
+    next.focus();
+    choose(next.dataset.tab);
+  };
+}
 $('start').onclick = () => {
   if (session) stop();
   else start(tab).catch(() => {});
@@ -380,11 +401,14 @@ $('file').onchange = () => {
   if (file) sendFile(file, file.name).catch(() => {});
 };
 $('sample').onclick = () => sendFile(16 * 1024 * 1024).catch(() => {});
-window.addEventListener('pagehide', stop);
+window.addEventListener('pagehide', () => {
+  stop();
+  roomView.leave();
+});
 
 $('link-kind').onchange();
 offerControllers().catch((error) => log({ text: error.message, kind: 'error' }));
-choose('watch');
+choose(new URL(location.href).searchParams.has('room') ? 'room' : 'watch');
 setInterval(() => tick().catch((error) => log({ text: error.message, kind: 'error' })), 500);
 
 window.antiphon = {
@@ -399,6 +423,14 @@ window.antiphon = {
   emulate,
   get plots() { return plots.drawn; },
   stats,
+  joinRoom: async (options) => {
+    choose('room');
+    await roomView.join(options);
+  },
+  leaveRoom: () => roomView.leave(),
+  get room() { return roomView.state; },
+  roomFigures: () => roomView.room.figures(),
+  shareScreen: (stream) => roomView.room.share(stream),
   stop,
   get session() { return session; },
   ready: true,

@@ -179,6 +179,24 @@ const LAYERS: Table = Table {
     columns: &["layers", "switched", "longest gap", "fewer frames"],
 };
 
+/// Three Chromium and a Firefox in one room of the page: what each counts of every other, in all its browsers.
+const ROOM: Table = Table {
+    title: "a room of the page",
+    rows: &[("chromium", "in a room"), ("firefox", "in a room")],
+    columns: &[
+        "everybody",
+        "layers sent",
+        "chat",
+        "muted",
+        "speaker",
+        "screen",
+        "no screen",
+        "one leaves",
+        "one joins",
+        "same name",
+    ],
+};
+
 const PATHS: Table = Table {
     title: "other ways",
     rows: &[
@@ -337,7 +355,7 @@ pub(crate) fn run(report: &mut Report) {
     }
     examples.meet(report, &peers, &mut cells);
     for table in [
-        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, FREEZES, LAYERS, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS,
+        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, FREEZES, LAYERS, ROOM, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS,
         EXAMPLES,
     ] {
         table.finish(report, &cells);
@@ -350,7 +368,7 @@ fn scripts(
     server: &Server,
     secure: &Server,
     [program, echo_frames]: &[String; 2],
-) -> [(&'static str, Command); 23] {
+) -> [(&'static str, Command); 24] {
     let id = server.id().to_string();
     let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
     [
@@ -401,6 +419,7 @@ fn scripts(
             python
         }),
         ("WHIP and WHEP", node(peers, "whip_whep.mjs", &[&server.url])),
+        ("a room", node(peers, "rooms.mjs", &[&server.url])),
         ("layers", node(peers, "layers.mjs", &[&server.url, program])),
         (
             "chromium and files",

@@ -4,11 +4,13 @@ mod chat;
 mod http;
 mod media;
 mod quota;
+mod rooms;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use antiphon::room::ServerOptions;
 use antiphon::{Api, CandidateKind, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -23,6 +25,7 @@ use http::{Identity, Shared, Web};
 use media::{Setup, steer};
 pub use quota::Patience;
 use quota::{Door, Gate, Limits, Places};
+use rooms::Rooms;
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +110,7 @@ impl Server {
         };
         let shared = Shared::new(
             setup,
+            Rooms::new(room_options(args)),
             Arc::new(Door::new(args)),
             sessions,
             // Whatever they are for, WebSockets leave the page its half of the connections.
@@ -212,6 +216,11 @@ fn connections(args: &ServeArgs) -> usize {
     wanted.min(left)
 }
 
+/// Ports for rooms beside that of `--udp-port`.
+const ROOM_PORTS: u16 = 16;
+/// Threads for rooms: each has a port, and there are [`ROOM_PORTS`].
+const MAX_ROOM_WORKERS: usize = ROOM_PORTS as usize;
+
 /// How many descriptors this process may have.
 #[cfg(unix)]
 fn descriptors() -> usize {
@@ -259,6 +268,32 @@ fn configuration(args: &ServeArgs) -> RtcConfiguration {
     data.receive_buffer = data.receive_buffer.max(buffer);
     data.send_buffer = data.send_buffer.max(buffer);
     configuration
+}
+
+/// How the rooms are reached: on ports of their own, next to that of `--udp-port`, of `--ports`, or as the system chooses.
+fn room_options(args: &ServeArgs) -> ServerOptions {
+    let ports = match (&args.reach.ports, args.udp_port) {
+        (Some(ports), _) => (*ports.start(), *ports.end()),
+        (None, Some(port)) if port > 0 => (port.saturating_add(1), port.saturating_add(ROOM_PORTS)),
+        _ => (0, 0),
+    };
+    let announced = &args.reach.nat_addresses;
+    ServerOptions {
+        workers: std::thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(MAX_ROOM_WORKERS),
+        min_port: ports.0,
+        max_port: ports.1,
+        announced_ipv4: announced.iter().find_map(|address| match address {
+            IpAddr::V4(v4) => Some(*v4),
+            IpAddr::V6(_) => None,
+        }),
+        announced_ipv6: announced.iter().find_map(|address| match address {
+            IpAddr::V6(v6) => Some(*v6),
+            IpAddr::V4(_) => None,
+        }),
+        ..ServerOptions::default()
+    }
 }
 
 /// Runs `antiphon serve` until SIGINT or SIGTERM.

@@ -175,6 +175,11 @@ impl Socket {
         self.0.send(message).await.unwrap();
     }
 
+    /// `false` when the other end has gone.
+    pub async fn try_send(&mut self, message: Value) -> bool {
+        self.0.send(Message::Text(message.to_string().into())).await.is_ok()
+    }
+
     /// The next message that is not statistics; `None` when the socket has closed.
     pub async fn next(&mut self) -> Option<Value> {
         loop {

@@ -1,9 +1,10 @@
 //! The web server: connections and TLS, the page, the WebSockets, WHIP and WHEP. It asks `quota` who may come in, makes
-//! the peers of `media`, and leads who meets to `chat`; none of these knows of it.
+//! the peers of `media` and the participants of `rooms`, and leads who meets to `chat`; none of these knows of it.
 
 mod endpoints;
 mod meet;
 mod page;
+mod participant;
 mod pulse;
 mod resource;
 mod sdpfrag;

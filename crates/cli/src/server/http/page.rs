@@ -42,6 +42,8 @@ pub(in crate::server) fn routes() -> Router<Arc<Shared>> {
         .route("/plots.js", asset!(SCRIPT, "plots.js"))
         .route("/transfer.js", asset!(SCRIPT, "transfer.js"))
         .route("/meet.js", asset!(SCRIPT, "meet.js"))
+        .route("/room.js", asset!(SCRIPT, "room.js"))
+        .route("/room-view.js", asset!(SCRIPT, "room-view.js"))
         .route("/names.js", asset!(SCRIPT, "names.js"))
         .route("/sha256.js", asset!(SCRIPT, "sha256.js"))
         .route(

@@ -11,6 +11,7 @@ use super::resource::Resource;
 use crate::server::chat::Meetings;
 use crate::server::media::{Setup, Streams};
 use crate::server::quota::{Complaint, Door, Full, Guesses, Patience, Place, Places};
+use crate::server::rooms::Rooms;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(in crate::server) struct Shared {
     /// What every peer connection is made from.
     pub(in crate::server) setup: Arc<Setup>,
     pub(in crate::server) streams: Streams,
+    pub(in crate::server) rooms: Rooms,
     pub(in crate::server) meetings: Meetings,
     pub(in crate::server) guesses: Guesses,
     /// Who may come in.
@@ -36,6 +38,7 @@ pub(in crate::server) struct Shared {
 impl Shared {
     pub(in crate::server) fn new(
         setup: Setup,
+        rooms: Rooms,
         door: Arc<Door>,
         sessions: Places,
         sockets: Places,
@@ -44,6 +47,7 @@ impl Shared {
         Self {
             setup: Arc::new(setup),
             streams: Streams::default(),
+            rooms,
             meetings: Meetings::default(),
             guesses: Guesses::default(),
             door,

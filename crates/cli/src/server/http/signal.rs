@@ -1,12 +1,13 @@
 //! The messages of `/ws` (docs/signalling.md).
 
 use antiphon::{Congestion, RtcIceCandidateInit};
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::link::LinkSpec;
 use crate::server::media::{Figures, Role};
+use crate::server::rooms::Join;
 use crate::sources::AudioCodec;
 
 /// The largest body or WebSocket message, in bytes.
@@ -70,6 +71,8 @@ pub(in crate::server) enum Request {
         #[serde(default, deserialize_with = "controller")]
         congestion: Option<Congestion>,
     },
+    /// Take part in a room: the socket is that participant's from then on.
+    Join(Join),
     Offer {
         sdp: String,
     },
@@ -129,22 +132,39 @@ impl Reply {
     }
 }
 
-const TYPES: [&str; 7] = ["start", "offer", "answer", "candidate", "link", "restart", "bye"];
+const TYPES: [&str; 8] = [
+    "start",
+    "join",
+    "offer",
+    "answer",
+    "candidate",
+    "link",
+    "restart",
+    "bye",
+];
 
-/// Reads one message.
+/// Reads one message of a session.
 ///
 /// # Errors
 /// The reply to send instead.
 pub(in crate::server) fn parse(text: &str) -> Result<Request, Reply> {
+    read(text, &TYPES)
+}
+
+/// Reads one message whose `type` is one of these.
+///
+/// # Errors
+/// The reply to send instead.
+pub(in crate::server) fn read<T: DeserializeOwned>(text: &str, types: &[&str]) -> Result<T, Reply> {
     let value: Value = serde_json::from_str(text).map_err(|e| Reply::error("json", format!("not JSON: {e}")))?;
     let Some(kind) = value.get("type").and_then(Value::as_str) else {
         return Err(Reply::error("json", "not an object with a string \"type\""));
     };
-    if !TYPES.contains(&kind) {
+    if !types.contains(&kind) {
         let shown: String = kind.chars().take(40).collect();
         return Err(Reply::error(
             "type",
-            format!("no message is of type {shown:?}; known: {}", TYPES.join(", ")),
+            format!("no message is of type {shown:?}; known: {}", types.join(", ")),
         ));
     }
     serde_json::from_value(value).map_err(|e| Reply::error("json", e.to_string()))

@@ -13,12 +13,14 @@ use axum::routing::get;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::endpoints::unavailable;
+use super::participant::{self, Guest};
 use super::pulse::{Beat, Pulse};
 use super::shared::Shared;
 use super::signal::{self, MAX_SIGNAL, Mode, Offerer, Reply, Request};
 use crate::link::LinkSpec;
 use crate::server::media::{NO_WAY, Outcome, Peer, Wishes};
 use crate::server::quota::Place;
+use crate::server::rooms::Join;
 
 /// Anything beyond this ends the socket; up to it a message that is too long gets an error and the session lives.
 const MAX_FRAME: usize = 4 * MAX_SIGNAL;
@@ -59,6 +61,7 @@ async fn serve(shared: Arc<Shared>, from: IpAddr, _place: Place, socket: WebSock
         mode: Mode::default(),
         peer: None,
         place: None,
+        joins: None,
         farewell: (close_code::NORMAL, "bye"),
     };
     // Dropping the connection drops the peer, whose driver then says goodbye.
@@ -84,6 +87,8 @@ struct Connection {
     peer: Option<Peer>,
     /// Taken with the peer: a socket that says nothing takes it from nobody.
     place: Option<Place>,
+    /// The room that the socket is for from now on.
+    joins: Option<Join>,
     /// The code and the reason that close the socket.
     farewell: (u16, &'static str),
 }
@@ -145,6 +150,14 @@ impl Connection {
             if step.is_err() {
                 break;
             }
+            if let Some(join) = self.joins.take() {
+                let guest = Guest {
+                    shared,
+                    socket: self.socket,
+                    session: self.session,
+                };
+                return participant::serve(guest, join).await;
+            }
         }
         if let Some(peer) = self.peer.take() {
             peer.close().await;
@@ -183,10 +196,16 @@ impl Connection {
         }
         let request = match signal::parse(&text) {
             Ok(Request::Bye) => return Err(Gone),
+            Ok(Request::Join(join)) => return self.join(join).await,
             Ok(request) => request,
             Err(reply) => return self.send(reply).await,
         };
-        match self.perform(request).await {
+        let performed = self.perform(request).await;
+        self.answer(performed).await
+    }
+
+    async fn answer(&mut self, performed: Result<Option<Reply>, Reply>) -> Result<(), Gone> {
+        match performed {
             // Without a place there is nothing that this socket can do.
             Err(reply) if reply.is_limit() => {
                 self.farewell = (close_code::AGAIN, "full");
@@ -275,17 +294,40 @@ impl Connection {
                     .map_err(|e| Reply::error("state", e.to_string()))?;
                 Ok(None)
             }
-            Request::Bye => Ok(None),
+            // Both end before this.
+            Request::Join(_) | Request::Bye => Ok(None),
         }
+    }
+
+    /// The socket is for a room when this turn is over.
+    async fn join(&mut self, join: Join) -> Result<(), Gone> {
+        let refused = if self.peer.is_some() {
+            Reply::error("state", "this session has started: open another socket for a room")
+        } else {
+            match self.take_place() {
+                Ok(()) => {
+                    self.joins = Some(join);
+                    return Ok(());
+                }
+                Err(reply) => reply,
+            }
+        };
+        self.answer(Err(refused)).await
+    }
+
+    /// Counts as a session from now on.
+    fn take_place(&mut self) -> Result<(), Reply> {
+        if self.place.is_none() {
+            let place = self.shared.enter(self.from);
+            self.place = Some(place.map_err(|full| Reply::error("limit", full.to_string()))?);
+        }
+        Ok(())
     }
 
     /// The peer, made on first use.
     async fn start(&mut self, wishes: Wishes) -> Result<&mut Peer, Reply> {
         if self.peer.is_none() {
-            if self.place.is_none() {
-                let place = self.shared.enter(self.from);
-                self.place = Some(place.map_err(|full| Reply::error("limit", full.to_string()))?);
-            }
+            self.take_place()?;
             let peer = Peer::new(self.shared.setup.clone(), self.session, self.mode.into(), wishes).await;
             self.peer = Some(peer.map_err(|e| Reply::error("state", e.to_string()))?);
         }

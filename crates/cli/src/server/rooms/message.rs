@@ -1,0 +1,163 @@
+//! What a participant and the server say to each other (docs/signalling.md, "Rooms").
+
+use serde::{Deserialize, Serialize};
+
+/// How somebody comes in: the first message of a WebSocket that is for a room.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub(in crate::server) struct Join {
+    pub(in crate::server) room: String,
+    /// What the others call the participant.
+    pub(in crate::server) name: String,
+    /// An offer that was made to tell what the browser can, and for nothing else.
+    pub(in crate::server) sdp: String,
+}
+
+/// What a participant says.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(in crate::server) enum Request {
+    /// The answer to our offer.
+    Answer {
+        sdp: String,
+        /// The section that carries the screen, if one does.
+        #[serde(default)]
+        screen: Option<String>,
+    },
+    /// So many tracks are to be sent from now on.
+    Publish {
+        audio: u8,
+        video: u8,
+    },
+    /// What is muted now.
+    Mute {
+        audio: bool,
+        video: bool,
+    },
+    /// A line of the chat.
+    Say {
+        text: String,
+    },
+    /// Restart ICE.
+    Restart,
+    Bye,
+}
+
+/// The types of [`Request`].
+pub(in crate::server) const TYPES: [&str; 6] = ["answer", "publish", "mute", "say", "restart", "bye"];
+
+/// A participant, as the others see it.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub(in crate::server) struct Person {
+    pub(in crate::server) id: String,
+    pub(in crate::server) name: String,
+    /// Whether its microphone is muted.
+    pub(in crate::server) audio_muted: bool,
+    /// Whether its camera is muted.
+    pub(in crate::server) video_muted: bool,
+}
+
+/// What everybody in a room hears.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(in crate::server) enum News {
+    Entered { participant: Person },
+    Left { id: String },
+    Muted { participant: Person },
+    Said { id: String, name: String, text: String },
+    Speaker { id: Option<String> },
+}
+
+/// What a track shows.
+#[derive(Clone, Copy, Debug, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::server) enum Source {
+    Microphone,
+    Camera,
+    Screen,
+}
+
+/// Whose track is in which section of our last offer.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub(in crate::server) struct TrackOf {
+    pub(in crate::server) mid: String,
+    /// The id of the participant.
+    pub(in crate::server) participant: String,
+    pub(in crate::server) source: Source,
+}
+
+/// What one participant hears.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub(in crate::server) enum Reply {
+    Joined {
+        room: String,
+        /// The id of the participant who hears this.
+        you: String,
+        /// All who are there, this one too.
+        participants: Vec<Person>,
+    },
+    Offer {
+        sdp: String,
+    },
+    /// The whole table, after each exchange.
+    Tracks {
+        tracks: Vec<TrackOf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_str, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn what_the_page_sends() {
+        let publish: Request = from_str(r#"{"type":"publish","audio":1,"video":2}"#).unwrap();
+        assert_eq!(publish, Request::Publish { audio: 1, video: 2 });
+        let answer: Request = from_str(r#"{"type":"answer","sdp":"v=0","screen":"2"}"#).unwrap();
+        assert!(matches!(answer, Request::Answer { screen: Some(mid), .. } if mid == "2"));
+        let answer: Request = from_str(r#"{"type":"answer","sdp":"v=0"}"#).unwrap();
+        assert!(matches!(answer, Request::Answer { screen: None, .. }));
+        for wrong in [
+            r#"{"type":"publish","audio":-1,"video":0}"#,
+            r#"{"type":"publish","audio":1}"#,
+            r#"{"type":"publish","audio":256,"video":0}"#,
+            r#"{"type":"mute","audio":"yes","video":false}"#,
+            r#"{"type":"say","text":7}"#,
+            r#"{"type":"offer","sdp":"v=0"}"#,
+        ] {
+            assert!(from_str::<Request>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn every_type_that_is_named_is_known() {
+        for kind in TYPES {
+            let all = json!({"type": kind, "sdp": "", "audio": 0, "video": 0, "text": ""});
+            let muted = json!({"type": kind, "audio": false, "video": false});
+            assert!(
+                serde_json::from_value::<Request>(all).is_ok() || serde_json::from_value::<Request>(muted).is_ok(),
+                "{kind}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_page_hears() {
+        let track = TrackOf {
+            mid: "3".into(),
+            participant: "7".into(),
+            source: Source::Screen,
+        };
+        let told = to_value(Reply::Tracks { tracks: vec![track] }).unwrap();
+        assert_eq!(
+            told,
+            json!({"type": "tracks", "tracks": [{"mid": "3", "participant": "7", "source": "screen"}]})
+        );
+        assert_eq!(
+            to_value(News::Speaker { id: None }).unwrap(),
+            json!({"type": "speaker", "id": null})
+        );
+    }
+}

@@ -1,0 +1,16 @@
+//! The rooms of the page: who is in which room, what they tell each other, and the offers that the server makes to each.
+//! It stands on `antiphon::room`, which forwards their media; it knows no WebSocket, no HTTP, and none of the other rooms of the server.
+
+mod directory;
+mod hub;
+mod message;
+mod names;
+mod pace;
+mod participant;
+mod refusal;
+
+pub(super) use directory::Rooms;
+pub(super) use message::{Join, Reply, Request, TYPES};
+pub(super) use pace::{Pace, Verdict};
+pub(super) use participant::{Participant, Step};
+pub(super) use refusal::Refusal;

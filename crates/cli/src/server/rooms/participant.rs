@@ -1,0 +1,225 @@
+//! One participant of a room: what it asks for, what it hears, and the exchange of offers and answers.
+
+use std::collections::BTreeSet;
+
+use antiphon::room::{Events, OfferOptions, Peer, RtcPeerConnection, RtcPeerConnectionEvent, RtcPeerConnectionOptions};
+use antiphon::{MediaKind, RtcSessionDescription, RtcSignalingState};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::directory::{Rooms, Seat};
+use super::message::{Join, News, Reply, Source, TrackOf};
+use super::refusal::Refusal;
+
+/// Tracks of sound that a participant sends.
+pub(super) const MAX_SOUND: u8 = 1;
+/// Tracks of pictures that a participant sends: the camera and the screen.
+pub(super) const MAX_VIDEO: u8 = 2;
+/// The longest line of the chat, in characters.
+pub(super) const MAX_LINE: usize = 2_000;
+/// Wrong answers in a row after which a participant is sent away.
+const MAX_WRONG_ANSWERS: u32 = 5;
+/// The layers that a browser is asked for, the smallest first.
+const LAYERS: [&str; 3] = ["l", "m", "h"];
+
+/// A participant of a room.
+#[derive(Debug)]
+pub(in crate::server) struct Participant {
+    seat: Seat,
+    pc: RtcPeerConnection,
+    events: Events<RtcPeerConnectionEvent>,
+    news: broadcast::Receiver<News>,
+    /// What the next offer lets it send.
+    wanted: OfferOptions,
+    /// Whether an offer is due that an exchange under way holds up.
+    due: bool,
+    wrong_answers: u32,
+}
+
+/// What happens to a participant.
+#[derive(Debug)]
+pub(in crate::server) enum Step {
+    /// It is to be told this.
+    News(News),
+    /// It is time for [`Participant::offer`].
+    Negotiate,
+    /// It is over.
+    Closed,
+}
+
+impl Participant {
+    /// Somebody comes in; `session` is a number that nobody else has. What the page hears first, and the participant.
+    pub(in crate::server) async fn join(rooms: &Rooms, session: u64, join: Join) -> Result<(Self, Reply), Refusal> {
+        let (seat, news) = rooms.enter(&join.room, session, &join.name)?;
+        let server = rooms.server().await.map_err(Refusal::Broken)?;
+        let room = seat.hub.room(server).await.map_err(Refusal::Broken)?;
+        let peer = room.peer(session.to_string()).await.map_err(Refusal::Broken)?;
+        let mut leaving = Leaving(Some(peer.clone()));
+        let mut options = RtcPeerConnectionOptions::new(&peer);
+        options.simulcast = LAYERS.map(str::to_owned).into();
+        let pc = RtcPeerConnection::new(options).await.map_err(Refusal::Broken)?;
+        let events = pc.events();
+        pc.set_capabilities(join.sdp).await.map_err(Refusal::Capabilities)?;
+        let joined = Reply::Joined {
+            room: join.room,
+            you: session.to_string(),
+            participants: seat.hub.people(),
+        };
+        leaving.0 = None;
+        let participant = Self {
+            seat,
+            pc,
+            events,
+            news,
+            wanted: OfferOptions::default(),
+            due: false,
+            wrong_answers: 0,
+        };
+        Ok((participant, joined))
+    }
+
+    /// Goes on until there is something to tell. Cancel safe.
+    pub(in crate::server) async fn next(&mut self) -> Step {
+        loop {
+            tokio::select! {
+                event = self.events.next() => match event {
+                    Some(RtcPeerConnectionEvent::NegotiationNeeded) => return Step::Negotiate,
+                    Some(RtcPeerConnectionEvent::Close(_)) | None => return Step::Closed,
+                    Some(_) => {}
+                },
+                news = self.news.recv() => match news {
+                    Ok(news) => return Step::News(news),
+                    // It has missed something, and would go on with a wrong picture of the room.
+                    Err(RecvError::Lagged(_) | RecvError::Closed) => return Step::Closed,
+                },
+            }
+        }
+    }
+
+    /// The next offer; `None` while the last one waits for its answer, after which it comes by [`Self::answer`].
+    pub(in crate::server) async fn offer(&mut self) -> Result<Option<Reply>, Refusal> {
+        let state = self.pc.signaling_state().await.map_err(Refusal::Broken)?;
+        if state != RtcSignalingState::Stable {
+            self.due = true;
+            return Ok(None);
+        }
+        self.due = false;
+        let made = async {
+            let offer = self.pc.create_offer(self.wanted).await?;
+            self.pc.set_local_description(offer).await?;
+            self.pc.local_description().await
+        };
+        let offer = made.await.map_err(Refusal::Broken)?;
+        Ok(offer.map(|offer| Reply::Offer { sdp: offer.sdp }))
+    }
+
+    /// Takes an answer; `screen` is the section that carries the screen. What the page hears: whose track is where, and an offer if one is due.
+    pub(in crate::server) async fn answer(&mut self, sdp: String, screen: Option<&str>) -> Result<Vec<Reply>, Refusal> {
+        let state = self.pc.signaling_state().await.map_err(Refusal::Broken)?;
+        if state != RtcSignalingState::HaveLocalOffer {
+            return Err(Refusal::NoOffer);
+        }
+        if let Err(error) = self.pc.set_remote_description(RtcSessionDescription::answer(sdp)).await {
+            self.wrong_answers += 1;
+            // The room says then that an offer is needed.
+            self.pc.reset().await.map_err(Refusal::Broken)?;
+            return Err(Refusal::Answer(error));
+        }
+        self.wrong_answers = 0;
+        let tracks = self.tracks(screen).await.map_err(Refusal::Broken)?;
+        let offer = if self.due { self.offer().await? } else { None };
+        Ok([tracks].into_iter().chain(offer).collect())
+    }
+
+    /// Whether it sends nothing but wrong answers.
+    pub(in crate::server) fn is_hopeless(&self) -> bool {
+        self.wrong_answers >= MAX_WRONG_ANSWERS
+    }
+
+    /// So many tracks are to be sent from now on. An offer, if that is something new.
+    pub(in crate::server) async fn publish(&mut self, audio: u8, video: u8) -> Result<Option<Reply>, Refusal> {
+        if audio > MAX_SOUND || video > MAX_VIDEO {
+            return Err(Refusal::TooManyTracks);
+        }
+        let wanted = OfferOptions {
+            offer_to_receive_audio: audio,
+            offer_to_receive_video: video,
+        };
+        if std::mem::replace(&mut self.wanted, wanted) == wanted {
+            return Ok(None);
+        }
+        self.offer().await
+    }
+
+    /// The next offer, which is due then, has new credentials.
+    pub(in crate::server) async fn restart_ice(&mut self) -> Result<(), Refusal> {
+        self.pc.restart_ice().await.map_err(Refusal::Broken)
+    }
+
+    /// Tells the others what is muted.
+    pub(in crate::server) fn mute(&self, audio: bool, video: bool) {
+        self.seat.hub.mute(self.seat.id, audio, video);
+    }
+
+    /// Says something to all who are there.
+    pub(in crate::server) fn say(&self, text: &str) -> Result<(), Refusal> {
+        let text = text.trim();
+        if !(1..=MAX_LINE).contains(&text.chars().count()) {
+            return Err(Refusal::Line);
+        }
+        self.seat.hub.say(self.seat.id, text.to_owned());
+        Ok(())
+    }
+
+    /// Whose tracks are in which sections, as the exchange that has just ended says.
+    async fn tracks(&mut self, screen: Option<&str>) -> Result<Reply, antiphon::room::Error> {
+        let peer: &Peer = self.pc.peer();
+        let mut screens = BTreeSet::new();
+        for receiver in peer.rtp_receivers().await? {
+            if screen.is_some() && receiver.rtp_parameters().await?.mid.as_deref() == screen {
+                screens.insert(receiver.id());
+            }
+        }
+        let hub = &self.seat.hub;
+        hub.set_screens(self.seat.id, screens);
+        let mut tracks = Vec::new();
+        for sender in peer.rtp_senders().await? {
+            // One of those that have ended meanwhile has no section, and no receiver.
+            let Ok(parameters) = sender.rtp_parameters().await else {
+                continue;
+            };
+            let Some(mid) = parameters.mid.clone() else { continue };
+            let receiver = sender.associated_rtp_receiver();
+            let owner = receiver.peer();
+            let is_screen = owner.name().parse().is_ok_and(|id| hub.is_screen(id, receiver.id()));
+            let source = match sender.kind() {
+                MediaKind::Audio => Source::Microphone,
+                MediaKind::Video if is_screen => Source::Screen,
+                MediaKind::Video => Source::Camera,
+            };
+            tracks.push(TrackOf {
+                mid,
+                participant: owner.name().to_owned(),
+                source,
+            });
+        }
+        Ok(Reply::Tracks { tracks })
+    }
+}
+
+impl Drop for Participant {
+    fn drop(&mut self) {
+        let _leaving = Leaving(Some(self.pc.peer().clone()));
+    }
+}
+
+/// Closes a peer when dropped.
+struct Leaving(Option<Peer>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        if let Some(peer) = self.0.take() {
+            tokio::spawn(async move { peer.close().await });
+        }
+    }
+}
