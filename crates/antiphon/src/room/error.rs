@@ -1,6 +1,7 @@
 //! Why a call on a room, or on what lives in it, was refused.
 
 use antiphon_jsep::JsepError;
+use antiphon_jsep::plan_b::PlanBError;
 use antiphon_peer_connection::{RtcSignalingState, SdpType};
 
 /// Why a call on a server, a room, a peer or its connection was refused. Nothing has changed then, unless the variant says so.
@@ -91,6 +92,9 @@ pub enum Error {
     /// There is no such receiver, sender or transport any more.
     #[error("no such {0}")]
     Gone(&'static str),
+    /// A description of a client that speaks Plan B, or ours for it, cannot be translated.
+    #[error("Plan B: {0}")]
+    PlanB(#[from] PlanBError),
     /// The connection below refused the call. After a wrong answer the exchange is still under way: `reset` ends it.
     #[error(transparent)]
     Connection(#[from] crate::Error),
@@ -118,6 +122,7 @@ impl Error {
             | Self::Worker(_)
             | Self::Capabilities(_)
             | Self::Gone(_)
+            | Self::PlanB(_)
             | Self::Connection(_) => "Error",
         }
     }

@@ -80,6 +80,7 @@
 //! 30 seconds, closes its peer. The last handle of a [`Server`] closes it. Listeners hear of each end last.
 
 mod codecs;
+mod dialect;
 mod dump;
 mod error;
 mod events;
@@ -93,6 +94,7 @@ mod options;
 mod state;
 mod worker;
 
+pub use antiphon_jsep::{Fingerprint, parameter_name};
 pub use codecs::{MAX_MEDIA_CODECS, RoomMediaCodec, RoomMediaKind, RoomOptions};
 pub use dump::{PeerDump, ReceiverDump, RoomDump, SenderDump, ServerDump, TransportDump, WorkerDump};
 pub use error::Error;

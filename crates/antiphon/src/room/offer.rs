@@ -13,8 +13,8 @@ pub(super) struct Limits {
 
 impl Limits {
     /// The offer with the limits written into each section that the client may send on.
-    pub(super) fn write(&self, sdp: &str) -> String {
-        if *self == Self::default() {
+    pub(super) fn write(self, sdp: &str) -> String {
+        if self == Self::default() {
             return sdp.to_owned();
         }
         let mut text = String::with_capacity(sdp.len() + 256);
@@ -29,7 +29,7 @@ impl Limits {
         text
     }
 
-    fn write_section(&self, section: &str, text: &mut String) {
+    fn write_section(self, section: &str, text: &mut String) {
         let receives =
             section.starts_with("m=") && section.lines().any(|line| line == "a=recvonly" || line == "a=sendrecv");
         let limit = self.max_bitrate.filter(|_| receives);

@@ -21,10 +21,13 @@ pub struct RtcPeerConnectionOptions {
     pub peer: Peer,
     /// Which candidates are offered.
     pub transport_options: TransportOptions,
+    /// Whether the client speaks Plan B: one section for all sound, and one for all pictures. It may then send any number of tracks of a
+    /// kind that it may send one of.
+    pub use_plan_b: bool,
     /// The most that the client may send of each track, in bits a second; `None`: as much as the path carries.
     pub max_bitrate: Option<u64>,
     /// The RIDs of the simulcast layers that the client is asked to send of its pictures, the smallest first. Empty: one stream, unless
-    /// the client offers more by itself.
+    /// the client offers more by itself. Plan B has none.
     pub simulcast: Vec<String>,
 }
 
@@ -34,6 +37,7 @@ impl RtcPeerConnectionOptions {
         Self {
             peer: peer.clone(),
             transport_options: TransportOptions::default(),
+            use_plan_b: false,
             max_bitrate: None,
             simulcast: Vec::new(),
         }
@@ -97,6 +101,7 @@ impl RtcPeerConnection {
         let peer = options.peer;
         let settings = ConnectionSettings {
             transport: options.transport_options,
+            use_plan_b: options.use_plan_b,
             max_bitrate: options.max_bitrate,
             simulcast: options.simulcast,
         };

@@ -26,7 +26,7 @@ pub enum RoomEvent {
 /// How loud one track is.
 #[derive(Clone, Debug)]
 pub struct AudioLevel {
-    /// The track.
+    /// The track that is heard.
     pub receiver: RtpReceiver,
     /// Its loudness in dBov, from -127 (silence) to 0 (RFC 6464).
     pub level: i8,

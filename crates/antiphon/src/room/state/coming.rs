@@ -8,10 +8,12 @@ use antiphon_peer_connection::{Output, RtcConfiguration};
 use super::State;
 use super::members::{Connection, ConnectionSettings, Member, Transport};
 use crate::room::codecs::effective;
+use crate::room::dialect::Dialect;
 use crate::room::error::Error;
 use crate::room::events::Listeners;
 use crate::room::facts::{CloseReason, ConnectionFacts, PeerFacts, PeerNews, RoomNews, TransportFacts};
 use crate::room::log::LogTag;
+use crate::room::negotiation::Negotiation;
 use crate::room::{MAX_NAME, MAX_PEERS};
 
 impl State {
@@ -115,8 +117,9 @@ impl State {
         });
         member.connection = Some(Connection {
             facts: facts.clone(),
+            negotiation: Negotiation::default(),
+            dialect: Dialect::new(settings.use_plan_b),
             settings,
-            negotiation: Default::default(),
             transport: None,
             offer: None,
             gathering: None,
@@ -140,7 +143,10 @@ impl State {
             ..RtcConfiguration::default()
         };
         let settings = &mut configuration.settings;
-        settings.capabilities = capabilities.clone();
+        settings.capabilities = match connection.dialect.is_plan_b() {
+            true => Arc::new(without_names(capabilities)),
+            false => capabilities.clone(),
+        };
         settings.receive_output = Output::Packets;
         settings.ice.nat_mappings.clone_from(&self.mappings);
         connection.settings.transport.apply(&mut settings.ice);
@@ -161,4 +167,14 @@ impl State {
         member.facts.news.tell(PeerNews::NewTransport(facts));
         Ok(())
     }
+}
+
+/// The same without the header extensions that name sections and layers: in Plan B many tracks have one section, and are told by their
+/// SSRCs alone.
+fn without_names(capabilities: &MediaCapabilities) -> MediaCapabilities {
+    let mut own = capabilities.clone();
+    for list in [&mut own.audio_extensions, &mut own.video_extensions] {
+        list.retain(|extension| !extension.uri.starts_with("urn:ietf:params:rtp-hdrext:sdes:"));
+    }
+    own
 }

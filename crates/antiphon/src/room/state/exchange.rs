@@ -35,18 +35,31 @@ impl State {
         let capabilities = member.capabilities.clone();
         let connection = member.connection_mut()?;
         connection.negotiation.check_create()?;
-        let simulcast = connection.settings.simulcast.clone();
+        let is_plan_b = connection.dialect.is_plan_b();
+        let simulcast = match is_plan_b {
+            true => Vec::new(), // it has no names for layers
+            false => connection.settings.simulcast.clone(),
+        };
         let (Some(transport), Some(capabilities)) = (&mut connection.transport, capabilities) else {
             return Err(Error::NoCapabilities);
         };
         // They come first: a client that adds its tracks after our offer takes the first sections that fit.
-        receive(transport, &capabilities, MediaKind::Audio, audio.into(), Vec::new()).await?;
-        receive(transport, &capabilities, MediaKind::Video, video.into(), simulcast).await?;
+        for (kind, count, rids) in [
+            (MediaKind::Audio, audio, Vec::new()),
+            (MediaKind::Video, video, simulcast),
+        ] {
+            let count = match usize::from(count) {
+                // One section has any number of tracks: those that it has stay.
+                count if is_plan_b && count > 0 => count.max(open(transport, kind)),
+                count => count,
+            };
+            receive(transport, &capabilities, kind, count, rids).await?;
+        }
         self.place_senders(peer).await?;
         let transport = self.member(peer)?.transport()?;
         let made = transport.handle.create_offer(RtcOfferOptions::default()).await?;
-        let shown = RtcSessionDescription::offer(limits.write(&made.sdp));
         let connection = self.member_mut(peer)?.connection_mut()?;
+        let shown = connection.dialect.show(&made, limits)?;
         connection.negotiation.created();
         connection.offer = Some((made, shown.clone()));
         self.log.step(LogTag::Info, || format!("peer {peer}: an offer is made"));
@@ -103,15 +116,77 @@ impl State {
         let Some(transport) = &connection.transport else {
             return Err(Error::NoCapabilities);
         };
-        if let Err(error) = transport.handle.set_remote_description(description).await {
-            self.log.warn(|| format!("peer {peer}: a wrong answer: {error}"));
-            return Err(error.into());
-        }
+        let made = transport
+            .handle
+            .local_description()
+            .await?
+            .unwrap_or_else(RtcSessionDescription::rollback);
+        let read = connection.dialect.read(&made, description.clone());
+        let set = match read {
+            Ok(read) => {
+                let set = transport.handle.set_remote_description(read.answer).await;
+                set.map(|()| (read.left_over, read.then)).map_err(Error::from)
+            }
+            Err(error) => Err(error),
+        };
+        let (left_over, then) = match set {
+            Ok(set) => set,
+            Err(error) => {
+                self.log.warn(|| format!("peer {peer}: a wrong answer: {error}"));
+                return Err(error);
+            }
+        };
+        connection.dialect = then;
         connection.negotiation.answered(Instant::now());
         connection.offer = None;
         let state = connection.negotiation.state();
         connection.facts.news.tell(ConnectionNews::Signaling(state));
+        if !left_over.is_empty() {
+            self.take_left_over(peer, &left_over, description).await?;
+        }
         self.follow_exchange(peer).await
+    }
+
+    /// A client that speaks Plan B sends more tracks than we had sections for. They get some, by an exchange of which it hears nothing.
+    async fn take_left_over(
+        &mut self,
+        peer: u64,
+        kinds: &[MediaKind],
+        answer: RtcSessionDescription,
+    ) -> Result<(), Error> {
+        let log = self.log.clone();
+        let member = self.member_mut(peer)?;
+        let capabilities = member.capabilities.clone();
+        let connection = member.connection_mut()?;
+        let (Some(transport), Some(capabilities)) = (&mut connection.transport, capabilities) else {
+            return Err(Error::NoCapabilities);
+        };
+        for kind in [MediaKind::Audio, MediaKind::Video] {
+            let known = open(transport, kind);
+            let more = kinds.iter().filter(|own| **own == kind).count();
+            let room = MAX_RECEIVERS.saturating_sub(transport.receiving.len());
+            receive(transport, &capabilities, kind, known + more.min(room), Vec::new()).await?;
+        }
+        let made = transport.handle.create_offer(RtcOfferOptions::default()).await?;
+        transport.handle.set_local_description(Some(made.clone())).await?;
+        let read = connection.dialect.clone().read_again(&made, answer);
+        let set = match read {
+            Ok(read) => {
+                let set = transport.handle.set_remote_description(read.answer).await;
+                set.map(|()| read.then).map_err(Error::from)
+            }
+            Err(error) => Err(error),
+        };
+        match set {
+            Ok(then) => connection.dialect = then,
+            Err(error) => {
+                // The client's first tracks are there all the same.
+                log.warn(|| format!("peer {peer}: not all tracks are taken: {error}"));
+                let rollback = Some(RtcSessionDescription::rollback());
+                transport.handle.set_local_description(rollback).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Gives the exchange up that is under way, if one is.
@@ -124,7 +199,9 @@ impl State {
             transport.handle.set_local_description(rollback).await?;
         }
         let changed = connection.negotiation.reset(Instant::now())?;
-        connection.offer = None;
+        if let Some((made, _)) = connection.offer.take() {
+            connection.dialect.give_up(&made)?;
+        }
         connection.gathering = None;
         if changed {
             let state = connection.negotiation.state();
@@ -159,11 +236,14 @@ impl State {
     /// Our description as the client gets it, with the candidates.
     pub(in crate::room) async fn local_description(&self, peer: u64) -> Result<Option<RtcSessionDescription>, Error> {
         let limits = self.limits(peer)?;
-        let Ok(transport) = self.member(peer)?.transport() else {
+        let Some(connection) = &self.member(peer)?.connection else {
+            return Err(Error::Closed("connection"));
+        };
+        let Some(transport) = &connection.transport else {
             return Ok(None);
         };
         let made = transport.handle.local_description().await?;
-        Ok(made.map(|made| RtcSessionDescription::new(made.sdp_type, limits.write(&made.sdp))))
+        made.map(|made| connection.dialect.show(&made, limits)).transpose()
     }
 
     /// The client's description, as it was set last.
@@ -183,6 +263,12 @@ impl State {
             max_ptime,
         })
     }
+}
+
+/// How many sections of a kind the client may send on.
+fn open(transport: &Transport, kind: MediaKind) -> usize {
+    let all = transport.receiving.iter();
+    all.filter(|own| own.kind == kind && own.open).count()
 }
 
 /// Has so many open sections of a kind for the client to send on; more than that stay, but closed.

@@ -9,6 +9,7 @@ use antiphon_peer_connection::RtcSessionDescription;
 use tokio::sync::oneshot;
 
 use crate::handle::PeerHandle;
+use crate::room::dialect::Dialect;
 use crate::room::error::Error;
 use crate::room::facts::{
     CloseReason, ConnectionFacts, ConnectionNews, PeerFacts, PeerNews, Received, ReceiverFacts, ReceiverNews,
@@ -92,6 +93,7 @@ impl Member {
 #[derive(Clone, Debug, Default)]
 pub(in crate::room) struct ConnectionSettings {
     pub(in crate::room) transport: TransportOptions,
+    pub(in crate::room) use_plan_b: bool,
     pub(in crate::room) max_bitrate: Option<u64>,
     pub(in crate::room) simulcast: Vec<String>,
 }
@@ -101,6 +103,7 @@ pub(super) struct Connection {
     pub(super) facts: Arc<ConnectionFacts>,
     pub(super) settings: ConnectionSettings,
     pub(super) negotiation: Negotiation,
+    pub(super) dialect: Dialect,
     pub(super) transport: Option<Transport>,
     /// The offer of the exchange that is under way: as it was made, and as the client gets it.
     pub(super) offer: Option<(RtcSessionDescription, RtcSessionDescription)>,

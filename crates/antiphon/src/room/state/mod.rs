@@ -2,6 +2,7 @@
 
 mod coming;
 mod exchange;
+mod heard;
 mod hearing;
 mod looking;
 mod members;
@@ -26,7 +27,7 @@ use crate::event::Event;
 use crate::handle::PeerConnection;
 use crate::router::Router;
 
-use hearing::Hearing;
+use heard::Hearing;
 pub(super) use members::ConnectionSettings;
 use members::Member;
 
