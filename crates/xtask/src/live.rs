@@ -132,6 +132,15 @@ const EXAMPLES: Table = Table {
     columns: &["get_started", "get_started FILE", "receiver"],
 };
 
+/// Who meets in the example `room`.
+const PARTICIPANTS: [&str; 3] = ["chromium", "chromium", "firefox"];
+
+const EXAMPLE_ROOM: Table = Table {
+    title: "a room of browsers, by the example room: one leaves and one joins",
+    rows: &[("chromium + chromium + firefox", "answers")],
+    columns: &["room"],
+};
+
 /// Whole frames of each codec, from the browser to us and back to its decoder; and keys of a telephone that it plays.
 const CODECS: Table = Table {
     title: "codecs by whole frames, and keys of a telephone, played",
@@ -221,6 +230,7 @@ struct Examples {
     /// `get_started` with a film in VP9.
     film: Server,
     receiver: Server,
+    room: Server,
     /// What `receiver` writes.
     received: PathBuf,
 }
@@ -240,6 +250,7 @@ impl Examples {
             pattern: start("get_started", "get_started", Path::new(""))?,
             film: start("get_started", "get_started with a file", film)?,
             receiver: start("receiver", "receiver", &received)?,
+            room: Server::of("room", Command::new(example("room")?).arg("listen=127.0.0.1:0"))?,
             received,
         })
     }
@@ -266,6 +277,12 @@ impl Examples {
                     Err(why) => report.fail(&what, &why),
                 }
             }
+        }
+        let arguments = [&self.room.url, "room"].into_iter().chain(PARTICIPANTS);
+        let mut command = node(peers, "example_room.mjs", &arguments.collect::<Vec<&str>>());
+        match run_within(SCRIPT_PATIENCE, "a room of browsers", &mut command) {
+            Ok(output) => take_cells(report, "a room of browsers", &output, cells),
+            Err(why) => report.fail("a room of browsers", &why),
         }
     }
 }
@@ -355,8 +372,22 @@ pub(crate) fn run(report: &mut Report) {
     }
     examples.meet(report, &peers, &mut cells);
     for table in [
-        MEDIA, PLOTS, CODECS, KEYS, REDUNDANCY, FREEZES, LAYERS, ROOM, SECURITY, CHANNELS, MANY, RATES, FILES, PATHS,
+        MEDIA,
+        PLOTS,
+        CODECS,
+        KEYS,
+        REDUNDANCY,
+        FREEZES,
+        LAYERS,
+        ROOM,
+        SECURITY,
+        CHANNELS,
+        MANY,
+        RATES,
+        FILES,
+        PATHS,
         EXAMPLES,
+        EXAMPLE_ROOM,
     ] {
         table.finish(report, &cells);
     }

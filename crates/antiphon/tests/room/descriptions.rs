@@ -131,7 +131,10 @@ async fn m16_a_client_that_speaks_plan_b_sends_and_gets_any_number_of_tracks() {
         "{}",
         offer.sdp
     );
-    assert!(!offer.sdp.contains("sdes:mid"), "the name of a section says nothing of a track");
+    assert!(
+        !offer.sdp.contains("sdes:mid"),
+        "the name of a section says nothing of a track"
+    );
     assert_eq!(offer.sdp.matches("\r\nm=").count(), 2);
     assert_eq!(answer.sdp.matches("\r\nm=").count(), 2);
     assert_eq!(old.receivers(MediaKind::Audio).await.len(), 1);
