@@ -4,6 +4,7 @@
 //! An entry panics if a promise is broken: that no bytes make a parser panic, that what is read is written back, that a
 //! machine keeps the laws of the convention.
 
+mod allotment;
 mod congestion;
 mod container;
 mod data_channel;
@@ -16,9 +17,11 @@ mod media;
 mod pair;
 mod payload;
 mod peers;
+mod plan_b;
 mod repair;
 mod rtp;
 mod sctp;
+mod speakers;
 mod turn;
 mod turn_server;
 
@@ -47,6 +50,7 @@ pub const TARGETS: &[Target] = &[
     ("decode_vp8", payload::decode_vp8),
     ("decode_vp9", payload::decode_vp9),
     ("layers", layers::layers),
+    ("machine_allotment", allotment::machine),
     ("machine_congestion", congestion::machine),
     ("machine_data_channel", data_channel::machine),
     ("machine_dtls", dtls::machine),
@@ -56,7 +60,9 @@ pub const TARGETS: &[Target] = &[
     ("machine_jsep", jsep::machine),
     ("machine_media", media::machine),
     ("machine_peers", peers::machine),
+    ("machine_plan_b", plan_b::machine),
     ("machine_sctp", sctp::machine),
+    ("machine_speakers", speakers::machine),
     ("machine_turn", turn::machine),
     ("machine_turn_server", turn_server::machine),
     ("roundtrip_container", container::roundtrip_container),
