@@ -11,7 +11,9 @@ export class RoomView {
     this.element = element;
     this.log = log;
     this.room = null;
+    /** The totals of the last figures, and whether new ones are asked for. */
     this.before = null;
+    this.asking = false;
     /** By key (the participant's id, with `/screen` for a screen): the parts of a tile. */
     this.tiles = new Map();
     this.wire();
@@ -229,32 +231,36 @@ export class RoomView {
     button('room-screen', Boolean(room.screen), room.screen ? 'Stop sharing' : 'Share screen', !navigator.mediaDevices?.getDisplayMedia);
   }
 
-  /** A line of figures on each tile: the size that comes (which layer that is), frames and kilobits a second, losses. */
+  /** A line of figures on each tile: the size that comes (which layer that is), frames and kilobits a second, losses; of our own what is sent. */
   async showFigures() {
     const { room } = this;
-    if (!room?.you) return;
-    const now = await room.figures();
+    // On a machine that is busy the figures may take longer than a turn.
+    if (!room?.you || this.asking) return;
+    this.asking = true;
+    let now;
+    try {
+      now = await room.figures();
+    } finally {
+      this.asking = false;
+    }
     if (this.room !== room) return;
     const { before } = this;
     this.before = now;
     if (!before) return;
-    const seconds = (now.at - before.at) / 1000;
-    const rate = (last, first, field) => Math.max(last[field] - (first?.[field] ?? 0), 0) / seconds;
+    const tileOf = (participant, source) => this.tiles.get(source === 'screen' ? `${participant}/screen` : participant);
     for (const [mid, last] of Object.entries(now.received)) {
-      if (last.source === 'microphone') continue;
-      const tile = this.tiles.get(last.source === 'screen' ? `${last.participant}/screen` : last.participant);
-      const first = before.received[mid];
-      const kbps = Math.round(rate(last, first, 'bytes') / 125);
-      const figures = kbps > 0 && last.width
-        ? `${last.width}×${last.height} · ${Math.round(rate(last, first, 'frames'))}/s · ${kbps} kbit/s${last.lost > 0 ? ` · ${last.lost} lost` : ''}` : NO_FIGURES;
-      if (tile) tile.rates.textContent = figures;
+      const tile = tileOf(last.participant, last.source);
+      const rate = rates(last, before.received[mid]);
+      if (last.source === 'microphone' || !tile || !rate) continue;
+      const losses = last.lost > 0 ? ` · ${last.lost} lost` : '';
+      tile.rates.textContent = rate.kbps > 0 && last.width
+        ? `${last.width}×${last.height} · ${Math.round(rate.frames)}/s · ${Math.round(rate.kbps)} kbit/s${losses}` : NO_FIGURES;
     }
     for (const source of ['camera', 'screen']) {
-      const tile = this.tiles.get(source === 'screen' ? `${room.you}/screen` : room.you);
-      const layers = now.sent.filter((sent) => sent.source === source && sent.width);
-      const first = (layer) => before.sent.find((sent) => sent.source === source && sent.rid === layer.rid);
-      const flowing = layers.filter((layer) => rate(layer, first(layer), 'bytes') > 0);
-      if (tile) tile.rates.textContent = flowing.map(({ width, height }) => `${width}×${height}`).join(' + ');
+      const tile = tileOf(room.you, source);
+      const flows = (last) => rates(last, before.sent.find((first) => first.source === source && first.rid === last.rid))?.kbps > 0;
+      const layers = now.sent.filter((sent) => sent.source === source && sent.width && flows(sent)).sort((a, b) => a.width - b.width);
+      if (tile) tile.rates.textContent = layers.map(({ width, height }) => `${width}×${height}`).join(' + ');
     }
   }
 
@@ -283,4 +289,11 @@ function play(element, track, refused = () => {}) {
       if (error.name === 'NotAllowedError') refused();
     });
   }
+}
+
+/** Frames and kilobits a second between two totals of one stream; null if there is no time between them. */
+function rates(last, first) {
+  const seconds = (last.at - first?.at) / 1000;
+  if (!(seconds > 0)) return null;
+  return { frames: Math.max(last.frames - first.frames, 0) / seconds, kbps: Math.max(last.bytes - first.bytes, 0) / 125 / seconds };
 }

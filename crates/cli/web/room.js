@@ -252,13 +252,14 @@ export class Participation extends EventTarget {
   }
 
   /**
-   * What goes and comes, from getStats: { at, sent: [{ source, rid, width, height, bytes, frames }], received: by mid
-   * { participant, source, width, height, bytes, frames, lost, energy, freezes } }. Totals, not rates.
+   * What goes and comes, from getStats: { sent: [{ at, source, rid, width, height, bytes, frames }], received: by mid
+   * { at, participant, source, width, height, bytes, frames, lost, energy, freezes } }. Totals at a time in milliseconds, not rates.
    */
   async figures() {
     const report = [...(await this.pc.getStats()).values()];
     const sourceOf = (mid) => Object.keys(this.sending ?? {}).find((source) => this.sending[source] === mid);
     const sent = report.filter(({ type }) => type === 'outbound-rtp').map((rtp) => ({
+      at: rtp.timestamp,
       source: sourceOf(rtp.mid) ?? rtp.kind,
       rid: rtp.rid,
       width: rtp.frameWidth ?? 0,
@@ -271,6 +272,7 @@ export class Participation extends EventTarget {
       const rtp = report.find((each) => each.type === 'inbound-rtp' && (each.mid === mid || each.trackIdentifier === track?.id));
       if (!rtp) continue;
       received[mid] = {
+        at: rtp.timestamp,
         participant,
         source,
         width: rtp.frameWidth ?? 0,
@@ -283,7 +285,7 @@ export class Participation extends EventTarget {
         freezes: rtp.freezeCount ?? 0,
       };
     }
-    return { at: performance.now(), sent, received };
+    return { sent, received };
   }
 
   note(text, kind = 'note') { this.emit('note', { text, kind }); }

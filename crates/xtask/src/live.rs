@@ -511,19 +511,16 @@ impl Table {
     }
 }
 
-/// Takes the README's picture.
+/// Takes the README's pictures: of a session, and of a room.
 pub(crate) fn picture() -> Result<(), String> {
     let peers = peers()?;
     let server = Server::start("", &[])?;
-    let file = root().join("docs/page.png");
-    let output = run_picture(&peers, &server.url, &file.display().to_string())?;
-    if output.success {
-        Ok(())
-    } else {
-        Err(tail(&output.text, 30))
+    for (script, file) in [("picture.mjs", "docs/page.png"), ("room_picture.mjs", "docs/room.png")] {
+        let file = root().join(file).display().to_string();
+        let output = run_command(script, &mut node(&peers, script, &[&server.url, &file]))?;
+        if !output.success {
+            return Err(tail(&output.text, 30));
+        }
     }
-}
-
-fn run_picture(peers: &Peers, url: &str, file: &str) -> Result<Output, String> {
-    run_command("picture", &mut node(peers, "picture.mjs", &[url, file]))
+    Ok(())
 }

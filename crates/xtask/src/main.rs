@@ -69,7 +69,7 @@ enum Chore {
     Curves,
     /// Writes the scoreboard of congestion control anew, with all its seeds, and its plots: after a change that is meant to move it.
     Scoreboard,
-    /// Takes the picture of the page for the README, with a headless Chromium.
+    /// Takes the pictures of the page for the README, with headless browsers.
     Picture,
 }
 
