@@ -7,6 +7,8 @@ use antiphon_peer_connection::{
     Direction, MediaKind, Output, Packet, RtcConfiguration, RtcRtpTransceiverInit, TransceiverId, TransmitBuf,
     extension,
 };
+use antiphon_sfu::Router;
+use antiphon_sfu::router::{Config, ConsumerConfig, PeerKey, ProducerConfig, ProducerId};
 use bytes::Bytes;
 
 use crate::cost::thread_cpu;
@@ -38,6 +40,20 @@ pub fn send_only() -> RtcRtpTransceiverInit {
     RtcRtpTransceiverInit::new(Direction::SendOnly)
 }
 
+/// The peer whose packets go through a router; the others are numbered from 0.
+const PUBLISHER: PeerKey = PeerKey(u64::MAX);
+
+/// How packets go to the receivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The packet as it is, to one after the other.
+    Plain,
+    /// Through a router, each receiver at once.
+    Routed,
+    /// Through a router as a driver does it: first all that came together, to all; then each receiver has its turn.
+    InTurns,
+}
+
 /// A packet as it came from a publisher.
 pub fn packet(payload_type: u8, received: Instant) -> Packet {
     Packet {
@@ -65,16 +81,88 @@ pub fn next(packet: &mut Packet, received: Instant) {
     packet.received = received;
 }
 
+/// A payload of VP8 with a descriptor as browsers write it (RFC 7741 §4.2): picture id of 15 bits, TL0PICIDX, a temporal layer.
+fn vp8(number: u64) -> Bytes {
+    let (frame, place) = (number / 10, number % 10);
+    let [high, low] = (0x8000 | frame as u16 & 0x7fff).to_be_bytes();
+    let start = if place == 0 { 0x10 } else { 0 };
+    let mut payload = vec![0x80 | start, 0xe0, high, low, frame as u8, 0x00];
+    // A frame tag: the first frame is a key frame of 640x360 pixels, and no other is.
+    let key = number < 10;
+    payload.extend([u8::from(!key), 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01]);
+    payload.resize(PAYLOAD, 0x55);
+    payload.into()
+}
+
 struct Receiver {
     /// The forwarder's end, and the viewer's.
     pair: Pair,
     transceiver: TransceiverId,
 }
 
+impl Receiver {
+    /// Takes what its connection has to send, and does nothing with it. How many datagrams that was.
+    fn drain(&mut self, now: Instant, out: &mut TransmitBuf) -> usize {
+        let forwarder = &mut self.pair.peers[0];
+        let mut sent = 0;
+        if !out.has_room() {
+            out.clear();
+        }
+        while let Some(transmit) = forwarder.poll_transmit(now, out) {
+            sent += transmit.datagrams(out).count();
+            if !out.has_room() {
+                out.clear();
+            }
+        }
+        while let Some(event) = forwarder.poll_event() {
+            black_box(event);
+        }
+        black_box(forwarder.poll_timeout());
+        sent
+    }
+}
+
+/// A router, and the transceiver whose packets it takes.
+struct Routing {
+    router: Router,
+    from: TransceiverId,
+}
+
+impl Routing {
+    fn new(now: Instant, receivers: &[Receiver]) -> Self {
+        let mut router = Router::new(Config::default(), now);
+        let own = |receiver: &Receiver| receiver.pair.peers[0].transceiver(receiver.transceiver).cloned();
+        let first = own(&receivers[0]).expect("its transceiver");
+        router.add_peer(now, PUBLISHER, true).expect("room for it");
+        let producer: ProducerId = router
+            .produce(ProducerConfig {
+                peer: PUBLISHER,
+                transceiver: first.id(),
+                kind: MediaKind::Video,
+                codecs: first.send().map(|send| send.codecs.clone()).unwrap_or_default(),
+                rids: Vec::new(),
+                paused: false,
+            })
+            .expect("a producer");
+        for (place, receiver) in (0..).zip(receivers) {
+            let transceiver = own(receiver).expect("its transceiver");
+            let config = ConsumerConfig::of(PeerKey(place), receiver.transceiver, &transceiver);
+            router.add_peer(now, PeerKey(place), true).expect("room for it");
+            router.consume(now, producer, config).expect("a consumer");
+        }
+        Self {
+            router,
+            from: first.id(),
+        }
+    }
+}
+
 /// A forwarder's connections, each with the viewer at its other end. The media itself goes nowhere: viewers that took it would push the
 /// forwarder's memory out of the processor's caches, and they are other machines.
 pub struct Fan {
+    way: Way,
     receivers: Vec<Receiver>,
+    routing: Routing,
     packet: Packet,
     now: Instant,
     out: TransmitBuf,
@@ -87,11 +175,11 @@ impl Fan {
     ///
     /// # Panics
     /// If they do not connect.
-    pub fn new(receivers: usize) -> Self {
+    pub fn new(receivers: usize, way: Way) -> Self {
         let begin = Instant::now();
         let (mut latest, mut aside) = (begin, buffer());
         let mut payload_type = None;
-        let receivers = (0..receivers)
+        let receivers: Vec<Receiver> = (0..receivers)
             .map(|number| {
                 let mut pair = Pair::new([configuration(), configuration()], begin, number as u64);
                 let forwarder = &mut pair.peers[0];
@@ -105,13 +193,33 @@ impl Fan {
                 Receiver { pair, transceiver }
             })
             .collect();
+        let mut packet = packet(payload_type.expect("VP8 is negotiated"), latest);
+        // The first packet of a frame comes first.
+        packet.sequence = u64::MAX;
         Self {
+            way,
+            routing: Routing::new(latest, &receivers),
             receivers,
-            packet: packet(payload_type.expect("VP8 is negotiated"), latest),
+            packet,
             now: latest,
             out: buffer(),
             aside,
         }
+    }
+
+    /// The next packets, one a millisecond.
+    fn burst(&mut self) -> Vec<Packet> {
+        let packets = (0..BURST).map(|_| {
+            self.now += INTERVAL;
+            let number = self.packet.sequence.wrapping_add(1);
+            self.packet.sequence = number;
+            self.packet.marker = number % 10 == 9;
+            self.packet.timestamp = (number / 10 * 3000) as u32;
+            self.packet.received = self.now;
+            self.packet.payload = vp8(number);
+            self.packet.clone()
+        });
+        packets.collect()
     }
 
     /// Forwards [`BURST`] packets, one after the other, each to every receiver; what processor time that took, and how many
@@ -120,31 +228,40 @@ impl Fan {
         for receiver in &mut self.receivers {
             receiver.pair.settle(self.now, &mut self.aside);
         }
+        let burst = self.burst();
+        let Self {
+            way,
+            receivers,
+            routing,
+            out,
+            ..
+        } = self;
         let (start, mut sent) = (thread_cpu(), 0);
-        for n in 0..=BURST {
-            // What waits for others to leave with it has its turn at the end.
-            let is_last = n == BURST;
-            self.now += if is_last { REST } else { INTERVAL };
-            if !is_last {
-                next(&mut self.packet, self.now);
-            }
-            for Receiver { pair, transceiver } in &mut self.receivers {
-                let forwarder = &mut pair.peers[0];
-                if !is_last {
+        for packet in &burst {
+            let now = packet.received;
+            if *way == Way::Plain {
+                for receiver in &mut *receivers {
                     // One that cannot take it would show in the number of datagrams.
-                    _ = black_box(forwarder.send_rtp(self.now, *transceiver, &self.packet));
+                    _ = black_box(receiver.pair.peers[0].send_rtp(now, receiver.transceiver, packet));
+                    sent += receiver.drain(now, out);
                 }
-                if !self.out.has_room() {
-                    self.out.clear();
-                }
-                while let Some(transmit) = forwarder.poll_transmit(self.now, &mut self.out) {
-                    sent += transmit.datagrams(&self.out).count();
-                }
-                while let Some(event) = forwarder.poll_event() {
-                    black_box(event);
-                }
-                black_box(forwarder.poll_timeout());
+                continue;
             }
+            routing
+                .router
+                .handle_packet(now, PUBLISHER, routing.from, packet, |peer, encoding, packet| {
+                    let receiver = &mut receivers[peer.0 as usize];
+                    let taken = receiver.pair.peers[0].send_rtp(now, encoding, packet);
+                    if *way == Way::Routed {
+                        sent += receiver.drain(now, out);
+                    }
+                    taken.is_ok()
+                });
+        }
+        // What waits for others to leave with it has its turn at the end.
+        self.now += REST;
+        for receiver in &mut *receivers {
+            sent += receiver.drain(self.now, out);
         }
         (thread_cpu() - start, sent)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use antiphon_benches::cost::at;
-use antiphon_benches::fan::{BURST, Fan};
+use antiphon_benches::fan::{BURST, Fan, Way};
 
 use crate::figures::Measured;
 
@@ -12,10 +12,18 @@ const WARM_UP: usize = 20;
 /// Forwarded packets of one reading, about.
 const READING: usize = 5000;
 
-pub(crate) fn measure(receivers: u32, long: bool) -> Vec<Measured> {
+/// As the table names them: without a router, through one, and through one as a driver does it.
+pub(crate) const VARIANTS: [&str; 3] = ["", "routed", "in turns"];
+
+pub(crate) fn measure(variant: &str, receivers: u32, long: bool) -> Vec<Measured> {
+    let way = match variant {
+        "routed" => Way::Routed,
+        "in turns" => Way::InTurns,
+        _ => Way::Plain,
+    };
     let readings = if long { 60 } else { 15 };
     let receivers = receivers as usize;
-    let mut fan = Fan::new(receivers);
+    let mut fan = Fan::new(receivers, way);
     for _ in 0..WARM_UP {
         fan.forward();
     }

@@ -101,7 +101,7 @@ impl Row {
             Self::Idle => (&idle::VARIANTS, &[10, 100, 1000]),
             Self::Setup => (&[""], &[1]),
             Self::Ping => (&ping::VARIANTS, &[1]),
-            Self::Forward => (&[""], &[10, 100, 500]),
+            Self::Forward => (&forward::VARIANTS, &[10, 100, 500]),
         };
         let pairs = variants.iter().flat_map(|v| numbers.iter().map(move |n| (*v, *n)));
         pairs.map(|(variant, at)| Point { row: self, variant, at }).collect()
@@ -114,7 +114,7 @@ impl Row {
             Self::Idle => idle::measure(variant, at, long),
             Self::Setup => setup::measure(long),
             Self::Ping => ping::measure(variant, long),
-            Self::Forward => forward::measure(at, long),
+            Self::Forward => forward::measure(variant, at, long),
         }
     }
 }

@@ -2,8 +2,13 @@
 
 mod common;
 
+use antiphon_jsep::{Config as Signalling, Negotiator, TransceiverInit};
 use antiphon_media::Packet;
 use antiphon_netsim::Counting;
+use antiphon_peer_connection::{Codec, MediaKind, TransceiverId};
+use antiphon_sansio::Rng;
+use antiphon_sfu::allotment::Claim;
+use antiphon_sfu::router::{Config, ConsumerConfig as RouterConsumer, PeerKey, ProducerConfig, Router};
 use antiphon_sfu::{Consumer, ConsumerConfig, Descriptors, Wish};
 use common::{Av1, FRAME, Inter, Vp9, producer, simulcast};
 
@@ -72,6 +77,88 @@ fn a_packet_takes_no_memory_of_its_own() {
         let (passed, allocated) = allocations(&packets, packets.len() / 2);
         assert!(passed > packets.len(), "{name}: {passed} of {}", packets.len());
         assert_eq!(allocated, 0, "{name}");
+    }
+}
+
+/// A router with a producer and so many consumers of sound or pictures.
+fn router(kind: MediaKind, consumers: u64) -> (Router, TransceiverId) {
+    let mut names = Negotiator::new(Signalling::default(), Rng::from_u64(1));
+    let mut transceiver = || names.add_transceiver(kind, TransceiverInit::default());
+    let codec = |payload_type: u8, name: &str| Codec {
+        payload_type,
+        name: name.into(),
+        clock_rate: if name == "opus" { 48_000 } else { 90_000 },
+        channels: None,
+        parameters: String::new(),
+        sender_parameters: String::new(),
+        feedback: Vec::new(),
+        rtx: None,
+    };
+    let codecs = vec![codec(96, "VP8"), codec(98, "VP9"), codec(111, "opus")];
+    let now = antiphon_netsim::start();
+    let mut router = Router::new(Config::default(), now);
+    let (from, publisher) = (transceiver(), PeerKey(0));
+    router.add_peer(now, publisher, true).unwrap();
+    let producer = router.produce(ProducerConfig {
+        peer: publisher,
+        transceiver: from,
+        kind,
+        codecs: codecs.clone(),
+        rids: ["a", "b", "c"].map(common::rid).to_vec(),
+        paused: false,
+    });
+    for place in 1..=consumers {
+        let peer = PeerKey(place);
+        router.add_peer(now, peer, true).unwrap();
+        let config = RouterConsumer {
+            peer,
+            encoding: transceiver().into(),
+            kind,
+            codecs: codecs.clone(),
+            descriptors: Descriptors::Needed,
+            takes_descriptors: true,
+            paused: false,
+            claim: Claim::default(),
+        };
+        router.consume(now, producer.unwrap(), config).unwrap();
+        router.set_estimate(now, peer, Some(150_000 * place));
+    }
+    (router, from)
+}
+
+#[test]
+fn a_packet_goes_through_a_router_without_memory_of_its_own() {
+    let start = antiphon_netsim::start();
+    let (mut simulcast, mut sound) = (simulcast(), Vec::new());
+    let mut pictures = Vec::new();
+    for step in 0..400u32 {
+        let now = start + FRAME * step;
+        for encoding in &mut simulcast {
+            pictures.extend(encoding.frame(now, step % 50 == 0));
+        }
+        sound.push(common::packet(now, 5, 111, step.into(), vec![7; 60]));
+    }
+    for (kind, packets) in [(MediaKind::Video, pictures), (MediaKind::Audio, sound)] {
+        let (mut router, from) = router(kind, 6);
+        packets.iter().for_each(|packet| drop(packet.payload.clone()));
+        let (mut passed, mut before) = (0, 0);
+        for (index, packet) in packets.iter().enumerate() {
+            if index == packets.len() / 2 {
+                before = Counting::here().allocations;
+            }
+            let now = packet.received;
+            router.handle_packet(now, PeerKey(0), from, packet, |_, _, _| {
+                passed += 1;
+                true
+            });
+            while router.poll_request(now).is_some() || router.poll_event().is_some() {}
+            if router.poll_timeout().is_some_and(|at| at <= now) {
+                router.handle_timeout(now);
+            }
+        }
+        let allocated = Counting::here().allocations - before;
+        assert!(passed > packets.len(), "{kind:?}: {passed} of {}", packets.len());
+        assert_eq!(allocated, 0, "{kind:?}");
     }
 }
 

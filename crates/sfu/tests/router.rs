@@ -10,11 +10,13 @@ use antiphon_peer_connection::{
     Codec, EncodingId, Event as Told, MediaKind, PeerEnd, RtcPeerConnectionState, TransceiverId,
 };
 use antiphon_sansio::Rng;
+use antiphon_sfu::Descriptors;
+use antiphon_sfu::allotment::Claim;
 use antiphon_sfu::router::{
     Closed, Config, ConsumerConfig, ConsumerId, Error, Event, MAX_EVENTS, PeerKey, ProducerConfig, ProducerId, Request,
     Router,
 };
-use antiphon_sfu::{Descriptors, Wish};
+use antiphon_sfu::speakers::{LoudestOptions, VolumeOptions};
 use common::{FRAME, VP8, Vp8, packet, rid, simulcast};
 
 const OPUS: u8 = 111;
@@ -48,7 +50,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let mut world = Self {
-            router: Router::new(Config::default()),
+            router: Router::new(Config::default(), antiphon_netsim::start()),
             now: antiphon_netsim::start(),
             names: Negotiator::new(Signalling::default(), Rng::from_u64(1)),
             sent: Vec::new(),
@@ -84,7 +86,7 @@ impl World {
             descriptors: Descriptors::Needed,
             takes_descriptors: false,
             paused: false,
-            wish: Wish::default(),
+            claim: Claim::default(),
         }
     }
 
@@ -178,6 +180,7 @@ fn each_consumer_gets_its_own_layer_under_its_own_payload_type() {
             bps,
         };
         assert!(world.tell(peer, &event), "nobody else need hear it");
+        world.router.set_estimate(world.now, peer, Some(bps));
     }
     let mut encodings = simulcast();
     for _ in 0..300 {
@@ -326,7 +329,7 @@ fn sound_goes_on_as_it_is() {
             // From before the pause: too late for one, a repetition for the other.
             world.show(microphone, &packet(world.now, 1, OPUS, 12, vec![12; 20]));
         }
-        world.now += Duration::from_millis(20);
+        world.run_to(world.now + Duration::from_millis(20));
     }
     let numbers = |peer| {
         let got = world.sent_to(peer);
@@ -341,6 +344,114 @@ fn sound_goes_on_as_it_is() {
     assert!(numbers(2).contains(&(12, 12)) && numbers(2).len() == 41);
     assert!(world.sent.iter().all(|(_, packet)| packet.payload_type == 109));
     assert!(world.asked.is_empty(), "sound has no key frames");
+}
+
+#[test]
+fn one_estimate_is_shared_by_priority_and_what_is_left_goes_to_the_others() {
+    let mut world = World::new();
+    let (first, camera) = world.produce(MediaKind::Video);
+    let (second, screen) = world.produce(MediaKind::Video);
+    let (one, _) = world.consume(first, 1, MediaKind::Video);
+    let (two, _) = world.consume(second, 1, MediaKind::Video);
+    let peer = PeerKey(1);
+    let claim = Claim {
+        priority: 5,
+        ..Claim::default()
+    };
+    world.router.set_claim(world.now, two, claim).unwrap();
+    // Of 97, 242 and 485 kbit/s: the largest for one of them, the smallest for the other.
+    world.router.set_estimate(world.now, peer, Some(720_000));
+    let (mut cameras, mut screens) = (simulcast(), simulcast());
+    for source in &mut screens {
+        source.ssrc += 50;
+    }
+    let mut run = |world: &mut World, frames: usize| {
+        for _ in 0..frames {
+            let asked = std::mem::take(&mut world.asked);
+            for (transceiver, encodings) in [(camera, &mut cameras), (screen, &mut screens)] {
+                for encoding in encodings {
+                    for packet in encoding.frame(world.now, asked.contains(&encoding.ssrc)) {
+                        world.show(transceiver, &packet);
+                    }
+                }
+            }
+            world.run_to(world.now + FRAME);
+        }
+    };
+    let layers = |world: &World| {
+        [one, two].map(|id| {
+            let stats = world.router.consumer(id).unwrap();
+            stats.layer.map(|layer| layer.encoding)
+        })
+    };
+    run(&mut world, 300);
+    assert_eq!(layers(&world), [Some(0), Some(2)]);
+    world.router.close_consumer(two).unwrap();
+    run(&mut world, 200);
+    assert_eq!(
+        world.router.consumer(one).unwrap().layer.map(|layer| layer.encoding),
+        Some(2)
+    );
+    // What does not fit at all is starved, and the most important goes on all the same.
+    let (three, _) = world.consume(second, 1, MediaKind::Video);
+    world.router.set_claim(world.now, one, claim).unwrap();
+    world.router.set_estimate(world.now, peer, Some(30_000));
+    run(&mut world, 60);
+    let stats = [one, three].map(|id| world.router.consumer(id).unwrap());
+    assert!(stats[0].is_on && stats[1].is_starved && !stats[1].is_on, "{stats:?}");
+    assert_eq!(stats[0].layer.map(|layer| layer.encoding), Some(0));
+    world.router.set_estimate(world.now, peer, Some(3_000_000));
+    run(&mut world, 400);
+    assert!(world.router.consumer(three).unwrap().is_on);
+}
+
+#[test]
+fn the_sound_of_the_loudest_goes_on_alone_and_nobody_misses_the_rest() {
+    let mut world = World::new();
+    let voices: Vec<_> = (0..6).map(|_| world.produce(MediaKind::Audio)).collect();
+    for (producer, _) in &voices {
+        world.consume(*producer, 1, MediaKind::Audio);
+    }
+    let loudest = LoudestOptions {
+        count: 2,
+        ..LoudestOptions::default()
+    };
+    world.router.set_loudest(Some(loudest));
+    world.router.set_volumes(Some(VolumeOptions::default()));
+    for number in 0..200u64 {
+        for (place, (_, microphone)) in (0u32..).zip(&voices) {
+            let mut made = packet(world.now, place, OPUS, number, vec![0; 30]);
+            // Two speak, others are quiet; in the second half two others speak.
+            let speaks = (number < 100) == (place < 2) && place < 4;
+            made.extensions.audio_level = Some(antiphon_media::extension::AudioLevel {
+                below_overload: if speaks { 20 } else { 80 },
+                voice: speaks,
+            });
+            world.show(*microphone, &made);
+        }
+        world.run_to(world.now + Duration::from_millis(20));
+    }
+    let of = |source: u32| {
+        let got = world.sent_to(1);
+        got.into_iter()
+            .filter(|packet| packet.ssrc == source)
+            .collect::<Vec<_>>()
+    };
+    for source in 0..4 {
+        let got = of(source);
+        assert!((90..130).contains(&got.len()), "{source}: {}", got.len());
+        assert!(is_whole(&got), "{source}: no number is missing");
+    }
+    assert!(of(4).len() < 10 && of(5).len() < 10);
+    let told = world.events();
+    let volumes = |place: usize| {
+        told.iter().any(|event| match event {
+            Event::Volumes(list) => list.iter().any(|own| own.producer == voices[place].0),
+            _ => false,
+        })
+    };
+    assert!(volumes(0) || volumes(1), "{told:?}");
+    assert!(volumes(2) || volumes(3), "{told:?}");
 }
 
 #[test]
@@ -424,6 +535,12 @@ fn a_peer_that_leaves_takes_its_own_along() {
         .router
         .handle_packet(world.now, PUBLISHER, camera, &unknown, |_, _, _| panic!("to nobody"));
     assert!(!taken);
+    let (copied, camera) = world.produce(MediaKind::Video);
+    world.router.set_copied(copied, true).unwrap();
+    let taken = world
+        .router
+        .handle_packet(world.now, PUBLISHER, camera, &unknown, |_, _, _| panic!("to nobody"));
+    assert!(!taken, "the application gets it too");
     world.router.remove_peer(PUBLISHER);
     world.router.remove_peer(PeerKey(2));
     assert!(world.router.is_empty());
@@ -466,7 +583,7 @@ fn what_nobody_takes_is_bounded() {
         max_producers: 1,
         max_consumers: 1,
     };
-    world.router = Router::new(limits);
+    world.router = Router::new(limits, world.now);
     world.router.add_peer(world.now, PUBLISHER, true).unwrap();
     let (producer, _) = world.produce(MediaKind::Video);
     let transceiver = world.transceiver();

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use antiphon_peer_connection as core;
 use antiphon_sfu::router::{PeerKey, Request};
-use core::{RtcPeerConnectionState, RtcSignalingState, TransceiverId};
+use core::{RtcPeerConnectionState, RtcSignalingState};
 
 use super::message::{Hosted, Hosting, PeerId, RouterId, RouterMessage};
 use super::peers::Peers;
@@ -75,6 +75,10 @@ impl Forwarding {
             told.push(event);
         }
         let is_closed = peer.core.is_closed();
+        if told.is_empty() && !is_closed {
+            self.told = told;
+            return false;
+        }
         let mut woken = false;
         for event in told.drain(..) {
             woken |= self.take(own, event, peers, now);
@@ -121,19 +125,19 @@ impl Forwarding {
                         router.renegotiated(now, key(own), transceiver);
                     }
                 }
-                event => is_kept |= router.handle_event(now, key(own), event),
+                event => {
+                    is_kept |= router.handle_event(now, key(own), event);
+                    if is_kept && matches!(event, core::Event::TargetBitrate { .. }) {
+                        let estimate = peers.at(own).and_then(|peer| peer.core.media_bitrate());
+                        router.set_estimate(now, key(own), estimate);
+                    }
+                }
             }
             if is_kept {
                 break;
             }
         }
-        let Some(peer) = peers.at(own) else { return false };
-        let is_copied =
-            |event| matches!(event, &core::Event::Packet { transceiver, .. } if peer.copied.contains(&transceiver));
-        if is_kept && !is_copied(&event) {
-            return false;
-        }
-        peer.report(event, now)
+        !is_kept && peers.at(own).is_some_and(|peer| peer.report(event, now))
     }
 
     /// Does what a router asks, and tells what happened in it.
@@ -210,13 +214,5 @@ impl Hosting for AtRouter<'_> {
             peer.routers.push(self.id);
         }
         Ok((key, &mut peer.core))
-    }
-
-    fn set_copied(&mut self, peer: PeerKey, transceiver: TransceiverId, copied: bool) {
-        let Some(peer) = self.peers.at(slot(peer)) else { return };
-        peer.copied.retain(|own| *own != transceiver);
-        if copied {
-            peer.copied.push(transceiver);
-        }
     }
 }

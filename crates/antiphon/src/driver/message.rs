@@ -62,9 +62,6 @@ pub(crate) trait Hosting {
 
     /// A peer takes part in the router from now on. Its name there, and its machine.
     fn join(&mut self, now: Instant, peer: PeerId) -> Result<(PeerKey, &mut core::PeerConnection), Error>;
-
-    /// Whether a peer's application gets what a transceiver receives besides the router.
-    fn set_copied(&mut self, peer: PeerKey, transceiver: core::TransceiverId, copied: bool);
 }
 
 /// A router that was made, and who hears of it.

@@ -61,8 +61,6 @@ pub(crate) struct Peer {
     sending: BTreeSet<ChannelId>,
     /// The routers that it takes part in.
     pub(super) routers: Vec<RouterId>,
-    /// The transceivers whose packets its application gets although a router takes them.
-    pub(super) copied: Vec<core::TransceiverId>,
     pub(crate) core: core::PeerConnection,
     /// Its local user fragment, as the router of a shared port knows it.
     pub(super) routed_ufrag: String,
@@ -94,7 +92,6 @@ impl Peer {
             watches: false,
             wire: None,
             routers: Vec::new(),
-            copied: Vec::new(),
             driver,
             events,
             channels: BTreeMap::new(),

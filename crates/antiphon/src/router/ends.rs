@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
+use antiphon_sfu::allotment::Claim;
 use antiphon_sfu::router::{ConsumerId, ConsumerStats, Error as RouterError, ProducerId, ProducerStats};
 
 use super::link::Link;
-use crate::driver::message::Hosting;
 use crate::error::Error;
 
 /// A handle of a producer: a track that comes in. Cheap to clone; the producer does not end with it.
@@ -55,27 +55,21 @@ impl Producer {
         self.call(|router, now, id| router.resume_producer(now, id)).await
     }
 
+    /// Whether the application of its peer gets its packets too, as events: for who records or looks at them. It is off until it
+    /// is asked for.
+    ///
+    /// # Errors
+    /// [`Error::Router`] once it is closed; [`Error::Closed`] once the driver is gone.
+    pub async fn set_copied(&self, is_copied: bool) -> Result<(), Error> {
+        self.call(move |router, _, id| router.set_copied(id, is_copied)).await
+    }
+
     /// Closes it, and its consumers. The transceiver goes on to receive, for nobody.
     ///
     /// # Errors
     /// [`Error::Router`] if it is closed already; [`Error::Closed`] once the driver is gone.
     pub async fn close(&self) -> Result<(), Error> {
         self.call(|router, _, id| router.close_producer(id)).await
-    }
-
-    /// Whether the application of its peer gets its packets too, as events: for who records or looks at them. It is off until it
-    /// is asked for, and ends with the peer.
-    ///
-    /// # Errors
-    /// [`Error::Router`] once it is closed; [`Error::Closed`] once the driver is gone.
-    pub async fn set_copied(&self, copied: bool) -> Result<(), Error> {
-        let id = self.id;
-        let set = move |at: &mut dyn Hosting, _| {
-            let own = at.router().producer(id)?;
-            at.set_copied(own.peer, own.transceiver, copied);
-            Ok(())
-        };
-        self.link.call(set).await
     }
 
     /// What has come of it, and its layers.
@@ -141,8 +135,37 @@ impl Consumer {
     /// # Errors
     /// [`Error::Router`] once it is closed; [`Error::Closed`] once the driver is gone.
     pub async fn set_preferred_layers(&self, level: u8, temporal: u8) -> Result<(), Error> {
-        self.call(move |router, now, id| router.set_preferred_layers(now, id, level, temporal))
-            .await
+        self.claim(move |claim| Claim {
+            level,
+            temporal,
+            ..claim
+        })
+        .await
+    }
+
+    /// How important it is beside what else its peer gets: who has more comes first where the connection does not carry all.
+    /// 1 at the beginning.
+    ///
+    /// # Errors
+    /// [`Error::Router`] once it is closed; [`Error::Closed`] once the driver is gone.
+    pub async fn set_priority(&self, priority: u8) -> Result<(), Error> {
+        self.claim(move |claim| Claim { priority, ..claim }).await
+    }
+
+    /// Puts it on stage: it gets this level before anything else gets more than its lowest. `None`: not any more.
+    ///
+    /// # Errors
+    /// [`Error::Router`] once it is closed; [`Error::Closed`] once the driver is gone.
+    pub async fn set_floor(&self, floor: Option<u8>) -> Result<(), Error> {
+        self.claim(move |claim| Claim { floor, ..claim }).await
+    }
+
+    async fn claim(&self, change: impl FnOnce(Claim) -> Claim + Send + 'static) -> Result<(), Error> {
+        self.call(move |router, now, id| {
+            let claim = change(router.claim(id)?);
+            router.set_claim(now, id, claim)
+        })
+        .await
     }
 
     /// Asks for a key frame of what it gets.

@@ -36,14 +36,18 @@ mod ends;
 mod events;
 mod link;
 
+use std::time::Instant;
+
 use antiphon_peer_connection as core;
+use antiphon_sfu::allotment::Claim;
 use antiphon_sfu::router::{ConsumerConfig, ProducerConfig};
 use core::{EncodingId, Output, TransceiverId};
 
 pub use antiphon_sfu::router::{
     Closed, Config as RouterLimits, ConsumerId, ConsumerStats, Dump, Error as RouterError, Event as RouterEvent,
-    ProducerId, ProducerStats,
+    Loudness, ProducerId, ProducerStats,
 };
+pub use antiphon_sfu::speakers::{LoudestOptions, VolumeOptions};
 pub use antiphon_sfu::{Counts, Descriptors, Layer, Layers, Level, Wish};
 
 pub use self::ends::{Consumer, Producer};
@@ -78,6 +82,13 @@ pub struct ConsumeOptions {
     pub level: u8,
     /// The highest temporal layer that it is to get, from 0.
     pub temporal: u8,
+    /// Who has more comes first, where the connection does not carry all that its peer is to get. 1 by default.
+    pub priority: u8,
+    /// It is on stage: it gets this level before anything else gets more than its lowest.
+    pub floor: Option<u8>,
+    /// By how much its lowest layer may take more than the connection carries before nothing of it goes on, in bits a second.
+    /// [`u64::MAX`]: it never comes to that.
+    pub overshoot: u64,
     /// Whether dependency descriptors go on to it, where they were negotiated.
     pub descriptors: Descriptors,
 }
@@ -89,7 +100,22 @@ impl Default for ConsumeOptions {
             paused: false,
             level: u8::MAX,
             temporal: u8::MAX,
+            priority: 1,
+            floor: None,
+            overshoot: 0,
             descriptors: Descriptors::Needed,
+        }
+    }
+}
+
+impl ConsumeOptions {
+    fn claim(&self) -> Claim {
+        Claim {
+            level: self.level,
+            temporal: self.temporal,
+            priority: self.priority,
+            floor: self.floor,
+            overshoot: self.overshoot,
         }
     }
 }
@@ -103,7 +129,7 @@ pub struct Router {
 impl Router {
     pub(crate) fn new(id: RouterId, inbox: Sender, options: RouterOptions) -> Self {
         Self {
-            link: Link::new(id, inbox, antiphon_sfu::Router::new(options.limits)),
+            link: Link::new(id, inbox, antiphon_sfu::Router::new(options.limits, Instant::now())),
         }
     }
 
@@ -153,17 +179,54 @@ impl Router {
             let config = ConsumerConfig {
                 paused: options.paused,
                 descriptors: options.descriptors,
-                wish: Wish {
-                    level: options.level,
-                    temporal: options.temporal,
-                    bitrate: pc.target_bitrate(encoding),
-                },
+                claim: options.claim(),
                 ..ConsumerConfig::of(key, encoding, found.ok_or(core::Error::NoTransceiver)?)
             };
+            let estimate = pc.media_bitrate();
+            at.router().set_estimate(now, key, estimate);
             Ok(at.router().consume(now, producer, config)?)
         };
         let id = self.link.call(consume).await?;
         Ok(Consumer::new(self.link.clone(), id, producer))
+    }
+
+    /// Tells who is loud, at intervals, by [`RouterEvent::Volumes`]; `None`: not any more.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the driver is gone.
+    pub async fn set_volumes(&self, options: Option<VolumeOptions>) -> Result<(), Error> {
+        self.link
+            .call(move |at, _| {
+                at.router().set_volumes(options);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Whether it is found out who leads the talk, which [`RouterEvent::Dominant`] tells.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the driver is gone.
+    pub async fn set_dominance(&self, wanted: bool) -> Result<(), Error> {
+        self.link
+            .call(move |at, _| {
+                at.router().set_dominance(wanted);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Lets the sound of the loudest go on alone; `None`: that of all.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the driver is gone.
+    pub async fn set_loudest(&self, options: Option<LoudestOptions>) -> Result<(), Error> {
+        self.link
+            .call(move |at, _| {
+                at.router().set_loudest(options);
+                Ok(())
+            })
+            .await
     }
 
     /// What happens in the router from now on, for one more listener.

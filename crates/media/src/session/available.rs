@@ -22,6 +22,8 @@ pub(super) struct Available {
     pub(super) total: Option<u64>,
     /// What of it was given to media.
     pub(super) allocated: Option<u64>,
+    /// What of it is left for media.
+    pub(super) media: Option<u64>,
     pub(super) resending: Resending,
     /// When it was last looked at what each sender uses.
     looked: Instant,
@@ -36,6 +38,7 @@ impl Available {
         Self {
             total: None,
             allocated: None,
+            media: None,
             resending: Resending::new(now),
             looked: now,
             demand: Demand::default(),
@@ -52,13 +55,14 @@ impl Available {
         events: &mut Events,
     ) -> Option<Demand> {
         self.total = total;
-        self.allocated = None;
+        (self.allocated, self.media) = (None, None);
         let total = total? as f64;
         let resent = self.resending.rate(now);
         let repairs = 1.0 + senders.redundancy_overhead();
         // Media at the whole rate beside what is sent again would give a link that drops ever more to drop. Half is left to media:
         // that is what it is all for.
         let media = ((total - resent) / repairs).max(total / 2.0) as u64;
+        self.media = Some(media);
         let elapsed = now.saturating_duration_since(self.looked);
         let elapsed = (elapsed >= PERIOD).then_some(elapsed);
         if elapsed.is_some() {

@@ -246,6 +246,12 @@ impl Session {
         self.available.total
     }
 
+    /// What of [`Self::available_bitrate`] is left for media, bits a second, after what repairs it and what is sent a second time; `None`
+    /// like that.
+    pub fn media_bitrate(&self) -> Option<u64> {
+        self.available.media
+    }
+
     /// What a sender may send, bits a second, payload and RTP headers: its share of [`Self::available_bitrate`], of which what forward
     /// error correction adds and what is sent a second time is taken first, up to a half. 0: there is too little for it. `None` before the
     /// peer's first feedback, before it has sent anything, and while it is inactive.

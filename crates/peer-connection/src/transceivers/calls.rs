@@ -297,6 +297,13 @@ impl PeerConnection {
         self.media.target_bitrate(sender)
     }
 
+    /// What all encodings together may send, in bits a second, payload and RTP headers: what the bandwidth estimate leaves after what repairs
+    /// media and what is sent a second time. For who shares it out by himself, as a forwarder does. `None` before the peer's first
+    /// feedback.
+    pub fn media_bitrate(&self) -> Option<u64> {
+        self.media.media_bitrate()
+    }
+
     fn track_is_free(&self, track: &str) -> Result<(), Error> {
         if self.transceivers.rows().iter().any(|row| row.track() == Some(track)) {
             return Err(Error::TrackInUse);

@@ -8,6 +8,7 @@ use antiphon_peer_connection::{Codec, EncodingId, MediaKind, Transceiver};
 
 use super::names::{PeerKey, ProducerId};
 use super::sound::Sound;
+use crate::allotment::Claim;
 use crate::consumer::{Consumer, Descriptors};
 use crate::facts::Facts;
 use crate::layer::{Layer, Layers, Wish};
@@ -36,8 +37,8 @@ pub struct ConsumerConfig {
     pub takes_descriptors: bool,
     /// Whether it begins paused.
     pub paused: bool,
-    /// The layers that it is to have at most. Its budget is what its connection says.
-    pub wish: Wish,
+    /// What it is to have at most of what its peer's connection carries, and how important it is beside others.
+    pub claim: Claim,
 }
 
 impl ConsumerConfig {
@@ -54,7 +55,7 @@ impl ConsumerConfig {
             takes_descriptors: extensions
                 .any(|extension| Kind::from_uri(&extension.uri) == Some(Kind::DependencyDescriptor)),
             paused: false,
-            wish: Wish::default(),
+            claim: Claim::default(),
         }
     }
 }
@@ -69,8 +70,13 @@ enum Flow {
 /// A consumer, and where it sends.
 #[derive(Clone, Debug)]
 pub(super) struct Consuming {
-    /// Whether anything goes on to it now: neither it nor its producer is paused, and its peer is connected.
+    /// Whether anything goes on to it now: it is claimed for and not starved.
     pub(super) on: bool,
+    /// Whether it has a share of its peer's estimate: neither it nor its producer is paused, and its peer is connected and
+    /// has agreed on codecs.
+    pub(super) is_claimed: bool,
+    /// Whether that share is nothing.
+    pub(super) is_starved: bool,
     /// It is in the router's list of those whose layer has changed.
     pub(super) is_changed: bool,
     /// The codec that comes and is not taken.
@@ -88,7 +94,7 @@ pub(super) struct Consuming {
     heard_until: Option<Instant>,
     pub(super) producer: ProducerId,
     pub(super) paused: bool,
-    pub(super) wish: Wish,
+    pub(super) claim: Claim,
     pub(super) kind: MediaKind,
     codecs: Vec<Codec>,
     descriptors: Descriptors,
@@ -113,6 +119,8 @@ impl Consuming {
         };
         let mut own = Self {
             on: false,
+            is_claimed: false,
+            is_starved: false,
             is_changed: false,
             foreign: None,
             peer: config.peer,
@@ -125,13 +133,12 @@ impl Consuming {
             heard_until: None,
             producer,
             paused: config.paused,
-            wish: config.wish,
+            claim: config.claim,
             kind: config.kind,
             codecs: config.codecs,
             descriptors: config.descriptors,
         };
         own.set_descriptors(config.takes_descriptors);
-        own.set_wish(config.wish);
         own
     }
 
@@ -165,12 +172,16 @@ impl Consuming {
         self.pictures().and_then(Consumer::layer)
     }
 
-    /// What it is to have at most, and its budget, from now on.
+    /// What it is to have from now on.
     pub(super) fn set_wish(&mut self, wish: Wish) {
-        self.wish = wish;
         if let Some(consumer) = self.pictures_mut() {
             consumer.set_wish(wish);
         }
+    }
+
+    /// Whether it is known what the receiver takes.
+    pub(super) fn is_negotiated(&self) -> bool {
+        !self.codecs.is_empty()
     }
 
     /// Other codecs were negotiated with the receiver.
@@ -223,9 +234,16 @@ impl Consuming {
         consumer.poll_key_frame(now)
     }
 
-    /// Shows it a packet of its producer.
+    /// Shows it a packet of its producer. `sequence` is the number of it if it is sound.
     #[inline]
-    pub(super) fn take(&mut self, now: Instant, packet: &Packet, facts: &Facts, layers: &Layers) -> Taken {
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        sequence: u64,
+        facts: &Facts,
+        layers: &Layers,
+    ) -> Taken {
         let Some(payload_type) = self.types.of(packet.payload_type) else {
             return self.leave_out(packet.payload_type);
         };
@@ -236,7 +254,7 @@ impl Consuming {
                 }
                 consumer.take(now, packet, facts, layers)
             }
-            Flow::Sound(sound) => sound.take(packet).map(|sequence| Packet {
+            Flow::Sound(sound) => sound.take(packet.ssrc, sequence).map(|sequence| Packet {
                 sequence,
                 ..packet.clone()
             }),

@@ -5,6 +5,7 @@ use antiphon_peer_connection::{EncodingId, MediaKind, TransceiverId};
 use super::consuming::Consuming;
 use super::names::{ConsumerId, PeerKey, ProducerId};
 use super::producing::Producing;
+use crate::allotment::Claim;
 use crate::consumer::{Consumer, Counts};
 use crate::layer::{Layer, Layers, Wish};
 use crate::producer::Dropped;
@@ -30,6 +31,8 @@ pub struct ProducerStats {
     pub bytes: u64,
     /// Packets that nobody was shown, by reason.
     pub dropped: Dropped,
+    /// Packets of sound that did not go on because others are louder.
+    pub quieter: u64,
     /// Key frames that its sources were asked for.
     pub key_frames_asked: u64,
     /// Its levels, from the smallest picture to the largest, and what each costs.
@@ -51,9 +54,13 @@ pub struct ConsumerStats {
     pub kind: MediaKind,
     /// Whether it was paused by its own call.
     pub paused: bool,
-    /// Whether anything can go on to it now: neither it nor its producer is paused, and its peer is connected.
+    /// Whether anything can go on to it now: neither it nor its producer is paused, its peer is connected, and it is not starved.
     pub is_on: bool,
-    /// What it is to have at most, and its budget.
+    /// Whether there is too little for it beside what is more important.
+    pub is_starved: bool,
+    /// What it is to have at most, and how important it is.
+    pub claim: Claim,
+    /// What it gets of that now.
     pub wish: Wish,
     /// The layer that goes on to it; `None` of sound.
     pub layer: Option<Layer>,
@@ -91,6 +98,7 @@ impl ProducerStats {
             consumers: own.consumers.len(),
             packets: own.packets,
             bytes: own.bytes,
+            quieter: own.quieter,
             dropped: own.track.dropped(),
             key_frames_asked: own.key_frames_asked,
             layers: *own.track.layers(),
@@ -109,7 +117,9 @@ impl ConsumerStats {
             kind: own.kind,
             paused: own.paused,
             is_on: own.on,
-            wish: own.wish,
+            is_starved: own.is_starved,
+            claim: own.claim,
+            wish: pictures.map(Consumer::wish).unwrap_or_default(),
             layer: own.layer(),
             aim: pictures.and_then(Consumer::aim),
             counts: pictures.map(Consumer::counts).unwrap_or_default(),

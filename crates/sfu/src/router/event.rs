@@ -45,8 +45,17 @@ pub enum Closed {
     Transceiver,
 }
 
-/// What happened in a router.
+/// How loud a producer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loudness {
+    /// The producer of sound.
+    pub producer: ProducerId,
+    /// The mean over the interval in dBov, -127 (silence) to 0 (loudest).
+    pub level: i8,
+}
+
+/// What happened in a router.
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
     /// A producer is closed. Its consumers are closed too, each with an event of its own.
@@ -78,6 +87,12 @@ pub enum Event {
         /// The layer that goes on to it; `None`: nothing does.
         layer: Option<Layer>,
     },
+    /// Who of the producers of sound was louder than the threshold over the last interval, loudest first; empty: nobody is
+    /// any more. Told where [volumes](super::Router::set_volumes) are asked for.
+    Volumes(Vec<Loudness>),
+    /// Another producer leads the talk; `None`: the one that did is gone. Told where it is
+    /// [asked for](super::Router::set_dominance).
+    Dominant(Option<ProducerId>),
     /// A producer has changed to a codec that a consumer does not take: it gets nothing until that changes again.
     CodecForeign {
         /// The consumer that gets nothing.

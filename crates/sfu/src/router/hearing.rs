@@ -8,11 +8,10 @@ use super::Router;
 use super::event::{Closed, Request};
 use super::names::{ConsumerId, PeerKey, ProducerId};
 use super::producing::Producing;
-use crate::layer::Wish;
 
 impl Router {
     /// Hears what a peer's connection tells. All of its events may be shown; most do not concern a router. Packets come
-    /// by [`Self::handle_packet`], and other codecs by [`Self::renegotiated`]. Whether it was a thing between a consumer
+    /// by [`Self::handle_packet`], other codecs by [`Self::renegotiated`], estimates by [`Self::set_estimate`]. Whether it was a thing between a consumer
     /// and its connection, of which nobody else need hear.
     pub fn handle_event<C>(&mut self, now: Instant, peer: PeerKey, event: &Told<C>) -> bool {
         match event {
@@ -69,10 +68,8 @@ impl Router {
             return;
         };
         match event {
-            Told::TargetBitrate { bps, .. } => consuming.set_wish(Wish {
-                bitrate: Some(*bps),
-                ..consuming.wish
-            }),
+            // The estimate of the whole connection comes by itself.
+            Told::TargetBitrate { .. } => return,
             Told::KeyFrameRequested(_) => _ = consuming.key_frame_requested(now),
             // What was to be sent meanwhile was refused.
             _ => consuming.need_key_frame(),
@@ -107,28 +104,6 @@ impl Router {
         }
         for id in own.consumers.clone() {
             self.turn(now, id);
-        }
-    }
-
-    /// Turns a consumer on or off, as it, its producer and its peer are now.
-    pub(super) fn turn(&mut self, now: Instant, id: ConsumerId) {
-        let Some(consuming) = self.consumers.get_mut(id) else {
-            return;
-        };
-        let is_connected = self.peers.get(&consuming.peer).is_some_and(|peer| peer.is_connected);
-        let goes_on = self.producers.get(consuming.producer).is_some_and(|own| !own.paused);
-        let on = !consuming.paused && is_connected && goes_on;
-        if std::mem::replace(&mut consuming.on, on) == on {
-            return;
-        }
-        if on {
-            self.ask(now, id);
-            return;
-        }
-        let had = consuming.layer();
-        consuming.interrupt();
-        if had.is_some() && !std::mem::replace(&mut consuming.is_changed, true) {
-            self.changed.push_back(id);
         }
     }
 
@@ -183,6 +158,9 @@ impl Router {
 
     /// The time that [`Self::poll_timeout`] named has come: [`Self::poll_request`] may have something again.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.share(now);
+        self.speakers.handle_timeout(now);
+        self.tell_speakers();
         let mut place = 0;
         while let Some(id) = self.asking.get(place).copied() {
             place += 1;
@@ -204,6 +182,8 @@ impl Router {
     /// When [`Self::handle_timeout`] is to be called, if nothing else happens.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let asking = self.asking.iter().filter_map(|id| self.producers.get(*id));
-        asking.filter_map(|own| own.track.poll_timeout()).min()
+        let asking = asking.filter_map(|own| own.track.poll_timeout());
+        let others = [self.beat, self.waits, self.speakers.poll_timeout()];
+        asking.chain(others.into_iter().flatten()).min()
     }
 }

@@ -11,37 +11,40 @@ mod error;
 mod event;
 mod forwarding;
 mod hearing;
+mod loudness;
 mod names;
 mod producing;
+mod sharing;
 mod sound;
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use antiphon_peer_connection::{EncodingId, Transceiver, TransceiverId};
+use antiphon_peer_connection::{EncodingId, MediaKind, Transceiver, TransceiverId};
 use antiphon_sansio::Queue;
 use foldhash::fast::FixedState;
 
 pub use self::consuming::ConsumerConfig;
 pub use self::dump::{ConsumerStats, Dump, ProducerStats};
 pub use self::error::Error;
-pub use self::event::{Closed, Event, MAX_EVENTS, Request};
+pub use self::event::{Closed, Event, Loudness, MAX_EVENTS, Request};
 pub use self::names::{ConsumerId, PeerKey, ProducerId};
 pub use self::producing::ProducerConfig;
 
 use self::consuming::Consuming;
 use self::event::Events;
-use self::names::Table;
+use self::names::{Name, Table};
 use self::producing::Producing;
-use crate::layer::Wish;
+use crate::allotment::{Allotment, Claim};
 use crate::payload_types::PayloadTypes;
+use crate::speakers::{MAX_SPEAKERS, Speakers};
 
 /// How large a router may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Most peers, 1 or more.
     pub max_peers: usize,
-    /// Most producers of all peers together.
+    /// Most producers of all peers together, up to [`MAX_SPEAKERS`].
     pub max_producers: usize,
     /// Most consumers of all peers together. One takes about 4 KiB, where it is of pictures.
     pub max_consumers: usize,
@@ -63,7 +66,7 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 /// Producers and consumers of many peers, and the way of each packet from one to the others.
 ///
 /// It draws nothing random, and is told the time as every machine here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Router {
     config: Config,
     producers: Table<ProducerId, Producing>,
@@ -77,6 +80,14 @@ pub struct Router {
     asking: Vec<ProducerId>,
     /// Consumers whose layer has changed since it was told.
     changed: Queue<ConsumerId>,
+    /// Peers whose shares are to be made anew, and when.
+    stale: Vec<PeerKey>,
+    beat: Option<Instant>,
+    /// When somebody that had to be content with less may get more again, or earlier.
+    waits: Option<Instant>,
+    speakers: Speakers,
+    /// Of how many the sound goes on, beside who leads the talk; `None`: of all.
+    loudest: Option<usize>,
     events: Events,
 }
 
@@ -84,16 +95,36 @@ pub struct Router {
 #[derive(Clone, Debug, Default)]
 struct Peer {
     is_connected: bool,
+    /// What its connection can carry of media, in bits a second, and how what it gets shares that.
+    estimate: Option<u64>,
+    allotment: Allotment,
+    /// It is in the router's list of those whose shares are to be made anew.
+    is_stale: bool,
     producers: Vec<ProducerId>,
     consumers: Vec<ConsumerId>,
 }
 
 impl Router {
     /// A router without peers.
-    pub fn new(config: Config) -> Self {
+    pub fn new(config: Config, now: Instant) -> Self {
         Self {
-            config,
-            ..Self::default()
+            config: Config {
+                max_producers: config.max_producers.min(MAX_SPEAKERS as usize),
+                ..config
+            },
+            producers: Table::default(),
+            consumers: Table::default(),
+            receiving: Map::default(),
+            sending: Map::default(),
+            peers: Map::default(),
+            asking: Vec::new(),
+            changed: Queue::default(),
+            stale: Vec::new(),
+            beat: None,
+            waits: None,
+            speakers: Speakers::new(now),
+            loudest: None,
+            events: Events::default(),
         }
     }
 
@@ -113,6 +144,7 @@ impl Router {
     /// A peer is gone, and with it all that it produced and consumed.
     pub fn remove_peer(&mut self, peer: PeerKey) {
         let Some(gone) = self.peers.remove(&peer) else { return };
+        self.stale.retain(|own| *own != peer);
         for producer in gone.producers {
             self.remove_producer(producer, Closed::Peer);
         }
@@ -141,8 +173,13 @@ impl Router {
         if self.producers.len() >= self.config.max_producers {
             return Err(Error::Full);
         }
+        let speaks = config.kind == MediaKind::Audio && !config.paused;
         let id = self.producers.insert(Producing::new(config));
         self.receiving.insert(place, id);
+        if speaks {
+            // There are fewer producers than places for speakers.
+            let _ = self.speakers.add(id.place());
+        }
         if let Some(peer) = self.peers.get_mut(&place.0) {
             peer.producers.push(id);
         }
@@ -209,6 +246,7 @@ impl Router {
             {
                 let config = ConsumerConfig::of(peer, consuming.encoding, transceiver);
                 consuming.renegotiate(&producing.codecs, config);
+                self.turn(now, id);
                 self.ask(now, id);
             }
         }
@@ -238,7 +276,14 @@ impl Router {
         if std::mem::replace(&mut producing.paused, paused) == paused {
             return Ok(());
         }
-        for place in 0..producing.consumers.len() {
+        producing.sound.interrupt();
+        match (producing.kind, paused) {
+            (MediaKind::Audio, true) => self.speakers.remove(id.place()),
+            (MediaKind::Audio, false) => _ = self.speakers.add(id.place()),
+            (MediaKind::Video, _) => {}
+        }
+        let count = producing.consumers.len();
+        for place in 0..count {
             let consumers = self.producers.get(id).map(|own| &own.consumers);
             if let Some(consumer) = consumers.and_then(|own| own.get(place)) {
                 self.turn(now, *consumer);
@@ -280,20 +325,29 @@ impl Router {
         Ok(())
     }
 
-    /// The layers that a consumer is to have at most: the highest level, from 0 for the smallest picture, and the highest
-    /// temporal layer.
+    /// What a consumer is to have at most, and how important it is beside others of its peer.
     ///
     /// # Errors
     /// [`Error::NoConsumer`].
-    pub fn set_preferred_layers(&mut self, now: Instant, id: ConsumerId, level: u8, temporal: u8) -> Result<(), Error> {
+    pub fn set_claim(&mut self, now: Instant, id: ConsumerId, claim: Claim) -> Result<(), Error> {
         let consuming = self.consumers.get_mut(id).ok_or(Error::NoConsumer)?;
-        consuming.set_wish(Wish {
-            level,
-            temporal,
-            ..consuming.wish
-        });
-        self.ask(now, id);
+        consuming.claim = claim;
+        if consuming.is_claimed && consuming.kind == MediaKind::Video {
+            let key = consuming.peer;
+            if let Some(peer) = self.peers.get_mut(&key) {
+                let _ = peer.allotment.set_claim(id.place(), claim);
+            }
+            self.allot(now, key);
+        }
         Ok(())
+    }
+
+    /// What a consumer claims now.
+    ///
+    /// # Errors
+    /// [`Error::NoConsumer`].
+    pub fn claim(&self, id: ConsumerId) -> Result<Claim, Error> {
+        Ok(self.consumers.get(id).ok_or(Error::NoConsumer)?.claim)
     }
 
     /// A consumer needs a key frame, by its owner's word.
@@ -304,6 +358,15 @@ impl Router {
         let consuming = self.consumers.get_mut(id).ok_or(Error::NoConsumer)?;
         consuming.need_key_frame();
         self.ask(now, id);
+        Ok(())
+    }
+
+    /// Whether packets of a producer are also for the application of its peer: [`Self::handle_packet`] says so then.
+    ///
+    /// # Errors
+    /// [`Error::NoProducer`].
+    pub fn set_copied(&mut self, id: ProducerId, is_copied: bool) -> Result<(), Error> {
+        self.producers.get_mut(id).ok_or(Error::NoProducer)?.is_copied = is_copied;
         Ok(())
     }
 
@@ -330,6 +393,8 @@ impl Router {
     fn remove_producer(&mut self, id: ProducerId, cause: Closed) {
         let Some(gone) = self.producers.remove(id) else { return };
         self.receiving.remove(&(gone.peer, gone.transceiver));
+        self.speakers.remove(id.place());
+        self.tell_speakers();
         if let Some(peer) = self.peers.get_mut(&gone.peer) {
             peer.producers.retain(|own| *own != id);
         }
@@ -345,6 +410,11 @@ impl Router {
         self.sending.remove(&(gone.peer, gone.encoding));
         if let Some(peer) = self.peers.get_mut(&gone.peer) {
             peer.consumers.retain(|own| *own != id);
+            peer.allotment.remove(id.place());
+            // What it had is for the others, with the next beat.
+            if !std::mem::replace(&mut peer.is_stale, true) {
+                self.stale.push(gone.peer);
+            }
         }
         if let Some(producing) = self.producers.get_mut(gone.producer) {
             producing.consumers.retain(|own| *own != id);

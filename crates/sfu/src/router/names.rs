@@ -24,6 +24,11 @@ pub(super) struct Key {
 pub(super) trait Name: Copy {
     fn new(key: Key) -> Self;
     fn key(self) -> Key;
+
+    /// Its place, which another gets after it.
+    fn place(self) -> u32 {
+        self.key().index
+    }
 }
 
 impl Name for ProducerId {
@@ -121,6 +126,12 @@ impl<N: Name, T> Table<N, T> {
             return None;
         }
         place.item.as_mut()
+    }
+
+    /// Who is in a place.
+    pub(super) fn name_at(&self, place: u32) -> Option<N> {
+        let place = self.places.get(place as usize)?;
+        place.item.as_ref().map(|_| place.name)
     }
 
     /// All items, in the order of their places.

@@ -4,6 +4,7 @@ use antiphon_media::Rid;
 use antiphon_peer_connection::{Codec, MediaKind, Transceiver, TransceiverId};
 
 use super::names::{ConsumerId, PeerKey};
+use super::sound::Sound;
 use crate::layer::MAX_ENCODINGS;
 use crate::producer::Producer;
 
@@ -49,14 +50,22 @@ pub(super) struct Producing {
     pub(super) codecs: Vec<Codec>,
     rids: Vec<Rid>,
     pub(super) paused: bool,
+    /// Its packets are for the application of its peer too.
+    pub(super) is_copied: bool,
     /// What is known of its layers. Of sound nothing is read but where its packets come from.
     pub(super) track: Producer,
+    /// The numbers of its sound, of which not all need go on.
+    pub(super) sound: Sound,
     pub(super) consumers: Vec<ConsumerId>,
+    /// The list of layers that its consumers' shares were made by.
+    pub(super) shared: u64,
     /// It is in the router's list of those that want a key frame.
     pub(super) is_asking: bool,
     /// Packets that came, and their bytes of payload.
     pub(super) packets: u64,
     pub(super) bytes: u64,
+    /// Packets of sound that did not go on because others are louder.
+    pub(super) quieter: u64,
     /// Key frames that its sources were asked for.
     pub(super) key_frames_asked: u64,
 }
@@ -73,10 +82,14 @@ impl Producing {
             codecs: config.codecs,
             rids,
             paused: config.paused,
+            is_copied: false,
+            sound: Sound::default(),
             consumers: Vec::new(),
+            shared: 0,
             is_asking: false,
             packets: 0,
             bytes: 0,
+            quieter: 0,
             key_frames_asked: 0,
         }
     }

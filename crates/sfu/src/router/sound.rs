@@ -1,13 +1,11 @@
-//! Sound as one consumer gets it: as it is, under numbers that go on where nothing went on for a while.
-
-use antiphon_media::Packet;
+//! Sound as it goes on: as it is, under numbers that close up where nothing went on for a while, or where it was left out.
 
 use crate::renumbering::{Place, Renumbering};
 
 /// A source whose numbers jump further than this has begun anew.
 const MAX_GAP: u64 = 1000;
 
-/// The numbers of one source for one consumer. Timestamps stay: what was not heard was silence.
+/// The numbers of one source, of a producer for all its consumers or for one of them. Timestamps stay: what was not heard was silence.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sound {
     source: Option<(u32, Renumbering)>,
@@ -21,11 +19,19 @@ impl Sound {
         self.interrupted = true;
     }
 
-    /// The number of a packet as the consumer gets it; `None`: it comes too late to have one.
-    pub(super) fn take(&mut self, packet: &Packet) -> Option<u64> {
-        let sequence = packet.sequence;
+    /// A packet does not go on: what comes behind it closes up.
+    pub(super) fn leave_out(&mut self, source: u32, sequence: u64) {
         match &mut self.source {
-            Some((ssrc, numbers)) if *ssrc == packet.ssrc => {
+            Some((ssrc, numbers)) if *ssrc == source => numbers.leave_out(sequence),
+            // It begins with what goes on.
+            known => *known = None,
+        }
+    }
+
+    /// The number of a packet as it goes on; `None`: it comes too late to have one.
+    pub(super) fn take(&mut self, source: u32, sequence: u64) -> Option<u64> {
+        match &mut self.source {
+            Some((ssrc, numbers)) if *ssrc == source => {
                 let is_new = numbers.place(sequence) == Place::New;
                 let is_far = is_new && sequence.wrapping_sub(numbers.newest()) > MAX_GAP;
                 if self.interrupted || is_far {
@@ -38,9 +44,9 @@ impl Sound {
                 numbers.pass(sequence)
             }
             // The connection of the consumer knows by the SSRC that it is another source, and goes on by itself.
-            source => {
-                *source = Some((
-                    packet.ssrc,
+            known => {
+                *known = Some((
+                    source,
                     Renumbering::new(sequence.wrapping_add(1), sequence.wrapping_add(1)),
                 ));
                 self.interrupted = false;

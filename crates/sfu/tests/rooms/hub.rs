@@ -96,7 +96,13 @@ impl Hub {
                 }
                 false
             }
-            event => router.handle_event(now, key(place), event),
+            event => {
+                let is_kept = router.handle_event(now, key(place), event);
+                if matches!(event, Event::TargetBitrate { .. }) {
+                    router.set_estimate(now, key(place), connections[place].media_bitrate());
+                }
+                is_kept
+            }
         }
     }
 }
@@ -226,7 +232,7 @@ impl Room {
         let (hub_host, publisher_host) = (network.add_host(), network.add_host());
         network.connect(hub_host, publisher_host, link(8_000_000));
         let mut net = Simulation::with_max_datagram(network, 1400);
-        let router = Router::new(Config::default());
+        let router = Router::new(Config::default(), net.now());
         let hub = net.add(hub_host, Hub::new([10, 0, 0, 1].into(), Some(router)));
         let publisher = net.add(publisher_host, Hub::new([10, 0, 0, 2].into(), None));
         let place = join(&mut net, [hub, publisher], Output::Packets);

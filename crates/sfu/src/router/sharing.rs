@@ -1,0 +1,171 @@
+//! Each peer's estimate, shared by what it gets.
+
+use std::time::{Duration, Instant};
+
+use antiphon_peer_connection::MediaKind;
+
+use super::Router;
+use super::names::{ConsumerId, Name, PeerKey, ProducerId};
+use crate::allotment::Budget;
+
+/// Lists of layers change several times a second, each for all who get the track: shares are made anew for all of them
+/// together, so much later.
+const BEAT: Duration = Duration::from_millis(50);
+
+impl Router {
+    /// What a peer's connection can carry of media, in bits a second, as
+    /// [`media_bitrate`](antiphon_peer_connection::PeerConnection::media_bitrate) tells; `None`: it is not known. To be told when
+    /// it has changed, for instance with each `TargetBitrate`.
+    pub fn set_estimate(&mut self, now: Instant, peer: PeerKey, estimate: Option<u64>) {
+        let Some(own) = self.peers.get_mut(&peer) else { return };
+        if own.estimate != estimate {
+            own.estimate = estimate;
+            self.allot(now, peer);
+        }
+    }
+
+    /// Claims for a consumer, or does not any more, as it, its producer and its peer are now.
+    pub(super) fn turn(&mut self, now: Instant, id: ConsumerId) {
+        let Some(consuming) = self.consumers.get_mut(id) else {
+            return;
+        };
+        let Some(peer) = self.peers.get_mut(&consuming.peer) else {
+            return;
+        };
+        let goes_on = self.producers.get(consuming.producer).is_some_and(|own| !own.paused);
+        let is_claimed = !consuming.paused && consuming.is_negotiated() && peer.is_connected && goes_on;
+        if std::mem::replace(&mut consuming.is_claimed, is_claimed) == is_claimed {
+            return;
+        }
+        consuming.is_starved = false;
+        if consuming.kind == MediaKind::Video {
+            if is_claimed {
+                // One that has no room goes on with all that there is.
+                let _ = peer.allotment.set_claim(id.place(), consuming.claim);
+            } else {
+                peer.allotment.remove(id.place());
+            }
+        }
+        let peer = consuming.peer;
+        self.switch(now, id);
+        self.allot(now, peer);
+    }
+
+    /// Makes the shares of a peer anew.
+    pub(super) fn allot(&mut self, now: Instant, key: PeerKey) {
+        let sound = self.sound_of(key);
+        let Self {
+            peers,
+            consumers,
+            producers,
+            ..
+        } = self;
+        let Some(peer) = peers.get_mut(&key) else { return };
+        peer.is_stale = false;
+        let budget = Budget {
+            estimate: peer.estimate,
+            sound,
+        };
+        peer.allotment.allot(now, budget, |place| {
+            let consuming = consumers.get(consumers.name_at(place)?)?;
+            Some(producers.get(consuming.producer)?.track.layers())
+        });
+        if let Some(at) = peer.allotment.poll_timeout() {
+            self.waits = Some(self.waits.map_or(at, |waits| waits.min(at)));
+        }
+        while let Some(change) = self.peers.get_mut(&key).and_then(|peer| peer.allotment.poll_change()) {
+            let Some(id) = self.consumers.name_at(change.consumer) else {
+                continue;
+            };
+            if let Some(consuming) = self.consumers.get_mut(id) {
+                consuming.is_starved = change.wish.is_none();
+                if let Some(wish) = change.wish {
+                    consuming.set_wish(wish);
+                }
+            }
+            self.switch(now, id);
+            self.ask(now, id);
+        }
+    }
+
+    /// What the sound takes that goes on to a peer, in bits a second.
+    fn sound_of(&self, key: PeerKey) -> u64 {
+        let Some(peer) = self.peers.get(&key) else { return 0 };
+        let sounds = peer.consumers.iter().filter_map(|id| self.consumers.get(*id));
+        let sounds = sounds.filter(|own| own.on && own.kind == MediaKind::Audio);
+        let rates = sounds.filter_map(|own| {
+            let level = self.producers.get(own.producer)?.track.layers().levels().first()?;
+            Some(if level.flows { level.bitrate(0) } else { 0 })
+        });
+        let (sum, most) = rates.fold((0, 0), |(sum, most): (u64, u64), rate| (sum + rate, most.max(rate)));
+        // Where only the loudest go on, who leads the talk goes on beside them.
+        self.loudest.map_or(sum, |count| sum.min(most * (count as u64 + 1)))
+    }
+
+    /// Turns a consumer on or off.
+    fn switch(&mut self, now: Instant, id: ConsumerId) {
+        let Some(consuming) = self.consumers.get_mut(id) else {
+            return;
+        };
+        let on = consuming.is_claimed && !consuming.is_starved;
+        if std::mem::replace(&mut consuming.on, on) == on {
+            return;
+        }
+        if on {
+            self.ask(now, id);
+            return;
+        }
+        let had = consuming.layer();
+        consuming.interrupt();
+        if had.is_some() && !std::mem::replace(&mut consuming.is_changed, true) {
+            self.changed.push_back(id);
+        }
+    }
+
+    /// A producer has another list of layers: the shares of all who get it are made anew soon.
+    pub(super) fn layers_changed(&mut self, now: Instant, id: ProducerId) {
+        let Some(producing) = self.producers.get_mut(id) else {
+            return;
+        };
+        producing.shared = producing.track.layers().version();
+        for consumer in &producing.consumers {
+            let own = self.consumers.get(*consumer);
+            let key = own.filter(|own| own.is_claimed).map(|own| own.peer);
+            if let Some(key) = key
+                && let Some(peer) = self.peers.get_mut(&key)
+            {
+                if !std::mem::replace(&mut peer.is_stale, true) {
+                    self.stale.push(key);
+                }
+                self.beat.get_or_insert(now + BEAT);
+            }
+        }
+    }
+
+    /// Makes the shares anew whose time has come.
+    pub(super) fn share(&mut self, now: Instant) {
+        if self.beat.is_some_and(|at| at <= now) {
+            self.beat = None;
+            let mut stale = std::mem::take(&mut self.stale);
+            for key in stale.drain(..) {
+                if self.peers.get(&key).is_some_and(|peer| peer.is_stale) {
+                    self.allot(now, key);
+                }
+            }
+            self.stale = stale;
+        }
+        if self.waits.is_some_and(|at| at <= now) {
+            self.waits = None;
+            let peers = self.peers.iter();
+            let due = peers.filter_map(|(key, peer)| Some((*key, peer.allotment.poll_timeout()?)));
+            let all: Vec<(PeerKey, Instant)> = due.collect();
+            for (key, at) in all {
+                if at <= now {
+                    self.allot(now, key);
+                } else {
+                    self.waits = Some(self.waits.map_or(at, |waits| waits.min(at)));
+                }
+            }
+        }
+    }
+}
