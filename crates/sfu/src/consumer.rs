@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_media::Packet;
 
 use crate::choice::Choice;
+use crate::draft::Draft;
 use crate::facts::{Body, Facts};
 use crate::layer::{Layer, Layers, MAX_ENCODINGS, Wish};
 use crate::mapping::{Mapping, Newest};
@@ -143,6 +144,20 @@ impl Consumer {
     /// Shows it a packet of the track, with what the producer read of it. Gives the packet as it goes on to the
     /// consumer, or `None`.
     pub fn take(&mut self, now: Instant, packet: &Packet, facts: &Facts, layers: &Layers) -> Option<Packet> {
+        let mut draft = Draft::new(packet);
+        self.draw(now, packet, facts, layers, &mut draft)?;
+        Some(draft.into_packet())
+    }
+
+    /// The same, written where it was written for other consumers. `None`: it does not go on.
+    pub(crate) fn draw(
+        &mut self,
+        now: Instant,
+        packet: &Packet,
+        facts: &Facts,
+        layers: &Layers,
+        draft: &mut Draft,
+    ) -> Option<()> {
         self.choose(now, layers);
         if self.config.descriptors == Descriptors::Never
             && facts.has_spatial_layers_by_descriptor_alone()
@@ -154,14 +169,14 @@ impl Consumer {
         let is_latest = self.see(packet, facts);
         let is_of = |mapping: &Option<Mapping>| mapping.as_ref().is_some_and(|own| own.ssrc == packet.ssrc);
         if is_of(&self.current) {
-            return self.follow(now, packet, facts);
+            return self.follow(now, packet, facts, draft);
         }
         if is_latest && self.may_begin(now, packet, facts, layers) {
             self.begin(packet, facts);
-            return self.follow(now, packet, facts);
+            return self.follow(now, packet, facts, draft);
         }
         if is_of(&self.previous) {
-            return self.finish(packet, facts);
+            return self.finish(packet, facts, draft);
         }
         // Another source has the place of the one that went on, and its key frame was missed.
         let is_current = |current: &Mapping| current.encoding == facts.encoding;
@@ -227,7 +242,7 @@ impl Consumer {
     }
 
     /// A packet of the source that goes on.
-    fn follow(&mut self, now: Instant, packet: &Packet, facts: &Facts) -> Option<Packet> {
+    fn follow(&mut self, now: Instant, packet: &Packet, facts: &Facts, draft: &mut Draft) -> Option<()> {
         let current = self.current.as_mut()?;
         let mut place = current.sequence.place(packet.sequence);
         let ahead = packet.sequence.wrapping_sub(current.sequence.newest());
@@ -260,10 +275,11 @@ impl Consumer {
         }
         match (goes_on, is_new) {
             (true, _) => {
-                let written = current.write(packet, facts, self.config.descriptors.go_on(facts), &mut self.newest)?;
-                self.timeline.passed(written.timestamp, packet);
+                let descriptor = self.config.descriptors.go_on(facts);
+                let timestamp = current.write(packet, facts, descriptor, &mut self.newest, draft)?;
+                self.timeline.passed(timestamp, packet);
                 self.counts.forwarded += 1;
-                Some(written)
+                Some(())
             }
             (false, true) => {
                 current.leave_out(packet, facts);
@@ -272,13 +288,13 @@ impl Consumer {
             }
             (false, false) => {
                 self.counts.filled += 1;
-                current.fill(packet)
+                current.fill(packet, draft)
             }
         }
     }
 
     /// A packet of the source before: only what was missed of it has a place.
-    fn finish(&mut self, packet: &Packet, facts: &Facts) -> Option<Packet> {
+    fn finish(&mut self, packet: &Packet, facts: &Facts, draft: &mut Draft) -> Option<()> {
         let previous = self.previous.as_mut()?;
         if previous.sequence.place(packet.sequence) != Place::Late {
             self.counts.left_out += 1;
@@ -292,12 +308,13 @@ impl Consumer {
         let goes_on = !matches!(facts.body, Body::Padding) && previous.decide(packet, facts, here, false);
         if goes_on {
             let mut unchanged = self.newest;
-            let written = previous.write(packet, facts, self.config.descriptors.go_on(facts), &mut unchanged)?;
+            let descriptor = self.config.descriptors.go_on(facts);
+            previous.write(packet, facts, descriptor, &mut unchanged, draft)?;
             self.counts.forwarded += 1;
-            return Some(written);
+            return Some(());
         }
         self.counts.filled += 1;
-        previous.fill(packet)
+        previous.fill(packet, draft)
     }
 
     /// Nothing is shown to it for a while. What goes on to it afterwards begins with a key frame, under numbers that go on

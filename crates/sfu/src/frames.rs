@@ -18,7 +18,10 @@ pub(crate) struct Verdict {
 /// The newest verdicts.
 #[derive(Clone, Debug)]
 pub(crate) struct Frames {
-    verdicts: [Verdict; FRAMES],
+    /// The keys by themselves: a frame that is new is looked for among all of them.
+    keys: [u32; FRAMES],
+    /// Of each whether it goes on, and up to which layer.
+    fates: [(bool, u8); FRAMES],
     count: usize,
     next: usize,
 }
@@ -26,7 +29,8 @@ pub(crate) struct Frames {
 impl Default for Frames {
     fn default() -> Self {
         Self {
-            verdicts: [Verdict::default(); FRAMES],
+            keys: [0; FRAMES],
+            fates: [(false, 0); FRAMES],
             count: 0,
             next: 0,
         }
@@ -39,19 +43,24 @@ impl Frames {
     }
 
     pub(crate) fn push(&mut self, verdict: Verdict) {
-        if let Some(place) = self.verdicts.get_mut(self.next) {
-            *place = verdict;
+        if let (Some(key), Some(fate)) = (self.keys.get_mut(self.next), self.fates.get_mut(self.next)) {
+            (*key, *fate) = (verdict.key, (verdict.goes_on, verdict.spatial));
         }
         self.next = (self.next + 1) % FRAMES;
         self.count = (self.count + 1).min(FRAMES);
     }
 
-    /// The verdict about a frame. Most packets are of the newest.
+    /// The verdict about a frame. Most packets are of the newest; there is one verdict for a frame.
+    #[inline]
     pub(crate) fn find(&self, key: u32) -> Option<Verdict> {
-        (1..=self.count).find_map(|back| {
-            let verdict = self.verdicts.get((self.next + FRAMES - back) % FRAMES)?;
-            (verdict.key == key).then_some(*verdict)
-        })
+        let newest = self.next.checked_sub(1).unwrap_or(FRAMES - 1);
+        let place = match self.keys.get(newest) {
+            Some(own) if *own == key && self.count > 0 => newest,
+            // Those that are in use stand in front.
+            _ => self.keys.get(..self.count)?.iter().position(|own| *own == key)?,
+        };
+        let (goes_on, spatial) = *self.fates.get(place)?;
+        Some(Verdict { key, goes_on, spatial })
     }
 
     /// Whether a frame went on.

@@ -4,6 +4,7 @@
 pub mod allotment;
 mod choice;
 mod consumer;
+mod draft;
 mod facts;
 mod frames;
 mod layer;

@@ -5,6 +5,7 @@ use antiphon_media::extension::Kind;
 use antiphon_media::extension::dependency::{Indication, Rewriter, Structure};
 use antiphon_sansio::Writer;
 
+use crate::draft::Draft;
 use crate::facts::{Body, Dependency, Facts, Vp9};
 use crate::frames::{Frames, Verdict};
 use crate::layer::Layer;
@@ -269,37 +270,35 @@ impl Mapping {
     }
 
     /// An empty packet in the place of one that was missed and is not wanted: the consumer shall not ask for it.
-    pub(crate) fn fill(&mut self, packet: &Packet) -> Option<Packet> {
-        Some(Packet {
-            ssrc: 0,
-            rid: None,
-            sequence: self.sequence.pass(packet.sequence)?,
-            timestamp: packet.timestamp.wrapping_add(self.timestamp),
-            marker: false,
-            payload: Default::default(),
-            front: None,
-            key_frame: false,
-            extensions: Default::default(),
-            contributors: None,
-            ..packet.clone()
-        })
+    pub(crate) fn fill(&mut self, packet: &Packet, draft: &mut Draft) -> Option<()> {
+        let sequence = self.sequence.pass(packet.sequence)?;
+        let written = draft.empty();
+        written.ssrc = 0;
+        written.rid = None;
+        written.sequence = sequence;
+        written.timestamp = packet.timestamp.wrapping_add(self.timestamp);
+        written.marker = false;
+        written.front = None;
+        written.key_frame = false;
+        Some(())
     }
 
-    /// A packet that goes on, as the consumer gets it.
+    /// A packet that goes on, as the consumer gets it: its timestamp there.
     pub(crate) fn write(
         &mut self,
         packet: &Packet,
         facts: &Facts,
         descriptor: bool,
         newest: &mut Newest,
-    ) -> Option<Packet> {
+        draft: &mut Draft,
+    ) -> Option<u32> {
         let is_new = self.sequence.place(packet.sequence) == Place::New;
         let picture = match self.picture(facts, is_new) {
             Some(number) => Some(self.pictures.as_mut()?.pass(number)?),
             None => None,
         };
         let sequence = self.sequence.pass(packet.sequence)?;
-        let mut written = packet.clone();
+        let written = draft.whole(packet, facts.dependency.is_some());
         // One for all sources: it is one stream now.
         written.ssrc = 0;
         written.rid = None;
@@ -308,9 +307,11 @@ impl Mapping {
         written.front = facts.body.front(picture, self.shifts);
         // The picture of a consumer ends with its highest layer.
         let is_layered = facts.dependency.is_some() || matches!(facts.body, Body::Vp9(_));
-        written.marker |= is_layered && facts.end && facts.spatial == self.top(packet, facts);
+        written.marker = packet.marker || is_layered && facts.end && facts.spatial == self.top(packet, facts);
+        written.key_frame = packet.key_frame;
+        let timestamp = written.timestamp;
         if let Some(dependency) = &facts.dependency {
-            self.write_descriptor(dependency, descriptor, &mut written, newest);
+            self.write_descriptor(dependency, descriptor, written, newest);
         }
         if is_new {
             newest.sequence = Some(sequence);
@@ -324,7 +325,7 @@ impl Mapping {
                 .map(|index| index.wrapping_add(self.shifts.key_picture) & 0x1f)
                 .or(newest.key_picture);
         }
-        Some(written)
+        Some(timestamp)
     }
 
     /// The highest spatial layer of the packet's picture that goes on.

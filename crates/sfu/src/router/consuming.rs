@@ -10,6 +10,7 @@ use super::names::{PeerKey, ProducerId};
 use super::sound::Sound;
 use crate::allotment::Claim;
 use crate::consumer::{Consumer, Descriptors};
+use crate::draft::Draft;
 use crate::facts::Facts;
 use crate::layer::{Layer, Layers, Wish};
 use crate::payload_types::PayloadTypes;
@@ -102,8 +103,8 @@ pub(super) struct Consuming {
 
 /// What a consumer makes of a packet.
 pub(super) enum Taken {
-    /// It goes on like this.
-    On(Packet),
+    /// It goes on as the draft has it.
+    On,
     /// It does not go on.
     Not,
     /// The receiver does not take its codec, which came first with this packet.
@@ -234,15 +235,15 @@ impl Consuming {
         consumer.poll_key_frame(now)
     }
 
-    /// Shows it a packet of its producer. `sequence` is the number of it if it is sound.
+    /// Shows it a packet of its producer, and has it written into the draft. `sequence` is the number of it if it is sound.
     #[inline]
     pub(super) fn take(
         &mut self,
         now: Instant,
-        packet: &Packet,
-        sequence: u64,
+        (packet, sequence): (&Packet, u64),
         facts: &Facts,
         layers: &Layers,
+        draft: &mut Draft,
     ) -> Taken {
         let Some(payload_type) = self.types.of(packet.payload_type) else {
             return self.leave_out(packet.payload_type);
@@ -252,20 +253,18 @@ impl Consuming {
                 if self.foreign.take().is_some() {
                     consumer.need_key_frame();
                 }
-                consumer.take(now, packet, facts, layers)
+                consumer.draw(now, packet, facts, layers, draft)
             }
-            Flow::Sound(sound) => sound.take(packet.ssrc, sequence).map(|sequence| Packet {
-                sequence,
-                ..packet.clone()
-            }),
+            Flow::Sound(sound) => {
+                let sequence = sound.take(packet.ssrc, sequence);
+                sequence.map(|sequence| draft.whole(packet, false).sequence = sequence)
+            }
         };
-        match written {
-            Some(mut written) => {
-                written.payload_type = payload_type;
-                Taken::On(written)
-            }
-            None => Taken::Not,
+        if written.is_none() {
+            return Taken::Not;
         }
+        draft.set_payload_type(payload_type);
+        Taken::On
     }
 
     #[cold]

@@ -9,6 +9,7 @@ use super::Router;
 use super::consuming::Taken;
 use super::event::Event;
 use super::names::{PeerKey, ProducerId};
+use crate::draft::Draft;
 
 impl Router {
     /// Takes a packet that a transceiver of a peer received, and hands what each consumer gets of it to `outlet`, which
@@ -70,13 +71,15 @@ impl Router {
         let Some(producing) = producers.get_mut(id) else {
             return;
         };
+        let mut draft = None;
         for place in &producing.consumers {
             let Some(consuming) = consumers.get_mut(*place).filter(|own| own.on) else {
                 continue;
             };
             let before = consuming.layer();
-            match consuming.take(now, packet, sequence, &facts, producing.track.layers()) {
-                Taken::On(written) => match outlet(consuming.peer, consuming.encoding, &written) {
+            let draft = draft.get_or_insert_with(|| Draft::new(packet));
+            match consuming.take(now, (packet, sequence), &facts, producing.track.layers(), draft) {
+                Taken::On => match outlet(consuming.peer, consuming.encoding, draft.packet()) {
                     true => consuming.sent += 1,
                     false => consuming.refused += 1,
                 },
