@@ -2,7 +2,8 @@
 
 use antiphon::MediaKind;
 use antiphon::room::{
-    LogLevel, LogTag, RoomEvent, RoomMediaCodec, RoomOptions, Server, ServerEvent, ServerOptions, ServerSettings,
+    LogLevel, LogTag, MAX_PEERS, RoomEvent, RoomMediaCodec, RoomOptions, Server, ServerEvent, ServerOptions,
+    ServerSettings,
 };
 
 use crate::client::{Joined, options, room, server, within};
@@ -202,4 +203,21 @@ async fn m03_levels_are_told_loudest_first_while_somebody_listens() {
     for talk in talking {
         talk.await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn m03_a_room_that_is_full_takes_another_when_one_has_left() {
+    let server = server().await;
+    let room = room(&server).await;
+    let mut peers = Vec::new();
+    for number in 0..MAX_PEERS {
+        peers.push(room.peer(format!("guest {number}")).await.unwrap());
+    }
+    let error = room.peer("one more").await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!("too many peers in the room: at most {MAX_PEERS}")
+    );
+    peers[7].close().await;
+    room.peer("one more").await.unwrap();
 }
