@@ -13,7 +13,7 @@ mod webrtc;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use antiphon_benches::cost::{at, process_cpu};
@@ -146,12 +146,15 @@ fn runtime() -> Runtime {
 /// In a process of its own: a turn for each line that comes, and a line of figures for each turn.
 fn serve(stack: &str) {
     let runtime = runtime();
-    let pair = runtime.block_on(Pair::connect(stack));
+    let pair = Arc::new(runtime.block_on(Pair::connect(stack)));
     let mut came = String::new();
     while std::io::stdin().read_line(&mut came).is_ok_and(|read| read > 0) {
         pair.received().take();
         let start = process_cpu();
-        let sent = runtime.block_on(pair.send(WINDOW));
+        // On the runtime's threads, as an application would.
+        let sending = pair.clone();
+        let sent = runtime.block_on(async { tokio::spawn(async move { sending.send(WINDOW).await }).await });
+        let sent = sent.expect("nobody panics");
         std::thread::sleep(REST);
         let spent = process_cpu() - start;
         let mut delays = pair.received().take();
