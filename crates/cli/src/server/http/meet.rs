@@ -18,10 +18,9 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::endpoints::unavailable;
-use super::pulse::{Beat, Pulse};
+use super::pulse::{Beat, Pulse, READ_AT_ONCE, SEND_LIMIT};
 use super::shared::Shared;
 use super::signal::MAX_SIGNAL;
-use super::ws::{READ_AT_ONCE, SEND_LIMIT};
 use crate::code::{CODE_RULE, is_code};
 use crate::server::chat::Side;
 use crate::server::quota::Place;

@@ -7,10 +7,9 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, close_code};
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
-use super::pulse::{Beat, Pulse};
+use super::pulse::{Beat, Pulse, SEND_LIMIT};
 use super::shared::Shared;
 use super::signal::{self, MAX_SIGNAL};
-use super::ws::SEND_LIMIT;
 use crate::server::rooms::{Join, Pace, Participant, Refusal, Reply, Request, Step, TYPES, Verdict};
 
 /// The socket of a participant.

@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
+/// What a WebSocket reads at once, in bytes: most signals fit, and a longer one takes more reads. The library's own 128 KiB
+/// would be what a stranger's idle socket costs.
+pub(in crate::server) const READ_AT_ONCE: usize = 4096;
+/// A client that takes nothing for so long is gone.
+pub(in crate::server) const SEND_LIMIT: Duration = Duration::from_secs(10);
+
 /// What to do now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::server) enum Beat {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::endpoints::unavailable;
 use super::participant::{self, Guest};
-use super::pulse::{Beat, Pulse};
+use super::pulse::{Beat, Pulse, READ_AT_ONCE, SEND_LIMIT};
 use super::shared::Shared;
 use super::signal::{self, MAX_SIGNAL, Mode, Offerer, Reply, Request};
 use crate::link::LinkSpec;
@@ -24,13 +24,8 @@ use crate::server::rooms::Join;
 
 /// Anything beyond this ends the socket; up to it a message that is too long gets an error and the session lives.
 const MAX_FRAME: usize = 4 * MAX_SIGNAL;
-/// What a WebSocket reads at once, in bytes: most signals fit, and a longer one takes more reads. The library's own 128 KiB
-/// would be what a stranger's idle socket costs.
-pub(in crate::server) const READ_AT_ONCE: usize = 4096;
 /// So that a plot shows what a second can hide.
 const STATS_EVERY: Duration = Duration::from_millis(500);
-/// A client that takes nothing for so long is gone.
-pub(in crate::server) const SEND_LIMIT: Duration = Duration::from_secs(10);
 
 pub(in crate::server) fn routes() -> Router<Arc<Shared>> {
     Router::new().route("/ws", get(upgrade))
@@ -294,7 +289,6 @@ impl Connection {
                     .map_err(|e| Reply::error("state", e.to_string()))?;
                 Ok(None)
             }
-            // Both end before this.
             Request::Join(_) | Request::Bye => Ok(None),
         }
     }

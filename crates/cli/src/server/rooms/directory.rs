@@ -7,13 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use antiphon::room::{Error, RtcAddress, Server, ServerOptions};
 use tokio::sync::{OnceCell, broadcast};
 
+use super::bounds::MAX_ROOMS;
 use super::hub::Hub;
 use super::message::News;
 use super::names;
 use super::refusal::Refusal;
-
-/// Rooms at a time.
-pub(super) const MAX_ROOMS: usize = 256;
 
 /// All rooms of the page.
 #[derive(Debug)]

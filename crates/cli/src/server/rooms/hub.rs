@@ -6,11 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use antiphon::room::{Error, Events, Room, RoomOptions, RtpReceiver, Server};
 use tokio::sync::{OnceCell, broadcast};
 
+use super::bounds::MAX_PARTICIPANTS;
 use super::message::{News, Person};
 use super::refusal::Refusal;
 
-/// Participants of one room.
-pub(super) const MAX_PARTICIPANTS: usize = 50;
 /// News that a slow participant may lag; one that lags more is sent away.
 const QUEUE: usize = 256;
 

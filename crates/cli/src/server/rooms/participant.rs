@@ -7,16 +7,11 @@ use antiphon::{MediaKind, RtcSessionDescription, RtcSignalingState};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::bounds::{MAX_LINE, MAX_SOUND, MAX_VIDEO};
 use super::directory::{Rooms, Seat};
 use super::message::{Join, News, Reply, Source, TrackOf};
 use super::refusal::Refusal;
 
-/// Tracks of sound that a participant sends.
-pub(super) const MAX_SOUND: u8 = 1;
-/// Tracks of pictures that a participant sends: the camera and the screen.
-pub(super) const MAX_VIDEO: u8 = 2;
-/// The longest line of the chat, in characters.
-pub(super) const MAX_LINE: usize = 2_000;
 /// Wrong answers in a row after which a participant is sent away.
 const MAX_WRONG_ANSWERS: u32 = 5;
 /// The layers that a browser is asked for, the smallest first.

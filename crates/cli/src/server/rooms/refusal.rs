@@ -2,10 +2,8 @@
 
 use antiphon::room::Error;
 
-use super::directory::MAX_ROOMS;
-use super::hub::MAX_PARTICIPANTS;
+use super::bounds::{MAX_LINE, MAX_PARTICIPANTS, MAX_ROOMS, MAX_SOUND, MAX_VIDEO};
 use super::names::{MAX_PERSON, MAX_ROOM};
-use super::participant::{MAX_LINE, MAX_SOUND, MAX_VIDEO};
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
