@@ -126,6 +126,8 @@ pub(crate) struct Assembler {
     at_end: bool,
     /// Until when the first gap is waited for.
     deadline: Option<Instant>,
+    /// When the packet behind the first gap came.
+    gap_since: Option<Instant>,
     /// Something was given up; only a key frame helps, until one is whole.
     pub(crate) wants_key_frame: bool,
     pub(crate) frames_dropped: u64,
@@ -149,6 +151,7 @@ impl Assembler {
             key_start: None,
             at_end: false,
             deadline: None,
+            gap_since: None,
             wants_key_frame: false,
             frames_dropped: 0,
             frames_malformed: 0,
@@ -159,6 +162,13 @@ impl Assembler {
     /// Until when the first gap is waited for.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.deadline
+    }
+
+    /// Whether a key frame is to be asked for: one is needed, and none has begun to come. What is still missing of the time before
+    /// `answered` may be of the one that was asked for.
+    pub(crate) fn lacks_key_frame(&self, answered: Option<Instant>) -> bool {
+        let may_come = answered.is_some_and(|at| self.gap_since.is_some_and(|since| since <= at));
+        self.wants_key_frame && !may_come && self.key_start.is_none_or(|(start, _)| start < self.next)
     }
 
     /// Whether any packet came.
@@ -287,7 +297,7 @@ impl Assembler {
     /// The next whole frame, made by one of `joiners`. `patience` is how long a gap is waited for.
     pub(crate) fn poll(&mut self, now: Instant, patience: Duration, joiners: &mut Joiners) -> Option<Assembled> {
         loop {
-            self.deadline = None;
+            (self.deadline, self.gap_since) = (None, None);
             if self.parts.is_empty() {
                 return None;
             }
@@ -350,9 +360,9 @@ impl Assembler {
             };
             let after = self.parts.range(gap..).position(Option::is_some)?;
             let after = gap + after;
-            let deadline = self.parts[after].as_ref().map(|part| part.received + patience)?;
-            if deadline > now {
-                self.deadline = Some(deadline);
+            let since = self.parts[after].as_ref().map(|part| part.received)?;
+            if since + patience > now {
+                (self.deadline, self.gap_since) = (Some(since + patience), Some(since));
                 return None;
             }
             self.lose();
@@ -640,6 +650,40 @@ mod tests {
         assert!(video.assembler.wants_key_frame);
         video.put(11, 'K', true);
         assert_eq!(video.take(), ["! K11"]);
+    }
+
+    #[test]
+    fn a_key_frame_that_has_begun_to_come_is_not_asked_for() {
+        let mut video = Video::new(true);
+        video.put(10, 'D', true);
+        assert!(video.take().is_empty());
+        assert!(video.assembler.lacks_key_frame(None));
+        video.put(11, 'K', false);
+        video.put(13, 'D', true);
+        assert!(video.take().is_empty());
+        assert!(!video.assembler.lacks_key_frame(None));
+        // Its rest is lost for good.
+        video.now += PATIENCE;
+        assert!(video.take().is_empty());
+        assert!(video.assembler.lacks_key_frame(None));
+    }
+
+    #[test]
+    fn what_is_missing_may_be_the_key_frame_that_was_asked_for() {
+        let mut video = Video::new(true);
+        video.put(10, 'D', true);
+        assert!(video.take().is_empty());
+        let answered = video.now + PATIENCE;
+        assert!(video.assembler.lacks_key_frame(Some(answered)), "nothing is missing");
+        video.put(12, 'D', true);
+        assert!(video.take().is_empty());
+        assert!(!video.assembler.lacks_key_frame(Some(answered)));
+        // It was none, and what is missing now is of later than any answer.
+        video.put(11, 'D', true);
+        video.now = answered + PATIENCE;
+        video.put(14, 'D', true);
+        assert!(video.take().is_empty());
+        assert!(video.assembler.lacks_key_frame(Some(answered)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::events::Events;
 use crate::frame_count::{ReceivedFrames, Sound};
 use crate::key_frames::KeyFrames;
 use crate::keypad::Keypad;
-use crate::nack::NackGenerator;
+use crate::nack::{Answers, NackGenerator};
 use crate::playout::Playout;
 use crate::reception::{Arrival, Reception};
 use crate::repairs::{Redundant, Repairs};
@@ -240,7 +240,8 @@ impl Inbound {
 
     /// When the next request for a key frame may leave, if one is wanted.
     pub(crate) fn request_due(&self) -> Option<Instant> {
-        if !(self.key_frames.wanted || self.assembler.wants_key_frame) || !self.can_request() {
+        let lacks = self.assembler.lacks_key_frame(self.key_frames.answered());
+        if !(self.key_frames.wanted || lacks) || !self.can_request() {
             return None;
         }
         self.key_frames.next_request(self.last_packet?)
@@ -276,14 +277,13 @@ impl Inbound {
         Some((codec.clock_rate.max(1), depacketizer))
     }
 
-    /// Takes a packet in. What comes of it goes to `events`; a frame waits for a missing packet that can be asked for as long as
-    /// `patience`.
+    /// Takes a packet in. What comes of it goes to `events`; a frame waits for a missing packet as long as `answers` may bring it.
     #[inline]
     pub(crate) fn receive(
         &mut self,
         now: Instant,
         packet: &mut Received,
-        patience: Duration,
+        answers: Answers,
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
@@ -319,12 +319,18 @@ impl Inbound {
             // A hole where it would have been: a picture without it must not pass for whole. A key is no part of a frame.
             dropped.malformed_payload += 1;
             if self.section.config.output.is_of_frames() && !depacketizer.has_frames() {
-                self.take_number(now, sequence, patience, events, dropped);
+                self.take_number(now, sequence, answers, events, dropped);
             }
             return;
         };
+        if self.section.nacks
+            && original
+            && let Some(piece) = piece
+        {
+            self.nack.note_end(now, sequence, piece.end);
+        }
         if self.is_video() && piece.is_some_and(|piece| piece.key_frame) {
-            self.key_frames.wanted = false;
+            self.key_frames.begins();
         }
         let output = self.section.config.output;
         if output == Output::Playout && !self.is_video() && (padding || depacketizer.has_frames()) {
@@ -333,7 +339,7 @@ impl Inbound {
             }
         } else if output.is_of_frames() && (padding || depacketizer.has_frames()) {
             self.assembler.insert(sequence, part(now, packet, piece));
-            self.deliver_frames(now, patience, events, dropped);
+            self.deliver_frames(now, answers, events, dropped);
         } else {
             self.count_frames(now, packet, piece);
             let event = depacketizer.telephone_event(&packet.payload);
@@ -346,7 +352,7 @@ impl Inbound {
                 self.deliver_packet(now, sequence, packet, piece, events);
             }
             if output.is_of_frames() {
-                self.take_number(now, sequence, patience, events, dropped);
+                self.take_number(now, sequence, answers, events, dropped);
             }
         }
     }
@@ -474,12 +480,12 @@ impl Inbound {
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,
-        patience: Duration,
+        answers: Answers,
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
         if self.assembler.deadline().is_some_and(|at| at <= now) {
-            self.deliver_frames(now, patience, events, dropped);
+            self.deliver_frames(now, answers, events, dropped);
         }
         self.play(now, events);
         if let Some(tone) = self.keypad.expire(now) {
@@ -497,26 +503,26 @@ impl Inbound {
         &mut self,
         now: Instant,
         sequence: u64,
-        patience: Duration,
+        answers: Answers,
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
         if self.assembler.is_started() && sequence >= self.assembler.next() {
             self.assembler.insert(sequence, Part::padding(now));
-            self.deliver_frames(now, patience, events, dropped);
+            self.deliver_frames(now, answers, events, dropped);
         }
     }
 
-    /// How long what is missing may still come, if what can be asked for may come for `patience`.
-    pub(crate) fn patience(&self, patience: Duration) -> Duration {
+    /// How long what is missing may still come.
+    pub(crate) fn patience(&self, answers: Answers) -> Duration {
         let most = match (self.section.nacks, self.section.fec.is_some()) {
-            (true, _) if self.is_video() => return patience,
+            (true, _) if self.is_video() => return answers.last,
             (true, _) => SOUND,
             (false, true) => REDUNDANCY,
             // Where nothing is repaired only disorder fills a gap.
             (false, false) => DISORDER,
         };
-        patience.min(most)
+        answers.last.min(most)
     }
 }
 

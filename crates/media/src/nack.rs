@@ -2,7 +2,10 @@
 //! what is late would have come.
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
+
+use antiphon_sansio::earliest;
 
 /// Most packets of one source that are asked for at a time.
 const MAX_MISSING: usize = 1000;
@@ -14,38 +17,82 @@ pub(crate) const MAX_AGE: u64 = 2047;
 const MAX_REQUESTS: u8 = 10;
 /// Requests for one packet are never closer than this.
 const MIN_INTERVAL: Duration = Duration::from_millis(20);
+/// The next packet of a frame is never asked for sooner than this after the one before it.
+const MIN_TAIL: Duration = Duration::from_millis(5);
 /// Disorder is given no more than this to sort itself out, however few packets come.
 const MAX_WAIT: Duration = Duration::from_millis(20);
 
-/// Where more than this share of what is sent is lost, so are requests, and each is sent twice: it costs little, and whoever answers leaves
-/// out what is under way already.
-const LOSSY: f64 = 0.02;
-/// How much later the second time, by the round trip, within these: not in the same burst of losses, and well before the answer.
+/// Where more than this share of what is sent is lost, or nobody has told yet, requests are lost too, and each is sent twice: it weighs a few
+/// bytes, and whoever answers leaves out what is under way already.
+const LOSSY: f64 = 0.01;
+/// A second round that is this long is later than the next picture: not worth twice the answers below.
+const SHORT: Duration = Duration::from_millis(30);
+/// A second round that is this long is a freeze: all that can be done against it is done.
+const LONG: Duration = Duration::from_millis(150);
+/// Between these shares each answer is sent twice: below it costs more of the rate than it gives, above it takes the rate of the first ones.
+const ANSWERED_TWICE: RangeInclusive<f64> = 0.02..=0.08;
+/// Requests and answers are sent so often where a round is long.
+pub(crate) const MOST_COPIES: u8 = 3;
+/// How much later each time, by the round trip, within these: not in the same burst of losses, and well before the answer.
 const ECHO_ROUND: u32 = 8;
 const ECHO: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(20)];
-
-/// When a request is sent a second time, on a path that loses this share of what is sent to who answers.
-fn echo(rtt: Duration, lost: f64) -> Option<Duration> {
-    let [least, most] = ECHO;
-    (lost > LOSSY).then(|| (rtt / ECHO_ROUND).clamp(least, most))
-}
 
 /// When to ask for a packet again that was asked for: a round trip later, and a little for what waits in pacers and batches.
 fn interval(rtt: Duration) -> Duration {
     (rtt + rtt / 8).max(MIN_INTERVAL)
 }
 
-/// How long a packet may still come that is asked for from now on, at most `most`: until the last request is answered.
-pub(crate) fn patience(rtt: Duration, most: Duration) -> Duration {
-    (interval(rtt) * u32::from(MAX_REQUESTS)).min(most)
+/// When what is asked for from now on may come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answers {
+    /// After so long the first request is answered, ...
+    pub(crate) first: Duration,
+    /// ... and after so long the last one, or nobody waits any more.
+    pub(crate) last: Duration,
+}
+
+impl Answers {
+    /// `most`: nobody waits longer.
+    pub(crate) fn new(rtt: Duration, most: Duration) -> Self {
+        let interval = interval(rtt);
+        Self {
+            first: interval,
+            last: (interval * u32::from(MAX_REQUESTS)).min(most),
+        }
+    }
 }
 
 /// The way to who answers, and back.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way {
     pub(crate) rtt: Duration,
-    /// The share of what is sent that the peer reports as lost, 0 to 1.
-    pub(crate) lost: f64,
+    /// The share of what is sent that the peer reports as lost, 0 to 1; `None` before it does.
+    pub(crate) lost: Option<f64>,
+}
+
+impl Way {
+    /// How often each request is sent.
+    fn requests(self) -> u8 {
+        if self.rtt > LONG {
+            return MOST_COPIES;
+        }
+        1 + u8::from(self.lost.is_none_or(|lost| lost > LOSSY))
+    }
+
+    /// How often each answer is sent.
+    pub(crate) fn answers(self) -> u8 {
+        if self.rtt > LONG {
+            return MOST_COPIES;
+        }
+        let twice = self.lost.is_none_or(|lost| ANSWERED_TWICE.contains(&lost));
+        1 + u8::from(self.rtt >= SHORT && twice)
+    }
+
+    /// How much later than the one before it each copy of a request is sent.
+    fn echo(self) -> Duration {
+        let [least, most] = ECHO;
+        (self.rtt / ECHO_ROUND).clamp(least, most)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +103,52 @@ struct Missing {
     /// When to ask next.
     at: Instant,
     requests: u8,
-    /// The last request is to be sent a second time, and only then the next one, at this time.
-    echo: Option<Instant>,
+    /// How often the last request is still to be sent, ...
+    echoes: u8,
+    /// ... and when the next one is due after that.
+    round: Instant,
+}
+
+/// Whether the newest frame has ended: the last packet of a frame shows no gap when it is lost, until the next frame comes. So that is
+/// not waited for, but asked for when the packets of a frame usually follow each other sooner.
+#[derive(Debug)]
+struct Tail {
+    /// The newest packet and when it came, if its frame goes on behind it.
+    open: Option<(u64, Instant)>,
+    /// Its next packet is asked for already.
+    asked: bool,
+    /// How long packets of a frame come one after the other, at most, of late.
+    spacing: Duration,
+}
+
+impl Default for Tail {
+    /// Nothing is known of how packets follow each other: at first nothing is asked for.
+    fn default() -> Self {
+        Self {
+            open: None,
+            asked: false,
+            spacing: MAX_WAIT,
+        }
+    }
+}
+
+impl Tail {
+    /// The newest packet has come as it was sent first.
+    fn heard(&mut self, now: Instant, sequence: u64, ends: bool) {
+        if let Some((before, at)) = self.open
+            && before + 1 == sequence
+        {
+            self.spacing = now.saturating_duration_since(at).max(self.spacing * 31 / 32);
+        }
+        (self.open, self.asked) = ((!ends).then_some((sequence, now)), false);
+    }
+
+    /// When the next packet is asked for, if it has not come.
+    fn due(&self) -> Option<Instant> {
+        let wait = (3 * self.spacing).max(MIN_TAIL);
+        let (_, at) = self.open.filter(|_| !self.asked && wait <= MAX_WAIT)?;
+        Some(at + wait)
+    }
 }
 
 /// Which packets of one source to ask for, and when.
@@ -67,6 +158,7 @@ pub(crate) struct NackGenerator {
     missing: VecDeque<Missing>,
     newest: Option<u64>,
     next: Option<Instant>,
+    tail: Tail,
     /// What became of the last gaps; allocated when something comes late.
     disorder: Option<Box<Disorder>>,
 }
@@ -109,7 +201,8 @@ impl NackGenerator {
                 since: now,
                 at,
                 requests: 0,
-                echo: None,
+                echoes: 0,
+                round: at,
             }));
         }
         if distance > 0 {
@@ -117,6 +210,13 @@ impl NackGenerator {
         }
         self.plan();
         true
+    }
+
+    /// A packet of media that has just come as it was sent first says whether its frame `ends` with it.
+    pub(crate) fn note_end(&mut self, now: Instant, sequence: u64, ends: bool) {
+        if self.newest == Some(sequence) {
+            self.tail.heard(now, sequence, ends);
+        }
     }
 
     /// What is missing up to this number has been waited for long enough.
@@ -141,37 +241,60 @@ impl NackGenerator {
 
     /// When requests are due.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.next
+        earliest([self.next, self.tail.due()])
+    }
+
+    /// The frame should have gone on by now: asks for its next packet.
+    fn ask_for_tail(&mut self, now: Instant) {
+        let Some(newest) = self.newest.filter(|_| self.tail.due().is_some_and(|at| at <= now)) else {
+            return;
+        };
+        self.tail.asked = true;
+        if self.missing.len() == MAX_MISSING || self.disorder.as_ref().is_some_and(|disorder| disorder.median() > 0) {
+            return;
+        }
+        self.newest = Some(newest + 1);
+        self.missing.push_back(Missing {
+            sequence: newest + 1,
+            since: now,
+            at: now,
+            requests: 0,
+            echoes: 0,
+            round: now,
+        });
+        self.next = Some(self.next.map_or(now, |next| next.min(now)));
     }
 
     /// Moves what is due to `out` (sequence numbers in order) and paces the repeats by the round trip. Returns whether
     /// packets were given up: asked for too often, or older than `max_age`.
     pub(crate) fn take_due(&mut self, now: Instant, path: Way, max_age: Duration, out: &mut Vec<u16>) -> bool {
-        let rtt = path.rtt;
         out.clear();
+        self.ask_for_tail(now);
+        let newest = self.newest;
         if self.next.is_none_or(|next| next > now) {
             return false;
         }
-        let interval = interval(rtt);
-        let echo = echo(rtt, path.lost);
+        let (interval, echoes, echo) = (interval(path.rtt), path.requests() - 1, path.echo());
         let mut given_up = false;
         self.missing.retain_mut(|missing| {
             if missing.at > now {
                 return true;
             }
-            if let Some(next) = missing.echo.take() {
+            if missing.echoes > 0 {
                 out.push(missing.sequence as u16);
-                missing.at = next;
+                missing.echoes -= 1;
+                missing.at = if missing.echoes > 0 { now + echo } else { missing.round };
                 return true;
             }
             if missing.requests == MAX_REQUESTS || now.saturating_duration_since(missing.since) > max_age {
-                given_up = true;
+                // Nothing came behind the newest: nobody knows whether there was one.
+                given_up |= newest != Some(missing.sequence);
                 return false;
             }
             out.push(missing.sequence as u16);
             missing.requests += 1;
-            missing.at = now + echo.unwrap_or(interval);
-            missing.echo = echo.map(|_| now + interval);
+            (missing.echoes, missing.round) = (echoes, now + interval);
+            missing.at = if echoes > 0 { now + echo } else { missing.round };
             true
         });
         self.plan();
@@ -254,7 +377,10 @@ mod tests {
     use super::*;
 
     const RTT: Duration = Duration::from_millis(40);
-    const WAY: Way = Way { rtt: RTT, lost: 0.0 };
+    const WAY: Way = Way {
+        rtt: RTT,
+        lost: Some(0.0),
+    };
     const AGE: Duration = Duration::from_millis(1000);
 
     fn due(nack: &mut NackGenerator, now: Instant) -> Vec<u16> {
@@ -283,7 +409,11 @@ mod tests {
             let at = nack.next().unwrap();
             let given_up = nack.take_due(at, WAY, AGE, &mut out);
             if given_up {
-                assert_eq!(at, now + patience(RTT, AGE), "the last request may have been answered");
+                assert_eq!(
+                    at,
+                    now + Answers::new(RTT, AGE).last,
+                    "the last request may have been answered"
+                );
                 break;
             }
             assert_eq!(out, [65_535]);
@@ -328,19 +458,83 @@ mod tests {
     }
 
     #[test]
-    fn where_requests_are_lost_too_each_is_sent_twice() {
+    fn where_requests_are_lost_too_or_a_round_is_long_each_is_sent_again() {
         let now = antiphon_netsim::start();
-        for (lost, expected) in [(0.01, [0, 45, 90, 135]), (0.05, [0, 5, 45, 50])] {
+        let (short, long) = (RTT, 5 * RTT);
+        for (rtt, lost, expected) in [
+            (short, Some(0.01), [0, 45, 90, 135]),
+            (short, Some(0.05), [0, 5, 45, 50]),
+            (short, None, [0, 5, 45, 50]),
+            (long, Some(0.0), [0, 20, 40, 225]),
+        ] {
             let mut nack = NackGenerator::default();
             nack.arrive(now, 10, true);
             nack.arrive(now, 12, true);
             let asked = [(); 4].map(|()| {
                 let (at, mut out) = (nack.next().unwrap(), Vec::new());
-                nack.take_due(at, Way { rtt: RTT, lost }, AGE, &mut out);
+                nack.take_due(at, Way { rtt, lost }, AGE, &mut out);
                 assert_eq!(out, [11]);
                 (at - now).as_millis()
             });
             assert_eq!(asked, expected);
+        }
+    }
+
+    #[test]
+    fn answers_are_copied_where_they_are_lost_and_a_second_round_is_late() {
+        let answers = |rtt: u64, lost| {
+            let rtt = Duration::from_millis(rtt);
+            Way { rtt, lost }.answers()
+        };
+        assert_eq!([20, 50, 200].map(|rtt| answers(rtt, Some(0.0))), [1, 1, 3]);
+        assert_eq!([20, 50, 200].map(|rtt| answers(rtt, Some(0.05))), [1, 2, 3]);
+        assert_eq!([20, 50, 200].map(|rtt| answers(rtt, None)), [1, 2, 3]);
+        assert_eq!([20, 50, 200].map(|rtt| answers(rtt, Some(0.3))), [1, 1, 3]);
+    }
+
+    #[test]
+    fn the_end_of_a_frame_is_asked_for_before_the_next_one_comes() {
+        let ms = Duration::from_millis(1);
+        let now = antiphon_netsim::start();
+        let mut nack = NackGenerator::default();
+        let hear = |nack: &mut NackGenerator, at: u32, sequence: u64, ends: bool| {
+            nack.arrive(now + at * ms, sequence, true);
+            nack.note_end(now + at * ms, sequence, ends);
+        };
+        hear(&mut nack, 0, 0, false);
+        hear(&mut nack, 0, 1, false);
+        assert_eq!(nack.next(), None, "nobody knows yet how they come");
+        for sequence in 2..200 {
+            hear(&mut nack, 0, sequence, false);
+        }
+        hear(&mut nack, 0, 200, true);
+        assert_eq!(nack.next(), None);
+        hear(&mut nack, 30, 201, false);
+        hear(&mut nack, 34, 202, false);
+        // Three times as long as the packets of a frame are usually apart.
+        assert_eq!(nack.next(), Some(now + 46 * ms));
+        assert!(due(&mut nack, now + 45 * ms).is_empty());
+        assert_eq!(due(&mut nack, now + 46 * ms), [203]);
+        // There was one, and it comes back: the frame is whole.
+        assert!(nack.arrive(now + 80 * ms, 203, false));
+        assert_eq!(nack.next(), None);
+        hear(&mut nack, 90, 204, false);
+        assert_eq!(
+            nack.next(),
+            Some(now + 102 * ms),
+            "a repair says nothing of how they come"
+        );
+        // Where packets of a frame come far apart, a gap shows no loss.
+        hear(&mut nack, 100, 205, false);
+        assert_eq!(nack.next(), None);
+        for sequence in 206..250 {
+            hear(&mut nack, 100, sequence, false);
+        }
+        assert!(nack.next().is_some(), "until they come together again");
+        // What was asked for on suspicion alone, and never comes, costs no key frame.
+        let mut out = Vec::new();
+        while let Some(at) = nack.next() {
+            assert!(!nack.take_due(at, WAY, AGE, &mut out));
         }
     }
 

@@ -19,6 +19,7 @@ pub(crate) use count::{Count, Given};
 use crate::config::{Codec, Kind, SendRedundancy, SenderConfig};
 use crate::dtmf::Dtmf;
 use crate::event::Contributors;
+use crate::nack::{MOST_COPIES, Way};
 use crate::redundancy::Redundancy;
 use crate::ring::{Ring, Ticks};
 use crate::stats::RemoteInboundRtp;
@@ -352,8 +353,9 @@ impl Outbound {
 
     /// Queues the packets of one NACK for sending again. Those sent again within the last round trip are under way already. Who asks a
     /// second time gets two copies: the answer was lost, and the next one shall not be (Hairpin, NSDI 2024).
-    pub(crate) fn nack(&mut self, now: Ticks, rtt: Duration, sequences: impl Iterator<Item = u16>) {
+    pub(crate) fn nack(&mut self, now: Ticks, way: Way, sequences: impl Iterator<Item = u16>) {
         self.count.nacks += 1;
+        let rtt = way.rtt;
         self.ring.set_rtt(rtt);
         for sequence in sequences.take(MAX_RESEND) {
             let Some(sequence) = self.ring.extend(sequence) else {
@@ -379,7 +381,8 @@ impl Outbound {
                 self.count.refused += 1;
                 continue;
             }
-            slot.resending = if slot.sendings() > 1 { 2 } else { 1 };
+            let again = u8::from(slot.sendings() > 1);
+            slot.resending = (way.answers() + again).min(MOST_COPIES);
             self.resend.push_back(Resend { sequence, spare: false });
         }
     }

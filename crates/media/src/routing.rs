@@ -16,7 +16,7 @@ use crate::config::{ReceiverConfig, RemoteSource};
 use crate::deadlines::Deadlines;
 use crate::event::ReceiverId;
 use crate::inbound::Inbound;
-use crate::lip_sync::keep_in_step;
+use crate::lip_sync;
 use crate::section::{Section, Use};
 use crate::stats::Dropped;
 
@@ -85,6 +85,8 @@ pub(crate) struct Routing {
     early: Vec<EarlyRtx>,
     /// What the identifiers of incoming extensions mean: within a BUNDLE group the same everywhere (RFC 9143 §7.1.2).
     extensions: Map,
+    /// A moment by which all ways are told; any does.
+    origin: Option<Instant>,
 }
 
 impl Routing {
@@ -142,9 +144,19 @@ impl Routing {
         self.renew(&section);
     }
 
-    /// Holds back what is early in its group.
+    /// A report has come that tells when media was captured: holds back what is early in its group.
     pub(crate) fn keep_in_step(&mut self, now: Instant) {
-        keep_in_step(now, &mut self.sources);
+        let origin = *self.origin.get_or_insert(now);
+        lip_sync::measure(now, origin, &mut self.sources);
+        lip_sync::keep_in_step(now, &mut self.sources);
+    }
+
+    /// Media of a source has come: if it is to be played later, or earlier, so are others of its group.
+    #[inline]
+    pub(crate) fn follow(&mut self, now: Instant, id: SourceId) {
+        if self.source_mut(id).is_some_and(|source| source.playout.take_moved()) {
+            lip_sync::keep_in_step(now, &mut self.sources);
+        }
     }
 
     /// The sources of a receiver shall be asked for a key frame: one of them, or all.

@@ -14,7 +14,11 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 fn busy_pair() -> (Pair, antiphon_media::SenderId) {
-    let mut pair = Pair::new(1, Config::default());
+    busy_pair_of(Config::default())
+}
+
+fn busy_pair_of(config: Config) -> (Pair, antiphon_media::SenderId) {
+    let mut pair = Pair::new(1, config);
     pair.log = true;
     let id = pair.ends[0]
         .add_sender(pair.now, sender("v", Kind::Video, 1000, vp8(true, true)))
@@ -145,18 +149,31 @@ fn v24_who_repeats_a_nack_within_a_round_trip_gets_nothing_for_it() {
     pair.run(Duration::from_secs(1));
     drain(&mut pair);
     pair.ends[0].set_rtt(40 * MS);
-    // Who asks again after it has lost the answer, and gets two.
+    // Nobody has told how much is lost: two. Who asks again has lost both, and gets three.
     let answers = ask_for_the_newest(&mut pair, &[1, 0, 5, 10, 10, 15, 1, 20, 25]);
-    assert_eq!(answers, [1, 0, 0, 0, 0, 2, 0, 0, 2]);
+    assert_eq!(answers, [2, 0, 0, 0, 0, 3, 0, 0, 3]);
     let refused = pair.ends[0].stats().outbound[0].repairs.retransmissions_refused;
     assert_eq!(refused, 6, "each is counted");
+}
+
+#[test]
+fn v24_over_a_long_way_a_nack_brings_three_copies_and_no_more() {
+    let (mut pair, _) = busy_pair_of(Config {
+        start_bitrate: 10_000_000,
+        ..Config::default()
+    });
+    pair.run(Duration::from_secs(1));
+    drain(&mut pair);
+    pair.ends[0].set_rtt(200 * MS);
+    // Who asks again as soon as it may, after 150 of 200 ms.
+    assert_eq!(ask_for_the_newest(&mut pair, &[1, 20, 20, 170]), [3, 0, 0, 3]);
 }
 
 #[test]
 fn v24_what_is_long_gone_is_not_sent_again() {
     let (mut pair, _) = busy_pair();
     drain(&mut pair);
-    assert_eq!(ask_for_the_newest(&mut pair, &[2900]), [1]);
+    assert_eq!(ask_for_the_newest(&mut pair, &[2900]), [2]);
     let (mut pair, _) = busy_pair();
     drain(&mut pair);
     assert_eq!(ask_for_the_newest(&mut pair, &[3100]), [0]);

@@ -235,9 +235,12 @@ fn heavy_loss_both_ways_still_shows_pictures() {
     assert!(got > 480, "{got} of {}", sent.len());
     let stats = pair.ends[0].stats();
     let out = &stats.outbound[0];
+    assert!(out.nack_count > 100, "{out:?}");
+    // Each request is sent twice: the second of those that both arrive is refused, and hardly any other.
+    let repairs = out.repairs;
     assert!(
-        out.nack_count > 100 && out.repairs.retransmissions_refused < 100,
-        "{out:?}"
+        repairs.retransmissions_refused < repairs.retransmitted_packets_sent / 2,
+        "{repairs:?}"
     );
     let remote = out.remote.unwrap();
     assert!((0.2..0.5).contains(&remote.fraction_lost), "{}", remote.fraction_lost);
@@ -459,9 +462,10 @@ fn packets_are_forwarded_across_a_change_of_source() {
             far.run(40 * MS);
             far.links[0].loss = 0.03;
         }
+        // The key frame of the next source would make repairs of the last frames needless: they are to be done by then.
+        far.links[0].loss = 0.0;
+        far.run(Duration::from_millis(500));
     }
-    far.links[0].loss = 0.0;
-    far.run(Duration::from_secs(1));
     let got: Vec<Frame> = far.frames().map(|(frame, _)| frame.clone()).collect();
     assert_same(&got, &expected, "forwarded");
     assert!(far.frames().all(|(_, gap)| !gap));

@@ -157,6 +157,25 @@ fn sound_and_pictures_are_played_in_step() {
 }
 
 #[test]
+fn another_delay_of_pictures_is_that_of_sound_at_once() {
+    let link = Link {
+        loss: 0.05,
+        delay: 100 * MS,
+        ..Link::default()
+    };
+    let mut call = Call::new(7, link);
+    call.run(2);
+    let mut most = Duration::ZERO;
+    for second in 0..20 {
+        call.run(1);
+        let [sound, pictures] = [0, 1].map(|which| call.figures(which).target_delay);
+        assert!(sound.abs_diff(pictures) <= 30 * MS, "{second}: {sound:?} {pictures:?}");
+        most = most.max(pictures);
+    }
+    assert!(most > 150 * MS, "repairs are waited for: {most:?}");
+}
+
+#[test]
 fn the_application_has_its_wish() {
     let mut call = Call::new(3, Link::default());
     let receivers = call.receivers;

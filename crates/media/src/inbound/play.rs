@@ -1,6 +1,6 @@
 //! Frames of one source on their way to the application: as they come, or when they are due.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use antiphon_rtp::extension::Carried;
 use antiphon_rtp::payload::{Depacketizer, FrameFacts};
@@ -10,6 +10,8 @@ use crate::assembler::Assembled;
 use crate::config::Output;
 use crate::event::{Event, Frame};
 use crate::events::Events;
+use crate::nack::Answers;
+use crate::playout::pictures::Times;
 use crate::playout::sounds::Came;
 use crate::stats::{Dropped, Played, PlayoutFigures};
 use crate::transform::Known;
@@ -19,11 +21,12 @@ impl Inbound {
     pub(crate) fn deliver_frames(
         &mut self,
         now: Instant,
-        patience: Duration,
+        answers: Answers,
         events: &mut Events,
         dropped: &mut Dropped,
     ) {
-        let patience = self.patience(patience);
+        let patience = self.patience(answers);
+        let round = self.section.nacks.then_some(answers.first);
         let malformed = self.assembler.frames_malformed;
         while let Some(frame) = self.assembler.poll(now, patience, &mut self.joiners) {
             let ticks = self.count_frame(now, &frame);
@@ -47,7 +50,8 @@ impl Inbound {
             }
             if self.section.config.output == Output::Playout {
                 let clock_rate = self.clock_rate();
-                self.playout.picture(now, frame, discontinuity, began, clock_rate);
+                let times = Times { now, began, round };
+                self.playout.picture(times, frame, discontinuity, clock_rate);
                 continue;
             }
             self.playout.handed_over(now, began, ticks);

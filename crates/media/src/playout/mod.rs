@@ -3,7 +3,7 @@
 
 mod freezes;
 mod lateness;
-mod pictures;
+pub(crate) mod pictures;
 pub(crate) mod sounds;
 mod transit;
 mod wanted;
@@ -13,16 +13,25 @@ use std::time::{Duration, Instant};
 use crate::event::{Event, Frame, ReceiverId, Sound};
 use crate::stats::PlayoutFigures;
 use freezes::Freezes;
-use pictures::Pictures;
+use pictures::{Pictures, Times};
 use sounds::{Came, Sounds};
 use wanted::{MAX_DELAY, Wanted};
 
-/// What is nearer to its group than this, microseconds, is in step.
-const IN_STEP: i64 = 10_000;
-/// How far one step goes at most, microseconds.
+/// What is nearer to its group than this, microseconds, is in step: less than a step of any delay.
+const IN_STEP: i64 = 4_000;
+/// How far one report moves what is known of the way at most, microseconds.
 const MAX_STEP: i64 = 80_000;
-/// Of what is found the last so many are averaged.
-const STEPS: i64 = 4;
+/// Of what reports tell the last so many are averaged.
+const REPORTS: i64 = 4;
+
+/// How long media takes from its capture, microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ways {
+    /// By sender reports.
+    pub(crate) reported: Option<i64>,
+    /// By the capture times of the source.
+    pub(crate) captured: Option<i64>,
+}
 
 /// The playout of one source.
 #[derive(Debug, Default)]
@@ -30,8 +39,10 @@ pub(crate) struct Playout {
     freezes: Freezes,
     buffer: Buffer,
     wanted: Wanted,
-    /// By how much it is earlier than its group, averaged.
-    ahead: Option<i64>,
+    /// How long media takes until it is here, averaged.
+    ways: Ways,
+    /// Another delay is needed than when it was brought into step.
+    moved: bool,
     /// The newest that came: its timestamp, its clock rate, and its capture by the capturer's clock, where it told.
     newest: Option<(u32, u32)>,
     capture: Option<(u32, u64)>,
@@ -77,6 +88,7 @@ impl Playout {
         }
         self.newest = None;
         self.capture = None;
+        self.ways = Ways::default();
     }
 
     /// Something else is handed over from now on: what waits is forgotten, and what was counted stays.
@@ -99,26 +111,51 @@ impl Playout {
         self.wanted.target = i64::try_from(micros).unwrap_or(MAX_DELAY).min(MAX_DELAY);
     }
 
+    /// A report shows how long media takes until it is here.
+    pub(crate) fn note_ways(&mut self, found: Ways) {
+        let average = |known: Option<i64>, found: Option<i64>| {
+            let (Some(known), Some(found)) = (known, found) else {
+                return found;
+            };
+            Some(known + ((found - known) / REPORTS).clamp(-MAX_STEP, MAX_STEP))
+        };
+        self.ways.reported = average(self.ways.reported, found.reported);
+        self.ways.captured = average(self.ways.captured, found.captured);
+    }
+
+    /// How long media takes until it is played, if nothing is added to keep it in step.
+    pub(crate) fn ways(&self) -> Option<Ways> {
+        let delay = self.natural()?;
+        Some(Ways {
+            reported: self.ways.reported.map(|way| way + delay),
+            captured: self.ways.captured.map(|way| way + delay),
+        })
+    }
+
     /// Without being held back it would be played so much earlier than the slowest of its group, microseconds.
     pub(crate) fn keep_in_step(&mut self, ahead: i64) {
-        let average = self.ahead.map_or(ahead, |average| average + (ahead - average) / STEPS);
-        self.ahead = Some(average);
-        let step = average - self.wanted.in_step;
         // The slowest waits for nobody.
-        if step.abs() >= IN_STEP || ahead == 0 {
-            self.wanted.in_step = (self.wanted.in_step + step.clamp(-MAX_STEP, MAX_STEP)).clamp(0, MAX_DELAY);
+        if (ahead - self.wanted.in_step).abs() >= IN_STEP || ahead == 0 {
+            self.wanted.in_step = ahead.clamp(0, MAX_DELAY);
         }
     }
 
-    /// A frame of video is whole, and is to be shown when it is due. `began` is when its first packet came.
-    pub(crate) fn picture(&mut self, now: Instant, frame: Frame, discontinuity: bool, began: Instant, clock_rate: u32) {
+    /// Whether another delay is needed than when this was asked last.
+    pub(crate) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// A frame of video is whole, and is to be shown when it is due.
+    pub(crate) fn picture(&mut self, times: Times, frame: Frame, discontinuity: bool, clock_rate: u32) {
         self.note(&frame, clock_rate);
         if !matches!(self.buffer, Buffer::Pictures(_)) {
-            self.buffer = Buffer::Pictures(Box::new(Pictures::new(now)));
+            self.buffer = Buffer::Pictures(Box::new(Pictures::new(times.now, times.round)));
         }
+        let before = self.natural();
         if let Buffer::Pictures(pictures) = &mut self.buffer {
-            pictures.insert(now, frame, discontinuity, began, clock_rate);
+            pictures.insert(times, frame, discontinuity, clock_rate);
         }
+        self.moved |= self.natural() != before;
     }
 
     /// A frame of sound has come, and is to be played when it is due.
@@ -127,9 +164,11 @@ impl Playout {
         if !matches!(self.buffer, Buffer::Sounds(_)) {
             self.buffer = Buffer::Sounds(Box::new(Sounds::new(now)));
         }
+        let before = self.natural();
         if let Buffer::Sounds(sounds) = &mut self.buffer {
             sounds.insert(now, came, clock_rate);
         }
+        self.moved |= self.natural() != before;
     }
 
     fn note(&mut self, frame: &Frame, clock_rate: u32) {
@@ -215,25 +254,32 @@ impl Playout {
         }
     }
 
-    /// The newest media that came, and when it is played if nothing is added to keep in step: its timestamp, clock rate and moment.
-    pub(crate) fn natural(&self) -> Option<(u32, u32, Instant)> {
+    /// The newest media that came, and when it was due if nothing had held it up: its timestamp, clock rate and moment.
+    pub(crate) fn arrival(&self) -> Option<(u32, u32, Instant)> {
         let (timestamp, clock_rate) = self.newest?;
-        Some((timestamp, clock_rate, self.natural_at(timestamp, clock_rate)?))
+        Some((timestamp, clock_rate, self.arrival_of(timestamp, clock_rate)?))
     }
 
     /// The same of the newest media that told when it was captured: the NTP time of that, and the moment.
-    pub(crate) fn natural_capture(&self) -> Option<(u64, Instant)> {
+    pub(crate) fn capture_arrival(&self) -> Option<(u64, Instant)> {
         let ((timestamp, capture), (_, clock_rate)) = (self.capture?, self.newest?);
-        Some((capture, self.natural_at(timestamp, clock_rate)?))
+        Some((capture, self.arrival_of(timestamp, clock_rate)?))
     }
 
-    fn natural_at(&self, timestamp: u32, clock_rate: u32) -> Option<Instant> {
+    fn arrival_of(&self, timestamp: u32, clock_rate: u32) -> Option<Instant> {
         match &self.buffer {
             Buffer::None => None,
-            Buffer::Pictures(pictures) => {
-                Some(pictures.shown_at(timestamp, clock_rate, pictures.natural(self.wanted) + pictures.lag()))
-            }
-            Buffer::Sounds(sounds) => Some(sounds.heard_at(timestamp, sounds.natural(self.wanted))),
+            Buffer::Pictures(pictures) => Some(pictures.arrival(timestamp, clock_rate)),
+            Buffer::Sounds(sounds) => Some(sounds.arrival(timestamp)),
+        }
+    }
+
+    /// How long media is held back, if nothing is added to keep it in step, microseconds.
+    fn natural(&self) -> Option<i64> {
+        match &self.buffer {
+            Buffer::None => None,
+            Buffer::Pictures(pictures) => Some(pictures.natural(self.wanted) + pictures.lag()),
+            Buffer::Sounds(sounds) => Some(sounds.natural(self.wanted)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Pictures wait until they are to be shown: each as long after its capture as the one before, as far as they are there by then. The
 //! delay is the one of which the price is least: a percent of pictures that are late is worth some milliseconds, and a percent of the
-//! time that the picture stands still is worth many.
+//! time that the picture stands still is worth many. At the beginning it is what one repair asks for, by the round trip.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -24,14 +24,32 @@ const LONG: u16 = 2000;
 const PERCENT_LATE: f32 = 12.0;
 /// What a percent of the time that the picture stands still is worth, milliseconds of delay.
 const PERCENT_FROZEN: f32 = 50.0;
+/// What a percent of pictures is worth that are later than the next constant says, milliseconds of delay: who watches hears it.
+const PERCENT_APART: f32 = 50.0;
+/// So many bins away from its sound a picture is seen to be late (ITU-R BT.1359: 45 ms at the earliest).
+const APART: usize = 5;
+/// Before any came, this share of pictures is thought to have waited for a repair: where that takes long, the first loss is no freeze. Without
+/// losses it has faded after ten seconds.
+const FIRST_SHARE: f32 = 0.01;
 /// A picture that is later than this against its time is a freeze (webrtc-stats, `freezeCount`), in bins.
 const FREEZE: usize = 15;
 /// The delay follows what is aimed at by so much of the time that passes: a tenth slower or faster is not seen.
 const SLEW: i64 = 10;
-/// Sound is held back for late pictures by no more than this, microseconds.
-const MAX_LAG: i64 = 30_000;
+/// Sound is held back for late pictures by no more than this, microseconds: most pictures are not late.
+const MAX_LAG: i64 = 15_000;
 /// The usual time between pictures, microseconds, until it is known.
 const USUAL_GAP: i64 = 33_333;
+
+/// When a frame came.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// It is whole.
+    pub(crate) now: Instant,
+    /// Its first packet came.
+    pub(crate) began: Instant,
+    /// After so long what is lost and asked for comes, if it can be asked for.
+    pub(crate) round: Option<Duration>,
+}
 
 /// A frame on its way out.
 #[derive(Debug)]
@@ -76,17 +94,24 @@ pub(crate) struct Pictures {
 }
 
 impl Pictures {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// `round`: after so long what is asked for comes, if anything can be asked for. Nothing has shown yet whether anything is lost.
+    pub(crate) fn new(now: Instant, round: Option<Duration>) -> Self {
+        let long = match round.and_then(|round| i64::try_from(round.as_micros()).ok()) {
+            Some(round) => Lateness::of(LONG).begin_with(FIRST_SHARE, round),
+            None => Lateness::of(LONG),
+        };
+        let recent = Lateness::of(RECENT);
+        let needed = price(&recent, &long, USUAL_GAP);
         Self {
             transit: Transit::new(now),
-            recent: Lateness::of(RECENT),
-            long: Lateness::of(LONG),
+            recent,
+            long,
             queue: VecDeque::new(),
             bytes: 0,
             gap: USUAL_GAP,
             newest: 0,
             whole: None,
-            needed: BIN,
+            needed,
             delay: None,
             moved: 0,
             wish: None,
@@ -109,8 +134,9 @@ impl Pictures {
         self.delay = None;
     }
 
-    /// A frame is whole. `began` is when its first packet came.
-    pub(crate) fn insert(&mut self, now: Instant, frame: Frame, discontinuity: bool, began: Instant, clock_rate: u32) {
+    /// A frame is whole.
+    pub(crate) fn insert(&mut self, times: Times, frame: Frame, discontinuity: bool, clock_rate: u32) {
+        let Times { now, began, .. } = times;
         // What waits for repairs says nothing of how long the way is.
         let arrived = self.transit.arrive(began, frame.timestamp, clock_rate);
         let late = arrived.late + self.transit.micros(now) - self.transit.micros(began);
@@ -120,6 +146,8 @@ impl Pictures {
         if arrived.anew {
             self.begin();
         } else {
+            // Pictures go on where they were: what the way takes longer need not be waited for here as well.
+            self.delay = self.delay.map(|delay| (delay - arrived.slower).max(0));
             self.recent.rise(arrived.slower);
             self.long.rise(arrived.slower);
             self.measure(now, arrived.media, late);
@@ -181,9 +209,9 @@ impl Pictures {
         delay.max(least).min(most.max(least)).min(MAX_DELAY)
     }
 
-    /// When media of this timestamp is to be shown with so much delay.
-    pub(crate) fn shown_at(&self, timestamp: u32, clock_rate: u32, delay: i64) -> Instant {
-        self.transit.due(self.transit.media(timestamp, clock_rate), delay)
+    /// When media of this timestamp came, or comes, if nothing holds it up.
+    pub(crate) fn arrival(&self, timestamp: u32, clock_rate: u32) -> Instant {
+        self.transit.due(self.transit.media(timestamp, clock_rate), 0)
     }
 
     /// When the next frame is to be shown.
@@ -246,12 +274,6 @@ impl Pictures {
             return;
         }
         self.moved = at;
-        // One that is late has moved it already, as far as it is wanted.
-        let late = self
-            .queue
-            .front()
-            .map_or(0, |front| at - front.media.max(0) - self.transit.base());
-        let delay = if late > delay { late.min(aim).max(delay) } else { delay };
         self.delay = Some(delay + (aim - delay).clamp(-step, step));
     }
 }
@@ -260,7 +282,7 @@ impl Pictures {
 fn price(recent: &Lateness, long: &Lateness, gap: i64) -> i64 {
     let (recent, long) = (recent.shares(), long.shares());
     // From the most bins to the fewest: what is late, what freezes, and for how many bins together beyond the time of the delay.
-    let (mut late, mut freezing, mut frozen) = (0.0, 0.0, 0.0);
+    let (mut late, mut freezing, mut frozen, mut apart) = (0.0, 0.0, 0.0, 0.0);
     let mut after = BINS;
     cheapest(|bins| {
         while after > bins {
@@ -273,8 +295,11 @@ fn price(recent: &Lateness, long: &Lateness, gap: i64) -> i64 {
             freezing += more;
             frozen += more * FREEZE as f32;
         }
+        if let Some(more) = recent.get(bins + APART) {
+            apart += more;
+        }
         let share = frozen * BIN as f32 / gap.max(1) as f32;
-        100.0 * (late * PERCENT_LATE + share * PERCENT_FROZEN)
+        100.0 * (late * PERCENT_LATE + apart * PERCENT_APART + share * PERCENT_FROZEN)
     })
 }
 

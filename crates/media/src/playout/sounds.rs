@@ -154,9 +154,9 @@ impl Sounds {
         (self.natural(wanted) + wanted.in_step).min(MAX_DELAY)
     }
 
-    /// When media of this timestamp is heard with so much delay.
-    pub(crate) fn heard_at(&self, timestamp: u32, delay: i64) -> Instant {
-        self.transit.due(self.transit.media(timestamp, self.clock_rate), delay)
+    /// When media of this timestamp came, or comes, if nothing holds it up.
+    pub(crate) fn arrival(&self, timestamp: u32) -> Instant {
+        self.transit.due(self.transit.media(timestamp, self.clock_rate), 0)
     }
 
     /// The number of the newest that was played.

@@ -41,6 +41,7 @@ const FEWEST: f64 = 8.0;
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Loss {
     share: f64,
+    told: bool,
 }
 
 impl Loss {
@@ -48,10 +49,16 @@ impl Loss {
     pub(crate) fn report(&mut self, share: f64) {
         let weight = if share > self.share { RISE } else { FALL };
         self.share += weight * (share - self.share);
+        self.told = true;
     }
 
     pub(crate) fn share(self) -> f64 {
         self.share
+    }
+
+    /// The share; `None` before the peer has reported.
+    pub(crate) fn told(self) -> Option<f64> {
+        self.told.then_some(self.share)
     }
 }
 

@@ -82,11 +82,11 @@ impl Session {
 
     fn nack(&mut self, now: Instant, nack: &rtcp::Nack<'_>) {
         let ticks = self.moment(now).ticks;
-        let rtt = self.rtt.get();
+        let way = self.way();
         if let Some((id, sender)) = self.sender_of(nack.media)
             && sender.sends()
         {
-            sender.nack(ticks, rtt, nack.sequences());
+            sender.nack(ticks, way, nack.sequences());
             self.senders.wake(id);
             self.pacer.hurry();
         }

@@ -30,7 +30,7 @@ use crate::feedback::large::LargePackets;
 use crate::feedback::marks::Marks;
 use crate::feedback::told::Told;
 use crate::feedback::{ccfb, twcc};
-use crate::nack;
+use crate::nack::{Answers, Way};
 use crate::outbound::Moment;
 use crate::pacer::{MAX_PROBES, Pacer};
 use crate::reception::Elapsed;
@@ -259,10 +259,19 @@ impl Session {
         self.senders.share(id)?.told
     }
 
-    /// How long a packet is waited for that can be asked for again: as long as an answer may come.
+    /// The way to the peer, and back.
     #[inline]
-    fn patience(&self) -> Duration {
-        nack::patience(self.rtt.get(), self.config.max_latency)
+    fn way(&self) -> Way {
+        Way {
+            rtt: self.rtt.get(),
+            lost: self.reports.lost.told(),
+        }
+    }
+
+    /// When a packet may come that is asked for.
+    #[inline]
+    fn answers(&self) -> Answers {
+        Answers::new(self.rtt.get(), self.config.max_latency)
     }
 
     /// Says how much of the rate a sender wants, from now on.
@@ -323,12 +332,12 @@ impl Session {
         if self.closed {
             return;
         }
-        let patience = self.patience();
+        let answers = self.answers();
         self.scratch.due.clear();
         self.routing.due(now, &mut self.scratch.due);
         for id in self.scratch.due.drain(..) {
             if let Some(source) = self.routing.source_mut(id) {
-                source.handle_timeout(now, patience, &mut self.events, &mut self.dropped);
+                source.handle_timeout(now, answers, &mut self.events, &mut self.dropped);
                 self.routing.reschedule(id);
             }
         }

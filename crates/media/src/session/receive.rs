@@ -60,7 +60,7 @@ impl Session {
                 return;
             }
         };
-        let patience = self.patience();
+        let answers = self.answers();
         let Some((source, map)) = self.routing.source_and_extensions(id) else {
             return;
         };
@@ -93,7 +93,7 @@ impl Session {
             return;
         }
         let mut sink = Sink {
-            patience,
+            answers,
             map,
             events: &mut self.events,
             dropped: &mut self.dropped,
@@ -102,6 +102,7 @@ impl Session {
         if source.active {
             self.reports.at.get_or_insert(now + FIRST_REPORT);
         }
+        self.routing.follow(now, id);
         self.routing.reschedule(id);
     }
 }

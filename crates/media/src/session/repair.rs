@@ -1,6 +1,6 @@
 //! RED (RFC 2198) and forward error correction undone: what they bring back goes on as if it had come, but counts as repaired.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use antiphon_rtp::extension::{Carried, Map};
 use antiphon_rtp::fec::Format;
@@ -13,6 +13,7 @@ use super::Session;
 use crate::event::Contributors;
 use crate::events::Events;
 use crate::inbound::{Inbound, Origin, Received};
+use crate::nack::Answers;
 use crate::repairs::Redundant;
 use crate::routing::SourceId;
 use crate::section::Use;
@@ -20,8 +21,8 @@ use crate::stats::Dropped;
 
 /// Where what comes of a packet goes.
 pub(super) struct Sink<'a> {
-    /// How long a packet that can be asked for is waited for.
-    pub(super) patience: Duration,
+    /// When a packet may come that is asked for.
+    pub(super) answers: Answers,
     pub(super) map: &'a Map,
     pub(super) events: &'a mut Events,
     pub(super) dropped: &'a mut Dropped,
@@ -30,7 +31,7 @@ pub(super) struct Sink<'a> {
 impl Session {
     /// A repair packet of a stream of its own (FlexFEC) for this source.
     pub(super) fn handle_repair(&mut self, now: Instant, id: SourceId, packet: &Packet<'_>) {
-        let patience = self.patience();
+        let answers = self.answers();
         let Some((source, map)) = self.routing.source_and_extensions(id) else {
             return;
         };
@@ -46,12 +47,13 @@ impl Session {
             return;
         }
         let mut sink = Sink {
-            patience,
+            answers,
             map,
             events: &mut self.events,
             dropped: &mut self.dropped,
         };
         repair(source, now, format, packet.payload(), &mut sink);
+        self.routing.follow(now, id);
         self.routing.reschedule(id);
     }
 }
@@ -84,7 +86,7 @@ pub(super) fn receive(source: &mut Inbound, now: Instant, packet: &mut Received,
     if source.section.repairs {
         receive_with_repairs(source, now, packet, sink);
     } else {
-        source.receive(now, packet, sink.patience, sink.events, sink.dropped);
+        source.receive(now, packet, sink.answers, sink.events, sink.dropped);
     }
 }
 
@@ -108,7 +110,7 @@ fn take(source: &mut Inbound, now: Instant, packet: &mut Received, sink: &mut Si
     if !packet.payload.is_empty() {
         source.repairs.note(packet.sequence, packet.timestamp);
     }
-    source.receive(now, packet, sink.patience, sink.events, sink.dropped);
+    source.receive(now, packet, sink.answers, sink.events, sink.dropped);
 }
 
 /// The payloads of one packet, the oldest first.

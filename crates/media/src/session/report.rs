@@ -8,7 +8,7 @@ use antiphon_sansio::Writer;
 use super::{MAX_RTCP, Session};
 use crate::config::Kind;
 use crate::inbound::Inbound;
-use crate::nack::Way;
+use crate::nack::{Answers, Way};
 
 /// The first report comes this long after the first packet, sent or received (RFC 3550 §6.2: half the interval).
 pub(super) const FIRST_REPORT: Duration = Duration::from_millis(500);
@@ -166,18 +166,15 @@ impl Session {
 
     /// NACK, PLI and FIR of the sources that have something to ask for.
     fn compose_requests(&mut self, now: Instant, reporter: u32, out: &mut Writer<'_>) {
-        let patience = self.patience();
-        let way = Way {
-            rtt: self.rtt.get(),
-            lost: self.reports.lost.share(),
-        };
+        let answers = self.answers();
+        let way = self.way();
         self.scratch.due.clear();
         self.routing.due(now, &mut self.scratch.due);
         for index in 0..self.scratch.due.len() {
             let id = self.scratch.due[index];
             if let Some(source) = self.routing.source_mut(id) {
-                write_nack(now, source, reporter, way, patience, &mut self.scratch.sequences, out);
-                write_key_frame_request(now, source, reporter, out);
+                write_nack(now, source, reporter, way, answers, &mut self.scratch.sequences, out);
+                write_key_frame_request(now, source, reporter, answers, out);
             }
             self.routing.reschedule(id);
         }
@@ -189,14 +186,14 @@ fn write_nack(
     source: &mut Inbound,
     reporter: u32,
     way: Way,
-    patience: Duration,
+    answers: Answers,
     sequences: &mut Vec<u16>,
     out: &mut Writer<'_>,
 ) {
     if source.nack.next().is_none_or(|at| at > now) || out.free() < 64 {
         return;
     }
-    let given_up = source.nack.take_due(now, way, source.patience(patience), sequences);
+    let given_up = source.nack.take_due(now, way, source.patience(answers), sequences);
     source.key_frames.wanted |= given_up && source.is_video();
     if sequences.is_empty() {
         return;
@@ -208,7 +205,7 @@ fn write_nack(
     }
 }
 
-fn write_key_frame_request(now: Instant, source: &mut Inbound, reporter: u32, out: &mut Writer<'_>) {
+fn write_key_frame_request(now: Instant, source: &mut Inbound, reporter: u32, answers: Answers, out: &mut Writer<'_>) {
     if source.request_due().is_none_or(|at| at > now) || out.free() < 20 {
         return;
     }
@@ -231,6 +228,6 @@ fn write_key_frame_request(now: Instant, source: &mut Inbound, reporter: u32, ou
     if written.is_ok() {
         source.count.plis += u32::from(pli);
         source.count.firs += u32::from(!pli);
-        source.key_frames.note_request(now);
+        source.key_frames.note_request(now, answers.first);
     }
 }

@@ -27,6 +27,13 @@ const MAX_FRAME: usize = 1_000_000;
 /// The bytes of all frames: whole pictures (even first byte), and others.
 static BYTES: LazyLock<[Bytes; 2]> = LazyLock::new(|| [0, 1].map(|first| vec![first; MAX_FRAME].into()));
 
+/// A frame of sound. Its first byte says how long it lasts (RFC 6716 §3.1): 20 ms.
+static SOUND_FRAME: [u8; 80] = {
+    let mut frame = [0; 80];
+    frame[0] = 31 << 3;
+    frame
+};
+
 /// What a camera sees.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Content {
@@ -141,6 +148,6 @@ impl Sound {
     pub(crate) fn frame(&mut self) -> Frame {
         self.next += Duration::from_millis(20);
         self.count += 1;
-        Frame::new(111, self.count.wrapping_mul(960), BYTES[0].slice(..80))
+        Frame::new(111, self.count.wrapping_mul(960), Bytes::from_static(&SOUND_FRAME))
     }
 }

@@ -17,6 +17,14 @@ fn picture(timestamp: u32, key_frame: bool) -> Frame {
     }
 }
 
+fn times(now: Instant, began: Instant) -> Times {
+    Times {
+        now,
+        began,
+        round: None,
+    }
+}
+
 /// Shows what comes, and notes when.
 struct Screen {
     pictures: Pictures,
@@ -27,9 +35,14 @@ struct Screen {
 
 impl Screen {
     fn new() -> Self {
+        Self::with_repairs_after(None)
+    }
+
+    /// What is lost comes after so long.
+    fn with_repairs_after(round: Option<Duration>) -> Self {
         let begin = start();
         Self {
-            pictures: Pictures::new(begin),
+            pictures: Pictures::new(begin, round),
             wanted: Wanted::default(),
             begin,
             shown: Vec::new(),
@@ -53,7 +66,7 @@ impl Screen {
 
     fn take(&mut self, at: Instant, frame: Frame) {
         self.wait(at);
-        self.pictures.insert(at, frame, false, at, 90_000);
+        self.pictures.insert(times(at, at), frame, false, 90_000);
         self.show(at);
     }
 
@@ -120,6 +133,20 @@ fn what_would_freeze_is_waited_for() {
     let freezes = last.windows(2).filter(|pair| pair[1] > pair[0] + 150 * MS).count();
     assert_eq!(freezes, 0);
     assert!(last.iter().all(|delay| *delay <= 410 * MS));
+}
+
+#[test]
+fn the_first_repair_of_a_long_way_is_no_freeze() {
+    let play = |round: u64, late: u64| {
+        let mut screen = Screen::with_repairs_after(Some(Duration::from_millis(round)));
+        screen.play(start(), 0, 900, |n| if n == 60 { late * 1000 } else { 0 })
+    };
+    let delays = play(225, 210);
+    let longest = delays.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max();
+    assert!(longest.unwrap() < 150 * MS, "{longest:?}");
+    assert!(delays[899] < 12 * MS, "it is not waited for for ever");
+    // What freezes nothing is not waited for before it happens.
+    assert!(play(56, 0)[0] < 12 * MS);
 }
 
 #[test]
@@ -194,7 +221,9 @@ fn what_a_key_frame_makes_useless_is_left_out() {
     // Ten come at once, half a second late, and the seventh is a key frame.
     for n in 0..10 {
         let frame = picture(14 * 90_000 + n * TICKS, n == 6);
-        screen.pictures.insert(from + 500 * MS, frame, false, from, 90_000);
+        screen
+            .pictures
+            .insert(times(from + 500 * MS, from), frame, false, 90_000);
     }
     let before = screen.shown.len();
     screen.wait(from + Duration::from_secs(1));
@@ -205,7 +234,9 @@ fn what_a_key_frame_makes_useless_is_left_out() {
     );
     for n in 10..20 {
         let frame = picture(14 * 90_000 + n * TICKS, n == 16);
-        screen.pictures.insert(from + 1400 * MS, frame, false, from, 90_000);
+        screen
+            .pictures
+            .insert(times(from + 1400 * MS, from), frame, false, 90_000);
     }
     let first = screen.pictures.poll(from + 2000 * MS, screen.wanted).unwrap();
     assert!(first.discontinuity && first.frame.key_frame);
