@@ -12,11 +12,11 @@ use antiphon::{
 use pair::within;
 use tokio::sync::mpsc;
 
-/// A frame of VP8 as far as its header goes (RFC 6386 §9.1), of several packets.
-fn picture(payload_type: u8, number: u32, key_frame: bool) -> Frame {
+/// A frame of VP8 as far as its header goes (RFC 6386 §9.1).
+fn picture(payload_type: u8, number: u32, key_frame: bool, bytes: usize) -> Frame {
     let mut data = vec![u8::from(!key_frame), 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
     data.extend(number.to_be_bytes());
-    data.resize(3000, 7);
+    data.resize(bytes, 7);
     Frame::new(payload_type, number * 3000, data)
 }
 
@@ -82,6 +82,8 @@ struct Room {
     producer: Producer,
     number: u32,
     key_frame: bool,
+    /// How large each picture is; 3000 are several packets.
+    bytes: usize,
 }
 
 impl Room {
@@ -110,6 +112,7 @@ impl Room {
             producer,
             number: 0,
             key_frame: true,
+            bytes: 3000,
         }
     }
 
@@ -143,7 +146,7 @@ impl Room {
             .filter_map(|encoding| encoding.codec)
             .collect();
         self.number += 1;
-        let frame = picture(codecs[0].payload_type, self.number, self.key_frame);
+        let frame = picture(codecs[0].payload_type, self.number, self.key_frame, self.bytes);
         if self.publisher.client.send_frame(self.camera, frame).await.is_ok() {
             self.key_frame = false;
         }
@@ -219,6 +222,8 @@ async fn what_one_peer_sends_goes_to_all_who_consume_it() {
 #[tokio::test]
 async fn who_is_paused_gets_nothing_and_goes_on_with_a_key_frame() {
     let mut room = Room::new().await;
+    // Of one packet each: a pause falls between two pictures.
+    room.bytes = 900;
     let mut events = room.router.events();
     let paused = ConsumeOptions {
         paused: true,
