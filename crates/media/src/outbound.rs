@@ -352,7 +352,7 @@ impl Outbound {
     }
 
     /// Queues the packets of one NACK for sending again. Those sent again within the last round trip are under way already. Who asks a
-    /// second time gets two copies: the answer was lost, and the next one shall not be (Hairpin, NSDI 2024).
+    /// second time gets one copy more: the answer was lost, and the next one shall not be (Hairpin, NSDI 2024).
     pub(crate) fn nack(&mut self, now: Ticks, way: Way, sequences: impl Iterator<Item = u16>) {
         self.count.nacks += 1;
         let rtt = way.rtt;

@@ -151,12 +151,14 @@ impl Routing {
         lip_sync::keep_in_step(now, &mut self.sources);
     }
 
-    /// Media of a source has come: if it is to be played later, or earlier, so are others of its group.
+    /// Media of a source has come: if it is to be played later, or earlier, so are others of its group. It is
+    /// scheduled anew.
     #[inline]
     pub(crate) fn follow(&mut self, now: Instant, id: SourceId) {
         if self.source_mut(id).is_some_and(|source| source.playout.take_moved()) {
             lip_sync::keep_in_step(now, &mut self.sources);
         }
+        self.reschedule(id);
     }
 
     /// The sources of a receiver shall be asked for a key frame: one of them, or all.

@@ -103,7 +103,6 @@ impl Session {
             self.reports.at.get_or_insert(now + FIRST_REPORT);
         }
         self.routing.follow(now, id);
-        self.routing.reschedule(id);
     }
 }
 

@@ -54,7 +54,6 @@ impl Session {
         };
         repair(source, now, format, packet.payload(), &mut sink);
         self.routing.follow(now, id);
-        self.routing.reschedule(id);
     }
 }
 
