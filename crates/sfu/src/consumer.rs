@@ -87,6 +87,8 @@ pub struct Consumer {
     current: Option<Mapping>,
     previous: Option<Mapping>,
     newest: Newest,
+    /// The newest packet that went on did not end its picture.
+    within: bool,
     timeline: Timeline,
     /// The newest number of each encoding: what comes late is not where another one begins.
     seen: [Option<(u32, u64)>; MAX_ENCODINGS],
@@ -232,7 +234,7 @@ impl Consumer {
         let Some(aim) = self.aim else { return };
         let timestamp = self.timeline.begin(packet);
         if let Some(current) = &self.current {
-            current.end(&mut self.newest);
+            current.end(&mut self.newest, self.within);
         }
         let mapping = Mapping::new(packet, facts, aim, timestamp, &self.newest);
         self.previous = self.current.replace(mapping);
@@ -278,6 +280,9 @@ impl Consumer {
                 let descriptor = self.config.descriptors.go_on(facts);
                 let timestamp = current.write(packet, facts, descriptor, &mut self.newest, draft)?;
                 self.timeline.passed(timestamp, packet);
+                if is_new {
+                    self.within = !draft.packet().marker;
+                }
                 self.counts.forwarded += 1;
                 Some(())
             }
@@ -321,7 +326,7 @@ impl Consumer {
     /// as if nothing had been missed.
     pub fn interrupt(&mut self) {
         if let Some(current) = self.current.take() {
-            current.end(&mut self.newest);
+            current.end(&mut self.newest, self.within);
         }
         // What is late of it afterwards has no place any more.
         self.previous = None;

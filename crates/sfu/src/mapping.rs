@@ -101,13 +101,14 @@ impl Mapping {
         }
     }
 
-    /// Another source takes over: its numbers begin behind those that are kept here for packets that were missed.
-    pub(crate) fn end(&self, newest: &mut Newest) {
+    /// Another source takes over: its numbers begin behind those that are kept here for packets that were missed. If this ends `within`
+    /// a picture, one number more is left free: without that hole a receiver could take what it has of the picture for all of it.
+    pub(crate) fn end(&self, newest: &mut Newest, within: bool) {
         let later = |known: Option<u64>, kept: u64| match known {
             Some(known) if (kept.wrapping_sub(known) as i64) <= 0 => Some(known),
             _ => Some(kept),
         };
-        newest.sequence = later(newest.sequence, self.sequence.newest_ours());
+        newest.sequence = later(newest.sequence, self.sequence.newest_ours().wrapping_add(within.into()));
         if let Some(pictures) = &self.pictures {
             newest.picture = later(newest.picture, pictures.newest_ours());
         }

@@ -180,6 +180,25 @@ fn short_picture_ids_go_on_as_long_ones_and_widths_may_change() {
 }
 
 #[test]
+fn what_ends_within_a_picture_leaves_a_number_free() {
+    let mut way = Way::new(&["a"], ConsumerConfig::default());
+    let mut encoding = simulcast()[0].clone();
+    let mut last = 0;
+    for (shown, within) in [(2, false), (1, true), (2, false)] {
+        for packet in encoding.frame(way.now, true).iter().take(shown) {
+            last = way.show(packet).unwrap().sequence;
+        }
+        way.consumer.interrupt();
+        way.now += FRAME;
+        let mut next = encoding.frame(way.now, true);
+        let written = way.show(&next.remove(0)).unwrap();
+        // Half a picture must not look like all of it, or the receiver gives it to its decoder.
+        assert_eq!(written.sequence - last, 1 + u64::from(within));
+        last = way.show(&next.remove(0)).unwrap().sequence;
+    }
+}
+
+#[test]
 fn late_packets_and_repairs_find_their_numbers_across_a_switch() {
     let mut way = Way::new(&["a", "b"], ConsumerConfig::default());
     let mut encodings = [simulcast()[0].clone(), simulcast()[1].clone()];
