@@ -44,7 +44,7 @@ pub struct Config {
     pub max_bitrate: u64,
     /// How long after a burst of video began the next one begins, if fewer than 12 kB wait: packets that come in between leave together,
     /// in one call of the system, and are received together. What comes after a pause leaves at once, and so do repairs that were asked
-    /// for. 0: nothing waits for others.
+    /// for, and packets that are forwarded. 0: nothing waits for others.
     pub gather: Duration,
     /// How long a receiver that assembles frames waits for a missing packet at most. Pictures are not waited for longer than until the
     /// last request for it is answered, nor sound longer than 200 ms; where nothing can be asked for, no longer than redundancy

@@ -317,7 +317,7 @@ pub struct MediaSettings {
     pub max_bitrate: u64,
     /// How long after a burst of video began the next one begins, if fewer than 12 kB wait: packets that come in between leave, and are
     /// received, together, which costs both ends much less. What comes after a pause leaves at once, and so do repairs that were asked
-    /// for. Default 4 ms; 0: nothing waits for others.
+    /// for, and packets that are forwarded. Default 4 ms; 0: nothing waits for others.
     pub gather: Duration,
     /// How long a receiver that assembles frames waits for a missing packet at most; it goes on sooner when nothing can bring it any more.
     /// Default 2 s.

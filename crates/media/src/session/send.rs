@@ -198,8 +198,9 @@ impl Session {
             && sender.ring.is_sent(sequence)
         {
             sender.send_late(sequence);
-            self.pacer.hurry();
         }
+        // Whoever made it has gathered already, and a call has two hops: it does not wait for others here.
+        self.pacer.hurry();
         self.senders.wake(id);
         Ok(())
     }
@@ -622,6 +623,36 @@ mod tests {
             "the one that waited, and another"
         );
         assert_eq!(sends(&mut session, begin + 3 * pause), 1, "after a pause at once");
+    }
+
+    #[test]
+    fn what_is_forwarded_does_not_wait_for_others() {
+        let begin = start();
+        let (mut session, id) = session(true, false);
+        let mut out = TransmitBuf::new(64 * 1024, 1300);
+        for (sequence, after) in (10..).zip([0, 1, 2, 3, 9]) {
+            let now = begin + Duration::from_millis(after);
+            let packet = crate::Packet {
+                ssrc: 7,
+                rid: None,
+                payload_type: 96,
+                sequence,
+                timestamp: 3000,
+                marker: false,
+                payload: vec![0x10, 1, 2].into(),
+                front: None,
+                key_frame: false,
+                extensions: Default::default(),
+                contributors: None,
+                received: now,
+                captured: None,
+            };
+            session.send_rtp(now, id, &packet).unwrap();
+            assert!(session.may_transmit(now));
+            assert!(session.poll_transmit(now, &mut out).is_some(), "after {after} ms");
+            out.finish();
+            assert!(session.poll_transmit(now, &mut out).is_none());
+        }
     }
 
     /// A probe is sent after the first packet; returns the bytes that left, the padding among them, and how long it took.
