@@ -81,9 +81,9 @@ pub struct ConsumerStats {
 pub struct Dump {
     /// How many peers take part.
     pub peers: usize,
-    /// All producers.
+    /// All producers that exist now.
     pub producers: Vec<ProducerStats>,
-    /// All consumers.
+    /// All consumers that exist now.
     pub consumers: Vec<ConsumerStats>,
 }
 

@@ -112,7 +112,7 @@ pub enum Request {
         peer: PeerKey,
         /// The transceiver that receives it.
         transceiver: TransceiverId,
-        /// Its SSRC.
+        /// The SSRC of the source.
         ssrc: u32,
     },
 }
