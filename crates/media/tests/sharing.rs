@@ -211,11 +211,17 @@ fn nobody_starves_and_nobody_is_turned_on_and_off() {
     // Too little for three: the least of them stops, and stays so.
     call.pair.links[0].rate = Some(430_000.0);
     call.run(8);
-    call.encoders[0].stops = 0;
+    let take_stops = |call: &mut Call| -> Vec<_> {
+        let encoders = call.encoders.iter_mut();
+        encoders.map(|encoder| std::mem::take(&mut encoder.stops)).collect()
+    };
+    // While the rate is looked for, the second of them may come and go a few times; from then on it stays.
+    let settling = take_stops(&mut call);
+    assert!(settling.iter().all(|stops| *stops <= 5), "{settling:?}");
     let made = call.run(30);
     assert!(made[1] > 120_000.0, "{made:?}");
-    let stops: Vec<_> = call.encoders.iter().map(|encoder| encoder.stops).collect();
-    assert!(stops.iter().all(|stops| *stops <= 4), "{stops:?}");
+    let stops = take_stops(&mut call);
+    assert!(stops.iter().all(|stops| *stops <= 1), "{stops:?}");
 }
 
 #[test]
