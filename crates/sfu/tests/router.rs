@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_jsep::{Config as Signalling, Negotiator, TransceiverInit};
 use antiphon_media::Packet;
-use antiphon_peer_connection::{
-    Codec, EncodingId, Event as Told, MediaKind, PeerEnd, RtcPeerConnectionState, TransceiverId,
-};
+use antiphon_peer_connection::{EncodingId, Event as Told, MediaKind, PeerEnd, RtcPeerConnectionState, TransceiverId};
 use antiphon_sansio::Rng;
 use antiphon_sfu::Descriptors;
 use antiphon_sfu::allotment::Claim;
@@ -17,23 +15,10 @@ use antiphon_sfu::router::{
     Router,
 };
 use antiphon_sfu::speakers::{LoudestOptions, VolumeOptions};
-use common::{FRAME, VP8, Vp8, packet, rid, simulcast};
+use common::{FRAME, VP8, Vp8, codec, packet, rid, simulcast};
 
 const OPUS: u8 = 111;
 const PUBLISHER: PeerKey = PeerKey(7);
-
-fn codec(payload_type: u8, name: &str) -> Codec {
-    Codec {
-        payload_type,
-        name: name.into(),
-        clock_rate: if name == "opus" { 48_000 } else { 90_000 },
-        channels: (name == "opus").then_some(2),
-        parameters: String::new(),
-        sender_parameters: String::new(),
-        feedback: Vec::new(),
-        rtx: None,
-    }
-}
 
 /// Packets that were handed out: to whom, and what.
 type Sent = Vec<(PeerKey, Packet)>;

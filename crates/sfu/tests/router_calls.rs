@@ -12,7 +12,7 @@ use antiphon_sfu::Descriptors;
 use antiphon_sfu::allotment::Claim;
 use antiphon_sfu::router::{Config, ConsumerConfig, ConsumerId, PeerKey, ProducerConfig, ProducerId, Router};
 use antiphon_sfu::speakers::LoudestOptions;
-use common::{Vp8, packet, rid};
+use common::{Vp8, codec, packet, rid};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -71,19 +71,6 @@ fn call() -> impl Strategy<Value = Call> {
             )),
         (0u16..900).prop_map(Call::Wait),
     ]
-}
-
-fn codec(payload_type: u8, name: &str) -> Codec {
-    Codec {
-        payload_type,
-        name: name.into(),
-        clock_rate: if name == "opus" { 48_000 } else { 90_000 },
-        channels: (name == "opus").then_some(2),
-        parameters: String::new(),
-        sender_parameters: String::new(),
-        feedback: Vec::new(),
-        rtx: None,
-    }
 }
 
 /// A router that is driven by a list of calls, and what is true of it after each.

@@ -9,6 +9,7 @@ use antiphon_media::extension::dependency::{
     Chains, DependencyDescriptor, Differences, FrameStart, Indication, Indications, Structure, Template,
 };
 use antiphon_media::{Packet, Rid};
+use antiphon_peer_connection::Codec;
 use antiphon_rtp::payload::{vp8, vp9};
 use antiphon_sansio::Writer;
 use antiphon_sfu::{Consumer, ConsumerConfig, Producer};
@@ -26,6 +27,20 @@ pub(crate) fn rid(name: &str) -> Rid {
 pub(crate) fn producer(rids: &[&str]) -> Producer {
     let rids: Vec<Rid> = rids.iter().map(|name| rid(name)).collect();
     Producer::new([(VP8, "VP8"), (VP9, "VP9"), (AV1, "AV1"), (H264, "H264")], &rids)
+}
+
+/// A codec as a description has it.
+pub(crate) fn codec(payload_type: u8, name: &str) -> Codec {
+    Codec {
+        payload_type,
+        name: name.into(),
+        clock_rate: if name == "opus" { 48_000 } else { 90_000 },
+        channels: (name == "opus").then_some(2),
+        parameters: String::new(),
+        sender_parameters: String::new(),
+        feedback: Vec::new(),
+        rtx: None,
+    }
 }
 
 pub(crate) fn packet(now: Instant, ssrc: u32, payload_type: u8, sequence: u64, payload: Vec<u8>) -> Packet {
