@@ -18,11 +18,9 @@ use crate::pair::{Pair, buffer};
 pub const PAYLOAD: usize = 1150;
 /// The bandwidth estimate stays here, in bits a second: it is not what is measured.
 const BITRATE: u64 = 50_000_000;
-/// Between two packets of the stream.
+/// Between two packets of the stream, on average.
 pub const INTERVAL: Duration = Duration::from_millis(1);
-/// After the last of them, so that all have left.
-const REST: Duration = Duration::from_millis(5);
-/// Packets that come together: nobody looks at timers meanwhile.
+/// Packets that come together, as those of a frame do.
 pub const BURST: usize = 10;
 
 /// What a forwarder and its viewers negotiate in these benches: video with all header extensions and feedback, and an estimate that
@@ -32,6 +30,8 @@ pub fn configuration() -> RtcConfiguration {
     configuration.settings.receive_output = Output::Packets;
     let media = &mut configuration.settings.media;
     (media.min_bitrate, media.start_bitrate, media.max_bitrate) = (BITRATE, BITRATE, BITRATE);
+    // What is sent goes nowhere, so nobody reports of it.
+    media.circuit_breakers = false;
     configuration
 }
 
@@ -48,10 +48,10 @@ const PUBLISHER: PeerKey = PeerKey(u64::MAX);
 pub enum Way {
     /// The packet as it is, to one after the other.
     Plain,
-    /// Through a router, each receiver at once.
+    /// Through a router as a driver does it: first what came together, to all; then each receiver has its turn.
     Routed,
-    /// Through a router as a driver does it: first all that came together, to all; then each receiver has its turn.
-    InTurns,
+    /// Through a router where every packet comes alone, and each receiver has its turn after it.
+    Alone,
 }
 
 /// A packet as it came from a publisher.
@@ -207,10 +207,10 @@ impl Fan {
         }
     }
 
-    /// The next packets, one a millisecond.
+    /// The next packets, which come together.
     fn burst(&mut self) -> Vec<Packet> {
+        self.now += INTERVAL * BURST as u32;
         let packets = (0..BURST).map(|_| {
-            self.now += INTERVAL;
             let number = self.packet.sequence.wrapping_add(1);
             self.packet.sequence = number;
             self.packet.marker = number % 10 == 9;
@@ -222,8 +222,8 @@ impl Fan {
         packets.collect()
     }
 
-    /// Forwards [`BURST`] packets, one after the other, each to every receiver; what processor time that took, and how many
-    /// datagrams it made. Timers are not counted.
+    /// Forwards [`BURST`] packets, each to every receiver; what processor time that took, and how many datagrams it made. Timers are
+    /// not counted.
     pub fn forward(&mut self) -> (Duration, usize) {
         for receiver in &mut self.receivers {
             receiver.pair.settle(self.now, &mut self.aside);
@@ -234,34 +234,29 @@ impl Fan {
             receivers,
             routing,
             out,
+            now,
             ..
         } = self;
+        let together = if *way == Way::Routed { BURST } else { 1 };
         let (start, mut sent) = (thread_cpu(), 0);
-        for packet in &burst {
-            let now = packet.received;
+        for packets in burst.chunks(together) {
             if *way == Way::Plain {
                 for receiver in &mut *receivers {
                     // One that cannot take it would show in the number of datagrams.
-                    _ = black_box(receiver.pair.peers[0].send_rtp(now, receiver.transceiver, packet));
-                    sent += receiver.drain(now, out);
+                    _ = black_box(receiver.pair.peers[0].send_rtp(*now, receiver.transceiver, &packets[0]));
                 }
-                continue;
+            } else {
+                let from = routing.from;
+                routing
+                    .router
+                    .handle_packets(*now, PUBLISHER, from, packets, |peer, encoding, packet| {
+                        let receiver = &mut receivers[peer.0 as usize];
+                        receiver.pair.peers[0].send_rtp(*now, encoding, packet).is_ok()
+                    });
             }
-            routing
-                .router
-                .handle_packet(now, PUBLISHER, routing.from, packet, |peer, encoding, packet| {
-                    let receiver = &mut receivers[peer.0 as usize];
-                    let taken = receiver.pair.peers[0].send_rtp(now, encoding, packet);
-                    if *way == Way::Routed {
-                        sent += receiver.drain(now, out);
-                    }
-                    taken.is_ok()
-                });
-        }
-        // What waits for others to leave with it has its turn at the end.
-        self.now += REST;
-        for receiver in &mut *receivers {
-            sent += receiver.drain(self.now, out);
+            for receiver in &mut *receivers {
+                sent += receiver.drain(*now, out);
+            }
         }
         (thread_cpu() - start, sent)
     }

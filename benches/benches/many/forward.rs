@@ -12,13 +12,13 @@ const WARM_UP: usize = 20;
 /// Forwarded packets of one reading, about.
 const READING: usize = 5000;
 
-/// As the table names them: without a router, through one, and through one as a driver does it.
-pub(crate) const VARIANTS: [&str; 3] = ["", "routed", "in turns"];
+/// As the table names them: without a router; through one as a driver does it; and through one where every packet comes alone.
+pub(crate) const VARIANTS: [&str; 3] = ["", "routed", "routed, alone"];
 
 pub(crate) fn measure(variant: &str, receivers: u32, long: bool) -> Vec<Measured> {
     let way = match variant {
         "routed" => Way::Routed,
-        "in turns" => Way::InTurns,
+        "routed, alone" => Way::Alone,
         _ => Way::Plain,
     };
     let readings = if long { 60 } else { 15 };

@@ -1,5 +1,6 @@
 //! Loads of many peers on one port, which pass or fail: idle ones, ones that all come at once, and bad ones among good.
 
+mod hall;
 mod idle;
 mod neighbours;
 mod rush;
@@ -7,6 +8,7 @@ mod rush;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use antiphon_netsim::Counting;
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio::runtime::{Builder, Runtime};
@@ -17,6 +19,8 @@ Examples:
   cargo run --release -p antiphon-benches --example crowd -- idle --pairs 1000 --seconds 10
   cargo run --release -p antiphon-benches --example crowd -- rush --peers 2000 --seconds 10
   cargo run --release -p antiphon-benches --example crowd -- neighbours
+  cargo run --release -p antiphon-benches --example crowd -- audience --receivers 100 --seconds 5
+  cargo run --release -p antiphon-benches --example crowd -- choir
 
 Both ends of every pair are in this one process: figures are for both. 10 000 pairs want 10 000 descriptors (ulimit -n).";
 
@@ -64,7 +68,30 @@ enum Load {
         #[arg(long, value_name = "NUMBER", default_value_t = 4)]
         rounds: u32,
     },
+    /// In memory: one sends pictures of 1.4 Mbit/s through a forwarder to many. No packet may be lost, and no receiver may take more than
+    /// 112 KiB of the forwarder's memory.
+    Audience {
+        /// How many receivers.
+        #[arg(long, value_name = "NUMBER", default_value_t = 1000)]
+        receivers: usize,
+        /// For how long, on a clock that goes on when all is done.
+        #[arg(long, value_name = "NUMBER", default_value_t = 30)]
+        seconds: u64,
+    },
+    /// In memory: everybody sends sound, and gets that of the three loudest and of who leads the talk. No packet may be lost.
+    Choir {
+        /// How many people.
+        #[arg(long, value_name = "NUMBER", default_value_t = 50)]
+        people: usize,
+        /// For how long, on a clock that goes on when all is done.
+        #[arg(long, value_name = "NUMBER", default_value_t = 30)]
+        seconds: u64,
+    },
 }
+
+// What a forwarder holds is counted beside what its clients hold in the same process.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 /// A runtime with so many threads.
 fn threads(count: usize) -> Runtime {
@@ -101,6 +128,8 @@ fn main() -> ExitCode {
             seconds,
             rounds,
         } => neighbours::run(good, rate, seconds, rounds),
+        Load::Audience { receivers, seconds } => hall::audience(receivers, seconds),
+        Load::Choir { people, seconds } => hall::choir(people, seconds),
     };
     match outcome {
         Ok(figures) => {

@@ -5,6 +5,7 @@
 //! machine keeps the laws of the convention.
 
 mod allotment;
+mod cluster;
 mod congestion;
 mod container;
 mod data_channel;
@@ -51,6 +52,7 @@ pub const TARGETS: &[Target] = &[
     ("decode_vp9", payload::decode_vp9),
     ("layers", layers::layers),
     ("machine_allotment", allotment::machine),
+    ("machine_cluster", cluster::machine),
     ("machine_congestion", congestion::machine),
     ("machine_data_channel", data_channel::machine),
     ("machine_dtls", dtls::machine),

@@ -260,7 +260,9 @@ async fn who_is_paused_gets_nothing_and_goes_on_with_a_key_frame() {
     let mut told = Vec::new();
     while told.len() < 3 {
         match within("events", events.next()).await.unwrap() {
-            RouterEvent::LayerChanged { .. } => {}
+            RouterEvent::LayerChanged { .. }
+            | RouterEvent::ProducerScore { .. }
+            | RouterEvent::ConsumerScore { .. } => {}
             other => told.push(other),
         }
     }
@@ -290,7 +292,9 @@ async fn what_is_closed_or_gone_is_told() {
     two.host.close().await;
     let closed = async |events: &mut antiphon::router::RouterEvents| loop {
         match within("events", events.next()).await.unwrap() {
-            RouterEvent::LayerChanged { .. } => {}
+            RouterEvent::LayerChanged { .. }
+            | RouterEvent::ProducerScore { .. }
+            | RouterEvent::ConsumerScore { .. } => {}
             other => return other,
         }
     };
@@ -339,4 +343,24 @@ async fn a_router_is_of_one_port_and_of_its_own_peers() {
         .router
         .produce(&room.publisher.host, from, ProduceOptions::default());
     assert!(matches!(again.await, Err(Error::Router(RouterError::ProducerExists))));
+}
+
+#[tokio::test]
+async fn what_receivers_report_becomes_the_score_of_consumers() {
+    let mut room = Room::new().await;
+    let (mut watcher, consumer) = room.watcher(ConsumeOptions::default()).await;
+    assert_eq!(consumer.stats().await.unwrap().score, None, "nobody has reported");
+    within("scores of both", async {
+        loop {
+            room.watch(&mut watcher, 1).await;
+            let (from, to) = (room.producer.stats().await.unwrap(), consumer.stats().await.unwrap());
+            if to.score.is_some() && from.scores.iter().any(Option::is_some) {
+                break;
+            }
+        }
+    })
+    .await;
+    // Whoever sends and whoever reports: nothing is lost but what full queues of this machine lose.
+    let score = consumer.stats().await.unwrap().score.unwrap();
+    assert!(score > 0, "{score}");
 }

@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 use crate::link::LinkSpec;
 use crate::sources::VideoCodec;
 use crate::stream::{PatternArgs, PlayArgs, RecordArgs};
+use crate::token::{SecretText, TokenArgs, text_or_file};
 use crate::turn::TurnArgs;
 
 /// WebRTC from scratch: video, audio and data between browsers and this program.
@@ -52,7 +53,7 @@ pub enum Command {
         antiphon serve --listen 0.0.0.0:443 --tls-cert chain.pem --tls-key key.pem --allow-host media.example.org\n\n\
         Publish with a WHIP client to http://ADDRESS/whip; every WHEP player at http://ADDRESS/whep then sees it. Streams can have\n\
         names: /whip/NAME and /whep/NAME. On a server that strangers reach, ANTIPHON_WHIP_TOKEN decides who publishes.")]
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Play a file to a WHIP server: publish it as it is, at its own pace, without encoding anything anew.
     ///
     /// The first picture track and the first sound track that WebRTC carries are sent (VP8, VP9, AV1, H.264, H.265; Opus, G.711, G.722), in step.
@@ -80,7 +81,8 @@ pub enum Command {
     #[command(after_help = "Examples:\n  \
         antiphon record https://media.example.org/whep/stage stage.webm --token SECRET\n  \
         antiphon record stage stage.mp4 --duration 60   from /whep/stage of the antiphon serve on this machine\n  \
-        antiphon record 'http://127.0.0.1:8080/whep?source=pattern' pattern.webm\n\n\
+        antiphon record 'http://127.0.0.1:8080/whep?source=pattern' pattern.webm\n  \
+        antiphon record --room stage https://media.example.org stage-monday     a file for each participant of a room\n\n\
         Exit status: 0 with a whole file, 1 with the reason on standard error, 2 for a wrong command line.")]
     Record(Box<RecordArgs>),
     /// Send files and folders to another machine, from peer to peer.
@@ -93,6 +95,15 @@ pub enum Command {
         The page of `serve` sends and receives by the same codes. Whoever knows a code, or both lines, can be the other end:\n\
         tell them to nobody else. The server sees no file.")]
     Send(SendArgs),
+    /// Make a token that lets its bearer into a room of a server that runs with `--jwt-secret`.
+    ///
+    /// It is a JSON Web Token, signed with HS256; any program that knows the secret can make them.
+    #[command(after_help = "Examples:\n  \
+        ANTIPHON_JWT_SECRET=@secret.txt antiphon token --room stage --name Ada\n  \
+        antiphon token --secret @secret.txt --room stage --for 7d --may watch        a link for those who only look\n  \
+        antiphon token --secret @secret.txt --room stage --may watch,record          for antiphon record --room\n\n\
+        The page takes it from the link: https://media.example.org/?room=stage#token=TOKEN")]
+    Token(Box<TokenArgs>),
     /// Run a STUN and TURN server: it tells clients behind NATs their addresses, and relays where no direct path exists.
     ///
     /// Serves UDP and TCP on --listen, and TLS on --tls-listen. Without --user it answers STUN Binding requests only.
@@ -165,8 +176,8 @@ pub struct ServeArgs {
     /// Where the page and its signalling are served (TCP).
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// The one UDP port for the media of all sessions; 0: the system chooses a free one. So it is without this flag too, but with
-    /// --ports each session then has ports of its own. Rooms take up to 16 ports: of --ports, or else those after this one.
+    /// The one UDP port for the media of all sessions; 0: the system chooses a free one. Without this flag it is the first free one of
+    /// --ports, else as the system chooses. Rooms take up to 16 ports: of --ports, or else those after this one.
     #[arg(long, value_name = "PORT")]
     pub udp_port: Option<u16>,
     /// The video codec of the test pattern: vp8 (key frames alone), or h264, which looks as good at a fifth of the bitrate and needs a build
@@ -221,13 +232,20 @@ pub struct ServeArgs {
     /// own page and pages of the same machine always may.
     #[arg(long = "allow-origin", value_name = "ORIGIN", help_heading = WHO)]
     pub allow_origins: Vec<String>,
-    /// The bearer token that publishers at /whip must show; better in ANTIPHON_WHIP_TOKEN than on the command line, which others can
-    /// read. Without it everybody who reaches the server may publish.
+    /// The bearer token that publishers at /whip must show; better in ANTIPHON_WHIP_TOKEN, or @FILE, than on the command line, which
+    /// others can read. Without it everybody who reaches the server may publish.
     #[arg(long, value_name = "TOKEN", value_parser = token, help_heading = WHO)]
     pub whip_token: Option<String>,
-    /// The bearer token that players at /whep must show; better in ANTIPHON_WHEP_TOKEN.
+    /// The bearer token that players at /whep must show; better in ANTIPHON_WHEP_TOKEN, or @FILE.
     #[arg(long, value_name = "TOKEN", value_parser = token, help_heading = WHO)]
     pub whep_token: Option<String>,
+    /// Lets nobody into a room without a token that this secret has signed (JSON Web Tokens, HS256; `antiphon token` makes them); 32 bytes
+    /// at least. Better in ANTIPHON_JWT_SECRET, or @FILE, than on the command line, which others can read.
+    #[arg(long, value_name = "SECRET|@FILE", help_heading = WHO)]
+    pub jwt_secret: Option<SecretText>,
+    /// Where Prometheus reads figures of rooms and what is forwarded in them: http://ADDRESS:PORT/metrics. Whoever reaches the address may.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub metrics: Option<SocketAddr>,
     /// Serve over HTTPS, with a certificate that is made now (browsers warn) unless --tls-cert names one.
     #[arg(long)]
     pub tls: bool,
@@ -257,6 +275,10 @@ impl ServeArgs {
         if self.whep_token.is_none() {
             self.whep_token = read("ANTIPHON_WHEP_TOKEN")?;
         }
+        if self.jwt_secret.is_none() {
+            let text = variable("ANTIPHON_JWT_SECRET").map(|value| value.into_string().unwrap_or_default());
+            self.jwt_secret = text.map(SecretText::from);
+        }
         Ok(())
     }
 }
@@ -273,14 +295,15 @@ fn controllers() -> impl TypedValueParser<Value = Congestion> {
 /// The heading of the flags that say who may use the server.
 const WHO: &str = "Who may use the server";
 
-/// RFC 6750 §2.1: what a bearer token consists of.
+/// A bearer token, or what the file behind `@` holds, if it is made of what RFC 6750 §2.1 allows.
 fn token(text: &str) -> Result<String, String> {
+    let text = text_or_file(text)?;
     let bare = text.trim_end_matches('=');
     let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
     if bare.is_empty() || !bare.bytes().all(known) {
         return Err("a token has letters, digits and -._~+/, and may end in =".to_owned());
     }
-    Ok(text.to_owned())
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -318,6 +341,22 @@ mod tests {
         let args = Args::parse_from(["antiphon", "--whep-token", "c2VjcmV0-._~+/=="]).serve;
         assert_eq!(args.whep_token.as_deref(), Some("c2VjcmV0-._~+/=="));
         assert_eq!(args.whip_token, None);
+    }
+
+    #[test]
+    fn a_token_may_stand_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        let flag = format!("@{}", file.display());
+        assert!(
+            Args::try_parse_from(["antiphon", "--whip-token", &flag]).is_err(),
+            "there is none"
+        );
+        std::fs::write(&file, "c2VjcmV0==\n").unwrap();
+        let args = Args::parse_from(["antiphon", "--whip-token", &flag]).serve;
+        assert_eq!(args.whip_token.as_deref(), Some("c2VjcmV0=="));
+        std::fs::write(&file, "two words").unwrap();
+        assert!(Args::try_parse_from(["antiphon", "--whip-token", &flag]).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use clap::Parser;
 
 use crate::args::{Args, Command};
 use crate::text::plain;
-use crate::{logging, server, stream, transfer, turn};
+use crate::{logging, server, stream, token, transfer, turn};
 
 /// Does what the command line says; how it ended.
 pub fn main() -> ExitCode {
@@ -36,11 +36,15 @@ pub fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     match args.command {
-        Some(Command::Serve(serve)) => server::run(serve).await.map_err(Into::into),
+        Some(Command::Serve(serve)) => server::run(*serve).await.map_err(Into::into),
+        Some(Command::Token(args)) => token::run(&args).map_err(Into::into),
         Some(Command::Turn(turn)) => turn::run(*turn).await.map_err(Into::into),
         None => server::run(args.serve).await.map_err(Into::into),
         Some(Command::Pattern(pattern)) => stream::pattern(*pattern).await.map(drop).map_err(Into::into),
         Some(Command::Play(play)) => stream::play(*play).await.map(drop).map_err(Into::into),
+        Some(Command::Record(record)) if record.room.is_some() => {
+            stream::record_room(*record).await.map(drop).map_err(Into::into)
+        }
         Some(Command::Record(record)) => stream::record(*record).await.map(drop).map_err(Into::into),
         Some(Command::Send(send)) => transfer::send(send).await.map_err(Into::into),
         Some(Command::Recv(recv)) => transfer::receive(recv).await.map_err(Into::into),

@@ -6,7 +6,9 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use antiphon::{Direction, MediaKind, RtcRtpTransceiverInit};
-use antiphon_cli::server::Patience;
+use antiphon_cli::args::{Args, Command};
+use antiphon_cli::server::{Patience, ServeError, Server};
+use clap::Parser;
 use common::{Running, client, whole_offer, within};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -180,14 +182,34 @@ async fn mend15_what_one_address_takes_is_bounded_and_said() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mend15_a_session_without_sockets_is_an_error() {
-    // All ports that it may use are taken, in both families.
+async fn a_server_takes_the_first_free_port_of_its_range_and_without_one_does_not_start() {
+    // In both families.
     let taken = UdpSocket::bind("[::]:0")
         .or_else(|_| UdpSocket::bind("0.0.0.0:0"))
         .unwrap();
     let port = taken.local_addr().unwrap().port();
     let _other = UdpSocket::bind(("0.0.0.0", port));
-    let server = Running::start(&["--ports", &format!("{port}-{port}")]).await;
+    let bind = async |last: u16| {
+        let ports = format!("{port}-{last}");
+        let args = Args::parse_from(["antiphon", "serve", "--listen", "127.0.0.1:0", "--ports", &ports]);
+        let Some(Command::Serve(args)) = args.command else {
+            panic!("no serve")
+        };
+        Server::bind(&args).await
+    };
+    assert!(matches!(
+        bind(port).await,
+        Err(ServeError::Peers(antiphon::Error::Bind { .. }))
+    ));
+    if let Some(last) = port.checked_add(100) {
+        assert!(bind(last).await.is_ok());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mend15_a_session_without_sockets_is_an_error() {
+    // No interface is called so.
+    let server = Running::start(&["--interface", "none"]).await;
     let (_pc, sdp) = offer(Direction::RecvOnly).await;
     let answer = server.http("POST", "/whep", &[SDP], &sdp).await;
     assert_eq!(answer.status, 503, "{}", answer.body);

@@ -2,101 +2,11 @@
 
 mod common;
 
-use std::time::Duration;
-
-use antiphon::{
-    Direction, Event, Frame, MediaKind, MediaStreamTrack, PeerConnection, RtcRtpTransceiverInit, RtcSessionDescription,
-    TransceiverId,
-};
-use common::{Running, Socket, client, within};
-use serde_json::{Value, json};
+use antiphon::{Direction, Event, MediaKind, MediaStreamTrack, RtcRtpTransceiverInit, RtcSessionDescription};
+use common::guest::{Guest, capabilities, film, join};
+use common::{Running, Socket, client, whole_offer, within};
+use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
-
-/// What a client can, as the page tells it.
-async fn capabilities() -> String {
-    let own = client().await;
-    for kind in [MediaKind::Audio, MediaKind::Video] {
-        let init = RtcRtpTransceiverInit::new(Direction::SendRecv);
-        own.add_transceiver(kind, init).await.unwrap();
-    }
-    own.create_offer(Default::default()).await.unwrap().sdp
-}
-
-async fn join(server: &Running, room: &str, name: &str, sdp: &str) -> Socket {
-    let mut socket = server.socket().await;
-    socket.expect("welcome").await;
-    socket
-        .send(json!({"type": "join", "room": room, "name": name, "sdp": sdp}))
-        .await;
-    socket
-}
-
-/// Somebody in a room.
-struct Guest {
-    socket: Socket,
-    pc: PeerConnection,
-    joined: Value,
-}
-
-impl Guest {
-    async fn come(server: &Running, name: &str) -> Self {
-        let mut socket = join(server, "stage", name, &capabilities().await).await;
-        let joined = socket.expect("joined").await;
-        Self {
-            socket,
-            pc: client().await,
-            joined,
-        }
-    }
-
-    fn id(&self) -> String {
-        self.joined["you"].as_str().unwrap().to_owned()
-    }
-
-    /// It sends a track from the next answer on.
-    async fn add(&self, kind: MediaKind, id: &str) -> TransceiverId {
-        let track = MediaStreamTrack {
-            kind,
-            id: id.to_owned(),
-            stream_ids: vec!["own".to_owned()],
-        };
-        self.pc.add_track(track).await.unwrap()
-    }
-
-    /// Answers the next offer; the table of tracks that follows, and the answer.
-    async fn exchange(&mut self) -> (Value, String) {
-        let offer = self.socket.expect("offer").await;
-        let offer = RtcSessionDescription::offer(offer["sdp"].as_str().unwrap());
-        self.pc.set_remote_description(offer).await.unwrap();
-        self.pc.set_local_description(None).await.unwrap();
-        let answer = self.pc.local_description().await.unwrap().unwrap().sdp;
-        self.socket.send(json!({"type": "answer", "sdp": answer})).await;
-        (self.socket.expect("tracks").await["tracks"].take(), answer)
-    }
-}
-
-/// Sends pictures until the server ends the connection.
-async fn film(mut pc: PeerConnection, video: TransceiverId) {
-    let mut key_frame = true;
-    let mut tick = tokio::time::interval(Duration::from_millis(20));
-    for number in 0u32.. {
-        tokio::select! {
-            _ = tick.tick() => {
-                let Ok(Some(vp8)) = pc.payload_type(video, "VP8").await else { continue };
-                let mut data = vec![0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
-                data[0] |= u8::from(!std::mem::take(&mut key_frame));
-                data.resize(600, 7);
-                // Before the connection stands it goes nowhere.
-                _ = pc.send_frame(video, Frame::new(vp8, number * 1800, data)).await;
-            }
-            event = pc.next_event() => match event {
-                Some(Event::KeyFrameRequested(_)) => key_frame = true,
-                Some(Event::PeerEnded(_)) | None => return,
-                Some(_) => {}
-            },
-        }
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn participants_get_each_other_and_hear_who_comes_and_goes() {
@@ -346,5 +256,169 @@ async fn a_participant_is_a_session_like_others() {
         .send(json!({"type": "join", "room": "stage", "name": "Ada", "sdp": ""}))
         .await;
     assert_eq!(other.expect("error").await["code"], "state");
+    server.stop().await;
+}
+
+const SDP: (&str, &str) = ("Content-Type", "application/sdp");
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whip_goes_into_a_room_and_whep_comes_out_of_it() {
+    let server = Running::start(&[]).await;
+    let mut grace = Guest::come(&server, "Grace").await;
+    grace.exchange().await;
+
+    let mut publisher = client().await;
+    let track = MediaStreamTrack {
+        kind: MediaKind::Video,
+        id: "camera".to_owned(),
+        stream_ids: vec!["own".to_owned()],
+    };
+    let video = publisher.add_track(track).await.unwrap();
+    let offer = whole_offer(&mut publisher).await;
+    let published = server.http("POST", "/whip?room=stage&name=Ada", &[SDP], &offer).await;
+    assert_eq!(published.status, 201, "{}", published.body);
+    let answer = RtcSessionDescription::answer(published.body.as_str());
+    publisher.set_remote_description(answer).await.unwrap();
+    let own = published.header("location").unwrap().to_owned();
+    let filming = tokio::spawn(film(publisher, video));
+
+    // The others see a participant, and its pictures.
+    assert_eq!(grace.socket.expect("entered").await["participant"]["name"], "Ada");
+    let (tracks, _) = grace.exchange().await;
+    assert_eq!(tracks[0]["source"], "camera", "{tracks}");
+    within("pictures in the room", async {
+        while !matches!(grace.pc.next_event().await.expect("it lives"), Event::Frame { .. }) {}
+    })
+    .await;
+
+    let mut viewer = client().await;
+    let init = RtcRtpTransceiverInit::new(Direction::RecvOnly);
+    viewer.add_transceiver(MediaKind::Video, init).await.unwrap();
+    let offer = whole_offer(&mut viewer).await;
+    let watched = server
+        .http("POST", "/whep?room=stage&participant=ada", &[SDP], &offer)
+        .await;
+    assert_eq!(watched.status, 201, "{}", watched.body);
+    let answer = RtcSessionDescription::answer(watched.body.as_str());
+    viewer.set_remote_description(answer).await.unwrap();
+    within("pictures out of the room", async {
+        while !matches!(viewer.next_event().await.expect("it lives"), Event::Frame { .. }) {}
+    })
+    .await;
+
+    let told = server.http("GET", "/rooms", &[], "").await;
+    let told: serde_json::Value = serde_json::from_str(&told.body).unwrap();
+    assert_eq!(
+        (&told["rooms"][0]["room"], &told["left_out"]),
+        (&json!("stage"), &json!(0))
+    );
+    let people = told["rooms"][0]["participants"].as_array().unwrap();
+    let tracks: Vec<_> = people.iter().map(|one| (&one["name"], &one["tracks"])).collect();
+    assert_eq!(tracks[1], (&json!("Ada"), &json!(["camera"])), "{told}");
+    assert_eq!((tracks.len(), tracks[2].1), (3, &json!([])), "{told}");
+
+    // It leaves by DELETE, and who watched it has nothing more to see.
+    assert_eq!(server.http("DELETE", &own, &[], "").await.status, 200);
+    within("the end of what is sent", filming).await.unwrap();
+    within("the end of what is watched", async {
+        while !matches!(viewer.next_event().await, Some(Event::PeerEnded(_)) | None) {}
+    })
+    .await;
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_cannot_come_into_a_room_by_an_offer_hears_why() {
+    let server = Running::start(&["--whip-token", "let-me"]).await;
+    let mut grace = Guest::come(&server, "Grace").await;
+    grace.exchange().await;
+    let mut publisher = client().await;
+    let init = RtcRtpTransceiverInit::new(Direction::SendOnly);
+    for kind in [MediaKind::Audio, MediaKind::Video] {
+        publisher.add_transceiver(kind, init.clone()).await.unwrap();
+    }
+    let sending = whole_offer(&mut publisher).await;
+    let receiving = sending.replace("a=sendonly", "a=recvonly");
+    let theora = sending
+        .replace("VP8/90000", "theora/90000")
+        .replace("H264/90000", "theora/90000");
+    let token = ("Authorization", "Bearer let-me");
+    for (path, headers, offer, status, reason) in [
+        (
+            "/whip?room=stage&name=Ada",
+            &[SDP][..],
+            &sending,
+            401,
+            "a bearer token is needed",
+        ),
+        ("/whip?room=stage", &[SDP, token], &sending, 400, "a name has 1 to"),
+        (
+            "/whip?room=a%20b&name=Ada",
+            &[SDP, token],
+            &sending,
+            400,
+            "the name of a room",
+        ),
+        (
+            "/whip?room=stage&name=grace",
+            &[SDP, token],
+            &sending,
+            409,
+            "take another one",
+        ),
+        (
+            "/whip?room=stage&name=Ada",
+            &[SDP, token],
+            &receiving,
+            422,
+            "no section of it sends",
+        ),
+        (
+            "/whip?room=stage&name=Ada",
+            &[SDP, token],
+            &theora,
+            422,
+            "none of the codecs",
+        ),
+        (
+            "/whep?room=stage",
+            &[SDP],
+            &receiving,
+            400,
+            "name whom you want to watch",
+        ),
+        (
+            "/whep?room=stage&participant=Ada",
+            &[SDP],
+            &receiving,
+            404,
+            "nobody of that name",
+        ),
+        (
+            "/whep?room=nowhere&participant=Ada",
+            &[SDP],
+            &receiving,
+            404,
+            "nobody of that name",
+        ),
+        (
+            "/whep?room=stage&participant=Grace",
+            &[SDP],
+            &receiving,
+            422,
+            "sends nothing",
+        ),
+    ] {
+        let refused = server.http("POST", path, headers, offer).await;
+        assert_eq!(refused.status, status, "{path}: {}", refused.body);
+        assert!(refused.body.contains(reason), "{path}: {}", refused.body);
+    }
+    assert_eq!(server.http("GET", "/rooms?room=nowhere", &[], "").await.status, 404);
+    let told = server.http("GET", "/rooms?room=stage", &[], "").await;
+    assert!(
+        told.body.contains("Grace") && !told.body.contains("Ada"),
+        "{}",
+        told.body
+    );
     server.stop().await;
 }

@@ -7,11 +7,14 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use antiphon::{Event, RtcPeerConnectionState, RtcSessionDescription};
+use antiphon_cli::token::{Grant, Secret};
+use common::guest::capabilities;
 use common::{Socket, client, drive, http, whole_offer, within};
 use serde_json::json;
 use tokio::sync::watch;
 
 const PASSWORD: &str = "correct-horse-battery-staple";
+const JWT_SECRET: &str = "a-secret-of-tokens-that-nobody-may-read";
 const TOKEN: &str = "bearer-of-a-token-that-nobody-may-read";
 
 /// The program with all logging there is, and all that it has written.
@@ -95,11 +98,15 @@ async fn mend21_v25_no_log_at_any_level_shows_a_secret() {
     let url = format!("turn:{turn_addr}?transport=udp");
     let relay = ["--ice-server", url.as_str(), "--ice-username", "alice"];
     let mut serve = Program::start(
-        &[&["serve", "--listen", "127.0.0.1:0"][..], &relay].concat(),
+        &[
+            &["serve", "--listen", "127.0.0.1:0", "--jwt-secret", JWT_SECRET][..],
+            &relay,
+        ]
+        .concat(),
         ("ANTIPHON_ICE_PASSWORD", PASSWORD),
     );
     let addr = serve.word_after("serves at http://").await.parse().unwrap();
-    let mut secrets = vec![PASSWORD.to_owned(), TOKEN.to_owned()];
+    let mut secrets = vec![PASSWORD.to_owned(), TOKEN.to_owned(), JWT_SECRET.to_owned()];
 
     // Over the WebSocket, until it stands.
     let mut pc = client().await;
@@ -112,6 +119,25 @@ async fn mend21_v25_no_log_at_any_level_shows_a_secret() {
         secrets.push(ice_password(&description.unwrap().unwrap().sdp));
     }
     pc.close().await;
+
+    // Into a room, with a token.
+    let token = Grant {
+        room: "stage".to_owned(),
+        name: Some("Ada".to_owned()),
+        sub: None,
+        exp: 4e9,
+        nbf: None,
+        may: None,
+        aud: None,
+    };
+    let token = token.sign(&Secret::new(JWT_SECRET.as_bytes()).unwrap());
+    let mut socket = Socket::connect(addr).await;
+    let sdp = capabilities().await;
+    let join = json!({ "type": "join", "room": "stage", "token": token, "sdp": sdp });
+    socket.send(join).await;
+    socket.expect("joined").await;
+    secrets.push(token.rsplit('.').next().unwrap().to_owned());
+    drop(socket);
 
     // And by WHEP.
     let mut pc = client().await;

@@ -13,7 +13,7 @@
 //   await antiphon.stats()                     { mode, offerer, state, browser: digest of getStats, server: last report from /ws }
 //   await antiphon.sendTo(code, files)         File objects to `antiphon recv` with that code: [{ path, sha256 }]
 //   await antiphon.receiveFrom(code)           from `antiphon send` with that code, unasked: [{ path, sha256, blob }]
-//   await antiphon.joinRoom({ room, name, audio, video })   takes part in a room; resolves when the server has let us in
+//   await antiphon.joinRoom({ room, name, audio, video, token })   takes part in a room; resolves when the server has let us in
 //   antiphon.leaveRoom()                       leaves it
 //   antiphon.room                              { room, you, connection, speaker, people, tracks } of the room, or null
 //   await antiphon.roomFigures()               what goes and comes there: totals of getStats, by section (room.js)

@@ -1,6 +1,6 @@
 // The Room tab: the grid of participants, the controls, the chat. What happens in the room is room.js.
 import { plain } from './names.js';
-import { Participation } from './room.js';
+import { Participation, claims } from './room.js';
 
 const FIGURES_MS = 1000;
 const NO_FIGURES = '';
@@ -45,11 +45,15 @@ export class RoomView {
     };
     const asked = new URL(location.href).searchParams.get('room');
     if (asked) $('room-name').value = asked;
+    // Behind the `#`, so that it comes into no log of a server and to no other page.
+    this.token = new URLSearchParams(location.hash.slice(1)).get('token') ?? undefined;
+    const { name, sub } = claims(this.token) ?? {};
+    if (name ?? sub) Object.assign($('room-you'), { value: name ?? sub, readOnly: true });
     setInterval(() => this.showFigures().catch((error) => this.log({ text: error.message, kind: 'error' })), FIGURES_MS);
   }
 
   /** Joins as the form says, or as the caller does; resolves when the server has let us in. */
-  async join({ room, name, audio, video } = {}) {
+  async join({ room, name, audio, video, token = this.token } = {}) {
     const { element: $ } = this;
     this.leave();
     if (room !== undefined) $('room-name').value = room;
@@ -59,6 +63,7 @@ export class RoomView {
       name: $('room-you').value.trim(),
       audio: audio ?? $('room-audio').checked,
       video: video ?? $('room-video').checked,
+      token,
     });
     this.room = mine;
     this.trouble('');
@@ -74,7 +79,7 @@ export class RoomView {
     $('room-inside').hidden = false;
     $('room-title').textContent = mine.room;
     $('room-title').focus();
-    history.replaceState(null, '', `?room=${encodeURIComponent(mine.room)}`);
+    history.replaceState(null, '', `?room=${encodeURIComponent(mine.room)}${location.hash}`);
     this.say(`You are in the room ${mine.room}. ${mine.people.size === 1 ? 'You are the only one here.' : `${mine.people.size} are here.`}`);
     this.draw();
     return mine;
@@ -90,7 +95,7 @@ export class RoomView {
       this.element('room-state').dataset.state = state;
       this.element('room-state').textContent = state;
     });
-    on('entered', ({ name }) => this.say(`${name} has come in.`));
+    on('entered', ({ name, recording }) => this.say(`${name} has come in${recording ? ', and records' : ''}.`));
     on('left', ({ name }) => this.say(`${name} has left.`));
     on('said', (line) => this.chatLine(line));
     on('closed', (why) => this.close(why));
@@ -181,7 +186,7 @@ export class RoomView {
     tile.item.classList.toggle('speaking', speaking);
     tile.item.classList.toggle('mirrored', mine && source === 'camera');
     tile.item.classList.toggle('dark', Boolean(hidden));
-    tile.name.textContent = source === 'screen' ? `${person.name}: screen` : person.name + (mine ? ' (you)' : '');
+    tile.name.textContent = source === 'screen' ? `${person.name}: screen` : person.name + (mine ? ' (you)' : '') + (person.recording ? ' (records)' : '');
     tile.mute.textContent = source === 'camera' && muted.audio ? 'muted' : '';
     const said = [tile.name.textContent, source === 'camera' && muted.audio && 'microphone muted', source === 'camera' && hidden && 'no picture', speaking && 'speaking'];
     tile.item.setAttribute('aria-label', said.filter(Boolean).join(', '));

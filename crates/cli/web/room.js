@@ -31,13 +31,24 @@ async function capabilities() {
   }
 }
 
+/** What a token for a room says, which the server alone can check; `null` if it is none. */
+export function claims(token) {
+  try {
+    const part = token.split('.')[1].replaceAll('-', '+').replaceAll('_', '/');
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(part), (char) => char.charCodeAt(0))));
+  } catch {
+    return null;
+  }
+}
+
 /** What happens, as events: 'people' (the list changed), 'said' ({ id, name, text }), 'speaker' (id or null), 'tracks', 'state', 'note' ({ text, kind }), 'closed' (why). */
 export class Participation extends EventTarget {
-  constructor({ room, name, audio = true, video = true }) {
+  constructor({ room, name, audio = true, video = true, token }) {
     super();
-    Object.assign(this, { room, name, wants: { audio, video } });
+    const sends = claims(token)?.may?.includes('publish') ?? true;
+    Object.assign(this, { room, name, token, wants: { audio: audio && sends, video: video && sends } });
     this.you = null;
-    /** By id: { id, name, audio_muted, video_muted }, in the order in which they came. */
+    /** By id: { id, name, audio_muted, video_muted, recording }, in the order in which they came. */
     this.people = new Map();
     /** By mid: { mid, participant, source, track }. */
     this.tracks = new Map();
@@ -62,7 +73,7 @@ export class Participation extends EventTarget {
     const joined = new Promise((resolve, reject) => {
       this.settle = { resolve, reject };
     });
-    this.socket.onopen = () => this.tell({ type: 'join', room: this.room, name: this.name, sdp });
+    this.socket.onopen = () => this.tell({ type: 'join', room: this.room, name: this.name, token: this.token, sdp });
     this.socket.onmessage = ({ data }) => {
       const message = JSON.parse(data);
       // One at a time: a description may not overtake the one before it.

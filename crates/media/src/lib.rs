@@ -55,6 +55,6 @@ pub use session::Session;
 pub use stats::{
     CongestionStats, DecoderFigures, Dropped, EcnStats, EncoderFigures, FramesReceived, FramesSent, InboundRtp,
     MarkingEnd, MarksReceived, OutboundRtp, Played, PlayoutFigures, RemoteInboundRtp, RemoteOutboundRtp, Repaired,
-    RepairsSent, SoundFigures, Stats, StreamFeedback, UsedCodec,
+    RepairsSent, Reported, SoundFigures, Stats, StreamFeedback, UsedCodec,
 };
 pub use transform::{FrameMetadata, FrameTransform, Transformed};

@@ -460,6 +460,17 @@ pub struct RepairsSent {
     pub padding_bytes_sent: u64,
 }
 
+/// What became of the packets of one stream that we send, by the peer's newest report, for who judges it without all of the statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// Packets that have arrived, without retransmissions on an SSRC of their own.
+    pub received: u64,
+    /// Packets that never reached the peer; negative if duplicates outnumber them.
+    pub lost: i64,
+    /// Packets that were sent again.
+    pub resent: u64,
+}
+
 /// `RTCRemoteInboundRtpStreamStats`: from the peer's report blocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RemoteInboundRtp {

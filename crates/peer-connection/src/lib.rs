@@ -43,7 +43,7 @@ pub use antiphon_media::congestion::Congestion;
 pub use antiphon_media::{
     CircuitBreaker, Contributors, DEFAULT_TONE, DEFAULT_TONE_GAP, DecoderFigures, EncoderFigures, FecAmount, Frame,
     FrameMetadata, FrameTransform, Front, MAX_TONE, MAX_TONES, MIN_TONE, MIN_TONE_GAP, Output, Packet, Play,
-    Priority as RtcPriorityType, QualityLimitation, RedDistance, Rid, SendRedundancy, Sound, Tone, TonePhase,
+    Priority as RtcPriorityType, QualityLimitation, RedDistance, Reported, Rid, SendRedundancy, Sound, Tone, TonePhase,
     Transformed, extension,
 };
 pub use antiphon_sansio::{Bytes, BytesMut, ClockAnchor, Datagram, Ecn, Local, Path, Rng, Transmit, TransmitBuf};

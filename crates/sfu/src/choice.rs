@@ -14,6 +14,8 @@ const UP_AFTER: Duration = Duration::from_secs(3);
 /// Who went up in vain, and was down again within this, waits twice as long the next time, and at most so long.
 const IN_VAIN: Duration = Duration::from_secs(10);
 const MAX_UP_AFTER: Duration = Duration::from_secs(24);
+/// Where there is half as much again as there was at a step down, nothing is waited for, but by who went up in vain.
+const MUCH_MORE: (u64, u64) = (2, 3);
 /// A dearer layer must leave a sixth of the budget free, and what is there already may go over it by a tenth.
 const UP_MARGIN: (u64, u64) = (6, 5);
 const STAY_MARGIN: (u64, u64) = (10, 11);
@@ -52,6 +54,8 @@ pub(crate) struct Choice {
     went_up: Option<Instant>,
     went_down: Option<Instant>,
     up_after: Duration,
+    /// What there was to spend when it went down, in bits a second.
+    had_then: Option<u64>,
 }
 
 impl<'a> Ladder<'a> {
@@ -190,18 +194,22 @@ impl Choice {
             spent: chosen.cost,
         };
         for (_, level) in ladder.rungs() {
-            if let Some(step) = ladder.rise(level, chosen, had, self.may_go_up(now), &purse) {
+            if let Some(step) = ladder.rise(level, chosen, had, self.may_go_up(now, &purse), &purse) {
                 purse.spend(chosen.cost, step);
                 chosen = step;
             }
         }
-        self.note(now, &ladder, had, Some(chosen.layer));
+        self.note(now, &ladder, had, Some(chosen.layer), &purse);
         Some(chosen.layer)
     }
 
     /// Whether something dearer may be tried.
-    pub(crate) fn may_go_up(&self, now: Instant) -> bool {
-        self.may_go_up_at().is_none_or(|at| at <= now)
+    pub(crate) fn may_go_up(&self, now: Instant, purse: &Purse) -> bool {
+        let (old, new) = MUCH_MORE;
+        let is_much_more = |(limit, then): (u64, u64)| {
+            limit.saturating_mul(old) >= then.saturating_mul(new) && self.up_after <= UP_AFTER
+        };
+        self.may_go_up_at().is_none_or(|at| at <= now) || purse.limit.zip(self.had_then).is_some_and(is_much_more)
     }
 
     /// When something dearer may be tried, if it had to go down before.
@@ -210,7 +218,14 @@ impl Choice {
     }
 
     /// What was chosen instead of what was had; `None`: nothing at all.
-    pub(crate) fn note(&mut self, now: Instant, ladder: &Ladder<'_>, had: Option<Layer>, chosen: Option<Layer>) {
+    pub(crate) fn note(
+        &mut self,
+        now: Instant,
+        ladder: &Ladder<'_>,
+        had: Option<Layer>,
+        chosen: Option<Layer>,
+        purse: &Purse,
+    ) {
         let Some(had) = had else {
             self.went_up = chosen.and(Some(now)).or(self.went_up);
             return;
@@ -224,6 +239,7 @@ impl Choice {
                 _ => UP_AFTER,
             };
             self.went_down = Some(now);
+            self.had_then = purse.limit;
         } else if after > before {
             self.went_up = Some(now);
         }

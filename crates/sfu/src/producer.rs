@@ -1,5 +1,6 @@
 //! What comes of one track: its encodings, read once for all who get it.
 
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,15 @@ pub struct Dropped {
     pub malformed: u64,
     /// With a dependency descriptor that cannot be read: its structure was lost, or has changed since.
     pub descriptors: u64,
+}
+
+impl AddAssign for Dropped {
+    fn add_assign(&mut self, other: Self) {
+        self.encodings += other.encodings;
+        self.sources += other.sources;
+        self.malformed += other.malformed;
+        self.descriptors += other.descriptors;
+    }
 }
 
 /// One track as it comes in: its encodings, what flows of them, and who is to be asked for key frames.

@@ -146,6 +146,52 @@ fn mediasoup_1536_dependency_descriptors_go_on_only_where_they_shall() {
 }
 
 #[test]
+fn mediasoup_1536_a_stream_with_descriptors_goes_on_through_losses_with_few_key_frames() {
+    for (descriptors, spatial) in [
+        (Descriptors::Never, 1),
+        (Descriptors::Always, 1),
+        (Descriptors::Always, 2),
+    ] {
+        let mut way = Way::new(&[], ConsumerConfig { descriptors });
+        let mut source = Av1::new();
+        if spatial == 1 {
+            source.structure = common::l1t2();
+        }
+        // The first key frame is lost, and with it what says how to read the others.
+        let _lost = source.frame(way.now, true);
+        let (mut number, mut lost, mut longest) = (0, 0, Duration::ZERO);
+        let mut last = None;
+        for _ in 0..1800 {
+            let key = way.asked.drain(..).count() > 0;
+            for packet in source.frame(way.now, key) {
+                number += 1;
+                // Two of a hundred, and never the key frames that were asked for.
+                if number % 50 == 17 && !key {
+                    lost += 1;
+                } else if way.show(&packet).is_some() {
+                    longest = longest.max(way.now - last.replace(way.now).unwrap_or(way.now));
+                }
+            }
+            way.now += FRAME;
+        }
+        let counts = way.consumer.counts();
+        assert!(
+            lost > 30 && longest <= FRAME * 3,
+            "{descriptors:?} {spatial}: {longest:?}"
+        );
+        assert!(counts.key_frames_wanted <= 3, "{descriptors:?} {spatial}: {counts:?}");
+        // What was lost before us stays a hole, for the receiver to ask for; nothing else is missing.
+        let holes: u64 = way
+            .got
+            .windows(2)
+            .map(|pair| pair[1].sequence - pair[0].sequence - 1)
+            .sum();
+        assert!(holes <= lost, "{descriptors:?} {spatial}: {holes} holes of {lost}");
+        assert!(way.got.len() as u64 + lost >= number - 10, "{descriptors:?} {spatial}");
+    }
+}
+
+#[test]
 fn mediasoup_999_the_key_frame_that_is_waited_for_is_not_dropped_for_its_timestamp() {
     // Whatever the clocks of the encodings say, the first key frame is taken, and time goes on from there.
     for skew in [-2000i64, -100, -74, -1, 0, 1, 74, 100, 2000] {

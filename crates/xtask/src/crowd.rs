@@ -6,7 +6,7 @@ use crate::report::Report;
 use crate::shell::{example, run, tail};
 
 /// What a load shows, its arguments, and those of the tenth.
-const LOADS: [(&str, &str, &[&str]); 3] = [
+const LOADS: [(&str, &str, &[&str]); 5] = [
     ("idle pairs answer", "idle", &["--pairs", "1000", "--seconds", "10"]),
     (
         "all that come at once connect",
@@ -17,6 +17,16 @@ const LOADS: [(&str, &str, &[&str]); 3] = [
         "good peers beside a slow, a silent and a flooding one",
         "neighbours",
         &["--good", "50", "--seconds", "3"],
+    ),
+    (
+        "one sends pictures to a thousand",
+        "audience",
+        &["--receivers", "100", "--seconds", "10"],
+    ),
+    (
+        "fifty hear the loudest of fifty",
+        "choir",
+        &["--people", "16", "--seconds", "10"],
     ),
 ];
 

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use antiphon_peer_connection as core;
 use antiphon_sfu::router::{PeerKey, Request};
-use core::{RtcPeerConnectionState, RtcSignalingState};
+use core::{RtcPeerConnectionState, RtcSignalingState, TransceiverId};
 
+use super::latency::Latency;
 use super::message::{Hosted, Hosting, PeerId, RouterId, RouterMessage};
 use super::peers::Peers;
 use crate::error::Error;
@@ -22,12 +23,17 @@ pub(super) struct Forwarding {
     soonest: Option<Instant>,
     /// What a peer has just told. It is empty between calls.
     told: Vec<core::Event>,
+    /// Routers of which packets went on in this turn.
+    moved: Vec<RouterId>,
+    /// Packets of one transceiver that it told one behind the other. It is empty between calls.
+    run: Vec<core::Packet>,
 }
 
 /// A router and the peers that it may name: what calls of its handles run on.
 struct AtRouter<'a> {
     id: RouterId,
     router: &'a mut antiphon_sfu::Router,
+    latency: Latency,
     peers: &'a mut Peers,
 }
 
@@ -56,8 +62,14 @@ impl Forwarding {
                 let Some(hosted) = self.routers.get_mut(&id) else {
                     return;
                 };
-                let router = &mut hosted.router;
-                call(&mut AtRouter { id, router, peers }, now);
+                let (router, latency) = (&mut hosted.router, hosted.latency);
+                let mut at = AtRouter {
+                    id,
+                    router,
+                    latency,
+                    peers,
+                };
+                call(&mut at, now);
                 self.settle(id, peers, now);
             }
         }
@@ -80,8 +92,25 @@ impl Forwarding {
             return false;
         }
         let mut woken = false;
+        let mut running = None;
         for event in told.drain(..) {
-            woken |= self.take(own, event, peers, now);
+            match event {
+                core::Event::Packet { transceiver, packet } => {
+                    if let Some(before) = running.replace(transceiver).filter(|before| *before != transceiver) {
+                        woken |= self.take_run(own, before, peers, now);
+                    }
+                    self.run.push(packet);
+                }
+                event => {
+                    if let Some(transceiver) = running.take() {
+                        woken |= self.take_run(own, transceiver, peers, now);
+                    }
+                    woken |= self.take(own, event, peers, now);
+                }
+            }
+        }
+        if let Some(transceiver) = running {
+            woken |= self.take_run(own, transceiver, peers, now);
         }
         told.shrink_to(KEPT);
         self.told = told;
@@ -98,27 +127,56 @@ impl Forwarding {
         woken
     }
 
-    /// Takes one event of a peer: what is a router's goes there, what is its application's to the queue of that.
+    /// The routers that a peer takes part in, one after the other: which one has this place. Those that are gone are forgotten.
+    fn router_at(&mut self, own: u32, place: usize, peers: &mut Peers) -> Option<&mut Hosted> {
+        loop {
+            let peer = peers.at(own)?;
+            let id = *peer.routers.get(place)?;
+            if self.routers.contains_key(&id) {
+                return self.routers.get_mut(&id);
+            }
+            peer.routers.remove(place);
+        }
+    }
+
+    /// Takes the packets that a transceiver of a peer received together: what no router keeps goes to its application.
+    fn take_run(&mut self, own: u32, transceiver: TransceiverId, peers: &mut Peers, now: Instant) -> bool {
+        let mut run = std::mem::take(&mut self.run);
+        let mut is_kept = false;
+        for place in 0.. {
+            let Some(hosted) = self.router_at(own, place, peers).filter(|_| !is_kept) else {
+                break;
+            };
+            let Hosted { id, router, moved, .. } = hosted;
+            let (id, before) = (*id, *moved);
+            is_kept = router.handle_packets(now, key(own), transceiver, &run, |key, encoding, packet| {
+                let peer = peers.wake_at(slot(key));
+                let is_taken = peer.is_some_and(|peer| peer.core.send_rtp(now, encoding, packet).is_ok());
+                *moved += u64::from(is_taken);
+                is_taken
+            });
+            if before == 0 && *moved > 0 {
+                self.moved.push(id);
+            }
+        }
+        let mut woken = false;
+        for packet in run.drain(..) {
+            let event = core::Event::Packet { transceiver, packet };
+            woken |= !is_kept && peers.at(own).is_some_and(|peer| peer.report(event, now));
+        }
+        run.shrink_to(KEPT);
+        self.run = run;
+        woken
+    }
+
+    /// Takes one event of a peer that is no packet: what is a router's goes there, what is its application's to the queue of that.
     fn take(&mut self, own: u32, event: core::Event, peers: &mut Peers, now: Instant) -> bool {
         let mut is_kept = false;
-        let mut place = 0;
-        while let Some(id) = peers.at(own).and_then(|peer| peer.routers.get(place)).copied() {
-            place += 1;
-            let Some(Hosted { router, .. }) = self.routers.get_mut(&id) else {
-                // It is gone: the peer is not asked for it again.
-                if let Some(peer) = peers.at(own) {
-                    peer.routers.retain(|router| *router != id);
-                    place -= 1;
-                }
-                continue;
+        for place in 0.. {
+            let Some(Hosted { router, .. }) = self.router_at(own, place, peers).filter(|_| !is_kept) else {
+                break;
             };
             match &event {
-                core::Event::Packet { transceiver, packet } => {
-                    is_kept |= router.handle_packet(now, key(own), *transceiver, packet, |key, encoding, packet| {
-                        let peer = peers.wake_at(slot(key));
-                        peer.is_some_and(|peer| peer.core.send_rtp(now, encoding, packet).is_ok())
-                    });
-                }
                 core::Event::SignalingStateChange(RtcSignalingState::Stable) => {
                     let Some(peer) = peers.at(own) else { continue };
                     for transceiver in peer.core.transceivers() {
@@ -133,9 +191,6 @@ impl Forwarding {
                     }
                 }
             }
-            if is_kept {
-                break;
-            }
         }
         !is_kept && peers.at(own).is_some_and(|peer| peer.report(event, now))
     }
@@ -146,14 +201,33 @@ impl Forwarding {
             return;
         };
         while let Some(request) = router.poll_request(now) {
-            let Request::KeyFrame {
-                peer,
-                transceiver,
-                ssrc,
-            } = request;
-            if let Some(peer) = peers.wake_at(slot(peer)) {
-                // Who cannot be asked now is asked again.
-                let _ = peer.core.request_key_frame_of(transceiver, ssrc);
+            // Who cannot be asked now is asked again.
+            match request {
+                Request::KeyFrame {
+                    peer,
+                    transceiver,
+                    ssrc,
+                } => {
+                    if let Some(peer) = peers.wake_at(slot(peer)) {
+                        let _ = peer.core.request_key_frame_of(transceiver, ssrc);
+                    }
+                }
+                Request::Desire { peer, bitrate } => {
+                    if let Some(peer) = peers.wake_at(slot(peer)) {
+                        peer.core.set_desired_bitrate(now, Some(bitrate));
+                    }
+                }
+                Request::Reports {
+                    consumer,
+                    peer,
+                    encoding,
+                } => {
+                    let reported = peers.at(slot(peer)).and_then(|peer| peer.core.reported(encoding));
+                    if let Some(reported) = reported {
+                        // It was there a moment ago.
+                        let _ = router.set_reported(consumer, reported);
+                    }
+                }
             }
         }
         while let Some(event) = router.poll_event() {
@@ -162,6 +236,19 @@ impl Forwarding {
         }
         let next = router.poll_timeout();
         self.soonest = [self.soonest, next].into_iter().flatten().min();
+    }
+
+    /// What a turn that began at `began` was to send is with the system.
+    pub(super) fn end_turn(&mut self, began: Instant) {
+        if self.moved.is_empty() {
+            return;
+        }
+        let time = began.elapsed();
+        for id in self.moved.drain(..) {
+            if let Some(hosted) = self.routers.get_mut(&id) {
+                hosted.latency.record(time, std::mem::take(&mut hosted.moved));
+            }
+        }
     }
 
     /// When [`Self::expire`] is to be called.
@@ -200,6 +287,10 @@ impl Forwarding {
 impl Hosting for AtRouter<'_> {
     fn router(&mut self) -> &mut antiphon_sfu::Router {
         self.router
+    }
+
+    fn latency(&self) -> Latency {
+        self.latency
     }
 
     fn join(&mut self, now: Instant, peer: PeerId) -> Result<(PeerKey, &mut core::PeerConnection), Error> {

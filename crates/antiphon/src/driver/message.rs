@@ -13,6 +13,7 @@ use core::{EncodingId, RtcDataChannelInit};
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, oneshot};
 
+use super::latency::Latency;
 use crate::error::Error;
 use crate::mailbox::Queue;
 use crate::net::tcp::Framer;
@@ -60,6 +61,9 @@ pub(crate) trait Hosting {
     /// The router itself.
     fn router(&mut self) -> &mut antiphon_sfu::Router;
 
+    /// How long its packets were on their way.
+    fn latency(&self) -> Latency;
+
     /// A peer takes part in the router from now on. Its name there, and its machine.
     fn join(&mut self, now: Instant, peer: PeerId) -> Result<(PeerKey, &mut core::PeerConnection), Error>;
 }
@@ -69,6 +73,9 @@ pub(crate) struct Hosted {
     pub(crate) id: RouterId,
     pub(crate) router: antiphon_sfu::Router,
     pub(crate) events: broadcast::Sender<RouterEvent>,
+    /// Packets that went on in this turn.
+    pub(crate) moved: u64,
+    pub(crate) latency: Latency,
 }
 
 /// What handles of routers say, in their order. There are as many of the first two as there are routers.

@@ -5,6 +5,7 @@ mod changes;
 mod forwarding;
 pub(crate) mod inbox;
 mod lanes;
+pub(crate) mod latency;
 pub(crate) mod message;
 mod net;
 mod outgoing;
@@ -249,6 +250,7 @@ impl Driver {
             budget = budget.saturating_sub(self.drain(id, budget, outgoing));
         }
         outgoing.flush(&mut self.net);
+        self.forwarding.end_turn(now);
         woken
     }
 

@@ -1,5 +1,6 @@
 //! What the recorder's task is told.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon_peer_connection::{Frame, TransceiverId};
@@ -18,6 +19,8 @@ pub(super) enum Input {
 pub(super) struct Heard {
     pub(super) peer: usize,
     pub(super) handle: PeerHandle,
+    /// The tracks of the peer that are for this file, if not all.
+    pub(super) only: Option<Arc<[TransceiverId]>>,
     pub(super) transceiver: TransceiverId,
     pub(super) ssrc: u32,
     pub(super) discontinuity: bool,

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon_container::Format;
+use antiphon_peer_connection::TransceiverId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::event::Event;
@@ -77,10 +78,20 @@ impl Recorder {
 
     /// The way of one peer's events into the file.
     pub fn feed(&mut self, peer: PeerHandle) -> Feed {
+        self.feed_with(peer, None)
+    }
+
+    /// The same for these tracks of a peer alone: its others are for another file.
+    pub fn feed_of(&mut self, peer: PeerHandle, tracks: impl IntoIterator<Item = TransceiverId>) -> Feed {
+        self.feed_with(peer, Some(tracks.into_iter().collect()))
+    }
+
+    fn feed_with(&mut self, peer: PeerHandle, only: Option<Arc<[TransceiverId]>>) -> Feed {
         self.peers += 1;
         Feed {
             number: self.peers,
             peer,
+            only,
             inputs: self.inputs.clone(),
             shared: self.shared.clone(),
         }
@@ -110,6 +121,8 @@ impl Recorder {
 pub struct Feed {
     number: usize,
     peer: PeerHandle,
+    /// The tracks that it takes, if not all.
+    only: Option<Arc<[TransceiverId]>>,
     inputs: mpsc::Sender<Input>,
     shared: Arc<Counts>,
 }
@@ -126,8 +139,12 @@ impl Feed {
         else {
             return;
         };
+        if self.only.as_ref().is_some_and(|only| !only.contains(transceiver)) {
+            return;
+        }
         let heard = Heard {
             peer: self.number,
+            only: self.only.clone(),
             handle: self.peer.clone(),
             transceiver: *transceiver,
             ssrc: *ssrc,

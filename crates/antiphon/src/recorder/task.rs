@@ -164,6 +164,13 @@ impl Task {
             return;
         };
         for transceiver in transceivers {
+            if heard
+                .only
+                .as_ref()
+                .is_some_and(|only| !only.contains(&transceiver.id()))
+            {
+                continue;
+            }
             let known = |source: &Source| source.peer == heard.peer && source.transceiver == transceiver.id();
             let receives = transceiver
                 .current_direction()

@@ -86,6 +86,9 @@ pub enum Error {
         /// The state in which it came.
         state: RtcSignalingState,
     },
+    /// Nothing that the client offers can be taken by the room.
+    #[error("no section of the offer has one of the codecs of the room")]
+    NothingInCommon,
     /// The description is not the offer that `create_offer` made last.
     #[error("the description is not the offer that create_offer made last")]
     Modified,
@@ -122,6 +125,7 @@ impl Error {
             | Self::Worker(_)
             | Self::Capabilities(_)
             | Self::Gone(_)
+            | Self::NothingInCommon
             | Self::PlanB(_)
             | Self::Connection(_) => "Error",
         }

@@ -9,6 +9,7 @@ use antiphon_peer_connection::{
 };
 
 use super::events::{Listeners, News};
+use crate::router::Layer;
 
 /// Why a connection was closed, other than by the application's wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,15 @@ pub struct RtpParameters {
     pub track: Option<String>,
     /// The ids of the streams that the track belongs to, as its sender names them.
     pub streams: Vec<String>,
+}
+
+/// How well a track goes to a peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The layer that goes on to it; `None` while none does, and of sound.
+    pub layer: Option<Layer>,
+    /// How well packets arrive, by the client's reports: 0 to 10; `None` before it has reported twice.
+    pub score: Option<u8>,
 }
 
 /// Gives each object of a server a number that no other has.

@@ -85,6 +85,7 @@ mod dump;
 mod error;
 mod events;
 mod facts;
+mod figures;
 mod handles;
 mod link;
 mod log;
@@ -99,7 +100,8 @@ pub use codecs::{MAX_MEDIA_CODECS, RoomMediaCodec, RoomMediaKind, RoomOptions};
 pub use dump::{PeerDump, ReceiverDump, RoomDump, SenderDump, ServerDump, TransportDump, WorkerDump};
 pub use error::Error;
 pub use events::Events;
-pub use facts::{CloseReason, RtpParameters};
+pub use facts::{CloseReason, Delivery, RtpParameters};
+pub use figures::{RoomFigures, ServerFigures, Work};
 pub use handles::{
     AudioLevel, OfferOptions, Peer, PeerEvent, Room, RoomEvent, RtcPeerConnection, RtcPeerConnectionEvent,
     RtcPeerConnectionOptions, RtpReceiver, RtpReceiverEvent, RtpSender, RtpSenderEvent, Server, ServerEvent, Transport,

@@ -7,6 +7,7 @@ use antiphon_sfu::router::Event;
 use tokio::sync::{broadcast, oneshot};
 
 use crate::driver::inbox::Sender;
+use crate::driver::latency::Latency;
 use crate::driver::message::{Hosted, Hosting, PeerId, RouterId, RouterMessage};
 use crate::error::Error;
 use crate::handle::PeerHandle;
@@ -44,6 +45,8 @@ impl Link {
             id,
             router,
             events: events.clone(),
+            moved: 0,
+            latency: Latency::default(),
         })));
         Self(Arc::new(Inner { id, inbox, events }))
     }

@@ -45,10 +45,12 @@ use core::{EncodingId, Output, TransceiverId};
 
 pub use antiphon_sfu::router::{
     Closed, Config as RouterLimits, ConsumerId, ConsumerStats, Dump, Error as RouterError, Event as RouterEvent,
-    Loudness, ProducerId, ProducerStats,
+    Loudness, ProducerId, ProducerStats, Scores, Shares, Switches, Totals,
 };
 pub use antiphon_sfu::speakers::{LoudestOptions, VolumeOptions};
 pub use antiphon_sfu::{Counts, Descriptors, Layer, Layers, Level, Wish};
+
+pub use crate::driver::latency::{LATENCY_BOUNDS, Latency};
 
 pub use self::ends::{Consumer, Producer};
 pub use self::events::RouterEvents;
@@ -216,6 +218,14 @@ impl Router {
             .await
     }
 
+    /// Who leads the talk; `None` before anybody has, and where it is not [found out](Self::set_dominance).
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the driver is gone.
+    pub async fn dominant(&self) -> Result<Option<ProducerId>, Error> {
+        self.link.call(|at, _| Ok(at.router().dominant())).await
+    }
+
     /// Lets the sound of the loudest go on alone; `None`: that of all.
     ///
     /// # Errors
@@ -237,6 +247,20 @@ impl Router {
     /// The handle of a producer that is known by its id. It may be closed.
     pub fn producer(&self, id: ProducerId) -> Producer {
         Producer::new(self.link.clone(), id)
+    }
+
+    /// What was done since it began, what its peers share of their connections, and how long packets were on their way.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the driver is gone.
+    pub async fn figures(&self) -> Result<(Totals, Shares, Latency), Error> {
+        self.link
+            .call(|at, _| {
+                let latency = at.latency();
+                let router = at.router();
+                Ok((router.totals(), router.shares(), latency))
+            })
+            .await
     }
 
     /// All producers and consumers as they are now.

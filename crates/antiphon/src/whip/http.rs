@@ -8,11 +8,11 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, LOCATION, RETRY_AFTER, USER_AGENT};
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Error;
+use super::connection::{Connection, Inner};
 use super::url::Url;
 use crate::net::tcp::Trust;
 
@@ -108,6 +108,12 @@ impl Http {
     }
 
     async fn once(&self, url: &Url, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
+        let stream = self.open(url).await?;
+        exchange(url, stream, request).await
+    }
+
+    /// A stream to the server of a URL.
+    pub(super) async fn open(&self, url: &Url) -> Result<Connection, Error> {
         let stream = TcpStream::connect((url.host(), url.port()));
         let stream = stream.await.map_err(|source| Error::Connect {
             host: url.authority().to_owned(),
@@ -115,19 +121,16 @@ impl Http {
         })?;
         // Small requests, each of which waits for its answer.
         _ = stream.set_nodelay(true);
-        if url.is_secure() {
-            let stream = self.trust.connect(url.host(), stream).await.map_err(Error::Tls)?;
-            exchange(url, stream, request).await
-        } else {
-            exchange(url, stream, request).await
-        }
+        Ok(Connection(match url.is_secure() {
+            true => Inner::Tls(Box::new(
+                self.trust.connect(url.host(), stream).await.map_err(Error::Tls)?,
+            )),
+            false => Inner::Plain(stream),
+        }))
     }
 }
 
-async fn exchange<S>(url: &Url, stream: S, request: Request<Full<Bytes>>) -> Result<Answer, Error>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn exchange(url: &Url, stream: Connection, request: Request<Full<Bytes>>) -> Result<Answer, Error> {
     let wrong = |why: String| Error::Http {
         host: url.authority().to_owned(),
         why,

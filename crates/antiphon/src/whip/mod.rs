@@ -24,11 +24,13 @@
 //! # }
 //! ```
 
+mod connection;
 mod error;
 mod http;
 mod link;
 mod url;
 
+pub use connection::Connection;
 pub use error::Error;
 
 use std::time::Duration;
@@ -105,6 +107,15 @@ impl Endpoint {
         } else {
             Vec::new()
         })
+    }
+
+    /// A stream to the endpoint's server, over TLS as the endpoint believes certificates where its URL says `https`: for what a server has
+    /// beside WHIP and WHEP. Nothing is said on it, and no token shown.
+    ///
+    /// # Errors
+    /// [`Error::Connect`], [`Error::Tls`].
+    pub async fn open(&self) -> Result<Connection, Error> {
+        self.http.open(&self.url).await
     }
 
     /// Offers what the connection's transceivers and channels say, and takes the server's answer. Events of the connection that come

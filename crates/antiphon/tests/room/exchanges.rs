@@ -3,7 +3,7 @@
 use antiphon::room::{
     CloseReason, OfferOptions, PeerEvent, RtcPeerConnection, RtcPeerConnectionEvent, RtcPeerConnectionOptions,
 };
-use antiphon::{MediaKind, RtcSessionDescription, RtcSignalingState, SdpType};
+use antiphon::{Direction, MediaKind, RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, SdpType};
 
 use crate::client::{Client, Joined, first, room, server, within};
 
@@ -348,4 +348,88 @@ async fn m14_a_client_that_goes_closes_the_connection_and_its_peer() {
     );
     assert!(events.next().await.is_none());
     pc.close(None).await; // nothing more
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_offers_makes_one_itself_to_send_or_to_watch() {
+    let server = server().await;
+    let room = room(&server).await;
+    let connect = async |name: &str| {
+        let peer = room.peer(name).await.unwrap();
+        let options = RtcPeerConnectionOptions {
+            subscribe: false,
+            ..RtcPeerConnectionOptions::new(&peer)
+        };
+        (RtcPeerConnection::new(options).await.unwrap(), peer)
+    };
+    let offer = async |client: &Client| {
+        client.pc.set_local_description(None).await.unwrap();
+        client.pc.local_description().await.unwrap().unwrap().sdp
+    };
+    let (publishing, publisher) = connect("publisher").await;
+    let sender = Client::new().await;
+    let video = sender.add(MediaKind::Video, "camera").await;
+    let answer = publishing.answer_offer(offer(&sender).await, None).await.unwrap();
+    assert!(
+        answer.sdp.contains("a=candidate:") && answer.sdp.contains("a=recvonly"),
+        "{}",
+        answer.sdp
+    );
+    sender.pc.set_remote_description(answer).await.unwrap();
+    assert_eq!(publisher.rtp_receivers().await.unwrap().len(), 1);
+    let error = publishing.answer_offer(offer(&Client::new().await).await, None).await;
+    assert!(error.is_err(), "there is one offer");
+
+    // Who comes as others do gets it, and so does who watches by an offer of its own.
+    let joined = Joined::new(&room, "bob").await;
+    joined.exchange().await;
+    let mut other = joined.client;
+    let (watching, watcher) = connect("watcher").await;
+    let mut viewer = Client::new().await;
+    for kind in [MediaKind::Video, MediaKind::Audio] {
+        let init = RtcRtpTransceiverInit::new(Direction::RecvOnly);
+        viewer.pc.add_transceiver(kind, init).await.unwrap();
+    }
+    let answer = watching
+        .answer_offer(offer(&viewer).await, Some(&publisher))
+        .await
+        .unwrap();
+    assert!(
+        answer.sdp.contains("a=sendonly") && answer.sdp.contains("a=inactive"),
+        "{}",
+        answer.sdp
+    );
+    viewer.pc.set_remote_description(answer).await.unwrap();
+    assert_eq!(watcher.rtp_senders().await.unwrap().len(), 1);
+    sender.deliver(video, 1, &mut other).await;
+    sender.deliver(video, 2, &mut viewer).await;
+
+    // What the room has no codec for is an answer to nothing.
+    let (strange, _) = connect("strange").await;
+    let theora = Client::new().await;
+    theora.add(MediaKind::Video, "camera").await;
+    let sdp = offer(&theora)
+        .await
+        .replace("VP8/90000", "theora/90000")
+        .replace("H264/90000", "theora/90000");
+    let error = strange.answer_offer(sdp, None).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no section of the offer has one of the codecs of the room"
+    );
+
+    // One whose offers are ours makes none, and nobody watches who is not there.
+    let peer = room.peer("eve").await.unwrap();
+    let pc = RtcPeerConnection::new(RtcPeerConnectionOptions::new(&peer))
+        .await
+        .unwrap();
+    let error = pc.answer_offer(Client::capabilities().await, None).await.unwrap_err();
+    assert_eq!(error.name(), "InvalidStateError");
+    publisher.close().await;
+    let (late, _) = connect("late").await;
+    let error = late
+        .answer_offer(Client::capabilities().await, Some(&publisher))
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the peer is closed");
 }

@@ -221,3 +221,30 @@ async fn m03_a_room_that_is_full_takes_another_when_one_has_left() {
     peers[7].close().await;
     room.peer("one more").await.unwrap();
 }
+
+#[tokio::test]
+async fn figures_of_a_server_keep_what_its_closed_rooms_have_done() {
+    let server = server().await;
+    let room = room(&server).await;
+    let alice = Joined::new(&room, "alice").await;
+    let mut bob = Joined::new(&room, "bob").await;
+    let video = alice.client.add(MediaKind::Video, "camera").await;
+    alice.exchange().await;
+    bob.exchange().await;
+    alice.client.deliver(video, 1, &mut bob.client).await;
+    let figures = room.figures().await.unwrap();
+    assert_eq!((figures.peers, figures.receivers, figures.senders), (2, 1, 1));
+    let totals = figures.work.totals;
+    assert!(totals.sent >= 1 && totals.sent_bytes >= 14 * totals.sent, "{totals:?}");
+    assert_eq!(figures.work.latency.packets(), totals.sent);
+    let of_server = server.figures().await.unwrap();
+    assert_eq!(of_server.rooms.len(), 1);
+    assert!(of_server.work.totals.sent >= totals.sent);
+    room.close().await;
+    assert!(room.figures().await.is_err());
+    let after = server.figures().await.unwrap();
+    assert!(after.rooms.is_empty() && after.work.totals.sent >= of_server.work.totals.sent);
+    assert_eq!(after.work.latency.packets(), after.work.totals.sent);
+    server.close().await;
+    assert!(server.figures().await.is_err());
+}

@@ -3,6 +3,7 @@
 mod chat;
 mod http;
 mod media;
+mod metrics;
 mod quota;
 mod rooms;
 
@@ -11,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use antiphon::room::ServerOptions;
-use antiphon::{Api, CandidateKind, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
+use antiphon::{Api, ApiBuilder, CandidateKind, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -20,21 +21,22 @@ use crate::args::ServeArgs;
 use crate::sources::Studio;
 use crate::stop::Stop;
 use crate::text::print_line;
+use crate::token::SecretText;
 use chat::Hall;
 use http::{Identity, Shared, Web};
 use media::{Setup, steer};
 pub use quota::Patience;
 use quota::{Door, Gate, Limits, Places};
-use rooms::Rooms;
+use rooms::{Keeper, Rooms};
 
 /// Why the server could not start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// The TCP address is taken or not ours.
+    /// A TCP address is taken or not ours.
     #[error("cannot listen on {addr}: {source}")]
     Listen {
-        /// The address that `--listen` names.
+        /// The address that `--listen` or `--metrics` names.
         addr: SocketAddr,
         /// What the system said of it.
         source: io::Error,
@@ -45,7 +47,7 @@ pub enum ServeError {
     /// The certificates to trust for TURN servers cannot be used.
     #[error("cannot trust {0}")]
     Trust(io::Error),
-    /// What the environment holds is no bearer token.
+    /// What is given as a token or as a secret is none.
     #[error("{0}")]
     Token(String),
     /// No peer connections can be made.
@@ -64,19 +66,27 @@ pub struct Server {
     gate: Arc<Gate>,
     shared: Shared,
     stop: watch::Sender<bool>,
+    metrics: Option<TcpListener>,
 }
 
 impl Server {
     /// Binds the TCP address, and the UDP port in one-port mode.
     ///
     /// # Errors
-    /// [`ServeError::Listen`], [`ServeError::Peers`].
+    /// [`ServeError::Listen`], [`ServeError::Tls`], [`ServeError::Trust`], [`ServeError::Token`], [`ServeError::Peers`].
     pub async fn bind(args: &ServeArgs) -> Result<Self, ServeError> {
         let listen = |source| ServeError::Listen {
             addr: args.listen,
             source,
         };
         let listener = TcpListener::bind(args.listen).await.map_err(listen)?;
+        let metrics = match args.metrics {
+            Some(addr) => {
+                let bound = TcpListener::bind(addr).await;
+                Some(bound.map_err(|source| ServeError::Listen { addr, source })?)
+            }
+            None => None,
+        };
         let identity = match (&args.tls_cert, &args.tls_key) {
             (Some(chain), Some(key)) => Some(Identity::Files(chain, key)),
             _ => args
@@ -94,14 +104,14 @@ impl Server {
             .builder(Api::builder().loopback(true))
             .map_err(ServeError::Trust)?;
         builder = builder.ice_lite(args.lite);
-        if args.udp_port.is_some() || args.reach.ports.is_none() {
-            builder = builder.one_port(args.udp_port.unwrap_or(0));
-        }
+        let api = on_one_port(&builder, args)?;
+        let secret = args.jwt_secret.as_ref().map(SecretText::read).transpose();
+        let secret = secret.map_err(|why| ServeError::Token(format!("--jwt-secret: {why}")))?;
         let (stop, stopped) = watch::channel(false);
         let connections = connections(args);
         let sessions = Places::new(Limits::new(args.max_sessions, args.max_per_address));
         let setup = Setup {
-            api: builder.build()?,
+            api,
             configuration: configuration(args),
             studio: Studio::new(),
             video: args.codec,
@@ -110,7 +120,7 @@ impl Server {
         };
         let shared = Shared::new(
             setup,
-            Rooms::new(room_options(args)),
+            Rooms::new(room_options(args), Keeper::new(secret)),
             Arc::new(Door::new(args)),
             sessions,
             // Whatever they are for, WebSockets leave the page its half of the connections.
@@ -123,6 +133,7 @@ impl Server {
             gate: Gate::new(Limits::new(connections, args.max_per_address.map(connections_each))),
             shared,
             stop,
+            metrics,
         })
     }
 
@@ -139,6 +150,11 @@ impl Server {
     /// What the system says.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
+    }
+
+    /// The TCP address of the figures, if they are asked for.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref()?.local_addr().ok()
     }
 
     /// `http`, or `https` with a certificate.
@@ -159,6 +175,16 @@ impl Server {
             patience: shared.patience,
             stop: shared.stopped.clone(),
         };
+        if let Some(listener) = self.metrics {
+            let web = Web {
+                listener,
+                tls: None,
+                gate: Gate::new(Limits::new(METRICS_CONNECTIONS, None)),
+                patience: shared.patience,
+                stop: shared.stopped.clone(),
+            };
+            tokio::spawn(web.serve(http::metrics_router(shared.clone())));
+        }
         let mut web = tokio::spawn(web.serve(http::router(shared.clone())));
         tokio::select! {
             ended = &mut web => return ended.map_err(|e| ServeError::Web(io::Error::other(e))),
@@ -185,6 +211,8 @@ impl Server {
 
 /// Connections beside those of sessions: pages, their parts, and who has not said yet what it wants. Each may cost some 20 KiB.
 const CONNECTIONS_BESIDE: usize = 128;
+/// Connections of those who read figures.
+const METRICS_CONNECTIONS: usize = 16;
 /// Connections for each session.
 const CONNECTIONS_EACH: usize = 2;
 /// Connections of one browser beside those of its sessions: they open six for a page.
@@ -218,6 +246,8 @@ fn connections(args: &ServeArgs) -> usize {
 
 /// Ports for rooms beside that of `--udp-port`.
 const ROOM_PORTS: u16 = 16;
+/// Ports of `--ports` that are tried before all of them count as taken.
+const MAX_TRIED: u16 = 128;
 /// Threads for rooms: each has a port, and there are [`ROOM_PORTS`].
 const MAX_ROOM_WORKERS: usize = ROOM_PORTS as usize;
 
@@ -235,6 +265,24 @@ fn descriptors() -> usize {
 
 /// Room in a session's buffers beside the largest message.
 const ROOM_BESIDE_MESSAGE: usize = 4 * 1024 * 1024;
+
+/// What makes peer connections: all on one port, so that what one sends can go to the others within its task. It is that of
+/// `--udp-port`, else the first free one of `--ports`, else as the system chooses.
+fn on_one_port(builder: &ApiBuilder, args: &ServeArgs) -> Result<Api, antiphon::Error> {
+    let (first, last) = match (args.udp_port, &args.reach.ports) {
+        (Some(port), _) => (port, port),
+        (None, Some(ports)) => (*ports.start(), *ports.end()),
+        (None, None) => (0, 0),
+    };
+    let last = last.min(first.saturating_add(MAX_TRIED));
+    let mut port = first;
+    loop {
+        match builder.clone().one_port(port).build() {
+            Err(antiphon::Error::Bind { .. }) if port < last => port += 1,
+            built => return built,
+        }
+    }
+}
 
 /// The servers and the policy that the flags name.
 fn configuration(args: &ServeArgs) -> RtcConfiguration {
@@ -315,6 +363,9 @@ pub async fn run(mut args: ServeArgs) -> Result<(), ServeError> {
         "Antiphon serves at {}://{addr}  (WHEP /whep, WHIP /whip; Ctrl-C stops)",
         server.scheme()
     ));
+    if let Some(addr) = server.metrics_addr() {
+        print_line(format_args!("  figures for Prometheus: http://{addr}/metrics"));
+    }
     for addr in server.shared.setup.api.addresses() {
         print_line(format_args!("  media of all sessions: UDP {addr}"));
     }

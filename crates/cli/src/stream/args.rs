@@ -73,13 +73,23 @@ pub struct PatternArgs {
 /// Flags of `record`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RecordArgs {
-    /// The WHEP endpoint; or the name of a stream at the `antiphon serve` of this machine.
+    /// The WHEP endpoint; or the name of a stream at the `antiphon serve` of this machine. With --room the address of the server.
     #[arg(value_name = "URL|NAME")]
     pub from: String,
-    /// The file. Its extension says what it becomes: webm, mkv and mp4 hold sound and picture; ogg and opus the sound alone; ivf, h264,
+    /// The file; with --room the folder, which is made if it is not there. The extension of a file says what it becomes: webm, mkv and mp4 hold sound and picture; ogg and opus the sound alone; ivf, h264,
     /// h265 and obu the picture alone.
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
+    /// Record this room of an `antiphon serve`: a file for each participant and each screen, and an index.json of whose they are.
+    /// Everybody there sees it. --token is the token that lets in, where the server asks for one.
+    #[arg(long, value_name = "ROOM", conflicts_with = "overwrite")]
+    pub room: Option<String>,
+    /// What the others in the room call this recorder, unless the token says it.
+    #[arg(long, value_name = "NAME", default_value = "Recorder", requires = "room")]
+    pub name: String,
+    /// What the files of a room become: webm, mkv or mp4.
+    #[arg(long, value_name = "FORMAT", default_value = "webm", requires = "room")]
+    pub format: String,
     /// Stop after so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub duration: Option<Duration>,

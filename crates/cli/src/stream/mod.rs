@@ -1,15 +1,18 @@
 //! `antiphon play`, `antiphon pattern` and `antiphon record`: files and the test pattern to servers that speak WHIP (RFC 9725), and files from
-//! servers that speak WHEP.
+//! servers that speak WHEP, or from rooms.
 
 mod args;
+mod folder;
 mod pattern;
 mod play;
 mod record;
+mod room;
 
 pub use args::{PatternArgs, PlayArgs, RecordArgs, ServerArgs};
 pub use pattern::{Painted, pattern};
 pub use play::{Played, play};
 pub use record::record;
+pub use room::{RoomRecorded, record_room};
 
 use std::io;
 use std::time::Duration;
@@ -53,6 +56,12 @@ pub enum StreamError {
         /// What stands in the way.
         why: String,
     },
+    /// A server lets nobody in, or not this one.
+    #[error("the server refuses: {0}")]
+    Refused(String),
+    /// What a server says cannot be understood, or the way to it broke.
+    #[error("signalling: {0}")]
+    Signalling(String),
     /// There is an answer, and no connection.
     #[error("the server has answered, but no connection comes about: is UDP kept off between here and there?")]
     NoConnection,

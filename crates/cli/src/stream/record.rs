@@ -78,7 +78,7 @@ pub async fn record(args: RecordArgs) -> Result<RecordStats, StreamError> {
 }
 
 /// What is asked for: all that the format can hold.
-fn capabilities(format: Format) -> MediaCapabilities {
+pub(super) fn capabilities(format: Format) -> MediaCapabilities {
     let mut capabilities = MediaCapabilities::recording();
     for codecs in [&mut capabilities.audio, &mut capabilities.video] {
         codecs.retain(|codec| format.holds(&Codec::of_name(&codec.name)));

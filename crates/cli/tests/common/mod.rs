@@ -1,6 +1,9 @@
 //! A server on a free port, and clients that are not browsers.
 #![allow(dead_code, unreachable_pub)] // each test file uses its part
 
+pub mod figures;
+pub mod guest;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -28,6 +31,8 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 pub struct Running {
     pub addr: SocketAddr,
+    /// Where the figures are, if they are asked for.
+    pub metrics: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -46,11 +51,17 @@ impl Running {
         };
         let server = Server::bind(&args).await.unwrap().patience(patience);
         let addr = server.local_addr().unwrap();
+        let metrics = server.metrics_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(async move {
             server.serve(async { _ = stopped.await }).await.unwrap();
         });
-        Self { addr, stop, task }
+        Self {
+            addr,
+            metrics,
+            stop,
+            task,
+        }
     }
 
     /// Ctrl-C: returns when every session has ended.
@@ -177,7 +188,12 @@ impl Socket {
 
     /// `false` when the other end has gone.
     pub async fn try_send(&mut self, message: Value) -> bool {
-        self.0.send(Message::Text(message.to_string().into())).await.is_ok()
+        self.try_send_raw(Message::Text(message.to_string().into())).await
+    }
+
+    /// `false` when the other end has gone.
+    pub async fn try_send_raw(&mut self, message: Message) -> bool {
+        self.0.send(message).await.is_ok()
     }
 
     /// The next message that is not statistics; `None` when the socket has closed.

@@ -7,8 +7,13 @@ use antiphon_sansio::Ecn;
 use crate::congestion::{PacketId, PacketResult, ProbeId, Sent};
 use crate::stats::StreamFeedback;
 
-/// Packets remembered until feedback speaks of them: at 50 Mbit/s almost a second.
+/// Most packets remembered until feedback speaks of them: at 50 Mbit/s almost a second.
 pub(crate) const CAPACITY: usize = 4096;
+/// So many when the first one is sent.
+const FIRST: usize = 64;
+/// A packet that was sent so long ago makes room for another before there are more places, nanoseconds. Feedback comes each quarter of a
+/// second at the least, and a round trip later.
+const KEPT: u64 = 2_000_000_000;
 /// Packets of one stream that are found by stream and number.
 const STREAM_CAPACITY: usize = 1024;
 /// Most streams of which packets are found so.
@@ -58,6 +63,16 @@ impl Entry {
     const BY_STREAM: u8 = 1 << 5;
     const REPORTED: u8 = 1 << 6;
     const LOST: u8 = 1 << 7;
+    /// No packet: nothing is found by it.
+    const VACANT: Self = Self {
+        at: 0,
+        total: 0,
+        probe: 0,
+        bytes: 0,
+        number: 0,
+        sequence: 0,
+        flags: 0,
+    };
 
     #[inline]
     fn is(&self, flag: u8) -> bool {
@@ -77,11 +92,11 @@ struct Stream {
 #[derive(Debug)]
 pub(crate) struct History {
     began: Instant,
-    /// By the low bits of the id.
-    entries: Vec<Entry>,
+    /// By the low bits of the id. None, or a power of two: as many as packets are sent in [`KEPT`], up to [`CAPACITY`].
+    entries: Box<[Entry]>,
     next: u64,
-    /// By the low bits of the transport-wide number: the low bits of the id whose it was last.
-    numbers: Vec<u32>,
+    /// By the low bits of the transport-wide number: the low bits of the id whose it was last. There are as many as entries.
+    numbers: Box<[u32]>,
     next_number: u16,
     /// Where packets are named by stream and number (RFC 8888).
     streams: Option<Vec<Stream>>,
@@ -96,9 +111,9 @@ impl History {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             began: now,
-            entries: Vec::new(),
+            entries: Box::default(),
             next: 0,
-            numbers: Vec::new(),
+            numbers: Box::default(),
             next_number: 0,
             streams: None,
             total: 0,
@@ -133,13 +148,49 @@ impl History {
         self.total - self.reported
     }
 
+    /// Where the entry of an id stands.
+    #[inline]
+    fn place(&self, id: u64) -> usize {
+        id as usize & self.entries.len().wrapping_sub(1)
+    }
+
+    /// Whether another packet would take the place of one that feedback may still speak of, though there may be more places.
+    #[inline]
+    fn is_full(&self, at: u64) -> bool {
+        let len = self.entries.len();
+        let is_young = |oldest: &Entry| self.next >= len as u64 && at.saturating_sub(oldest.at) < KEPT;
+        len < CAPACITY && self.entries.get(self.place(self.next)).is_none_or(is_young)
+    }
+
+    #[cold]
+    fn grow(&mut self) {
+        let before = std::mem::take(&mut self.entries);
+        let len = (2 * before.len()).max(FIRST);
+        self.entries = vec![Entry::VACANT; len].into();
+        self.numbers = vec![0; len].into();
+        for id in self.next.saturating_sub(before.len() as u64)..self.next {
+            let entry = before[id as usize & (before.len() - 1)];
+            let place = self.place(id);
+            self.entries[place] = entry;
+            if entry.is(Entry::NUMBERED) {
+                self.numbers[usize::from(entry.number) & (len - 1)] = id as u32;
+            }
+        }
+    }
+
     /// A packet left.
     #[inline]
     pub(crate) fn sent(&mut self, now: Instant, leaving: &Leaving) -> Sent {
         let id = self.next;
+        let at = now.saturating_duration_since(self.began).as_nanos() as u64;
+        if self.is_full(at) {
+            self.grow();
+        }
+        let place = self.place(id);
         let number = leaving.numbered.then_some(self.next_number);
         if let Some(number) = number {
-            put(&mut self.numbers, usize::from(number), CAPACITY, id as u32);
+            let len = self.numbers.len();
+            self.numbers[usize::from(number) & (len - 1)] = id as u32;
             self.next_number = number.wrapping_add(1);
         }
         let known = self.note_stream(leaving, id);
@@ -148,7 +199,7 @@ impl History {
         }
         let flag = |is_set: bool, flag: u8| if is_set { flag } else { 0 };
         let entry = Entry {
-            at: now.saturating_duration_since(self.began).as_nanos() as u64,
+            at,
             total: self.total as u32,
             probe: leaving.probe.map_or(0, |ProbeId(probe)| probe),
             // A datagram of UDP has no more.
@@ -161,7 +212,7 @@ impl History {
                 | flag(leaving.numbered, Entry::NUMBERED)
                 | flag(known, Entry::BY_STREAM),
         };
-        put(&mut self.entries, id as usize, CAPACITY, entry);
+        self.entries[place] = entry;
         self.next += 1;
         Sent {
             id: PacketId(id),
@@ -212,7 +263,9 @@ impl History {
 
     /// Feedback speaks of a transport-wide number. `None` if that packet is not remembered, or has been told to have arrived.
     pub(crate) fn report_number(&mut self, number: u16, arrival: Option<Instant>) -> Option<PacketResult> {
-        let low = *self.numbers.get(usize::from(number) % CAPACITY)?;
+        let low = *self
+            .numbers
+            .get(usize::from(number) & self.numbers.len().wrapping_sub(1))?;
         let id = self.next - u64::from((self.next as u32).wrapping_sub(low));
         let is_it = |entry: &Entry| entry.is(Entry::NUMBERED) && entry.number == number;
         Some(self.report(id, is_it, arrival, Ecn::NotEct)?.0)
@@ -258,10 +311,11 @@ impl History {
         ecn: Ecn,
     ) -> Option<(PacketResult, bool)> {
         // What stands there is of this id, unless another has taken its place.
-        if id >= self.next || self.next - id > CAPACITY as u64 {
+        if id >= self.next || self.next - id > self.entries.len() as u64 {
             return None;
         }
-        let entry = self.entries.get_mut(id as usize % CAPACITY)?;
+        let place = self.place(id);
+        let entry = self.entries.get_mut(place)?;
         if !is_it(entry) || entry.is(Entry::REPORTED) {
             return None;
         }
@@ -275,14 +329,6 @@ impl History {
         let sent = self.restored(id, &entry);
         self.reported = self.reported.max(sent.total);
         Some((PacketResult { sent, arrival, ecn }, was_lost))
-    }
-}
-
-/// Puts `value` where the low bits of `index` say. The first round fills the list from the front.
-fn put<T: Copy>(list: &mut Vec<T>, index: usize, capacity: usize, value: T) {
-    match list.get_mut(index % capacity) {
-        Some(place) => *place = value,
-        None => list.push(value),
     }
 }
 
@@ -349,7 +395,7 @@ mod tests {
                 ssrc: 1,
                 sequence: n as u16,
             };
-            let now = began + Duration::from_nanos(1_000_003 * n as u64);
+            let now = began + Duration::from_nanos(100_003 * n as u64);
             sent.push((history.next_number(), history.sent(now, &leaving)));
         }
         for (number, sent) in &sent[..CAPACITY] {
@@ -360,5 +406,36 @@ mod tests {
             assert_eq!(told.sent, *sent);
         }
         assert_eq!(history.in_flight(), 0);
+    }
+    #[test]
+    fn as_many_are_remembered_as_are_sent_in_two_seconds() {
+        let began = start();
+        let mut history = History::new(began);
+        let leaving = Leaving {
+            bytes: 1000,
+            ecn: Ecn::NotEct,
+            numbered: true,
+            padding: false,
+            probe: None,
+            ssrc: 1,
+            sequence: 0,
+        };
+        // Slowly, then ten times as fast: over the end of the numbers, too.
+        history.next_number = u16::MAX - 300;
+        let (mut now, mut sent) = (began, Vec::new());
+        for (count, gap) in [(1000, 10), (10_000, 1)] {
+            for _ in 0..count {
+                now += Duration::from_millis(gap);
+                sent.push((history.next_number(), history.sent(now, &leaving)));
+            }
+            let packets = KEPT / 1_000_000 / gap;
+            assert_eq!(history.entries.len() as u64, packets.next_power_of_two());
+            let young = sent.iter().rev().take(packets as usize);
+            for (number, sent) in young.step_by(7) {
+                assert_eq!(history.report_number(*number, Some(now)).unwrap().sent, *sent);
+            }
+        }
+        let (number, _) = sent[sent.len() - 2049];
+        assert_eq!(history.report_number(number, Some(now)), None, "forgotten");
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Available {
     pub(super) resending: Resending,
     /// When it was last looked at what each sender uses.
     looked: Instant,
+    /// What all senders together can use, in bits a second, where the application knows that better than their bounds say.
+    pub(super) desired: Option<u64>,
     /// What the controller was told of what is wanted.
     pub(super) demand: Demand,
     /// Used again and again.
@@ -41,6 +43,7 @@ impl Available {
             media: None,
             resending: Resending::new(now),
             looked: now,
+            desired: None,
             demand: Demand::default(),
             claims: Vec::new(),
         }
@@ -92,7 +95,8 @@ impl Available {
     /// What is wanted by all senders together, with what goes beside their media, if the controller does not know it.
     fn news(&mut self, given: u64, resent: f64, repairs: f64) -> Option<Demand> {
         let beside = |media: u64| (media as f64 * repairs + resent) as u64;
-        let most = self.claims.iter().map(|claim| claim.max).fold(0, u64::saturating_add);
+        let bounds = self.claims.iter().map(|claim| claim.max).fold(0, u64::saturating_add);
+        let most = self.desired.unwrap_or(bounds);
         let demand = Demand {
             wanted: (most < u64::MAX).then(|| beside(most)),
             allocated: beside(given),

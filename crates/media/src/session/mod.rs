@@ -252,6 +252,13 @@ impl Session {
         self.available.media
     }
 
+    /// What all senders together can use, bits a second, payload and RTP headers: the path is asked whether it carries so much. `None`: what
+    /// their bounds say. For who forwards, and cannot make less of what comes, or more.
+    pub fn set_desired_bitrate(&mut self, now: Instant, desired: Option<u64>) {
+        self.available.desired = desired;
+        self.retarget(now);
+    }
+
     /// What a sender may send, bits a second, payload and RTP headers: its share of [`Self::available_bitrate`], of which what forward
     /// error correction adds and what is sent a second time is taken first, up to a half. 0: there is too little for it. `None` before the
     /// peer's first feedback, before it has sent anything, and while it is inactive.

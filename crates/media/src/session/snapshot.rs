@@ -13,7 +13,7 @@ use crate::repairs::Redundant;
 use crate::share::Share;
 use crate::stats::{
     CongestionStats, DecoderFigures, Dropped, EcnStats, EncoderFigures, FramesReceived, FramesSent, InboundRtp,
-    OutboundRtp, Repaired, RepairsSent, SoundFigures, Stats, UsedCodec,
+    OutboundRtp, Repaired, RepairsSent, Reported, SoundFigures, Stats, UsedCodec,
 };
 
 fn used(kind: Kind, codec: &Codec) -> UsedCodec {
@@ -197,6 +197,17 @@ impl Session {
                 ..self.dropped
             },
         }
+    }
+
+    /// What the peer has reported on a sender's stream so far; `None` before its first report.
+    pub fn reported(&self, id: SenderId) -> Option<Reported> {
+        let sender = self.senders.get(id)?;
+        let remote = sender.remote.as_ref()?;
+        Some(Reported {
+            received: remote.packets_received,
+            lost: remote.packets_lost,
+            resent: sender.count.resent_packets,
+        })
     }
 
     /// Takes what the application's encoder has done for a sender so far: statistics show it, in the place of what was told before. What

@@ -62,12 +62,15 @@ impl Seen {
         quantile(delays.into_iter().map(|(_, delay)| delay).collect(), part)
     }
 
-    /// How far pictures were from the sound that was heard when they were shown, in milliseconds, from 10 s on.
+    /// How far pictures were from the sound that was heard when they were shown, in milliseconds, from 10 s on. Of pictures that come out at
+    /// the same moment, because the first of them was late, a screen shows the last.
     pub(crate) fn lip_sync(&self, part: f64) -> f64 {
         let sounds = self.delays(&self.sounds);
         let from = self.start + Duration::from_secs(10);
         let pictures = self.delays(&self.pictures);
-        let apart = pictures.into_iter().filter(|(at, _)| *at >= from).map(|(at, delay)| {
+        let moments = pictures.chunk_by(|one, next| one.0 == next.0);
+        let seen = moments.filter_map(|moment| moment.last().copied());
+        let apart = seen.filter(|(at, _)| *at >= from).map(|(at, delay)| {
             let heard = sounds.partition_point(|sound| sound.0 <= at);
             let sound = sounds.get(heard.saturating_sub(1)).map_or(0.0, |sound| sound.1);
             (delay - sound).abs()

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use antiphon_jsep::{Direction, MediaKind, Transceiver, TransceiverId, TransceiverInit};
-use antiphon_media::Output;
+use antiphon_media::{Output, Reported};
 
 use crate::connection::PeerConnection;
 use crate::error::Error;
@@ -297,11 +297,25 @@ impl PeerConnection {
         self.media.target_bitrate(sender)
     }
 
+    /// What the peer has reported on an encoding so far: what arrived of it, and what did not. `None` before the first report.
+    pub fn reported(&self, id: impl Into<EncodingId>) -> Option<Reported> {
+        let id = id.into();
+        let sender = self.transceivers.row(id.transceiver).ok()?.sender(id.rid)?;
+        self.media.reported(sender)
+    }
+
     /// What all encodings together may send, in bits a second, payload and RTP headers: what the bandwidth estimate leaves after what repairs
     /// media and what is sent a second time. For who shares it out by himself, as a forwarder does. `None` before the peer's first
     /// feedback.
     pub fn media_bitrate(&self) -> Option<u64> {
         self.media.media_bitrate()
+    }
+
+    /// What all encodings together could send, in bits a second, payload and RTP headers: the path is asked whether it carries so much.
+    /// `None`, the default: what the bounds of the encodings say. For who shares out [`Self::media_bitrate`] by himself, as a forwarder
+    /// does.
+    pub fn set_desired_bitrate(&mut self, now: Instant, desired: Option<u64>) {
+        self.media.set_desired_bitrate(now, desired);
     }
 
     fn track_is_free(&self, track: &str) -> Result<(), Error> {

@@ -79,6 +79,8 @@ struct Share {
     choice: Choice,
     /// What it has since the last allotment.
     layer: Option<Layer>,
+    /// Nobody had measured what that costs when it was given.
+    is_guess: bool,
     /// What it was told last; the outer `None`: nothing yet.
     told: Option<Option<Wish>>,
     /// Whether its host has yet to hear of it.
@@ -126,6 +128,7 @@ impl Allotment {
             claim,
             choice: Choice::default(),
             layer: None,
+            is_guess: false,
             told: None,
             waits: false,
             given: None,
@@ -180,7 +183,7 @@ impl Allotment {
             }
         }
         self.sums.given = purse.spent;
-        self.settle(now, &layers);
+        self.settle(now, &purse, &layers);
         self.unheard = 0;
         let waits = self.shares.iter().filter_map(|share| share.choice.may_go_up_at());
         self.next = waits.filter(|at| *at > now).min();
@@ -193,7 +196,7 @@ impl Allotment {
             let Some(ladder) = ladder(share) else { continue };
             let Some(least) = ladder.least() else { continue };
             let is_up = ladder.is_up(least.layer, share.layer);
-            let may = share.choice.may_go_up(now) || !is_up;
+            let may = share.choice.may_go_up(now, purse) || !is_up;
             let wide = Purse {
                 limit: purse.limit.map(|limit| limit.saturating_add(share.claim.overshoot)),
                 ..*purse
@@ -221,7 +224,7 @@ impl Allotment {
     }
 
     /// Notes what everybody has now, and who has to be told.
-    fn settle<'a>(&mut self, now: Instant, layers: &impl Fn(u32) -> Option<&'a Layers>) {
+    fn settle<'a>(&mut self, now: Instant, purse: &Purse, layers: &impl Fn(u32) -> Option<&'a Layers>) {
         for share in &mut self.shares {
             let list = layers(share.consumer);
             let ladder = list.map(|list| Ladder::new(list, share.claim.level, share.claim.temporal));
@@ -235,8 +238,14 @@ impl Allotment {
                 })),
                 (Some(ladder), given) => {
                     let layer = given.map(|step| step.layer);
-                    share.choice.note(now, &ladder, share.layer, layer);
+                    let is_less =
+                        layer.and_then(|layer| ladder.rank(layer)) < share.layer.and_then(|had| ladder.rank(had));
+                    // What turns out to be dearer than there is room for was never tried: nothing is waited for after it.
+                    if !(share.is_guess && is_less) {
+                        share.choice.note(now, &ladder, share.layer, layer, purse);
+                    }
                     share.layer = layer;
+                    share.is_guess = given.is_some_and(|step| step.cost == 0);
                     self.sums.paused += u32::from(layer.is_none());
                     layer
                         .and_then(|layer| ladder.rank(layer))
@@ -293,7 +302,7 @@ impl Share {
         let (Some(mut given), Some(ladder)) = (self.given, ladder(self)) else {
             return;
         };
-        let may_go_up = self.choice.may_go_up(now);
+        let may_go_up = self.choice.may_go_up(now, purse);
         for (place, level) in ladder.rungs() {
             if places.contains(&place)
                 && let Some(step) = ladder.rise(level, given, self.layer, may_go_up, purse)

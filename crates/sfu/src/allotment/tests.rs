@@ -323,23 +323,63 @@ fn livekit_who_may_not_be_paused_and_who_may_overshoot_go_on() {
     assert_eq!(receiver.levels(), [None, Some(0), None]);
 }
 
+/// How many temporal layers of which level a receiver of one camera gets.
+fn step(receiver: &Receiver) -> (u8, u8) {
+    let wish = receiver.wishes[&0].expect("it is not paused");
+    (wish.level, wish.temporal)
+}
+
 #[test]
 fn after_a_step_down_for_want_of_bits_nothing_goes_up_for_three_seconds_and_twice_as_long_when_that_was_in_vain() {
     let mut receiver = Receiver::new(&plain(1));
     receiver.allot(2_000_000);
     receiver.now += Duration::from_secs(60);
     for wait in [3, 6, 12, 24, 24] {
-        receiver.allot(600_000);
-        assert_eq!(receiver.levels(), [Some(1)]);
+        receiver.allot(1_400_000);
+        assert_eq!(step(&receiver), (2, 1));
         let again = receiver.now + Duration::from_secs(wait);
         assert_eq!(receiver.allotment.poll_timeout(), Some(again));
         receiver.now = again - Duration::from_millis(1);
         assert_eq!(receiver.allot(2_000_000), []);
         receiver.now = again;
         receiver.allot(2_000_000);
-        assert_eq!(receiver.levels(), [Some(2)]);
+        assert_eq!(step(&receiver), (2, u8::MAX));
         receiver.now += Duration::from_secs(1);
     }
+}
+
+#[test]
+fn where_there_is_half_as_much_again_nothing_is_waited_for_but_once() {
+    let mut receiver = Receiver::new(&plain(1));
+    receiver.allot(2_000_000);
+    receiver.now += Duration::from_secs(60);
+    receiver.allot(1_300_000);
+    assert_eq!(receiver.allot(1_940_000), []);
+    receiver.allot(1_950_000);
+    assert_eq!(step(&receiver), (2, u8::MAX));
+    // It was in vain, and whoever swings so much waits.
+    receiver.now += Duration::from_secs(5);
+    receiver.allot(1_300_000);
+    assert_eq!(receiver.allot(8_000_000), []);
+    receiver.now += Duration::from_secs(6);
+    receiver.allot(8_000_000);
+    assert_eq!(step(&receiver), (2, u8::MAX));
+}
+
+#[test]
+fn who_begins_unmeasured_and_is_too_dear_was_not_tried() {
+    let mut receiver = Receiver::new(&[(&CAMERA[..1], Claim::default()), (&[0], Claim::default())]);
+    receiver.allot(200_000);
+    assert_eq!(receiver.levels(), [Some(0), Some(0)]);
+    receiver.tracks.insert(1, layers(&[900_000]));
+    receiver.allot(200_000);
+    assert_eq!(receiver.levels(), [Some(0), None]);
+    // So nothing is waited for when there is room.
+    assert_eq!(receiver.allotment.poll_timeout(), None);
+    receiver.allot(290_000);
+    assert_eq!(receiver.levels(), [Some(0), None]);
+    receiver.allot(560_000);
+    assert_eq!(receiver.levels(), [Some(0), Some(0)]);
 }
 
 #[test]

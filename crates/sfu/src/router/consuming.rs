@@ -6,8 +6,10 @@ use antiphon_media::Packet;
 use antiphon_media::extension::Kind;
 use antiphon_peer_connection::{Codec, EncodingId, MediaKind, Transceiver};
 
+use super::delivery::Delivery;
 use super::names::{PeerKey, ProducerId};
 use super::sound::Sound;
+use super::switches::Followed;
 use crate::allotment::Claim;
 use crate::consumer::{Consumer, Descriptors};
 use crate::draft::Draft;
@@ -89,6 +91,12 @@ pub(super) struct Consuming {
     /// Packets that its connection took, and those that it did not take.
     pub(super) sent: u64,
     pub(super) refused: u64,
+    /// Bytes of payload that its connection took.
+    pub(super) bytes: u64,
+    /// How well its packets arrive at the receiver.
+    pub(super) delivery: Delivery,
+    /// Why its layer changes.
+    pub(super) followed: Followed,
     /// Key frames that its receiver asked for in vain.
     pub(super) unheard: u64,
     /// Until when its requests for key frames are spoken for.
@@ -130,6 +138,9 @@ impl Consuming {
             types: PayloadTypes::between(codecs, &config.codecs),
             sent: 0,
             refused: 0,
+            bytes: 0,
+            delivery: Delivery::default(),
+            followed: Followed::default(),
             unheard: 0,
             heard_until: None,
             producer,
@@ -180,9 +191,29 @@ impl Consuming {
         }
     }
 
+    /// Another layer goes on than before.
+    #[cold]
+    pub(super) fn switched(&mut self, before: Option<Layer>) {
+        let wish = self.pictures().map(Consumer::wish).unwrap_or_default();
+        self.followed.switched(before, wish);
+    }
+
+    /// Its owner has claimed something else for it.
+    pub(super) fn claimed(&mut self) {
+        let wish = self.pictures().map(Consumer::wish).unwrap_or_default();
+        self.followed.claimed(wish);
+    }
+
     /// Whether it is known what the receiver takes.
     pub(super) fn is_negotiated(&self) -> bool {
         !self.codecs.is_empty()
+    }
+
+    /// Whether the receiver has agreed to tell what arrives, in one of the ways that an estimate is made of.
+    pub(super) fn is_spoken_of(&self) -> bool {
+        const WAYS: [&str; 3] = ["transport-cc", "ack ccfb", "goog-remb"];
+        let mut codecs = self.codecs.iter();
+        codecs.any(|codec| WAYS.iter().any(|way| codec.has_feedback(way)))
     }
 
     /// Other codecs were negotiated with the receiver.

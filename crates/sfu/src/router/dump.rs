@@ -2,6 +2,7 @@
 
 use antiphon_peer_connection::{EncodingId, MediaKind, TransceiverId};
 
+use super::arrivals::Scores;
 use super::consuming::Consuming;
 use super::names::{ConsumerId, PeerKey, ProducerId};
 use super::producing::Producing;
@@ -23,6 +24,9 @@ pub struct ProducerStats {
     pub kind: MediaKind,
     /// Whether it was paused.
     pub paused: bool,
+    /// The payload type of what comes now, as its codecs number it; `None` before anything has come. Of what goes
+    /// [beside](crate::is_beside) the sound nothing is said.
+    pub payload_type: Option<u8>,
     /// How many consumers it has, those that are paused among them.
     pub consumers: usize,
     /// Packets that came.
@@ -37,6 +41,8 @@ pub struct ProducerStats {
     pub key_frames_asked: u64,
     /// Its levels, from the smallest picture to the largest, and what each costs.
     pub layers: Layers,
+    /// How well each encoding arrives: 0, it has stopped, to 10; `None` before it is known.
+    pub scores: Scores,
 }
 
 /// A consumer as it is now.
@@ -58,6 +64,8 @@ pub struct ConsumerStats {
     pub is_on: bool,
     /// Whether there is too little for it beside what is more important.
     pub is_starved: bool,
+    /// What its peer's connection carries of media, for all that the peer gets, in bits a second; `None`: it is not known.
+    pub estimate: Option<u64>,
     /// What it is to have at most, and how important it is.
     pub claim: Claim,
     /// What it gets of that now.
@@ -74,6 +82,8 @@ pub struct ConsumerStats {
     pub refused: u64,
     /// Key frames that its receiver asked for more often than it is heard.
     pub key_frames_unheard: u64,
+    /// How well its packets arrive at the receiver, 0 to 10; `None` before that has reported twice.
+    pub score: Option<u8>,
 }
 
 /// Everything that a router knows.
@@ -95,19 +105,21 @@ impl ProducerStats {
             transceiver: own.transceiver,
             kind: own.kind,
             paused: own.paused,
+            payload_type: own.payload_type,
             consumers: own.consumers.len(),
             packets: own.packets,
             bytes: own.bytes,
             quieter: own.quieter,
-            dropped: own.track.dropped(),
+            dropped: own.dropped(),
             key_frames_asked: own.key_frames_asked,
             layers: *own.track.layers(),
+            scores: own.arrivals.scores(),
         }
     }
 }
 
 impl ConsumerStats {
-    pub(super) fn of(id: ConsumerId, own: &Consuming) -> Self {
+    pub(super) fn of(id: ConsumerId, own: &Consuming, estimate: Option<u64>) -> Self {
         let pictures = own.pictures();
         Self {
             id,
@@ -118,6 +130,7 @@ impl ConsumerStats {
             paused: own.paused,
             is_on: own.on,
             is_starved: own.is_starved,
+            estimate,
             claim: own.claim,
             wish: pictures.map(Consumer::wish).unwrap_or_default(),
             layer: own.layer(),
@@ -126,6 +139,7 @@ impl ConsumerStats {
             sent: own.sent,
             refused: own.refused,
             key_frames_unheard: own.unheard,
+            score: own.delivery.score(),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What a router tells its owner, and what it asks of its host.
 
-use antiphon_peer_connection::TransceiverId;
+use antiphon_peer_connection::{EncodingId, TransceiverId};
 use antiphon_sansio::Queue;
 
+use super::arrivals::Scores;
 use super::names::{ConsumerId, PeerKey, ProducerId};
 use crate::layer::Layer;
 
@@ -87,6 +88,21 @@ pub enum Event {
         /// The layer that goes on to it; `None`: nothing does.
         layer: Option<Layer>,
     },
+    /// What comes of a producer arrives better or worse than before: told once, with the newest, and at most once a second. That all is
+    /// well at the beginning is not told.
+    ProducerScore {
+        /// The producer whose packets are judged.
+        producer: ProducerId,
+        /// The score of each of its encodings, as [`score`](crate::score) makes it: 0, it has stopped, to 10.
+        scores: Scores,
+    },
+    /// What goes on to a consumer arrives better or worse than before, by its receiver's reports: told as that of producers.
+    ConsumerScore {
+        /// The consumer whose packets are judged.
+        consumer: ConsumerId,
+        /// The score of the way from here to the receiver: 0 to 10.
+        score: u8,
+    },
     /// Who of the producers of sound was louder than the threshold over the last interval, loudest first; empty: nobody is
     /// any more. Told where [volumes](super::Router::set_volumes) are asked for.
     Volumes(Vec<Loudness>),
@@ -114,5 +130,23 @@ pub enum Request {
         transceiver: TransceiverId,
         /// The SSRC of the source.
         ssrc: u32,
+    },
+    /// Tell a peer's connection what it could send, as
+    /// [`set_desired_bitrate`](antiphon_peer_connection::PeerConnection::set_desired_bitrate) does.
+    Desire {
+        /// The peer that gets it.
+        peer: PeerKey,
+        /// What would be enough for all that goes on to it, in bits a second.
+        bitrate: u64,
+    },
+    /// Tell what the receiver of a consumer has reported so far, as
+    /// [`reported`](antiphon_peer_connection::PeerConnection::reported) says, by [`set_reported`](super::Router::set_reported).
+    Reports {
+        /// The consumer whose receiver reports.
+        consumer: ConsumerId,
+        /// The peer whose connection sends to the receiver.
+        peer: PeerKey,
+        /// The encoding that sends.
+        encoding: EncodingId,
     },
 }

@@ -102,9 +102,8 @@ impl Router {
         if std::mem::replace(&mut own.is_connected, is_connected) == is_connected {
             return;
         }
-        for id in own.consumers.clone() {
-            self.turn(now, id);
-        }
+        let all = own.consumers.clone();
+        self.turn(now, &all);
     }
 
     /// Has the source asked for what a consumer wants.
@@ -133,6 +132,12 @@ impl Router {
     /// A source is asked for a key frame once, however many consumers want it, and again each half second while none
     /// comes; two requests for one encoding are never nearer than that.
     pub fn poll_request(&mut self, now: Instant) -> Option<Request> {
+        while let Some(peer) = self.desiring.pop() {
+            if let Some(own) = self.peers.get(&peer) {
+                let bitrate = own.desired;
+                return Some(Request::Desire { peer, bitrate });
+            }
+        }
         let mut place = 0;
         while let Some(id) = self.asking.get(place) {
             let producing = self.producers.get_mut(*id).filter(|own| own.track.wants_key_frame());
@@ -153,12 +158,13 @@ impl Router {
             }
             place += 1;
         }
-        None
+        self.poll_reports()
     }
 
     /// The time that [`Self::poll_timeout`] named has come: [`Self::poll_request`] may have something again.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.share(now);
+        self.score(now);
         self.speakers.handle_timeout(now);
         self.tell_speakers();
         let mut place = 0;
@@ -183,7 +189,7 @@ impl Router {
     pub fn poll_timeout(&self) -> Option<Instant> {
         let asking = self.asking.iter().filter_map(|id| self.producers.get(*id));
         let asking = asking.filter_map(|own| own.track.poll_timeout());
-        let others = [self.beat, self.waits, self.speakers.poll_timeout()];
+        let others = [self.beat, self.waits, self.scoring.at, self.speakers.poll_timeout()];
         asking.chain(others.into_iter().flatten()).min()
     }
 }

@@ -1,21 +1,27 @@
 //! A router: producers and consumers over many connections, none of which it holds.
 //!
 //! Its host owns the connections. It names them by numbers ([`PeerKey`]), hands the router what they say
-//! ([`Router::handle_packet`], [`Router::handle_event`]), sends what comes of a packet at once (the `outlet`), and does
+//! ([`Router::handle_packets`], [`Router::handle_event`]), sends what comes of a packet at once (the `outlet`), and does
 //! what [`Router::poll_request`] asks. The reasons stand in `docs/decisions/0049-a-router-inside-the-driver.md` and
 //! `0050-what-a-router-knows.md` of the repository.
 
+mod arrivals;
 mod consuming;
+mod delivery;
 mod dump;
 mod error;
 mod event;
 mod forwarding;
+mod going;
 mod hearing;
 mod loudness;
 mod names;
 mod producing;
+mod scoring;
 mod sharing;
 mod sound;
+mod switches;
+mod totals;
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -24,15 +30,21 @@ use antiphon_peer_connection::{EncodingId, MediaKind, Transceiver, TransceiverId
 use antiphon_sansio::Queue;
 use foldhash::fast::FixedState;
 
+pub use self::arrivals::Scores;
 pub use self::consuming::ConsumerConfig;
 pub use self::dump::{ConsumerStats, Dump, ProducerStats};
 pub use self::error::Error;
 pub use self::event::{Closed, Event, Loudness, MAX_EVENTS, Request};
 pub use self::names::{ConsumerId, PeerKey, ProducerId};
 pub use self::producing::ProducerConfig;
+pub use self::sharing::FIRST_ESTIMATE;
+pub use self::switches::Switches;
+pub use self::totals::{Shares, Totals};
 
 use self::consuming::Consuming;
+use self::delivery::Scoring;
 use self::event::Events;
+use self::going::Going;
 use self::names::{Name, Table};
 use self::producing::Producing;
 use crate::allotment::{Allotment, Claim};
@@ -80,15 +92,22 @@ pub struct Router {
     asking: Vec<ProducerId>,
     /// Consumers whose layer has changed since it was told.
     changed: Queue<ConsumerId>,
+    /// Peers whose connections are to be told what they could send.
+    desiring: Vec<PeerKey>,
     /// Peers whose shares are to be made anew, and when.
     stale: Vec<PeerKey>,
     beat: Option<Instant>,
     /// When somebody that had to be content with less may get more again, or earlier.
     waits: Option<Instant>,
+    scoring: Scoring,
     speakers: Speakers,
     /// Of how many the sound goes on, beside who leads the talk; `None`: of all.
     loudest: Option<usize>,
     events: Events,
+    /// What was done for producers and consumers that are closed.
+    gone: Totals,
+    /// What is on its way to the consumers of one producer. It is empty between calls.
+    run: Vec<Going>,
 }
 
 /// What a peer takes part in.
@@ -100,6 +119,8 @@ struct Peer {
     allotment: Allotment,
     /// It is in the router's list of those whose shares are to be made anew.
     is_stale: bool,
+    /// What its connection was told that it could send, in bits a second.
+    desired: u64,
     producers: Vec<ProducerId>,
     consumers: Vec<ConsumerId>,
 }
@@ -119,12 +140,16 @@ impl Router {
             peers: Map::default(),
             asking: Vec::new(),
             changed: Queue::default(),
+            desiring: Vec::new(),
             stale: Vec::new(),
             beat: None,
             waits: None,
+            scoring: Scoring::default(),
             speakers: Speakers::new(now),
             loudest: None,
             events: Events::default(),
+            gone: Totals::default(),
+            run: Vec::new(),
         }
     }
 
@@ -145,6 +170,7 @@ impl Router {
     pub fn remove_peer(&mut self, peer: PeerKey) {
         let Some(gone) = self.peers.remove(&peer) else { return };
         self.stale.retain(|own| *own != peer);
+        self.desiring.retain(|own| *own != peer);
         for producer in gone.producers {
             self.remove_producer(producer, Closed::Peer);
         }
@@ -218,7 +244,7 @@ impl Router {
         if let Some(peer) = self.peers.get_mut(&place.0) {
             peer.consumers.push(id);
         }
-        self.turn(now, id);
+        self.turn(now, &[id]);
         Ok(id)
     }
 
@@ -246,7 +272,7 @@ impl Router {
             {
                 let config = ConsumerConfig::of(peer, consuming.encoding, transceiver);
                 consuming.renegotiate(&producing.codecs, config);
-                self.turn(now, id);
+                self.turn(now, &[id]);
                 self.ask(now, id);
             }
         }
@@ -277,6 +303,7 @@ impl Router {
             return Ok(());
         }
         producing.sound.interrupt();
+        producing.arrivals.interrupt();
         match (producing.kind, paused) {
             (MediaKind::Audio, true) => self.speakers.remove(id.place()),
             (MediaKind::Audio, false) => _ = self.speakers.add(id.place()),
@@ -286,7 +313,7 @@ impl Router {
         for place in 0..count {
             let consumers = self.producers.get(id).map(|own| &own.consumers);
             if let Some(consumer) = consumers.and_then(|own| own.get(place)) {
-                self.turn(now, *consumer);
+                self.turn(now, &[*consumer]);
             }
         }
         self.events.push(match paused {
@@ -317,7 +344,7 @@ impl Router {
         if std::mem::replace(&mut consuming.paused, paused) == paused {
             return Ok(());
         }
-        self.turn(now, id);
+        self.turn(now, &[id]);
         self.events.push(match paused {
             true => Event::ConsumerPaused(id),
             false => Event::ConsumerResumed(id),
@@ -338,6 +365,9 @@ impl Router {
                 let _ = peer.allotment.set_claim(id.place(), claim);
             }
             self.allot(now, key);
+            if let Some(consuming) = self.consumers.get_mut(id) {
+                consuming.claimed();
+            }
         }
         Ok(())
     }
@@ -392,6 +422,7 @@ impl Router {
 
     fn remove_producer(&mut self, id: ProducerId, cause: Closed) {
         let Some(gone) = self.producers.remove(id) else { return };
+        self.gone += Totals::of_producer(&gone);
         self.receiving.remove(&(gone.peer, gone.transceiver));
         self.speakers.remove(id.place());
         self.tell_speakers();
@@ -407,6 +438,7 @@ impl Router {
 
     fn remove_consumer(&mut self, id: ConsumerId, cause: Closed) {
         let Some(gone) = self.consumers.remove(id) else { return };
+        self.gone += Totals::of_consumer(&gone);
         self.sending.remove(&(gone.peer, gone.encoding));
         if let Some(peer) = self.peers.get_mut(&gone.peer) {
             peer.consumers.retain(|own| *own != id);
@@ -434,7 +466,7 @@ impl Router {
                 return Some(Event::LayerChanged { consumer, layer });
             }
         }
-        None
+        self.poll_score()
     }
 
     /// Events that were dropped because [`MAX_EVENTS`] waited.
@@ -460,17 +492,50 @@ impl Router {
     /// [`Error::NoConsumer`].
     pub fn consumer(&self, id: ConsumerId) -> Result<ConsumerStats, Error> {
         let own = self.consumers.get(id).ok_or(Error::NoConsumer)?;
-        Ok(ConsumerStats::of(id, own))
+        Ok(ConsumerStats::of(id, own, self.estimate_of(own)))
+    }
+
+    fn estimate_of(&self, consuming: &Consuming) -> Option<u64> {
+        self.peers.get(&consuming.peer)?.estimate
     }
 
     /// Everything, producers and consumers each in the order of their places.
     pub fn dump(&self) -> Dump {
         let producers = self.producers.iter().map(|(id, own)| ProducerStats::of(id, own));
-        let consumers = self.consumers.iter().map(|(id, own)| ConsumerStats::of(id, own));
+        let consumers = self
+            .consumers
+            .iter()
+            .map(|(id, own)| ConsumerStats::of(id, own, self.estimate_of(own)));
         Dump {
             peers: self.peers.len(),
             producers: producers.collect(),
             consumers: consumers.collect(),
         }
+    }
+
+    /// What was done since the router began. It is summed up when it is asked for.
+    pub fn totals(&self) -> Totals {
+        let mut totals = self.gone;
+        for (_, own) in self.producers.iter() {
+            totals += Totals::of_producer(own);
+        }
+        for (_, own) in self.consumers.iter() {
+            totals += Totals::of_consumer(own);
+        }
+        totals
+    }
+
+    /// What the connections of the peers carry, and what of it they are given.
+    pub fn shares(&self) -> Shares {
+        let mut shares = Shares::default();
+        for peer in self.peers.values() {
+            let Some(estimate) = peer.estimate else { continue };
+            let sums = peer.allotment.sums();
+            shares.peers += 1;
+            shares.estimate += estimate;
+            shares.given += sums.given;
+            shares.desired += sums.desired;
+        }
+        shares
     }
 }

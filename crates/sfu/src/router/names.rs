@@ -134,6 +134,12 @@ impl<N: Name, T> Table<N, T> {
         place.item.as_ref().map(|_| place.name)
     }
 
+    /// All items to be changed, in the order of their places.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (N, &mut T)> {
+        let places = self.places.iter_mut();
+        places.filter_map(|place| Some((place.name, place.item.as_mut()?)))
+    }
+
     /// All items, in the order of their places.
     pub(super) fn iter(&self) -> impl Iterator<Item = (N, &T)> {
         let places = self.places.iter();

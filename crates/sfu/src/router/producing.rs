@@ -3,10 +3,12 @@
 use antiphon_media::Rid;
 use antiphon_peer_connection::{Codec, MediaKind, Transceiver, TransceiverId};
 
+use super::arrivals::Arrivals;
 use super::names::{ConsumerId, PeerKey};
 use super::sound::Sound;
 use crate::layer::MAX_ENCODINGS;
-use crate::producer::Producer;
+use crate::payload_types::is_beside;
+use crate::producer::{Dropped, Producer};
 
 /// What a producer is made of.
 #[derive(Clone, Debug)]
@@ -54,6 +56,11 @@ pub(super) struct Producing {
     pub(super) is_copied: bool,
     /// What is known of its layers. Of sound nothing is read but where its packets come from.
     pub(super) track: Producer,
+    /// What was dropped before it was negotiated anew.
+    dropped: Dropped,
+    /// What comes of each encoding, for its score; and whether another score is to be told.
+    pub(super) arrivals: Arrivals,
+    pub(super) is_scored: bool,
     /// The numbers of its sound, of which not all need go on.
     pub(super) sound: Sound,
     pub(super) consumers: Vec<ConsumerId>,
@@ -61,6 +68,8 @@ pub(super) struct Producing {
     pub(super) shared: u64,
     /// It is in the router's list of those that want a key frame.
     pub(super) is_asking: bool,
+    /// The payload type of what comes now, beside which others may come.
+    pub(super) payload_type: Option<u8>,
     /// Packets that came, and their bytes of payload.
     pub(super) packets: u64,
     pub(super) bytes: u64,
@@ -83,10 +92,14 @@ impl Producing {
             rids,
             paused: config.paused,
             is_copied: false,
+            arrivals: Arrivals::default(),
+            is_scored: false,
             sound: Sound::default(),
+            dropped: Dropped::default(),
             consumers: Vec::new(),
             shared: 0,
             is_asking: false,
+            payload_type: None,
             packets: 0,
             bytes: 0,
             quieter: 0,
@@ -98,10 +111,29 @@ impl Producing {
     pub(super) fn renegotiate(&mut self, config: ProducerConfig) -> bool {
         let has_changed = self.codecs != config.codecs || self.rids != config.rids;
         if has_changed {
+            self.dropped = self.dropped();
+            self.arrivals = Arrivals::default();
             self.track = track(self.kind, &config.codecs, &config.rids);
             (self.codecs, self.rids) = (config.codecs, config.rids);
+            self.payload_type = None;
         }
         has_changed
+    }
+
+    /// A packet has another payload type than the one before.
+    #[cold]
+    pub(super) fn note_payload_type(&mut self, payload_type: u8) {
+        let mut codecs = self.codecs.iter();
+        if codecs.any(|codec| codec.payload_type == payload_type && !is_beside(codec)) {
+            self.payload_type = Some(payload_type);
+        }
+    }
+
+    /// Packets that nobody was shown, by reason.
+    pub(super) fn dropped(&self) -> Dropped {
+        let mut dropped = self.dropped;
+        dropped += self.track.dropped();
+        dropped
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use antiphon_peer_connection::MediaKind;
 
 use super::Router;
+use super::consuming::Consuming;
 use super::names::{ConsumerId, Name, PeerKey, ProducerId};
 use crate::allotment::Budget;
 
@@ -12,10 +13,23 @@ use crate::allotment::Budget;
 /// together, so much later.
 const BEAT: Duration = Duration::from_millis(50);
 
+/// What is taken for the estimate of a receiver that will tell what arrives and has not yet, in bits a second: a path that carries less
+/// than everything would be full before anybody knows. A host that lets the estimates of its connections begin with it too asks
+/// no path for more than that says.
+pub const FIRST_ESTIMATE: u64 = 300_000;
+
+/// No path is asked for less than this, in bits a second: who comes later shall not have to wait until it has been asked.
+const LEAST_DESIRE: u64 = 5_000_000;
+/// What all take must leave a sixth of the estimate free, or they would not get it.
+const DESIRE: (u64, u64) = (6, 5);
+/// A connection is told again when what it could send differs by more than this part.
+const NEWS: u64 = 20;
+
 impl Router {
     /// What a peer's connection can carry of media, in bits a second, as
-    /// [`media_bitrate`](antiphon_peer_connection::PeerConnection::media_bitrate) tells; `None`: it is not known. To be told when
-    /// it has changed, for instance with each `TargetBitrate`.
+    /// [`media_bitrate`](antiphon_peer_connection::PeerConnection::media_bitrate) tells; `None`: it is not known, and
+    /// [`FIRST_ESTIMATE`] is taken if the peer will tell what arrives. To be told when it has changed, for instance with each
+    /// `TargetBitrate`.
     pub fn set_estimate(&mut self, now: Instant, peer: PeerKey, estimate: Option<u64>) {
         let Some(own) = self.peers.get_mut(&peer) else { return };
         if own.estimate != estimate {
@@ -24,36 +38,50 @@ impl Router {
         }
     }
 
-    /// Claims for a consumer, or does not any more, as it, its producer and its peer are now.
-    pub(super) fn turn(&mut self, now: Instant, id: ConsumerId) {
-        let Some(consuming) = self.consumers.get_mut(id) else {
-            return;
-        };
-        let Some(peer) = self.peers.get_mut(&consuming.peer) else {
-            return;
-        };
+    /// Claims for consumers of one peer, or does not any more, as they, their producers and the peer are now.
+    pub(super) fn turn(&mut self, now: Instant, ids: &[ConsumerId]) {
+        let mut peer = None;
+        for id in ids {
+            peer = self.claim_for(now, *id).or(peer);
+        }
+        let Some(peer) = peer else { return };
+        // All that are claimed for share at once: by turns each would take from those before it.
+        self.allot(now, peer);
+        for id in ids {
+            self.switch(now, *id);
+        }
+    }
+
+    /// Claims for a consumer, or does not any more. Its peer, if that is new.
+    fn claim_for(&mut self, now: Instant, id: ConsumerId) -> Option<PeerKey> {
+        let consuming = self.consumers.get_mut(id)?;
+        let key = consuming.peer;
+        let peer = self.peers.get_mut(&key)?;
         let goes_on = self.producers.get(consuming.producer).is_some_and(|own| !own.paused);
         let is_claimed = !consuming.paused && consuming.is_negotiated() && peer.is_connected && goes_on;
         if std::mem::replace(&mut consuming.is_claimed, is_claimed) == is_claimed {
-            return;
+            return None;
         }
         consuming.is_starved = false;
-        if consuming.kind == MediaKind::Video {
-            if is_claimed {
-                // One that has no room goes on with all that there is.
-                let _ = peer.allotment.set_claim(id.place(), consuming.claim);
-            } else {
-                peer.allotment.remove(id.place());
-            }
+        let is_picture = consuming.kind == MediaKind::Video;
+        match (is_picture, is_claimed) {
+            // One that has no room goes on with all that there is.
+            (true, true) => _ = peer.allotment.set_claim(id.place(), consuming.claim),
+            (true, false) => peer.allotment.remove(id.place()),
+            (false, _) => {}
         }
-        let peer = consuming.peer;
-        self.switch(now, id);
-        self.allot(now, peer);
+        // Who has no share yet would have a key frame asked for of all that there is.
+        if !is_picture || !is_claimed {
+            self.switch(now, id);
+        }
+        Some(key)
     }
 
     /// Makes the shares of a peer anew.
     pub(super) fn allot(&mut self, now: Instant, key: PeerKey) {
         let sound = self.sound_of(key);
+        let is_unknown = self.peers.get(&key).is_some_and(|peer| peer.estimate.is_none());
+        let estimate = (is_unknown && self.will_tell(key)).then_some(FIRST_ESTIMATE);
         let Self {
             peers,
             consumers,
@@ -63,13 +91,22 @@ impl Router {
         let Some(peer) = peers.get_mut(&key) else { return };
         peer.is_stale = false;
         let budget = Budget {
-            estimate: peer.estimate,
+            estimate: peer.estimate.or(estimate),
             sound,
         };
         peer.allotment.allot(now, budget, |place| {
             let consuming = consumers.get(consumers.name_at(place)?)?;
             Some(producers.get(consuming.producer)?.track.layers())
         });
+        let (over, under) = DESIRE;
+        let desired = (peer.allotment.sums().desired / under * over).saturating_add(sound);
+        let desired = desired.max(LEAST_DESIRE);
+        if peer.desired.abs_diff(desired).saturating_mul(NEWS) > peer.desired {
+            peer.desired = desired;
+            if !self.desiring.contains(&key) {
+                self.desiring.push(key);
+            }
+        }
         if let Some(at) = peer.allotment.poll_timeout() {
             self.waits = Some(self.waits.map_or(at, |waits| waits.min(at)));
         }
@@ -86,6 +123,13 @@ impl Router {
             self.switch(now, id);
             self.ask(now, id);
         }
+    }
+
+    /// Whether the receiver has agreed to tell what arrives, of which an estimate is made.
+    fn will_tell(&self, key: PeerKey) -> bool {
+        let Some(peer) = self.peers.get(&key) else { return false };
+        let mut consumers = peer.consumers.iter().filter_map(|id| self.consumers.get(*id));
+        consumers.any(Consuming::is_spoken_of)
     }
 
     /// What the sound takes that goes on to a peer, in bits a second.
@@ -117,6 +161,9 @@ impl Router {
         }
         let had = consuming.layer();
         consuming.interrupt();
+        if had.is_some() && consuming.is_starved {
+            consuming.followed.starved();
+        }
         if had.is_some() && !std::mem::replace(&mut consuming.is_changed, true) {
             self.changed.push_back(id);
         }

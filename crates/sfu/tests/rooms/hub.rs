@@ -12,7 +12,9 @@ use antiphon_peer_connection::{
     RtcSessionDescription, TransceiverId, Transmit, TransmitBuf,
 };
 use antiphon_sfu::Router;
-use antiphon_sfu::router::{Config, ConsumerConfig, ConsumerId, PeerKey, ProducerConfig, ProducerId, Request};
+use antiphon_sfu::router::{
+    Config, ConsumerConfig, ConsumerId, FIRST_ESTIMATE, PeerKey, ProducerConfig, ProducerId, Request,
+};
 
 /// The encodings of a publisher: bytes of each picture, at 25 pictures a second 100, 400 and 1400 kbit/s.
 pub(crate) const LAYERS: [(&str, usize); 3] = [("a", 500), ("b", 2000), ("c", 7000)];
@@ -32,6 +34,7 @@ fn connection(now: Instant, seed: u64, output: Output) -> PeerConnection {
         ..RtcConfiguration::default()
     };
     configuration.settings.receive_output = output;
+    configuration.settings.media.start_bitrate = FIRST_ESTIMATE;
     let anchor = ClockAnchor::new(now, Duration::from_secs(1_790_000_000));
     PeerConnection::new(configuration, now, anchor, Rng::from_u64(seed)).unwrap()
 }
@@ -70,13 +73,26 @@ impl Hub {
             }
         }
         let Some(router) = &mut self.router else { return };
-        while let Some(Request::KeyFrame {
-            peer,
-            transceiver,
-            ssrc,
-        }) = router.poll_request(now)
-        {
-            let _ = self.connections[peer.0 as usize].request_key_frame_of(transceiver, ssrc);
+        while let Some(request) = router.poll_request(now) {
+            match request {
+                Request::KeyFrame {
+                    peer,
+                    transceiver,
+                    ssrc,
+                } => _ = self.connections[peer.0 as usize].request_key_frame_of(transceiver, ssrc),
+                Request::Desire { peer, bitrate } => {
+                    self.connections[peer.0 as usize].set_desired_bitrate(now, Some(bitrate));
+                }
+                Request::Reports {
+                    consumer,
+                    peer,
+                    encoding,
+                } => {
+                    if let Some(reported) = self.connections[peer.0 as usize].reported(encoding) {
+                        router.set_reported(consumer, reported).unwrap();
+                    }
+                }
+            }
         }
     }
 
@@ -191,11 +207,48 @@ impl Machine for Hub {
 /// Who gets what is published, and what came of it.
 pub(crate) struct Watcher {
     id: PeerId,
+    host: HostId,
     /// The place of its connection at the forwarder.
     pub(crate) place: usize,
+    /// Of the first camera.
     pub(crate) consumer: ConsumerId,
-    /// When each frame came, its bytes, and whether it is a key frame.
+    /// When each frame of the first camera came, its bytes, and whether it is a key frame.
     pub(crate) frames: Vec<(Instant, usize, bool)>,
+    /// What it could show of each camera.
+    pub(crate) shown: Vec<Shown>,
+}
+
+/// What a decoder makes of the frames of one camera: each needs the one before it of its encoding, but for key frames.
+#[derive(Clone, Default)]
+pub(crate) struct Shown {
+    /// When each picture was shown.
+    pub(crate) at: Vec<Instant>,
+    /// The frame that the next one has to follow: its size, which is that of its encoding, and its number.
+    last: Option<(usize, u32)>,
+    /// When a key frame was asked for, as browsers do in such a case.
+    asked: Option<Instant>,
+}
+
+/// A browser that can show nothing asks so often.
+const ASKS: Duration = Duration::from_millis(200);
+
+impl Shown {
+    /// Whether a key frame is to be asked for.
+    fn take(&mut self, now: Instant, frame: &Frame) -> bool {
+        let number = u32::from_be_bytes(frame.data[11..15].try_into().unwrap());
+        let size = frame.data.len();
+        if frame.key_frame || self.last == Some((size, number.wrapping_sub(1))) {
+            self.last = Some((size, number));
+            self.at.push(now);
+            return false;
+        }
+        self.last = None;
+        let asks = self.asked.is_none_or(|at| now - at >= ASKS);
+        if asks {
+            self.asked = Some(now);
+        }
+        asks
+    }
 }
 
 /// A room: one who publishes, and those who watch.
@@ -205,12 +258,19 @@ pub(crate) struct Room {
     hub_host: HostId,
     publisher: PeerId,
     publisher_host: HostId,
-    camera: TransceiverId,
+    cameras: Vec<TransceiverId>,
+    layers: &'static [(&'static str, usize)],
+    /// Of the first camera, and of all.
     pub(crate) producer: ProducerId,
+    producers: Vec<ProducerId>,
     pub(crate) watchers: Vec<Watcher>,
     /// Encodings that were asked for a key frame, all that were so far, and pictures so far.
     asked: Vec<EncodingId>,
     pub(crate) key_frames_asked: usize,
+    /// How many cameras send.
+    pub(crate) publishing: usize,
+    /// How many encodings each of them has.
+    pub(crate) encodings: usize,
     number: u32,
     hosts: u8,
 }
@@ -228,30 +288,38 @@ pub(crate) fn link(rate: u64) -> LinkConfig {
 impl Room {
     /// A room with a publisher, whose own link carries all that it has.
     pub(crate) fn new(seed: u64) -> Self {
+        Self::with(seed, 1, &LAYERS)
+    }
+
+    /// The same with so many cameras of such encodings.
+    pub(crate) fn with(seed: u64, cameras: usize, layers: &'static [(&'static str, usize)]) -> Self {
         let mut network = Network::new(seed);
         let (hub_host, publisher_host) = (network.add_host(), network.add_host());
-        network.connect(hub_host, publisher_host, link(8_000_000));
+        network.connect(hub_host, publisher_host, link(20_000_000));
         let mut net = Simulation::with_max_datagram(network, 1400);
         let router = Router::new(Config::default(), net.now());
         let hub = net.add(hub_host, Hub::new([10, 0, 0, 1].into(), Some(router)));
         let publisher = net.add(publisher_host, Hub::new([10, 0, 0, 2].into(), None));
         let place = join(&mut net, [hub, publisher], Output::Packets);
-        let camera = net.call(publisher, |own, _| {
-            let encodings = LAYERS.map(|(rid, _)| RtcRtpEncodingParameters::layer(rid));
-            let init = RtcRtpTransceiverInit {
-                track_id: Some("camera".into()),
-                send_encodings: encodings.into(),
-                ..RtcRtpTransceiverInit::new(Direction::SendOnly)
+        let cameras = net.call(publisher, |own, _| {
+            let add = |number| {
+                let encodings = layers.iter().map(|(rid, _)| RtcRtpEncodingParameters::layer(*rid));
+                let init = RtcRtpTransceiverInit {
+                    track_id: Some(format!("camera {number}")),
+                    send_encodings: encodings.collect(),
+                    ..RtcRtpTransceiverInit::new(Direction::SendOnly)
+                };
+                own.connections[0].add_transceiver(MediaKind::Video, init).unwrap()
             };
-            own.connections[0].add_transceiver(MediaKind::Video, init).unwrap()
+            (0..cameras).map(add).collect()
         });
         exchange(&mut net, (publisher, 0), (hub, place));
-        let producer = net.call(hub, |own, now| {
-            let transceiver = own.connections[place].transceivers().next().unwrap();
-            let config = ProducerConfig::of(key(place), transceiver);
+        let producers: Vec<ProducerId> = net.call(hub, |own, now| {
             let router = own.router.as_mut().unwrap();
             router.add_peer(now, key(place), false).unwrap();
-            router.produce(config).unwrap()
+            let configs = own.connections[place].transceivers();
+            let configs = configs.map(|transceiver| ProducerConfig::of(key(place), transceiver));
+            configs.map(|config| router.produce(config).unwrap()).collect()
         });
         Self {
             net,
@@ -259,11 +327,15 @@ impl Room {
             hub_host,
             publisher,
             publisher_host,
-            camera,
-            producer,
+            cameras,
+            layers,
+            producer: producers[0],
+            producers,
             watchers: Vec::new(),
             asked: Vec::new(),
             key_frames_asked: 0,
+            publishing: usize::MAX,
+            encodings: usize::MAX,
             number: 0,
             hosts: 2,
         }
@@ -271,27 +343,37 @@ impl Room {
 
     /// Somebody watches, over a link of so many bits a second.
     pub(crate) fn watch(&mut self, rate: u64) -> usize {
+        self.watch_over(link(rate))
+    }
+
+    /// Somebody watches, over such a link.
+    pub(crate) fn watch_over(&mut self, link: LinkConfig) -> usize {
         let host = self.net.network.add_host();
-        self.net.network.connect(self.hub_host, host, link(rate));
+        self.net.network.connect(self.hub_host, host, link);
         self.hosts += 1;
         let id = self.net.add(host, Hub::new([10, 0, 0, self.hosts].into(), None));
         let place = join(&mut self.net, [self.hub, id], Output::Frames);
-        let producer = self.producer;
-        let consumer = self.net.call(self.hub, |own, now| {
-            let init = RtcRtpTransceiverInit::new(Direction::SendOnly);
-            let to = own.connections[place].add_transceiver(MediaKind::Video, init).unwrap();
-            let transceiver = own.connections[place].transceiver(to).unwrap();
-            let config = ConsumerConfig::of(key(place), to, transceiver);
+        let producers = self.producers.clone();
+        let consumers: Vec<ConsumerId> = self.net.call(self.hub, |own, now| {
             let router = own.router.as_mut().unwrap();
             router.add_peer(now, key(place), false).unwrap();
-            router.consume(now, producer, config).unwrap()
+            let consume = |producer| {
+                let init = RtcRtpTransceiverInit::new(Direction::SendOnly);
+                let to = own.connections[place].add_transceiver(MediaKind::Video, init).unwrap();
+                let transceiver = own.connections[place].transceiver(to).unwrap();
+                let config = ConsumerConfig::of(key(place), to, transceiver);
+                router.consume(now, producer, config).unwrap()
+            };
+            producers.into_iter().map(consume).collect()
         });
         exchange(&mut self.net, (self.hub, place), (id, 0));
         self.watchers.push(Watcher {
             id,
+            host,
             place,
-            consumer,
+            consumer: consumers[0],
             frames: Vec::new(),
+            shown: vec![Shown::default(); consumers.len()],
         });
         self.watchers.len() - 1
     }
@@ -299,6 +381,12 @@ impl Room {
     /// The link of the publisher to the forwarder is like this from now on.
     pub(crate) fn set_uplink(&mut self, config: LinkConfig) {
         self.net.network.set_link(self.publisher_host, self.hub_host, config);
+    }
+
+    /// The link of a watcher to the forwarder is like this from now on.
+    pub(crate) fn set_way_back(&mut self, watcher: usize, config: LinkConfig) {
+        let host = self.watchers[watcher].host;
+        self.net.network.set_link(host, self.hub_host, config);
     }
 
     /// Publishes for so long.
@@ -314,22 +402,27 @@ impl Room {
     fn publish(&mut self) {
         let asked = std::mem::take(&mut self.asked);
         self.number += 1;
-        let (camera, number) = (self.camera, self.number);
+        let (cameras, layers, number) = (self.cameras.clone(), self.layers, self.number);
+        let (publishing, encodings) = (self.publishing, self.encodings);
         self.net.call(self.publisher, |own, now| {
             let pc = &mut own.connections[0];
-            for (encoding, (rid, bytes)) in pc.encodings(camera).unwrap().into_iter().zip(LAYERS) {
-                let (true, Some(codec)) = (encoding.is_wanted(), &encoding.codec) else {
-                    continue;
-                };
-                let is_named = |own: &EncodingId| *own == encoding.id;
-                let key_frame = number == 1 || asked.iter().any(is_named);
-                let width = bytes as u16 / 10;
-                let [low, high] = width.to_le_bytes();
-                let mut data = vec![u8::from(!key_frame), 0, 0, 0x9d, 0x01, 0x2a, low, high, low, high];
-                data.resize(bytes, number as u8);
-                let frame = Frame::new(codec.payload_type, number * 3600, data);
-                pc.send_frame(now, encoding.id, frame)
-                    .unwrap_or_else(|error| panic!("{rid}: {error}"));
+            for (place, camera) in cameras.into_iter().enumerate().take(publishing) {
+                for (encoding, (rid, bytes)) in pc.encodings(camera).unwrap().into_iter().zip(layers).take(encodings) {
+                    let (true, Some(codec)) = (encoding.is_wanted(), &encoding.codec) else {
+                        continue;
+                    };
+                    let is_named = |own: &EncodingId| *own == encoding.id;
+                    let key_frame = number == 1 || asked.iter().any(is_named);
+                    let width = *bytes as u16 / 10;
+                    let [low, high] = width.to_le_bytes();
+                    let mut data = vec![u8::from(!key_frame), 0, 0, 0x9d, 0x01, 0x2a, low, high, low, high];
+                    data.push(place as u8);
+                    data.extend(number.to_be_bytes());
+                    data.resize(*bytes, number as u8);
+                    let frame = Frame::new(codec.payload_type, number * 3600, data);
+                    pc.send_frame(now, encoding.id, frame)
+                        .unwrap_or_else(|error| panic!("{rid}: {error}"));
+                }
             }
         });
     }
@@ -351,9 +444,17 @@ impl Room {
         for (at, id) in ids.into_iter().enumerate() {
             for (_, event) in self.net.take_events(id) {
                 match event {
-                    Event::Frame { frame, .. } => {
-                        let came = (now, frame.data.len(), frame.key_frame);
-                        self.watchers[at].frames.push(came);
+                    Event::Frame { frame, transceiver, .. } => {
+                        let camera = usize::from(frame.data[10]);
+                        if self.watchers[at].shown[camera].take(now, &frame) {
+                            self.net.call(id, |own, _| {
+                                own.connections[0].request_key_frame(transceiver).unwrap();
+                            });
+                        }
+                        if camera == 0 {
+                            let came = (now, frame.data.len(), frame.key_frame);
+                            self.watchers[at].frames.push(came);
+                        }
                     }
                     Event::IceCandidate(candidate) => {
                         self.candidate((self.hub, self.watchers[at].place), candidate);

@@ -29,6 +29,8 @@ pub struct RtcPeerConnectionOptions {
     /// The RIDs of the simulcast layers that the client is asked to send of its pictures, the smallest first. Empty: one stream, unless
     /// the client offers more by itself. Plan B has none.
     pub simulcast: Vec<String>,
+    /// Whether the client gets the tracks of the others. Without it the client only sends, and has no senders. Default true.
+    pub subscribe: bool,
 }
 
 impl RtcPeerConnectionOptions {
@@ -40,6 +42,7 @@ impl RtcPeerConnectionOptions {
             use_plan_b: false,
             max_bitrate: None,
             simulcast: Vec::new(),
+            subscribe: true,
         }
     }
 }
@@ -85,7 +88,8 @@ impl RtcPeerConnectionEvent {
     }
 }
 
-/// The server's end of the connection with one client. It makes all offers; the client answers.
+/// The server's end of the connection with one client. It makes all offers; the client answers. A client that takes none
+/// ([`Self::answer_offer`]) makes one itself.
 #[derive(Clone, Debug)]
 pub struct RtcPeerConnection {
     facts: Arc<ConnectionFacts>,
@@ -104,6 +108,7 @@ impl RtcPeerConnection {
             use_plan_b: options.use_plan_b,
             max_bitrate: options.max_bitrate,
             simulcast: options.simulcast,
+            subscribe: options.subscribe,
         };
         let id = peer.id();
         let call = peer.link().call(move |state| state.connect(id, settings).boxed());
@@ -149,6 +154,28 @@ impl RtcPeerConnection {
         let (audio, video) = (options.offer_to_receive_audio, options.offer_to_receive_video);
         self.call(move |state| state.create_offer(peer, audio, video).boxed())
             .await
+    }
+
+    /// Takes the one offer of a client that takes none of ours, and answers it: for WHIP (RFC 9725), whose clients send, and for WHEP,
+    /// whose clients get what `watched` sends now, a peer of the same room. The offer says what the client can, so
+    /// [`Self::set_capabilities`] is not called, and no other exchange follows. What comes back has all of our candidates. After an
+    /// error the connection is of no more use.
+    ///
+    /// # Errors
+    /// [`Error::OfferFromClient`] if the connection [subscribes](RtcPeerConnectionOptions::subscribe) or speaks Plan B;
+    /// [`Error::CapabilitiesSet`] the second time, [`Error::Capabilities`] and [`Error::Connection`] with what is wrong with the offer,
+    /// [`Error::NothingInCommon`], [`Error::TooMany`] tracks, [`Error::Closed`], also where `watched` is closed.
+    pub async fn answer_offer(
+        &self,
+        sdp: impl Into<String>,
+        watched: Option<&Peer>,
+    ) -> Result<RtcSessionDescription, Error> {
+        let (peer, sdp) = (self.peer.id(), sdp.into());
+        let watched = watched.map(Peer::id);
+        let set = self.call(move |state| state.answer_offer(peer, sdp, watched).boxed());
+        let gathered = set.await?;
+        gathered.await.map_err(|_| Error::Closed("exchange"))?;
+        self.local_description().await?.ok_or(Error::Closed("exchange"))
     }
 
     /// Says that there is no offer of the client's to answer: it never makes one. For programs that ask.

@@ -11,10 +11,11 @@ use crate::room::dump::PeerDump;
 use crate::room::error::Error;
 use crate::room::events::Events;
 use crate::room::facts::{
-    PeerFacts, PeerNews, Received, ReceiverFacts, ReceiverNews, RtpParameters, SenderFacts, SenderNews,
+    Delivery, PeerFacts, PeerNews, Received, ReceiverFacts, ReceiverNews, RtpParameters, SenderFacts, SenderNews,
 };
 use crate::room::link::Link;
 use crate::room::state::State;
+use crate::router::Scores;
 
 /// What happens to a peer.
 #[derive(Clone, Debug)]
@@ -224,6 +225,18 @@ impl RtpReceiver {
         call.await.unwrap_or(Err(Error::Closed("room")))
     }
 
+    /// How well each of its encodings arrives, from the smallest picture: 0, it has stopped, to 10; `None` before that is known.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] or [`Error::Closed`] once it, or its peer, is.
+    pub async fn scores(&self) -> Result<Scores, Error> {
+        let (peer, receiver) = (self.facts.peer.id, self.facts.id);
+        let call = self
+            .link
+            .call(move |state| async move { state.receiver_scores(peer, receiver).await }.boxed());
+        call.await.unwrap_or(Err(Error::Closed("room")))
+    }
+
     /// Asks the client for a key frame of it.
     ///
     /// # Errors
@@ -327,6 +340,18 @@ impl RtpSender {
     /// [`Error::Gone`] or [`Error::Closed`] once it, or its peer, is.
     pub async fn active(&self) -> Result<bool, Error> {
         self.ask(|state, peer, sender| Ok(state.sender(peer, sender)?.1)).await
+    }
+
+    /// Which layer goes on to the client, and how well it arrives there.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] or [`Error::Closed`] once it, or its peer, is.
+    pub async fn delivery(&self) -> Result<Delivery, Error> {
+        let (peer, sender) = (self.facts.peer.id, self.facts.id);
+        let call = self
+            .link
+            .call(move |state| async move { state.delivery(peer, sender).await }.boxed());
+        call.await.unwrap_or(Err(Error::Closed("room")))
     }
 
     /// Lets it send again, without an exchange. `emit`: whether listeners hear of it.

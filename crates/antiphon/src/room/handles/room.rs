@@ -10,6 +10,7 @@ use crate::room::dump::RoomDump;
 use crate::room::error::Error;
 use crate::room::events::Events;
 use crate::room::facts::{Heard, Leading, RoomFacts, RoomNews};
+use crate::room::figures::RoomFigures;
 use crate::room::link::Link;
 use crate::room::state::State;
 
@@ -163,6 +164,15 @@ impl Room {
     pub async fn dump(&self) -> Result<RoomDump, Error> {
         let call = self.link.call(|state| async { state.dump() }.boxed());
         call.await.ok_or(Error::Closed("room"))
+    }
+
+    /// What it has done since it began, and how many take part now.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once it is.
+    pub async fn figures(&self) -> Result<RoomFigures, Error> {
+        let call = self.link.call(|state| state.figures().boxed());
+        call.await.unwrap_or(Err(Error::Closed("room")))
     }
 
     /// Closes every peer, and then the room. Nothing happens if it is closed.

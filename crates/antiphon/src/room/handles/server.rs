@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 
 use super::room::Room;
 use crate::room::MAX_ROOMS;
@@ -11,6 +12,7 @@ use crate::room::dump::{ServerDump, WorkerDump};
 use crate::room::error::Error;
 use crate::room::events::{Events, Listeners, News};
 use crate::room::facts::{Ids, RoomFacts};
+use crate::room::figures::{Book, ServerFigures};
 use crate::room::link::{Link, link};
 use crate::room::log::{Log, LogTag};
 use crate::room::options::{ServerOptions, ServerSettings};
@@ -42,6 +44,7 @@ pub struct Server {
     news: Arc<Listeners<ServerEvent>>,
     log: Log,
     link: Link<Rooms>,
+    book: Book,
 }
 
 impl Server {
@@ -59,6 +62,7 @@ impl Server {
             workers.push(Worker::start(&options, number).await?);
         }
         let news = Arc::new(Listeners::default());
+        let book = Book::default();
         let (link, mut calls) = link();
         let mut rooms = Rooms {
             workers,
@@ -66,6 +70,7 @@ impl Server {
             ids: Ids::default(),
             news: news.clone(),
             log: log.clone(),
+            book: book.clone(),
             closed: false,
         };
         tokio::spawn(async move {
@@ -76,7 +81,7 @@ impl Server {
             }
             rooms.close().await;
         });
-        Ok(Self { news, log, link })
+        Ok(Self { news, log, link, book })
     }
 
     /// Whether it is closed.
@@ -117,6 +122,20 @@ impl Server {
         call.await.ok_or(Error::Closed("server"))
     }
 
+    /// What its rooms have done since it began, those that are closed too, and the rooms that there are now. Rooms do not wait for each other.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once it is.
+    pub async fn figures(&self) -> Result<ServerFigures, Error> {
+        let call = self.link.call(|rooms| async { rooms.rooms.clone() }.boxed());
+        let rooms = call.await.ok_or(Error::Closed("server"))?;
+        let figures = join_all(rooms.iter().map(Room::figures)).await;
+        // One that is closed meanwhile is not there.
+        let rooms: Vec<_> = figures.into_iter().flatten().collect();
+        let work = self.book.sum(&rooms);
+        Ok(ServerFigures { rooms, work })
+    }
+
     /// Closes every room, and then the server. Nothing happens if it is closed.
     pub async fn close(&self) {
         // What is closed stays so.
@@ -131,6 +150,7 @@ struct Rooms {
     ids: Ids,
     news: Arc<Listeners<ServerEvent>>,
     log: Log,
+    book: Book,
     closed: bool,
 }
 
@@ -166,7 +186,9 @@ impl Rooms {
             api: worker.api.clone(),
             router,
             mappings: worker.mappings.clone(),
+            book: self.book.clone(),
         });
+        self.book.open(facts.id);
         let (link, calls) = link();
         worker.runtime.spawn(state.run(calls));
         let room = Room::new(facts, link);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use antiphon_jsep::MediaCapabilities;
 use antiphon_peer_connection::{Output, RtcConfiguration};
+use antiphon_sfu::router::FIRST_ESTIMATE;
 
 use super::State;
 use super::members::{Connection, ConnectionSettings, Member, Transport};
@@ -148,6 +149,8 @@ impl State {
             false => capabilities.clone(),
         };
         settings.receive_output = Output::Packets;
+        // The router begins with the smallest pictures, and no path is asked for more than it has said.
+        settings.media.start_bitrate = FIRST_ESTIMATE;
         settings.ice.nat_mappings.clone_from(&self.mappings);
         connection.settings.transport.apply(&mut settings.ice);
         let made = self.api.peer_connection(configuration).await?;

@@ -66,6 +66,22 @@ impl State {
         Ok(shown)
     }
 
+    /// What is given back ends when all candidates stand in our description.
+    pub(super) async fn gathered(&mut self, peer: u64) -> Result<oneshot::Receiver<()>, Error> {
+        let connection = self.member_mut(peer)?.connection_mut()?;
+        let Some(transport) = &connection.transport else {
+            return Err(Error::NoCapabilities);
+        };
+        let (done, waiting) = oneshot::channel();
+        if transport.handle.ice_gathering_state().await? == RtcIceGatheringState::Complete {
+            // Who waits may have gone away.
+            _ = done.send(());
+        } else {
+            connection.gathering = Some(done);
+        }
+        Ok(waiting)
+    }
+
     /// There is never an offer of the client to answer: says so, with the state.
     pub(in crate::room) fn create_answer(&mut self, peer: u64) -> Result<RtcSessionDescription, Error> {
         match self.member_mut(peer)?.connection_mut()?.negotiation.state() {
@@ -95,14 +111,7 @@ impl State {
         connection.negotiation.offered();
         let state = connection.negotiation.state();
         connection.facts.news.tell(ConnectionNews::Signaling(state));
-        let (done, waiting) = oneshot::channel();
-        if transport.handle.ice_gathering_state().await? == RtcIceGatheringState::Complete {
-            // Who waits may have gone away.
-            _ = done.send(());
-        } else {
-            connection.gathering = Some(done);
-        }
-        Ok(waiting)
+        self.gathered(peer).await
     }
 
     /// Takes the client's answer: what it sends becomes receivers, and what it takes begins to be sent.

@@ -1,72 +1,87 @@
-//! Who is heard in a room, and how loud.
+//! What a room's router tells of sound, while somebody listens.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use antiphon_peer_connection::Packet;
-use antiphon_sfu::speakers::{MAX_VOLUMES, Speakers, VolumeOptions};
+use antiphon_sfu::speakers::MAX_VOLUMES;
 
-use crate::room::facts::ReceiverFacts;
+use crate::error::Error;
+use crate::router::{Loudness, ProducerId, Router, RouterEvent, RouterEvents, VolumeOptions};
 
 /// How often levels are told: as often as a bar beside a name is worth being drawn anew.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// How often it is looked whether anybody still listens. Until then the router tells the levels to nobody.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Who is heard.
+/// Somebody listens to who is loud, or who leads.
 pub(super) struct Hearing {
-    pub(super) speakers: Speakers,
-    /// The receivers, by their numbers among the speakers.
-    places: Vec<Option<Arc<ReceiverFacts>>>,
-    numbers: BTreeMap<u64, u32>,
+    events: RouterEvents,
+    /// Events that this end was too late for, at the last look.
+    missed: u64,
+    /// When it is looked again whether anybody still listens.
+    pub(super) look_at: Instant,
+}
+
+/// What the router tells of sound.
+pub(super) enum Sound {
+    /// Who is loud, loudest first.
+    Levels(Vec<Loudness>),
+    /// Who leads the talk; `None`: who did is gone.
+    Leader(Option<ProducerId>),
+    /// Events were missed: who leads may be another than was told last.
+    Missed,
 }
 
 impl Hearing {
-    pub(super) fn new(now: Instant) -> Self {
-        let mut speakers = Speakers::new(now);
-        speakers.set_volumes(Some(VolumeOptions {
+    /// Has the router say what it hears.
+    pub(super) async fn begin(router: &Router, now: Instant) -> Result<Self, Error> {
+        let events = router.events();
+        let options = VolumeOptions {
             max_entries: MAX_VOLUMES,
             threshold: -127,
             interval: INTERVAL,
-        }));
-        speakers.set_dominance(true);
-        Self {
-            speakers,
-            places: Vec::new(),
-            numbers: BTreeMap::new(),
-        }
+        };
+        router.set_volumes(Some(options)).await?;
+        router.set_dominance(true).await?;
+        Ok(Self {
+            events,
+            missed: 0,
+            look_at: now + LOOK_EVERY,
+        })
     }
 
-    pub(super) fn add(&mut self, facts: &Arc<ReceiverFacts>) {
-        let free = self.places.iter().position(Option::is_none);
-        let place = free.unwrap_or(self.places.len());
-        // A number that is too high is not heard, and nothing else.
-        if let Ok(number) = u32::try_from(place)
-            && self.speakers.add(number)
-        {
-            if free.is_none() {
-                self.places.push(None);
+    /// Has the router say no more.
+    pub(super) async fn end(router: &Router) -> Result<(), Error> {
+        router.set_volumes(None).await?;
+        router.set_dominance(false).await
+    }
+
+    /// Somebody listens now, and is asked again later.
+    pub(super) fn look_later(&mut self, now: Instant) {
+        self.look_at = now + LOOK_EVERY;
+    }
+
+    async fn next(&mut self) -> Option<Sound> {
+        loop {
+            let event = self.events.next().await?;
+            match event {
+                RouterEvent::Volumes(levels) => return Some(Sound::Levels(levels)),
+                RouterEvent::Dominant(leader) => return Some(Sound::Leader(leader)),
+                _ if self.events.missed() > self.missed => {
+                    self.missed = self.events.missed();
+                    return Some(Sound::Missed);
+                }
+                _ => {}
             }
-            self.places[place] = Some(facts.clone());
-            self.numbers.insert(facts.id, number);
         }
     }
+}
 
-    pub(super) fn remove(&mut self, receiver: u64) {
-        if let Some(number) = self.numbers.remove(&receiver) {
-            self.speakers.remove(number);
-            self.places[number as usize] = None;
-        }
+/// What the router tells next. Nothing comes while nobody listens. Cancel safe.
+pub(super) async fn next(hearing: &mut Option<Hearing>) -> Sound {
+    if let Some(hearing) = hearing
+        && let Some(sound) = hearing.next().await
+    {
+        return sound;
     }
-
-    pub(super) fn take(&mut self, now: Instant, receiver: u64, packet: &Packet) {
-        if let Some(&number) = self.numbers.get(&receiver) {
-            let level = packet.extensions.audio_level.map(|own| own.below_overload);
-            // Everything goes on here; only what was heard counts.
-            let _ = self.speakers.goes_on(now, number, level);
-        }
-    }
-
-    pub(super) fn at(&self, number: u32) -> Option<Arc<ReceiverFacts>> {
-        self.places.get(number as usize)?.clone()
-    }
+    std::future::pending().await
 }

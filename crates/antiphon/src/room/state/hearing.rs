@@ -1,16 +1,18 @@
-//! How loud everybody is and who leads the talk, and the packets of single receivers: worked out while somebody listens.
+//! How loud everybody is and who leads the talk, as the router hears it, and the packets of single receivers: told while somebody
+//! listens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use antiphon_jsep::{MediaKind, TransceiverId};
 use antiphon_peer_connection::Packet;
-use antiphon_sfu::speakers::Event;
 
 use super::State;
-use super::heard::Hearing;
+use super::heard::{Hearing, Sound};
 use crate::room::error::Error;
-use crate::room::facts::{Heard, Leading, Received};
+use crate::room::facts::{Heard, Leading, Received, ReceiverFacts};
+use crate::router::ProducerId;
 
 impl State {
     /// Somebody listens to how loud everybody is, or who leads.
@@ -19,38 +21,9 @@ impl State {
             return Err(Error::Closed("room"));
         }
         if self.hearing.is_none() {
-            self.hearing = Some(Hearing::new(Instant::now()));
-            for (peer, receiver) in self.sounds() {
-                self.hear_receiver(peer, receiver).await?;
-            }
+            self.hearing = Some(Hearing::begin(&self.router, Instant::now()).await?);
         }
         Ok(())
-    }
-
-    /// A receiver is heard from now on, if it is sound and somebody listens.
-    pub(super) async fn hear_receiver(&mut self, peer: u64, receiver: u64) -> Result<(), Error> {
-        let facts = self
-            .member(peer)?
-            .receivers
-            .get(&receiver)
-            .ok_or(Error::Gone("receiver"))?
-            .facts
-            .clone();
-        if let Some(hearing) = &mut self.hearing
-            && facts.kind == MediaKind::Audio
-        {
-            hearing.add(&facts);
-            self.tap(peer, receiver).await?;
-        }
-        Ok(())
-    }
-
-    /// A receiver is gone.
-    pub(super) fn unhear(&mut self, receiver: u64) {
-        if let Some(hearing) = &mut self.hearing {
-            hearing.remove(receiver);
-        }
-        self.tell_heard();
     }
 
     /// Somebody listens to a receiver's packets: they come here besides being forwarded. A decoder needs a key frame to begin.
@@ -70,10 +43,9 @@ impl State {
 
     /// Has a receiver's packets come here as long as they are for somebody.
     async fn tap(&mut self, peer: u64, receiver: u64) -> Result<(), Error> {
-        let hears = self.hearing.is_some();
         let member = self.member_mut(peer)?;
         let receiver = member.receivers.get_mut(&receiver).ok_or(Error::Gone("receiver"))?;
-        let wanted = receiver.facts.packets.any() || (hears && receiver.facts.kind == MediaKind::Audio);
+        let wanted = receiver.facts.packets.any();
         if std::mem::replace(&mut receiver.tapped, wanted) != wanted {
             receiver.producer.set_copied(wanted).await?;
         }
@@ -87,66 +59,64 @@ impl State {
         let Some((&id, receiver)) = all.find(|(_, receiver)| receiver.transceiver == transceiver) else {
             return;
         };
-        let is_heard = match &mut self.hearing {
-            Some(hearing) if receiver.facts.kind == MediaKind::Audio => {
-                hearing.take(Instant::now(), id, &packet);
-                true
-            }
-            _ => false,
-        };
         if receiver.facts.packets.any() {
             receiver.facts.packets.tell(Received::Packet(packet));
-        } else if !is_heard {
+        } else {
             // Whoever listened does no more. It is there.
             _ = self.tap(peer, id).await;
         }
     }
 
-    /// When levels are due.
+    /// When it is to be looked whether anybody still listens to the sound.
     pub(super) fn hearing_due(&self) -> Option<Instant> {
-        self.hearing.as_ref()?.speakers.poll_timeout()
+        Some(self.hearing.as_ref()?.look_at)
     }
 
-    /// Tells what was heard, if it is time.
+    /// Has the router say no more of sound once nobody listens.
     pub(super) async fn hear_timeout(&mut self, now: Instant) {
-        let Some(hearing) = &mut self.hearing else { return };
-        hearing.speakers.handle_timeout(now);
-        self.tell_heard();
+        let Some(hearing) = self.hearing.as_mut().filter(|own| own.look_at <= now) else {
+            return;
+        };
+        hearing.look_later(now);
         if !self.facts.heard.any() && !self.facts.leading.any() {
             self.hearing = None;
-            for (peer, receiver) in self.sounds() {
-                // It is there.
-                _ = self.tap(peer, receiver).await;
-            }
+            // A router that is gone says nothing either.
+            _ = Hearing::end(&self.router).await;
         }
     }
 
-    fn tell_heard(&mut self) {
-        let Some(hearing) = &mut self.hearing else { return };
-        while let Some(event) = hearing.speakers.poll_event() {
-            match event {
-                Event::Volumes(volumes) => {
-                    let level = volumes
-                        .iter()
-                        .filter_map(|volume| Some((hearing.at(volume.producer)?, volume.level)));
-                    self.facts.heard.tell(Heard::Levels(level.collect()));
-                }
-                Event::Silence => self.facts.heard.tell(Heard::Levels(Arc::default())),
-                Event::Dominant(number) => {
-                    let leader = number.and_then(|number| hearing.at(number));
-                    self.facts.leading.tell(Leading::Speaker(leader));
+    /// Tells what the router has told of sound.
+    pub(super) async fn handle_sound(&mut self, sound: Sound) {
+        match sound {
+            Sound::Levels(levels) => {
+                let facts = self.receivers_by_producer();
+                let named = levels
+                    .iter()
+                    .filter_map(|one| Some(((*facts.get(&one.producer)?).clone(), one.level)));
+                self.facts.heard.tell(Heard::Levels(named.collect()));
+            }
+            Sound::Leader(leader) => self.tell_leader(leader),
+            Sound::Missed => {
+                if let Ok(leader) = self.router.dominant().await {
+                    self.tell_leader(leader);
                 }
             }
         }
     }
 
-    /// The receivers of sound, and whose they are.
-    fn sounds(&self) -> Vec<(u64, u64)> {
-        let of = |(&peer, member): (&u64, &super::members::Member)| {
-            let all = member.receivers.iter();
-            let sounds = all.filter(|(_, receiver)| receiver.facts.kind == MediaKind::Audio);
-            sounds.map(|(&id, _)| (peer, id)).collect::<Vec<_>>()
-        };
-        self.members.iter().flat_map(of).collect()
+    fn tell_leader(&self, leader: Option<ProducerId>) {
+        let facts = leader.and_then(|leader| self.receivers_by_producer().get(&leader).copied().cloned());
+        // Of one that is closed meanwhile the router tells next that it leads no more.
+        if leader.is_none() || facts.is_some() {
+            self.facts.leading.tell(Leading::Speaker(facts));
+        }
+    }
+
+    /// All receivers, by the names that the router has for them.
+    fn receivers_by_producer(&self) -> BTreeMap<ProducerId, &Arc<ReceiverFacts>> {
+        let receivers = self.members.values().flat_map(|member| member.receivers.values());
+        receivers
+            .map(|receiver| (receiver.producer.id(), &receiver.facts))
+            .collect()
     }
 }

@@ -8,7 +8,9 @@ use super::State;
 use super::members::Member;
 use crate::room::dump::{PeerDump, ReceiverDump, RoomDump, SenderDump, TransportDump};
 use crate::room::error::Error;
-use crate::room::facts::{ReceiverFacts, RtpParameters, SenderFacts, TransportFacts};
+use crate::room::facts::{Delivery, ReceiverFacts, RtpParameters, SenderFacts, TransportFacts};
+use crate::room::figures::{RoomFigures, Work};
+use crate::router::Scores;
 
 impl State {
     pub(in crate::room) fn capabilities(&self, peer: u64) -> Result<Option<Arc<MediaCapabilities>>, Error> {
@@ -35,6 +37,25 @@ impl State {
         Ok(receiver.parameters.clone())
     }
 
+    /// How well the encodings of a receiver arrive.
+    pub(in crate::room) async fn receiver_scores(&self, peer: u64, id: u64) -> Result<Scores, Error> {
+        let receiver = self.member(peer)?.receivers.get(&id).ok_or(Error::Gone("receiver"))?;
+        Ok(receiver.producer.stats().await?.scores)
+    }
+
+    /// How well a sender does.
+    pub(in crate::room) async fn delivery(&self, peer: u64, id: u64) -> Result<Delivery, Error> {
+        let sender = self.member(peer)?.senders.get(&id).ok_or(Error::Gone("sender"))?;
+        let Some(consumer) = &sender.consumer else {
+            return Ok(Delivery::default());
+        };
+        let stats = consumer.stats().await?;
+        Ok(Delivery {
+            layer: stats.layer,
+            score: stats.score,
+        })
+    }
+
     /// How a sender was negotiated, and whether it sends.
     pub(in crate::room) fn sender(&self, peer: u64, id: u64) -> Result<(Arc<RtpParameters>, bool), Error> {
         let sender = self.member(peer)?.senders.get(&id).ok_or(Error::Gone("sender"))?;
@@ -46,6 +67,18 @@ impl State {
             id: self.facts.id,
             peers: self.members.values().map(dump).collect(),
         }
+    }
+
+    pub(in crate::room) async fn figures(&self) -> Result<RoomFigures, Error> {
+        let (totals, shares, latency) = self.router.figures().await?;
+        Ok(RoomFigures {
+            id: self.facts.id,
+            peers: self.members.len(),
+            receivers: self.members.values().map(|member| member.receivers.len()).sum(),
+            senders: self.members.values().map(|member| member.senders.len()).sum(),
+            shares,
+            work: Work { totals, latency },
+        })
     }
 
     pub(in crate::room) fn dump_peer(&self, peer: u64) -> Result<PeerDump, Error> {

@@ -50,6 +50,12 @@ impl Member {
         connection.transport.as_ref().ok_or(Error::NoCapabilities)
     }
 
+    /// The same, to change it.
+    pub(super) fn transport_mut(&mut self) -> Result<&mut Transport, Error> {
+        let connection = self.connection.as_mut().ok_or(Error::Closed("connection"))?;
+        connection.transport.as_mut().ok_or(Error::NoCapabilities)
+    }
+
     /// When its program is to be told that negotiation is needed.
     pub(super) fn due(&self) -> Option<Instant> {
         self.connection.as_ref()?.negotiation.poll_timeout()
@@ -90,12 +96,14 @@ impl Member {
 }
 
 /// How a peer's connection was asked for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(in crate::room) struct ConnectionSettings {
     pub(in crate::room) transport: TransportOptions,
     pub(in crate::room) use_plan_b: bool,
     pub(in crate::room) max_bitrate: Option<u64>,
     pub(in crate::room) simulcast: Vec<String>,
+    /// Whether it gets the tracks of others.
+    pub(in crate::room) subscribe: bool,
 }
 
 /// A peer's connection.

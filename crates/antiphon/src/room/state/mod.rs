@@ -1,5 +1,6 @@
 //! What a room is, and the task that owns it: calls, events of connections and times come to it one after the other.
 
+mod answering;
 mod coming;
 mod exchange;
 mod heard;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use super::codecs::RoomOptions;
 use super::error::Error;
 use super::facts::{CloseReason, ConnectionNews, Ids, RoomFacts, TransportNews};
+use super::figures::Book;
 use super::link::Call;
 use super::log::{Log, LogTag};
 use crate::api::Api;
@@ -68,6 +70,7 @@ pub(super) struct State {
     api: Api,
     router: Router,
     mappings: Vec<NatMapping>,
+    book: Book,
     members: BTreeMap<u64, Member>,
     hearing: Option<Hearing>,
     notices: mpsc::Sender<(u64, Notice)>,
@@ -84,6 +87,7 @@ pub(super) struct Parts {
     pub(super) api: Api,
     pub(super) router: Router,
     pub(super) mappings: Vec<NatMapping>,
+    pub(super) book: Book,
 }
 
 impl State {
@@ -97,6 +101,7 @@ impl State {
             api: parts.api,
             router: parts.router,
             mappings: parts.mappings,
+            book: parts.book,
             members: BTreeMap::new(),
             hearing: None,
             notices,
@@ -126,6 +131,7 @@ impl State {
                     None => break,
                 },
                 Some((peer, notice)) = self.noticed.recv() => self.handle_notice(peer, notice).await,
+                sound = heard::next(&mut self.hearing) => self.handle_sound(sound).await,
                 () = time => {
                     let now = Instant::now();
                     self.handle_timeout(now);
@@ -143,6 +149,9 @@ impl State {
             // It is there.
             _ = self.close_peer(peer, None).await;
         }
+        // Of a worker that is gone nothing more is known.
+        let work = self.figures().await.ok().map(|figures| figures.work);
+        self.book.close(self.facts.id, work);
         if !self.facts.news.closed() {
             self.log
                 .step(LogTag::Info, || format!("room {} is closed", self.facts.id));
@@ -228,6 +237,7 @@ impl Drop for State {
         for member in self.members.values_mut() {
             member.end(None);
         }
+        self.book.close(self.facts.id, None);
         self.facts.end();
     }
 }

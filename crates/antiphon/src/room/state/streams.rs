@@ -102,7 +102,6 @@ impl State {
         member.facts.news.tell(PeerNews::NewReceiver(facts));
         self.log
             .step(LogTag::Rtp, || format!("peer {peer} sends {kind}: receiver {id}"));
-        self.hear_receiver(peer, id).await?;
         let others: Vec<u64> = self.members.keys().copied().filter(|&other| other != peer).collect();
         for other in others {
             if self.add_sender(other, peer, id)?
@@ -126,7 +125,6 @@ impl State {
         // Of a producer whose peer is gone nothing is left to close.
         _ = removed.producer.close().await;
         removed.end();
-        self.unhear(receiver);
         self.log
             .step(LogTag::Rtp, || format!("receiver {receiver} of peer {peer} is closed"));
         for member in self.members.values_mut() {
@@ -147,8 +145,18 @@ impl State {
     }
 
     /// A peer gets a track of another. Whether that is to be negotiated: not for a peer that has not told its capabilities, which gets
-    /// everything when it does, nor where no codec fits.
+    /// everything when it does, nor where no codec fits, nor for one that only sends.
     fn add_sender(&mut self, to: u64, from: u64, receiver: u64) -> Result<bool, Error> {
+        let member = self.member(to)?;
+        if member.capabilities.is_none() || member.connection.as_ref().is_some_and(|own| !own.settings.subscribe) {
+            return Ok(false);
+        }
+        let (_, decodable) = self.new_sender(to, from, receiver)?;
+        Ok(decodable)
+    }
+
+    /// Makes a sender, for a peer that has told its capabilities. Its number, and whether a codec fits.
+    pub(super) fn new_sender(&mut self, to: u64, from: u64, receiver: u64) -> Result<(u64, bool), Error> {
         let id = self.ids.next();
         let source = self
             .member(from)?
@@ -157,9 +165,7 @@ impl State {
             .ok_or(Error::Gone("receiver"))?;
         let (source, codecs) = (source.facts.clone(), source.parameters.clone());
         let member = self.member_mut(to)?;
-        let Some(capabilities) = &member.capabilities else {
-            return Ok(false);
-        };
+        let capabilities = member.capabilities.as_ref().ok_or(Error::NoCapabilities)?;
         let decodable = can_take(capabilities, source.kind, &codecs.codecs);
         let facts = Arc::new(SenderFacts {
             id,
@@ -180,16 +186,18 @@ impl State {
         self.log.step(LogTag::Rtp, || {
             format!("receiver {receiver} goes to peer {to}: sender {id}")
         });
-        Ok(decodable)
+        Ok((id, decodable))
+    }
+
+    /// The streams of what a peer sends, as others see them.
+    pub(super) fn streams_of(&self, peer: u64, receiver: u64) -> Vec<String> {
+        let source = self.members.get(&peer);
+        let source = source.and_then(|member| member.receivers.get(&receiver));
+        source.map_or_else(Vec::new, stream_ids)
     }
 
     /// Gives each new sender its place in the connection, for the offer that is made now.
     pub(super) async fn place_senders(&mut self, peer: u64) -> Result<(), Error> {
-        let streams = |facts: &SenderFacts, members: &BTreeMap<u64, Member>| {
-            let source = members.get(&facts.receiver.peer.id);
-            let source = source.and_then(|member| member.receivers.get(&facts.receiver.id));
-            source.map_or_else(Vec::new, stream_ids)
-        };
         let member = self.member(peer)?;
         let handle = member.transport()?.handle.clone();
         let new = member
@@ -197,7 +205,10 @@ impl State {
             .values()
             .filter(|sender| sender.decodable && sender.transceiver.is_none());
         let new: Vec<_> = new
-            .map(|sender| (sender.facts.clone(), streams(&sender.facts, &self.members)))
+            .map(|sender| {
+                let source = &sender.facts.receiver;
+                (sender.facts.clone(), self.streams_of(source.peer.id, source.id))
+            })
             .collect();
         for (facts, streams) in new {
             let init = RtcRtpTransceiverInit {

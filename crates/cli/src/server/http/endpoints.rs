@@ -1,6 +1,6 @@
 //! The HTTP of WHIP and WHEP: which requests are for a session, and how they are answered. The sessions are in `wish`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -8,8 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::header::{
     ACCEPT, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, ORIGIN, RETRY_AFTER, VARY,
-    WWW_AUTHENTICATE,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_MATCH, LOCATION, ORIGIN,
+    RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn};
@@ -21,9 +21,11 @@ use super::resource::Endpoint;
 use super::sdpfrag;
 use super::shared::Shared;
 use super::signal::MAX_SIGNAL;
-use super::wish::{self, Purpose, Refusal, candidates, close, open};
+use super::single::{self, InRoom};
+use super::wish::{self, Opened, Purpose, Refusal, candidates, close, open};
 use crate::server::media::{DEFAULT_STREAM, LayerChoice, is_name};
 use crate::server::quota::{Bearer, bearer};
+use crate::server::rooms::Join;
 
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
@@ -67,6 +69,12 @@ pub(in crate::server) fn routes() -> Router<Arc<Shared>> {
             .route(&format!("{path}/{{name}}/{{id}}"), resource(side))
             .route(&format!("{path}/{{name}}/{{id}}/layers"), layers(side));
     }
+    router = router.route(
+        "/rooms",
+        options(|| preflight("GET, OPTIONS", None))
+            .get(tell_rooms)
+            .fallback(|| not_allowed("GET, OPTIONS")),
+    );
     router.layer(from_fn(cross_origin))
 }
 
@@ -114,6 +122,10 @@ struct Choice {
     /// The layers that a watcher wants at most.
     layer: Option<u8>,
     temporal: Option<u8>,
+    /// The room that it is about, and in it what the newcomer is called and whom it watches.
+    room: Option<String>,
+    name: Option<String>,
+    participant: Option<String>,
 }
 
 /// RFC 9725 §4.7: who may publish or play shows a bearer token, in every request but OPTIONS.
@@ -133,6 +145,37 @@ fn authorised(shared: &Shared, endpoint: Endpoint, headers: &HeaderMap) -> Resul
     }
 }
 
+/// The same for a session that there is. In a room that asks for tokens of its own the secret name of the session does.
+fn authorised_for(shared: &Shared, endpoint: Endpoint, id: &str, headers: &HeaderMap) -> Result<(), Refusal> {
+    let in_room = shared.resources().get(id).is_some_and(|resource| resource.in_room);
+    match in_room && shared.rooms.asks_for_tokens() {
+        true => Ok(()),
+        false => authorised(shared, endpoint, headers),
+    }
+}
+
+/// The token that a request shows, if it shows one.
+fn shown(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+}
+
+/// Which rooms there are, and who is in them.
+async fn tell_rooms(
+    State(shared): State<Arc<Shared>>,
+    Query(choice): Query<Choice>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    // Who may watch may look.
+    if !shared.rooms.asks_for_tokens() {
+        authorised(&shared, Endpoint::Whep, &headers)?;
+    }
+    let told = shared.rooms.summary(choice.room.as_deref(), shown(&headers)).await;
+    // Numbers, texts and lists always serialise.
+    let text = serde_json::to_string(&told.map_err(single::status)?).unwrap_or_default();
+    Ok(([(CONTENT_TYPE, JSON), (CACHE_CONTROL, "no-store")], text).into_response())
+}
+
 async fn create(
     endpoint: Endpoint,
     State(shared): State<Arc<Shared>>,
@@ -142,7 +185,10 @@ async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    authorised(&shared, endpoint, &headers)?;
+    // Rooms that ask for tokens say themselves who may come in.
+    if choice.room.is_none() || !shared.rooms.asks_for_tokens() {
+        authorised(&shared, endpoint, &headers)?;
+    }
     let refuse = |status, reason: &'static str| Err(Refusal::new(status, reason));
     if !is_type(&headers, SDP) {
         return refuse(
@@ -165,12 +211,35 @@ async fn create(
     if !offer.starts_with("v=0") {
         return refuse(StatusCode::BAD_REQUEST, "the body is no SDP");
     }
-    let stream = name.as_deref().unwrap_or(DEFAULT_STREAM);
+    let (opened, named) = match &choice.room {
+        Some(room) => {
+            let opened = open_in_room(endpoint, shared, from.ip(), (room, name), &choice, (&headers, offer)).await?;
+            (opened, room.clone())
+        }
+        None => {
+            let purpose = purpose(endpoint, &shared, name.as_deref(), &choice)?;
+            let opened = open(shared, from.ip(), purpose, offer).await?;
+            (opened, name.unwrap_or_else(|| DEFAULT_STREAM.to_owned()))
+        }
+    };
+    let location = format!("{}/{named}/{}", endpoint.path(), opened.id);
+    let headers = [(CONTENT_TYPE, SDP), (LOCATION, &location), (ETAG, &opened.etag)];
+    let mut response = (StatusCode::CREATED, headers, opened.answer).into_response();
+    response
+        .headers_mut()
+        .insert("accept-patch", HeaderValue::from_static(FRAGMENT));
+    Ok(response)
+}
+
+/// What a session outside rooms is for.
+fn purpose(endpoint: Endpoint, shared: &Shared, name: Option<&str>, choice: &Choice) -> Result<Purpose, Refusal> {
+    let refuse = |status, reason: &'static str| Err(Refusal::new(status, reason));
+    let stream = name.unwrap_or(DEFAULT_STREAM);
     let layers = LayerChoice {
         layer: choice.layer,
         temporal: choice.temporal,
     };
-    let purpose = match endpoint {
+    Ok(match endpoint {
         Endpoint::Whip => match shared.streams.claim(stream) {
             Some(claim) => Purpose::Publish(claim),
             None => return refuse(StatusCode::CONFLICT, "somebody publishes under this name"),
@@ -184,15 +253,36 @@ async fn create(
             }
             (Some(_), _) => return refuse(StatusCode::NOT_FOUND, "source is pattern or whip"),
         },
+    })
+}
+
+/// A session whose offer is for a room: the query says which, and the path or the query how the newcomer is called.
+async fn open_in_room(
+    endpoint: Endpoint,
+    shared: Arc<Shared>,
+    from: IpAddr,
+    (room, name): (&str, Option<String>),
+    choice: &Choice,
+    (headers, offer): (&HeaderMap, String),
+) -> Result<Opened, Refusal> {
+    let purpose = match (endpoint, &choice.participant) {
+        (Endpoint::Whip, _) => InRoom::Publish,
+        (Endpoint::Whep, Some(participant)) => InRoom::Watch(participant.clone()),
+        (Endpoint::Whep, None) => {
+            return Err(Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "name whom you want to watch: /whep?room=R&participant=P",
+            ));
+        }
     };
-    let opened = open(shared.clone(), from.ip(), purpose, offer).await?;
-    let location = format!("{}/{stream}/{}", endpoint.path(), opened.id);
-    let headers = [(CONTENT_TYPE, SDP), (LOCATION, &location), (ETAG, &opened.etag)];
-    let mut response = (StatusCode::CREATED, headers, opened.answer).into_response();
-    response
-        .headers_mut()
-        .insert("accept-patch", HeaderValue::from_static(FRAGMENT));
-    Ok(response)
+    let join = Join {
+        room: room.to_owned(),
+        name: choice.name.clone().or(name).unwrap_or_default(),
+        token: shown(headers).map(str::to_owned),
+        record: false,
+        sdp: offer,
+    };
+    single::open(shared, from, purpose, join).await
 }
 
 async fn trickle(
@@ -202,7 +292,7 @@ async fn trickle(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    authorised(&shared, endpoint, &headers)?;
+    authorised_for(&shared, endpoint, &id, &headers)?;
     if !is_type(&headers, FRAGMENT) {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -224,7 +314,7 @@ async fn tell_layers(
     Path((_, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    authorised(&shared, endpoint, &headers)?;
+    authorised_for(&shared, endpoint, &id, &headers)?;
     let layers = wish::layers(&shared, endpoint, &id).await?;
     // Numbers, texts and lists always serialise.
     let text = serde_json::to_string(&layers).unwrap_or_default();
@@ -239,7 +329,7 @@ async fn choose_layers(
     headers: HeaderMap,
     body: Body,
 ) -> Result<StatusCode, Refusal> {
-    authorised(&shared, endpoint, &headers)?;
+    authorised_for(&shared, endpoint, &id, &headers)?;
     if !is_type(&headers, JSON) {
         return Err(Refusal::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -258,7 +348,7 @@ async fn remove(
     Path((_, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode, Refusal> {
-    authorised(&shared, endpoint, &headers)?;
+    authorised_for(&shared, endpoint, &id, &headers)?;
     close(&shared, endpoint, &id).await?;
     Ok(StatusCode::OK)
 }

@@ -3,6 +3,7 @@
 
 mod endpoints;
 mod meet;
+mod metrics;
 mod page;
 mod participant;
 mod pulse;
@@ -10,6 +11,7 @@ mod resource;
 mod sdpfrag;
 mod shared;
 mod signal;
+mod single;
 mod tls;
 mod web;
 mod wish;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 
+pub(super) use metrics::router as metrics_router;
 pub(super) use shared::Shared;
 pub(super) use tls::{Identity, config};
 pub(super) use web::Web;

@@ -29,7 +29,10 @@ pub(super) async fn serve(guest: Guest, join: Join) {
         socket,
         session,
     } = guest;
-    let mut line = Line(socket);
+    let mut line = Line {
+        socket,
+        shared: shared.clone(),
+    };
     let reason = match Participant::join(&shared.rooms, session, join).await {
         Ok((participant, joined)) => {
             tracing::info!(session, "takes part in a room");
@@ -38,7 +41,10 @@ pub(super) async fn serve(guest: Guest, join: Join) {
         }
         Err(refusal) => {
             // Without a room there is nothing that this socket can do.
-            _ = line.refuse(&refusal).await;
+            tracing::debug!(code = refusal.code(), "not let into a room: {refusal}");
+            _ = line
+                .tell(&signal::Reply::error(refusal.code(), refusal.to_string()))
+                .await;
             "refused"
         }
     };
@@ -54,11 +60,11 @@ async fn attend(shared: &Shared, line: &mut Line, mut participant: Participant, 
         return;
     }
     let mut pulse = Pulse::new(shared.patience.ping);
-    let mut pace = Pace::new(Instant::now().into_std());
+    let mut pace = Pace::messages(Instant::now().into_std());
     loop {
         let step = tokio::select! {
             () = shared.stopping() => return,
-            message = line.0.recv() => match message {
+            message = line.socket.recv() => match message {
                 Some(Ok(message)) => {
                     pulse.heard();
                     take(line, &mut participant, &mut pace, message).await
@@ -100,7 +106,10 @@ async fn take(line: &mut Line, participant: &mut Participant, pace: &mut Pace, m
     match pace.take(Instant::now().into_std()) {
         Verdict::Fits => {}
         Verdict::TooFast => return line.error("rate", "too many messages: this one was passed over").await,
-        Verdict::Flood => return Err(Gone),
+        Verdict::Flood => {
+            line.shared.rooms.messages_refused.count("flood");
+            return Err(Gone);
+        }
     }
     if text.len() > MAX_SIGNAL {
         let size = format!("a message has at most {MAX_SIGNAL} bytes");
@@ -109,7 +118,10 @@ async fn take(line: &mut Line, participant: &mut Participant, pace: &mut Pace, m
     let request = match signal::read(&text, &TYPES) {
         Ok(Request::Bye) => return Err(Gone),
         Ok(request) => request,
-        Err(reply) => return line.tell(&reply).await,
+        Err(reply) => {
+            line.shared.rooms.messages_refused.count(reply.code());
+            return line.tell(&reply).await;
+        }
     };
     match perform(participant, request).await {
         Ok(replies) => {
@@ -138,11 +150,14 @@ async fn perform(participant: &mut Participant, request: Request) -> Result<Vec<
 }
 
 /// The way to the page.
-struct Line(WebSocket);
+struct Line {
+    socket: WebSocket,
+    shared: Arc<Shared>,
+}
 
 impl Line {
     async fn send(&mut self, message: Message) -> Result<(), Gone> {
-        let sent = timeout(SEND_LIMIT, self.0.send(message)).await;
+        let sent = timeout(SEND_LIMIT, self.socket.send(message)).await;
         if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(Gone) }
     }
 
@@ -153,6 +168,7 @@ impl Line {
     }
 
     async fn error(&mut self, code: &'static str, message: &str) -> Result<(), Gone> {
+        self.shared.rooms.messages_refused.count(code);
         self.tell(&signal::Reply::error(code, message)).await
     }
 

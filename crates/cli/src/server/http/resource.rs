@@ -28,6 +28,8 @@ impl Endpoint {
 #[derive(Debug)]
 pub(in crate::server) struct Resource {
     pub(in crate::server) endpoint: Endpoint,
+    /// Whether it takes part in a room.
+    pub(in crate::server) in_room: bool,
     /// The entity tag of its ICE session (RFC 9725 §4.3.1).
     pub(in crate::server) etag: String,
     /// The user name fragment of the client's offer, to tell trickle from restart.

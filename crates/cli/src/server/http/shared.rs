@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::resource::Resource;
 use crate::server::chat::Meetings;
 use crate::server::media::{Setup, Streams};
-use crate::server::quota::{Complaint, Door, Full, Guesses, Patience, Place, Places};
+use crate::server::quota::{Complaint, Door, Full, Patience, Place, Places, Tries};
 use crate::server::rooms::Rooms;
 
 /// What all requests share.
@@ -21,7 +21,10 @@ pub(in crate::server) struct Shared {
     pub(in crate::server) streams: Streams,
     pub(in crate::server) rooms: Rooms,
     pub(in crate::server) meetings: Meetings,
-    pub(in crate::server) guesses: Guesses,
+    /// Codes that addresses have tried.
+    pub(in crate::server) guesses: Tries,
+    /// How often addresses have come into rooms.
+    pub(in crate::server) joins: Tries,
     /// Who may come in.
     pub(in crate::server) door: Arc<Door>,
     pub(in crate::server) patience: Patience,
@@ -29,6 +32,8 @@ pub(in crate::server) struct Shared {
     pub(in crate::server) sockets: Places,
     /// Turns true when the server stops.
     pub(in crate::server) stopped: watch::Receiver<bool>,
+    /// Sessions for which there was no place.
+    pub(in crate::server) sessions_refused: AtomicU64,
     sessions: Places,
     full: Complaint,
     next: AtomicU64,
@@ -49,11 +54,13 @@ impl Shared {
             streams: Streams::default(),
             rooms,
             meetings: Meetings::default(),
-            guesses: Guesses::default(),
+            guesses: Tries::codes(),
+            joins: Tries::joins(),
             door,
             patience: Patience::default(),
             sockets,
             stopped,
+            sessions_refused: AtomicU64::new(0),
             sessions,
             full: Complaint::default(),
             next: AtomicU64::new(1),
@@ -69,6 +76,7 @@ impl Shared {
     /// A place for one more session of somebody at this address.
     pub(in crate::server) fn enter(&self, from: IpAddr) -> Result<Place, Full> {
         self.sessions.enter(from).inspect_err(|full| {
+            self.sessions_refused.fetch_add(1, Ordering::Relaxed);
             if let Some(times) = self.full.say() {
                 tracing::warn!(%from, times, "a session was refused: {full}");
             }

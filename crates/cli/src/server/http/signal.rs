@@ -121,6 +121,14 @@ impl Reply {
         }
     }
 
+    /// The word of an error.
+    pub(in crate::server) fn code(&self) -> &'static str {
+        match self {
+            Self::Error { code, .. } => code,
+            _ => "none",
+        }
+    }
+
     /// Whether there is no place for the session.
     pub(in crate::server) fn is_limit(&self) -> bool {
         matches!(self, Self::Error { code: "limit", .. })

@@ -23,7 +23,7 @@ const GATHER_LIMIT: Duration = Duration::from_secs(2);
 /// When to try again, in seconds.
 pub(in crate::server) const RETRY_AFTER: u16 = 5;
 /// Requests that may wait for one session.
-const MAX_REQUESTS: usize = 16;
+pub(super) const MAX_REQUESTS: usize = 16;
 
 /// Why a request is answered with an error.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl Refusal {
     }
 
     /// For what will be better soon.
-    fn for_now(reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn for_now(reason: impl Into<Cow<'static, str>>) -> Self {
         Self {
             retry_after: Some(RETRY_AFTER),
             ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
@@ -95,13 +95,12 @@ pub(in crate::server) async fn open(
     };
     let ufrag = ufrag_of(&offer);
     let broken = |error: antiphon::Error| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
-    let answering = Peer::answering(shared.setup.clone(), session, role, offer).await;
+    let answering = Peer::answering(shared.setup.clone(), session, role, choice, offer).await;
     let mut peer = answering.map_err(|refused| match refused {
         Refused::Broken(error) => broken(error),
         // Well-formed or not, the description cannot be used (RFC 9725 §4.2).
         Refused::Offer(reason) => Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason),
     })?;
-    peer.choose(choice);
     // No trickle towards the client in WHIP: the answer waits for our candidates (RFC 9725 §4.3.1).
     _ = timeout(GATHER_LIMIT, async {
         while !matches!(peer.next().await, Outcome::Gathered | Outcome::Closed) {}
@@ -118,6 +117,7 @@ pub(in crate::server) async fn open(
         id.clone(),
         Resource {
             endpoint,
+            in_room: false,
             etag: etag.clone(),
             ufrag,
             requests,
@@ -139,13 +139,13 @@ pub(in crate::server) async fn open(
 }
 
 /// What the server holds of a session; it goes with the session.
-struct Session {
-    shared: Arc<Shared>,
-    id: String,
-    session: u64,
+pub(super) struct Session {
+    pub(super) shared: Arc<Shared>,
+    pub(super) id: String,
+    pub(super) session: u64,
     /// The name of the stream, for a publisher.
-    claim: Option<Claim>,
-    _place: Place,
+    pub(super) claim: Option<Claim>,
+    pub(super) _place: Place,
 }
 
 impl Drop for Session {
@@ -175,8 +175,8 @@ async fn attend(mut session: Session, mut peer: Peer, mut orders: mpsc::Receiver
                     }
                     _ = answer.send(taken);
                 }
-                Some(Order::Choose(choice)) => peer.choose(choice),
-                Some(Order::Layers(answer)) => _ = answer.send(peer.layers()),
+                Some(Order::Choose(choice)) => peer.choose(choice).await,
+                Some(Order::Layers(answer)) => _ = answer.send(peer.layers().await),
                 Some(Order::Close(done)) => {
                     farewell = Some(done);
                     break;
@@ -299,14 +299,14 @@ pub(in crate::server) async fn close(shared: &Shared, endpoint: Endpoint, id: &s
     Ok(())
 }
 
-fn ufrag_of(sdp: &str) -> Option<String> {
+pub(super) fn ufrag_of(sdp: &str) -> Option<String> {
     sdp.lines()
         .find_map(|line| line.trim_end().strip_prefix("a=ice-ufrag:"))
         .map(str::to_owned)
 }
 
 /// The name of a session is what authorises DELETE and PATCH, so it must not be guessed (RFC 9725 §5).
-fn secret_name() -> Option<String> {
+pub(super) fn secret_name() -> Option<String> {
     let mut name = [0; 18];
     SystemRandom::new().fill(&mut name).ok()?;
     Some(BASE64_URL_SAFE_NO_PAD.encode(name))

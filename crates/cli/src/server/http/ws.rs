@@ -297,13 +297,22 @@ impl Connection {
     async fn join(&mut self, join: Join) -> Result<(), Gone> {
         let refused = if self.peer.is_some() {
             Reply::error("state", "this session has started: open another socket for a room")
+        } else if !self.shared.joins.take(Instant::now(), self.from) {
+            self.shared.rooms.joins_refused.count("often");
+            Reply::error(
+                "limit",
+                "too many have come from your address just now: try again in a moment",
+            )
         } else {
             match self.take_place() {
                 Ok(()) => {
                     self.joins = Some(join);
                     return Ok(());
                 }
-                Err(reply) => reply,
+                Err(reply) => {
+                    self.shared.rooms.joins_refused.count("limit");
+                    reply
+                }
             }
         };
         self.answer(Err(refused)).await

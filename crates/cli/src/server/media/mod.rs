@@ -3,6 +3,7 @@
 
 mod figures;
 mod forward;
+mod outlet;
 mod peer;
 mod player;
 mod playing;

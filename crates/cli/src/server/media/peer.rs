@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use antiphon::router::{RouterEvent, RouterEvents, RouterOptions};
 use antiphon::{
     Congestion, DataChannel, Direction, Error, Event, MediaCapabilities, MediaKind, MediaStreamTrack, OfferedSection,
-    Output, Packet, PeerConnection, Rid, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState,
+    Output, Packet, PeerConnection, RtcDataChannelInit, RtcIceCandidateInit, RtcPeerConnectionState,
     RtcRtpTransceiverInit, RtcSessionDescription, RtcSignalingState, Transceiver, TransceiverId,
 };
 use antiphon_sfu::PayloadTypes;
@@ -14,7 +15,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::figures::{Figures, Meter};
-use super::forward::{self, Described, Outlet, Playable, Published, Publisher};
+use super::forward::{self, Described, Playable, Publisher};
+use super::outlet::{self, Outlet};
 use super::player::{self, Stage};
 use super::playing::{Playing, Voice, receives, sends, stream_ids, studio_capabilities, track_id, with_repairs};
 use super::role::{Outcome, Refused, Role};
@@ -55,7 +57,7 @@ pub(in crate::server) struct Peer {
     /// What a transceiver sends now.
     players: BTreeMap<TransceiverId, (Playing, AbortHandle)>,
     /// What this session publishes.
-    published: Option<Published>,
+    published: Option<Arc<Publisher>>,
     /// The way back for packets, in an echo.
     returns: BTreeMap<TransceiverId, mpsc::Sender<Packet>>,
     /// What this watcher wishes and has of the tracks that it watches.
@@ -90,7 +92,8 @@ impl Peer {
         Self::with_capabilities(setup, session, role, capabilities, congestion).await
     }
 
-    /// A publisher's or watcher's peer connection: takes the one offer that its session has, whole or not at all.
+    /// A publisher's or watcher's peer connection: takes the one offer that its session has, whole or not at all. A watcher has at
+    /// most the layers of `choice` at first.
     ///
     /// # Errors
     /// Why it cannot be taken.
@@ -98,6 +101,7 @@ impl Peer {
         setup: Arc<Setup>,
         session: u64,
         role: Role,
+        choice: LayerChoice,
         offer: String,
     ) -> Result<Self, Refused> {
         let sections = OfferedSection::read(&offer).map_err(|error| Refused::Offer(error.to_string()))?;
@@ -105,7 +109,7 @@ impl Peer {
         let (capabilities, assigned) = match &role {
             Role::Publish => (forward::publishing(&sections).map_err(Refused::Offer)?, None),
             Role::Watch(publisher) => {
-                let assigned = assign(&publisher.playables())?;
+                let assigned = assign(&publisher.playables().await)?;
                 let tracks = assigned
                     .iter()
                     .flatten()
@@ -122,6 +126,7 @@ impl Peer {
         };
         let mut peer = Self::with_capabilities(setup, session, role, capabilities, None).await?;
         peer.assigned = assigned;
+        peer.watching = Watching::new(choice);
         let answer = peer.answer(offer).await.map_err(|error| match error {
             Error::Closed => Refused::Broken(error),
             error => Refused::Offer(error.to_string()),
@@ -310,16 +315,17 @@ impl Peer {
                 continue;
             };
             let playing = match &self.role {
+                Role::Watch(publisher) => {
+                    let track = self.assignment(&transceiver);
+                    let track = track.and_then(|index| publisher.tracks().get(index).cloned());
+                    if let Some(track) = track.filter(|_| !self.watching.has(id)) {
+                        let place = (&self.pc.handle(), id);
+                        self.watching.sit(publisher, track, place).await?;
+                    }
+                    continue;
+                }
                 Role::Pattern => Voice::chosen(&parameters.codecs, self.setup.video)
                     .map(|(payload_type, voice)| Playing::Studio(payload_type, voice)),
-                Role::Watch(publisher) => self.assignment(&transceiver).map(|index| {
-                    let own = publisher.tracks().get(index).map_or(&[][..], |track| track.codecs());
-                    Playing::Track(
-                        index,
-                        PayloadTypes::between(own, &parameters.codecs),
-                        forward::has_descriptors(&parameters.extensions),
-                    )
-                }),
                 Role::Echo => transceiver
                     .receive()
                     .map(|receive| Playing::Echo(PayloadTypes::between(&receive.codecs, &parameters.codecs))),
@@ -336,9 +342,7 @@ impl Peer {
                 connected: self.connected.subscribe(),
                 session: self.session,
             };
-            let Some(task) = self.play(playing, outlet) else {
-                continue;
-            };
+            let task = self.play(playing, outlet);
             if let Some((_, old)) = self.players.insert(id, (playing, task)) {
                 old.abort();
             }
@@ -354,9 +358,9 @@ impl Peer {
     }
 
     /// Starts the task that sends.
-    fn play(&mut self, playing: Playing, outlet: Outlet) -> Option<AbortHandle> {
+    fn play(&mut self, playing: Playing, outlet: Outlet) -> AbortHandle {
         let studio = self.setup.studio.clone();
-        Some(match playing {
+        match playing {
             Playing::Studio(payload_type, voice) => {
                 let transceiver = outlet.transceiver;
                 let stage = Stage { outlet, payload_type };
@@ -371,25 +375,17 @@ impl Peer {
                     Voice::Audio(codec) => self.tasks.spawn(player::music(studio, stage, codec)),
                 }
             }
-            Playing::Track(index, types, descriptors) => {
-                let Role::Watch(publisher) = &self.role else {
-                    return None;
-                };
-                let track = publisher.tracks().get(index)?.clone();
-                let seat = self.watching.sit(outlet.transceiver, track.clone(), descriptors);
-                self.tasks.spawn(forward::relay(track, types, outlet, seat))
-            }
             Playing::Echo(types) => {
                 let (way_back, packets) = mpsc::channel(ECHO_QUEUE);
                 self.returns.insert(outlet.transceiver, way_back);
-                self.tasks.spawn(forward::echo(outlet, types, packets))
+                self.tasks.spawn(outlet::echo(outlet, types, packets))
             }
-        })
+        }
     }
 
     /// The publisher that this session is, once its offer is answered.
     pub(in crate::server) fn publisher(&self) -> Option<Arc<Publisher>> {
-        self.published.as_ref().map(|published| published.publisher().clone())
+        self.published.clone()
     }
 
     /// Makes a track of each section that the peer sends on.
@@ -413,11 +409,12 @@ impl Peer {
                 streams: transceiver.remote_streams().to_vec(),
                 mid: transceiver.mid().unwrap_or_default().to_owned(),
             };
-            let encodings = receive.simulcast.iter();
-            let rids = encodings.filter_map(|layer| Rid::new(layer.rid.as_bytes()));
-            sections.push((transceiver.id(), described, rids.collect()));
+            sections.push((transceiver.id(), described));
         }
-        self.published = Some(Published::new(self.session, sections));
+        let router = self.setup.api.router(RouterOptions::default())?;
+        self.tasks.spawn(tell_foreign(self.session, router.events()));
+        let publisher = Publisher::new(self.session, router, &self.pc.handle(), sections).await?;
+        self.published = Some(Arc::new(publisher));
         Ok(())
     }
 
@@ -450,14 +447,9 @@ impl Peer {
         loop {
             // Tasks that have ended leave room.
             while self.tasks.try_join_next().is_some() {}
-            let event = tokio::select! {
-                event = self.pc.next_event() => event,
-                (transceiver, ssrc) = Published::wanted(&mut self.published) => {
-                    self.request_key_frame(transceiver, Some(ssrc));
-                    continue;
-                }
+            let Some(event) = self.pc.next_event().await else {
+                return Outcome::Closed;
             };
-            let Some(event) = event else { return Outcome::Closed };
             if let Some(outcome) = self.handle(event) {
                 return outcome;
             }
@@ -492,36 +484,11 @@ impl Peer {
                 if let Some(target) = self.targets.get(&encoding.transceiver) {
                     target.send_replace(bps);
                 }
-                self.watching.set_bitrate(encoding.transceiver, bps);
             }
-            Event::Packet { transceiver, packet } => match &self.role {
-                Role::Publish => {
-                    let published = self.published.as_mut();
-                    if let Some(ssrc) = published.and_then(|published| published.take(transceiver, packet)) {
-                        self.request_key_frame(transceiver, Some(ssrc));
-                    }
-                }
-                Role::Echo => {
-                    if let Some(way_back) = self.returns.get(&transceiver) {
-                        // Full: the far end takes less than it sends, and asks for a key frame when it misses something.
-                        _ = way_back.try_send(packet);
-                    }
-                }
-                Role::Pattern | Role::Data | Role::Watch(_) => {}
-            },
-            Event::TrackUnmuted {
-                transceiver,
-                ssrc,
-                rid: None,
-                layer: Some(place),
-            } => {
-                if let Some(published) = &mut self.published {
-                    published.place_source(transceiver, ssrc, place);
-                }
-            }
-            Event::SourceEnded { transceiver, ssrc } => {
-                if let Some(published) = &mut self.published {
-                    published.source_ended(transceiver, ssrc);
+            Event::Packet { transceiver, packet } => {
+                if let Some(way_back) = self.returns.get(&transceiver) {
+                    // Full: the far end takes less than it sends, and asks for a key frame when it misses something.
+                    _ = way_back.try_send(packet);
                 }
             }
             Event::PacketTooLarge { bytes, limit, .. } => tracing::warn!(
@@ -532,44 +499,36 @@ impl Peer {
                  packetsTooLarge"
             ),
             Event::KeyFrameRequested(encoding) => match &self.role {
-                Role::Echo => self.request_key_frame(encoding.transceiver, None),
-                Role::Watch(_) => self.watching.need_key_frame(encoding.transceiver),
+                Role::Echo => self.request_key_frame(encoding.transceiver),
                 Role::Pattern => self.key_frame_requests.send_modify(|count| *count += 1),
-                Role::Data | Role::Publish => {}
+                Role::Data | Role::Publish | Role::Watch(_) => {}
             },
             other => tracing::trace!(session = self.session, event = ?other, "event"),
         }
         None
     }
 
-    /// Asks the peer for a key frame of one source, or of all of a transceiver.
-    fn request_key_frame(&mut self, transceiver: TransceiverId, ssrc: Option<u32>) {
+    /// Asks the peer for a key frame of all that it sends on a transceiver.
+    fn request_key_frame(&mut self, transceiver: TransceiverId) {
         let peer = self.pc.handle();
         // In a task of its own: `next` must not wait half-way through an event.
         self.tasks.spawn(async move {
-            let requested = match ssrc {
-                Some(ssrc) => peer.request_key_frame_of(transceiver, ssrc).await,
-                None => peer.request_key_frame(transceiver).await,
-            };
-            if let Err(error) = requested {
+            if let Err(error) = peer.request_key_frame(transceiver).await {
                 tracing::debug!(%error, "no key frame requested");
             }
         });
     }
 
     /// What this watcher wishes of the pictures that it watches, at most.
-    pub(in crate::server) fn choose(&mut self, choice: LayerChoice) {
-        self.watching.choose(choice);
+    pub(in crate::server) async fn choose(&mut self, choice: LayerChoice) {
+        self.watching.choose(choice).await;
     }
 
     /// Which layers there are: of what a watcher watches, with what it has; or of what a publisher publishes.
-    pub(in crate::server) fn layers(&self) -> Vec<TrackLayers> {
+    pub(in crate::server) async fn layers(&self) -> Vec<TrackLayers> {
         match &self.published {
-            Some(published) => {
-                let tracks = published.publisher().tracks().iter();
-                tracks.filter_map(|track| TrackLayers::of(track)).collect()
-            }
-            None => self.watching.layers(),
+            Some(publisher) => TrackLayers::of_publisher(publisher).await,
+            None => self.watching.layers().await,
         }
     }
 
@@ -596,5 +555,19 @@ impl Peer {
         self.pc.close().await;
         // The farewell is on its way when the driver has nothing more to tell.
         _ = tokio::time::timeout(FAREWELL, async { while self.pc.next_event().await.is_some() {} }).await;
+    }
+}
+
+/// Says for the log who sees nothing because the publisher has changed to a codec that it does not take.
+async fn tell_foreign(session: u64, mut events: RouterEvents) {
+    while let Some(event) = events.next().await {
+        if let RouterEvent::CodecForeign { consumer, payload_type } = event {
+            tracing::warn!(
+                session,
+                ?consumer,
+                payload_type,
+                "the publisher has changed to a codec that this watcher does not take: it sees nothing"
+            );
+        }
     }
 }

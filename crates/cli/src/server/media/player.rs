@@ -7,7 +7,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::forward::Outlet;
+use super::outlet::Outlet;
 use crate::sources::{AudioCodec, Sample, Studio, VideoCodec};
 
 /// A larger size comes no sooner than so long after another change: an estimate that trembles must not cost a key frame each time. A smaller

@@ -42,8 +42,6 @@ pub(in crate::server) fn with_repairs(role: &Role, capabilities: MediaCapabiliti
 pub(in crate::server) enum Playing {
     /// The studio's, under this payload type.
     Studio(u8, Voice),
-    /// A track of the publisher, and whether its dependency descriptors may go on.
-    Track(usize, PayloadTypes, bool),
     /// What comes in on it.
     Echo(PayloadTypes),
 }

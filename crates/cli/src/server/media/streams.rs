@@ -69,16 +69,22 @@ pub(in crate::server) fn is_name(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use antiphon::router::RouterOptions;
+    use antiphon::{Api, RtcConfiguration};
+
     use super::*;
 
-    #[test]
-    fn mend16_one_publisher_for_each_name() {
+    #[tokio::test]
+    async fn mend16_one_publisher_for_each_name() {
         let streams = Streams::default();
         let claim = streams.claim("a").unwrap();
         assert!(streams.claim("a").is_none() && streams.claim("b").is_some());
         assert!(streams.publisher("a").is_none(), "not before its session is made");
-        let (publisher, _requests) = Publisher::new(7, Vec::new());
-        claim.publish(publisher);
+        let api = Api::builder().loopback(true).one_port(0).build().unwrap();
+        let router = api.router(RouterOptions::default()).unwrap();
+        let peer = api.peer_connection(RtcConfiguration::default()).await.unwrap();
+        let publisher = Publisher::new(7, router, &peer.handle(), Vec::new()).await;
+        claim.publish(Arc::new(publisher.unwrap()));
         assert_eq!(streams.publisher("a").unwrap().session, 7);
         assert!(streams.publisher("b").is_none());
         drop(claim);

@@ -3,15 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use antiphon::{MediaKind, TransceiverId};
-use antiphon_sfu::{Layer, Layers, Wish};
+use antiphon::router::{ConsumeOptions, Consumer, Layer, Layers};
+use antiphon::{Error, MediaKind, PeerHandle, TransceiverId};
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
 
-use super::forward::{Has, Seat, Steering, Track};
-
-/// Until the path has said what it carries.
-const FIRST_BITRATE: u64 = 2_000_000;
+use super::forward::{Publisher, Track};
 
 /// What a watcher chooses: at most these layers; what is left out is all.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
@@ -26,83 +22,81 @@ pub(in crate::server) struct LayerChoice {
 #[derive(Debug, Default)]
 pub(in crate::server) struct Watching {
     choice: LayerChoice,
-    tracks: BTreeMap<TransceiverId, Watched>,
-}
-
-/// The session's ends of one track.
-#[derive(Debug)]
-struct Watched {
-    track: Arc<Track>,
-    steering: watch::Sender<Steering>,
-    has: watch::Receiver<Has>,
+    tracks: BTreeMap<TransceiverId, (Arc<Track>, Consumer)>,
 }
 
 impl Watching {
-    /// A track goes to this transceiver from now on; `descriptors`: whether it takes dependency descriptors.
-    pub(in crate::server) fn sit(&mut self, transceiver: TransceiverId, track: Arc<Track>, descriptors: bool) -> Seat {
-        let wish = self.choice.within(Some(FIRST_BITRATE));
-        let (steering, steers) = watch::channel(Steering { wish, key_frames: 0 });
-        let (tells, has) = watch::channel(Has::default());
-        self.tracks.insert(transceiver, Watched { track, steering, has });
-        Seat {
-            steering: steers,
-            has: tells,
-            descriptors,
+    /// What a watcher that begins wishes.
+    pub(in crate::server) fn new(choice: LayerChoice) -> Self {
+        Self {
+            choice,
+            tracks: BTreeMap::new(),
         }
     }
 
-    /// It cannot go on without a key frame.
-    pub(in crate::server) fn need_key_frame(&self, transceiver: TransceiverId) {
-        if let Some(watched) = self.tracks.get(&transceiver) {
-            watched.steering.send_modify(|steering| steering.key_frames += 1);
-        }
+    /// Whether a track goes to this transceiver.
+    pub(in crate::server) fn has(&self, transceiver: TransceiverId) -> bool {
+        self.tracks.contains_key(&transceiver)
     }
 
-    /// What its path carries.
-    pub(in crate::server) fn set_bitrate(&self, transceiver: TransceiverId, bps: u64) {
-        if let Some(watched) = self.tracks.get(&transceiver) {
-            watched
-                .steering
-                .send_modify(|steering| steering.wish.bitrate = Some(bps));
-        }
+    /// A track of the publisher goes to a transceiver of the watcher from now on.
+    pub(in crate::server) async fn sit(
+        &mut self,
+        publisher: &Publisher,
+        track: Arc<Track>,
+        (watcher, transceiver): (&PeerHandle, TransceiverId),
+    ) -> Result<(), Error> {
+        let (level, temporal) = self.choice.most();
+        let options = ConsumeOptions {
+            level,
+            temporal,
+            // Who is sent nothing learns nothing of the path, and a watcher has nothing else to look at.
+            overshoot: u64::MAX,
+            ..ConsumeOptions::default()
+        };
+        let consumer = publisher.send_to(&track, watcher, transceiver, options).await?;
+        self.tracks.insert(transceiver, (track, consumer));
+        Ok(())
     }
 
-    pub(in crate::server) fn choose(&mut self, choice: LayerChoice) {
+    pub(in crate::server) async fn choose(&mut self, choice: LayerChoice) {
         self.choice = choice;
-        for watched in self.tracks.values() {
-            watched
-                .steering
-                .send_modify(|steering| steering.wish = choice.within(steering.wish.bitrate));
+        let (level, temporal) = choice.most();
+        for (_, consumer) in self.tracks.values() {
+            // Of a publisher that has gone there is nothing to choose.
+            _ = consumer.set_preferred_layers(level, temporal).await;
         }
     }
 
-    pub(in crate::server) fn layers(&self) -> Vec<TrackLayers> {
-        let watched = self.tracks.values().filter_map(|watched| {
-            let steering = *watched.steering.borrow();
-            let has = *watched.has.borrow();
-            let mut layers = TrackLayers::of(&watched.track)?;
-            let place = |layer: Option<Layer>| layer.and_then(|layer| Chosen::of(layer, &watched.track.layers()));
+    /// What there is of each track of pictures, and what of that goes on. Of a publisher that has gone there is nothing.
+    pub(in crate::server) async fn layers(&self) -> Vec<TrackLayers> {
+        let mut all = Vec::new();
+        for (track, consumer) in self.tracks.values() {
+            let (Ok(source), Ok(own)) = (track.stats().await, consumer.stats().await) else {
+                continue;
+            };
+            let Some(mut layers) = TrackLayers::of(track, &source.layers) else {
+                continue;
+            };
+            let place = |layer: Option<Layer>| layer.and_then(|layer| Chosen::of(layer, &source.layers));
             layers.watched = Some(WatchedLayers {
-                budget_bps: steering.wish.bitrate,
-                has: place(has.layer),
-                aim: place(has.aim),
-                forwarded: has.counts.forwarded,
-                switches: has.counts.switches,
-                key_frames_wanted: has.counts.key_frames_wanted,
+                budget_bps: own.estimate,
+                has: place(own.layer),
+                aim: place(own.aim),
+                forwarded: own.counts.forwarded,
+                switches: own.counts.switches,
+                key_frames_wanted: own.counts.key_frames_wanted,
             });
-            Some(layers)
-        });
-        watched.collect()
+            all.push(layers);
+        }
+        all
     }
 }
 
 impl LayerChoice {
-    fn within(self, bitrate: Option<u64>) -> Wish {
-        Wish {
-            level: self.layer.unwrap_or(u8::MAX),
-            temporal: self.temporal.unwrap_or(u8::MAX),
-            bitrate,
-        }
+    /// The highest level and the highest temporal layer.
+    fn most(self) -> (u8, u8) {
+        (self.layer.unwrap_or(u8::MAX), self.temporal.unwrap_or(u8::MAX))
     }
 }
 
@@ -163,9 +157,8 @@ impl Chosen {
 
 impl TrackLayers {
     /// The layers of a track; `None` of sound.
-    pub(in crate::server) fn of(track: &Track) -> Option<Self> {
-        let levels = *track.layers();
-        let levels = levels.levels().iter().map(|level| LevelFigures {
+    fn of(track: &Track, layers: &Layers) -> Option<Self> {
+        let levels = layers.levels().iter().map(|level| LevelFigures {
             rid: level.rid.map(|rid| rid.to_string()),
             spatial: level.spatial,
             flows: level.flows,
@@ -179,5 +172,16 @@ impl TrackLayers {
             layers: levels.collect(),
             watched: None,
         })
+    }
+
+    /// The layers of all that a publisher publishes.
+    pub(in crate::server) async fn of_publisher(publisher: &Publisher) -> Vec<Self> {
+        let mut all = Vec::new();
+        for track in publisher.tracks() {
+            if let Ok(source) = track.stats().await {
+                all.extend(Self::of(track, &source.layers));
+            }
+        }
+        all
     }
 }

@@ -4,13 +4,13 @@
 mod complaint;
 mod door;
 mod gate;
-mod guesses;
 mod patience;
 mod places;
+mod tries;
 
 pub(super) use complaint::Complaint;
 pub(super) use door::{ANY, Bearer, Door, bearer, known_host, known_page};
 pub(super) use gate::{Gate, Pass};
-pub(super) use guesses::Guesses;
 pub use patience::Patience;
 pub(super) use places::{Full, Limits, Place, Places};
+pub(super) use tries::Tries;

@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use antiphon::room::{Error, RtcAddress, Server, ServerOptions};
 use tokio::sync::{OnceCell, broadcast};
 
 use super::bounds::MAX_ROOMS;
 use super::hub::Hub;
-use super::message::News;
-use super::names;
+use super::keeper::{Admission, Keeper};
+use super::message::{Join, News};
 use super::refusal::Refusal;
+use super::tally::Tally;
+use crate::token::{Right, Rights};
 
 /// All rooms of the page.
 #[derive(Debug)]
@@ -19,7 +22,12 @@ pub(in crate::server) struct Rooms {
     options: ServerOptions,
     /// Its threads and ports are taken when the first room needs them.
     server: OnceCell<Server>,
+    keeper: Keeper,
     directory: Directory,
+    /// Who was not let in.
+    pub(in crate::server) joins_refused: Tally,
+    /// What of participants was refused.
+    pub(in crate::server) messages_refused: Tally,
 }
 
 /// The rooms by their names.
@@ -32,14 +40,20 @@ impl Directory {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn enter(&self, room: &str, id: u64, name: &str) -> Result<(Seat, broadcast::Receiver<News>), Refusal> {
+    fn enter(
+        &self,
+        room: &str,
+        id: u64,
+        name: &str,
+        recording: bool,
+    ) -> Result<(Seat, broadcast::Receiver<News>), Refusal> {
         let mut rooms = self.lock();
         let hub = match rooms.get(room) {
             Some(hub) => hub.clone(),
             None if rooms.len() >= MAX_ROOMS => return Err(Refusal::NoMoreRooms),
             None => Arc::new(Hub::new(room)),
         };
-        let news = hub.enter(id, name)?;
+        let news = hub.enter(id, name, recording)?;
         rooms.entry(room.to_owned()).or_insert_with(|| hub.clone());
         let seat = Seat {
             directory: self.clone(),
@@ -51,22 +65,58 @@ impl Directory {
 }
 
 impl Rooms {
-    /// No room yet. `options`: what forwards the media.
-    pub(in crate::server) fn new(options: ServerOptions) -> Self {
+    /// No room yet. `options`: what forwards the media; `keeper`: who is let in.
+    pub(in crate::server) fn new(options: ServerOptions, keeper: Keeper) -> Self {
         Self {
             options,
             server: OnceCell::new(),
+            keeper,
             directory: Directory::default(),
+            joins_refused: Tally::default(),
+            messages_refused: Tally::default(),
         }
     }
 
-    /// Takes a seat, and the room with it if nobody is there.
-    pub(super) fn enter(&self, room: &str, id: u64, name: &str) -> Result<(Seat, broadcast::Receiver<News>), Refusal> {
-        if !names::is_room(room) {
-            return Err(Refusal::RoomName);
+    /// Takes a seat for who may come in, and the room with it if nobody is there.
+    pub(super) fn enter(&self, id: u64, join: &Join) -> Result<(Seat, broadcast::Receiver<News>, Rights), Refusal> {
+        let token = join.token.as_deref();
+        let admitted = self.keeper.admit(&join.room, &join.name, token, SystemTime::now())?;
+        let Admission { name, mut rights } = admitted;
+        if join.record {
+            if !rights.record {
+                return Err(Refusal::NoRight(Right::Record));
+            }
+            // Who may record gets what it records, and sends nothing.
+            rights.watch = true;
+            rights.publish = false;
         }
-        let name = names::person(name).ok_or(Refusal::PersonName)?;
-        self.directory.enter(room, id, &name)
+        let (seat, news) = self.directory.enter(&join.room, id, &name, join.record)?;
+        Ok((seat, news, rights))
+    }
+
+    /// A room that there is.
+    pub(super) fn hub(&self, room: &str) -> Option<Arc<Hub>> {
+        self.directory.lock().get(room).cloned()
+    }
+
+    /// Whether who comes in must show a token.
+    pub(in crate::server) fn asks_for_tokens(&self) -> bool {
+        self.keeper.asks_for_tokens()
+    }
+
+    /// Whether somebody may be told of a room, or of all.
+    pub(super) fn may_look(&self, room: Option<&str>, token: Option<&str>) -> Result<(), Refusal> {
+        self.keeper.may_look(room, token, SystemTime::now())
+    }
+
+    /// All rooms that there are.
+    pub(super) fn hubs(&self) -> Vec<Arc<Hub>> {
+        self.directory.lock().values().cloned().collect()
+    }
+
+    /// What forwards the media of all rooms, if there ever was one.
+    pub(super) fn started(&self) -> Option<&Server> {
+        self.server.get()
     }
 
     /// What forwards the media of all rooms.
@@ -109,13 +159,24 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    fn enter(rooms: &Rooms, room: &str, id: u64, name: &str) -> Result<(Seat, broadcast::Receiver<News>), Refusal> {
+        let join = Join {
+            room: room.to_owned(),
+            name: name.to_owned(),
+            token: None,
+            record: false,
+            sdp: String::new(),
+        };
+        rooms.enter(id, &join).map(|(seat, news, _)| (seat, news))
+    }
+
     #[test]
     fn a_room_is_there_as_long_as_somebody_is() {
-        let rooms = Rooms::new(ServerOptions::default());
-        let (first, _) = rooms.enter("stage", 1, "Ada").unwrap();
-        let (second, _) = rooms.enter("stage", 2, "Grace").unwrap();
+        let rooms = Rooms::new(ServerOptions::default(), Keeper::default());
+        let (first, _) = enter(&rooms, "stage", 1, "Ada").unwrap();
+        let (second, _) = enter(&rooms, "stage", 2, "Grace").unwrap();
         assert!(Arc::ptr_eq(&first.hub, &second.hub));
-        assert!(matches!(rooms.enter("stage", 3, "ada"), Err(Refusal::NameTaken)));
+        assert!(matches!(enter(&rooms, "stage", 3, "ada"), Err(Refusal::NameTaken)));
         drop(first);
         assert_eq!(second.hub.people().len(), 1);
         drop(second);
@@ -124,24 +185,27 @@ mod tests {
 
     #[test]
     fn who_is_refused_leaves_no_room_behind() {
-        let rooms = Rooms::new(ServerOptions::default());
-        assert!(matches!(rooms.enter("no room", 1, "Ada"), Err(Refusal::RoomName)));
-        assert!(matches!(rooms.enter("stage", 1, " "), Err(Refusal::PersonName)));
+        let rooms = Rooms::new(ServerOptions::default(), Keeper::default());
+        assert!(matches!(enter(&rooms, "no room", 1, "Ada"), Err(Refusal::RoomName)));
+        assert!(matches!(enter(&rooms, "stage", 1, " "), Err(Refusal::PersonName)));
         assert!(rooms.directory.lock().is_empty());
     }
 
     #[test]
     fn there_are_so_many_rooms() {
-        let rooms = Rooms::new(ServerOptions::default());
+        let rooms = Rooms::new(ServerOptions::default(), Keeper::default());
         let seats: Vec<_> = (0..MAX_ROOMS)
-            .map(|n| rooms.enter(&format!("room-{n}"), n as u64, "Ada").unwrap())
+            .map(|n| enter(&rooms, &format!("room-{n}"), n as u64, "Ada").unwrap())
             .collect();
-        assert!(matches!(rooms.enter("one-more", 999, "Ada"), Err(Refusal::NoMoreRooms)));
+        assert!(matches!(
+            enter(&rooms, "one-more", 999, "Ada"),
+            Err(Refusal::NoMoreRooms)
+        ));
         assert!(
-            rooms.enter("room-7", 999, "Grace").is_ok(),
+            enter(&rooms, "room-7", 999, "Grace").is_ok(),
             "a room that is there can be entered"
         );
         drop(seats);
-        assert!(rooms.enter("one-more", 999, "Ada").is_ok());
+        assert!(enter(&rooms, "one-more", 999, "Ada").is_ok());
     }
 }

@@ -29,6 +29,7 @@ struct Member {
     name: String,
     audio_muted: bool,
     video_muted: bool,
+    recording: bool,
     /// Receivers that carry its screen.
     screens: BTreeSet<u64>,
 }
@@ -40,6 +41,7 @@ impl Member {
             name: self.name.clone(),
             audio_muted: self.audio_muted,
             video_muted: self.video_muted,
+            recording: self.recording,
         }
     }
 }
@@ -59,8 +61,9 @@ impl Hub {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets somebody in, and tells the others. What is told from now on is heard by the receiver.
-    pub(super) fn enter(&self, id: u64, name: &str) -> Result<broadcast::Receiver<News>, Refusal> {
+    /// Lets somebody in, and tells the others. What is told from now on is heard by the receiver. `recording`: whether it comes to
+    /// record.
+    pub(super) fn enter(&self, id: u64, name: &str, recording: bool) -> Result<broadcast::Receiver<News>, Refusal> {
         let mut members = self.members();
         if members.len() >= MAX_PARTICIPANTS {
             return Err(Refusal::RoomFull);
@@ -73,6 +76,7 @@ impl Hub {
             name: name.to_owned(),
             audio_muted: false,
             video_muted: false,
+            recording,
             screens: BTreeSet::new(),
         };
         self.tell(News::Entered {
@@ -90,6 +94,20 @@ impl Hub {
             self.tell(News::Left { id: id.to_string() });
         }
         members.is_empty()
+    }
+
+    /// Somebody by name, whatever its case, or by id.
+    pub(super) fn find(&self, participant: &str) -> Option<u64> {
+        let lower = participant.to_lowercase();
+        let members = self.members();
+        let named = members.iter().find(|(_, member)| member.name.to_lowercase() == lower);
+        let id = named.map(|(&id, _)| id);
+        id.or_else(|| participant.parse().ok().filter(|id| members.contains_key(id)))
+    }
+
+    /// Whether the participant of this id, written as text, is here.
+    pub(super) fn is_here(&self, id: &str) -> bool {
+        id.parse().is_ok_and(|id| self.members().contains_key(&id))
     }
 
     /// Everybody who is here.
@@ -170,9 +188,9 @@ mod tests {
     #[test]
     fn everybody_hears_who_comes_and_goes() {
         let hub = Hub::new("r");
-        let mut first = hub.enter(1, "Ada").unwrap();
+        let mut first = hub.enter(1, "Ada", false).unwrap();
         assert!(first.try_recv().is_err(), "not of itself");
-        let mut second = hub.enter(2, "Grace").unwrap();
+        let mut second = hub.enter(2, "Grace", false).unwrap();
         assert!(matches!(first.try_recv(), Ok(News::Entered { participant }) if participant.name == "Grace"));
         hub.mute(2, true, false);
         hub.say(1, "hello".into());
@@ -193,19 +211,19 @@ mod tests {
         let hub = Hub::new("r");
         let mut kept = Vec::new();
         for id in 0..MAX_PARTICIPANTS as u64 {
-            kept.push(hub.enter(id, &format!("guest {id}")).unwrap());
+            kept.push(hub.enter(id, &format!("guest {id}"), false).unwrap());
         }
-        assert!(matches!(hub.enter(99, "one more"), Err(Refusal::RoomFull)));
+        assert!(matches!(hub.enter(99, "one more", false), Err(Refusal::RoomFull)));
         hub.leave(3);
-        assert!(matches!(hub.enter(99, "GUEST 7"), Err(Refusal::NameTaken)));
-        assert!(hub.enter(99, "one more").is_ok());
+        assert!(matches!(hub.enter(99, "GUEST 7", false), Err(Refusal::NameTaken)));
+        assert!(hub.enter(99, "one more", false).is_ok());
         assert_eq!(hub.people().len(), MAX_PARTICIPANTS);
     }
 
     #[test]
     fn a_screen_is_known_by_its_receiver() {
         let hub = Hub::new("r");
-        let _heard = hub.enter(1, "Ada").unwrap();
+        let _heard = hub.enter(1, "Ada", false).unwrap();
         hub.set_screens(1, BTreeSet::from([8]));
         assert!(hub.is_screen(1, 8) && !hub.is_screen(1, 7) && !hub.is_screen(2, 8));
     }

@@ -6,8 +6,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
 pub(in crate::server) struct Join {
     pub(in crate::server) room: String,
-    /// What the others call the participant.
+    /// What the others call the participant; a token may say something else.
+    #[serde(default)]
     pub(in crate::server) name: String,
+    /// What lets it in, where that is needed.
+    #[serde(default)]
+    pub(in crate::server) token: Option<String>,
+    /// Whether it comes to record.
+    #[serde(default)]
+    pub(in crate::server) record: bool,
     /// An offer that was made to tell what the browser can, and for nothing else.
     pub(in crate::server) sdp: String,
 }
@@ -54,6 +61,9 @@ pub(in crate::server) struct Person {
     pub(in crate::server) audio_muted: bool,
     /// Whether its camera is muted.
     pub(in crate::server) video_muted: bool,
+    /// Whether it is there to record.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::server) recording: bool,
 }
 
 /// What everybody in a room hears.

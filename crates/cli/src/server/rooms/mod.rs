@@ -3,15 +3,23 @@
 
 mod bounds;
 mod directory;
+mod figures;
 mod hub;
+mod keeper;
+mod leaving;
 mod message;
-mod names;
 mod pace;
 mod participant;
 mod refusal;
+mod single;
+mod summary;
+mod tally;
 
 pub(super) use directory::Rooms;
+pub(super) use figures::{OneRoom, RoomsFigures};
+pub(super) use keeper::Keeper;
 pub(super) use message::{Join, Reply, Request, TYPES};
 pub(super) use pace::{Pace, Verdict};
 pub(super) use participant::{Participant, Step};
 pub(super) use refusal::Refusal;
+pub(super) use single::Single;

@@ -1,6 +1,7 @@
 //! One participant of a room: what it asks for, what it hears, and the exchange of offers and answers.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use antiphon::room::{Events, OfferOptions, Peer, RtcPeerConnection, RtcPeerConnectionEvent, RtcPeerConnectionOptions};
 use antiphon::{MediaKind, RtcSessionDescription, RtcSignalingState};
@@ -9,13 +10,21 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::bounds::{MAX_LINE, MAX_SOUND, MAX_VIDEO};
 use super::directory::{Rooms, Seat};
+use super::leaving::Leaving;
 use super::message::{Join, News, Reply, Source, TrackOf};
+use super::pace::{Pace, Verdict};
 use super::refusal::Refusal;
+use crate::token::{Right, Rights};
 
 /// Wrong answers in a row after which a participant is sent away.
 const MAX_WRONG_ANSWERS: u32 = 5;
 /// The layers that a browser is asked for, the smallest first.
 const LAYERS: [&str; 3] = ["l", "m", "h"];
+/// What the offers let those send who only watch.
+const NOTHING: OfferOptions = OfferOptions {
+    offer_to_receive_audio: 0,
+    offer_to_receive_video: 0,
+};
 
 /// A participant of a room.
 #[derive(Debug)]
@@ -24,11 +33,14 @@ pub(in crate::server) struct Participant {
     pc: RtcPeerConnection,
     events: Events<RtcPeerConnectionEvent>,
     news: broadcast::Receiver<News>,
+    rights: Rights,
     /// What the next offer lets it send.
     wanted: OfferOptions,
     /// Whether an offer is due that an exchange under way holds up.
     due: bool,
     wrong_answers: u32,
+    /// Of the exchanges that it asks for.
+    exchanges: Pace,
 }
 
 /// What happens to a participant.
@@ -45,13 +57,17 @@ pub(in crate::server) enum Step {
 impl Participant {
     /// Somebody comes in; `session` is a number that nobody else has. What the page hears first, and the participant.
     pub(in crate::server) async fn join(rooms: &Rooms, session: u64, join: Join) -> Result<(Self, Reply), Refusal> {
-        let (seat, news) = rooms.enter(&join.room, session, &join.name)?;
-        let server = rooms.server().await.map_err(Refusal::Broken)?;
-        let room = seat.hub.room(server).await.map_err(Refusal::Broken)?;
-        let peer = room.peer(session.to_string()).await.map_err(Refusal::Broken)?;
-        let mut leaving = Leaving(Some(peer.clone()));
-        let mut options = RtcPeerConnectionOptions::new(&peer);
+        let joined = Self::enter(rooms, session, join).await;
+        joined.inspect_err(|refusal| rooms.joins_refused.count(refusal.cause()))
+    }
+
+    async fn enter(rooms: &Rooms, session: u64, join: Join) -> Result<(Self, Reply), Refusal> {
+        let (seat, news, rights) = rooms.enter(session, &join)?;
+        let mut leaving = Leaving::sit(rooms, &seat).await?;
+        let peer = leaving.peer();
+        let mut options = RtcPeerConnectionOptions::new(peer);
         options.simulcast = LAYERS.map(str::to_owned).into();
+        options.subscribe = rights.watch;
         let pc = RtcPeerConnection::new(options).await.map_err(Refusal::Broken)?;
         let events = pc.events();
         pc.set_capabilities(join.sdp).await.map_err(Refusal::Capabilities)?;
@@ -60,15 +76,21 @@ impl Participant {
             you: session.to_string(),
             participants: seat.hub.people(),
         };
-        leaving.0 = None;
+        leaving.stay();
         let participant = Self {
             seat,
             pc,
             events,
             news,
-            wanted: OfferOptions::default(),
+            rights,
+            wanted: if rights.publish {
+                OfferOptions::default()
+            } else {
+                NOTHING
+            },
             due: false,
             wrong_answers: 0,
+            exchanges: Pace::exchanges(Instant::now()),
         };
         Ok((participant, joined))
     }
@@ -99,6 +121,13 @@ impl Participant {
             return Ok(None);
         }
         self.due = false;
+        // There is nothing to exchange before somebody else sends something: the room tells when.
+        if self.wanted == NOTHING && self.pc.peer().rtp_senders().await.map_err(Refusal::Broken)?.is_empty() {
+            let described = self.pc.local_description().await.map_err(Refusal::Broken)?;
+            if described.is_none() {
+                return Ok(None);
+            }
+        }
         let made = async {
             let offer = self.pc.create_offer(self.wanted).await?;
             self.pc.set_local_description(offer).await?;
@@ -140,15 +169,28 @@ impl Participant {
             offer_to_receive_audio: audio,
             offer_to_receive_video: video,
         };
-        if std::mem::replace(&mut self.wanted, wanted) == wanted {
+        if wanted != NOTHING && !self.rights.publish {
+            return Err(Refusal::NoRight(Right::Publish));
+        }
+        if self.wanted == wanted {
             return Ok(None);
         }
+        self.may_exchange()?;
+        self.wanted = wanted;
         self.offer().await
     }
 
     /// The next offer, which is due then, has new credentials.
     pub(in crate::server) async fn restart_ice(&mut self) -> Result<(), Refusal> {
+        self.may_exchange()?;
         self.pc.restart_ice().await.map_err(Refusal::Broken)
+    }
+
+    fn may_exchange(&mut self) -> Result<(), Refusal> {
+        match self.exchanges.take(Instant::now()) {
+            Verdict::Fits => Ok(()),
+            Verdict::TooFast | Verdict::Flood => Err(Refusal::TooOften),
+        }
     }
 
     /// Tells the others what is muted.
@@ -204,17 +246,6 @@ impl Participant {
 
 impl Drop for Participant {
     fn drop(&mut self) {
-        let _leaving = Leaving(Some(self.pc.peer().clone()));
-    }
-}
-
-/// Closes a peer when dropped.
-struct Leaving(Option<Peer>);
-
-impl Drop for Leaving {
-    fn drop(&mut self) {
-        if let Some(peer) = self.0.take() {
-            tokio::spawn(async move { peer.close().await });
-        }
+        Leaving::of(self.pc.peer().clone());
     }
 }

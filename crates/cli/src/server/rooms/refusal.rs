@@ -3,7 +3,8 @@
 use antiphon::room::Error;
 
 use super::bounds::{MAX_LINE, MAX_PARTICIPANTS, MAX_ROOMS, MAX_SOUND, MAX_VIDEO};
-use super::names::{MAX_PERSON, MAX_ROOM};
+use crate::names::{MAX_PERSON, MAX_ROOM};
+use crate::token::{Right, TokenError};
 
 /// Why not.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,10 @@ pub(in crate::server) enum Refusal {
     RoomName,
     #[error("a name has 1 to {MAX_PERSON} characters, all of which can be seen")]
     PersonName,
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error("your token does not let you {0}")]
+    NoRight(Right),
     #[error("somebody in this room has this name: take another one")]
     NameTaken,
     #[error("this server has {MAX_ROOMS} rooms, which is the most: try again later")]
@@ -20,12 +25,20 @@ pub(in crate::server) enum Refusal {
     RoomFull,
     #[error("what the browser can is not understood: {0}")]
     Capabilities(Error),
+    #[error("the offer cannot be taken: {0}")]
+    Offer(String),
+    #[error("nobody of that name is in that room")]
+    NobodyThere,
+    #[error("this participant sends nothing that the offer takes")]
+    NothingToWatch,
     #[error("the answer is not understood, and another offer comes: {0}")]
     Answer(Error),
     #[error("no offer waits for an answer")]
     NoOffer,
     #[error("a participant sends at most {MAX_SOUND} track of sound and {MAX_VIDEO} of pictures")]
     TooManyTracks,
+    #[error("too many exchanges in a short time: this wish was passed over")]
+    TooOften,
     #[error("a line of the chat has 1 to {MAX_LINE} characters")]
     Line,
     #[error("the room cannot go on: {0}")]
@@ -33,16 +46,28 @@ pub(in crate::server) enum Refusal {
 }
 
 impl Refusal {
+    /// The word for figures: of tokens what is wrong with them.
+    pub(in crate::server) fn cause(&self) -> &'static str {
+        match self {
+            Self::Token(error) => error.cause(),
+            _ => self.code(),
+        }
+    }
+
     /// The word for programs.
     pub(in crate::server) fn code(&self) -> &'static str {
         match self {
             Self::RoomName => "room",
             Self::PersonName | Self::NameTaken => "name",
+            Self::Token(_) => "token",
+            Self::NoRight(_) => "right",
             Self::NoMoreRooms | Self::RoomFull => "full",
-            Self::Capabilities(_) | Self::Answer(_) => "sdp",
+            Self::Capabilities(_) | Self::Answer(_) | Self::Offer(_) | Self::NothingToWatch => "sdp",
+            Self::NobodyThere => "participant",
             Self::NoOffer => "state",
             Self::TooManyTracks => "publish",
             Self::Line => "text",
+            Self::TooOften => "rate",
             Self::Broken(_) => "broken",
         }
     }

@@ -1,9 +1,8 @@
 //! What is negotiated with a publisher or a watcher, and whether an offer can be taken whole: RFC 9725 §4.2 and its WHEP
 //! counterpart want no answer that takes a part.
 
-use antiphon::extension::Kind;
 use antiphon::{
-    Accepts, Codec, CodecCapability, Direction, Extension, MediaCapabilities, MediaKind, OfferedContent, OfferedSection,
+    Accepts, Codec, CodecCapability, Direction, MediaCapabilities, MediaKind, OfferedContent, OfferedSection,
 };
 use antiphon_sfu::is_beside;
 
@@ -167,13 +166,6 @@ pub(in crate::server) fn playing<'a>(codecs: impl Iterator<Item = (MediaKind, &'
         own.video = all.video;
     }
     own
-}
-
-/// Whether dependency descriptors were negotiated.
-pub(in crate::server) fn has_descriptors(extensions: &[Extension]) -> bool {
-    extensions
-        .iter()
-        .any(|extension| Kind::from_uri(&extension.uri) == Some(Kind::DependencyDescriptor))
 }
 
 /// Whether an answer takes every section of the offer that it must.

@@ -1,155 +1,18 @@
 //! A router without connections: what it asks, what it tells, and to whom packets go.
 
+#[path = "../common/mod.rs"]
 mod common;
+mod told;
+mod world;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use antiphon_jsep::{Config as Signalling, Negotiator, TransceiverInit};
-use antiphon_media::Packet;
-use antiphon_peer_connection::{EncodingId, Event as Told, MediaKind, PeerEnd, RtcPeerConnectionState, TransceiverId};
-use antiphon_sansio::Rng;
-use antiphon_sfu::Descriptors;
+use antiphon_peer_connection::{Event as Told, MediaKind, PeerEnd, RtcPeerConnectionState};
 use antiphon_sfu::allotment::Claim;
-use antiphon_sfu::router::{
-    Closed, Config, ConsumerConfig, ConsumerId, Error, Event, MAX_EVENTS, PeerKey, ProducerConfig, ProducerId, Request,
-    Router,
-};
+use antiphon_sfu::router::{Closed, Error, Event, FIRST_ESTIMATE, PeerKey};
 use antiphon_sfu::speakers::{LoudestOptions, VolumeOptions};
-use common::{FRAME, VP8, Vp8, codec, packet, rid, simulcast};
-
-const OPUS: u8 = 111;
-const PUBLISHER: PeerKey = PeerKey(7);
-
-/// Packets that were handed out: to whom, and what.
-type Sent = Vec<(PeerKey, Packet)>;
-
-struct World {
-    router: Router,
-    now: Instant,
-    names: Negotiator,
-    sent: Sent,
-    /// Sources that were asked for a key frame.
-    asked: Vec<u32>,
-}
-
-impl World {
-    fn new() -> Self {
-        let mut world = Self {
-            router: Router::new(Config::default(), antiphon_netsim::start()),
-            now: antiphon_netsim::start(),
-            names: Negotiator::new(Signalling::default(), Rng::from_u64(1)),
-            sent: Vec::new(),
-            asked: Vec::new(),
-        };
-        world.router.add_peer(world.now, PUBLISHER, true).unwrap();
-        world
-    }
-
-    fn transceiver(&mut self) -> TransceiverId {
-        self.names.add_transceiver(MediaKind::Video, TransceiverInit::default())
-    }
-
-    fn produce(&mut self, kind: MediaKind) -> (ProducerId, TransceiverId) {
-        let transceiver = self.transceiver();
-        let config = ProducerConfig {
-            peer: PUBLISHER,
-            transceiver,
-            kind,
-            codecs: vec![codec(VP8, "VP8"), codec(OPUS, "opus"), codec(98, "VP9")],
-            rids: ["a", "b", "c"].map(rid).to_vec(),
-            paused: false,
-        };
-        (self.router.produce(config).unwrap(), transceiver)
-    }
-
-    fn config(&mut self, peer: PeerKey, kind: MediaKind) -> ConsumerConfig {
-        ConsumerConfig {
-            peer,
-            encoding: self.transceiver().into(),
-            kind,
-            codecs: vec![codec(120, "VP8"), codec(109, "opus")],
-            descriptors: Descriptors::Needed,
-            takes_descriptors: false,
-            paused: false,
-            claim: Claim::default(),
-        }
-    }
-
-    fn consume(&mut self, producer: ProducerId, peer: u64, kind: MediaKind) -> (ConsumerId, EncodingId) {
-        let peer = PeerKey(peer);
-        self.router.add_peer(self.now, peer, true).unwrap();
-        let config = self.config(peer, kind);
-        let encoding = config.encoding;
-        (self.router.consume(self.now, producer, config).unwrap(), encoding)
-    }
-
-    /// A packet of the publisher comes; what the router asks for is noted.
-    fn show(&mut self, transceiver: TransceiverId, packet: &Packet) {
-        let mut packet = packet.clone();
-        packet.received = self.now;
-        let sent = &mut self.sent;
-        let taken = self
-            .router
-            .handle_packet(self.now, PUBLISHER, transceiver, &packet, |peer, _, packet| {
-                sent.push((peer, packet.clone()));
-                true
-            });
-        assert!(taken);
-        self.serve();
-    }
-
-    fn serve(&mut self) {
-        while let Some(request) = self.router.poll_request(self.now) {
-            let Request::KeyFrame { peer, ssrc, .. } = request;
-            assert_eq!(peer, PUBLISHER);
-            self.asked.push(ssrc);
-        }
-        assert!(self.router.poll_timeout().is_none_or(|at| at > self.now), "law 2");
-    }
-
-    /// A frame of each encoding; those that were asked give key frames.
-    fn step(&mut self, transceiver: TransceiverId, encodings: &mut [Vp8]) {
-        self.run_to(self.now);
-        let asked = std::mem::take(&mut self.asked);
-        for encoding in encodings {
-            for packet in encoding.frame(self.now, asked.contains(&encoding.ssrc)) {
-                self.show(transceiver, &packet);
-            }
-        }
-        self.run_to(self.now + FRAME);
-    }
-
-    /// Time passes, and nothing else happens.
-    fn run_to(&mut self, end: Instant) {
-        while let Some(at) = self.router.poll_timeout().filter(|at| *at <= end) {
-            self.now = self.now.max(at);
-            self.router.handle_timeout(self.now);
-            self.serve();
-        }
-        self.now = end;
-        self.serve();
-    }
-
-    fn tell(&mut self, peer: PeerKey, event: &Told) -> bool {
-        let kept = self.router.handle_event(self.now, peer, event);
-        self.serve();
-        kept
-    }
-
-    fn events(&mut self) -> Vec<Event> {
-        std::iter::from_fn(|| self.router.poll_event()).collect()
-    }
-
-    fn sent_to(&self, peer: u64) -> Vec<&Packet> {
-        let own = self.sent.iter().filter(|(to, _)| *to == PeerKey(peer));
-        own.map(|(_, packet)| packet).collect()
-    }
-}
-
-/// No number is missing.
-fn is_whole(packets: &[&Packet]) -> bool {
-    packets.windows(2).all(|pair| pair[1].sequence == pair[0].sequence + 1)
-}
+use common::{FRAME, VP8, Vp8, codec, packet, simulcast};
+use world::*;
 
 #[test]
 fn each_consumer_gets_its_own_layer_under_its_own_payload_type() {
@@ -180,6 +43,8 @@ fn each_consumer_gets_its_own_layer_under_its_own_payload_type() {
         let got = world.sent_to(peer);
         assert!(is_whole(&got) && got.iter().all(|packet| packet.payload_type == 120));
     }
+    let estimates = ids.iter().map(|(id, _)| world.router.consumer(*id).unwrap().estimate);
+    assert_eq!(estimates.collect::<Vec<_>>(), [60_000, 200_000, 9_000_000].map(Some));
     let events = world.events();
     for (id, _) in &ids {
         let own = |event: &&Event| matches!(event, Event::LayerChanged { consumer, .. } if consumer == id);
@@ -391,6 +256,69 @@ fn one_estimate_is_shared_by_priority_and_what_is_left_goes_to_the_others() {
 }
 
 #[test]
+fn connections_are_told_what_would_be_enough_for_all_that_goes_on_to_them() {
+    let mut world = World::new();
+    let (producer, from) = world.produce(MediaKind::Video);
+    let mut encodings = simulcast();
+    encodings[2].bytes = 30_000;
+    for peer in [1, 2] {
+        let (id, _) = world.consume(producer, peer, MediaKind::Video);
+        if peer == 2 {
+            let small = Claim {
+                level: 0,
+                ..Claim::default()
+            };
+            world.router.set_claim(world.now, id, small).unwrap();
+        }
+    }
+    for _ in 0..100 {
+        world.step(from, &mut encodings);
+    }
+    // The largest takes 7.3 Mbit/s, and a sixth is to be free beside it; whatever the estimate is.
+    let desired = world.desired[&PeerKey(1)];
+    assert!((8_000_000..9_500_000).contains(&desired), "{desired}");
+    // Nobody is told less than what somebody who comes later may need at once.
+    assert_eq!(world.desired[&PeerKey(2)], 5_000_000);
+}
+
+#[test]
+fn who_will_tell_what_arrives_begins_with_the_smallest_and_asks_for_no_other() {
+    let mut world = World::new();
+    let (producer, from) = world.produce(MediaKind::Video);
+    let mut encodings = simulcast();
+    encodings[2].bytes = 6000;
+    for _ in 0..60 {
+        world.step(from, &mut encodings);
+    }
+    assert!(world.asked.is_empty());
+    let mut join = |world: &mut World, peer: u64, feedback: &[&str]| {
+        world.router.add_peer(world.now, PeerKey(peer), true).unwrap();
+        let mut config = world.config(PeerKey(peer), MediaKind::Video);
+        config.codecs[0].feedback = feedback.iter().map(|way| (*way).to_owned()).collect();
+        let id = world.router.consume(world.now, producer, config).unwrap();
+        world.serve();
+        let asked = world.asked.clone();
+        for _ in 0..40 {
+            world.step(from, &mut encodings);
+        }
+        let layer = world.router.consumer(id).unwrap().layer;
+        (asked, layer.map(|layer| layer.encoding))
+    };
+    // Of 97, 242 and 1455 kbit/s, where 300 are taken to be there.
+    for (peer, way) in [(1, "transport-cc"), (2, "ack ccfb"), (3, "goog-remb")] {
+        let (asked, layer) = join(&mut world, peer, &["nack", way]);
+        assert_eq!((asked, layer), (vec![101], Some(1)), "{way}");
+    }
+    // Of whose path nobody will ever say anything: all that there is.
+    assert_eq!(join(&mut world, 4, &["nack", "nack pli"]), (vec![102], Some(2)));
+    world
+        .router
+        .set_estimate(world.now, PeerKey(1), Some(FIRST_ESTIMATE * 10));
+    world.serve();
+    assert_eq!(world.asked, [102]);
+}
+
+#[test]
 fn the_sound_of_the_loudest_goes_on_alone_and_nobody_misses_the_rest() {
     let mut world = World::new();
     let voices: Vec<_> = (0..6).map(|_| world.produce(MediaKind::Audio)).collect();
@@ -448,6 +376,8 @@ fn who_does_not_take_the_codec_is_told_of_once() {
     for _ in 0..30 {
         world.step(camera, &mut encodings);
     }
+    let comes = |world: &World| world.router.producer(producer).unwrap().payload_type;
+    assert_eq!(comes(&world), Some(VP8));
     world.events();
     for number in 0..5 {
         let mut other = packet(
@@ -463,6 +393,7 @@ fn who_does_not_take_the_codec_is_told_of_once() {
     encodings[0].sequence += 5;
     let payload_type = 98;
     assert_eq!(world.events(), [Event::CodecForeign { consumer, payload_type }]);
+    assert_eq!(comes(&world), Some(payload_type));
     world.asked.clear();
     for packet in encodings[0].frame(world.now, false) {
         world.show(camera, &packet);
@@ -558,37 +489,4 @@ fn who_is_not_connected_yet_is_sent_nothing() {
     assert!(world.router.consumer(consumer).unwrap().sent > sent);
     world.tell(peer, &Told::ConnectionStateChange(RtcPeerConnectionState::Failed));
     assert!(!world.router.consumer(consumer).unwrap().is_on);
-}
-
-#[test]
-fn what_nobody_takes_is_bounded() {
-    let mut world = World::new();
-    let limits = Config {
-        max_peers: 2,
-        max_producers: 1,
-        max_consumers: 1,
-    };
-    world.router = Router::new(limits, world.now);
-    world.router.add_peer(world.now, PUBLISHER, true).unwrap();
-    let (producer, _) = world.produce(MediaKind::Video);
-    let transceiver = world.transceiver();
-    let another = ProducerConfig {
-        peer: PUBLISHER,
-        transceiver,
-        kind: MediaKind::Video,
-        codecs: Vec::new(),
-        rids: Vec::new(),
-        paused: false,
-    };
-    assert_eq!(world.router.produce(another), Err(Error::Full));
-    let (consumer, _) = world.consume(producer, 1, MediaKind::Video);
-    let config = world.config(PeerKey(1), MediaKind::Video);
-    assert_eq!(world.router.consume(world.now, producer, config), Err(Error::Full));
-    assert_eq!(world.router.add_peer(world.now, PeerKey(2), true), Err(Error::Full));
-    for _ in 0..MAX_EVENTS {
-        world.router.pause_consumer(world.now, consumer).unwrap();
-        world.router.resume_consumer(world.now, consumer).unwrap();
-    }
-    assert_eq!(world.events().len(), MAX_EVENTS);
-    assert_eq!(world.router.events_dropped(), MAX_EVENTS as u64);
 }

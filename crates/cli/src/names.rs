@@ -3,18 +3,18 @@
 use crate::text::is_unseen;
 
 /// The longest name of a room, in bytes.
-pub(super) const MAX_ROOM: usize = 64;
+pub(crate) const MAX_ROOM: usize = 64;
 /// The longest name of a participant, in characters.
-pub(super) const MAX_PERSON: usize = 64;
+pub(crate) const MAX_PERSON: usize = 64;
 
 /// Whether a room may be called so: the name goes into a link as it is.
-pub(super) fn is_room(name: &str) -> bool {
+pub(crate) fn is_room(name: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     (1..=MAX_ROOM).contains(&name.len()) && name.bytes().all(plain)
 }
 
 /// The name of a participant without the white space around and between its words; `None` if nobody may be called so.
-pub(super) fn person(name: &str) -> Option<String> {
+pub(crate) fn person(name: &str) -> Option<String> {
     // White space is one blank, so that two names which look the same are the same.
     let name: Vec<&str> = name.split_whitespace().take(MAX_PERSON).collect();
     let name = name.join(" ");
