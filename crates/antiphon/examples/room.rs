@@ -2,7 +2,7 @@
 //!
 //!     cargo run --release -p antiphon --example room        then open http://127.0.0.1:8082 in two tabs
 //!
-//! The server always offers. Browsers give camera and microphone to pages from `127.0.0.1`, and elsewhere to HTTPS alone.
+//! The server always offers, to `/join/NAME?plan-b` in Plan B. Browsers give cameras to pages from HTTPS and from `127.0.0.1` alone.
 
 use antiphon::RtcSessionDescription;
 use antiphon::room::{
@@ -10,45 +10,42 @@ use antiphon::room::{
     Server, ServerOptions,
 };
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, State};
-use axum::response::{Html, Response};
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Html;
 use axum::routing::get;
 
-const PAGE: &str = r#"<!doctype html><meta charset=utf-8><title>Room</title><style>video { width: 24em }</style><script>
-addEventListener('load', async () => {
-  const show = (stream, muted) => {
-    const video = Object.assign(document.createElement('video'), { autoplay: true, playsInline: true, muted, id: stream.id });
-    video.srcObject = stream;
-    document.body.append(video);
-  };
-  const own = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
-  show(own, true);
-  const able = new RTCPeerConnection();
-  for (const kind of ['audio', 'video']) able.addTransceiver(kind, { direction: 'recvonly' });
-  const capabilities = (await able.createOffer()).sdp;
-  able.close();
+const PAGE: &str = r#"<!doctype html><meta charset=utf-8><title>Room</title><style>video { width: 24em }</style><script type=module>
+const show = (stream, muted) => {
+  const looks = { autoplay: true, playsInline: true, muted, id: stream.id, srcObject: stream };
+  document.body.append(Object.assign(document.createElement('video'), looks));
+};
+const own = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });
+show(own, true);
+const [able, pc] = [new RTCPeerConnection(), new RTCPeerConnection()];
+for (const kind of ['audio', 'video']) able.addTransceiver(kind, { direction: 'recvonly' });
+const { sdp: capabilities } = await able.createOffer();
+able.close();
 
-  const name = 'guest ' + Math.floor(Math.random() * 1e6);
-  const socket = new WebSocket(`ws://${location.host}/join/${encodeURIComponent(name)}`);
-  const send = (message) => socket.send(JSON.stringify(message));
-  const pc = new RTCPeerConnection();
-  for (const track of own.getTracks()) pc.addTrack(track, own);
-  pc.ontrack = ({ streams: [stream] }) => {
-    if (document.getElementById(stream.id)) return;
-    show(stream, false);
-    stream.onremovetrack = () => stream.getTracks().length || document.getElementById(stream.id)?.remove();
-  };
-  socket.onopen = () => send({ capabilities });
-  socket.onmessage = async ({ data }) => {
-    await pc.setRemoteDescription(JSON.parse(data));
-    await pc.setLocalDescription();
-    send(pc.localDescription);
-  };
-});
+const socket = new WebSocket(`ws://${location.host}/join/guest-${Math.floor(Math.random() * 1e6)}`);
+const send = (message) => socket.send(JSON.stringify(message));
+for (const track of own.getTracks()) pc.addTrack(track, own);
+pc.ontrack = ({ streams: [stream] }) => {
+  if (document.getElementById(stream.id)) return;
+  show(stream, false);
+  stream.onremovetrack = () => stream.getTracks().length || document.getElementById(stream.id)?.remove();
+};
+socket.onopen = () => send({ capabilities });
+socket.onmessage = async ({ data }) => {
+  await pc.setRemoteDescription(JSON.parse(data));
+  await pc.setLocalDescription();
+  send(pc.localDescription);
+};
 </script>"#;
 
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Outcome {
     let (mut options, mut address) = (ServerOptions::default(), "127.0.0.1:8082".to_owned());
     for setting in std::env::args().skip(1) {
         // For instance `listen=0.0.0.0:8082 rtcIPv4=192.0.2.1 numWorkers=2`.
@@ -59,9 +56,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     let server = Server::new(options).await?;
     let room = server.create_room(RoomOptions::browsers()).await?;
-    let join = async |Path(name): Path<String>, State(room): State<Room>, upgrade: WebSocketUpgrade| -> Response {
+    let join = async |Path(name): Path<String>, query: RawQuery, room: State<Room>, upgrade: WebSocketUpgrade| {
+        let use_plan_b = query.0.as_deref() == Some("plan-b");
         upgrade.on_upgrade(async move |mut socket| {
-            if let Err(error) = participate(&room, &name, &mut socket).await {
+            if let Err(error) = participate(&room, &name, use_plan_b, &mut socket).await {
                 eprintln!("{name}: {error}");
             }
         })
@@ -76,9 +74,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 /// A participant's life: from its capabilities to the moment at which its socket or its connection ends.
-async fn participate(room: &Room, name: &str, socket: &mut WebSocket) -> Result<(), Box<dyn std::error::Error>> {
+async fn participate(room: &Room, name: &str, use_plan_b: bool, socket: &mut WebSocket) -> Outcome {
     let peer = room.peer(name).await?;
-    let pc = RtcPeerConnection::new(RtcPeerConnectionOptions::new(&peer)).await?;
+    let mut options = RtcPeerConnectionOptions::new(&peer);
+    options.use_plan_b = use_plan_b;
+    let pc = RtcPeerConnection::new(options).await?;
     let mut events = pc.events();
     loop {
         tokio::select! {
@@ -108,7 +108,7 @@ async fn participate(room: &Room, name: &str, socket: &mut WebSocket) -> Result<
     Ok(())
 }
 
-async fn offer(pc: &RtcPeerConnection, socket: &mut WebSocket) -> Result<(), Box<dyn std::error::Error>> {
+async fn offer(pc: &RtcPeerConnection, socket: &mut WebSocket) -> Outcome {
     let offer = match pc.create_offer(OfferOptions::default()).await {
         // One is under way already, which tells the client the same; or we are told again after it.
         Err(Error::Busy { .. } | Error::InvalidState { .. }) => return Ok(()),

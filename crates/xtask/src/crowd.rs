@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::asked::Asked;
 use crate::report::Report;
 use crate::shell::{example, run, tail};
 
@@ -31,16 +32,19 @@ const LOADS: [(&str, &str, &[&str]); 5] = [
 ];
 
 /// All loads.
-pub(crate) fn run_all(report: &mut Report, whole: bool) {
+pub(crate) fn run_all(report: &mut Report, asked: &Asked) {
     report.say("crowds on one port".to_owned());
     let program = match example("crowd") {
         Ok(program) => program,
         Err(why) => return report.fail("build the crowd", &why),
     };
     for (what, load, tenth) in LOADS {
+        if !asked.wants(what) {
+            continue;
+        }
         let mut command = Command::new(&program);
         command.arg(load);
-        if !whole {
+        if !asked.whole {
             command.args(tenth);
         }
         match run(what, &mut command) {

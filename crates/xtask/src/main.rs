@@ -1,6 +1,7 @@
 //! The chores of this repository. `cargo xtask test` runs every test there is.
 #![forbid(unsafe_code)]
 
+mod asked;
 mod checks;
 mod crowd;
 mod curves;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use asked::Asked;
 use report::Report;
 
 /// The chores of this repository.
@@ -49,9 +51,8 @@ enum Chore {
         /// Run only these parts (repeatable).
         #[arg(long, value_enum)]
         only: Vec<Part>,
-        /// Loads in full size: 10 000 idle pairs for a minute, and more of the kind.
-        #[arg(long)]
-        whole: bool,
+        #[command(flatten)]
+        asked: Asked,
     },
     /// Writes docs/rfc-coverage.md from the clauses that comments cite.
     Rfc {
@@ -146,7 +147,7 @@ impl Part {
         matches!(self, Self::Shaped | Self::Live)
     }
 
-    fn run(self, report: &mut Report, whole: bool) {
+    fn run(self, report: &mut Report, asked: &Asked) {
         match self {
             Self::Lint => checks::lint(report),
             Self::Packages => packages::check(report),
@@ -168,9 +169,9 @@ impl Part {
             Self::Shaped => netns::shaped::part(report),
             #[cfg(not(target_os = "linux"))]
             Self::Netns | Self::Shaped => report.fail("network namespaces", "Linux alone has them"),
-            Self::Live => live::run(report),
+            Self::Live => live::run(report, asked),
             Self::Siege => siege::run(report),
-            Self::Crowd => crowd::run_all(report, whole),
+            Self::Crowd => crowd::run_all(report, asked),
             Self::Relay => relay::run_all(report),
             Self::Peers => peers::part(report),
         }
@@ -179,7 +180,7 @@ impl Part {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
-        Chore::Test { only, whole } => test(&only, whole),
+        Chore::Test { only, asked } => test(&only, &asked),
         Chore::Rfc { check } => rfc::run(check),
         Chore::House(args) => house::run(&args),
         Chore::Fuzz(args) => fuzz::run_targets(&args),
@@ -196,7 +197,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn test(only: &[Part], whole: bool) -> Result<(), String> {
+fn test(only: &[Part], asked: &Asked) -> Result<(), String> {
     let parts = if only.is_empty() { Part::value_variants() } else { only };
     let mut report = Report::default();
     std::thread::scope(|scope| {
@@ -204,7 +205,7 @@ fn test(only: &[Part], whole: bool) -> Result<(), String> {
             let mut report = Report::kept_back();
             for part in parts {
                 report.part(&part.name());
-                part.run(&mut report, whole);
+                part.run(&mut report, asked);
             }
             report.end_part();
             report
@@ -224,7 +225,7 @@ fn test(only: &[Part], whole: bool) -> Result<(), String> {
                 report.take(&mut beside);
             }
             report.part(&part.name());
-            part.run(&mut report, whole);
+            part.run(&mut report, asked);
         }
         report.take(&mut beside);
     });

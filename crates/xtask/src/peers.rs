@@ -86,7 +86,7 @@ pub(crate) fn part(report: &mut Report) {
         }
     }
     for table in [STACKS, CROSSING, LONG] {
-        table.finish(report, &cells);
+        table.finish(report, &cells, true);
     }
 }
 

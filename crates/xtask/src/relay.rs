@@ -55,12 +55,12 @@ pub(crate) fn run_all(report: &mut Report) {
     if let Err(why) = through_coturn(report, &peers, &coturn, &mut cells) {
         report.fail("relay through coturn", &why);
     }
-    COTURN.finish(report, &cells);
+    COTURN.finish(report, &cells, true);
     let mut cells = Cells::new();
     if let Err(why) = browsers_through_ours(report, &peers, &coturn.identity, &mut cells) {
         report.fail("relay through our server", &why);
     }
-    OURS.finish(report, &cells);
+    OURS.finish(report, &cells, true);
 }
 
 /// `antiphon turn` between browsers and `antiphon serve`.

@@ -279,6 +279,37 @@ async fn m13_a_wrong_answer_is_followed_by_reset_and_success() {
     assert!(!own.peer.dump().await.unwrap().is_busy);
     own.renegotiate().await; // what was not told is still needed
     assert_eq!(own.peer.rtp_receivers().await.unwrap().len(), 1);
+    let settled = own.pc.local_description().await.unwrap();
+
+    // A client takes our offer and its own answer, as browsers do, and only what it sends us is wrong. To it no section may change.
+    let second = Joined::new(&room, "bob").await;
+    let voice = second.client.add(MediaKind::Audio, "voice").await;
+    second.exchange().await;
+    let mids = |offer: &RtcSessionDescription| {
+        let lines = offer.sdp.lines().filter(|line| line.starts_with("a=mid:"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    own.negotiation_needed().await;
+    let given_up = own.offer().await;
+    let mut wrong = own.client.answer(given_up.clone()).await;
+    wrong.sdp.truncate(wrong.sdp.rfind("m=").unwrap());
+    own.pc.set_remote_description(wrong).await.unwrap_err();
+    own.pc.reset().await.unwrap();
+    assert_eq!(
+        own.pc.local_description().await.unwrap(),
+        settled,
+        "what was given up counts no more"
+    );
+    // Meanwhile one track ends and another begins.
+    second.client.pc.remove_track(voice).await.unwrap();
+    second.client.add(MediaKind::Video, "camera").await;
+    second.exchange().await;
+    own.negotiation_needed().await;
+    let again = own.offer().await;
+    assert_eq!(mids(&again)[..mids(&given_up).len()], mids(&given_up));
+    assert_eq!(mids(&again).len(), mids(&given_up).len() + 1);
+    let answer = own.client.answer(again).await;
+    own.pc.set_remote_description(answer).await.unwrap();
 
     let credentials = |offer: &RtcSessionDescription| {
         let line = offer.sdp.lines().find(|line| line.starts_with("a=ice-ufrag:"));

@@ -200,13 +200,9 @@ impl State {
 
     /// Gives the exchange up that is under way, if one is.
     pub(in crate::room) async fn reset(&mut self, peer: u64) -> Result<(), Error> {
+        // Below, the offer stays pending until the next one takes its place. A client that has answered wrongly has often taken our offer and
+        // its own answer all the same: to it each section keeps its place and its mid, and a rollback would name them anew.
         let connection = self.member_mut(peer)?.connection_mut()?;
-        if let Some(transport) = &connection.transport
-            && connection.negotiation.state() == RtcSignalingState::HaveLocalOffer
-        {
-            let rollback = Some(RtcSessionDescription::rollback());
-            transport.handle.set_local_description(rollback).await?;
-        }
         let changed = connection.negotiation.reset(Instant::now())?;
         if let Some((made, _)) = connection.offer.take() {
             connection.dialect.give_up(&made)?;
@@ -251,7 +247,11 @@ impl State {
         let Some(transport) = &connection.transport else {
             return Ok(None);
         };
-        let made = transport.handle.local_description().await?;
+        // What was given up is pending below, and here it is not.
+        let made = match connection.negotiation.state() {
+            RtcSignalingState::HaveLocalOffer => transport.handle.local_description().await?,
+            _ => transport.handle.current_local_description().await?,
+        };
         made.map(|made| connection.dialect.show(&made, limits)).transpose()
     }
 
