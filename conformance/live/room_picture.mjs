@@ -1,5 +1,6 @@
-// Takes the README's picture of a room: node room_picture.mjs http://127.0.0.1:8080 FILE.png
-// Three Chromium and a Firefox are in it, with their fake cameras; the picture is what one of the Chromium sees.
+// Takes the pictures of a room: node room_picture.mjs http://127.0.0.1:8080 FILE.png
+// Three Chromium and a Firefox are in it, with their fake cameras. FILE.png is what one of the Chromium sees, FILE-firefox.png what the
+// Firefox does.
 import { launch, sleep, within } from './browser.mjs';
 
 const [url, file] = process.argv.slice(2);
@@ -24,6 +25,8 @@ try {
   // The estimates of all paths rise, and with them the layers.
   await sleep(25_000);
   await pages.Ada.screenshot({ path: file });
+  await pages.Barbara.bringToFront();
+  await pages.Barbara.screenshot({ path: file.replace('.png', '-firefox.png') });
 } finally {
   for (const { close } of Object.values(browsers)) await close();
 }

@@ -113,6 +113,25 @@ async function run(chromium, firefox) {
     cell(person.peer, 'in a room', 'layers sent', sizes ?? 'fewer than three', Boolean(sizes));
   }
 
+  for (const person of [grace, barbara]) {
+    // By the list on Ada's tile: the smallest picture comes, and then a larger one again.
+    const list = `[data-testid=room-tile][data-participant="${(await ada.state()).you}"] [data-testid=room-layers]`;
+    const choose = async (value, fits) => {
+      await person.page.select(list, value);
+      return until(`Ada's picture for ${person.name}`, async () => {
+        const { figures, state } = await person.page.evaluate(async () => ({ figures: await window.antiphon.roomFigures(), state: window.antiphon.room }));
+        const { mid } = state.tracks.find(({ participant, source }) => source === 'camera' && state.people.find(({ id }) => id === participant).name === 'Ada');
+        const [{ width } = {}, told] = [figures.received[mid], state.pictures.find((picture) => picture.mid === mid)];
+        return width && told && fits(width, told) && `${width} wide, layer ${told.layer} of ${told.layers.length}, score ${told.score}`;
+      });
+    };
+    const chosen = await until('a choice', () => person.page.evaluate((own) => document.querySelector(own)?.hidden === false, list))
+      .then(() => choose('0', (width, { layer }) => layer === 0 && width <= 240))
+      .then(async (small) => `${small}; ${await choose('', (width, { layer }) => layer > 0 && width > 240)}`)
+      .catch((error) => console.error(error.message));
+    cell(person.peer, 'in a room', 'layer chosen', chosen ?? 'it did not follow', Boolean(chosen));
+  }
+
   await ada.page.type('[data-testid=room-line]', 'Cookies 4 life');
   await ada.page.keyboard.press('Enter');
   await told(people, 'chat', 'the line is there', () => document.querySelector('[data-testid=room-chat]').textContent.includes('Cookies 4 life'));

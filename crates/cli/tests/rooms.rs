@@ -43,6 +43,17 @@ async fn participants_get_each_other_and_hear_who_comes_and_goes() {
     })
     .await;
 
+    // How the picture does is told, and she may have less of it; of a section that has ended there is nothing to choose.
+    let mut told = json!(null);
+    while told["layer"] != 0 {
+        told = grace.socket.expect("pictures").await["pictures"][0].take();
+    }
+    assert_eq!(told["mid"], tracks[0]["mid"]);
+    for (mid, layer) in [(&tracks[0]["mid"], json!(0)), (&json!("none"), json!(null))] {
+        let prefer = json!({"type": "prefer", "mid": mid, "layer": layer});
+        grace.socket.send(prefer).await;
+    }
+
     grace
         .socket
         .send(json!({"type": "say", "text": " Cookies 4 life "}))

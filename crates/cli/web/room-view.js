@@ -4,6 +4,9 @@ import { Participation, claims } from './room.js';
 
 const FIGURES_MS = 1000;
 const NO_FIGURES = '';
+/** What the layers of a picture are called, by how many there are. */
+const SIZES = { 2: ['small', 'large'], 3: ['small', 'medium', 'large'] };
+const sizeOf = (layer, count) => SIZES[count]?.[layer] ?? `layer ${layer + 1}`;
 
 export class RoomView {
   /** element: finds an element by id; log: writes a line of what happened. */
@@ -90,6 +93,7 @@ export class RoomView {
     on('note', (detail) => this.log(detail));
     on('people', () => this.draw());
     on('tracks', () => this.draw());
+    on('pictures', () => this.draw());
     on('speaker', () => this.draw());
     on('state', (state) => {
       this.element('room-state').dataset.state = state;
@@ -165,10 +169,10 @@ export class RoomView {
       const { audio, video } = room.muted;
       const muted = mine ? { audio, video } : { audio: person.audio_muted, video: person.video_muted };
       wanted.set(person.id, {
-        person, muted, mine, source: 'camera', picture: mine ? room.trackOf('video') : tracks.camera?.track, sound: tracks.microphone?.track,
+        person, muted, mine, source: 'camera', picture: mine ? room.trackOf('video') : tracks.camera?.track, sound: tracks.microphone?.track, mid: tracks.camera?.mid,
       });
       const screen = mine ? room.screen?.getVideoTracks()[0] : tracks.screen?.track;
-      if (screen) wanted.set(`${person.id}/screen`, { person, muted: {}, mine, source: 'screen', picture: screen });
+      if (screen) wanted.set(`${person.id}/screen`, { person, muted: {}, mine, source: 'screen', picture: screen, mid: tracks.screen?.mid });
     }
     for (const key of [...this.tiles.keys()]) if (!wanted.has(key)) this.remove(key);
     for (const [key, what] of wanted) this.drawTile(key, what);
@@ -177,7 +181,7 @@ export class RoomView {
     this.drawControls();
   }
 
-  drawTile(key, { person, muted, mine, source, picture, sound }) {
+  drawTile(key, { person, muted, mine, source, picture, sound, mid }) {
     const tile = this.tiles.get(key) ?? this.add(key, person, source);
     const speaking = source === 'camera' && this.room.speaker === person.id && !muted.audio;
     const hidden = muted.video || !picture;
@@ -190,6 +194,31 @@ export class RoomView {
     tile.mute.textContent = source === 'camera' && muted.audio ? 'muted' : '';
     const said = [tile.name.textContent, source === 'camera' && muted.audio && 'microphone muted', source === 'camera' && hidden && 'no picture', speaking && 'speaking'];
     tile.item.setAttribute('aria-label', said.filter(Boolean).join(', '));
+    tile.mid = mid;
+    this.drawLayers(tile);
+  }
+
+  /** Which of the layers of a picture is wanted at most: there is a choice where its sender sends several. */
+  drawLayers({ layers, mid, name }) {
+    const count = this.room.pictures.get(mid)?.layers.length ?? 0;
+    layers.hidden = count < 2;
+    // A list that somebody has open is not changed under the hand.
+    if (layers.hidden || layers === document.activeElement) return;
+    if (layers.options.length !== count + 1) {
+      const each = Array.from({ length: count }, (_, layer) => new Option(`at most ${sizeOf(layer, count)}`, String(layer)));
+      layers.replaceChildren(new Option('best', ''), ...each.slice(0, -1));
+    }
+    layers.value = String(this.room.preferred.get(mid) ?? '');
+    layers.setAttribute('aria-label', `Size of the picture of ${name.textContent}`);
+  }
+
+  /** What the server says of a picture: its layer, how well it arrives. */
+  layerText(mid) {
+    const told = this.room.pictures.get(mid);
+    if (!told) return '';
+    const count = told.layers.length;
+    const layer = told.layer !== null && count > 1 ? ` · ${sizeOf(told.layer, count)}` : '';
+    return `${layer}${told.score === null ? '' : ` · ${told.score}/10`}`;
   }
 
   add(key, person, source) {
@@ -203,12 +232,15 @@ export class RoomView {
     // The label of the tile says all of it but the figures, which change too often to be read out.
     for (const part of [letter, caption]) part.setAttribute('aria-hidden', 'true');
     caption.append(name, mute, rates);
-    item.append(video, audio, letter, caption);
+    const layers = Object.assign(document.createElement('select'), { className: 'layers', hidden: true });
+    layers.dataset.testid = 'room-layers';
+    item.append(video, audio, letter, caption, layers);
     const grid = this.element('room-grid');
     // A screen stands beside who shows it.
     const owner = this.tiles.get(person.id)?.item;
     if (source === 'screen' && owner) owner.after(item); else grid.append(item);
-    const tile = { item, video, audio, name, mute, rates };
+    const tile = { item, video, audio, name, mute, rates, layers };
+    layers.onchange = () => this.room?.prefer(tile.mid, layers.value === '' ? null : Number(layers.value));
     this.tiles.set(key, tile);
     return tile;
   }
@@ -258,8 +290,9 @@ export class RoomView {
       const rate = rates(last, before.received[mid]);
       if (last.source === 'microphone' || !tile || !rate) continue;
       const losses = last.lost > 0 ? ` · ${last.lost} lost` : '';
+      const starved = room.pictures.get(mid)?.starved ? 'held back: the connection carries no more' : NO_FIGURES;
       tile.rates.textContent = rate.kbps > 0 && last.width
-        ? `${last.width}×${last.height} · ${Math.round(rate.frames)}/s · ${Math.round(rate.kbps)} kbit/s${losses}` : NO_FIGURES;
+        ? `${last.width}×${last.height} · ${Math.round(rate.frames)}/s · ${Math.round(rate.kbps)} kbit/s${this.layerText(mid)}${losses}` : starved;
     }
     for (const source of ['camera', 'screen']) {
       const tile = tileOf(room.you, source);
@@ -280,6 +313,7 @@ export class RoomView {
       speaker: room.speaker,
       people: [...room.people.values()],
       tracks: [...room.tracks.values()].map(({ mid, participant, source }) => ({ mid, participant, source })),
+      pictures: [...room.pictures.values()],
     };
   }
 }

@@ -41,7 +41,7 @@ export function claims(token) {
   }
 }
 
-/** What happens, as events: 'people' (the list changed), 'said' ({ id, name, text }), 'speaker' (id or null), 'tracks', 'state', 'note' ({ text, kind }), 'closed' (why). */
+/** What happens, as events: 'people' (the list changed), 'said' ({ id, name, text }), 'speaker' (id or null), 'tracks', 'pictures', 'state', 'note' ({ text, kind }), 'closed' (why). */
 export class Participation extends EventTarget {
   constructor({ room, name, audio = true, video = true, token }) {
     super();
@@ -52,6 +52,10 @@ export class Participation extends EventTarget {
     this.people = new Map();
     /** By mid: { mid, participant, source, track }. */
     this.tracks = new Map();
+    /** By mid: { layer, score, layers, starved }, what the server says of a picture that it sends us. */
+    this.pictures = new Map();
+    /** By mid: the highest layer that we want, where that is not all. */
+    this.preferred = new Map();
     this.speaker = null;
     this.local = null;
     this.screen = null;
@@ -159,6 +163,10 @@ export class Participation extends EventTarget {
       case 'tracks':
         this.place(message.tracks);
         break;
+      case 'pictures':
+        for (const picture of message.pictures) this.pictures.set(picture.mid, picture);
+        this.emit('pictures');
+        break;
       case 'error':
         this.note(`server: ${message.message}`, 'error');
         // Before it has let us in, a refusal is the end.
@@ -218,7 +226,15 @@ export class Participation extends EventTarget {
   place(tracks) {
     const receivers = new Map(this.pc.getTransceivers().map(({ mid, receiver }) => [mid, receiver.track]));
     this.tracks = new Map(tracks.map((track) => [track.mid, { ...track, track: receivers.get(track.mid) }]));
+    for (const known of [this.pictures, this.preferred]) for (const mid of [...known.keys()]) if (!this.tracks.has(mid)) known.delete(mid);
     this.emit('tracks');
+  }
+
+  /** Asks for this layer of a picture at most, from 0 for the smallest; `null`: the best that the path carries. */
+  prefer(mid, layer) {
+    if (layer === null) this.preferred.delete(mid); else this.preferred.set(mid, layer);
+    this.tell({ type: 'prefer', mid, layer });
+    this.emit('pictures');
   }
 
   /** The tracks of a participant, by source: { microphone, camera, screen }. */

@@ -9,7 +9,7 @@ use antiphon_peer_connection::{
 };
 
 use super::events::{Listeners, News};
-use crate::router::Layer;
+use crate::router::{Layer, Scores};
 
 /// Why a connection was closed, other than by the application's wish.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,23 @@ pub struct Delivery {
     pub layer: Option<Layer>,
     /// How well packets arrive, by the client's reports: 0 to 10; `None` before it has reported twice.
     pub score: Option<u8>,
+}
+
+/// How one of the tracks does that a peer gets, as [`Peer::deliveries`](super::Peer::deliveries) tells of all at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SenderDelivery {
+    /// The number of the sender.
+    pub sender: u64,
+    /// Whether it is sound or pictures.
+    pub kind: MediaKind,
+    /// Its section in the peer's descriptions.
+    pub mid: Option<String>,
+    /// Which layer goes on, and how well it arrives at the client.
+    pub delivery: Delivery,
+    /// How well each encoding of its receiver arrives here, from the smallest picture: 0, it has stopped, to 10; `None` before that is known.
+    pub encodings: Scores,
+    /// Whether nothing of it goes on because the connection does not carry it beside what is more important.
+    pub is_starved: bool,
 }
 
 /// Gives each object of a server a number that no other has.

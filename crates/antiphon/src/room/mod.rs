@@ -100,7 +100,7 @@ pub use codecs::{MAX_MEDIA_CODECS, RoomMediaCodec, RoomMediaKind, RoomOptions};
 pub use dump::{PeerDump, ReceiverDump, RoomDump, SenderDump, ServerDump, TransportDump, WorkerDump};
 pub use error::Error;
 pub use events::Events;
-pub use facts::{CloseReason, Delivery, RtpParameters};
+pub use facts::{CloseReason, Delivery, RtpParameters, SenderDelivery};
 pub use figures::{RoomFigures, ServerFigures, Work};
 pub use handles::{
     AudioLevel, OfferOptions, Peer, PeerEvent, Room, RoomEvent, RtcPeerConnection, RtcPeerConnectionEvent,

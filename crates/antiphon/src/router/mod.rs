@@ -263,6 +263,23 @@ impl Router {
             .await
     }
 
+    /// How these consumers do, and how well the encodings of what each gets arrive here: of all at once, and without those that are closed.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once the driver is gone.
+    pub async fn deliveries(&self, consumers: Vec<ConsumerId>) -> Result<Vec<(ConsumerStats, Scores)>, Error> {
+        let look = move |at: &mut dyn Hosting, _| {
+            let router = at.router();
+            let one = |id| {
+                let stats = router.consumer(id).ok()?;
+                let scores = router.producer(stats.producer).ok()?.scores;
+                Some((stats, scores))
+            };
+            Ok(consumers.into_iter().filter_map(one).collect())
+        };
+        self.link.call(look).await
+    }
+
     /// All producers and consumers as they are now.
     ///
     /// # Errors

@@ -157,6 +157,16 @@ async fn m06_a_sender_is_disabled_and_enabled_without_an_exchange() {
     assert_eq!(row.mid(), Some(mid.as_str()));
     assert_eq!(row.remote_streams(), parameters.streams);
 
+    let [told] = bob.peer.deliveries().await.unwrap().try_into().unwrap();
+    assert_eq!(
+        (told.sender, told.kind, &told.mid),
+        (sender.id(), MediaKind::Video, &Some(mid))
+    );
+    assert_eq!(told.delivery, sender.delivery().await.unwrap());
+    assert_eq!(told.delivery.layer.map(|layer| layer.encoding), Some(0), "it comes");
+    assert!(!told.is_starved);
+    sender.set_preferred_layers(0, 0).await.unwrap();
+
     sender.disable(true).await.unwrap();
     assert!(matches!(events.next().await, Some(RtpSenderEvent::ActiveChange(false))));
     assert!(!sender.active().await.unwrap());
@@ -173,6 +183,8 @@ async fn m06_a_sender_is_disabled_and_enabled_without_an_exchange() {
     alice.peer.close().await;
     assert!(matches!(events.next().await, Some(RtpSenderEvent::Close)));
     assert!(sender.enable(true).await.is_err());
+    assert!(sender.set_preferred_layers(0, 0).await.is_err());
+    assert_eq!(bob.peer.deliveries().await.unwrap(), []);
 }
 
 #[tokio::test]

@@ -210,6 +210,7 @@ const ROOM: Table = Table {
     columns: &[
         "everybody",
         "layers sent",
+        "layer chosen",
         "chat",
         "muted",
         "speaker",

@@ -11,7 +11,8 @@ use crate::room::dump::PeerDump;
 use crate::room::error::Error;
 use crate::room::events::Events;
 use crate::room::facts::{
-    Delivery, PeerFacts, PeerNews, Received, ReceiverFacts, ReceiverNews, RtpParameters, SenderFacts, SenderNews,
+    Delivery, PeerFacts, PeerNews, Received, ReceiverFacts, ReceiverNews, RtpParameters, SenderDelivery, SenderFacts,
+    SenderNews,
 };
 use crate::room::link::Link;
 use crate::room::state::State;
@@ -139,6 +140,18 @@ impl Peer {
             .into_iter()
             .map(|facts| RtpSender::new(facts, self.link.clone()))
             .collect())
+    }
+
+    /// How all that the room sends to it does, of all at once: for who shows it, every second or two.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] once it is.
+    pub async fn deliveries(&self) -> Result<Vec<SenderDelivery>, Error> {
+        let peer = self.facts.id;
+        let call = self
+            .link
+            .call(move |state| async move { state.deliveries(peer).await }.boxed());
+        call.await.unwrap_or(Err(Error::Closed("room")))
     }
 
     /// All that is known of it now.
@@ -351,6 +364,19 @@ impl RtpSender {
         let call = self
             .link
             .call(move |state| async move { state.delivery(peer, sender).await }.boxed());
+        call.await.unwrap_or(Err(Error::Closed("room")))
+    }
+
+    /// The layers that it sends at most (mediasoup 3's `setPreferredLayers`): the highest level, from 0 for the smallest picture, and the
+    /// highest temporal layer. `u8::MAX`, as at the beginning, is all. Without an exchange; of sound it changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Gone`] or [`Error::Closed`] once it, or its peer, is.
+    pub async fn set_preferred_layers(&self, level: u8, temporal: u8) -> Result<(), Error> {
+        let (peer, sender) = (self.facts.peer.id, self.facts.id);
+        let call = self
+            .link
+            .call(move |state| state.prefer(peer, sender, level, temporal).boxed());
         call.await.unwrap_or(Err(Error::Closed("room")))
     }
 

@@ -1,5 +1,6 @@
 //! What is told of a room without changing it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use antiphon_jsep::MediaCapabilities;
@@ -8,9 +9,9 @@ use super::State;
 use super::members::Member;
 use crate::room::dump::{PeerDump, ReceiverDump, RoomDump, SenderDump, TransportDump};
 use crate::room::error::Error;
-use crate::room::facts::{Delivery, ReceiverFacts, RtpParameters, SenderFacts, TransportFacts};
+use crate::room::facts::{Delivery, ReceiverFacts, RtpParameters, SenderDelivery, SenderFacts, TransportFacts};
 use crate::room::figures::{RoomFigures, Work};
-use crate::router::Scores;
+use crate::router::{ConsumerStats, Scores};
 
 impl State {
     pub(in crate::room) fn capabilities(&self, peer: u64) -> Result<Option<Arc<MediaCapabilities>>, Error> {
@@ -54,6 +55,29 @@ impl State {
             layer: stats.layer,
             score: stats.score,
         })
+    }
+
+    /// How all that goes to a peer does.
+    pub(in crate::room) async fn deliveries(&self, peer: u64) -> Result<Vec<SenderDelivery>, Error> {
+        let senders = self.member(peer)?.senders.values();
+        let sending = senders.filter_map(|sender| Some((sender.consumer.as_ref()?.id(), sender)));
+        let sending: BTreeMap<_, _> = sending.collect();
+        let all = self.router.deliveries(sending.keys().copied().collect()).await?;
+        let one = |(stats, encodings): (ConsumerStats, Scores)| {
+            let sender = sending.get(&stats.id)?;
+            Some(SenderDelivery {
+                sender: sender.facts.id,
+                kind: sender.facts.receiver.kind,
+                mid: sender.parameters.mid.clone(),
+                delivery: Delivery {
+                    layer: stats.layer,
+                    score: stats.score,
+                },
+                encodings,
+                is_starved: stats.is_starved,
+            })
+        };
+        Ok(all.into_iter().filter_map(one).collect())
     }
 
     /// How a sender was negotiated, and whether it sends.

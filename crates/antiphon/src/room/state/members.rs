@@ -165,6 +165,8 @@ pub(super) struct Sender {
     pub(super) parameters: Arc<RtpParameters>,
     /// Whether the application lets it send.
     pub(super) enabled: bool,
+    /// The level and the temporal layer that it is to send at most.
+    pub(super) preferred: (u8, u8),
     /// Whether the peer has a codec for it.
     pub(super) decodable: bool,
     /// It forwards, once client and room have agreed on it.

@@ -178,6 +178,7 @@ impl State {
             transceiver: None,
             parameters: Arc::default(),
             enabled: true,
+            preferred: (u8::MAX, u8::MAX),
             decodable,
             consumer: None,
         };
@@ -254,8 +255,11 @@ impl State {
             let sends = rows.get(&transceiver).and_then(|row| row.sends.as_ref());
             let consumer = match (sends, source.map(|source| &source.producer), &sender.consumer) {
                 (Some(_), Some(producer), None) => {
+                    let (level, temporal) = sender.preferred;
                     let options = ConsumeOptions {
                         paused: !sender.enabled,
+                        level,
+                        temporal,
                         ..ConsumeOptions::default()
                     };
                     match self.router.consume(producer, handle, transceiver, options).await {
@@ -331,6 +335,23 @@ impl State {
         }
         if tell && sender.active() != before {
             sender.facts.news.tell(SenderNews::Active(!before));
+        }
+        Ok(())
+    }
+
+    /// A sender sends no larger layers than these.
+    pub(in crate::room) async fn prefer(
+        &mut self,
+        peer: u64,
+        sender: u64,
+        level: u8,
+        temporal: u8,
+    ) -> Result<(), Error> {
+        let member = self.member_mut(peer)?;
+        let sender = member.senders.get_mut(&sender).ok_or(Error::Gone("sender"))?;
+        sender.preferred = (level, temporal);
+        if let Some(consumer) = &sender.consumer {
+            consumer.set_preferred_layers(level, temporal).await?;
         }
         Ok(())
     }

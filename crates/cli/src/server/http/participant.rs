@@ -78,6 +78,7 @@ async fn attend(shared: &Shared, line: &mut Line, mut participant: Participant, 
             step = participant.next() => match step {
                 Step::News(news) => line.tell(&news).await,
                 Step::Negotiate => negotiate(line, &mut participant).await,
+                Step::Figures => figures(line, &mut participant).await,
                 Step::Closed => return,
             },
         };
@@ -93,6 +94,14 @@ async fn negotiate(line: &mut Line, participant: &mut Participant) -> Result<(),
         Ok(Some(offer)) => line.tell(&offer).await,
         Ok(None) => Ok(()),
         Err(refusal) => line.refuse(&refusal).await,
+    }
+}
+
+/// Tells how the pictures do, if there is something new.
+async fn figures(line: &mut Line, participant: &mut Participant) -> Result<(), Gone> {
+    match participant.pictures().await {
+        Some(pictures) => line.tell(&pictures).await,
+        None => Ok(()),
     }
 }
 
@@ -143,6 +152,7 @@ async fn perform(participant: &mut Participant, request: Request) -> Result<Vec<
         }
         Request::Mute { audio, video } => participant.mute(audio, video),
         Request::Say { text } => participant.say(&text)?,
+        Request::Prefer { mid, layer } => participant.prefer(&mid, layer).await?,
         Request::Restart => participant.restart_ice().await?,
         Request::Bye => {}
     }

@@ -44,13 +44,19 @@ pub(in crate::server) enum Request {
     Say {
         text: String,
     },
+    /// The track in this section is to have this layer at most, from 0 for the smallest picture; `None`: the best that the path carries.
+    Prefer {
+        mid: String,
+        #[serde(default)]
+        layer: Option<u8>,
+    },
     /// Restart ICE.
     Restart,
     Bye,
 }
 
 /// The types of [`Request`].
-pub(in crate::server) const TYPES: [&str; 6] = ["answer", "publish", "mute", "say", "restart", "bye"];
+pub(in crate::server) const TYPES: [&str; 7] = ["answer", "publish", "mute", "say", "prefer", "restart", "bye"];
 
 /// A participant, as the others see it.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
@@ -95,6 +101,21 @@ pub(in crate::server) struct TrackOf {
     pub(in crate::server) source: Source,
 }
 
+/// How the pictures of one section do.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+pub(in crate::server) struct PictureOf {
+    pub(in crate::server) mid: String,
+    /// The layer that goes on, from 0 for the smallest picture; `None` while none does.
+    pub(in crate::server) layer: Option<u8>,
+    /// How well it arrives at the page: 0 to 10.
+    pub(in crate::server) score: Option<u8>,
+    /// How well each layer arrives at the server; 0 of one that is not sent now.
+    pub(in crate::server) layers: Vec<u8>,
+    /// Nothing goes on because the path does not carry it beside the others.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(in crate::server) starved: bool,
+}
+
 /// What one participant hears.
 #[derive(Clone, Debug, Serialize, PartialEq, Eq)]
 #[serde(tag = "type", rename_all = "lowercase")]
@@ -112,6 +133,10 @@ pub(in crate::server) enum Reply {
     /// The whole table, after each exchange.
     Tracks {
         tracks: Vec<TrackOf>,
+    },
+    /// The pictures of which there is something new to tell.
+    Pictures {
+        pictures: Vec<PictureOf>,
     },
 }
 
@@ -135,6 +160,8 @@ mod tests {
             r#"{"type":"publish","audio":256,"video":0}"#,
             r#"{"type":"mute","audio":"yes","video":false}"#,
             r#"{"type":"say","text":7}"#,
+            r#"{"type":"prefer","layer":1}"#,
+            r#"{"type":"prefer","mid":"3","layer":-1}"#,
             r#"{"type":"offer","sdp":"v=0"}"#,
         ] {
             assert!(from_str::<Request>(wrong).is_err(), "{wrong}");
@@ -144,7 +171,7 @@ mod tests {
     #[test]
     fn every_type_that_is_named_is_known() {
         for kind in TYPES {
-            let all = json!({"type": kind, "sdp": "", "audio": 0, "video": 0, "text": ""});
+            let all = json!({"type": kind, "sdp": "", "audio": 0, "video": 0, "text": "", "mid": ""});
             let muted = json!({"type": kind, "audio": false, "video": false});
             assert!(
                 serde_json::from_value::<Request>(all).is_ok() || serde_json::from_value::<Request>(muted).is_ok(),
@@ -164,6 +191,21 @@ mod tests {
         assert_eq!(
             told,
             json!({"type": "tracks", "tracks": [{"mid": "3", "participant": "7", "source": "screen"}]})
+        );
+        let picture = PictureOf {
+            mid: "3".into(),
+            layer: Some(1),
+            score: None,
+            layers: vec![10, 9, 0],
+            starved: false,
+        };
+        let told = to_value(Reply::Pictures {
+            pictures: vec![picture],
+        })
+        .unwrap();
+        assert_eq!(
+            told,
+            json!({"type": "pictures", "pictures": [{"mid": "3", "layer": 1, "score": null, "layers": [10, 9, 0]}]})
         );
         assert_eq!(
             to_value(News::Speaker { id: None }).unwrap(),

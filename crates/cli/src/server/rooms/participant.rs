@@ -1,23 +1,28 @@
 //! One participant of a room: what it asks for, what it hears, and the exchange of offers and answers.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use antiphon::room::{Events, OfferOptions, Peer, RtcPeerConnection, RtcPeerConnectionEvent, RtcPeerConnectionOptions};
+use antiphon::room::{
+    Events, OfferOptions, Peer, RtcPeerConnection, RtcPeerConnectionEvent, RtcPeerConnectionOptions, SenderDelivery,
+};
 use antiphon::{MediaKind, RtcSessionDescription, RtcSignalingState};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::bounds::{MAX_LINE, MAX_SOUND, MAX_VIDEO};
 use super::directory::{Rooms, Seat};
 use super::leaving::Leaving;
-use super::message::{Join, News, Reply, Source, TrackOf};
+use super::message::{Join, News, PictureOf, Reply, Source, TrackOf};
 use super::pace::{Pace, Verdict};
 use super::refusal::Refusal;
 use crate::token::{Right, Rights};
 
 /// Wrong answers in a row after which a participant is sent away.
 const MAX_WRONG_ANSWERS: u32 = 5;
+/// How often a page is told how its pictures do, if there is something new.
+const FIGURES: Duration = Duration::from_secs(2);
 /// The layers that a browser is asked for, the smallest first.
 const LAYERS: [&str; 3] = ["l", "m", "h"];
 /// What the offers let those send who only watch.
@@ -41,6 +46,9 @@ pub(in crate::server) struct Participant {
     wrong_answers: u32,
     /// Of the exchanges that it asks for.
     exchanges: Pace,
+    figures: Interval,
+    /// What it was told of its pictures last.
+    pictures: Vec<PictureOf>,
 }
 
 /// What happens to a participant.
@@ -50,6 +58,8 @@ pub(in crate::server) enum Step {
     News(News),
     /// It is time for [`Participant::offer`].
     Negotiate,
+    /// It is time for [`Participant::pictures`].
+    Figures,
     /// It is over.
     Closed,
 }
@@ -77,6 +87,8 @@ impl Participant {
             participants: seat.hub.people(),
         };
         leaving.stay();
+        let mut figures = interval(FIGURES);
+        figures.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let participant = Self {
             seat,
             pc,
@@ -91,6 +103,8 @@ impl Participant {
             due: false,
             wrong_answers: 0,
             exchanges: Pace::exchanges(Instant::now()),
+            figures,
+            pictures: Vec::new(),
         };
         Ok((participant, joined))
     }
@@ -109,6 +123,7 @@ impl Participant {
                     // It has missed something, and would go on with a wrong picture of the room.
                     Err(RecvError::Lagged(_) | RecvError::Closed) => return Step::Closed,
                 },
+                _ = self.figures.tick() => return Step::Figures,
             }
         }
     }
@@ -180,6 +195,30 @@ impl Participant {
         self.offer().await
     }
 
+    /// How its pictures do, as far as it is not what the page was told last.
+    pub(in crate::server) async fn pictures(&mut self) -> Option<Reply> {
+        // Of a peer that is closed there is nothing to tell; that it is over comes by itself.
+        let all = self.pc.peer().deliveries().await.unwrap_or_default();
+        let now: Vec<PictureOf> = all.into_iter().filter_map(picture).collect();
+        let news: Vec<PictureOf> = now.iter().filter(|own| !self.pictures.contains(own)).cloned().collect();
+        self.pictures = now;
+        (!news.is_empty()).then_some(Reply::Pictures { pictures: news })
+    }
+
+    /// The track in a section is to have this layer at most.
+    pub(in crate::server) async fn prefer(&mut self, mid: &str, layer: Option<u8>) -> Result<(), Refusal> {
+        for sender in self.pc.peer().rtp_senders().await.map_err(Refusal::Broken)? {
+            // Of one that has ended meanwhile there is nothing to choose.
+            let parameters = sender.rtp_parameters().await;
+            if parameters.is_ok_and(|own| own.mid.as_deref() == Some(mid)) {
+                let chosen = sender.set_preferred_layers(layer.unwrap_or(u8::MAX), u8::MAX);
+                return chosen.await.map_err(Refusal::Broken);
+            }
+        }
+        // It has ended while the page was choosing.
+        Ok(())
+    }
+
     /// The next offer, which is due then, has new credentials.
     pub(in crate::server) async fn restart_ice(&mut self) -> Result<(), Refusal> {
         self.may_exchange()?;
@@ -242,6 +281,23 @@ impl Participant {
         }
         Ok(Reply::Tracks { tracks })
     }
+}
+
+/// What a page is told of a track, if that is a picture.
+fn picture(own: SenderDelivery) -> Option<PictureOf> {
+    let mid = own.mid.filter(|_| own.kind == MediaKind::Video)?;
+    let known = own
+        .encodings
+        .iter()
+        .rposition(Option::is_some)
+        .map_or(0, |last| last + 1);
+    Some(PictureOf {
+        mid,
+        layer: own.delivery.layer.map(|layer| layer.encoding),
+        score: own.delivery.score,
+        layers: own.encodings[..known].iter().map(|score| score.unwrap_or(0)).collect(),
+        starved: own.is_starved,
+    })
 }
 
 impl Drop for Participant {
