@@ -15,6 +15,7 @@ mod miri;
 #[cfg(target_os = "linux")]
 mod netns;
 mod packages;
+mod party;
 mod peers;
 mod relay;
 mod report;
@@ -121,6 +122,9 @@ pub(crate) enum Part {
     /// Chromium and Firefox behind a link of 1 and 3 Mbit/s that changes: how our sender fills it, and how Chromium's does by our feedback.
     /// In network namespaces; both codecs of the pattern.
     Shaped,
+    /// A room of `antiphon serve` with 20 participants for 20 seconds, or with `--whole` 50 for a minute: two Chromium, two Firefox and guests
+    /// of ours. Everybody gets everybody; the server's figures are what the clients count.
+    Party,
     /// Chromium, Firefox, aiortc and libwebrtc in Node against `antiphon serve`, as offerer and as answerer.
     Live,
 }
@@ -144,7 +148,7 @@ impl Part {
 
     /// Whether it must have the machine for itself: browsers decode there, and rates are looked at.
     fn wants_quiet(self) -> bool {
-        matches!(self, Self::Shaped | Self::Live)
+        matches!(self, Self::Shaped | Self::Party | Self::Live)
     }
 
     fn run(self, report: &mut Report, asked: &Asked) {
@@ -169,6 +173,7 @@ impl Part {
             Self::Shaped => netns::shaped::part(report),
             #[cfg(not(target_os = "linux"))]
             Self::Netns | Self::Shaped => report.fail("network namespaces", "Linux alone has them"),
+            Self::Party => party::part(report, asked),
             Self::Live => live::run(report, asked),
             Self::Siege => siege::run(report),
             Self::Crowd => crowd::run_all(report, asked),
