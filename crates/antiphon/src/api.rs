@@ -239,7 +239,19 @@ impl Api {
     ///
     /// # Errors
     /// [`Error::Peer`] if the configuration is refused; [`Error::Randomness`]; [`Error::Closed`] if the shared driver is gone.
-    pub async fn peer_connection(&self, mut configuration: RtcConfiguration) -> Result<PeerConnection, Error> {
+    pub async fn peer_connection(&self, configuration: RtcConfiguration) -> Result<PeerConnection, Error> {
+        self.make(configuration, self.inner.lite).await
+    }
+
+    /// The same, for a connection to a peer that is lite: of two ends one must ask.
+    pub(crate) async fn asking_peer_connection(
+        &self,
+        configuration: RtcConfiguration,
+    ) -> Result<PeerConnection, Error> {
+        self.make(configuration, false).await
+    }
+
+    async fn make(&self, mut configuration: RtcConfiguration, lite: bool) -> Result<PeerConnection, Error> {
         let mut seed = [0; 32];
         ring::rand::SystemRandom::new()
             .fill(&mut seed)
@@ -249,7 +261,7 @@ impl Api {
         }
         configuration.settings.ice.include_loopback |= self.inner.environment.filter.loopback;
         configuration.settings.ice.shared_sockets |= self.inner.shared.is_some();
-        configuration.settings.ice.lite |= self.inner.lite;
+        configuration.settings.ice.lite |= lite;
         configuration
             .settings
             .ice

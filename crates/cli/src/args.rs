@@ -246,6 +246,17 @@ pub struct ServeArgs {
     /// Where Prometheus reads figures of rooms and what is forwarded in them: http://ADDRESS:PORT/metrics. Whoever reaches the address may.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
+    /// Makes this server a node of a cluster, whose rooms are one on all nodes: where the NATS is that carries the nodes' messages
+    /// (nats://HOST:PORT, or tls://HOST:PORT; several with commas between). With a password in it (nats://NAME:PASSWORD@HOST:PORT) better
+    /// in ANTIPHON_CLUSTER than on the command line, which others can read.
+    #[arg(long, value_name = "URL", help_heading = CLUSTER)]
+    pub cluster: Option<ClusterUrl>,
+    /// The name of this node in the cluster, which no other node has: letters, digits, - and _. Without it a random one.
+    #[arg(long, value_name = "NAME", help_heading = CLUSTER)]
+    pub node: Option<String>,
+    /// PEM file with the certificate of the authority that is believed for NATS besides those of the system.
+    #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
+    pub cluster_ca: Option<PathBuf>,
     /// Serve over HTTPS, with a certificate that is made now (browsers warn) unless --tls-cert names one.
     #[arg(long)]
     pub tls: bool,
@@ -279,7 +290,34 @@ impl ServeArgs {
             let text = variable("ANTIPHON_JWT_SECRET").map(|value| value.into_string().unwrap_or_default());
             self.jwt_secret = text.map(SecretText::from);
         }
+        if self.cluster.is_none() {
+            let text = variable("ANTIPHON_CLUSTER").map(|value| value.into_string().unwrap_or_default());
+            self.cluster = text.map(ClusterUrl::from);
+        }
         Ok(())
+    }
+}
+
+/// Where NATS is, which may say a password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ClusterUrl(String);
+
+impl ClusterUrl {
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for ClusterUrl {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl std::fmt::Debug for ClusterUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClusterUrl")
     }
 }
 
@@ -294,6 +332,7 @@ fn controllers() -> impl TypedValueParser<Value = Congestion> {
 
 /// The heading of the flags that say who may use the server.
 const WHO: &str = "Who may use the server";
+const CLUSTER: &str = "Rooms over several machines";
 
 /// A bearer token, or what the file behind `@` holds, if it is made of what RFC 6750 §2.1 allows.
 fn token(text: &str) -> Result<String, String> {

@@ -3,6 +3,7 @@
 
 mod asked;
 mod checks;
+mod cluster;
 mod crowd;
 mod curves;
 mod files;
@@ -114,6 +115,8 @@ pub(crate) enum Part {
     Siege,
     /// Many peers on one port: idle ones, ones that all come at once, and bad ones among good. A tenth of each load, or `--whole`.
     Crowd,
+    /// Three nodes of `antiphon serve` with rooms in common, and NATS (from apt) between them: a node is killed, NATS is away for a while.
+    Cluster,
     /// Through TURN servers: our side through coturn, and browsers through ours.
     Relay,
     /// werift, libdatachannel, Pion and GStreamer in all that they can do; OBS-like, ffmpeg, GStreamer and browser publishers (WHIP),
@@ -177,6 +180,7 @@ impl Part {
             Self::Live => live::run(report, asked),
             Self::Siege => siege::run(report),
             Self::Crowd => crowd::run_all(report, asked),
+            Self::Cluster => cluster::part(report),
             Self::Relay => relay::run_all(report),
             Self::Peers => peers::part(report),
         }

@@ -110,6 +110,9 @@ impl RoomMediaCodec {
 /// How a room is set up.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct RoomOptions {
+    /// The name that the room has in the cluster of its server, at most 255 bytes: it is one with the rooms of this name on all other
+    /// nodes, which must have the same codecs. `None`, or without a cluster: it is on this server alone.
+    pub name: Option<String>,
     /// The codecs that may be used, best first. What is unknown here is passed over, and so are `rtx`, `red`, `ulpfec` and `flexfec`,
     /// which go along with others.
     pub media_codecs: Vec<RoomMediaCodec>,
@@ -120,6 +123,7 @@ impl RoomOptions {
     pub fn browsers() -> Self {
         let h264 = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
         Self {
+            name: None,
             media_codecs: vec![
                 RoomMediaCodec::audio("opus", 48_000),
                 RoomMediaCodec::video("VP8", 90_000),
@@ -225,7 +229,7 @@ impl Numbers {
 }
 
 /// A capability as a description would have it.
-fn described(capability: &CodecCapability) -> Codec {
+pub(super) fn described(capability: &CodecCapability) -> Codec {
     Codec {
         payload_type: capability.payload_type,
         name: capability.name.clone(),
@@ -294,7 +298,10 @@ mod tests {
     }
 
     fn options(media_codecs: Vec<RoomMediaCodec>) -> RoomOptions {
-        RoomOptions { media_codecs }
+        RoomOptions {
+            name: None,
+            media_codecs,
+        }
     }
 
     #[test]

@@ -28,8 +28,27 @@ pub struct WorkerDump {
 pub struct RoomDump {
     /// The number of the room within its server.
     pub id: u64,
-    /// The peers, in the order in which they came.
+    /// The name of the room in the cluster, if it has one.
+    pub name: Option<String>,
+    /// The peers, in the order in which they came, those of other nodes too.
     pub peers: Vec<PeerDump>,
+    /// The connections to other nodes.
+    pub pipes: Vec<PipeDump>,
+}
+
+/// A connection of a room to another node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PipeDump {
+    /// The name of the other node.
+    pub node: String,
+    /// Its number, which grows from one such connection to the next.
+    pub number: u64,
+    /// Whether it stands.
+    pub connected: bool,
+    /// The receivers of this node that it carries to the other, by their numbers.
+    pub sends: Vec<u64>,
+    /// The receivers of the other node that it carries to this one, by their numbers here.
+    pub receives: Vec<u64>,
 }
 
 /// A peer: [`Peer::dump`](super::Peer::dump).
@@ -39,6 +58,8 @@ pub struct PeerDump {
     pub id: u64,
     /// The name that the application gave it.
     pub name: String,
+    /// The node that its client is connected to, if that is not this one.
+    pub node: Option<String>,
     /// Whether it has told its capabilities.
     pub has_capabilities: bool,
     /// Where its exchanges stand; `None`: it has no connection.

@@ -17,9 +17,18 @@ pub enum Error {
     /// The name of a peer is longer than [`MAX_NAME`](super::MAX_NAME) bytes.
     #[error("the name has {0} bytes; at most {max} are taken", max = super::MAX_NAME)]
     NameTooLong(usize),
-    /// Another peer of the room has this name.
+    /// Another peer of the room has this name, on this node or on another.
     #[error("the room has a peer called {0:?} already")]
     DuplicateName(String),
+    /// A room of this server has this name in the cluster.
+    #[error("the server has a room called {0:?} already")]
+    RoomNameTaken(String),
+    /// The peer is of another node: its client is not connected to this one.
+    #[error("the peer is connected to node {0}")]
+    Elsewhere(String),
+    /// The cluster does not take it; while its bus is away, that is [`ClusterError::BusAway`](super::ClusterError::BusAway).
+    #[error(transparent)]
+    Cluster(#[from] antiphon_cluster::Error),
     /// The room or the server is full.
     #[error("too many {what}: at most {max}")]
     TooMany {
@@ -113,12 +122,15 @@ impl Error {
             | Self::SecondConnection
             | Self::Busy { .. }
             | Self::InvalidState { .. }
-            | Self::OfferFromClient { .. } => "InvalidStateError",
+            | Self::OfferFromClient { .. }
+            | Self::Elsewhere(_) => "InvalidStateError",
             Self::EmptyName | Self::NameTooLong(_) | Self::Option { .. } => "TypeError",
             Self::Modified => "InvalidModificationError",
             Self::Connection(crate::Error::Peer(error)) => error.name(),
             Self::Connection(crate::Error::Closed) => "InvalidStateError",
             Self::DuplicateName(_)
+            | Self::RoomNameTaken(_)
+            | Self::Cluster(_)
             | Self::TooMany { .. }
             | Self::NoPort { .. }
             | Self::NoAddress

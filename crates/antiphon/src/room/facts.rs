@@ -1,8 +1,9 @@
 //! What does not change of the objects of a room, and who listens to each. Handles and the room's task share it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use antiphon_cluster::PeerId;
 use antiphon_jsep::{Codec, Extension, MediaKind};
 use antiphon_peer_connection::{
     MediaCapabilities, Packet, RtcDtlsTransportState, RtcIceConnectionState, RtcSignalingState,
@@ -116,6 +117,7 @@ pub(super) enum PeerNews {
     NewTransport(Arc<TransportFacts>),
     NewReceiver(Arc<ReceiverFacts>),
     NewSender(Arc<SenderFacts>),
+    Details(Arc<str>),
     Close,
 }
 
@@ -205,7 +207,28 @@ impl RoomFacts {
 pub(super) struct PeerFacts {
     pub(super) id: u64,
     pub(super) name: Arc<str>,
+    /// Who it is in the cluster, if it is of another node.
+    pub(super) remote: Option<PeerId>,
+    pub(super) details: Details,
     pub(super) news: Listeners<PeerNews>,
+}
+
+/// What the application says of a peer, which it may change.
+#[derive(Debug)]
+pub(super) struct Details(Mutex<Arc<str>>);
+
+impl Details {
+    pub(super) fn new(text: &str) -> Self {
+        Self(Mutex::new(text.into()))
+    }
+
+    pub(super) fn get(&self) -> Arc<str> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set(&self, text: Arc<str>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = text;
+    }
 }
 
 /// A peer's connection.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cluster::ClusterFigures;
 use crate::router::{Latency, Shares, Totals};
 
 /// What was done since a room, or a server, began. None of it ever falls.
@@ -27,8 +28,16 @@ impl AddAssign for Work {
 pub struct RoomFigures {
     /// The number of the room.
     pub id: u64,
-    /// How many peers there are now.
+    /// How many peers there are now, those of other nodes too.
     pub peers: usize,
+    /// How many of them are of other nodes.
+    pub remote_peers: usize,
+    /// How many connections to other nodes there are now.
+    pub pipes: usize,
+    /// How many tracks of this node go to other nodes now, each counted once for each node that gets it.
+    pub tracks_out: usize,
+    /// How many tracks of other nodes come to this one now.
+    pub tracks_in: usize,
     /// How many tracks they send now.
     pub receivers: usize,
     /// How many tracks they get now, each counted once for each that gets it.
@@ -44,6 +53,8 @@ pub struct RoomFigures {
 pub struct ServerFigures {
     /// The rooms that there are now.
     pub rooms: Vec<RoomFigures>,
+    /// The server as a node of its cluster, if it is one.
+    pub cluster: Option<ClusterFigures>,
     /// What was done since the server began, in rooms that are closed too.
     pub work: Work,
 }

@@ -43,6 +43,8 @@ pub enum LogTag {
     Dtls,
     /// Receivers and senders that come and go.
     Rtp,
+    /// Nodes of the cluster, and the connections between them.
+    Cluster,
 }
 
 impl LogTag {
@@ -60,6 +62,7 @@ impl FromStr for LogTag {
             "ice" => Ok(Self::Ice),
             "dtls" => Ok(Self::Dtls),
             "rtp" => Ok(Self::Rtp),
+            "cluster" => Ok(Self::Cluster),
             _ => Err(()),
         }
     }

@@ -79,6 +79,7 @@
 //! its peers, a peer its connection and the senders to others; a client that ends its connection, or of which nothing is heard for
 //! 30 seconds, closes its peer. The last handle of a [`Server`] closes it. Listeners hear of each end last.
 
+mod cluster;
 mod codecs;
 mod dialect;
 mod dump;
@@ -95,9 +96,13 @@ mod options;
 mod state;
 mod worker;
 
+pub use antiphon_cluster::Error as ClusterError;
 pub use antiphon_jsep::{Fingerprint, parameter_name};
+#[cfg(feature = "nats")]
+pub use cluster::NatsOptions;
+pub use cluster::{ClusterBus, ClusterCounts, ClusterFigures, ClusterOptions, LocalBus};
 pub use codecs::{MAX_MEDIA_CODECS, RoomMediaCodec, RoomMediaKind, RoomOptions};
-pub use dump::{PeerDump, ReceiverDump, RoomDump, SenderDump, ServerDump, TransportDump, WorkerDump};
+pub use dump::{PeerDump, PipeDump, ReceiverDump, RoomDump, SenderDump, ServerDump, TransportDump, WorkerDump};
 pub use error::Error;
 pub use events::Events;
 pub use facts::{CloseReason, Delivery, RtpParameters, SenderDelivery};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use antiphon_ice::TcpCandidates;
 use antiphon_peer_connection::{Certificate, IceSettings};
 
+use super::cluster::ClusterOptions;
 use super::error::Error;
 use super::log::{LogLevel, LogTag};
 
@@ -58,6 +59,8 @@ pub struct ServerOptions {
     /// The DTLS certificate of every connection; [`Certificate::from_pem`] reads one from the text of a file. `None`: each connection
     /// has one of its own.
     pub certificate: Option<Arc<Certificate>>,
+    /// Whether the server is a node of a cluster, and how. `None`: its rooms are its own.
+    pub cluster: Option<ClusterOptions>,
 }
 
 impl Default for ServerOptions {
@@ -75,6 +78,7 @@ impl Default for ServerOptions {
             min_port: 10_000,
             max_port: 59_999,
             certificate: None,
+            cluster: None,
         }
     }
 }

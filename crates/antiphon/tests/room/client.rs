@@ -132,7 +132,10 @@ impl Client {
             let mut data = vec![0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
             data.extend(number.to_be_bytes());
             // Before the connection stands it goes nowhere.
-            _ = self.pc.send_frame(video, Frame::new(vp8, number * 3000, data)).await;
+            _ = self
+                .pc
+                .send_frame(video, Frame::new(vp8, number.wrapping_mul(3000), data))
+                .await;
         }
     }
 

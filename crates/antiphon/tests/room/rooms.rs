@@ -95,7 +95,13 @@ async fn m02_a_room_has_the_codecs_that_are_known_and_passes_over_the_others() {
         RoomMediaCodec::video("video/rtx", 90_000),
         RoomMediaCodec::video("video/flexfec", 90_000),
     ];
-    let room = server.create_room(RoomOptions { media_codecs }).await.unwrap();
+    let room = server
+        .create_room(RoomOptions {
+            name: None,
+            media_codecs,
+        })
+        .await
+        .unwrap();
     let names = |kind| {
         let all = room.capabilities(kind);
         let both = all.audio.into_iter().chain(all.video);
@@ -111,6 +117,7 @@ async fn m02_a_room_has_the_codecs_that_are_known_and_passes_over_the_others() {
     };
     let error = server
         .create_room(RoomOptions {
+            name: None,
             media_codecs: vec![wrong],
         })
         .await

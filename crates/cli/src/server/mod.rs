@@ -7,11 +7,12 @@ mod metrics;
 mod quota;
 mod rooms;
 
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use antiphon::room::ServerOptions;
+use antiphon::room::{ClusterBus, ClusterOptions, NatsOptions, ServerOptions};
 use antiphon::{Api, ApiBuilder, CandidateKind, RtcConfiguration, RtcIceServer, RtcIceTransportPolicy};
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -50,6 +51,9 @@ pub enum ServeError {
     /// What is given as a token or as a secret is none.
     #[error("{0}")]
     Token(String),
+    /// The rooms cannot be served, or this server cannot be a node of the cluster.
+    #[error("cannot serve rooms: {0}")]
+    Rooms(#[from] antiphon::room::Error),
     /// No peer connections can be made.
     #[error(transparent)]
     Peers(#[from] antiphon::Error),
@@ -127,6 +131,7 @@ impl Server {
             Places::new(Limits::new(connections / 2, args.max_per_address)),
             stopped,
         );
+        shared.rooms.join_cluster().await?;
         Ok(Self {
             listener,
             tls,
@@ -196,7 +201,9 @@ impl Server {
             shared.emptied().await;
             ended
         });
-        match ended.await {
+        let ended = ended.await;
+        shared.rooms.close().await;
+        match ended {
             Ok(ended) => ended.map_err(|e| ServeError::Web(io::Error::other(e))),
             Err(_) => {
                 tracing::warn!(
@@ -340,7 +347,20 @@ fn room_options(args: &ServeArgs) -> ServerOptions {
             IpAddr::V6(v6) => Some(*v6),
             IpAddr::V4(_) => None,
         }),
+        cluster: args.cluster.as_ref().map(|url| cluster_options(args, url.as_str())),
         ..ServerOptions::default()
+    }
+}
+
+/// How the server becomes a node of the cluster.
+fn cluster_options(args: &ServeArgs, url: &str) -> ClusterOptions {
+    let mut nats = NatsOptions::new(url);
+    nats.root_certificates.clone_from(&args.cluster_ca);
+    // The hashers of the standard library have a random seed.
+    let random = || format!("node-{:08x}", RandomState::new().hash_one(std::process::id()) as u32);
+    ClusterOptions {
+        node: args.node.clone().unwrap_or_else(random),
+        bus: ClusterBus::Nats(nats),
     }
 }
 

@@ -30,6 +30,8 @@ pub enum PeerEvent {
     NewRtpReceiver(RtpReceiver),
     /// It gets a track of another peer.
     NewRtpSender(RtpSender),
+    /// What the application says of it is this text now.
+    DetailsChange(Arc<str>),
     /// The peer is closed.
     Close,
 }
@@ -68,6 +70,27 @@ impl Peer {
         &self.facts.name
     }
 
+    /// The node that its client is connected to, if that is another one of the cluster. Such a peer comes and goes as that node says:
+    /// here it has no capabilities and no connection, and cannot be closed.
+    pub fn node(&self) -> Option<&str> {
+        Some(self.facts.remote.as_ref()?.node.as_str())
+    }
+
+    /// What the application says of it, on all nodes; empty if it has said nothing.
+    pub fn details(&self) -> Arc<str> {
+        self.facts.details.get()
+    }
+
+    /// Says something else of it, at most 1024 bytes, which programs on all nodes hear ([`PeerEvent::DetailsChange`]).
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if it is too long, [`Error::Elsewhere`] for a peer of another node, [`Error::Closed`] once it is.
+    pub async fn set_details(&self, details: impl Into<String>) -> Result<(), Error> {
+        let (peer, details) = (self.facts.id, details.into());
+        let call = self.link.call(move |state| state.set_details(peer, details).boxed());
+        call.await.unwrap_or(Err(Error::Closed("room")))
+    }
+
     /// Whether it is closed.
     pub fn closed(&self) -> bool {
         self.facts.news.closed()
@@ -81,6 +104,7 @@ impl Peer {
             PeerNews::NewTransport(facts) => PeerEvent::NewTransport(Transport::new(facts, link.clone())),
             PeerNews::NewReceiver(facts) => PeerEvent::NewRtpReceiver(RtpReceiver::new(facts, link.clone())),
             PeerNews::NewSender(facts) => PeerEvent::NewRtpSender(RtpSender::new(facts, link.clone())),
+            PeerNews::Details(details) => PeerEvent::DetailsChange(details),
             PeerNews::Close => PeerEvent::Close,
         })
     }
@@ -162,11 +186,11 @@ impl Peer {
         self.ask(State::dump_peer).await
     }
 
-    /// Closes it, and with it its connection and its senders to others. Nothing happens if it is closed.
+    /// Closes it, and with it its connection and its senders to others. Nothing happens if it is closed, or of another node.
     pub async fn close(&self) {
         let peer = self.facts.id;
         // What is closed stays so.
-        _ = self.link.call(move |state| state.close_peer(peer, None).boxed()).await;
+        _ = self.link.call(move |state| state.dismiss(peer).boxed()).await;
     }
 
     async fn ask<T: Send + 'static>(&self, look: fn(&State, u64) -> Result<T, Error>) -> Result<T, Error> {

@@ -92,12 +92,22 @@ impl Room {
     /// Makes a peer of this name. The room tells of it ([`RoomEvent::NewPeer`]).
     ///
     /// # Errors
-    /// [`Error::EmptyName`], [`Error::NameTooLong`], [`Error::DuplicateName`], [`Error::TooMany`] peers, [`Error::Closed`].
+    /// [`Error::EmptyName`], [`Error::NameTooLong`], [`Error::DuplicateName`], [`Error::TooMany`] peers, [`Error::Closed`];
+    /// [`Error::Cluster`], with [`ClusterError::BusAway`](crate::room::ClusterError::BusAway) while other nodes could not hear of the peer:
+    /// it can be tried again later.
     pub async fn peer(&self, name: impl Into<String>) -> Result<Peer, Error> {
-        let name = name.into();
+        self.peer_with_details(name, "").await
+    }
+
+    /// The same, and says something of it to programs on all nodes ([`Peer::details`]), at most 1024 bytes.
+    ///
+    /// # Errors
+    /// As [`Self::peer`]; [`Error::Cluster`] also if the text is too long.
+    pub async fn peer_with_details(&self, name: impl Into<String>, details: impl Into<String>) -> Result<Peer, Error> {
+        let (name, details) = (name.into(), details.into());
         let call = self
             .link
-            .call(move |state| async move { state.add_peer(&name) }.boxed());
+            .call(move |state| async move { state.add_peer(&name, &details).await }.boxed());
         let facts = call.await.unwrap_or(Err(Error::Closed("room")))?;
         Ok(Peer::new(facts, self.link.clone()))
     }

@@ -1,12 +1,15 @@
 //! A server: workers, and rooms on them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::join_all;
+use tokio::task::JoinHandle;
 
 use super::room::Room;
 use crate::room::MAX_ROOMS;
+use crate::room::cluster::{ClusterFigures, Node};
 use crate::room::codecs::RoomOptions;
 use crate::room::dump::{ServerDump, WorkerDump};
 use crate::room::error::Error;
@@ -16,9 +19,12 @@ use crate::room::figures::{Book, ServerFigures};
 use crate::room::link::{Link, link};
 use crate::room::log::{Log, LogTag};
 use crate::room::options::{ServerOptions, ServerSettings};
-use crate::room::state::{Parts, State};
+use crate::room::state::{Parts, Span, State};
 use crate::room::worker::Worker;
 use crate::router::RouterOptions;
+
+/// How long it may take until the cluster has heard that the server is closed.
+const FAREWELL: Duration = Duration::from_secs(2);
 
 /// What happens in a server.
 #[derive(Clone, Debug)]
@@ -61,6 +67,10 @@ impl Server {
         for number in 0..options.workers {
             workers.push(Worker::start(&options, number).await?);
         }
+        let cluster = match &options.cluster {
+            Some(cluster) => Some(Node::start(cluster, log.clone())?),
+            None => None,
+        };
         let news = Arc::new(Listeners::default());
         let book = Book::default();
         let (link, mut calls) = link();
@@ -71,6 +81,7 @@ impl Server {
             news: news.clone(),
             log: log.clone(),
             book: book.clone(),
+            cluster,
             closed: false,
         };
         tokio::spawn(async move {
@@ -97,7 +108,8 @@ impl Server {
     /// Makes a room, on the worker that has the fewest.
     ///
     /// # Errors
-    /// [`Error::Option`] or [`Error::TooMany`] for codecs that cannot be, [`Error::TooMany`] rooms, [`Error::Closed`].
+    /// [`Error::Option`] or [`Error::TooMany`] for codecs that cannot be, [`Error::TooMany`] rooms, [`Error::Closed`]; in a cluster
+    /// [`Error::RoomNameTaken`] and, for a name that cannot be one, [`Error::Cluster`].
     pub async fn create_room(&self, options: RoomOptions) -> Result<Room, Error> {
         let call = self.link.call(move |rooms| rooms.create(options).boxed());
         call.await.unwrap_or(Err(Error::Closed("server")))
@@ -127,13 +139,15 @@ impl Server {
     /// # Errors
     /// [`Error::Closed`] once it is.
     pub async fn figures(&self) -> Result<ServerFigures, Error> {
-        let call = self.link.call(|rooms| async { rooms.rooms.clone() }.boxed());
-        let rooms = call.await.ok_or(Error::Closed("server"))?;
+        let call = self
+            .link
+            .call(|rooms| async { (rooms.rooms.clone(), rooms.cluster_figures().await) }.boxed());
+        let (rooms, cluster) = call.await.ok_or(Error::Closed("server"))?;
         let figures = join_all(rooms.iter().map(Room::figures)).await;
         // One that is closed meanwhile is not there.
         let rooms: Vec<_> = figures.into_iter().flatten().collect();
         let work = self.book.sum(&rooms);
-        Ok(ServerFigures { rooms, work })
+        Ok(ServerFigures { rooms, cluster, work })
     }
 
     /// Closes every room, and then the server. Nothing happens if it is closed.
@@ -151,6 +165,8 @@ struct Rooms {
     news: Arc<Listeners<ServerEvent>>,
     log: Log,
     book: Book,
+    /// The server as a node of its cluster. It leaves when the last link is gone.
+    cluster: Option<(Link<Node>, JoinHandle<()>)>,
     closed: bool,
 }
 
@@ -170,6 +186,10 @@ impl Rooms {
             .ok_or(Error::Closed("server"))?;
         let worker = &self.workers[number];
         let router = worker.api.router(RouterOptions::default())?;
+        let span = match (&self.cluster, &options.name) {
+            (Some((cluster, _)), Some(name)) => Some(Box::new(Span::open(cluster, name).await?)),
+            _ => None,
+        };
         let facts = Arc::new(RoomFacts {
             id: self.ids.next(),
             worker: number,
@@ -187,6 +207,7 @@ impl Rooms {
             router,
             mappings: worker.mappings.clone(),
             book: self.book.clone(),
+            span,
         });
         self.book.open(facts.id);
         let (link, calls) = link();
@@ -218,12 +239,22 @@ impl Rooms {
         ServerDump { workers }
     }
 
+    async fn cluster_figures(&self) -> Option<ClusterFigures> {
+        let (node, _) = self.cluster.as_ref()?;
+        node.call(|node| async { node.figures() }.boxed()).await
+    }
+
     async fn close(&mut self) {
         self.closed = true;
         for room in self.rooms.drain(..) {
             room.close().await;
         }
         self.workers.clear();
+        if let Some((link, node)) = self.cluster.take() {
+            drop(link);
+            // The others hear of it a little later by themselves.
+            _ = tokio::time::timeout(FAREWELL, node).await;
+        }
         self.news.tell(ServerEvent::Close);
     }
 }

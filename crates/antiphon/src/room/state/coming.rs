@@ -12,14 +12,14 @@ use crate::room::codecs::effective;
 use crate::room::dialect::Dialect;
 use crate::room::error::Error;
 use crate::room::events::Listeners;
-use crate::room::facts::{CloseReason, ConnectionFacts, PeerFacts, PeerNews, RoomNews, TransportFacts};
+use crate::room::facts::{CloseReason, ConnectionFacts, Details, PeerFacts, PeerNews, RoomNews, TransportFacts};
 use crate::room::log::LogTag;
 use crate::room::negotiation::Negotiation;
 use crate::room::{MAX_NAME, MAX_PEERS};
 
 impl State {
     /// Makes a peer.
-    pub(in crate::room) fn add_peer(&mut self, name: &str) -> Result<Arc<PeerFacts>, Error> {
+    pub(in crate::room) async fn add_peer(&mut self, name: &str, details: &str) -> Result<Arc<PeerFacts>, Error> {
         if self.closed {
             return Err(Error::Closed("room"));
         }
@@ -38,9 +38,13 @@ impl State {
                 max: MAX_PEERS,
             });
         }
+        let id = self.ids.next();
+        self.join_cluster(id, name, details).await?;
         let facts = Arc::new(PeerFacts {
-            id: self.ids.next(),
+            id,
             name: name.into(),
+            remote: None,
+            details: Details::new(details),
             news: Listeners::default(),
         });
         self.members.insert(facts.id, Member::new(facts.clone()));
@@ -60,9 +64,18 @@ impl State {
         self.members.values().map(|member| member.facts.clone()).collect()
     }
 
+    /// Closes a peer of this node. One of another node is for that node to close.
+    pub(in crate::room) async fn dismiss(&mut self, peer: u64) -> Result<(), Error> {
+        if let Some(id) = &self.member(peer)?.facts.remote {
+            return Err(Error::Elsewhere(id.node.to_string()));
+        }
+        self.close_peer(peer, None).await
+    }
+
     /// Closes a peer, and with it what it sends to others.
     pub(in crate::room) async fn close_peer(&mut self, peer: u64, reason: Option<CloseReason>) -> Result<(), Error> {
         let member = self.member(peer)?;
+        let facts = member.facts.clone();
         let receivers: Vec<u64> = member.receivers.keys().copied().collect();
         for receiver in receivers {
             self.remove_receiver(peer, receiver).await;
@@ -74,6 +87,8 @@ impl State {
             transport.handle.close().await;
         }
         member.end(reason);
+        self.leave_cluster(&facts).await;
+        self.sync_watches().await;
         self.log.step(LogTag::Info, || {
             format!("room {}: peer {peer} is closed", self.facts.id)
         });
@@ -88,6 +103,9 @@ impl State {
     ) -> Result<Arc<MediaCapabilities>, Error> {
         let room = self.facts.capabilities.clone();
         let member = self.member_mut(peer)?;
+        if let Some(id) = &member.facts.remote {
+            return Err(Error::Elsewhere(id.node.to_string()));
+        }
         if member.capabilities.is_some() {
             return Err(Error::CapabilitiesSet);
         }
@@ -110,6 +128,9 @@ impl State {
         settings: ConnectionSettings,
     ) -> Result<Arc<ConnectionFacts>, Error> {
         let member = self.member_mut(peer)?;
+        if let Some(id) = &member.facts.remote {
+            return Err(Error::Elsewhere(id.node.to_string()));
+        }
         if member.connection.is_some() {
             return Err(Error::SecondConnection);
         }

@@ -42,12 +42,15 @@ impl State {
     }
 
     /// Has a receiver's packets come here as long as they are for somebody.
-    async fn tap(&mut self, peer: u64, receiver: u64) -> Result<(), Error> {
+    pub(super) async fn tap(&mut self, peer: u64, receiver: u64) -> Result<(), Error> {
         let member = self.member_mut(peer)?;
         let receiver = member.receivers.get_mut(&receiver).ok_or(Error::Gone("receiver"))?;
         let wanted = receiver.facts.packets.any();
         if std::mem::replace(&mut receiver.tapped, wanted) != wanted {
-            receiver.producer.set_copied(wanted).await?;
+            if let Some(intake) = &receiver.intake {
+                intake.producer.set_copied(wanted).await?;
+            }
+            self.sync_watches().await;
         }
         Ok(())
     }
@@ -56,7 +59,7 @@ impl State {
     pub(super) async fn handle_packet(&mut self, peer: u64, transceiver: TransceiverId, packet: Packet) {
         let Some(member) = self.members.get(&peer) else { return };
         let mut all = member.receivers.iter();
-        let Some((&id, receiver)) = all.find(|(_, receiver)| receiver.transceiver == transceiver) else {
+        let Some((&id, receiver)) = all.find(|(_, receiver)| receiver.transceiver() == Some(transceiver)) else {
             return;
         };
         if receiver.facts.packets.any() {
@@ -116,7 +119,7 @@ impl State {
     fn receivers_by_producer(&self) -> BTreeMap<ProducerId, &Arc<ReceiverFacts>> {
         let receivers = self.members.values().flat_map(|member| member.receivers.values());
         receivers
-            .map(|receiver| (receiver.producer.id(), &receiver.facts))
+            .filter_map(|receiver| Some((receiver.intake.as_ref()?.producer.id(), &receiver.facts)))
             .collect()
     }
 }

@@ -41,7 +41,10 @@ impl State {
     /// How well the encodings of a receiver arrive.
     pub(in crate::room) async fn receiver_scores(&self, peer: u64, id: u64) -> Result<Scores, Error> {
         let receiver = self.member(peer)?.receivers.get(&id).ok_or(Error::Gone("receiver"))?;
-        Ok(receiver.producer.stats().await?.scores)
+        match &receiver.intake {
+            Some(intake) => Ok(intake.producer.stats().await?.scores),
+            None => Ok(Scores::default()),
+        }
     }
 
     /// How well a sender does.
@@ -89,15 +92,22 @@ impl State {
     pub(in crate::room) fn dump(&self) -> RoomDump {
         RoomDump {
             id: self.facts.id,
+            name: self.options.name.clone(),
             peers: self.members.values().map(dump).collect(),
+            pipes: self.dump_pipes(),
         }
     }
 
     pub(in crate::room) async fn figures(&self) -> Result<RoomFigures, Error> {
         let (totals, shares, latency) = self.router.figures().await?;
+        let pipes = self.dump_pipes();
         Ok(RoomFigures {
             id: self.facts.id,
             peers: self.members.len(),
+            remote_peers: self.span.as_ref().map_or(0, |span| span.peers.len()),
+            pipes: pipes.len(),
+            tracks_out: pipes.iter().map(|pipe| pipe.sends.len()).sum(),
+            tracks_in: pipes.iter().map(|pipe| pipe.receives.len()).sum(),
             receivers: self.members.values().map(|member| member.receivers.len()).sum(),
             senders: self.members.values().map(|member| member.senders.len()).sum(),
             shares,
@@ -146,6 +156,7 @@ fn dump(member: &Member) -> PeerDump {
     PeerDump {
         id: member.facts.id,
         name: member.facts.name.to_string(),
+        node: member.facts.remote.as_ref().map(|id| id.node.to_string()),
         has_capabilities: member.capabilities.is_some(),
         signaling_state: negotiation.map(|negotiation| negotiation.state()),
         is_busy: negotiation.is_some_and(|negotiation| negotiation.is_busy()),

@@ -138,14 +138,25 @@ pub(super) struct Receiving {
 /// What a peer sends to the room.
 pub(super) struct Receiver {
     pub(super) facts: Arc<ReceiverFacts>,
-    pub(super) transceiver: TransceiverId,
     pub(super) parameters: Arc<RtpParameters>,
-    pub(super) producer: Producer,
+    /// Where it comes in. A track of another node does so while somebody here gets it.
+    pub(super) intake: Option<Intake>,
     /// Whether its packets come to the room's task too.
     pub(super) tapped: bool,
 }
 
+/// Where a track comes in: a section of a connection.
+pub(super) struct Intake {
+    pub(super) handle: PeerHandle,
+    pub(super) transceiver: TransceiverId,
+    pub(super) producer: Producer,
+}
+
 impl Receiver {
+    pub(super) fn transceiver(&self) -> Option<TransceiverId> {
+        Some(self.intake.as_ref()?.transceiver)
+    }
+
     /// Whether the client goes on to send the same: it names a track by its id or by SSRCs.
     pub(super) fn is_same(&self, parameters: &RtpParameters) -> bool {
         self.parameters.track == parameters.track && self.parameters.ssrcs == parameters.ssrcs
@@ -169,7 +180,9 @@ pub(super) struct Sender {
     pub(super) preferred: (u8, u8),
     /// Whether the peer has a codec for it.
     pub(super) decodable: bool,
-    /// It forwards, once client and room have agreed on it.
+    /// Whether the last exchange gave it a section that sends.
+    pub(super) agreed: bool,
+    /// It forwards, once client and room have agreed on it and its track comes in.
     pub(super) consumer: Option<Consumer>,
 }
 

@@ -7,6 +7,9 @@ mod heard;
 mod hearing;
 mod looking;
 mod members;
+mod pipes;
+mod remote;
+mod span;
 mod streams;
 
 use std::collections::BTreeMap;
@@ -32,6 +35,7 @@ use crate::router::Router;
 use heard::Hearing;
 pub(super) use members::ConnectionSettings;
 use members::Member;
+pub(super) use span::Span;
 
 /// Events of connections that may wait for the room; each connection waits beyond that.
 const MAX_NOTICES: usize = 256;
@@ -73,6 +77,8 @@ pub(super) struct State {
     book: Book,
     members: BTreeMap<u64, Member>,
     hearing: Option<Hearing>,
+    /// Its part in the cluster, if it has one.
+    span: Option<Box<Span>>,
     notices: mpsc::Sender<(u64, Notice)>,
     noticed: mpsc::Receiver<(u64, Notice)>,
     closed: bool,
@@ -88,6 +94,7 @@ pub(super) struct Parts {
     pub(super) router: Router,
     pub(super) mappings: Vec<NatMapping>,
     pub(super) book: Book,
+    pub(super) span: Option<Box<Span>>,
 }
 
 impl State {
@@ -104,6 +111,7 @@ impl State {
             book: parts.book,
             members: BTreeMap::new(),
             hearing: None,
+            span: parts.span,
             notices,
             noticed,
             closed: false,
@@ -131,6 +139,7 @@ impl State {
                     None => break,
                 },
                 Some((peer, notice)) = self.noticed.recv() => self.handle_notice(peer, notice).await,
+                turn = span::next(&mut self.span) => self.handle_turn(turn).await,
                 sound = heard::next(&mut self.hearing) => self.handle_sound(sound).await,
                 () = time => {
                     let now = Instant::now();
@@ -149,6 +158,7 @@ impl State {
             // It is there.
             _ = self.close_peer(peer, None).await;
         }
+        self.close_pipes().await;
         // Of a worker that is gone nothing more is known.
         let work = self.figures().await.ok().map(|figures| figures.work);
         self.book.close(self.facts.id, work);

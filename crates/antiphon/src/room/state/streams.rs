@@ -8,7 +8,7 @@ use antiphon_jsep::{Direction, MediaKind, TransceiverId};
 use antiphon_peer_connection::RtcRtpTransceiverInit;
 
 use super::State;
-use super::members::{Member, Receiver, Row, Sender};
+use super::members::{Intake, Member, Receiver, Row, Sender};
 use crate::handle::PeerHandle;
 use crate::room::codecs::can_take;
 use crate::room::error::Error;
@@ -27,7 +27,9 @@ impl State {
         let rows: Vec<Row> = handle.with(|pc, _| pc.transceivers().map(Row::of).collect()).await?;
         let mut rows: BTreeMap<TransceiverId, Row> = rows.into_iter().map(|row| (row.id, row)).collect();
         self.follow_receivers(peer, &handle, &mut rows).await?;
-        self.follow_senders(peer, &handle, &rows).await
+        self.follow_senders(peer, &rows).await?;
+        self.sync_watches().await;
+        Ok(())
     }
 
     async fn follow_receivers(
@@ -39,7 +41,8 @@ impl State {
         let member = self.member_mut(peer)?;
         let mut gone = Vec::new();
         for (&id, receiver) in &mut member.receivers {
-            let row = rows.get_mut(&receiver.transceiver);
+            let transceiver = receiver.transceiver();
+            let row = transceiver.and_then(|transceiver| rows.get_mut(&transceiver));
             match row.and_then(|row| row.receives.take_if(|parameters| receiver.is_same(parameters))) {
                 None => gone.push(id),
                 Some(parameters) if parameters != *receiver.parameters => {
@@ -93,15 +96,25 @@ impl State {
         });
         let receiver = Receiver {
             facts: facts.clone(),
-            transceiver,
             parameters: Arc::new(parameters),
-            producer,
+            intake: Some(Intake {
+                handle: handle.clone(),
+                transceiver,
+                producer,
+            }),
             tapped: false,
         };
+        self.publish_track(peer, &receiver).await;
+        let member = self.member_mut(peer)?;
         member.receivers.insert(id, receiver);
         member.facts.news.tell(PeerNews::NewReceiver(facts));
         self.log
             .step(LogTag::Rtp, || format!("peer {peer} sends {kind}: receiver {id}"));
+        self.give_to_others(peer, id)
+    }
+
+    /// Everybody else gets a track that is new.
+    pub(super) fn give_to_others(&mut self, peer: u64, id: u64) -> Result<(), Error> {
         let others: Vec<u64> = self.members.keys().copied().filter(|&other| other != peer).collect();
         for other in others {
             if self.add_sender(other, peer, id)?
@@ -122,9 +135,12 @@ impl State {
         else {
             return;
         };
-        // Of a producer whose peer is gone nothing is left to close.
-        _ = removed.producer.close().await;
+        if let Some(intake) = &removed.intake {
+            // Of a producer whose peer is gone nothing is left to close.
+            _ = intake.producer.close().await;
+        }
         removed.end();
+        self.forget_track(&removed).await;
         self.log
             .step(LogTag::Rtp, || format!("receiver {receiver} of peer {peer} is closed"));
         for member in self.members.values_mut() {
@@ -146,7 +162,7 @@ impl State {
 
     /// A peer gets a track of another. Whether that is to be negotiated: not for a peer that has not told its capabilities, which gets
     /// everything when it does, nor where no codec fits, nor for one that only sends.
-    fn add_sender(&mut self, to: u64, from: u64, receiver: u64) -> Result<bool, Error> {
+    pub(super) fn add_sender(&mut self, to: u64, from: u64, receiver: u64) -> Result<bool, Error> {
         let member = self.member(to)?;
         if member.capabilities.is_none() || member.connection.as_ref().is_some_and(|own| !own.settings.subscribe) {
             return Ok(false);
@@ -180,6 +196,7 @@ impl State {
             enabled: true,
             preferred: (u8::MAX, u8::MAX),
             decodable,
+            agreed: false,
             consumer: None,
         };
         member.senders.insert(id, sender);
@@ -233,61 +250,17 @@ impl State {
         Ok(())
     }
 
-    async fn follow_senders(
-        &mut self,
-        peer: u64,
-        handle: &PeerHandle,
-        rows: &BTreeMap<TransceiverId, Row>,
-    ) -> Result<(), Error> {
+    async fn follow_senders(&mut self, peer: u64, rows: &BTreeMap<TransceiverId, Row>) -> Result<(), Error> {
         let senders: Vec<u64> = self.member(peer)?.senders.keys().copied().collect();
         for id in senders {
-            let Some(sender) = self.member(peer)?.senders.get(&id) else {
+            let Some(sender) = self.member_mut(peer)?.senders.get_mut(&id) else {
                 continue;
             };
             let Some(transceiver) = sender.transceiver else {
                 continue;
             };
-            let source = &sender.facts.receiver;
-            let source = self
-                .members
-                .get(&source.peer.id)
-                .and_then(|member| member.receivers.get(&source.id));
             let sends = rows.get(&transceiver).and_then(|row| row.sends.as_ref());
-            let consumer = match (sends, source.map(|source| &source.producer), &sender.consumer) {
-                (Some(_), Some(producer), None) => {
-                    let (level, temporal) = sender.preferred;
-                    let options = ConsumeOptions {
-                        paused: !sender.enabled,
-                        level,
-                        temporal,
-                        ..ConsumeOptions::default()
-                    };
-                    match self.router.consume(producer, handle, transceiver, options).await {
-                        Ok(consumer) => Some(consumer),
-                        Err(error) => {
-                            self.log
-                                .warn(|| format!("peer {peer}: sender {id} cannot send: {error}"));
-                            None
-                        }
-                    }
-                }
-                (Some(_), ..) => None,
-                (None, _, Some(consumer)) => {
-                    // Of one whose source is gone nothing is left to close.
-                    _ = consumer.close().await;
-                    None
-                }
-                (None, ..) => None,
-            };
-            let Some(sender) = self.member_mut(peer)?.senders.get_mut(&id) else {
-                continue;
-            };
-            let before = sender.active();
-            if sends.is_none() {
-                sender.consumer = None;
-            } else if consumer.is_some() {
-                sender.consumer = consumer;
-            }
+            sender.agreed = sends.is_some();
             if let Some(sends) = sends
                 && *sends != *sender.parameters
             {
@@ -297,8 +270,58 @@ impl State {
                     .news
                     .tell(SenderNews::Parameters(sender.parameters.clone()));
             }
-            if sender.active() != before {
-                sender.facts.news.tell(SenderNews::Active(!before));
+            if sender.agreed {
+                self.begin_sending(peer, id).await?;
+            } else if let Some(consumer) = sender.consumer.take() {
+                if sender.enabled {
+                    sender.facts.news.tell(SenderNews::Active(false));
+                }
+                // Of one whose source is gone nothing is left to close.
+                _ = consumer.close().await;
+            }
+        }
+        Ok(())
+    }
+
+    /// A sender that was agreed on forwards from now on, if its track comes in.
+    pub(super) async fn begin_sending(&mut self, peer: u64, id: u64) -> Result<(), Error> {
+        let member = self.member(peer)?;
+        let Some(sender) = member.senders.get(&id) else {
+            return Ok(());
+        };
+        let (Some(transceiver), true, None) = (sender.transceiver, sender.agreed, &sender.consumer) else {
+            return Ok(());
+        };
+        let source = &sender.facts.receiver;
+        let source = self.members.get(&source.peer.id);
+        let source = source.and_then(|member| member.receivers.get(&sender.facts.receiver.id));
+        let Some(intake) = source.and_then(|source| source.intake.as_ref()) else {
+            return Ok(());
+        };
+        let (level, temporal) = sender.preferred;
+        let options = ConsumeOptions {
+            paused: !sender.enabled,
+            level,
+            temporal,
+            ..ConsumeOptions::default()
+        };
+        let handle = &member.transport()?.handle;
+        let made = self
+            .router
+            .consume(&intake.producer, handle, transceiver, options)
+            .await;
+        let consumer = match made {
+            Ok(consumer) => consumer,
+            Err(error) => {
+                self.log
+                    .warn(|| format!("peer {peer}: sender {id} cannot send: {error}"));
+                return Ok(());
+            }
+        };
+        if let Some(sender) = self.member_mut(peer)?.senders.get_mut(&id) {
+            sender.consumer = Some(consumer);
+            if sender.enabled {
+                sender.facts.news.tell(SenderNews::Active(true));
             }
         }
         Ok(())
@@ -307,11 +330,9 @@ impl State {
     pub(in crate::room) async fn request_key_frame(&mut self, peer: u64, receiver: u64) -> Result<(), Error> {
         let member = self.member(peer)?;
         let receiver = member.receivers.get(&receiver).ok_or(Error::Gone("receiver"))?;
-        Ok(member
-            .transport()?
-            .handle
-            .request_key_frame(receiver.transceiver)
-            .await?)
+        // One that does not come in yet begins with a key frame.
+        let Some(intake) = &receiver.intake else { return Ok(()) };
+        Ok(intake.handle.request_key_frame(intake.transceiver).await?)
     }
 
     /// Lets a sender send, or not, without an exchange. `tell`: whether listeners hear of it.
@@ -358,7 +379,7 @@ impl State {
 }
 
 /// A receiver is gone: a peer gets nothing of it any more, and its connection loses the section with the next exchange.
-async fn remove_senders(member: &mut Member, receiver: u64) {
+pub(super) async fn remove_senders(member: &mut Member, receiver: u64) {
     let own = member
         .senders
         .iter()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use antiphon::room::RoomFigures;
+use antiphon::room::{ClusterFigures, RoomFigures};
 use antiphon::router::LATENCY_BOUNDS;
 use axum::Router;
 use axum::extract::State;
@@ -56,6 +56,9 @@ async fn answer(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     )
     .sample(&[], refused.load(std::sync::atomic::Ordering::Relaxed));
     write_rooms(&mut page, &figures);
+    if let Some(cluster) = &figures.cluster {
+        write_cluster(&mut page, cluster, &figures);
+    }
     write_work(&mut page, &figures);
     write_process(&mut page);
     ([(CONTENT_TYPE, FORMAT), (CACHE_CONTROL, "no-store")], page.into_text())
@@ -72,6 +75,10 @@ fn labelled(rooms: &BTreeMap<String, OneRoom>) -> Vec<(&str, OneRoom)> {
             sum.participants += room.participants;
             let (own, other): (&mut RoomFigures, _) = (&mut sum.forwarding, room.forwarding);
             own.receivers += other.receivers;
+            own.remote_peers += other.remote_peers;
+            own.pipes += other.pipes;
+            own.tracks_out += other.tracks_out;
+            own.tracks_in += other.tracks_in;
             own.senders += other.senders;
             own.shares.estimate += other.shares.estimate;
             own.shares.given += other.shares.given;
@@ -140,6 +147,67 @@ fn write_rooms(page: &mut Page, figures: &RoomsFigures) {
     for (cause, count) in &figures.messages_refused {
         family.sample(&[("cause", cause)], count);
     }
+}
+
+/// The server as a node of its cluster, and what crosses between nodes.
+fn write_cluster(page: &mut Page, cluster: &ClusterFigures, figures: &RoomsFigures) {
+    let help = "Whether the message bus works, so that people can join: 1 or 0.";
+    page.single(
+        "antiphon_cluster_bus_works",
+        Kind::Gauge,
+        help,
+        u64::from(cluster.bus_works),
+    );
+    let help = "Other nodes that are there.";
+    page.single("antiphon_cluster_nodes", Kind::Gauge, help, cluster.nodes.len());
+    let rooms = labelled(&figures.rooms);
+    type Figure = fn(&RoomFigures) -> usize;
+    let families: [(&'static str, &str, Figure); 4] = [
+        (
+            "antiphon_room_remote_participants",
+            "Who is in a room on other nodes.",
+            |own| own.remote_peers,
+        ),
+        ("antiphon_room_pipes", "Connections of a room to other nodes.", |own| {
+            own.pipes
+        }),
+        (
+            "antiphon_room_tracks_to_nodes",
+            "Tracks of this node that go to others, each counted for each node.",
+            |own| own.tracks_out,
+        ),
+        (
+            "antiphon_room_tracks_from_nodes",
+            "Tracks of other nodes that come to this one.",
+            |own| own.tracks_in,
+        ),
+    ];
+    for (name, help, figure) in families {
+        let mut family = page.family(name, Kind::Gauge, help);
+        for (room, own) in &rooms {
+            family.sample(&[("room", room)], figure(&own.forwarding));
+        }
+    }
+    let help = "Messages of the bus, by what became of them.";
+    let mut family = page.family("antiphon_cluster_messages_total", Kind::Counter, help);
+    let counts = &cluster.counts;
+    for (fate, count) in [
+        ("taken", counts.taken),
+        ("too_large", counts.too_large),
+        ("other_version", counts.other_version),
+        ("malformed", counts.malformed),
+        ("stale", counts.stale),
+        ("too_many_nodes", counts.too_many_nodes),
+        ("elsewhere", counts.elsewhere),
+        ("late", counts.late),
+        ("unread", counts.unread),
+    ] {
+        family.sample(&[("fate", fate)], count);
+    }
+    let help = "Offers of connections between nodes that were sent again, or given up.";
+    let mut family = page.family("antiphon_cluster_offers_total", Kind::Counter, help);
+    family.sample(&[("fate", "resent")], counts.resent);
+    family.sample(&[("fate", "renewed")], counts.renewed);
 }
 
 fn write_work(page: &mut Page, figures: &RoomsFigures) {

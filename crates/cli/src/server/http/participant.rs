@@ -150,7 +150,7 @@ async fn perform(participant: &mut Participant, request: Request) -> Result<Vec<
             let offer = participant.publish(audio, video).await?;
             return Ok(offer.into_iter().collect());
         }
-        Request::Mute { audio, video } => participant.mute(audio, video),
+        Request::Mute { audio, video } => participant.mute(audio, video).await,
         Request::Say { text } => participant.say(&text)?,
         Request::Prefer { mid, layer } => participant.prefer(&mid, layer).await?,
         Request::Restart => participant.restart_ice().await?,

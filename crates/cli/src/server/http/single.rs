@@ -113,7 +113,7 @@ pub(super) fn status(refusal: Refusal) -> wish::Refusal {
                 ..wish::Refusal::new(StatusCode::UNAUTHORIZED, reason)
             };
         }
-        Refusal::NoMoreRooms | Refusal::RoomFull => return wish::Refusal::for_now(reason),
+        Refusal::NoMoreRooms | Refusal::RoomFull | Refusal::Away(_) => return wish::Refusal::for_now(reason),
         Refusal::RoomName | Refusal::PersonName => StatusCode::BAD_REQUEST,
         Refusal::NoRight(_) => StatusCode::FORBIDDEN,
         Refusal::NobodyThere => StatusCode::NOT_FOUND,

@@ -43,15 +43,15 @@ impl Directory {
     fn enter(
         &self,
         room: &str,
-        id: u64,
-        name: &str,
+        node: Option<&str>,
+        (id, name): (u64, &str),
         recording: bool,
     ) -> Result<(Seat, broadcast::Receiver<News>), Refusal> {
         let mut rooms = self.lock();
         let hub = match rooms.get(room) {
             Some(hub) => hub.clone(),
             None if rooms.len() >= MAX_ROOMS => return Err(Refusal::NoMoreRooms),
-            None => Arc::new(Hub::new(room)),
+            None => Arc::new(Hub::new(room, node.map(str::to_owned))),
         };
         let news = hub.enter(id, name, recording)?;
         rooms.entry(room.to_owned()).or_insert_with(|| hub.clone());
@@ -90,8 +90,30 @@ impl Rooms {
             rights.watch = true;
             rights.publish = false;
         }
-        let (seat, news) = self.directory.enter(&join.room, id, &name, join.record)?;
+        let (seat, news) = self
+            .directory
+            .enter(&join.room, self.node(), (id, &name), join.record)?;
         Ok((seat, news, rights))
+    }
+
+    /// The node of the cluster that this server is, if it is one.
+    fn node(&self) -> Option<&str> {
+        Some(self.options.cluster.as_ref()?.node.as_str())
+    }
+
+    /// Becomes a node of the cluster, if it is to be one.
+    pub(in crate::server) async fn join_cluster(&self) -> Result<(), Error> {
+        if self.options.cluster.is_some() {
+            self.server().await?;
+        }
+        Ok(())
+    }
+
+    /// Closes what forwards the media, and leaves the cluster.
+    pub(in crate::server) async fn close(&self) {
+        if let Some(server) = self.started() {
+            server.close().await;
+        }
     }
 
     /// A room that there is.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use antiphon::room::{RoomFigures, Work};
+use antiphon::room::{ClusterFigures, RoomFigures, Work};
 
 use super::directory::Rooms;
 
@@ -13,6 +13,8 @@ pub(in crate::server) struct RoomsFigures {
     pub(in crate::server) rooms: BTreeMap<String, OneRoom>,
     /// What was done in all rooms since the server began.
     pub(in crate::server) work: Work,
+    /// The server as a node of its cluster, if it is one.
+    pub(in crate::server) cluster: Option<ClusterFigures>,
     /// Who was not let in, by cause.
     pub(in crate::server) joins_refused: BTreeMap<&'static str, u64>,
     /// Messages of participants that were refused, by cause.
@@ -48,6 +50,7 @@ impl Rooms {
         RoomsFigures {
             rooms: hubs.iter().map(|hub| (hub.name.clone(), one(hub))).collect(),
             work: server.work,
+            cluster: server.cluster,
             joins_refused: self.joins_refused.all(),
             messages_refused: self.messages_refused.all(),
         }

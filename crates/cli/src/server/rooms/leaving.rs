@@ -17,7 +17,8 @@ impl Leaving {
     pub(super) async fn sit(rooms: &Rooms, seat: &Seat) -> Result<Self, Refusal> {
         let server = rooms.server().await.map_err(Refusal::Broken)?;
         let room = seat.hub.room(server).await.map_err(Refusal::Broken)?;
-        let peer = room.peer(seat.id.to_string()).await.map_err(Refusal::Broken)?;
+        let (id, about) = (seat.hub.id_of(seat.id), seat.hub.about(seat.id));
+        let peer = room.peer_with_details(id, about).await.map_err(Refusal::of)?;
         Ok(Self { peer, stays: false })
     }
 
@@ -33,6 +34,14 @@ impl Leaving {
     /// Somebody else closes it.
     pub(super) fn stay(&mut self) {
         self.stays = true;
+    }
+}
+
+/// Tells other nodes what is new of who has a seat.
+pub(super) async fn tell_nodes(seat: &Seat, peer: &Peer) {
+    // One that is closed meanwhile is gone there too.
+    if let Err(error) = peer.set_details(seat.hub.about(seat.id)).await {
+        tracing::debug!(%error, "other nodes do not hear what is new of a participant");
     }
 }
 

@@ -63,6 +63,9 @@ pub(in crate::server) const TYPES: [&str; 7] = ["answer", "publish", "mute", "sa
 pub(in crate::server) struct Person {
     pub(in crate::server) id: String,
     pub(in crate::server) name: String,
+    /// The node of the cluster that it is connected to, if that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::server) node: Option<String>,
     /// Whether its microphone is muted.
     pub(in crate::server) audio_muted: bool,
     /// Whether its camera is muted.

@@ -1,6 +1,7 @@
 //! The rooms of the page: who is in which room, what they tell each other, and the offers that the server makes to each.
 //! It stands on `antiphon::room`, which forwards their media; it knows no WebSocket, no HTTP, and none of the other rooms of the server.
 
+mod about;
 mod bounds;
 mod directory;
 mod figures;

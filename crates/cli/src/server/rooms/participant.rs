@@ -1,6 +1,6 @@
 //! One participant of a room: what it asks for, what it hears, and the exchange of offers and answers.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use antiphon::room::{
@@ -13,7 +13,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::bounds::{MAX_LINE, MAX_SOUND, MAX_VIDEO};
 use super::directory::{Rooms, Seat};
-use super::leaving::Leaving;
+use super::leaving::{Leaving, tell_nodes};
 use super::message::{Join, News, PictureOf, Reply, Source, TrackOf};
 use super::pace::{Pace, Verdict};
 use super::refusal::Refusal;
@@ -83,7 +83,7 @@ impl Participant {
         pc.set_capabilities(join.sdp).await.map_err(Refusal::Capabilities)?;
         let joined = Reply::Joined {
             room: join.room,
-            you: session.to_string(),
+            you: seat.hub.id_of(session),
             participants: seat.hub.people(),
         };
         leaving.stay();
@@ -233,8 +233,9 @@ impl Participant {
     }
 
     /// Tells the others what is muted.
-    pub(in crate::server) fn mute(&self, audio: bool, video: bool) {
+    pub(in crate::server) async fn mute(&mut self, audio: bool, video: bool) {
         self.seat.hub.mute(self.seat.id, audio, video);
+        tell_nodes(&self.seat, self.pc.peer()).await;
     }
 
     /// Says something to all who are there.
@@ -250,14 +251,17 @@ impl Participant {
     /// Whose tracks are in which sections, as the exchange that has just ended says.
     async fn tracks(&mut self, screen: Option<&str>) -> Result<Reply, antiphon::room::Error> {
         let peer: &Peer = self.pc.peer();
-        let mut screens = BTreeSet::new();
+        let mut screens = BTreeMap::new();
         for receiver in peer.rtp_receivers().await? {
-            if screen.is_some() && receiver.rtp_parameters().await?.mid.as_deref() == screen {
-                screens.insert(receiver.id());
+            let parameters = receiver.rtp_parameters().await?;
+            if screen.is_some() && parameters.mid.as_deref() == screen {
+                screens.insert(receiver.id(), parameters.track.clone());
             }
         }
         let hub = &self.seat.hub;
-        hub.set_screens(self.seat.id, screens);
+        if hub.set_screens(self.seat.id, screens) {
+            tell_nodes(&self.seat, peer).await;
+        }
         let mut tracks = Vec::new();
         for sender in peer.rtp_senders().await? {
             // One of those that have ended meanwhile has no section, and no receiver.
@@ -267,7 +271,7 @@ impl Participant {
             let Some(mid) = parameters.mid.clone() else { continue };
             let receiver = sender.associated_rtp_receiver();
             let owner = receiver.peer();
-            let is_screen = owner.name().parse().is_ok_and(|id| hub.is_screen(id, receiver.id()));
+            let is_screen = hub.is_screen(&receiver).await;
             let source = match sender.kind() {
                 MediaKind::Audio => Source::Microphone,
                 MediaKind::Video if is_screen => Source::Screen,

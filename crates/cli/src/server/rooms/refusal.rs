@@ -1,6 +1,6 @@
 //! Why somebody does not get what was asked for in a room.
 
-use antiphon::room::Error;
+use antiphon::room::{ClusterError, Error};
 
 use super::bounds::{MAX_LINE, MAX_PARTICIPANTS, MAX_ROOMS, MAX_SOUND, MAX_VIDEO};
 use crate::names::{MAX_PERSON, MAX_ROOM};
@@ -41,11 +41,21 @@ pub(in crate::server) enum Refusal {
     TooOften,
     #[error("a line of the chat has 1 to {MAX_LINE} characters")]
     Line,
+    #[error(transparent)]
+    Away(ClusterError),
     #[error("the room cannot go on: {0}")]
     Broken(Error),
 }
 
 impl Refusal {
+    /// Why a room does not take somebody.
+    pub(super) fn of(error: Error) -> Self {
+        match error {
+            Error::Cluster(error @ ClusterError::BusAway) => Self::Away(error),
+            error => Self::Broken(error),
+        }
+    }
+
     /// The word for figures: of tokens what is wrong with them.
     pub(in crate::server) fn cause(&self) -> &'static str {
         match self {
@@ -68,6 +78,7 @@ impl Refusal {
             Self::TooManyTracks => "publish",
             Self::Line => "text",
             Self::TooOften => "rate",
+            Self::Away(_) => "away",
             Self::Broken(_) => "broken",
         }
     }

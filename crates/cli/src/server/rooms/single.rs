@@ -1,6 +1,6 @@
 //! Who takes part in a room by one offer of its own: it sends (WHIP), or gets what one participant sends (WHEP).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use antiphon::room::{
     Events, RtcPeerConnection, RtcPeerConnectionEvent, RtcPeerConnectionOptions, Transport, TransportEvent,
@@ -11,7 +11,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::bounds::{MAX_SOUND, MAX_VIDEO};
 use super::directory::{Rooms, Seat};
-use super::leaving::Leaving;
+use super::leaving::{Leaving, tell_nodes};
 use super::message::{Join, News};
 use super::refusal::Refusal;
 use crate::token::Right;
@@ -80,7 +80,7 @@ impl Single {
             None => None,
             Some(participant) => {
                 let id = seat.hub.find(participant).ok_or(Refusal::NobodyThere)?;
-                Some(room.get_peer(id.to_string()).await.ok_or(Refusal::NobodyThere)?)
+                Some(room.get_peer(id).await.ok_or(Refusal::NobodyThere)?)
             }
         };
         let answer = pc.answer_offer(join.sdp.as_str(), watched.as_ref()).await;
@@ -88,6 +88,7 @@ impl Single {
         check_answered(&offered, &answer, watched.is_some())?;
         if watched.is_none() {
             seat.hub.set_screens(seat.id, second_pictures(own.peer()).await?);
+            tell_nodes(&seat, own.peer()).await;
         }
         let transports = own.peer().transports().await.map_err(Refusal::Broken)?;
         let single = Self {
@@ -187,10 +188,15 @@ fn check_answered(offered: &[OfferedSection], answer: &str, watches: bool) -> Re
 }
 
 /// What sends two pictures sends the screen second, as the page does.
-async fn second_pictures(peer: &antiphon::room::Peer) -> Result<BTreeSet<u64>, Refusal> {
+async fn second_pictures(peer: &antiphon::room::Peer) -> Result<BTreeMap<u64, Option<String>>, Refusal> {
     let receivers = peer.rtp_receivers().await.map_err(Refusal::Broken)?;
     let pictures = receivers.iter().filter(|receiver| receiver.kind() == MediaKind::Video);
-    Ok(pictures.skip(1).map(antiphon::room::RtpReceiver::id).collect())
+    let mut screens = BTreeMap::new();
+    for receiver in pictures.skip(1) {
+        let parameters = receiver.rtp_parameters().await.map_err(Refusal::Broken)?;
+        screens.insert(receiver.id(), parameters.track.clone());
+    }
+    Ok(screens)
 }
 
 #[cfg(test)]

@@ -17,12 +17,37 @@ pub(in crate::server) struct Summary {
     rooms: Vec<OneRoom>,
     /// Rooms that are not told.
     left_out: usize,
+    /// The server as a node of its cluster, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster: Option<OneNode>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct OneNode {
+    node: String,
+    /// Whether the message bus works: people can join.
+    bus_works: bool,
+    /// The other nodes that are there.
+    nodes: Vec<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 struct OneRoom {
     room: String,
     participants: Vec<OnePerson>,
+    /// The connections to other nodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pipes: Vec<OnePipe>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct OnePipe {
+    node: String,
+    connected: bool,
+    /// Tracks of this node that it carries to the other.
+    sends: usize,
+    /// Tracks of the other node that it carries to this one.
+    receives: usize,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -47,7 +72,21 @@ impl Rooms {
         for hub in hubs {
             rooms.push(one(&hub).await);
         }
-        Ok(Summary { rooms, left_out })
+        // Who may look at one room alone hears nothing of the machines.
+        let cluster = match (room, self.started()) {
+            (None, Some(server)) => server.figures().await.ok().and_then(|figures| figures.cluster),
+            _ => None,
+        };
+        let cluster = cluster.map(|own| OneNode {
+            node: own.node,
+            bus_works: own.bus_works,
+            nodes: own.nodes,
+        });
+        Ok(Summary {
+            rooms,
+            left_out,
+            cluster,
+        })
     }
 }
 
@@ -63,7 +102,7 @@ async fn one(hub: &Hub) -> OneRoom {
         if let Some(peer) = peer {
             // Who has left meanwhile sends nothing.
             for receiver in peer.rtp_receivers().await.unwrap_or_default() {
-                let is_screen = person.id.parse().is_ok_and(|id| hub.is_screen(id, receiver.id()));
+                let is_screen = hub.is_screen(&receiver).await;
                 tracks.push(match receiver.kind() {
                     MediaKind::Audio => Source::Microphone,
                     MediaKind::Video if is_screen => Source::Screen,
@@ -73,8 +112,19 @@ async fn one(hub: &Hub) -> OneRoom {
         }
         participants.push(OnePerson { person, tracks });
     }
+    let dump = match &forwarding {
+        Some(room) => room.dump().await.unwrap_or_default(),
+        None => Default::default(),
+    };
+    let pipe = |own: antiphon::room::PipeDump| OnePipe {
+        node: own.node,
+        connected: own.connected,
+        sends: own.sends.len(),
+        receives: own.receives.len(),
+    };
     OneRoom {
         room: hub.name.clone(),
         participants,
+        pipes: dump.pipes.into_iter().map(pipe).collect(),
     }
 }
