@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use antiphon::{Event, Frame, MediaKind, PeerConnection, TransceiverId};
-use common::guest::{Guest, answer, capabilities};
-use common::{Socket, client, http, within};
+use common::figures::Figures;
+use common::guest::{Guest, answer, capabilities, join};
+use common::{Running, Socket, client, http, within};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -351,4 +352,33 @@ async fn lose_a_node(nodes: [Node; 3], mut people: Vec<Person>) {
     for person in &people {
         person.sees(&left).await;
     }
+}
+
+/// Nobody listens on the port of the bus.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_bus_nobody_comes_in_and_the_figures_say_so() {
+    let url = format!("nats://127.0.0.1:{}", free_port());
+    let flags = ["--cluster", &url, "--node", "east", "--metrics", "127.0.0.1:0"];
+    let server = Running::start(&flags).await;
+    let sdp = capabilities().await;
+    let mut socket = join(&server, "stage", "Ada", &sdp).await;
+    let refused = socket.next().await.unwrap();
+    assert_eq!(
+        (&refused["type"], &refused["code"]),
+        (&json!("error"), &json!("away")),
+        "{refused}"
+    );
+    let told = server.http("GET", "/rooms", &[], "").await;
+    let told: Value = serde_json::from_str(&told.body).unwrap();
+    let node = json!({"node": "east", "bus_works": false, "nodes": []});
+    assert_eq!(
+        (&told["cluster"], &told["rooms"]),
+        (&node, &json!([])),
+        "nobody is left in the room"
+    );
+    let figures = Figures::of(&server).await;
+    assert_eq!(figures.get("antiphon_cluster_bus_works", &[]), Some(0.0));
+    let refusals = figures.get("antiphon_room_joins_refused_total", &[("cause", "away")]);
+    assert_eq!(refusals, Some(1.0));
+    server.stop().await;
 }

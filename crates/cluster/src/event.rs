@@ -52,6 +52,15 @@ pub enum Event {
         /// What is known of it now.
         known: Peer,
     },
+    /// A peer of another node has said something.
+    PeerSaid {
+        /// The room that it is in.
+        room: RoomName,
+        /// Who it is.
+        peer: PeerId,
+        /// Its words.
+        text: String,
+    },
     /// A peer of another node is gone. The ends of its tracks were told before.
     PeerLeft {
         /// The room that it was in.

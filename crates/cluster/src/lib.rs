@@ -23,8 +23,8 @@ pub use message::{MAX_MESSAGE, Publish};
 pub use names::{MAX_NODE_NAME, MAX_ROOM_NAME, NodeName, RoomName};
 pub use nodes::MAX_NODES;
 pub use peer::{
-    Kind, MAX_DETAILS, MAX_ENCODINGS, MAX_NAME, MAX_PEERS, MAX_RID, MAX_TRACKS, Peer, PeerId, Track, TrackId,
+    Kind, MAX_DETAILS, MAX_ENCODINGS, MAX_NAME, MAX_PEERS, MAX_RID, MAX_SAID, MAX_TRACKS, Peer, PeerId, Track, TrackId,
 };
-pub use room::MAX_ROOMS;
+pub use room::{MAX_ROOMS, MAX_WORDS};
 pub use section::{MAX_SECTIONS, Section};
 pub use subject::Subject;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::names::{NodeName, RoomName};
-use crate::peer::{MAX_NAME, MAX_PEERS, MAX_TRACKS, Peer};
+use crate::peer::{MAX_NAME, MAX_PEERS, MAX_SAID, MAX_TRACKS, Peer};
 use crate::section::{MAX_SECTIONS, Section};
 use crate::subject::Subject;
 
@@ -44,6 +44,7 @@ pub(crate) enum Body {
     Peer(PeerState),
     Ask(Ask),
     Watch(Watch),
+    Say(Say),
     Offer(Offer),
     Answer(Answer),
     Close(Close),
@@ -88,6 +89,14 @@ pub(crate) struct Watch {
     pub(crate) tracks: Vec<(u64, u64)>,
     /// The pipe that the sender has, if it is the one that answers.
     pub(crate) pipe: Option<u64>,
+}
+
+/// Words of a peer of the sender, which are heard once or not at all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Say {
+    pub(crate) room: RoomName,
+    pub(crate) id: u64,
+    pub(crate) text: String,
 }
 
 /// An offer of a pipe.
@@ -170,6 +179,7 @@ impl Body {
             Self::Peer(state) => state.peer.check().is_ok(),
             Self::Ask(ask) => ask.peers.len() <= MAX_PEERS,
             Self::Watch(watch) => watch.tracks.len() <= MAX_PEERS * MAX_TRACKS,
+            Self::Say(say) => say.text.len() <= MAX_SAID,
             Self::Offer(offer) => {
                 offer.sections.len() <= MAX_SECTIONS
                     && offer.sections.iter().all(|section| section.mid.len() <= MAX_NAME)
@@ -242,6 +252,7 @@ mod tests {
                     pipe,
                 })
             }),
+            (room(), any::<u64>(), ".{0,200}").prop_map(|(room, id, text)| Body::Say(Say { room, id, text })),
             (room(), any::<u64>(), any::<u64>(), ".{0,200}", sections).prop_map(
                 |(room, pipe, exchange, sdp, sections)| {
                     Body::Offer(Offer {

@@ -17,6 +17,8 @@ pub const MAX_ENCODINGS: usize = 8;
 pub const MAX_NAME: usize = 255;
 /// Bytes of the name of an encoding.
 pub const MAX_RID: usize = 255;
+/// Bytes of what a peer says at once.
+pub const MAX_SAID: usize = 8192;
 /// Bytes of what an application says of a peer.
 pub const MAX_DETAILS: usize = 1024;
 

@@ -1,6 +1,6 @@
 //! One room: who of it is here, who is on each other node, and what either watches of the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Instant;
 
 use crate::message::Digest;
@@ -12,11 +12,16 @@ use crate::section::MAX_SECTIONS;
 /// Rooms in which somebody of this node is.
 pub const MAX_ROOMS: usize = 16_384;
 
+/// Texts of the peers of a room that may wait for the bus.
+pub const MAX_WORDS: usize = 64;
+
 /// A room in which somebody of this node is.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     pub(crate) locals: BTreeMap<u64, Local>,
     pub(crate) remotes: BTreeMap<NodeName, Remote>,
+    /// What peers of ours have said and nobody has heard yet.
+    pub(crate) words: VecDeque<(u64, String)>,
     /// Whether the others are to hear a summary.
     pub(crate) digest: bool,
     /// Whether the next summary asks the others for theirs.

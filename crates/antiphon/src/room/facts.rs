@@ -118,6 +118,7 @@ pub(super) enum PeerNews {
     NewReceiver(Arc<ReceiverFacts>),
     NewSender(Arc<SenderFacts>),
     Details(Arc<str>),
+    Said(Arc<str>),
     Close,
 }
 

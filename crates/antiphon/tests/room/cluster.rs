@@ -283,6 +283,13 @@ async fn a_track_crosses_while_somebody_there_gets_it() {
     })
     .await;
     assert_eq!(&*details, "is bored");
+    guest.say("hello over there").await.unwrap();
+    let said = first(&mut changes, |event| match event {
+        PeerEvent::Said(text) => Some(text),
+        _ => None,
+    })
+    .await;
+    assert_eq!(&*said, "hello over there");
 
     let ben = Person::new(&nodes[1], "ben", 2).await;
     ben.sees(&[1]).await;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Cluster, MAX_EVENTS, pipe_id, tell_left};
 use crate::event::Event;
-use crate::message::{Answer, Ask, Body, Close, Digest, Envelope, Offer, PeerState, Unreadable, Watch};
+use crate::message::{Answer, Ask, Body, Close, Digest, Envelope, Offer, PeerState, Say, Unreadable, Watch};
 use crate::names::{NodeName, RoomName};
 use crate::nodes::Heard;
 use crate::peer::{MAX_PEERS, Peer, PeerId, TrackId};
@@ -50,6 +50,7 @@ impl Cluster {
             | Body::Peer(PeerState { room, .. })
             | Body::Ask(Ask { room, .. })
             | Body::Watch(Watch { room, .. })
+            | Body::Say(Say { room, .. })
             | Body::Offer(Offer { room, .. })
             | Body::Answer(Answer { room, .. })
             | Body::Close(Close { room, .. }) => room.clone(),
@@ -63,6 +64,7 @@ impl Cluster {
             Body::Peer(state) => self.handle_peer(&room, &node, state),
             Body::Ask(ask) => self.handle_ask(&room, &node, &ask),
             Body::Watch(watch) => self.handle_watch(now, &room, &node, watch),
+            Body::Say(say) => self.handle_say(&room, &node, say),
             Body::Offer(offer) => self.handle_offer(&room, &node, offer),
             Body::Answer(answer) => self.handle_answer(&room, &node, answer),
             Body::Close(close) => self.handle_close(&room, &node, &close),
@@ -168,6 +170,21 @@ impl Cluster {
             }
         }
         self.watch_what_is_there(room, node);
+    }
+
+    fn handle_say(&mut self, room: &RoomName, node: &NodeName, say: Say) {
+        let remote = self.rooms.get(room).and_then(|here| here.remotes.get(node));
+        if !remote.is_some_and(|remote| remote.peers.contains_key(&say.id)) {
+            return self.counts.late += 1;
+        }
+        self.events.push_back(Event::PeerSaid {
+            room: room.clone(),
+            peer: PeerId {
+                node: node.clone(),
+                peer: say.id,
+            },
+            text: say.text,
+        });
     }
 
     fn handle_peer(&mut self, room: &RoomName, node: &NodeName, state: PeerState) {

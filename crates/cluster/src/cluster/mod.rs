@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::event::{Counts, Event, PipeId};
 use crate::names::{NodeName, RoomName};
 use crate::nodes::Nodes;
-use crate::peer::{MAX_PEERS, MAX_TRACKS, Peer, PeerId, Track, TrackId};
+use crate::peer::{MAX_PEERS, MAX_SAID, MAX_TRACKS, Peer, PeerId, Track, TrackId};
 use crate::pipe::{Overdue, Pipe, Step};
-use crate::room::{Local, MAX_ROOMS, Remote, Room};
+use crate::room::{Local, MAX_ROOMS, MAX_WORDS, Remote, Room};
 use crate::subject::Subject;
 
 /// Events that may wait for the application while messages are taken. What is missed then is asked for again later. Times and
@@ -215,6 +215,29 @@ impl Cluster {
             peer.details = details;
             Ok(())
         })
+    }
+
+    /// A peer of this node says something to the room, which other nodes hear once, or not at all if the bus loses it.
+    ///
+    /// # Errors
+    /// [`Error::BusAway`] while nobody could hear it; [`Error::NoPeer`]; [`Error::TooLong`]; [`Error::TooMany`] if 64 texts wait.
+    pub fn say(&mut self, room: &RoomName, id: u64, text: String) -> Result<(), Error> {
+        if !self.bus.works() {
+            return Err(Error::BusAway);
+        }
+        if text.len() > MAX_SAID {
+            return Err(Error::TooLong("text"));
+        }
+        let here = self.rooms.get_mut(room).ok_or(Error::NoPeer)?;
+        if !here.locals.contains_key(&id) {
+            return Err(Error::NoPeer);
+        }
+        if here.words.len() >= MAX_WORDS {
+            return Err(Error::TooMany("texts that wait"));
+        }
+        here.words.push_back((id, text));
+        self.due.insert(room.clone());
+        Ok(())
     }
 
     /// A peer of this node sends a track. `track` is a number that no other track of the peer has or had.

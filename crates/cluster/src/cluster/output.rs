@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::Cluster;
-use crate::message::{Ask, Body, Close, Digest, Envelope, PeerState, Publish, Watch};
+use crate::message::{Ask, Body, Close, Digest, Envelope, PeerState, Publish, Say, Watch};
 use crate::names::{NodeName, RoomName};
 use crate::peer::MAX_PEERS;
 use crate::pipe::{Pipe, Step};
@@ -76,6 +76,10 @@ fn told(room: &mut Room, name: &RoomName) -> Option<Body> {
             revision: local.revision,
             peer: local.peer.clone(),
         }));
+    }
+    if let Some((id, text)) = room.words.pop_front() {
+        let room = name.clone();
+        return Some(Body::Say(Say { room, id, text }));
     }
     if !room.digest {
         return None;

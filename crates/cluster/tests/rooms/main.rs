@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use antiphon_cluster::{Cluster, Config, Error, Event, MAX_NODES, NodeName, Peer, RoomName};
+use antiphon_cluster::{Cluster, Config, Error, Event, MAX_NODES, MAX_SAID, MAX_WORDS, NodeName, Peer, RoomName};
 
 use world::{World, room};
 
@@ -305,6 +305,39 @@ fn a_name_is_taken_on_all_nodes_and_a_second_node_of_a_name_ends_the_first() {
     world.run_watching(seconds(1), |_| ());
     assert!(world.heard(2).contains(&Event::Displaced));
     assert_eq!(world.cluster(2).join(&room(), 999, Peer::default()), Err(Error::Closed));
+}
+
+#[test]
+fn what_is_said_is_heard_once_by_all_other_nodes() {
+    let mut world = meeting(1);
+    let (id, name) = (world.somebody_of(0), room());
+    world.cluster(0).say(&name, id, "Cookies 4 life".to_owned()).unwrap();
+    world.run(seconds(5));
+    let said = |world: &World, node| {
+        let heard = world.heard(node).iter();
+        let said = heard.filter_map(|event| match event {
+            Event::PeerSaid { peer, text, .. } => Some((peer.node.to_string(), peer.peer, text.clone())),
+            _ => None,
+        });
+        said.collect::<Vec<_>>()
+    };
+    let wanted = [("a".to_owned(), id, "Cookies 4 life".to_owned())];
+    assert_eq!(said(&world, 1), wanted);
+    assert_eq!(said(&world, 2), wanted);
+    assert_eq!(said(&world, 0), []);
+    let cluster = world.cluster(0);
+    assert_eq!(cluster.say(&name, 999, String::new()), Err(Error::NoPeer));
+    let long = "x".repeat(MAX_SAID + 1);
+    assert_eq!(cluster.say(&name, id, long), Err(Error::TooLong("text")));
+    for _ in 0..MAX_WORDS {
+        cluster.say(&name, id, "again".to_owned()).unwrap();
+    }
+    assert_eq!(
+        cluster.say(&name, id, "and again".to_owned()),
+        Err(Error::TooMany("texts that wait"))
+    );
+    world.stop_bus(true);
+    assert_eq!(world.cluster(0).say(&name, id, "hello".to_owned()), Err(Error::BusAway));
 }
 
 #[test]

@@ -122,6 +122,10 @@ impl World {
         &self.nodes[node].heard
     }
 
+    pub(crate) fn somebody_of(&self, node: usize) -> u64 {
+        *self.nodes[node].own.keys().next().unwrap()
+    }
+
     pub(crate) fn name_of_somebody(&self, node: usize) -> String {
         let peer = *self.nodes[node].own.keys().next().unwrap();
         format!("{} {peer}", self.nodes[node].name)

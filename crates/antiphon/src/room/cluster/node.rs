@@ -163,6 +163,7 @@ impl Node {
         let room = match &event {
             Event::PeerJoined { room, .. }
             | Event::PeerChanged { room, .. }
+            | Event::PeerSaid { room, .. }
             | Event::PeerLeft { room, .. }
             | Event::TrackAdded { room, .. }
             | Event::TrackRemoved { room, .. } => room.clone(),

@@ -32,6 +32,8 @@ pub enum PeerEvent {
     NewRtpSender(RtpSender),
     /// What the application says of it is this text now.
     DetailsChange(Arc<str>),
+    /// It has said this on its node ([`Peer::say`]). Peers of this node tell it to other nodes only.
+    Said(Arc<str>),
     /// The peer is closed.
     Close,
 }
@@ -91,6 +93,18 @@ impl Peer {
         call.await.unwrap_or(Err(Error::Closed("room")))
     }
 
+    /// Says something in its name to programs on other nodes of the cluster ([`PeerEvent::Said`]), at most 8192 bytes. They hear it once, or
+    /// not at all if the bus loses it. Without a cluster there is nobody to hear it.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`] if it is too long, if 64 texts wait, or while the bus is away; [`Error::Elsewhere`] for a peer of another node;
+    /// [`Error::Closed`] once it is.
+    pub async fn say(&self, text: impl Into<String>) -> Result<(), Error> {
+        let (peer, text) = (self.facts.id, text.into());
+        let call = self.link.call(move |state| state.say(peer, text).boxed());
+        call.await.unwrap_or(Err(Error::Closed("room")))
+    }
+
     /// Whether it is closed.
     pub fn closed(&self) -> bool {
         self.facts.news.closed()
@@ -105,6 +119,7 @@ impl Peer {
             PeerNews::NewReceiver(facts) => PeerEvent::NewRtpReceiver(RtpReceiver::new(facts, link.clone())),
             PeerNews::NewSender(facts) => PeerEvent::NewRtpSender(RtpSender::new(facts, link.clone())),
             PeerNews::Details(details) => PeerEvent::DetailsChange(details),
+            PeerNews::Said(text) => PeerEvent::Said(text),
             PeerNews::Close => PeerEvent::Close,
         })
     }

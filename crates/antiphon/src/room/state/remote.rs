@@ -28,6 +28,13 @@ impl State {
                 self.change_remote_peer(&peer, &known);
                 Ok(())
             }
+            Turn::Event(Event::PeerSaid { peer, text, .. }) => {
+                let peer = self.span.as_ref().and_then(|span| span.peers.get(&peer));
+                if let Some(member) = peer.and_then(|peer| self.members.get(peer)) {
+                    member.facts.news.tell(PeerNews::Said(text.into()));
+                }
+                Ok(())
+            }
             Turn::Event(Event::PeerLeft { peer, .. }) => self.remove_remote_peer(&peer).await,
             Turn::Event(Event::TrackAdded { id, track, .. }) => self.add_remote_track(id, &track),
             Turn::Event(Event::TrackRemoved { id, .. }) => {
@@ -173,6 +180,18 @@ impl State {
             let room = span.name.clone();
             span.ask(move |cluster, _| cluster.set_details(&room, peer, details))
                 .await?;
+        }
+        Ok(())
+    }
+
+    /// Other nodes hear what a peer of ours says.
+    pub(in crate::room) async fn say(&mut self, peer: u64, text: String) -> Result<(), Error> {
+        if let Some(id) = &self.member(peer)?.facts.remote {
+            return Err(Error::Elsewhere(id.node.to_string()));
+        }
+        if let Some(span) = &self.span {
+            let room = span.name.clone();
+            span.ask(move |cluster, _| cluster.say(&room, peer, text)).await?;
         }
         Ok(())
     }

@@ -151,7 +151,7 @@ async fn perform(participant: &mut Participant, request: Request) -> Result<Vec<
             return Ok(offer.into_iter().collect());
         }
         Request::Mute { audio, video } => participant.mute(audio, video).await,
-        Request::Say { text } => participant.say(&text)?,
+        Request::Say { text } => participant.say(&text).await?,
         Request::Prefer { mid, layer } => participant.prefer(&mid, layer).await?,
         Request::Restart => participant.restart_ice().await?,
         Request::Bye => {}

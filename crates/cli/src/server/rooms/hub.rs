@@ -8,7 +8,7 @@ use antiphon::room::{Error, Events, Peer, PeerEvent, Room, RoomEvent, RoomOption
 use tokio::sync::{OnceCell, broadcast};
 
 use super::about::About;
-use super::bounds::MAX_PARTICIPANTS;
+use super::bounds::{MAX_LINE, MAX_PARTICIPANTS};
 use super::message::{News, Person};
 use super::refusal::Refusal;
 
@@ -199,6 +199,21 @@ impl Hub {
         });
     }
 
+    /// Somebody on another node says something.
+    fn said(&self, peer: &Peer, text: &str) {
+        let elsewhere = self.elsewhere();
+        // Its node has looked at the length, if it is one of ours.
+        if let Some(other) = elsewhere.get(peer.name())
+            && text.chars().count() <= MAX_LINE
+        {
+            self.tell(News::Said {
+                id: peer.name().to_owned(),
+                name: other.about.name.clone(),
+                text: text.to_owned(),
+            });
+        }
+    }
+
     /// Somebody is not there any more on another node.
     pub(super) fn parted(&self, peer: &Peer) {
         let _members = self.members();
@@ -345,8 +360,10 @@ fn accompany(hub: &Weak<Hub>, peer: Peer) {
     tokio::spawn(async move {
         while let Some(event) = events.next().await {
             let Some(hub) = hub.upgrade() else { return };
-            if let PeerEvent::DetailsChange(_) = event {
-                hub.met(&peer);
+            match event {
+                PeerEvent::DetailsChange(_) => hub.met(&peer),
+                PeerEvent::Said(text) => hub.said(&peer, &text),
+                _ => {}
             }
         }
         if let Some(hub) = hub.upgrade() {

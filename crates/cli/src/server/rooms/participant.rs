@@ -239,13 +239,14 @@ impl Participant {
     }
 
     /// Says something to all who are there.
-    pub(in crate::server) fn say(&self, text: &str) -> Result<(), Refusal> {
+    pub(in crate::server) async fn say(&mut self, text: &str) -> Result<(), Refusal> {
         let text = text.trim();
         if !(1..=MAX_LINE).contains(&text.chars().count()) {
             return Err(Refusal::Line);
         }
         self.seat.hub.say(self.seat.id, text.to_owned());
-        Ok(())
+        // Those on other nodes hear it too, or the speaker hears that they do not.
+        self.pc.peer().say(text).await.map_err(Refusal::of)
     }
 
     /// Whose tracks are in which sections, as the exchange that has just ended says.
