@@ -69,7 +69,7 @@ enum Load {
         rounds: u32,
     },
     /// In memory: one sends pictures of 1.4 Mbit/s through a forwarder to many. No packet may be lost, and no receiver may take more than
-    /// 112 KiB of the forwarder's memory.
+    /// 84 KiB of the forwarder's memory.
     Audience {
         /// How many receivers.
         #[arg(long, value_name = "NUMBER", default_value_t = 1000)]

@@ -334,6 +334,9 @@ pub struct Outgoing {
     /// peer's feedback has room for marks (RFC 8888), and the path has not been found to treat them badly
     /// ([`EcnStats::marking_ended`](crate::EcnStats::marking_ended)).
     pub ecn: Ecn,
+    /// Whether the same bytes may be written again later: an RTP packet that is repeated as it is, because there is no stream of
+    /// retransmissions (RFC 4588). SRTP has to remember it then.
+    pub repeatable: bool,
 }
 
 /// The two protocols of a [`Session`](crate::Session).

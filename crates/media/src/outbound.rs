@@ -111,6 +111,8 @@ struct Current {
     payload_type: Option<u8>,
     /// Of its timestamps, in ticks a second.
     clock_rate: u32,
+    /// Whether it is repeated in a stream of its own (RFC 4588).
+    has_rtx: bool,
 }
 
 /// A packet to send again.
@@ -168,6 +170,8 @@ pub(crate) struct Written {
     pub(crate) numbered: bool,
     /// Whether it carries nothing new.
     pub(crate) padding: bool,
+    /// Whether the same bytes may leave again.
+    pub(crate) repeatable: bool,
     /// The stream that it is a packet of, and its number there.
     pub(crate) ssrc: u32,
     pub(crate) sequence: u16,
@@ -216,6 +220,7 @@ impl Outbound {
             current: Current {
                 payload_type: None,
                 clock_rate,
+                has_rtx: false,
             },
             usual_overhead: 0,
             ceased: false,
@@ -296,6 +301,7 @@ impl Outbound {
     pub(crate) fn note_codec(&mut self, payload_type: u8) -> Option<()> {
         if self.current.payload_type != Some(payload_type) {
             self.current.clock_rate = self.codec(payload_type)?.clock_rate.max(1);
+            self.current.has_rtx = self.rtx(payload_type).is_some();
             self.current.payload_type = Some(payload_type);
         }
         Some(())
@@ -432,6 +438,15 @@ impl Outbound {
         None
     }
 
+    /// Whether packets of this payload type are repeated as they are, and not in a stream of their own.
+    #[inline]
+    fn is_repeated_plainly(&self, payload_type: u8) -> bool {
+        match self.current.payload_type == Some(payload_type) {
+            true => !self.current.has_rtx,
+            false => self.rtx(payload_type).is_none(),
+        }
+    }
+
     /// The SSRC and payload type under which packets of this payload type are repeated, if there are such.
     fn rtx(&self, payload_type: u8) -> Option<(u32, u8)> {
         let codec = self.codec(payload_type)?;
@@ -512,8 +527,15 @@ impl Outbound {
     /// Takes a new negotiation for the same SSRC.
     pub(crate) fn renegotiate(&mut self, config: SenderConfig, redundancy: SendRedundancy, rng: &mut Rng) {
         let old = &self.config;
-        if old.extensions != config.extensions || old.mid != config.mid || old.rid != config.rid {
-            // A repeat on the same SSRC would no longer be the same bytes.
+        let has_rtx = |config: &SenderConfig, payload_type: u8| {
+            let mut codecs = config.codecs.iter();
+            let codec = codecs.find(|codec| codec.payload_type == payload_type);
+            config.rtx_ssrc.is_some() && codec.is_some_and(|codec| codec.rtx_payload_type.is_some())
+        };
+        let mut codecs = old.codecs.iter().map(|codec| codec.payload_type);
+        let loses_rtx = codecs.any(|codec| has_rtx(old, codec) && !has_rtx(&config, codec));
+        if old.extensions != config.extensions || old.mid != config.mid || old.rid != config.rid || loses_rtx {
+            // A repeat on the same SSRC would no longer be the same bytes, or one that nobody has kept the tag for.
             self.ring.forget_sent();
         }
         if old.codecs != config.codecs {

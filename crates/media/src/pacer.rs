@@ -222,7 +222,7 @@ impl Pacer {
                 rate.max(queued as f64 * 8.0 / MAX_QUEUE)
             }
         };
-        let cost = Duration::from_secs_f64(bytes as f64 * 8.0 / rate.max(10_000.0));
+        let cost = Duration::from_nanos((bytes as f64 * 8e9 / rate.max(10_000.0)) as u64);
         // No credit for silence, but for having come too late.
         let late = if self.waits { LATE } else { Duration::ZERO };
         self.paid = (self.paid + late).max(now) - late + cost;

@@ -409,6 +409,30 @@ fn the_front_of_a_payload_is_written_anew_and_so_it_is_repeated() {
 }
 
 #[test]
+fn what_was_sent_while_there_was_rtx_is_not_repeated_without() {
+    for (rtx, stays) in [(true, false), (true, true), (false, false)] {
+        let mut way = Way::new(Kind::Video, vp8(true, rtx));
+        let packet = way.publish(way.header(2), &[], Values::default(), &[0x10, 0, 1, 2]);
+        way.far.send_rtp(way.now, way.out, &packet).unwrap();
+        let mut out = TransmitBuf::new(64 * 1024, ROOM);
+        let outgoing = way.far.poll_transmit(way.now, &mut out).unwrap();
+        // Who protects it need not remember what nobody repeats as it is.
+        assert_eq!(outgoing.repeatable, !rtx);
+        let range = out.finish();
+        let number = packet::Packet::parse(out.bytes(range)).unwrap().header.sequence;
+        let mut config = sender("out", Kind::Video, 9000, vp8(true, stays));
+        config.extensions = map(5);
+        way.far.update_sender(way.now, way.out, config).unwrap();
+        let mut buffer = [0; 100];
+        let mut nack = Writer::new(&mut buffer);
+        rtcp::write_nack(1, 9000, rtcp::nack_pairs([number]), &mut nack).unwrap();
+        way.now += 50 * MS;
+        way.far.handle_rtcp(way.now, arrived(BytesMut::from(&*nack.finish())));
+        assert_eq!(!way.written().is_empty(), stays || !rtx, "{rtx} {stays}");
+    }
+}
+
+#[test]
 fn one_source_of_several_is_asked_for_a_key_frame() {
     let mut way = Way::new(Kind::Video, vp8(true, true));
     for ssrc in [77, 78] {

@@ -258,7 +258,8 @@ impl Transport {
                 keys.remote_salt.as_bytes(),
                 provider,
             );
-            // A peer without RTX asks for the same packet again (RFC 4585 §6.2.1), and media repeats it byte for byte.
+            // A peer without RTX asks for the same packet again (RFC 4585 §6.2.1), and media repeats it byte for byte. It says of
+            // which packets it may.
             let mut sender = sender.ok()?;
             sender.allow_repeats(true);
             sender.set_cryptex(self.header_encryption.sending());

@@ -85,7 +85,7 @@ pub struct Consumer {
     chosen: Option<(Wish, u64)>,
     /// The source that goes on, and the one before it, of which packets may be late.
     current: Option<Mapping>,
-    previous: Option<Mapping>,
+    previous: Option<Box<Mapping>>,
     newest: Newest,
     /// The newest packet that went on did not end its picture.
     within: bool,
@@ -169,15 +169,15 @@ impl Consumer {
             aim.spatial = 0;
         }
         let is_latest = self.see(packet, facts);
-        let is_of = |mapping: &Option<Mapping>| mapping.as_ref().is_some_and(|own| own.ssrc == packet.ssrc);
-        if is_of(&self.current) {
+        let is_of = |mapping: Option<&Mapping>| mapping.is_some_and(|own| own.ssrc == packet.ssrc);
+        if is_of(self.current.as_ref()) {
             return self.follow(now, packet, facts, draft);
         }
         if is_latest && self.may_begin(now, packet, facts, layers) {
             self.begin(packet, facts);
             return self.follow(now, packet, facts, draft);
         }
-        if is_of(&self.previous) {
+        if is_of(self.previous.as_deref()) {
             return self.finish(packet, facts, draft);
         }
         // Another source has the place of the one that went on, and its key frame was missed.
@@ -237,7 +237,7 @@ impl Consumer {
             current.end(&mut self.newest, self.within);
         }
         let mapping = Mapping::new(packet, facts, aim, timestamp, &self.newest);
-        self.previous = self.current.replace(mapping);
+        self.previous = self.current.replace(mapping).map(Box::new);
         self.counts.switches += u64::from(self.previous.is_some());
         self.waits = None;
         self.needs_key_frame = false;

@@ -15,9 +15,18 @@ pub(crate) struct Verdict {
     pub(crate) spatial: u8,
 }
 
-/// The newest verdicts.
-#[derive(Clone, Debug)]
+/// The newest verdicts. Most packets are of the newest frame of all: its verdict stands by itself, and with many consumers nothing else
+/// has to come from memory.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Frames {
+    newest: Option<Verdict>,
+    /// Once there were two.
+    older: Option<Box<Older>>,
+}
+
+/// The verdicts before the newest.
+#[derive(Clone, Debug)]
+struct Older {
     /// The keys by themselves: a frame that is new is looked for among all of them.
     keys: [u32; FRAMES],
     /// Of each whether it goes on, and up to which layer.
@@ -26,7 +35,7 @@ pub(crate) struct Frames {
     next: usize,
 }
 
-impl Default for Frames {
+impl Default for Older {
     fn default() -> Self {
         Self {
             keys: [0; FRAMES],
@@ -37,12 +46,8 @@ impl Default for Frames {
     }
 }
 
-impl Frames {
-    pub(crate) fn clear(&mut self) {
-        (self.count, self.next) = (0, 0);
-    }
-
-    pub(crate) fn push(&mut self, verdict: Verdict) {
+impl Older {
+    fn push(&mut self, verdict: Verdict) {
         if let (Some(key), Some(fate)) = (self.keys.get_mut(self.next), self.fates.get_mut(self.next)) {
             (*key, *fate) = (verdict.key, (verdict.goes_on, verdict.spatial));
         }
@@ -50,17 +55,46 @@ impl Frames {
         self.count = (self.count + 1).min(FRAMES);
     }
 
-    /// The verdict about a frame. Most packets are of the newest; there is one verdict for a frame.
-    #[inline]
-    pub(crate) fn find(&self, key: u32) -> Option<Verdict> {
-        let newest = self.next.checked_sub(1).unwrap_or(FRAMES - 1);
-        let place = match self.keys.get(newest) {
-            Some(own) if *own == key && self.count > 0 => newest,
-            // Those that are in use stand in front.
-            _ => self.keys.get(..self.count)?.iter().position(|own| *own == key)?,
-        };
+    fn find(&self, key: u32) -> Option<Verdict> {
+        // Those that are in use stand in front.
+        let place = self.keys.get(..self.count)?.iter().position(|own| *own == key)?;
         let (goes_on, spatial) = *self.fates.get(place)?;
         Some(Verdict { key, goes_on, spatial })
+    }
+}
+
+impl Frames {
+    pub(crate) fn clear(&mut self) {
+        self.newest = None;
+        if let Some(older) = &mut self.older {
+            (older.count, older.next) = (0, 0);
+        }
+    }
+
+    pub(crate) fn push(&mut self, verdict: Verdict) {
+        if let Some(before) = self.newest.replace(verdict) {
+            self.older.get_or_insert_default().push(before);
+        }
+    }
+
+    /// The verdict about a frame; there is one for a frame.
+    #[inline]
+    pub(crate) fn find(&self, key: u32) -> Option<Verdict> {
+        match self.newest {
+            Some(newest) if newest.key == key => Some(newest),
+            _ => self.older.as_ref()?.find(key),
+        }
+    }
+
+    /// The same for a packet. One that `begins` its frame and is newer than all before it is of the newest frame, or of one that nothing
+    /// was decided about: the others need not be looked at, which would be done once for each frame and consumer.
+    #[inline]
+    pub(crate) fn find_for(&self, key: u32, begins: bool) -> Option<Verdict> {
+        match self.newest {
+            Some(newest) if newest.key == key => Some(newest),
+            _ if begins => None,
+            _ => self.find(key),
+        }
     }
 
     /// Whether a frame went on.

@@ -132,7 +132,7 @@ impl Mapping {
     fn by_descriptor(&mut self, facts: &Facts, dependency: &Dependency, aim: Layer, is_new: bool) -> bool {
         let frame = &dependency.frame;
         let key = u32::from(frame.number);
-        if let Some(verdict) = self.frames.find(key) {
+        if let Some(verdict) = self.frames.find_for(key, is_new && facts.start) {
             return verdict.goes_on;
         }
         let Some(structure) = dependency.stream.structure() else {
@@ -172,7 +172,8 @@ impl Mapping {
     /// RFC 9628: by the layer of each frame, and by what the layers of a picture need of each other.
     fn by_picture(&mut self, packet: &Packet, facts: &Facts, vp9: Vp9, aim: Layer, is_new: bool) -> bool {
         let key = packet.timestamp;
-        let verdict = self.frames.find(key).unwrap_or_else(|| {
+        let known = self.frames.find_for(key, is_new && facts.start);
+        let verdict = known.unwrap_or_else(|| {
             if is_new {
                 self.begin_picture(facts, vp9.switching_point, aim);
                 self.present = 0;
@@ -204,7 +205,7 @@ impl Mapping {
     /// RFC 7741: temporal layers alone.
     fn by_temporal_layer(&mut self, packet: &Packet, facts: &Facts, sync: bool, aim: Layer, is_new: bool) -> bool {
         let key = packet.timestamp;
-        if let Some(verdict) = self.frames.find(key) {
+        if let Some(verdict) = self.frames.find_for(key, is_new && facts.start) {
             return verdict.goes_on;
         }
         if is_new {

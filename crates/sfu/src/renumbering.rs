@@ -20,7 +20,7 @@ pub(crate) enum Place {
 /// Extended numbers of one source, and those that they become.
 ///
 /// It keeps one bit for each number of the window: whether it was left out. A late number is found by counting those
-/// behind it.
+/// behind it. Whose numbers all go on has no bits: most consumers get everything, and there are many of them.
 #[derive(Clone, Debug)]
 pub(crate) struct Renumbering {
     /// The newest number of the source.
@@ -29,7 +29,7 @@ pub(crate) struct Renumbering {
     first: u64,
     /// What is taken off a number that is newer than the newest.
     offset: i64,
-    left_out: [u64; WORDS],
+    left_out: Option<Box<[u64; WORDS]>>,
 }
 
 impl Renumbering {
@@ -39,7 +39,7 @@ impl Renumbering {
             newest: first.wrapping_sub(1),
             first,
             offset: first.wrapping_sub(ours) as i64,
-            left_out: [0; WORDS],
+            left_out: None,
         }
     }
 
@@ -56,9 +56,15 @@ impl Renumbering {
         ((number / 64) as usize % WORDS, 1 << (number % 64))
     }
 
+    /// The bits of the numbers that are at the place of this one, if any number was left out.
+    fn word(&self, number: u64) -> u64 {
+        let (word, _) = Self::bit(number);
+        let left_out = self.left_out.as_deref();
+        left_out.and_then(|words| words.get(word)).copied().unwrap_or(0)
+    }
+
     fn is_left_out(&self, number: u64) -> bool {
-        let (word, bit) = Self::bit(number);
-        self.left_out.get(word).is_some_and(|word| word & bit != 0)
+        self.word(number) & Self::bit(number).1 != 0
     }
 
     /// How far behind the newest a number is; negative: before it.
@@ -79,11 +85,11 @@ impl Renumbering {
     fn advance(&mut self, number: u64) {
         let steps = number.wrapping_sub(self.newest);
         if steps >= WINDOW {
-            self.left_out = [0; WORDS];
-        } else {
+            self.left_out = None;
+        } else if let Some(words) = &mut self.left_out {
             for step in 1..=steps {
                 let (word, bit) = Self::bit(self.newest.wrapping_add(step));
-                if let Some(word) = self.left_out.get_mut(word) {
+                if let Some(word) = words.get_mut(word) {
                     *word &= !bit;
                 }
             }
@@ -108,7 +114,8 @@ impl Renumbering {
         if self.place(number) == Place::New {
             self.advance(number);
             let (word, bit) = Self::bit(number);
-            if let Some(word) = self.left_out.get_mut(word) {
+            let words = self.left_out.get_or_insert_with(|| Box::new([0; WORDS]));
+            if let Some(word) = words.get_mut(word) {
                 *word |= bit;
             }
             self.offset = self.offset.wrapping_add(1);
@@ -125,10 +132,9 @@ impl Renumbering {
         let mut behind = 0i64;
         let mut at = number.wrapping_add(1);
         while self.ahead(at) <= 0 {
-            let (word, _) = Self::bit(at);
             let left = (self.newest.wrapping_sub(at) + 1).min(64 - at % 64);
             let mask = (u64::MAX >> (64 - left)) << (at % 64);
-            behind += i64::from(self.left_out.get(word).map_or(0, |word| (word & mask).count_ones()));
+            behind += i64::from((self.word(at) & mask).count_ones());
             at = at.wrapping_add(left);
         }
         number.wrapping_sub(self.offset.wrapping_sub(behind) as u64)

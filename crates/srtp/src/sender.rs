@@ -103,7 +103,7 @@ impl Sender {
     }
 
     /// Allows an RTP packet to be sent again under the index that it had: plain retransmission, without RFC 4588. Costs 2 KiB
-    /// for each source that sends from then on.
+    /// for each source that sends from then on, unless all its packets are [sent once](Self::protect_rtp_once).
     ///
     /// Only the same packet byte for byte passes, header and extensions included, and not after [`MAX_REPEAT_AGE`] others;
     /// that gives an observer nothing new. Anything else is [`Error::IndexReused`]: another payload under the same index gives
@@ -144,11 +144,27 @@ impl Sender {
     /// # Panics
     /// If no segment is open, or it has not [`Self::overhead_rtp`] bytes of room left behind.
     pub fn protect_rtp(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
+        self.protect(out, self.repeats)
+    }
+
+    /// The same for a packet that is not sent again as it is, though [repeats are allowed](Self::allow_repeats): nothing is kept of it.
+    ///
+    /// # Errors
+    /// As [`Self::protect_rtp`].
+    ///
+    /// # Panics
+    /// As [`Self::protect_rtp`].
+    pub fn protect_rtp_once(&mut self, out: &mut TransmitBuf) -> Result<(), Error> {
+        self.protect(out, false)
+    }
+
+    #[inline]
+    fn protect(&mut self, out: &mut TransmitBuf, is_kept: bool) -> Result<(), Error> {
         if self.cryptex && cryptex::needs_extension(out.body()) {
             out.append(&[0; EXTENSION_HEADER_LEN]);
             cryptex::insert_extension(out.body_mut());
         }
-        let tag = self.seal_rtp(out.body_mut())?;
+        let tag = self.seal_rtp(out.body_mut(), is_kept)?;
         match self.rtp.tag_len() {
             TAG_LEN => out.append(&tag),
             len => out.append(&tag[..len]),
@@ -183,7 +199,7 @@ impl Sender {
         if insert {
             cryptex::insert_extension(packet);
         }
-        let tag = self.seal_rtp(packet)?;
+        let tag = self.seal_rtp(packet, self.repeats)?;
         match room.first_chunk_mut() {
             // A length that is known costs less.
             Some(room) if tag_len == TAG_LEN => *room = tag,
@@ -203,7 +219,7 @@ impl Sender {
     }
 
     #[inline]
-    fn seal_rtp(&mut self, packet: &mut [u8]) -> Result<FullTag, Error> {
+    fn seal_rtp(&mut self, packet: &mut [u8], is_kept: bool) -> Result<FullTag, Error> {
         let header = RtpHeader::parse(packet)?;
         let found = self.streams.find(header.ssrc);
         self.streams.room_for(found)?;
@@ -226,7 +242,7 @@ impl Sender {
             &header,
             index,
         )?;
-        if self.repeats {
+        if is_kept {
             let tags = stream.tags.get_or_insert_with(|| Box::new([0; MAX_REPEAT_AGE]));
             // A late packet must not take the place of a newer one.
             if highest.is_none_or(|highest| index + MAX_REPEAT_AGE as u64 > highest) {
@@ -275,6 +291,11 @@ impl Sender {
         stream.rtcp_next += 1;
         self.rtcp_packets += 1;
         Ok(self.rtcp.seal_rtcp(packet, ssrc, index))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keeps_nothing(&mut self) -> bool {
+        (0..self.streams.len()).all(|at| self.streams.at(at).tags.is_none())
     }
 
     #[cfg(test)]

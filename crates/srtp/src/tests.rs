@@ -330,6 +330,30 @@ fn a_sender_uses_no_index_twice() {
     }
 }
 
+/// Of what is sent once nothing is kept, and so it cannot be repeated; nor can what was kept at its place pass for it.
+#[test]
+fn what_is_sent_once_is_not_repeated() {
+    let (mut sender, _) = pair(Profile::AeadAes128Gcm, ring_provider());
+    sender.allow_repeats(true);
+    let once = |sender: &mut Sender, packet: &[u8]| {
+        let mut out = antiphon_sansio::TransmitBuf::new(200, 200);
+        assert!(out.begin(0, sender.overhead_rtp()));
+        out.put_slice(packet);
+        sender.protect_rtp_once(&mut out)
+    };
+    once(&mut sender, &rtp(1, 10, b"one")).unwrap();
+    assert!(sender.keeps_nothing());
+    assert_eq!(protect_rtp(&mut sender, &rtp(1, 10, b"one")), Err(Error::IndexReused));
+    protect_rtp(&mut sender, &rtp(1, 11, b"two")).unwrap();
+    protect_rtp(&mut sender, &rtp(1, 11, b"two")).expect("it is kept");
+    let same_place = 11 + crate::MAX_REPEAT_AGE as u16;
+    once(&mut sender, &rtp(1, same_place, b"two")).unwrap();
+    assert_eq!(
+        protect_rtp(&mut sender, &rtp(1, same_place, b"two")),
+        Err(Error::IndexReused)
+    );
+}
+
 /// Plain retransmission: the same packet, and nothing else, may go out again.
 #[test]
 fn only_the_same_packet_may_be_repeated() {

@@ -11,9 +11,11 @@ use crate::stats::StreamFeedback;
 pub(crate) const CAPACITY: usize = 4096;
 /// So many when the first one is sent.
 const FIRST: usize = 64;
-/// A packet that was sent so long ago makes room for another before there are more places, nanoseconds. Feedback comes each quarter of a
-/// second at the least, and a round trip later.
-const KEPT: u64 = 2_000_000_000;
+/// A packet that was sent so long ago makes room for another before there are more places, ...
+const KEPT: Duration = Duration::from_secs(1);
+/// ... on long paths one that was sent so many round trips ago. Feedback comes each quarter of a second at the least, and a round trip
+/// later.
+const KEPT_ROUNDS: u32 = 3;
 /// Packets of one stream that are found by stream and number.
 const STREAM_CAPACITY: usize = 1024;
 /// Most streams of which packets are found so.
@@ -92,6 +94,8 @@ struct Stream {
 #[derive(Debug)]
 pub(crate) struct History {
     began: Instant,
+    /// How long a packet is remembered at least, if there is room, in nanoseconds.
+    kept: u64,
     /// By the low bits of the id. None, or a power of two: as many as packets are sent in [`KEPT`], up to [`CAPACITY`].
     entries: Box<[Entry]>,
     next: u64,
@@ -111,6 +115,7 @@ impl History {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             began: now,
+            kept: KEPT.as_nanos() as u64,
             entries: Box::default(),
             next: 0,
             numbers: Box::default(),
@@ -119,6 +124,11 @@ impl History {
             total: 0,
             reported: 0,
         }
+    }
+
+    /// The round trip is known better.
+    pub(crate) fn set_rtt(&mut self, rtt: Duration) {
+        self.kept = (rtt * KEPT_ROUNDS).max(KEPT).as_nanos() as u64;
     }
 
     /// Whether packets shall be found by stream and number.
@@ -158,7 +168,7 @@ impl History {
     #[inline]
     fn is_full(&self, at: u64) -> bool {
         let len = self.entries.len();
-        let is_young = |oldest: &Entry| self.next >= len as u64 && at.saturating_sub(oldest.at) < KEPT;
+        let is_young = |oldest: &Entry| self.next >= len as u64 && at.saturating_sub(oldest.at) < self.kept;
         len < CAPACITY && self.entries.get(self.place(self.next)).is_none_or(is_young)
     }
 
@@ -408,7 +418,7 @@ mod tests {
         assert_eq!(history.in_flight(), 0);
     }
     #[test]
-    fn as_many_are_remembered_as_are_sent_in_two_seconds() {
+    fn as_many_are_remembered_as_are_sent_in_a_second_or_three_round_trips() {
         let began = start();
         let mut history = History::new(began);
         let leaving = Leaving {
@@ -420,15 +430,16 @@ mod tests {
             ssrc: 1,
             sequence: 0,
         };
-        // Slowly, then ten times as fast: over the end of the numbers, too.
+        // Slowly, then ten times as fast, over the end of the numbers, too; and then the path is found to be a long one.
         history.next_number = u16::MAX - 300;
         let (mut now, mut sent) = (began, Vec::new());
-        for (count, gap) in [(1000, 10), (10_000, 1)] {
+        for (count, gap, rtt, kept) in [(1000, 10, 100, 1000), (5000, 1, 100, 1000), (5000, 1, 600, 1800)] {
+            history.set_rtt(Duration::from_millis(rtt));
             for _ in 0..count {
                 now += Duration::from_millis(gap);
                 sent.push((history.next_number(), history.sent(now, &leaving)));
             }
-            let packets = KEPT / 1_000_000 / gap;
+            let packets = kept / gap;
             assert_eq!(history.entries.len() as u64, packets.next_power_of_two());
             let young = sent.iter().rev().take(packets as usize);
             for (number, sent) in young.step_by(7) {

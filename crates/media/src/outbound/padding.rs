@@ -118,6 +118,7 @@ impl Outbound {
             bytes,
             numbered: self.template.is_numbered(),
             padding: true,
+            repeatable: false,
             ssrc,
             sequence: header.sequence,
         })
@@ -190,6 +191,7 @@ impl Outbound {
             bytes,
             numbered: !repeat && self.template.is_numbered(),
             padding: true,
+            repeatable: self.is_repeated_plainly(payload_type),
             ssrc: header.ssrc,
             sequence: header.sequence,
         })

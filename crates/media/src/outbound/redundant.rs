@@ -243,6 +243,7 @@ impl Outbound {
             bytes,
             numbered: self.template.is_numbered(),
             padding: false,
+            repeatable: false,
             ssrc: header.ssrc,
             sequence: header.sequence,
         })

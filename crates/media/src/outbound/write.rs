@@ -55,6 +55,7 @@ impl Outbound {
             bytes: header_len + len,
             numbered: self.template.is_numbered(),
             padding: false,
+            repeatable: self.is_repeated_plainly(payload_type),
             ssrc: self.config.ssrc,
             sequence: sequence as u16,
         })
@@ -133,6 +134,7 @@ impl Outbound {
             bytes: header_len + len,
             numbered: fresh && self.template.is_numbered(),
             padding: false,
+            repeatable: rtx.is_none() && self.is_repeated_plainly(inner),
             ssrc,
             sequence: wire,
         })

@@ -126,6 +126,7 @@ impl Session {
             }
         }
         let rtt = self.rtt.get();
+        self.history.set_rtt(rtt);
         self.controller.on_feedback(now, rtt, &self.scratch.results);
         self.retarget(now);
     }

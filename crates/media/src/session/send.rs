@@ -221,7 +221,7 @@ impl Session {
             return None;
         }
         let ecn = self.mark();
-        if self.write_rtp(now, ecn, out) {
+        if let Some(Written { repeatable, .. }) = self.write_rtp(now, ecn, out) {
             if self.reports.at.is_none() {
                 self.reports.at = Some(now + FIRST_REPORT);
             }
@@ -229,7 +229,7 @@ impl Session {
                 self.heard.marks.get_or_insert_default().sent();
             }
             let kind = PacketKind::Rtp;
-            return Some(Outgoing { kind, ecn });
+            return Some(Outgoing { kind, ecn, repeatable });
         }
         out.rollback();
         None
@@ -249,6 +249,7 @@ impl Session {
         Some(Outgoing {
             kind: PacketKind::Rtcp,
             ecn: Ecn::NotEct,
+            repeatable: false,
         })
     }
 
@@ -278,42 +279,42 @@ impl Session {
     }
 
     /// Sound first and unpaced; then, as the pacer allows, repairs, then pictures, then what a probe lacks.
-    fn write_rtp(&mut self, now: Instant, ecn: Ecn, out: &mut TransmitBuf) -> bool {
+    fn write_rtp(&mut self, now: Instant, ecn: Ecn, out: &mut TransmitBuf) -> Option<Written> {
         while let Some(id) = self.senders.first(Kind::Audio) {
             let written = self.write_of(now, id, ecn, out);
             self.senders.turn(Kind::Audio);
-            if written {
-                return true;
+            if written.is_some() {
+                return written;
             }
         }
         while let Some(id) = self.senders.first(Kind::Video) {
             if !self.pacer.ready(now, self.history.in_flight()) {
-                return false;
+                return None;
             }
             let written = self.write_of(now, id, ecn, out);
             self.senders.turn(Kind::Video);
-            if written {
+            if written.is_some() {
                 if self.senders.first(Kind::Video).is_none() && self.pacer.probing().is_none() {
                     // Known now: whoever owns us need not ask once more than there are packets.
                     self.pacer.idle();
                 }
-                return true;
+                return written;
             }
         }
         if self.pacer.probing().is_some() {
-            return self.pacer.ready(now, self.history.in_flight()) && self.write_padding(now, ecn, out);
+            let ready = self.pacer.ready(now, self.history.in_flight());
+            return ready.then(|| self.write_padding(now, ecn, out)).flatten();
         }
         self.pacer.idle();
         let in_flight = self.history.in_flight();
-        self.pacer.next_padding(in_flight).is_some_and(|at| at <= now) && self.write_padding(now, ecn, out)
+        let due = self.pacer.next_padding(in_flight).is_some_and(|at| at <= now);
+        due.then(|| self.write_padding(now, ecn, out)).flatten()
     }
 
-    /// Writes one packet of a sender, or drops one that cannot be written. `false` if nothing was written.
-    fn write_of(&mut self, now: Instant, id: SenderId, ecn: Ecn, out: &mut TransmitBuf) -> bool {
+    /// Writes one packet of a sender, or drops one that cannot be written. `None` if nothing was written.
+    fn write_of(&mut self, now: Instant, id: SenderId, ecn: Ecn, out: &mut TransmitBuf) -> Option<Written> {
         let moment = self.moment(now);
-        let Some(sender) = self.senders.get_mut(id) else {
-            return false;
-        };
+        let sender = self.senders.get_mut(id)?;
         let number = self.history.next_number();
         let mut repeats = false;
         // Sent or not writable: either way it leaves the queue.
@@ -338,7 +339,7 @@ impl Session {
     }
 
     /// Writes padding for a probe. Where nobody can send any, there are no probes.
-    fn write_padding(&mut self, now: Instant, ecn: Ecn, out: &mut TransmitBuf) -> bool {
+    fn write_padding(&mut self, now: Instant, ecn: Ecn, out: &mut TransmitBuf) -> Option<Written> {
         let (number, moment) = (self.history.next_number(), self.moment(now));
         let padded = self.senders.iter_mut().find(|sender| sender.can_pad());
         let max = self.config.max_packet_size;
@@ -353,9 +354,9 @@ impl Session {
         self.note_sent(now, written, ecn, 0)
     }
 
-    /// Remembers a packet until feedback speaks of it. `false` if there is none.
-    fn note_sent(&mut self, now: Instant, written: Option<Written>, ecn: Ecn, queued: usize) -> bool {
-        let Some(written) = written else { return false };
+    /// Remembers a packet until feedback speaks of it, and hands it back.
+    fn note_sent(&mut self, now: Instant, written: Option<Written>, ecn: Ecn, queued: usize) -> Option<Written> {
+        let written = written?;
         let leaving = Leaving {
             bytes: written.bytes,
             ecn,
@@ -368,7 +369,7 @@ impl Session {
         let sent = self.history.sent(now, &leaving);
         self.controller.on_sent(&sent);
         self.pacer.sent(now, written.bytes, queued);
-        true
+        Some(written)
     }
 }
 

@@ -271,7 +271,7 @@ impl Machine for End {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        let Outgoing { ecn, kind } = self.session.poll_transmit(now, out)?;
+        let Outgoing { ecn, kind, .. } = self.session.poll_transmit(now, out)?;
         let range = out.finish();
         if kind == PacketKind::Rtp {
             let header = Packet::parse(out.bytes(range.clone())).expect("a packet").header;

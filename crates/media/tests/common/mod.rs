@@ -110,7 +110,7 @@ impl Machine for End {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        let Outgoing { kind, ecn } = self.0.poll_transmit(now, out)?;
+        let Outgoing { kind, ecn, .. } = self.0.poll_transmit(now, out)?;
         assert_eq!(
             kind == PacketKind::Rtcp,
             is_rtcp(out.body()),

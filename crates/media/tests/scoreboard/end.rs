@@ -399,7 +399,7 @@ impl End {
     }
 
     fn poll_transmit(&mut self, now: Instant, out: &mut TransmitBuf) -> Option<Transmit> {
-        let Outgoing { ecn, kind } = self.session.poll_transmit(now, out)?;
+        let Outgoing { ecn, kind, .. } = self.session.poll_transmit(now, out)?;
         let range = out.finish();
         if kind == PacketKind::Rtcp {
             self.rtcp_bytes += range.len() as u64 + 28;

@@ -9,8 +9,8 @@ use super::PeerConnection;
 use crate::support::Pair;
 use crate::transport::Transport;
 use crate::{
-    Certificate, CertificateParams, ClockAnchor, MediaKind, MediaStreamTrack, Message, Rng, RtcConfiguration,
-    RtcDataChannelInit,
+    Bytes, Certificate, CertificateParams, ClockAnchor, Direction, MediaKind, MediaStreamTrack, Message, Packet, Rng,
+    RtcConfiguration, RtcDataChannelInit, RtcRtpTransceiverInit,
 };
 
 #[global_allocator]
@@ -21,6 +21,8 @@ const MAX_IDLE_DATA: usize = 22 * 1024;
 /// The same with one audio and one video transceiver, over which nothing was sent yet: each source has a jitter buffer, and each
 /// encoding parameters of its own.
 const MAX_IDLE_MEDIA: usize = 71 * 1024;
+/// What an end may hold that forwards one video of 1.4 Mbit/s, with what a NACK or feedback may still speak of.
+const MAX_FORWARDING: usize = 86 * 1024;
 
 /// A part of a connection: its size inside the struct that has it, and what it holds besides.
 struct Part {
@@ -135,6 +137,59 @@ fn take_apart(connection: Box<PeerConnection>) -> [Part; 10] {
         part("channels and association (data-channel, sctp)", data),
         part("events that wait (peer-connection)", events),
     ]
+}
+
+/// An end that has sent a picture of six packets each 40 ms for half a minute, as a forwarder does: 1.4 Mbit/s.
+fn forwarding() -> Box<PeerConnection> {
+    let configuration = || RtcConfiguration {
+        certificates: vec![Arc::new(Certificate::generate(&CertificateParams::default()).unwrap())],
+        ..RtcConfiguration::default()
+    };
+    let mut pair = Pair::with(1, LinkConfig::default(), configuration);
+    let init = RtcRtpTransceiverInit::new(Direction::SendOnly);
+    let id = pair
+        .call(0, |pc, _| pc.add_transceiver(MediaKind::Video, init))
+        .unwrap();
+    pair.negotiate(0);
+    pair.connect();
+    let payload_type = pair.pc(0).payload_type(id, "VP8").unwrap();
+    let payload = Bytes::from(vec![0x10; 1150]);
+    for number in 0..750 {
+        for part in 0..6 {
+            pair.call(0, |pc, now| {
+                let packet = Packet {
+                    ssrc: 7,
+                    rid: None,
+                    payload_type,
+                    sequence: 1000 + 6 * number + part,
+                    timestamp: 3600 * number as u32,
+                    marker: part == 5,
+                    payload: payload.clone(),
+                    front: None,
+                    key_frame: false,
+                    extensions: Default::default(),
+                    contributors: None,
+                    received: now,
+                    captured: None,
+                };
+                pc.send_rtp(now, id, &packet)
+            })
+            .unwrap();
+        }
+        pair.run_for(Duration::from_millis(40));
+    }
+    let connection = pair.call(0, |pc, now| {
+        let anchor = ClockAnchor::new(now, Duration::ZERO);
+        let spare = PeerConnection::new(configuration(), now, anchor, Rng::from_u64(2)).unwrap();
+        std::mem::replace(pc, spare)
+    });
+    Box::new(connection)
+}
+
+#[test]
+fn an_end_that_forwards_holds_little() {
+    let total = weigh("video of 1.4 Mbit/s goes out", forwarding());
+    assert!(total <= MAX_FORWARDING, "{total} bytes");
 }
 
 #[test]

@@ -205,14 +205,15 @@ impl PeerConnection {
         let (front, back) = self.transport.media_room(&path)?;
         loop {
             out.set_path_room(front, back);
-            let Outgoing { kind, ecn } = self.media.poll(now, |media| media.poll_transmit(now, out))?;
+            let Outgoing { kind, ecn, repeatable } = self.media.poll(now, |media| media.poll_transmit(now, out))?;
             if kind == PacketKind::Rtp {
                 self.transport
                     .doubt_header_encryption(now, self.media.reports_received());
             }
             let srtp = self.transport.srtp.as_mut()?;
             let protected = match kind {
-                PacketKind::Rtp => srtp.sender.protect_rtp(out),
+                PacketKind::Rtp if repeatable => srtp.sender.protect_rtp(out),
+                PacketKind::Rtp => srtp.sender.protect_rtp_once(out),
                 PacketKind::Rtcp => srtp.sender.protect_rtcp(out),
             };
             if protected.is_ok() {

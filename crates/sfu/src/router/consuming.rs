@@ -1,5 +1,6 @@
 //! A consumer of a router: an encoding of a peer that a producer goes on to.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use antiphon_media::Packet;
@@ -8,6 +9,7 @@ use antiphon_peer_connection::{Codec, EncodingId, MediaKind, Transceiver};
 
 use super::delivery::Delivery;
 use super::names::{PeerKey, ProducerId};
+use super::producing::Producing;
 use super::sound::Sound;
 use super::switches::Followed;
 use crate::allotment::Claim;
@@ -105,7 +107,7 @@ pub(super) struct Consuming {
     pub(super) paused: bool,
     pub(super) claim: Claim,
     pub(super) kind: MediaKind,
-    codecs: Vec<Codec>,
+    codecs: Arc<[Codec]>,
     descriptors: Descriptors,
 }
 
@@ -121,7 +123,7 @@ pub(super) enum Taken {
 
 impl Consuming {
     /// A consumer that is off.
-    pub(super) fn new(producer: ProducerId, codecs: &[Codec], config: ConsumerConfig) -> Self {
+    pub(super) fn new(producer: ProducerId, producing: &mut Producing, config: ConsumerConfig) -> Self {
         let flow = match config.kind {
             MediaKind::Video => Flow::Pictures(Box::default()),
             MediaKind::Audio => Flow::Sound(Box::default()),
@@ -135,7 +137,7 @@ impl Consuming {
             peer: config.peer,
             encoding: config.encoding,
             flow,
-            types: PayloadTypes::between(codecs, &config.codecs),
+            types: PayloadTypes::between(&producing.codecs, &config.codecs),
             sent: 0,
             refused: 0,
             bytes: 0,
@@ -147,7 +149,7 @@ impl Consuming {
             paused: config.paused,
             claim: config.claim,
             kind: config.kind,
-            codecs: config.codecs,
+            codecs: producing.share_codecs(config.codecs),
             descriptors: config.descriptors,
         };
         own.set_descriptors(config.takes_descriptors);
@@ -217,10 +219,10 @@ impl Consuming {
     }
 
     /// Other codecs were negotiated with the receiver.
-    pub(super) fn renegotiate(&mut self, theirs: &[Codec], config: ConsumerConfig) {
-        self.codecs = config.codecs;
+    pub(super) fn renegotiate(&mut self, producing: &mut Producing, config: ConsumerConfig) {
+        self.codecs = producing.share_codecs(config.codecs);
         self.set_descriptors(config.takes_descriptors);
-        self.producer_renegotiated(theirs);
+        self.producer_renegotiated(&producing.codecs);
     }
 
     /// The producer may send other codecs.

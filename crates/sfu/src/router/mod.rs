@@ -58,7 +58,7 @@ pub struct Config {
     pub max_peers: usize,
     /// Most producers of all peers together, up to [`MAX_SPEAKERS`].
     pub max_producers: usize,
-    /// Most consumers of all peers together. One takes about 4 KiB, where it is of pictures.
+    /// Most consumers of all peers together. One takes about 1.5 KiB, where it is of pictures.
     pub max_consumers: usize,
 }
 
@@ -237,7 +237,7 @@ impl Router {
         if are_negotiated && PayloadTypes::between(&producing.codecs, &config.codecs).is_empty() {
             return Err(Error::NoCodec);
         }
-        let consuming = Consuming::new(producer, &producing.codecs, config);
+        let consuming = Consuming::new(producer, producing, config);
         let id = self.consumers.insert(consuming);
         producing.consumers.push(id);
         self.sending.insert(place, id);
@@ -268,10 +268,10 @@ impl Router {
         let ids: Vec<ConsumerId> = own.consumers.iter().copied().filter(is_of).collect();
         for id in ids {
             if let Some(consuming) = self.consumers.get_mut(id)
-                && let Some(producing) = self.producers.get(consuming.producer)
+                && let Some(producing) = self.producers.get_mut(consuming.producer)
             {
                 let config = ConsumerConfig::of(peer, consuming.encoding, transceiver);
-                consuming.renegotiate(&producing.codecs, config);
+                consuming.renegotiate(producing, config);
                 self.turn(now, &[id]);
                 self.ask(now, id);
             }

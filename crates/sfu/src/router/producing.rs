@@ -1,5 +1,7 @@
 //! A producer of a router: a track that comes in, and who gets it.
 
+use std::sync::Arc;
+
 use antiphon_media::Rid;
 use antiphon_peer_connection::{Codec, MediaKind, Transceiver, TransceiverId};
 
@@ -50,6 +52,8 @@ pub(super) struct Producing {
     pub(super) transceiver: TransceiverId,
     pub(super) kind: MediaKind,
     pub(super) codecs: Vec<Codec>,
+    /// What the consumer takes that was negotiated last. Those of one audience mostly take the same, and have it once.
+    taken: Arc<[Codec]>,
     rids: Vec<Rid>,
     pub(super) paused: bool,
     /// Its packets are for the application of its peer too.
@@ -89,6 +93,7 @@ impl Producing {
             transceiver: config.transceiver,
             kind: config.kind,
             codecs: config.codecs,
+            taken: Arc::default(),
             rids,
             paused: config.paused,
             is_copied: false,
@@ -105,6 +110,14 @@ impl Producing {
             quieter: 0,
             key_frames_asked: 0,
         }
+    }
+
+    /// What a consumer takes, shared with the one before it if that takes the same.
+    pub(super) fn share_codecs(&mut self, codecs: Vec<Codec>) -> Arc<[Codec]> {
+        if *self.taken != *codecs {
+            self.taken = codecs.into();
+        }
+        Arc::clone(&self.taken)
     }
 
     /// Other codecs or encodings were negotiated. Whether anything changed.
