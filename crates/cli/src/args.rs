@@ -246,17 +246,9 @@ pub struct ServeArgs {
     /// Where Prometheus reads figures of rooms and what is forwarded in them: http://ADDRESS:PORT/metrics. Whoever reaches the address may.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub metrics: Option<SocketAddr>,
-    /// Makes this server a node of a cluster, whose rooms are one on all nodes: where the NATS is that carries the nodes' messages
-    /// (nats://HOST:PORT, or tls://HOST:PORT; several with commas between). With a password in it (nats://NAME:PASSWORD@HOST:PORT) better
-    /// in ANTIPHON_CLUSTER than on the command line, which others can read.
-    #[arg(long, value_name = "URL", help_heading = CLUSTER)]
-    pub cluster: Option<ClusterUrl>,
-    /// The name of this node in the cluster, which no other node has: letters, digits, - and _. Without it a random one.
-    #[arg(long, value_name = "NAME", help_heading = CLUSTER)]
-    pub node: Option<String>,
-    /// PEM file with the certificate of the authority that is believed for NATS besides those of the system.
-    #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
-    pub cluster_ca: Option<PathBuf>,
+    /// Rooms over several machines.
+    #[command(flatten)]
+    pub span: ClusterArgs,
     /// Serve over HTTPS, with a certificate that is made now (browsers warn) unless --tls-cert names one.
     #[arg(long)]
     pub tls: bool,
@@ -290,12 +282,28 @@ impl ServeArgs {
             let text = variable("ANTIPHON_JWT_SECRET").map(|value| value.into_string().unwrap_or_default());
             self.jwt_secret = text.map(SecretText::from);
         }
-        if self.cluster.is_none() {
+        if self.span.cluster.is_none() {
             let text = variable("ANTIPHON_CLUSTER").map(|value| value.into_string().unwrap_or_default());
-            self.cluster = text.map(ClusterUrl::from);
+            self.span.cluster = text.map(ClusterUrl::from);
         }
         Ok(())
     }
+}
+
+/// How a server becomes a node of a cluster.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClusterArgs {
+    /// Makes this server a node of a cluster, whose rooms are one on all nodes: where the NATS is that carries the nodes' messages
+    /// (nats://HOST:PORT, or tls://HOST:PORT; several with commas between). With a password in it (nats://NAME:PASSWORD@HOST:PORT) better
+    /// in ANTIPHON_CLUSTER than on the command line, which others can read.
+    #[arg(long, value_name = "URL", help_heading = CLUSTER)]
+    pub cluster: Option<ClusterUrl>,
+    /// The name of this node in the cluster, which no other node has: letters, digits, - and _. Without it a random one.
+    #[arg(long, value_name = "NAME", help_heading = CLUSTER)]
+    pub node: Option<String>,
+    /// PEM file with the certificate of the authority that is believed for NATS besides those of the system.
+    #[arg(long, value_name = "FILE", help_heading = CLUSTER)]
+    pub cluster_ca: Option<PathBuf>,
 }
 
 /// Where NATS is, which may say a password.

@@ -58,7 +58,7 @@ pub enum Event {
         room: RoomName,
         /// Who it is.
         peer: PeerId,
-        /// Its words.
+        /// What it has said, at most 8192 bytes.
         text: String,
     },
     /// A peer of another node is gone. The ends of its tracks were told before.

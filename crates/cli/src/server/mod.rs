@@ -347,7 +347,11 @@ fn room_options(args: &ServeArgs) -> ServerOptions {
             IpAddr::V6(v6) => Some(*v6),
             IpAddr::V4(_) => None,
         }),
-        cluster: args.cluster.as_ref().map(|url| cluster_options(args, url.as_str())),
+        cluster: args
+            .span
+            .cluster
+            .as_ref()
+            .map(|url| cluster_options(args, url.as_str())),
         ..ServerOptions::default()
     }
 }
@@ -355,11 +359,11 @@ fn room_options(args: &ServeArgs) -> ServerOptions {
 /// How the server becomes a node of the cluster.
 fn cluster_options(args: &ServeArgs, url: &str) -> ClusterOptions {
     let mut nats = NatsOptions::new(url);
-    nats.root_certificates.clone_from(&args.cluster_ca);
+    nats.root_certificates.clone_from(&args.span.cluster_ca);
     // The hashers of the standard library have a random seed.
     let random = || format!("node-{:08x}", RandomState::new().hash_one(std::process::id()) as u32);
     ClusterOptions {
-        node: args.node.clone().unwrap_or_else(random),
+        node: args.span.node.clone().unwrap_or_else(random),
         bus: ClusterBus::Nats(nats),
     }
 }
