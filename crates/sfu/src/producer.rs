@@ -403,6 +403,11 @@ impl Producer {
         &self.layers
     }
 
+    /// The name of an encoding, by its place; `None`: it has none, or there is no such encoding.
+    pub(crate) fn rid(&self, place: u8) -> Option<Rid> {
+        self.encodings.get(usize::from(place))?.rid
+    }
+
     /// Packets that nobody was shown.
     pub fn dropped(&self) -> Dropped {
         self.dropped

@@ -8,7 +8,7 @@ use antiphon_netsim::Counting;
 use antiphon_peer_connection::{Codec, MediaKind, TransceiverId};
 use antiphon_sansio::Rng;
 use antiphon_sfu::allotment::Claim;
-use antiphon_sfu::router::{Config, ConsumerConfig as RouterConsumer, PeerKey, ProducerConfig, Router};
+use antiphon_sfu::router::{Config, ConsumerConfig as RouterConsumer, PeerKey, PipeConfig, ProducerConfig, Router};
 use antiphon_sfu::{Consumer, ConsumerConfig, Descriptors, Wish};
 use common::{Av1, FRAME, Inter, Vp9, producer, simulcast};
 
@@ -123,6 +123,18 @@ fn router(kind: MediaKind, consumers: u64) -> (Router, TransceiverId) {
         router.consume(now, producer.unwrap(), config).unwrap();
         router.set_estimate(now, peer, Some(150_000 * place));
     }
+    // And one that gets all of it.
+    let far = PeerKey(consumers + 1);
+    router.add_peer(now, far, true).unwrap();
+    let pipe = PipeConfig {
+        peer: far,
+        transceiver: transceiver(),
+        kind,
+        codecs,
+        rids: ["a", "b", "c"].map(common::rid).to_vec(),
+        paused: false,
+    };
+    router.pipe(now, producer.unwrap(), pipe).unwrap();
     (router, from)
 }
 

@@ -10,7 +10,9 @@ use antiphon_peer_connection::{Codec, Event as Told, MediaKind, RtcPeerConnectio
 use antiphon_sansio::Rng;
 use antiphon_sfu::Descriptors;
 use antiphon_sfu::allotment::Claim;
-use antiphon_sfu::router::{Config, ConsumerConfig, ConsumerId, PeerKey, ProducerConfig, ProducerId, Router};
+use antiphon_sfu::router::{
+    Config, ConsumerConfig, ConsumerId, PeerKey, PipeConfig, ProducerConfig, ProducerId, Router,
+};
 use antiphon_sfu::speakers::LoudestOptions;
 use common::{Vp8, codec, packet, rid};
 use proptest::collection::vec;
@@ -23,6 +25,7 @@ enum Call {
     RemovePeer(u8),
     Produce(u8, u8, bool),
     Consume(prop::sample::Index, u8, u8),
+    Pipe(prop::sample::Index, u8, u8),
     Close(bool, prop::sample::Index),
     Pause(bool, bool, prop::sample::Index),
     Claim(prop::sample::Index, u8, u8, Option<u8>, u64),
@@ -42,6 +45,7 @@ fn call() -> impl Strategy<Value = Call> {
         (0u8..5).prop_map(Call::RemovePeer),
         (0u8..5, 0u8..8, any::<bool>()).prop_map(|(peer, place, sound)| Call::Produce(peer, place, sound)),
         (any::<Index>(), 0u8..5, 0u8..8).prop_map(|(producer, peer, place)| Call::Consume(producer, peer, place)),
+        (any::<Index>(), 0u8..5, 0u8..8).prop_map(|(producer, peer, place)| Call::Pipe(producer, peer, place)),
         (any::<bool>(), any::<Index>()).prop_map(|(producer, which)| Call::Close(producer, which)),
         (any::<bool>(), any::<bool>(), any::<Index>())
             .prop_map(|(producer, on, which)| Call::Pause(producer, on, which)),
@@ -149,6 +153,23 @@ impl Driven {
                 };
                 self.consumers.extend(self.router.consume(now, producer, config));
             }
+            Call::Pipe(which, key, place) => {
+                if self.producers.is_empty() {
+                    return;
+                }
+                let producer = *which.get(&self.producers);
+                let kind = router.producer(producer).map_or(MediaKind::Video, |own| own.kind);
+                let names = &["a", "b", "c"][..usize::from(place) % 4];
+                let config = PipeConfig {
+                    peer: peer(key),
+                    transceiver: transceiver(place),
+                    kind,
+                    codecs: self.codecs(),
+                    rids: names.iter().map(|name| rid(name)).collect(),
+                    paused: place == 6,
+                };
+                self.consumers.extend(self.router.pipe(now, producer, config));
+            }
             Call::Close(true, which) if !self.producers.is_empty() => {
                 _ = router.close_producer(*which.get(&self.producers));
             }
@@ -184,6 +205,8 @@ impl Driven {
             Call::Estimate(key, bps) => router.set_estimate(now, peer(key), bps.map(u64::from)),
             Call::KeyFrame(key, place) => {
                 let told: Told = Told::KeyFrameRequested(transceiver(place).into());
+                router.handle_event(now, peer(key), &told);
+                let told: Told = Told::KeyFrameRequested((transceiver(place), rid("b")).into());
                 router.handle_event(now, peer(key), &told);
             }
             Call::Ended(key, place) => {

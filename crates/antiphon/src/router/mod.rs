@@ -40,7 +40,7 @@ use std::time::Instant;
 
 use antiphon_peer_connection as core;
 use antiphon_sfu::allotment::Claim;
-use antiphon_sfu::router::{ConsumerConfig, ProducerConfig};
+use antiphon_sfu::router::{ConsumerConfig, PipeConfig, ProducerConfig};
 use core::{EncodingId, Output, TransceiverId};
 
 pub use antiphon_sfu::router::{
@@ -189,6 +189,49 @@ impl Router {
             Ok(at.router().consume(now, producer, config)?)
         };
         let id = self.link.call(consume).await?;
+        Ok(Consumer::new(self.link.clone(), id, producer))
+    }
+
+    /// Everything that a producer produces goes to another router by a transceiver of `peer` that sends there: a consumer of another sort.
+    /// Every encoding of a simulcast goes that the far end takes, each on the `send_encodings` of the same name, with all of its layers; sound
+    /// goes whether it is among the loudest or not. Nothing is left out for want of room, and no layers can be preferred: that is done
+    /// at the far end, where the transceiver's other half is a producer as any other. Key frames are asked for when the far end asks.
+    ///
+    /// It may be made before the transceiver is negotiated. Pause it while nobody at the far end wants it.
+    ///
+    /// ```no_run
+    /// use antiphon::router::{Consumer, Producer, Router};
+    /// use antiphon::{Direction, MediaKind, PeerHandle, RtcRtpEncodingParameters, RtcRtpTransceiverInit};
+    ///
+    /// /// `to` is a connection whose far end is a peer of another router. What is sent by `producer` goes there, in three encodings.
+    /// async fn cross(router: &Router, producer: &Producer, to: &PeerHandle) -> Result<Consumer, antiphon::Error> {
+    ///     let init = RtcRtpTransceiverInit {
+    ///         send_encodings: ["q", "h", "f"].map(RtcRtpEncodingParameters::layer).into(),
+    ///         ..RtcRtpTransceiverInit::new(Direction::SendOnly)
+    ///     };
+    ///     let transceiver = to.add_transceiver(MediaKind::Video, init).await?;
+    ///     router.pipe(producer, to, transceiver).await // then exchange descriptions
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::consume`].
+    pub async fn pipe(
+        &self,
+        producer: impl Into<ProducerId>,
+        peer: &PeerHandle,
+        transceiver: TransceiverId,
+    ) -> Result<Consumer, Error> {
+        let (producer, peer) = (producer.into(), self.link.check(peer)?);
+        let pipe = move |at: &mut dyn Hosting, now| {
+            let (key, pc) = at.join(now, peer)?;
+            let found = pc.transceiver(transceiver).ok_or(core::Error::NoTransceiver)?;
+            let config = PipeConfig::of(key, found);
+            let estimate = pc.media_bitrate();
+            at.router().set_estimate(now, key, estimate);
+            Ok(at.router().pipe(now, producer, config)?)
+        };
+        let id = self.link.call(pipe).await?;
         Ok(Consumer::new(self.link.clone(), id, producer))
     }
 

@@ -1,29 +1,26 @@
 //! A consumer of a router: an encoding of a peer that a producer goes on to.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use antiphon_media::Packet;
 use antiphon_media::extension::Kind;
+use antiphon_media::{Packet, Rid};
 use antiphon_peer_connection::{Codec, EncodingId, MediaKind, Transceiver};
 
 use super::delivery::Delivery;
+use super::lanes::Pipe;
 use super::names::{PeerKey, ProducerId};
+use super::numbers::Numbers;
+use super::patience::Patience;
 use super::producing::Producing;
-use super::sound::Sound;
 use super::switches::Followed;
 use crate::allotment::Claim;
-use crate::consumer::{Consumer, Descriptors};
+use crate::consumer::{Consumer, Counts, Descriptors};
 use crate::draft::Draft;
 use crate::facts::Facts;
-use crate::layer::{Layer, Layers, Wish};
+use crate::layer::{Layer, Wish};
 use crate::payload_types::PayloadTypes;
-
-/// A receiver is heard at once when it asks for a key frame, but so often in a row ...
-const KEY_FRAMES_AT_ONCE: u32 = 4;
-/// ... and after that each time that so much has passed: a key frame costs everybody. A source is asked again without it
-/// as long as none comes.
-const KEY_FRAME_EVERY: Duration = Duration::from_secs(3);
+use crate::producer::Producer;
 
 /// What a consumer is made of.
 #[derive(Clone, Debug)]
@@ -69,7 +66,9 @@ impl ConsumerConfig {
 #[derive(Clone, Debug)]
 enum Flow {
     Pictures(Box<Consumer>),
-    Sound(Box<Sound>),
+    Sound(Box<Numbers>),
+    /// All of either, for another router.
+    Pipe(Box<Pipe>),
 }
 
 /// A consumer, and where it sends.
@@ -101,8 +100,7 @@ pub(super) struct Consuming {
     pub(super) followed: Followed,
     /// Key frames that its receiver asked for in vain.
     pub(super) unheard: u64,
-    /// Until when its requests for key frames are spoken for.
-    heard_until: Option<Instant>,
+    patience: Patience,
     pub(super) producer: ProducerId,
     pub(super) paused: bool,
     pub(super) claim: Claim,
@@ -115,6 +113,8 @@ pub(super) struct Consuming {
 pub(super) enum Taken {
     /// It goes on as the draft has it.
     On,
+    /// It goes on as the draft has it, on this encoding of the transceiver.
+    Across(Option<Rid>),
     /// It does not go on.
     Not,
     /// The receiver does not take its codec, which came first with this packet.
@@ -128,6 +128,15 @@ impl Consuming {
             MediaKind::Video => Flow::Pictures(Box::default()),
             MediaKind::Audio => Flow::Sound(Box::default()),
         };
+        Self::with(producer, producing, config, flow)
+    }
+
+    /// A pipe that is off.
+    pub(super) fn piped(producer: ProducerId, producing: &mut Producing, config: ConsumerConfig, pipe: Pipe) -> Self {
+        Self::with(producer, producing, config, Flow::Pipe(Box::new(pipe)))
+    }
+
+    fn with(producer: ProducerId, producing: &mut Producing, config: ConsumerConfig, flow: Flow) -> Self {
         let mut own = Self {
             on: false,
             is_claimed: false,
@@ -144,7 +153,7 @@ impl Consuming {
             delivery: Delivery::default(),
             followed: Followed::default(),
             unheard: 0,
-            heard_until: None,
+            patience: Patience::default(),
             producer,
             paused: config.paused,
             claim: config.claim,
@@ -170,14 +179,41 @@ impl Consuming {
     pub(super) fn pictures(&self) -> Option<&Consumer> {
         match &self.flow {
             Flow::Pictures(consumer) => Some(consumer),
-            Flow::Sound(_) => None,
+            Flow::Sound(_) | Flow::Pipe(_) => None,
         }
     }
 
     pub(super) fn pictures_mut(&mut self) -> Option<&mut Consumer> {
         match &mut self.flow {
             Flow::Pictures(consumer) => Some(consumer),
-            Flow::Sound(_) => None,
+            Flow::Sound(_) | Flow::Pipe(_) => None,
+        }
+    }
+
+    /// What crosses, if it is a pipe.
+    pub(super) fn pipe_mut(&mut self) -> Option<&mut Pipe> {
+        match &mut self.flow {
+            Flow::Pipe(pipe) => Some(pipe),
+            Flow::Pictures(_) | Flow::Sound(_) => None,
+        }
+    }
+
+    /// Whether it is a pipe: it gets all, and has no share.
+    pub(super) fn is_pipe(&self) -> bool {
+        matches!(self.flow, Flow::Pipe(_))
+    }
+
+    /// Whether it has a share of its peer's estimate while it is claimed for.
+    pub(super) fn shares(&self) -> bool {
+        matches!(self.flow, Flow::Pictures(_))
+    }
+
+    /// What became of its packets.
+    pub(super) fn counts(&self) -> Counts {
+        match &self.flow {
+            Flow::Pictures(consumer) => consumer.counts(),
+            Flow::Pipe(pipe) => pipe.counts,
+            Flow::Sound(_) => Counts::default(),
         }
     }
 
@@ -228,6 +264,10 @@ impl Consuming {
     /// The producer may send other codecs.
     pub(super) fn producer_renegotiated(&mut self, theirs: &[Codec]) {
         self.types = PayloadTypes::between(theirs, &self.codecs);
+        if let Flow::Pipe(pipe) = &mut self.flow {
+            // Its encodings may have other places now.
+            pipe.interrupt();
+        }
     }
 
     /// Nothing goes on to it for a while.
@@ -235,37 +275,63 @@ impl Consuming {
         match &mut self.flow {
             Flow::Pictures(consumer) => consumer.interrupt(),
             Flow::Sound(sound) => sound.interrupt(),
+            Flow::Pipe(pipe) => pipe.interrupt(),
         }
     }
 
-    /// The receiver asks for a key frame. Whether it is heard.
-    pub(super) fn key_frame_requested(&mut self, now: Instant) -> bool {
-        let begins = self.heard_until.map_or(now, |until| until.max(now));
-        let is_heard = begins.saturating_duration_since(now) <= KEY_FRAME_EVERY * (KEY_FRAMES_AT_ONCE - 1);
-        if is_heard {
-            self.heard_until = Some(begins + KEY_FRAME_EVERY);
-            self.need_key_frame();
-        } else {
-            self.unheard += 1;
-        }
+    /// The receiver asks for a key frame of an encoding of its transceiver. Whether it is heard.
+    pub(super) fn key_frame_requested(&mut self, now: Instant, track: &Producer, encoding: Option<Rid>) -> bool {
+        let is_heard = match &mut self.flow {
+            Flow::Pipe(pipe) => pipe.key_frame_requested(now, track, encoding),
+            Flow::Pictures(consumer) => {
+                let is_heard = self.patience.hear(now);
+                if is_heard {
+                    consumer.need_key_frame();
+                }
+                is_heard
+            }
+            Flow::Sound(_) => false,
+        };
+        self.unheard += u64::from(!is_heard);
         is_heard
+    }
+
+    /// Its connection had stopped sending an encoding, and goes on.
+    pub(super) fn restarted(&mut self, track: &Producer, encoding: Option<Rid>) {
+        match &mut self.flow {
+            Flow::Pipe(pipe) => pipe.restarted(track, encoding),
+            // What was to be sent meanwhile was refused.
+            _ => self.need_key_frame(),
+        }
     }
 
     /// It cannot go on without a key frame.
     pub(super) fn need_key_frame(&mut self) {
-        if let Some(consumer) = self.pictures_mut() {
-            consumer.need_key_frame();
+        match &mut self.flow {
+            Flow::Pictures(consumer) => consumer.need_key_frame(),
+            Flow::Pipe(pipe) => pipe.need_key_frame(),
+            Flow::Sound(_) => {}
         }
     }
 
-    /// The encoding that a key frame is wanted of, also where no packet has been shown since something changed.
-    pub(super) fn poll_key_frame(&mut self, now: Instant, layers: &Layers) -> Option<u8> {
+    /// The encoding that a key frame is wanted of.
+    pub(super) fn wanted_key_frame(&mut self, now: Instant) -> Option<u8> {
+        match &mut self.flow {
+            Flow::Pictures(consumer) => consumer.poll_key_frame(now),
+            Flow::Pipe(pipe) => pipe.poll_key_frame(),
+            Flow::Sound(_) => None,
+        }
+    }
+
+    /// The same, also where no packet has been shown since something changed.
+    pub(super) fn poll_key_frame(&mut self, now: Instant, track: &Producer) -> Option<u8> {
         if !self.on {
             return None;
         }
-        let consumer = self.pictures_mut()?;
-        consumer.look(now, layers);
-        consumer.poll_key_frame(now)
+        if let Flow::Pictures(consumer) = &mut self.flow {
+            consumer.look(now, track.layers());
+        }
+        self.wanted_key_frame(now)
     }
 
     /// Shows it a packet of its producer, and has it written into the draft. `sequence` is the number of it if it is sound.
@@ -275,7 +341,7 @@ impl Consuming {
         now: Instant,
         (packet, sequence): (&Packet, u64),
         facts: &Facts,
-        layers: &Layers,
+        track: &Producer,
         draft: &mut Draft,
     ) -> Taken {
         let Some(payload_type) = self.types.of(packet.payload_type) else {
@@ -286,11 +352,21 @@ impl Consuming {
                 if self.foreign.take().is_some() {
                     consumer.need_key_frame();
                 }
-                consumer.draw(now, packet, facts, layers, draft)
+                consumer.draw(now, packet, facts, track.layers(), draft)
             }
             Flow::Sound(sound) => {
                 let sequence = sound.take(packet.ssrc, sequence);
                 sequence.map(|sequence| draft.whole(packet, false).sequence = sequence)
+            }
+            Flow::Pipe(pipe) => {
+                if self.foreign.take().is_some() {
+                    pipe.interrupt();
+                }
+                let Some(encoding) = pipe.draw(now, packet, facts, track, draft) else {
+                    return Taken::Not;
+                };
+                draft.set_payload_type(payload_type);
+                return Taken::Across(encoding);
             }
         };
         if written.is_none() {

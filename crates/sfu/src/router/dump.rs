@@ -56,6 +56,8 @@ pub struct ConsumerStats {
     pub peer: PeerKey,
     /// The encoding that sends.
     pub encoding: EncodingId,
+    /// Whether it is a [pipe](super::Router::pipe): it gets all of its producer, and `claim`, `wish`, `layer`, `aim` and `score` say nothing.
+    pub is_pipe: bool,
     /// Whether it is sound or pictures.
     pub kind: MediaKind,
     /// Whether it was paused by its own call.
@@ -74,7 +76,7 @@ pub struct ConsumerStats {
     pub layer: Option<Layer>,
     /// The layer that it is to have, which begins when it can.
     pub aim: Option<Layer>,
-    /// What became of its packets of pictures.
+    /// What became of its packets of pictures, and of all that is for a pipe.
     pub counts: Counts,
     /// Packets that its connection took.
     pub sent: u64,
@@ -135,7 +137,8 @@ impl ConsumerStats {
             wish: pictures.map(Consumer::wish).unwrap_or_default(),
             layer: own.layer(),
             aim: pictures.and_then(Consumer::aim),
-            counts: pictures.map(Consumer::counts).unwrap_or_default(),
+            counts: own.counts(),
+            is_pipe: own.is_pipe(),
             sent: own.sent,
             refused: own.refused,
             key_frames_unheard: own.unheard,

@@ -25,6 +25,9 @@ pub enum Error {
     /// What the producer may send is in no codec that was negotiated with the consumer.
     #[error("producer and consumer have no codec in common")]
     NoCodec,
+    /// A pipe gets all of its producer: no layer of it can be wished.
+    #[error("a pipe gets all of its producer")]
+    Pipe,
     /// As many peers, producers or consumers are there as there may be.
     #[error("the router is full")]
     Full,

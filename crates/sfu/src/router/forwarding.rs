@@ -82,17 +82,19 @@ impl Router {
             return;
         };
         producing.arrivals.take(facts.encoding, packet);
+        let has_pipes = producing.pipes > 0;
         self.begin_scoring(now);
-        let sequence = match kind {
-            MediaKind::Video => packet.sequence,
-            MediaKind::Audio => match self.hear(now, id, packet) {
-                Some(sequence) => sequence,
-                None => return,
-            },
+        let heard = match kind {
+            MediaKind::Video => Some(packet.sequence),
+            MediaKind::Audio => self.hear(now, id, packet),
         };
+        if heard.is_none() && !has_pipes {
+            return;
+        }
         self.run.push(Going {
             place,
-            sequence,
+            sequence: heard.unwrap_or(packet.sequence),
+            is_quiet: heard.is_none(),
             facts,
             draft: None,
         });
@@ -121,7 +123,7 @@ impl Router {
             let Some(consuming) = consumers.get_mut(*place).filter(|own| own.on) else {
                 continue;
             };
-            let before = consuming.layer();
+            let (before, is_pipe) = (consuming.layer(), consuming.is_pipe());
             for going in &mut *run {
                 let Some(packet) = packets.get(going.place) else {
                     continue;
@@ -129,25 +131,32 @@ impl Router {
                 let Going {
                     sequence, facts, draft, ..
                 } = going;
+                if going.is_quiet && !is_pipe {
+                    continue;
+                }
                 let draft = draft.get_or_insert_with(|| Draft::new(packet));
-                match consuming.take(now, (packet, *sequence), facts, producing.track.layers(), draft) {
-                    Taken::On => match outlet(consuming.peer, consuming.encoding, draft.packet()) {
-                        true => {
-                            consuming.sent += 1;
-                            consuming.bytes += draft.packet().payload.len() as u64;
-                        }
-                        false => consuming.refused += 1,
-                    },
-                    Taken::Not => {}
-                    Taken::Foreign => events.push(Event::CodecForeign {
-                        consumer: *place,
-                        payload_type: packet.payload_type,
-                    }),
+                let mut encoding = consuming.encoding;
+                match consuming.take(now, (packet, *sequence), facts, &producing.track, draft) {
+                    Taken::On => {}
+                    Taken::Across(rid) => encoding.rid = rid,
+                    Taken::Not => continue,
+                    Taken::Foreign => {
+                        events.push(Event::CodecForeign {
+                            consumer: *place,
+                            payload_type: packet.payload_type,
+                        });
+                        continue;
+                    }
+                }
+                match outlet(consuming.peer, encoding, draft.packet()) {
+                    true => {
+                        consuming.sent += 1;
+                        consuming.bytes += draft.packet().payload.len() as u64;
+                    }
+                    false => consuming.refused += 1,
                 }
             }
-            if let Some(consumer) = consuming.pictures_mut()
-                && let Some(encoding) = consumer.poll_key_frame(now)
-            {
+            while let Some(encoding) = consuming.wanted_key_frame(now) {
                 producing.track.want_key_frame(encoding);
             }
             if consuming.layer() != before {

@@ -67,12 +67,16 @@ impl Router {
         let Some(consuming) = self.consumers.get_mut(id) else {
             return;
         };
+        let Some(producing) = self.producers.get(consuming.producer) else {
+            return;
+        };
         match event {
+            Told::KeyFrameRequested(encoding) => {
+                _ = consuming.key_frame_requested(now, &producing.track, encoding.rid);
+            }
+            Told::SendingRestarted(encoding) => consuming.restarted(&producing.track, encoding.rid),
             // The estimate of the whole connection comes by itself.
-            Told::TargetBitrate { .. } => return,
-            Told::KeyFrameRequested(_) => _ = consuming.key_frame_requested(now),
-            // What was to be sent meanwhile was refused.
-            _ => consuming.need_key_frame(),
+            _ => return,
         }
         self.ask(now, id);
     }
@@ -108,12 +112,19 @@ impl Router {
 
     /// Has the source asked for what a consumer wants.
     pub(super) fn ask(&mut self, now: Instant, id: ConsumerId) {
-        if let Some(consuming) = self.consumers.get_mut(id)
-            && let Some(producing) = self.producers.get_mut(consuming.producer)
-            && let Some(encoding) = consuming.poll_key_frame(now, producing.track.layers())
-        {
+        let Some(consuming) = self.consumers.get_mut(id) else {
+            return;
+        };
+        let producer = consuming.producer;
+        let Some(producing) = self.producers.get_mut(producer) else {
+            return;
+        };
+        let mut asks = false;
+        while let Some(encoding) = consuming.poll_key_frame(now, &producing.track) {
             producing.track.want_key_frame(encoding);
-            let producer = consuming.producer;
+            asks = true;
+        }
+        if asks {
             self.asks(producer);
         }
     }

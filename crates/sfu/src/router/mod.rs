@@ -14,12 +14,15 @@ mod event;
 mod forwarding;
 mod going;
 mod hearing;
+mod lanes;
 mod loudness;
 mod names;
+mod numbers;
+mod patience;
+mod piping;
 mod producing;
 mod scoring;
 mod sharing;
-mod sound;
 mod switches;
 mod totals;
 
@@ -36,6 +39,7 @@ pub use self::dump::{ConsumerStats, Dump, ProducerStats};
 pub use self::error::Error;
 pub use self::event::{Closed, Event, Loudness, MAX_EVENTS, Request};
 pub use self::names::{ConsumerId, PeerKey, ProducerId};
+pub use self::piping::PipeConfig;
 pub use self::producing::ProducerConfig;
 pub use self::sharing::FIRST_ESTIMATE;
 pub use self::switches::Switches;
@@ -219,6 +223,18 @@ impl Router {
     /// [`Error::NoPeer`], [`Error::NoProducer`], [`Error::ConsumerExists`], [`Error::Kind`], [`Error::Full`]; [`Error::NoCodec`] if
     /// both sides are negotiated and have none in common.
     pub fn consume(&mut self, now: Instant, producer: ProducerId, config: ConsumerConfig) -> Result<ConsumerId, Error> {
+        self.add_consumer(now, producer, config, |producing, config| {
+            Consuming::new(producer, producing, config)
+        })
+    }
+
+    fn add_consumer(
+        &mut self,
+        now: Instant,
+        producer: ProducerId,
+        config: ConsumerConfig,
+        make: impl FnOnce(&mut Producing, ConsumerConfig) -> Consuming,
+    ) -> Result<ConsumerId, Error> {
         let place = (config.peer, config.encoding);
         if !self.peers.contains_key(&config.peer) {
             return Err(Error::NoPeer);
@@ -237,7 +253,8 @@ impl Router {
         if are_negotiated && PayloadTypes::between(&producing.codecs, &config.codecs).is_empty() {
             return Err(Error::NoCodec);
         }
-        let consuming = Consuming::new(producer, producing, config);
+        let consuming = make(producing, config);
+        producing.pipes += usize::from(consuming.is_pipe());
         let id = self.consumers.insert(consuming);
         producing.consumers.push(id);
         self.sending.insert(place, id);
@@ -270,6 +287,9 @@ impl Router {
             if let Some(consuming) = self.consumers.get_mut(id)
                 && let Some(producing) = self.producers.get_mut(consuming.producer)
             {
+                if let Some(pipe) = consuming.pipe_mut() {
+                    pipe.renegotiate(transceiver);
+                }
                 let config = ConsumerConfig::of(peer, consuming.encoding, transceiver);
                 consuming.renegotiate(producing, config);
                 self.turn(now, &[id]);
@@ -355,9 +375,12 @@ impl Router {
     /// What a consumer is to have at most, and how important it is beside others of its peer.
     ///
     /// # Errors
-    /// [`Error::NoConsumer`].
+    /// [`Error::NoConsumer`]; [`Error::Pipe`], which gets all.
     pub fn set_claim(&mut self, now: Instant, id: ConsumerId, claim: Claim) -> Result<(), Error> {
         let consuming = self.consumers.get_mut(id).ok_or(Error::NoConsumer)?;
+        if consuming.is_pipe() {
+            return Err(Error::Pipe);
+        }
         consuming.claim = claim;
         if consuming.is_claimed && consuming.kind == MediaKind::Video {
             let key = consuming.peer;
@@ -450,6 +473,7 @@ impl Router {
         }
         if let Some(producing) = self.producers.get_mut(gone.producer) {
             producing.consumers.retain(|own| *own != id);
+            producing.pipes -= usize::from(gone.is_pipe());
         }
         self.events.push(Event::ConsumerClosed { consumer: id, cause });
     }

@@ -7,7 +7,7 @@ use antiphon_peer_connection::{Codec, MediaKind, Transceiver, TransceiverId};
 
 use super::arrivals::Arrivals;
 use super::names::{ConsumerId, PeerKey};
-use super::sound::Sound;
+use super::numbers::Numbers;
 use crate::layer::MAX_ENCODINGS;
 use crate::payload_types::is_beside;
 use crate::producer::{Dropped, Producer};
@@ -66,8 +66,10 @@ pub(super) struct Producing {
     pub(super) arrivals: Arrivals,
     pub(super) is_scored: bool,
     /// The numbers of its sound, of which not all need go on.
-    pub(super) sound: Sound,
+    pub(super) sound: Numbers,
     pub(super) consumers: Vec<ConsumerId>,
+    /// How many of them are pipes.
+    pub(super) pipes: usize,
     /// The list of layers that its consumers' shares were made by.
     pub(super) shared: u64,
     /// It is in the router's list of those that want a key frame.
@@ -99,9 +101,10 @@ impl Producing {
             is_copied: false,
             arrivals: Arrivals::default(),
             is_scored: false,
-            sound: Sound::default(),
+            sound: Numbers::default(),
             dropped: Dropped::default(),
             consumers: Vec::new(),
+            pipes: 0,
             shared: 0,
             is_asking: false,
             payload_type: None,

@@ -59,7 +59,8 @@ impl Router {
         }
         self.scoring.unheard.clear();
         for (id, consuming) in self.consumers.iter_mut() {
-            if consuming.delivery.has_sent(consuming.sent) {
+            // The far end of a pipe judges each encoding itself.
+            if !consuming.is_pipe() && consuming.delivery.has_sent(consuming.sent) {
                 self.scoring.unheard.push(id);
             }
         }

@@ -6,6 +6,7 @@ use antiphon_peer_connection::MediaKind;
 
 use super::Router;
 use super::consuming::Consuming;
+use super::lanes::bitrate_of;
 use super::names::{ConsumerId, Name, PeerKey, ProducerId};
 use crate::allotment::Budget;
 
@@ -63,15 +64,15 @@ impl Router {
             return None;
         }
         consuming.is_starved = false;
-        let is_picture = consuming.kind == MediaKind::Video;
-        match (is_picture, is_claimed) {
+        let shares = consuming.shares();
+        match (shares, is_claimed) {
             // One that has no room goes on with all that there is.
             (true, true) => _ = peer.allotment.set_claim(id.place(), consuming.claim),
             (true, false) => peer.allotment.remove(id.place()),
             (false, _) => {}
         }
         // Who has no share yet would have a key frame asked for of all that there is.
-        if !is_picture || !is_claimed {
+        if !shares || !is_claimed {
             self.switch(now, id);
         }
         Some(key)
@@ -79,7 +80,8 @@ impl Router {
 
     /// Makes the shares of a peer anew.
     pub(super) fn allot(&mut self, now: Instant, key: PeerKey) {
-        let sound = self.sound_of(key);
+        // What is not shared out: sound, and pipes.
+        let fixed = self.sound_of(key).saturating_add(self.piped_to(key));
         let is_unknown = self.peers.get(&key).is_some_and(|peer| peer.estimate.is_none());
         let estimate = (is_unknown && self.will_tell(key)).then_some(FIRST_ESTIMATE);
         let Self {
@@ -92,14 +94,14 @@ impl Router {
         peer.is_stale = false;
         let budget = Budget {
             estimate: peer.estimate.or(estimate),
-            sound,
+            sound: fixed,
         };
         peer.allotment.allot(now, budget, |place| {
             let consuming = consumers.get(consumers.name_at(place)?)?;
             Some(producers.get(consuming.producer)?.track.layers())
         });
         let (over, under) = DESIRE;
-        let desired = (peer.allotment.sums().desired / under * over).saturating_add(sound);
+        let desired = (peer.allotment.sums().desired / under * over).saturating_add(fixed);
         let desired = desired.max(LEAST_DESIRE);
         if peer.desired.abs_diff(desired).saturating_mul(NEWS) > peer.desired {
             peer.desired = desired;
@@ -136,7 +138,7 @@ impl Router {
     fn sound_of(&self, key: PeerKey) -> u64 {
         let Some(peer) = self.peers.get(&key) else { return 0 };
         let sounds = peer.consumers.iter().filter_map(|id| self.consumers.get(*id));
-        let sounds = sounds.filter(|own| own.on && own.kind == MediaKind::Audio);
+        let sounds = sounds.filter(|own| own.on && own.kind == MediaKind::Audio && !own.is_pipe());
         let rates = sounds.filter_map(|own| {
             let level = self.producers.get(own.producer)?.track.layers().levels().first()?;
             Some(if level.flows { level.bitrate(0) } else { 0 })
@@ -144,6 +146,15 @@ impl Router {
         let (sum, most) = rates.fold((0, 0), |(sum, most): (u64, u64), rate| (sum + rate, most.max(rate)));
         // Where only the loudest go on, who leads the talk goes on beside them.
         self.loudest.map_or(sum, |count| sum.min(most * (count as u64 + 1)))
+    }
+
+    /// What crosses by a peer through pipes, in bits a second.
+    fn piped_to(&self, key: PeerKey) -> u64 {
+        let Some(peer) = self.peers.get(&key) else { return 0 };
+        let pipes = peer.consumers.iter().filter_map(|id| self.consumers.get(*id));
+        let pipes = pipes.filter(|own| own.on && own.is_pipe());
+        let rates = pipes.filter_map(|own| Some(bitrate_of(self.producers.get(own.producer)?.track.layers())));
+        rates.sum()
     }
 
     /// Turns a consumer on or off.

@@ -79,10 +79,7 @@ impl Totals {
     }
 
     pub(super) fn of_consumer(own: &Consuming) -> Self {
-        let counts = own
-            .pictures()
-            .map(crate::consumer::Consumer::counts)
-            .unwrap_or_default();
+        let counts = own.counts();
         Self {
             sent: own.sent,
             sent_bytes: own.bytes,

@@ -48,12 +48,12 @@ pub(crate) struct Hub {
     told: VecDeque<(usize, Event)>,
 }
 
-fn key(place: usize) -> PeerKey {
+pub(crate) fn key(place: usize) -> PeerKey {
     PeerKey(place as u64)
 }
 
 impl Hub {
-    fn new(address: IpAddr, router: Option<Router>) -> Self {
+    pub(crate) fn new(address: IpAddr, router: Option<Router>) -> Self {
         Self {
             address,
             connections: Vec::new(),
@@ -234,7 +234,7 @@ const ASKS: Duration = Duration::from_millis(200);
 
 impl Shown {
     /// Whether a key frame is to be asked for.
-    fn take(&mut self, now: Instant, frame: &Frame) -> bool {
+    pub(crate) fn take(&mut self, now: Instant, frame: &Frame) -> bool {
         let number = u32::from_be_bytes(frame.data[11..15].try_into().unwrap());
         let size = frame.data.len();
         if frame.key_frame || self.last == Some((size, number.wrapping_sub(1))) {
@@ -413,13 +413,7 @@ impl Room {
                     };
                     let is_named = |own: &EncodingId| *own == encoding.id;
                     let key_frame = number == 1 || asked.iter().any(is_named);
-                    let width = *bytes as u16 / 10;
-                    let [low, high] = width.to_le_bytes();
-                    let mut data = vec![u8::from(!key_frame), 0, 0, 0x9d, 0x01, 0x2a, low, high, low, high];
-                    data.push(place as u8);
-                    data.extend(number.to_be_bytes());
-                    data.resize(*bytes, number as u8);
-                    let frame = Frame::new(codec.payload_type, number * 3600, data);
+                    let frame = picture(codec.payload_type, place as u8, number, key_frame, *bytes);
                     pc.send_frame(now, encoding.id, frame)
                         .unwrap_or_else(|error| panic!("{rid}: {error}"));
                 }
@@ -517,8 +511,18 @@ impl Room {
     }
 }
 
+/// A picture of a camera, of VP8 as far as its header goes.
+pub(crate) fn picture(payload_type: u8, camera: u8, number: u32, key_frame: bool, bytes: usize) -> Frame {
+    let [low, high] = (bytes as u16 / 10).to_le_bytes();
+    let mut data = vec![u8::from(!key_frame), 0, 0, 0x9d, 0x01, 0x2a, low, high, low, high];
+    data.push(camera);
+    data.extend(number.to_be_bytes());
+    data.resize(bytes, number as u8);
+    Frame::new(payload_type, number * 3600, data)
+}
+
 /// A connection at either end. The place of that at the forwarder.
-fn join(net: &mut Simulation<Hub>, [hub, client]: [PeerId; 2], output: Output) -> usize {
+pub(crate) fn join(net: &mut Simulation<Hub>, [hub, client]: [PeerId; 2], output: Output) -> usize {
     let place = net.call(hub, |own, now| {
         own.connections
             .push(connection(now, 1000 + own.connections.len() as u64, output));
@@ -531,7 +535,7 @@ fn join(net: &mut Simulation<Hub>, [hub, client]: [PeerId; 2], output: Output) -
     place
 }
 
-fn exchange(net: &mut Simulation<Hub>, offerer: (PeerId, usize), answerer: (PeerId, usize)) {
+pub(crate) fn exchange(net: &mut Simulation<Hub>, offerer: (PeerId, usize), answerer: (PeerId, usize)) {
     let mut describe = |(id, place): (PeerId, usize)| -> RtcSessionDescription {
         net.call(id, |own, now| {
             own.connections[place].set_local_description(now, None).unwrap();

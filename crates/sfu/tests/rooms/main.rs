@@ -3,6 +3,7 @@
 mod cameras;
 mod hub;
 mod links;
+mod pipe;
 
 use std::time::Duration;
 

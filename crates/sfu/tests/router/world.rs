@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use crate::common::{FRAME, VP8, Vp8, codec, rid};
+use crate::common::{AV1, FRAME, VP8, Vp8, codec, rid};
 use antiphon_jsep::{Config as Signalling, Negotiator, TransceiverInit};
 use antiphon_media::{Packet, Reported};
 use antiphon_peer_connection::{EncodingId, Event as Told, MediaKind, TransceiverId};
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) now: Instant,
     pub(crate) names: Negotiator,
     pub(crate) sent: Sent,
+    /// On which encoding each of them was to go.
+    pub(crate) ways: Vec<EncodingId>,
     /// Sources that were asked for a key frame.
     pub(crate) asked: Vec<u32>,
     /// What each connection was told that it could send.
@@ -40,6 +42,7 @@ impl World {
             now: antiphon_netsim::start(),
             names: Negotiator::new(Signalling::default(), Rng::from_u64(1)),
             sent: Vec::new(),
+            ways: Vec::new(),
             asked: Vec::new(),
             desired: BTreeMap::new(),
             reported: None,
@@ -53,13 +56,20 @@ impl World {
     }
 
     pub(crate) fn produce(&mut self, kind: MediaKind) -> (ProducerId, TransceiverId) {
+        self.produce_with(kind, &["a", "b", "c"])
+    }
+
+    pub(crate) fn produce_with(&mut self, kind: MediaKind, rids: &[&str]) -> (ProducerId, TransceiverId) {
+        let mut codecs = vec![codec(VP8, "VP8"), codec(OPUS, "opus"), codec(98, "VP9")];
+        // Of one encoding there may be layers.
+        codecs.extend(rids.is_empty().then(|| codec(AV1, "AV1")));
         let transceiver = self.transceiver();
         let config = ProducerConfig {
             peer: PUBLISHER,
             transceiver,
             kind,
-            codecs: vec![codec(VP8, "VP8"), codec(OPUS, "opus"), codec(98, "VP9")],
-            rids: ["a", "b", "c"].map(rid).to_vec(),
+            codecs,
+            rids: rids.iter().map(|name| rid(name)).collect(),
             paused: false,
         };
         (self.router.produce(config).unwrap(), transceiver)
@@ -95,10 +105,11 @@ impl World {
     pub(crate) fn show_run(&mut self, transceiver: TransceiverId, packets: &[Packet]) {
         let mut packets = packets.to_vec();
         packets.iter_mut().for_each(|packet| packet.received = self.now);
-        let sent = &mut self.sent;
+        let (sent, ways) = (&mut self.sent, &mut self.ways);
         let taken = self
             .router
-            .handle_packets(self.now, PUBLISHER, transceiver, &packets, |peer, _, packet| {
+            .handle_packets(self.now, PUBLISHER, transceiver, &packets, |peer, encoding, packet| {
+                ways.push(encoding);
                 sent.push((peer, packet.clone()));
                 true
             });

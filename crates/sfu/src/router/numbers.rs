@@ -1,19 +1,20 @@
-//! Sound as it goes on: as it is, under numbers that close up where nothing went on for a while, or where it was left out.
+//! Packets that go on as they are, under numbers that close up where nothing went on for a while, or where some were left out: sound, and
+//! what crosses a pipe.
 
 use crate::renumbering::{Place, Renumbering};
 
 /// A source whose numbers jump further than this has begun anew.
 const MAX_GAP: u64 = 1000;
 
-/// The numbers of one source, of a producer for all its consumers or for one of them. Timestamps stay: what was not heard was silence.
+/// The numbers of one source, of a producer for all its consumers or for one of them. Timestamps stay: what did not go on took its time.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sound {
+pub(super) struct Numbers {
     source: Option<(u32, Renumbering)>,
     /// Nothing went on since the newest packet.
     interrupted: bool,
 }
 
-impl Sound {
+impl Numbers {
     /// Nothing goes on for a while.
     pub(super) fn interrupt(&mut self) {
         self.interrupted = true;
