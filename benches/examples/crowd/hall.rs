@@ -407,6 +407,7 @@ fn forward(
                 transceiver,
                 ssrc,
             } => _ = forwarder[peer.0 as usize].request_key_frame_of(transceiver, ssrc),
+            Request::DirectKeyFrame { .. } => unreachable!("all producers have a peer"),
             Request::Desire { peer, bitrate } => {
                 forwarder[peer.0 as usize].set_desired_bitrate(now, Some(bitrate));
             }

@@ -20,6 +20,7 @@ mod payload;
 mod peers;
 mod plan_b;
 mod repair;
+mod router;
 mod rtp;
 mod sctp;
 mod speakers;
@@ -64,6 +65,7 @@ pub const TARGETS: &[Target] = &[
     ("machine_peers", peers::machine),
     ("machine_plan_b", plan_b::machine),
     ("machine_sctp", sctp::machine),
+    ("machine_router", router::machine),
     ("machine_speakers", speakers::machine),
     ("machine_turn", turn::machine),
     ("machine_turn_server", turn_server::machine),

@@ -47,6 +47,11 @@ impl PayloadTypes {
         Self(types)
     }
 
+    /// Each stays as it is.
+    pub(crate) fn same() -> Self {
+        Self(std::array::from_fn(|number| number as u8))
+    }
+
     /// What a payload type becomes; `None`: the receiver has no codec for it.
     #[inline]
     pub fn of(&self, payload_type: u8) -> Option<u8> {

@@ -408,6 +408,13 @@ impl Producer {
         self.encodings.get(usize::from(place))?.rid
     }
 
+    /// The place of the encoding that a source is.
+    pub(crate) fn place_of(&self, ssrc: u32) -> Option<u8> {
+        let mut encodings = (0..).zip(&self.encodings);
+        let (place, _) = encodings.find(|(_, encoding)| encoding.ssrc == Some(ssrc))?;
+        Some(place)
+    }
+
     /// Packets that nobody was shown.
     pub fn dropped(&self) -> Dropped {
         self.dropped

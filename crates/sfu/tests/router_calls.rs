@@ -11,7 +11,7 @@ use antiphon_sansio::Rng;
 use antiphon_sfu::Descriptors;
 use antiphon_sfu::allotment::Claim;
 use antiphon_sfu::router::{
-    Config, ConsumerConfig, ConsumerId, PeerKey, PipeConfig, ProducerConfig, ProducerId, Router,
+    Config, ConsumerConfig, ConsumerId, Format, PeerKey, PipeConfig, ProducerConfig, ProducerId, Router,
 };
 use antiphon_sfu::speakers::LoudestOptions;
 use common::{Vp8, codec, packet, rid};
@@ -26,6 +26,12 @@ enum Call {
     Produce(u8, u8, bool),
     Consume(prop::sample::Index, u8, u8),
     Pipe(prop::sample::Index, u8, u8),
+    ProduceDirect(bool, u8),
+    ConsumeDirect(prop::sample::Index),
+    HandIn(prop::sample::Index, u8, bool),
+    AskDirect(prop::sample::Index, u8),
+    Format(prop::sample::Index, u8),
+    Fetch(u8),
     Close(bool, prop::sample::Index),
     Pause(bool, bool, prop::sample::Index),
     Claim(prop::sample::Index, u8, u8, Option<u8>, u64),
@@ -46,6 +52,12 @@ fn call() -> impl Strategy<Value = Call> {
         (0u8..5, 0u8..8, any::<bool>()).prop_map(|(peer, place, sound)| Call::Produce(peer, place, sound)),
         (any::<Index>(), 0u8..5, 0u8..8).prop_map(|(producer, peer, place)| Call::Consume(producer, peer, place)),
         (any::<Index>(), 0u8..5, 0u8..8).prop_map(|(producer, peer, place)| Call::Pipe(producer, peer, place)),
+        (any::<bool>(), 0u8..4).prop_map(|(sound, rids)| Call::ProduceDirect(sound, rids)),
+        any::<Index>().prop_map(Call::ConsumeDirect),
+        (any::<Index>(), 0u8..3, any::<bool>()).prop_map(|(which, source, key)| Call::HandIn(which, source, key)),
+        (any::<Index>(), 0u8..4).prop_map(|(which, source)| Call::AskDirect(which, source)),
+        (any::<Index>(), 0u8..4).prop_map(|(which, rids)| Call::Format(which, rids)),
+        (0u8..9).prop_map(Call::Fetch),
         (any::<bool>(), any::<Index>()).prop_map(|(producer, which)| Call::Close(producer, which)),
         (any::<bool>(), any::<bool>(), any::<Index>())
             .prop_map(|(producer, on, which)| Call::Pause(producer, on, which)),
@@ -113,6 +125,15 @@ impl Driven {
             .to_vec()
     }
 
+    fn format(&self, sound: bool, rids: u8) -> Format {
+        let names = &["a", "b", "c"][..usize::from(rids)];
+        Format {
+            kind: Self::kind(sound),
+            codecs: self.codecs(),
+            rids: names.iter().map(|name| rid(name)).collect(),
+        }
+    }
+
     fn kind(sound: bool) -> MediaKind {
         if sound { MediaKind::Audio } else { MediaKind::Video }
     }
@@ -169,6 +190,32 @@ impl Driven {
                     paused: place == 6,
                 };
                 self.consumers.extend(self.router.pipe(now, producer, config));
+            }
+            Call::ProduceDirect(sound, rids) => {
+                let format = self.format(sound, rids);
+                self.producers.extend(self.router.produce_direct(format));
+            }
+            Call::ConsumeDirect(which) if !self.producers.is_empty() => {
+                let producer = *which.get(&self.producers);
+                self.consumers.extend(router.consume_direct(now, producer));
+            }
+            Call::HandIn(which, source, is_key) if !self.producers.is_empty() => {
+                let run = self.sources[usize::from(source)].frame(now, is_key);
+                let producer = *which.get(&self.producers);
+                _ = router.handle_direct(now, producer, &run, |_, _, _| is_key);
+            }
+            Call::AskDirect(which, source) if !self.consumers.is_empty() => {
+                let ssrc = 100 + u32::from(source);
+                _ = router.request_direct_key_frame(now, *which.get(&self.consumers), ssrc);
+            }
+            Call::Format(which, rids) if !self.producers.is_empty() => {
+                let format = self.format(rids == 3, rids);
+                _ = self.router.set_format(now, *which.get(&self.producers), format);
+            }
+            Call::Fetch(count) => {
+                for _ in 0..count {
+                    _ = router.poll_direct();
+                }
             }
             Call::Close(true, which) if !self.producers.is_empty() => {
                 _ = router.close_producer(*which.get(&self.producers));
@@ -298,6 +345,10 @@ proptest! {
         for key in 0..5 {
             driven.router.remove_peer(PeerKey(key));
         }
+        for producer in std::mem::take(&mut driven.producers) {
+            _ = driven.router.close_producer(producer);
+        }
         prop_assert!(driven.router.is_empty() && driven.router.dump().consumers.is_empty());
+        prop_assert!(driven.router.poll_direct().is_none());
     }
 }

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use antiphon_peer_connection as core;
-use antiphon_sfu::router::{PeerKey, Request};
-use core::{RtcPeerConnectionState, RtcSignalingState, TransceiverId};
+use antiphon_sfu::router::{PeerKey, ProducerId, Request};
+use core::{EncodingId, RtcPeerConnectionState, RtcSignalingState, TransceiverId};
 
+use super::crossings::Crossings;
 use super::latency::Latency;
 use super::message::{Hosted, Hosting, PeerId, RouterId, RouterMessage};
 use super::peers::Peers;
@@ -34,6 +35,7 @@ struct AtRouter<'a> {
     id: RouterId,
     router: &'a mut antiphon_sfu::Router,
     latency: Latency,
+    crossings: &'a mut Crossings,
     peers: &'a mut Peers,
 }
 
@@ -43,6 +45,13 @@ fn key(slot: u32) -> PeerKey {
 
 fn slot(key: PeerKey) -> u32 {
     key.0 as u32
+}
+
+/// Hands a peer's connection a packet. Whether it took it.
+#[inline]
+fn send(peers: &mut Peers, now: Instant, (key, encoding): (PeerKey, EncodingId), packet: &core::Packet) -> bool {
+    let peer = peers.wake_at(slot(key));
+    peer.is_some_and(|peer| peer.core.send_rtp(now, encoding, packet).is_ok())
 }
 
 impl Forwarding {
@@ -62,17 +71,48 @@ impl Forwarding {
                 let Some(hosted) = self.routers.get_mut(&id) else {
                     return;
                 };
-                let (router, latency) = (&mut hosted.router, hosted.latency);
                 let mut at = AtRouter {
                     id,
-                    router,
-                    latency,
+                    router: &mut hosted.router,
+                    latency: hosted.latency,
+                    crossings: &mut hosted.crossings,
                     peers,
                 };
                 call(&mut at, now);
                 self.settle(id, peers, now);
             }
+            RouterMessage::Came(id, producer) => self.came(id, producer, peers, now),
+            RouterMessage::Asked(id, consumer) => {
+                if let Some(Hosted { router, crossings, .. }) = self.routers.get_mut(&id) {
+                    crossings.asked(now, router, consumer);
+                }
+                self.settle(id, peers, now);
+            }
         }
+    }
+
+    /// Takes what has come for a producer without a peer.
+    fn came(&mut self, id: RouterId, producer: ProducerId, peers: &mut Peers, now: Instant) {
+        let Some(hosted) = self.routers.get_mut(&id) else {
+            return;
+        };
+        let before = hosted.moved;
+        let Hosted {
+            router,
+            crossings,
+            moved,
+            ..
+        } = hosted;
+        crossings.came(now, router, producer, &mut self.run, |key, encoding, packet| {
+            let is_taken = send(peers, now, (key, encoding), packet);
+            *moved += u64::from(is_taken);
+            is_taken
+        });
+        self.run.shrink_to(KEPT);
+        if before == 0 && *moved > 0 {
+            self.moved.push(id);
+        }
+        self.settle(id, peers, now);
     }
 
     /// Takes all that a peer has to tell. Whether a reader of one of its channels was woken.
@@ -150,8 +190,7 @@ impl Forwarding {
             let Hosted { id, router, moved, .. } = hosted;
             let (id, before) = (*id, *moved);
             is_kept = router.handle_packets(now, key(own), transceiver, &run, |key, encoding, packet| {
-                let peer = peers.wake_at(slot(key));
-                let is_taken = peer.is_some_and(|peer| peer.core.send_rtp(now, encoding, packet).is_ok());
+                let is_taken = send(peers, now, (key, encoding), packet);
                 *moved += u64::from(is_taken);
                 is_taken
             });
@@ -197,7 +236,13 @@ impl Forwarding {
 
     /// Does what a router asks, and tells what happened in it.
     fn settle(&mut self, id: RouterId, peers: &mut Peers, now: Instant) {
-        let Some(Hosted { router, events, .. }) = self.routers.get_mut(&id) else {
+        let Some(Hosted {
+            router,
+            events,
+            crossings,
+            ..
+        }) = self.routers.get_mut(&id)
+        else {
             return;
         };
         while let Some(request) = router.poll_request(now) {
@@ -212,6 +257,7 @@ impl Forwarding {
                         let _ = peer.core.request_key_frame_of(transceiver, ssrc);
                     }
                 }
+                Request::DirectKeyFrame { producer, ssrc } => crossings.ask(producer, ssrc),
                 Request::Desire { peer, bitrate } => {
                     if let Some(peer) = peers.wake_at(slot(peer)) {
                         peer.core.set_desired_bitrate(now, Some(bitrate));
@@ -230,7 +276,10 @@ impl Forwarding {
                 }
             }
         }
+        crossings.fetch(router, &mut self.run);
+        crossings.look(router);
         while let Some(event) = router.poll_event() {
+            crossings.hear(&event);
             // An error means that nobody listens.
             let _ = events.send(event);
         }
@@ -291,6 +340,10 @@ impl Hosting for AtRouter<'_> {
 
     fn latency(&self) -> Latency {
         self.latency
+    }
+
+    fn crossings(&mut self) -> &mut Crossings {
+        self.crossings
     }
 
     fn join(&mut self, now: Instant, peer: PeerId) -> Result<(PeerKey, &mut core::PeerConnection), Error> {

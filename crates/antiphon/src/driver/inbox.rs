@@ -163,6 +163,11 @@ impl Sender {
         self.0.add(|waiting| waiting.routing.push_back(message));
     }
 
+    /// The same way, which does not keep the driver alive.
+    pub(crate) fn downgrade(&self) -> WeakSender {
+        WeakSender(self.0.clone())
+    }
+
     /// Whether both lead to the same driver.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
@@ -171,6 +176,17 @@ impl Sender {
     /// Says something in passing.
     pub(crate) fn notify(&self, notice: Notice) {
         self.0.add(|waiting| waiting.notices.push_back(notice));
+    }
+}
+
+/// The way to a driver, for who must not keep it alive.
+#[derive(Clone)]
+pub(crate) struct WeakSender(Arc<Inbox>);
+
+impl WeakSender {
+    /// Says something that has to do with a router.
+    pub(crate) fn tell_router(&self, message: RouterMessage) {
+        self.0.add(|waiting| waiting.routing.push_back(message));
     }
 }
 

@@ -7,12 +7,13 @@ use antiphon_data_channel::{ChannelId, ChannelInfo};
 use antiphon_ice::IoEvent;
 use antiphon_media::{Frame, Packet};
 use antiphon_peer_connection as core;
-use antiphon_sfu::router::{Event as RouterEvent, PeerKey};
+use antiphon_sfu::router::{ConsumerId, Event as RouterEvent, PeerKey, ProducerId};
 use bytes::BytesMut;
 use core::{EncodingId, RtcDataChannelInit};
 use tokio::net::TcpStream;
 use tokio::sync::{broadcast, oneshot};
 
+use super::crossings::Crossings;
 use super::latency::Latency;
 use crate::error::Error;
 use crate::mailbox::Queue;
@@ -64,6 +65,9 @@ pub(crate) trait Hosting {
     /// How long its packets were on their way.
     fn latency(&self) -> Latency;
 
+    /// Where packets of it go in or come out that no peer sends or gets.
+    fn crossings(&mut self) -> &mut Crossings;
+
     /// A peer takes part in the router from now on. Its name there, and its machine.
     fn join(&mut self, now: Instant, peer: PeerId) -> Result<(PeerKey, &mut core::PeerConnection), Error>;
 }
@@ -76,9 +80,11 @@ pub(crate) struct Hosted {
     /// Packets that went on in this turn.
     pub(crate) moved: u64,
     pub(crate) latency: Latency,
+    pub(crate) crossings: Crossings,
 }
 
-/// What handles of routers say, in their order. There are as many of the first two as there are routers.
+/// What handles of routers say, and routers of other drivers, in their order. There are as many of the first two as there are routers, and of
+/// the last two as there are crossings: each is told once until its router looks.
 pub(crate) enum RouterMessage {
     /// A router was made.
     New(Box<Hosted>),
@@ -86,6 +92,10 @@ pub(crate) enum RouterMessage {
     Gone(RouterId),
     /// Run this on a router.
     Call(RouterId, RouterCall),
+    /// Something has come for a producer without a peer.
+    Came(RouterId, ProducerId),
+    /// Key frames are asked for of a consumer without a peer.
+    Asked(RouterId, ConsumerId),
 }
 
 /// What handles say without waiting. Bounded by the handles themselves: a peer is dropped once, and a channel says nothing twice

@@ -2,6 +2,8 @@
 
 mod beat;
 mod changes;
+pub(crate) mod crossing;
+pub(crate) mod crossings;
 mod forwarding;
 pub(crate) mod inbox;
 mod lanes;

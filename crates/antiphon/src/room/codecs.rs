@@ -116,6 +116,10 @@ pub struct RoomOptions {
     /// The codecs that may be used, best first. What is unknown here is passed over, and so are `rtx`, `red`, `ulpfec` and `flexfec`,
     /// which go along with others.
     pub media_codecs: Vec<RoomMediaCodec>,
+    /// Whether its peers live on all workers of the server, for a room that is larger than a core: each on the one that has the fewest of
+    /// them. A track crosses from one worker to another once, and while somebody there gets it. Otherwise the room lives on one
+    /// worker, with nothing to cross.
+    pub spread: bool,
 }
 
 impl RoomOptions {
@@ -129,7 +133,15 @@ impl RoomOptions {
                 RoomMediaCodec::video("VP8", 90_000),
                 RoomMediaCodec::video("H264", 90_000).with_parameters(h264),
             ],
+            spread: false,
         }
+    }
+
+    /// The same over all workers.
+    #[must_use]
+    pub fn over_all_workers(mut self) -> Self {
+        self.spread = true;
+        self
     }
 
     /// What the room can negotiate.
@@ -301,6 +313,7 @@ mod tests {
         RoomOptions {
             name: None,
             media_codecs,
+            spread: false,
         }
     }
 

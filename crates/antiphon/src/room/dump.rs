@@ -34,6 +34,8 @@ pub struct RoomDump {
     pub peers: Vec<PeerDump>,
     /// The connections to other nodes.
     pub pipes: Vec<PipeDump>,
+    /// The tracks that cross from one of its workers to another; empty where it lives on one.
+    pub crossings: Vec<CrossingDump>,
 }
 
 /// A connection of a room to another node.
@@ -51,6 +53,17 @@ pub struct PipeDump {
     pub receives: Vec<u64>,
 }
 
+/// A track that crosses from the worker of its peer to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrossingDump {
+    /// The number of the receiver.
+    pub receiver: u64,
+    /// The number of the worker that it crosses to.
+    pub worker: usize,
+    /// Whether it crosses now: not all who get it there have it switched off.
+    pub active: bool,
+}
+
 /// A peer: [`Peer::dump`](super::Peer::dump).
 #[derive(Clone, Debug, Default)]
 pub struct PeerDump {
@@ -60,6 +73,8 @@ pub struct PeerDump {
     pub name: String,
     /// The node that its client is connected to, if that is not this one.
     pub node: Option<String>,
+    /// The number of the worker that its connection lives on.
+    pub worker: usize,
     /// Whether it has told its capabilities.
     pub has_capabilities: bool,
     /// Where its exchanges stand; `None`: it has no connection.

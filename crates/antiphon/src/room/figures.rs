@@ -44,7 +44,7 @@ pub struct RoomFigures {
     pub senders: usize,
     /// What the connections of the peers carry now, and what of it they are given.
     pub shares: Shares,
-    /// What was done since the room began.
+    /// What was done since the room began. What crosses from one worker to another has gone on there and come here.
     pub work: Work,
 }
 

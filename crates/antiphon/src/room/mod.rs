@@ -102,7 +102,9 @@ pub use antiphon_jsep::{Fingerprint, parameter_name};
 pub use cluster::NatsOptions;
 pub use cluster::{ClusterBus, ClusterCounts, ClusterFigures, ClusterOptions, LocalBus};
 pub use codecs::{MAX_MEDIA_CODECS, RoomMediaCodec, RoomMediaKind, RoomOptions};
-pub use dump::{PeerDump, PipeDump, ReceiverDump, RoomDump, SenderDump, ServerDump, TransportDump, WorkerDump};
+pub use dump::{
+    CrossingDump, PeerDump, PipeDump, ReceiverDump, RoomDump, SenderDump, ServerDump, TransportDump, WorkerDump,
+};
 pub use error::Error;
 pub use events::Events;
 pub use facts::{CloseReason, Delivery, RtpParameters, SenderDelivery};

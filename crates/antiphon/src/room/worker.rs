@@ -10,9 +10,20 @@ use super::error::Error;
 use super::options::{RtcAddress, ServerOptions};
 use crate::api::{Api, ApiBuilder};
 use crate::interfaces::{self, InterfaceFilter};
+use crate::router::{Router, RouterOptions};
 
 /// Ports that are tried before a range counts as taken.
 const MAX_TRIED: u16 = 128;
+
+/// A worker as a room knows it: where peers of the room live.
+pub(super) struct Site {
+    /// The number of the worker.
+    pub(super) worker: usize,
+    pub(super) api: Api,
+    /// The room's router there.
+    pub(super) router: Router,
+    pub(super) mappings: Vec<NatMapping>,
+}
 
 /// A thread with a port of its own. It ends when this is dropped.
 #[derive(Debug)]
@@ -25,6 +36,16 @@ pub(super) struct Worker {
 }
 
 impl Worker {
+    /// A place for peers of a room on this worker, whose number is told.
+    pub(super) fn site(&self, worker: usize) -> Result<Site, Error> {
+        Ok(Site {
+            worker,
+            api: self.api.clone(),
+            router: self.api.router(RouterOptions::default())?,
+            mappings: self.mappings.clone(),
+        })
+    }
+
     /// Starts the thread, and binds a port of the worker's part of the range.
     pub(super) async fn start(options: &ServerOptions, number: usize) -> Result<Self, Error> {
         let addresses = addresses(options);

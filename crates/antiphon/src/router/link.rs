@@ -6,7 +6,8 @@ use std::time::Instant;
 use antiphon_sfu::router::Event;
 use tokio::sync::{broadcast, oneshot};
 
-use crate::driver::inbox::Sender;
+use crate::driver::crossings::Crossings;
+use crate::driver::inbox::{Sender, WeakSender};
 use crate::driver::latency::Latency;
 use crate::driver::message::{Hosted, Hosting, PeerId, RouterId, RouterMessage};
 use crate::error::Error;
@@ -47,6 +48,7 @@ impl Link {
             events: events.clone(),
             moved: 0,
             latency: Latency::default(),
+            crossings: Crossings::default(),
         })));
         Self(Arc::new(Inner { id, inbox, events }))
     }
@@ -69,6 +71,11 @@ impl Link {
             true => Ok(driver.peer),
             false => Err(Error::OtherApi),
         }
+    }
+
+    /// The router's number within its driver, and the way there for who must not keep it alive.
+    pub(super) fn place(&self) -> (WeakSender, RouterId) {
+        (self.0.inbox.downgrade(), self.0.id)
     }
 
     /// What happens in the router from now on.

@@ -32,6 +32,7 @@
 //! Nothing ends with a handle of a producer or a consumer: both live until they are closed, or their peer or transceiver is
 //! gone. The router itself ends with the last handle that has to do with it.
 
+mod direct;
 mod ends;
 mod events;
 mod link;
@@ -45,13 +46,14 @@ use core::{EncodingId, Output, TransceiverId};
 
 pub use antiphon_sfu::router::{
     Closed, Config as RouterLimits, ConsumerId, ConsumerStats, Dump, Error as RouterError, Event as RouterEvent,
-    Loudness, ProducerId, ProducerStats, Scores, Shares, Switches, Totals,
+    Format, Loudness, ProducerId, ProducerStats, Scores, Shares, Switches, Totals,
 };
 pub use antiphon_sfu::speakers::{LoudestOptions, VolumeOptions};
 pub use antiphon_sfu::{Counts, Descriptors, Layer, Layers, Level, Wish};
 
 pub use crate::driver::latency::{LATENCY_BOUNDS, Latency};
 
+pub use self::direct::{DirectConsumer, DirectProducer};
 pub use self::ends::{Consumer, Producer};
 pub use self::events::RouterEvents;
 

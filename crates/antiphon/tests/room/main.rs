@@ -6,3 +6,4 @@ mod descriptions;
 mod exchanges;
 mod peers;
 mod rooms;
+mod spread;

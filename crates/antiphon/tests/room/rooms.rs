@@ -97,8 +97,8 @@ async fn m02_a_room_has_the_codecs_that_are_known_and_passes_over_the_others() {
     ];
     let room = server
         .create_room(RoomOptions {
-            name: None,
             media_codecs,
+            ..RoomOptions::default()
         })
         .await
         .unwrap();
@@ -117,8 +117,8 @@ async fn m02_a_room_has_the_codecs_that_are_known_and_passes_over_the_others() {
     };
     let error = server
         .create_room(RoomOptions {
-            name: None,
             media_codecs: vec![wrong],
+            ..RoomOptions::default()
         })
         .await
         .unwrap_err();

@@ -5,14 +5,15 @@ use std::time::Instant;
 
 use antiphon_media::extension::Kind;
 use antiphon_media::{Packet, Rid};
-use antiphon_peer_connection::{Codec, EncodingId, MediaKind, Transceiver};
+use antiphon_peer_connection::{Codec, EncodingId, MediaKind, Transceiver, TransceiverId};
 
 use super::delivery::Delivery;
 use super::lanes::Pipe;
+use super::mailbox::Mailbox;
 use super::names::{PeerKey, ProducerId};
 use super::numbers::Numbers;
 use super::patience::Patience;
-use super::producing::Producing;
+use super::producing::{Format, Producing};
 use super::switches::Followed;
 use crate::allotment::Claim;
 use crate::consumer::{Consumer, Counts, Descriptors};
@@ -85,8 +86,8 @@ pub(super) struct Consuming {
     pub(super) is_changed: bool,
     /// The codec that comes and is not taken.
     pub(super) foreign: Option<u8>,
-    pub(super) peer: PeerKey,
-    pub(super) encoding: EncodingId,
+    /// The peer whose connection sends, and the encoding; `None`: its packets are fetched.
+    pub(super) to: Option<(PeerKey, EncodingId)>,
     flow: Flow,
     types: PayloadTypes,
     /// Packets that its connection took, and those that it did not take.
@@ -136,17 +137,40 @@ impl Consuming {
         Self::with(producer, producing, config, Flow::Pipe(Box::new(pipe)))
     }
 
+    /// A consumer of all of a producer, without a peer.
+    pub(super) fn direct(producer: ProducerId, format: Format) -> Self {
+        let kind = format.kind;
+        let flow = Flow::Pipe(Box::new(Pipe::of_all(format)));
+        Self {
+            types: PayloadTypes::same(),
+            ..Self::made(producer, kind, flow)
+        }
+    }
+
     fn with(producer: ProducerId, producing: &mut Producing, config: ConsumerConfig, flow: Flow) -> Self {
         let mut own = Self {
+            to: Some((config.peer, config.encoding)),
+            types: PayloadTypes::between(&producing.codecs, &config.codecs),
+            paused: config.paused,
+            claim: config.claim,
+            codecs: producing.share_codecs(config.codecs),
+            descriptors: config.descriptors,
+            ..Self::made(producer, config.kind, flow)
+        };
+        own.set_descriptors(config.takes_descriptors);
+        own
+    }
+
+    fn made(producer: ProducerId, kind: MediaKind, flow: Flow) -> Self {
+        Self {
             on: false,
             is_claimed: false,
             is_starved: false,
             is_changed: false,
             foreign: None,
-            peer: config.peer,
-            encoding: config.encoding,
+            to: None,
             flow,
-            types: PayloadTypes::between(&producing.codecs, &config.codecs),
+            types: PayloadTypes::between(&[], &[]),
             sent: 0,
             refused: 0,
             bytes: 0,
@@ -155,14 +179,12 @@ impl Consuming {
             unheard: 0,
             patience: Patience::default(),
             producer,
-            paused: config.paused,
-            claim: config.claim,
-            kind: config.kind,
-            codecs: producing.share_codecs(config.codecs),
-            descriptors: config.descriptors,
-        };
-        own.set_descriptors(config.takes_descriptors);
-        own
+            paused: false,
+            claim: Claim::default(),
+            kind,
+            codecs: Arc::default(),
+            descriptors: Descriptors::default(),
+        }
     }
 
     fn set_descriptors(&mut self, are_taken: bool) {
@@ -195,6 +217,35 @@ impl Consuming {
         match &mut self.flow {
             Flow::Pipe(pipe) => Some(pipe),
             Flow::Pictures(_) | Flow::Sound(_) => None,
+        }
+    }
+
+    /// What waits to be fetched, if no peer gets it.
+    pub(super) fn mailbox_mut(&mut self) -> Option<&mut Mailbox> {
+        self.pipe_mut()?.mailbox.as_mut()
+    }
+
+    /// Whether a transceiver sends it, for whomever.
+    pub(super) fn is_on(&self, transceiver: TransceiverId) -> bool {
+        self.to.is_some_and(|(_, own)| own.transceiver == transceiver)
+    }
+
+    /// Lets a packet wait to be fetched, under the name of its encoding. Whether nothing waited.
+    pub(super) fn post(&mut self, packet: &Packet, rid: Option<Rid>) -> bool {
+        let Some(mailbox) = self.mailbox_mut() else {
+            return false;
+        };
+        let mut packet = packet.clone();
+        packet.rid = rid;
+        mailbox.push(packet);
+        !std::mem::replace(&mut mailbox.is_listed, true)
+    }
+
+    /// Packets that waited to be fetched for too long.
+    pub(super) fn unfetched(&self) -> u64 {
+        match &self.flow {
+            Flow::Pipe(pipe) => pipe.mailbox.as_ref().map_or(0, |mailbox| mailbox.dropped),
+            Flow::Pictures(_) | Flow::Sound(_) => 0,
         }
     }
 
@@ -244,7 +295,7 @@ impl Consuming {
 
     /// Whether it is known what the receiver takes.
     pub(super) fn is_negotiated(&self) -> bool {
-        !self.codecs.is_empty()
+        self.to.is_none() || !self.codecs.is_empty()
     }
 
     /// Whether the receiver has agreed to tell what arrives, in one of the ways that an estimate is made of.
@@ -258,15 +309,20 @@ impl Consuming {
     pub(super) fn renegotiate(&mut self, producing: &mut Producing, config: ConsumerConfig) {
         self.codecs = producing.share_codecs(config.codecs);
         self.set_descriptors(config.takes_descriptors);
-        self.producer_renegotiated(&producing.codecs);
+        self.types = PayloadTypes::between(&producing.codecs, &self.codecs);
     }
 
     /// The producer may send other codecs.
-    pub(super) fn producer_renegotiated(&mut self, theirs: &[Codec]) {
-        self.types = PayloadTypes::between(theirs, &self.codecs);
+    pub(super) fn producer_renegotiated(&mut self, theirs: &Format) {
+        if self.to.is_some() {
+            self.types = PayloadTypes::between(&theirs.codecs, &self.codecs);
+        }
         if let Flow::Pipe(pipe) = &mut self.flow {
             // Its encodings may have other places now.
             pipe.interrupt();
+            if let Some(mailbox) = &mut pipe.mailbox {
+                mailbox.set_format(theirs.clone());
+            }
         }
     }
 
@@ -294,6 +350,14 @@ impl Consuming {
         };
         self.unheard += u64::from(!is_heard);
         is_heard
+    }
+
+    /// Who fetches asks for a key frame of an encoding of the producer.
+    pub(super) fn key_frame_requested_of(&mut self, now: Instant, place: u8) {
+        let is_heard = self
+            .pipe_mut()
+            .is_some_and(|pipe| pipe.key_frame_requested_of(now, place));
+        self.unheard += u64::from(!is_heard);
     }
 
     /// Its connection had stopped sending an encoding, and goes on.

@@ -16,10 +16,10 @@ use crate::producer::Dropped;
 pub struct ProducerStats {
     /// The producer itself.
     pub id: ProducerId,
-    /// The peer whose connection receives the track.
-    pub peer: PeerKey,
-    /// The transceiver that receives it.
-    pub transceiver: TransceiverId,
+    /// The peer whose connection receives the track; `None`: its packets are handed in.
+    pub peer: Option<PeerKey>,
+    /// The transceiver that receives it, if a peer does.
+    pub transceiver: Option<TransceiverId>,
     /// Whether it is sound or pictures.
     pub kind: MediaKind,
     /// Whether it was paused.
@@ -52,10 +52,10 @@ pub struct ConsumerStats {
     pub id: ConsumerId,
     /// Whose packets it gets.
     pub producer: ProducerId,
-    /// The peer whose connection sends to the receiver.
-    pub peer: PeerKey,
-    /// The encoding that sends.
-    pub encoding: EncodingId,
+    /// The peer whose connection sends to the receiver; `None`: its packets are fetched.
+    pub peer: Option<PeerKey>,
+    /// The encoding that sends, if a peer does. Of a pipe it stands for all of its transceiver.
+    pub encoding: Option<EncodingId>,
     /// Whether it is a [pipe](super::Router::pipe): it gets all of its producer, and `claim`, `wish`, `layer`, `aim` and `score` say nothing.
     pub is_pipe: bool,
     /// Whether it is sound or pictures.
@@ -80,7 +80,7 @@ pub struct ConsumerStats {
     pub counts: Counts,
     /// Packets that its connection took.
     pub sent: u64,
-    /// Packets that its connection did not take.
+    /// Packets that its connection did not take, or that nobody fetched in time.
     pub refused: u64,
     /// Key frames that its receiver asked for more often than it is heard.
     pub key_frames_unheard: u64,
@@ -103,8 +103,8 @@ impl ProducerStats {
     pub(super) fn of(id: ProducerId, own: &Producing) -> Self {
         Self {
             id,
-            peer: own.peer,
-            transceiver: own.transceiver,
+            peer: own.from.map(|(peer, _)| peer),
+            transceiver: own.from.map(|(_, transceiver)| transceiver),
             kind: own.kind,
             paused: own.paused,
             payload_type: own.payload_type,
@@ -126,8 +126,8 @@ impl ConsumerStats {
         Self {
             id,
             producer: own.producer,
-            peer: own.peer,
-            encoding: own.encoding,
+            peer: own.to.map(|(peer, _)| peer),
+            encoding: own.to.map(|(_, encoding)| encoding),
             kind: own.kind,
             paused: own.paused,
             is_on: own.on,
@@ -140,7 +140,7 @@ impl ConsumerStats {
             counts: own.counts(),
             is_pipe: own.is_pipe(),
             sent: own.sent,
-            refused: own.refused,
+            refused: own.refused + own.unfetched(),
             key_frames_unheard: own.unheard,
             score: own.delivery.score(),
         }

@@ -28,6 +28,9 @@ pub enum Error {
     /// A pipe gets all of its producer: no layer of it can be wished.
     #[error("a pipe gets all of its producer")]
     Pipe,
+    /// The call is for producers and consumers without a peer, and this one has one.
+    #[error("the producer or consumer has a peer")]
+    HasPeer,
     /// As many peers, producers or consumers are there as there may be.
     #[error("the router is full")]
     Full,

@@ -131,6 +131,13 @@ pub enum Request {
         /// The SSRC of the source.
         ssrc: u32,
     },
+    /// Have a source of a [producer without a peer](super::Router::produce_direct) asked for a key frame.
+    DirectKeyFrame {
+        /// The producer whose host is to ask.
+        producer: ProducerId,
+        /// The SSRC of the source, as its packets have it.
+        ssrc: u32,
+    },
     /// Tell a peer's connection what it could send, as
     /// [`set_desired_bitrate`](antiphon_peer_connection::PeerConnection::set_desired_bitrate) does.
     Desire {

@@ -42,12 +42,23 @@ impl Router {
         let Some(id) = self.receiving.get(&(peer, transceiver)).copied() else {
             return false;
         };
-        for (place, packet) in packets.iter().enumerate() {
-            self.look_at(now, id, (place, packet), packets, &mut outlet);
-        }
-        self.hand_out(now, id, packets, &mut outlet);
-        self.asks_if_wanted(id);
+        self.take_run(now, id, packets, &mut outlet);
         self.producers.get(id).is_some_and(|own| !own.is_copied)
+    }
+
+    /// Takes packets of one producer.
+    pub(super) fn take_run(
+        &mut self,
+        now: Instant,
+        id: ProducerId,
+        packets: &[Packet],
+        outlet: &mut impl FnMut(PeerKey, EncodingId, &Packet) -> bool,
+    ) {
+        for (place, packet) in packets.iter().enumerate() {
+            self.look_at(now, id, (place, packet), packets, outlet);
+        }
+        self.hand_out(now, id, packets, outlet);
+        self.asks_if_wanted(id);
     }
 
     /// Reads what a packet says of its layer, and keeps it for the consumers if it goes on.
@@ -114,6 +125,7 @@ impl Router {
             changed,
             events,
             run,
+            fetching,
             ..
         } = self;
         let Some(producing) = producers.get_mut(id).filter(|_| !run.is_empty()) else {
@@ -135,10 +147,10 @@ impl Router {
                     continue;
                 }
                 let draft = draft.get_or_insert_with(|| Draft::new(packet));
-                let mut encoding = consuming.encoding;
+                let mut across = None;
                 match consuming.take(now, (packet, *sequence), facts, &producing.track, draft) {
                     Taken::On => {}
-                    Taken::Across(rid) => encoding.rid = rid,
+                    Taken::Across(rid) => across = rid,
                     Taken::Not => continue,
                     Taken::Foreign => {
                         events.push(Event::CodecForeign {
@@ -148,7 +160,19 @@ impl Router {
                         continue;
                     }
                 }
-                match outlet(consuming.peer, encoding, draft.packet()) {
+                let is_taken = match consuming.to {
+                    Some((peer, own)) => {
+                        let rid = across.or(own.rid);
+                        outlet(peer, EncodingId { rid, ..own }, draft.packet())
+                    }
+                    None => {
+                        if consuming.post(draft.packet(), across) {
+                            fetching.push(*place);
+                        }
+                        true
+                    }
+                };
+                match is_taken {
                     true => {
                         consuming.sent += 1;
                         consuming.bytes += draft.packet().payload.len() as u64;

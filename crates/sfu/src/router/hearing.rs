@@ -94,7 +94,7 @@ impl Router {
         let Some(own) = self.peers.get(&peer) else { return };
         for id in own.consumers.clone() {
             let consuming = self.consumers.get(id);
-            if consuming.is_some_and(|own| own.encoding.transceiver == transceiver) {
+            if consuming.is_some_and(|own| own.is_on(transceiver)) {
                 self.remove_consumer(id, Closed::Transceiver);
             }
         }
@@ -161,10 +161,13 @@ impl Router {
             };
             if let Some(ssrc) = producing.track.poll_key_frame(now) {
                 producing.key_frames_asked += 1;
-                return Some(Request::KeyFrame {
-                    peer: producing.peer,
-                    transceiver: producing.transceiver,
-                    ssrc,
+                return Some(match producing.from {
+                    Some((peer, transceiver)) => Request::KeyFrame {
+                        peer,
+                        transceiver,
+                        ssrc,
+                    },
+                    None => Request::DirectKeyFrame { producer: *id, ssrc },
                 });
             }
             place += 1;

@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 use antiphon_media::{Packet, Rid};
 use antiphon_peer_connection::{MediaKind, Transceiver};
 
+use super::mailbox::Mailbox;
 use super::numbers::Numbers;
 use super::patience::Patience;
+use super::producing::Format;
 use crate::consumer::Counts;
 use crate::draft::Draft;
 use crate::facts::Facts;
@@ -59,9 +61,12 @@ impl Lane {
 #[derive(Clone, Debug)]
 pub(super) struct Pipe {
     kind: MediaKind,
-    rids: Vec<Rid>,
+    /// The encodings that the far end takes; `None`: all, whatever they are called.
+    rids: Option<Vec<Rid>>,
     lanes: [Lane; MAX_ENCODINGS],
     pub(super) counts: Counts,
+    /// What waits to be fetched, where no connection sends it.
+    pub(super) mailbox: Option<Mailbox>,
 }
 
 impl Pipe {
@@ -69,25 +74,39 @@ impl Pipe {
         rids.truncate(MAX_ENCODINGS);
         Self {
             kind,
-            rids,
+            rids: Some(rids),
             lanes: Default::default(),
             counts: Counts::default(),
+            mailbox: None,
+        }
+    }
+
+    /// A pipe that takes everything, for who fetches it.
+    pub(super) fn of_all(format: Format) -> Self {
+        let pipe = Self::new(format.kind, Vec::new());
+        Self {
+            rids: None,
+            mailbox: Some(Mailbox::new(format)),
+            ..pipe
         }
     }
 
     /// What the far end takes was negotiated again.
     pub(super) fn renegotiate(&mut self, transceiver: &Transceiver) {
-        self.rids = rids_of(transceiver);
+        self.rids = Some(rids_of(transceiver));
     }
 
     /// Which of the pipe's encodings has an encoding of the producer: `None`, the far end does not take it; else its name, if it has one.
     fn encoding_of(&self, track: &Producer, place: u8) -> Option<Option<Rid>> {
-        if self.rids.is_empty() {
+        let Some(rids) = &self.rids else {
+            return Some(track.rid(place));
+        };
+        if rids.is_empty() {
             return (place == 0).then_some(None);
         }
         match track.rid(place) {
-            Some(rid) => self.rids.contains(&rid).then_some(Some(rid)),
-            None => self.rids.get(usize::from(place)).copied().map(Some),
+            Some(rid) => rids.contains(&rid).then_some(Some(rid)),
+            None => rids.get(usize::from(place)).copied().map(Some),
         }
     }
 
@@ -145,10 +164,22 @@ impl Pipe {
         is_heard
     }
 
+    /// The same of an encoding of the producer, by its place.
+    pub(super) fn key_frame_requested_of(&mut self, now: Instant, place: u8) -> bool {
+        let Some(lane) = self.lanes.get_mut(usize::from(place)) else {
+            return false;
+        };
+        let is_heard = lane.patience.hear(now);
+        lane.needs_key_frame |= is_heard;
+        is_heard
+    }
+
     fn lane_of(&mut self, track: &Producer, encoding: Option<Rid>) -> Option<&mut Lane> {
         let place = (0..MAX_ENCODINGS as u8).find(|place| match self.encoding_of(track, *place) {
             // A connection with one encoding need not name it.
-            Some(own) => own == encoding || encoding.is_none() && self.rids.len() <= 1,
+            Some(own) => {
+                own == encoding || encoding.is_none() && self.rids.as_ref().is_some_and(|rids| rids.len() <= 1)
+            }
             None => false,
         });
         self.lanes.get_mut(usize::from(place?))

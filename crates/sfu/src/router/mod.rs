@@ -8,6 +8,7 @@
 mod arrivals;
 mod consuming;
 mod delivery;
+mod direct;
 mod dump;
 mod error;
 mod event;
@@ -16,6 +17,7 @@ mod going;
 mod hearing;
 mod lanes;
 mod loudness;
+mod mailbox;
 mod names;
 mod numbers;
 mod patience;
@@ -38,9 +40,10 @@ pub use self::consuming::ConsumerConfig;
 pub use self::dump::{ConsumerStats, Dump, ProducerStats};
 pub use self::error::Error;
 pub use self::event::{Closed, Event, Loudness, MAX_EVENTS, Request};
+pub use self::mailbox::{Direct, MAX_DIRECT};
 pub use self::names::{ConsumerId, PeerKey, ProducerId};
 pub use self::piping::PipeConfig;
-pub use self::producing::ProducerConfig;
+pub use self::producing::{Format, ProducerConfig};
 pub use self::sharing::FIRST_ESTIMATE;
 pub use self::switches::Switches;
 pub use self::totals::{Shares, Totals};
@@ -94,6 +97,8 @@ pub struct Router {
     peers: Map<PeerKey, Peer>,
     /// Producers that are asked for a key frame, or will be.
     asking: Vec<ProducerId>,
+    /// Consumers without a peer that have something to be fetched.
+    fetching: Vec<ConsumerId>,
     /// Consumers whose layer has changed since it was told.
     changed: Queue<ConsumerId>,
     /// Peers whose connections are to be told what they could send.
@@ -143,6 +148,7 @@ impl Router {
             sending: Map::default(),
             peers: Map::default(),
             asking: Vec::new(),
+            fetching: Vec::new(),
             changed: Queue::default(),
             desiring: Vec::new(),
             stale: Vec::new(),
@@ -183,9 +189,9 @@ impl Router {
         }
     }
 
-    /// Whether nobody takes part.
+    /// Whether nobody takes part, and there is no producer without a peer.
     pub fn is_empty(&self) -> bool {
-        self.peers.is_empty()
+        self.peers.is_empty() && self.producers.len() == 0
     }
 
     /// What a transceiver receives is to go on to consumers.
@@ -267,30 +273,24 @@ impl Router {
 
     /// A transceiver of a peer was negotiated again: other codecs may come, or be taken.
     pub fn renegotiated(&mut self, now: Instant, peer: PeerKey, transceiver: &Transceiver) {
-        if let Some(id) = self.receiving.get(&(peer, transceiver.id()))
-            && let Some(producing) = self.producers.get_mut(*id)
-            && producing.renegotiate(ProducerConfig::of(peer, transceiver))
-        {
-            for consumer in &producing.consumers {
-                if let Some(consuming) = self.consumers.get_mut(*consumer) {
-                    consuming.producer_renegotiated(&producing.codecs);
-                }
-            }
+        if let Some(id) = self.receiving.get(&(peer, transceiver.id())).copied() {
+            self.reformat(now, id, ProducerConfig::of(peer, transceiver).into());
         }
         let Some(own) = self.peers.get(&peer) else { return };
         let is_of = |id: &ConsumerId| {
             let consuming = self.consumers.get(*id);
-            consuming.is_some_and(|own| own.encoding.transceiver == transceiver.id())
+            consuming.is_some_and(|own| own.is_on(transceiver.id()))
         };
         let ids: Vec<ConsumerId> = own.consumers.iter().copied().filter(is_of).collect();
         for id in ids {
             if let Some(consuming) = self.consumers.get_mut(id)
                 && let Some(producing) = self.producers.get_mut(consuming.producer)
+                && let Some((_, encoding)) = consuming.to
             {
                 if let Some(pipe) = consuming.pipe_mut() {
                     pipe.renegotiate(transceiver);
                 }
-                let config = ConsumerConfig::of(peer, consuming.encoding, transceiver);
+                let config = ConsumerConfig::of(peer, encoding, transceiver);
                 consuming.renegotiate(producing, config);
                 self.turn(now, &[id]);
                 self.ask(now, id);
@@ -383,11 +383,12 @@ impl Router {
         }
         consuming.claim = claim;
         if consuming.is_claimed && consuming.kind == MediaKind::Video {
-            let key = consuming.peer;
-            if let Some(peer) = self.peers.get_mut(&key) {
-                let _ = peer.allotment.set_claim(id.place(), claim);
+            if let Some((key, _)) = consuming.to {
+                if let Some(peer) = self.peers.get_mut(&key) {
+                    let _ = peer.allotment.set_claim(id.place(), claim);
+                }
+                self.allot(now, key);
             }
-            self.allot(now, key);
             if let Some(consuming) = self.consumers.get_mut(id) {
                 consuming.claimed();
             }
@@ -446,10 +447,14 @@ impl Router {
     fn remove_producer(&mut self, id: ProducerId, cause: Closed) {
         let Some(gone) = self.producers.remove(id) else { return };
         self.gone += Totals::of_producer(&gone);
-        self.receiving.remove(&(gone.peer, gone.transceiver));
+        if let Some(place) = gone.from {
+            self.receiving.remove(&place);
+        }
         self.speakers.remove(id.place());
         self.tell_speakers();
-        if let Some(peer) = self.peers.get_mut(&gone.peer) {
+        if let Some((key, _)) = gone.from
+            && let Some(peer) = self.peers.get_mut(&key)
+        {
             peer.producers.retain(|own| *own != id);
         }
         self.asking.retain(|own| *own != id);
@@ -462,13 +467,18 @@ impl Router {
     fn remove_consumer(&mut self, id: ConsumerId, cause: Closed) {
         let Some(gone) = self.consumers.remove(id) else { return };
         self.gone += Totals::of_consumer(&gone);
-        self.sending.remove(&(gone.peer, gone.encoding));
-        if let Some(peer) = self.peers.get_mut(&gone.peer) {
+        self.fetching.retain(|own| *own != id);
+        if let Some(place) = gone.to {
+            self.sending.remove(&place);
+        }
+        if let Some((key, _)) = gone.to
+            && let Some(peer) = self.peers.get_mut(&key)
+        {
             peer.consumers.retain(|own| *own != id);
             peer.allotment.remove(id.place());
             // What it had is for the others, with the next beat.
             if !std::mem::replace(&mut peer.is_stale, true) {
-                self.stale.push(gone.peer);
+                self.stale.push(key);
             }
         }
         if let Some(producing) = self.producers.get_mut(gone.producer) {
@@ -520,7 +530,7 @@ impl Router {
     }
 
     fn estimate_of(&self, consuming: &Consuming) -> Option<u64> {
-        self.peers.get(&consuming.peer)?.estimate
+        self.peers.get(&consuming.to?.0)?.estimate
     }
 
     /// Everything, producers and consumers each in the order of their places.

@@ -45,16 +45,37 @@ impl ProducerConfig {
     }
 }
 
+/// What comes of a track: what its packets may be, and how they are named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Format {
+    /// Whether it is sound or pictures.
+    pub kind: MediaKind,
+    /// What may come, with the payload types that it comes with.
+    pub codecs: Vec<Codec>,
+    /// The encodings of a simulcast, from the smallest picture if that is known; empty: there is one, or they are named as they come.
+    pub rids: Vec<Rid>,
+}
+
+impl From<ProducerConfig> for Format {
+    fn from(config: ProducerConfig) -> Self {
+        Self {
+            kind: config.kind,
+            codecs: config.codecs,
+            rids: config.rids,
+        }
+    }
+}
+
 /// A producer and who gets it.
 #[derive(Clone, Debug)]
 pub(super) struct Producing {
-    pub(super) peer: PeerKey,
-    pub(super) transceiver: TransceiverId,
+    /// The peer whose connection receives it, and where; `None`: its packets are handed in.
+    pub(super) from: Option<(PeerKey, TransceiverId)>,
     pub(super) kind: MediaKind,
     pub(super) codecs: Vec<Codec>,
     /// What the consumer takes that was negotiated last. Those of one audience mostly take the same, and have it once.
     taken: Arc<[Codec]>,
-    rids: Vec<Rid>,
+    pub(super) rids: Vec<Rid>,
     pub(super) paused: bool,
     /// Its packets are for the application of its peer too.
     pub(super) is_copied: bool,
@@ -87,17 +108,29 @@ pub(super) struct Producing {
 
 impl Producing {
     pub(super) fn new(config: ProducerConfig) -> Self {
+        let format = Format {
+            kind: config.kind,
+            codecs: config.codecs,
+            rids: config.rids,
+        };
+        Self {
+            paused: config.paused,
+            ..Self::of(format, Some((config.peer, config.transceiver)))
+        }
+    }
+
+    /// A producer that is not paused, of what its host hands in if it is from nobody.
+    pub(super) fn of(config: Format, from: Option<(PeerKey, TransceiverId)>) -> Self {
         let mut rids = config.rids;
         rids.truncate(MAX_ENCODINGS);
         Self {
             track: track(config.kind, &config.codecs, &rids),
-            peer: config.peer,
-            transceiver: config.transceiver,
+            from,
             kind: config.kind,
             codecs: config.codecs,
             taken: Arc::default(),
             rids,
-            paused: config.paused,
+            paused: false,
             is_copied: false,
             arrivals: Arrivals::default(),
             is_scored: false,
@@ -124,7 +157,8 @@ impl Producing {
     }
 
     /// Other codecs or encodings were negotiated. Whether anything changed.
-    pub(super) fn renegotiate(&mut self, config: ProducerConfig) -> bool {
+    pub(super) fn renegotiate(&mut self, mut config: Format) -> bool {
+        config.rids.truncate(MAX_ENCODINGS);
         let has_changed = self.codecs != config.codecs || self.rids != config.rids;
         if has_changed {
             self.dropped = self.dropped();
@@ -134,6 +168,15 @@ impl Producing {
             self.payload_type = None;
         }
         has_changed
+    }
+
+    /// What comes of it.
+    pub(super) fn format(&self) -> Format {
+        Format {
+            kind: self.kind,
+            codecs: self.codecs.clone(),
+            rids: self.rids.clone(),
+        }
     }
 
     /// A packet has another payload type than the one before.

@@ -71,11 +71,11 @@ impl Router {
     /// Which connection is to be asked next for what its peer reports.
     pub(super) fn poll_reports(&mut self) -> Option<Request> {
         while let Some(consumer) = self.scoring.unheard.pop() {
-            if let Some(own) = self.consumers.get(consumer) {
+            if let Some((peer, encoding)) = self.consumers.get(consumer).and_then(|own| own.to) {
                 return Some(Request::Reports {
                     consumer,
-                    peer: own.peer,
-                    encoding: own.encoding,
+                    peer,
+                    encoding,
                 });
             }
         }

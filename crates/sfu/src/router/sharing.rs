@@ -56,10 +56,16 @@ impl Router {
     /// Claims for a consumer, or does not any more. Its peer, if that is new.
     fn claim_for(&mut self, now: Instant, id: ConsumerId) -> Option<PeerKey> {
         let consuming = self.consumers.get_mut(id)?;
-        let key = consuming.peer;
-        let peer = self.peers.get_mut(&key)?;
         let goes_on = self.producers.get(consuming.producer).is_some_and(|own| !own.paused);
-        let is_claimed = !consuming.paused && consuming.is_negotiated() && peer.is_connected && goes_on;
+        let goes_on = goes_on && !consuming.paused && consuming.is_negotiated();
+        let Some((key, _)) = consuming.to else {
+            // Nothing is shared out for who fetches.
+            consuming.is_claimed = goes_on;
+            self.switch(now, id);
+            return None;
+        };
+        let peer = self.peers.get_mut(&key)?;
+        let is_claimed = goes_on && peer.is_connected;
         if std::mem::replace(&mut consuming.is_claimed, is_claimed) == is_claimed {
             return None;
         }
@@ -188,8 +194,8 @@ impl Router {
         producing.shared = producing.track.layers().version();
         for consumer in &producing.consumers {
             let own = self.consumers.get(*consumer);
-            let key = own.filter(|own| own.is_claimed).map(|own| own.peer);
-            if let Some(key) = key
+            let to = own.filter(|own| own.is_claimed).and_then(|own| own.to);
+            if let Some((key, _)) = to
                 && let Some(peer) = self.peers.get_mut(&key)
             {
                 if !std::mem::replace(&mut peer.is_stale, true) {

@@ -49,6 +49,15 @@ pub struct Shares {
     pub desired: u64,
 }
 
+impl AddAssign for Shares {
+    fn add_assign(&mut self, other: Self) {
+        self.peers += other.peers;
+        self.estimate += other.estimate;
+        self.given += other.given;
+        self.desired += other.desired;
+    }
+}
+
 impl AddAssign for Totals {
     fn add_assign(&mut self, other: Self) {
         self.packets += other.packets;
@@ -83,7 +92,7 @@ impl Totals {
         Self {
             sent: own.sent,
             sent_bytes: own.bytes,
-            refused: own.refused,
+            refused: own.refused + own.unfetched(),
             left_out: counts.left_out,
             late: counts.late,
             key_frames_unheard: own.unheard,

@@ -80,6 +80,7 @@ impl Hub {
                     transceiver,
                     ssrc,
                 } => _ = self.connections[peer.0 as usize].request_key_frame_of(transceiver, ssrc),
+                Request::DirectKeyFrame { .. } => unreachable!("all producers have a peer"),
                 Request::Desire { peer, bitrate } => {
                     self.connections[peer.0 as usize].set_desired_bitrate(now, Some(bitrate));
                 }

@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod direct;
 mod pipes;
 mod told;
 mod world;

@@ -124,6 +124,7 @@ impl World {
                     assert_eq!(peer, PUBLISHER);
                     self.asked.push(ssrc);
                 }
+                Request::DirectKeyFrame { ssrc, .. } => self.asked.push(ssrc),
                 Request::Desire { peer, bitrate } => _ = self.desired.insert(peer, bitrate),
                 Request::Reports { consumer, .. } => {
                     if let Some(reported) = self.reported {

@@ -21,7 +21,6 @@ use crate::room::log::{Log, LogTag};
 use crate::room::options::{ServerOptions, ServerSettings};
 use crate::room::state::{Parts, Span, State};
 use crate::room::worker::Worker;
-use crate::router::RouterOptions;
 
 /// How long it may take until the cluster has heard that the server is closed.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -184,8 +183,12 @@ impl Rooms {
         let number = (0..self.workers.len())
             .min_by_key(load)
             .ok_or(Error::Closed("server"))?;
-        let worker = &self.workers[number];
-        let router = worker.api.router(RouterOptions::default())?;
+        // Its own worker first.
+        let all = 0..self.workers.len();
+        let others = all.filter(|other| options.spread && *other != number);
+        let sites = std::iter::once(number).chain(others);
+        let sites: Result<Vec<_>, Error> = sites.map(|number| self.workers[number].site(number)).collect();
+        let (sites, worker) = (sites?, &self.workers[number]);
         let span = match (&self.cluster, &options.name) {
             (Some((cluster, _)), Some(name)) => Some(Box::new(Span::open(cluster, name).await?)),
             _ => None,
@@ -203,9 +206,7 @@ impl Rooms {
             options,
             log: self.log.clone(),
             ids: self.ids.clone(),
-            api: worker.api.clone(),
-            router,
-            mappings: worker.mappings.clone(),
+            sites,
             book: self.book.clone(),
             span,
         });

@@ -47,7 +47,8 @@ impl State {
             details: Details::new(details),
             news: Listeners::default(),
         });
-        self.members.insert(facts.id, Member::new(facts.clone()));
+        let site = self.emptiest_site();
+        self.members.insert(facts.id, Member::new(facts.clone(), site));
         self.facts.news.tell(RoomNews::NewPeer(facts.clone()));
         self.log.step(LogTag::Info, || {
             format!("room {}: peer {} is {name:?}", self.facts.id, facts.id)
@@ -85,6 +86,11 @@ impl State {
         };
         if let Ok(transport) = member.transport() {
             transport.handle.close().await;
+        }
+        // What came from other sites for it alone need not come any more.
+        for sender in member.senders.values() {
+            self.tend_crossings(sender.facts.receiver.peer.id, sender.facts.receiver.id)
+                .await;
         }
         member.end(reason);
         self.leave_cluster(&facts).await;
@@ -172,9 +178,10 @@ impl State {
         settings.receive_output = Output::Packets;
         // The router begins with the smallest pictures, and no path is asked for more than it has said.
         settings.media.start_bitrate = FIRST_ESTIMATE;
-        settings.ice.nat_mappings.clone_from(&self.mappings);
+        let site = self.site(member.site)?;
+        settings.ice.nat_mappings.clone_from(&site.mappings);
         connection.settings.transport.apply(&mut settings.ice);
-        let made = self.api.peer_connection(configuration).await?;
+        let made = site.api.peer_connection(configuration).await?;
         let transport = Transport {
             facts: Arc::new(TransportFacts {
                 id: self.ids.next(),

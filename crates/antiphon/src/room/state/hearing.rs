@@ -21,7 +21,8 @@ impl State {
             return Err(Error::Closed("room"));
         }
         if self.hearing.is_none() {
-            self.hearing = Some(Hearing::begin(&self.router, Instant::now()).await?);
+            self.hearing = Some(Hearing::begin(&self.home()?.router, Instant::now()).await?);
+            self.tend_sound().await;
         }
         Ok(())
     }
@@ -83,8 +84,11 @@ impl State {
         hearing.look_later(now);
         if !self.facts.heard.any() && !self.facts.leading.any() {
             self.hearing = None;
-            // A router that is gone says nothing either.
-            _ = Hearing::end(&self.router).await;
+            if let Ok(home) = self.home() {
+                // A router that is gone says nothing either.
+                _ = Hearing::end(&home.router).await;
+            }
+            self.tend_sound().await;
         }
     }
 
@@ -100,7 +104,9 @@ impl State {
             }
             Sound::Leader(leader) => self.tell_leader(leader),
             Sound::Missed => {
-                if let Ok(leader) = self.router.dominant().await {
+                if let Ok(home) = self.home()
+                    && let Ok(leader) = home.router.dominant().await
+                {
                     self.tell_leader(leader);
                 }
             }
@@ -115,11 +121,14 @@ impl State {
         }
     }
 
-    /// All receivers, by the names that the router has for them.
+    /// All receivers, by the names that the router has for them which hears the whole room.
     fn receivers_by_producer(&self) -> BTreeMap<ProducerId, &Arc<ReceiverFacts>> {
         let receivers = self.members.values().flat_map(|member| member.receivers.values());
         receivers
-            .filter_map(|receiver| Some((receiver.intake.as_ref()?.producer.id(), &receiver.facts)))
+            .filter_map(|receiver| {
+                let facts = &receiver.facts;
+                Some((self.heard_as(facts.peer.id, facts.id)?, facts))
+            })
             .collect()
     }
 }

@@ -7,11 +7,11 @@ use antiphon_jsep::MediaCapabilities;
 
 use super::State;
 use super::members::Member;
-use crate::room::dump::{PeerDump, ReceiverDump, RoomDump, SenderDump, TransportDump};
+use crate::room::dump::{CrossingDump, PeerDump, ReceiverDump, RoomDump, SenderDump, TransportDump};
 use crate::room::error::Error;
 use crate::room::facts::{Delivery, ReceiverFacts, RtpParameters, SenderDelivery, SenderFacts, TransportFacts};
 use crate::room::figures::{RoomFigures, Work};
-use crate::router::{ConsumerStats, Scores};
+use crate::router::{ConsumerStats, Scores, Shares};
 
 impl State {
     pub(in crate::room) fn capabilities(&self, peer: u64) -> Result<Option<Arc<MediaCapabilities>>, Error> {
@@ -62,10 +62,12 @@ impl State {
 
     /// How all that goes to a peer does.
     pub(in crate::room) async fn deliveries(&self, peer: u64) -> Result<Vec<SenderDelivery>, Error> {
-        let senders = self.member(peer)?.senders.values();
+        let member = self.member(peer)?;
+        let senders = member.senders.values();
         let sending = senders.filter_map(|sender| Some((sender.consumer.as_ref()?.id(), sender)));
         let sending: BTreeMap<_, _> = sending.collect();
-        let all = self.router.deliveries(sending.keys().copied().collect()).await?;
+        let router = &self.site(member.site)?.router;
+        let all = router.deliveries(sending.keys().copied().collect()).await?;
         let one = |(stats, encodings): (ConsumerStats, Scores)| {
             let sender = sending.get(&stats.id)?;
             Some(SenderDelivery {
@@ -93,13 +95,19 @@ impl State {
         RoomDump {
             id: self.facts.id,
             name: self.options.name.clone(),
-            peers: self.members.values().map(dump).collect(),
+            peers: self.members.values().map(|member| self.dump_member(member)).collect(),
             pipes: self.dump_pipes(),
+            crossings: self.crossings(),
         }
     }
 
     pub(in crate::room) async fn figures(&self) -> Result<RoomFigures, Error> {
-        let (totals, shares, latency) = self.router.figures().await?;
+        let (mut work, mut shares) = (Work::default(), Shares::default());
+        for site in &self.sites {
+            let (totals, own, latency) = site.router.figures().await?;
+            work += Work { totals, latency };
+            shares += own;
+        }
         let pipes = self.dump_pipes();
         Ok(RoomFigures {
             id: self.facts.id,
@@ -111,12 +119,34 @@ impl State {
             receivers: self.members.values().map(|member| member.receivers.len()).sum(),
             senders: self.members.values().map(|member| member.senders.len()).sum(),
             shares,
-            work: Work { totals, latency },
+            work,
         })
     }
 
     pub(in crate::room) fn dump_peer(&self, peer: u64) -> Result<PeerDump, Error> {
-        Ok(dump(self.member(peer)?))
+        Ok(self.dump_member(self.member(peer)?))
+    }
+
+    fn dump_member(&self, member: &Member) -> PeerDump {
+        PeerDump {
+            worker: self.site(member.site).map_or(self.facts.worker, |site| site.worker),
+            ..dump(member)
+        }
+    }
+
+    /// What crosses from one worker to another.
+    fn crossings(&self) -> Vec<CrossingDump> {
+        let receivers = self.members.values().flat_map(|member| member.receivers.values());
+        let crossings = receivers.flat_map(|receiver| {
+            receiver.crossed.iter().filter_map(|(site, crossed)| {
+                Some(CrossingDump {
+                    receiver: receiver.facts.id,
+                    worker: self.sites.get(*site)?.worker,
+                    active: crossed.is_on,
+                })
+            })
+        });
+        crossings.collect()
     }
 
     pub(in crate::room) async fn dump_transport(&self, peer: u64) -> Result<TransportDump, Error> {
@@ -157,6 +187,7 @@ fn dump(member: &Member) -> PeerDump {
         id: member.facts.id,
         name: member.facts.name.to_string(),
         node: member.facts.remote.as_ref().map(|id| id.node.to_string()),
+        worker: 0,
         has_capabilities: member.capabilities.is_some(),
         signaling_state: negotiation.map(|negotiation| negotiation.state()),
         is_busy: negotiation.is_some_and(|negotiation| negotiation.is_busy()),

@@ -22,6 +22,8 @@ use crate::router::{Consumer, Producer};
 /// A peer.
 pub(super) struct Member {
     pub(super) facts: Arc<PeerFacts>,
+    /// Where it lives, among the room's sites.
+    pub(super) site: usize,
     /// What it has of the room's codecs, once it has said so.
     pub(super) capabilities: Option<Arc<MediaCapabilities>>,
     pub(super) connection: Option<Connection>,
@@ -30,9 +32,10 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(facts: Arc<PeerFacts>) -> Self {
+    pub(super) fn new(facts: Arc<PeerFacts>, site: usize) -> Self {
         Self {
             facts,
+            site,
             capabilities: None,
             connection: None,
             receivers: BTreeMap::new(),
@@ -141,6 +144,8 @@ pub(super) struct Receiver {
     pub(super) parameters: Arc<RtpParameters>,
     /// Where it comes in. A track of another node does so while somebody here gets it.
     pub(super) intake: Option<Intake>,
+    /// What of it is at other sites of the room.
+    pub(super) crossed: BTreeMap<usize, Crossed>,
     /// Whether its packets come to the room's task too.
     pub(super) tapped: bool,
 }
@@ -152,9 +157,27 @@ pub(super) struct Intake {
     pub(super) producer: Producer,
 }
 
+/// A track at another site than the one where it comes in.
+pub(super) struct Crossed {
+    /// What carries it there.
+    pub(super) pipe: Consumer,
+    /// What it is there.
+    pub(super) producer: Producer,
+    /// Whether it crosses now: somebody there lets it go on.
+    pub(super) is_on: bool,
+}
+
 impl Receiver {
     pub(super) fn transceiver(&self) -> Option<TransceiverId> {
         Some(self.intake.as_ref()?.transceiver)
+    }
+
+    /// What it is at a site, which is that of its peer or another.
+    pub(super) fn at(&self, own: usize, site: usize) -> Option<&Producer> {
+        match own == site {
+            true => Some(&self.intake.as_ref()?.producer),
+            false => self.crossed.get(&site).map(|crossed| &crossed.producer),
+        }
     }
 
     /// Whether the client goes on to send the same: it names a track by its id or by SSRCs.

@@ -2,6 +2,7 @@
 
 mod answering;
 mod coming;
+mod crossing;
 mod exchange;
 mod heard;
 mod hearing;
@@ -16,7 +17,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use antiphon_ice::NatMapping;
 use antiphon_jsep::TransceiverId;
 use antiphon_peer_connection::{Packet, PeerEnd, RtcDtlsTransportState, RtcIceConnectionState, RtcIceGatheringState};
 use tokio::sync::mpsc;
@@ -27,11 +27,10 @@ use super::facts::{CloseReason, ConnectionNews, Ids, RoomFacts, TransportNews};
 use super::figures::Book;
 use super::link::Call;
 use super::log::{Log, LogTag};
-use crate::api::Api;
 use crate::event::Event;
 use crate::handle::PeerConnection;
-use crate::router::Router;
 
+use super::worker::Site;
 use heard::Hearing;
 pub(super) use members::ConnectionSettings;
 use members::Member;
@@ -71,9 +70,8 @@ pub(super) struct State {
     options: RoomOptions,
     log: Log,
     ids: Ids,
-    api: Api,
-    router: Router,
-    mappings: Vec<NatMapping>,
+    /// The workers that its peers live on, its own first.
+    sites: Vec<Site>,
     book: Book,
     members: BTreeMap<u64, Member>,
     hearing: Option<Hearing>,
@@ -90,9 +88,8 @@ pub(super) struct Parts {
     pub(super) options: RoomOptions,
     pub(super) log: Log,
     pub(super) ids: Ids,
-    pub(super) api: Api,
-    pub(super) router: Router,
-    pub(super) mappings: Vec<NatMapping>,
+    /// One at least.
+    pub(super) sites: Vec<Site>,
     pub(super) book: Book,
     pub(super) span: Option<Box<Span>>,
 }
@@ -105,9 +102,7 @@ impl State {
             options: parts.options,
             log: parts.log,
             ids: parts.ids,
-            api: parts.api,
-            router: parts.router,
-            mappings: parts.mappings,
+            sites: parts.sites,
             book: parts.book,
             members: BTreeMap::new(),
             hearing: None,

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use antiphon_cluster::{Event, PipeId, Section, TrackId};
 use antiphon_jsep::{Direction, MediaKind, TransceiverId};
 use antiphon_peer_connection::{
-    MediaStreamTrack, Output, Packet, RtcConfiguration, RtcIceGatheringState, RtcOfferOptions, RtcRtpTransceiverInit,
-    RtcSessionDescription,
+    MediaStreamTrack, Output, Packet, RtcConfiguration, RtcIceGatheringState, RtcOfferOptions,
+    RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSessionDescription,
 };
 
 use super::State;
+use super::crossing::HOME;
 use super::members::{Intake, Row};
 use super::span::{Lane, Pipe, PipeNotice, Waiting};
 use super::streams::remove_senders;
@@ -19,7 +20,7 @@ use crate::room::error::Error;
 use crate::room::facts::{Received, ReceiverNews, RtpParameters};
 use crate::room::log::LogTag;
 use crate::room::options::TransportOptions;
-use crate::router::{ConsumeOptions, ProduceOptions};
+use crate::router::ProduceOptions;
 
 /// What a connection to another node is taken to carry at first, in bits a second: they stand in data centres.
 const START_BITRATE: u64 = 20_000_000;
@@ -103,12 +104,13 @@ impl State {
         settings.capabilities = self.facts.capabilities.clone();
         settings.receive_output = Output::Packets;
         settings.media.start_bitrate = START_BITRATE;
-        settings.ice.nat_mappings.clone_from(&self.mappings);
+        settings.ice.nat_mappings.clone_from(&self.home()?.mappings);
         TransportOptions { udp: true, tcp: false }.apply(&mut settings.ice);
+        let api = self.home()?.api.clone();
         let Some(span) = &mut self.span else { return Ok(()) };
         let made = match span.node < id.node {
-            true => self.api.asking_peer_connection(configuration).await?,
-            false => self.api.peer_connection(configuration).await?,
+            true => api.asking_peer_connection(configuration).await?,
+            false => api.peer_connection(configuration).await?,
         };
         let pipe = Pipe {
             handle: made.handle(),
@@ -145,7 +147,11 @@ impl State {
                     receive_rids: rids,
                     ..RtcRtpTransceiverInit::new(Direction::RecvOnly)
                 },
-                false => RtcRtpTransceiverInit::new(Direction::SendOnly),
+                // All encodings go, so that each peer there gets the one that its own connection carries.
+                false => RtcRtpTransceiverInit {
+                    send_encodings: rids.into_iter().map(RtcRtpEncodingParameters::layer).collect(),
+                    ..RtcRtpTransceiverInit::new(Direction::SendOnly)
+                },
             };
             match handle.add_transceiver(kind, init).await {
                 Ok(transceiver) => {
@@ -328,18 +334,13 @@ impl State {
         track: &TrackId,
         transceiver: TransceiverId,
     ) -> Result<(), Error> {
-        let source = self.members.get(&track.peer);
-        let source = source.and_then(|member| member.receivers.get(&track.track));
-        let intake = source.and_then(|source| source.intake.as_ref());
-        let lane = self.pipe(id)?.lanes.get(track);
-        let (Some(intake), Some(Lane { consumer: None, .. })) = (intake, lane) else {
+        let Some(Lane { consumer: None, .. }) = self.pipe(id)?.lanes.get(track) else {
             return Ok(());
         };
-        let options = ConsumeOptions::default();
-        let made = self
-            .router
-            .consume(&intake.producer, handle, transceiver, options)
-            .await;
+        let Some(producer) = self.producer_at(track.peer, track.track, HOME).await? else {
+            return Ok(());
+        };
+        let made = self.home()?.router.pipe(producer, handle, transceiver).await;
         match made {
             Ok(consumer) => {
                 if let Some(lane) = self.pipe_mut(id)?.lanes.get_mut(track) {
@@ -355,6 +356,13 @@ impl State {
         Ok(())
     }
 
+    /// Whether one of our tracks goes to another node.
+    pub(super) fn goes_out(&self, receiver: u64) -> bool {
+        let pipes = self.span.iter().flat_map(|span| span.pipes.iter());
+        let mut lanes = pipes.flat_map(|(id, pipe)| pipe.lanes.iter().map(move |(track, lane)| (id, track, lane)));
+        lanes.any(|(id, track, lane)| track.node != id.node && track.track == receiver && lane.consumer.is_some())
+    }
+
     /// A track of the other node comes in from now on.
     async fn take_in(
         &mut self,
@@ -366,6 +374,7 @@ impl State {
         let Some((peer, id)) = self.place_of(track) else {
             return Ok(());
         };
+        let router = self.home()?.router.clone();
         let known = self
             .members
             .get_mut(&peer)
@@ -373,10 +382,7 @@ impl State {
         let Some(receiver) = known.filter(|receiver| receiver.intake.is_none()) else {
             return Ok(());
         };
-        let producer = self
-            .router
-            .produce(handle, transceiver, ProduceOptions::default())
-            .await?;
+        let producer = router.produce(handle, transceiver, ProduceOptions::default()).await?;
         if receiver.tapped {
             producer.set_copied(true).await?;
         }
@@ -417,9 +423,10 @@ impl State {
             .members
             .get_mut(&peer)
             .and_then(|member| member.receivers.get_mut(&id));
-        let Some(intake) = known.and_then(|receiver| receiver.intake.take()) else {
-            return;
-        };
+        let Some(receiver) = known else { return };
+        // What crossed to other workers ends with its producer.
+        receiver.crossed.clear();
+        let Some(intake) = receiver.intake.take() else { return };
         // It may have gone with its connection.
         _ = intake.producer.close().await;
         for (to, sender) in self.senders_of(id) {
@@ -449,8 +456,9 @@ impl State {
                 // Its producer may have taken it along.
                 _ = consumer.close().await;
             }
-            if track.node == id.node {
-                self.take_out(&track).await;
+            match track.node == id.node {
+                true => self.take_out(&track).await,
+                false => self.tend_crossings(track.peer, track.track).await,
             }
         }
         transceivers

@@ -1,12 +1,13 @@
 //! Peers of other nodes and what they send, and what other nodes hear of ours.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use antiphon_cluster::{Event, Kind, Peer, PeerId, Track, TrackId};
 use antiphon_jsep::MediaKind;
 
 use super::State;
+use super::crossing::HOME;
 use super::members::{Member, Receiver};
 use super::span::{RemoteTrack, Turn};
 use crate::room::codecs::described;
@@ -63,7 +64,7 @@ impl State {
             format!("room {}: peer {} is {name:?} of node {node}", self.facts.id, facts.id)
         });
         span.peers.insert(id, facts.id);
-        self.members.insert(facts.id, Member::new(facts.clone()));
+        self.members.insert(facts.id, Member::new(facts.clone(), HOME));
         self.facts.news.tell(RoomNews::NewPeer(facts));
     }
 
@@ -120,6 +121,7 @@ impl State {
             facts: facts.clone(),
             parameters: Arc::new(parameters),
             intake: None,
+            crossed: BTreeMap::new(),
             tapped: false,
         };
         member.receivers.insert(own, receiver);

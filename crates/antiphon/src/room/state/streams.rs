@@ -81,7 +81,8 @@ impl State {
         kind: MediaKind,
         parameters: RtpParameters,
     ) -> Result<(), Error> {
-        let producer = self
+        let site = self.site(self.member(peer)?.site)?;
+        let producer = site
             .router
             .produce(handle, transceiver, ProduceOptions::default())
             .await?;
@@ -102,6 +103,7 @@ impl State {
                 transceiver,
                 producer,
             }),
+            crossed: BTreeMap::new(),
             tapped: false,
         };
         self.publish_track(peer, &receiver).await;
@@ -110,6 +112,8 @@ impl State {
         member.facts.news.tell(PeerNews::NewReceiver(facts));
         self.log
             .step(LogTag::Rtp, || format!("peer {peer} sends {kind}: receiver {id}"));
+        // Who listens hears the whole room.
+        self.tend_crossings(peer, id).await;
         self.give_to_others(peer, id)
     }
 
@@ -273,11 +277,13 @@ impl State {
             if sender.agreed {
                 self.begin_sending(peer, id).await?;
             } else if let Some(consumer) = sender.consumer.take() {
+                let source = sender.facts.receiver.clone();
                 if sender.enabled {
                     sender.facts.news.tell(SenderNews::Active(false));
                 }
                 // Of one whose source is gone nothing is left to close.
                 _ = consumer.close().await;
+                self.tend_crossings(source.peer.id, source.id).await;
             }
         }
         Ok(())
@@ -292,12 +298,6 @@ impl State {
         let (Some(transceiver), true, None) = (sender.transceiver, sender.agreed, &sender.consumer) else {
             return Ok(());
         };
-        let source = &sender.facts.receiver;
-        let source = self.members.get(&source.peer.id);
-        let source = source.and_then(|member| member.receivers.get(&sender.facts.receiver.id));
-        let Some(intake) = source.and_then(|source| source.intake.as_ref()) else {
-            return Ok(());
-        };
         let (level, temporal) = sender.preferred;
         let options = ConsumeOptions {
             paused: !sender.enabled,
@@ -305,13 +305,11 @@ impl State {
             temporal,
             ..ConsumeOptions::default()
         };
-        let handle = &member.transport()?.handle;
-        let made = self
-            .router
-            .consume(&intake.producer, handle, transceiver, options)
-            .await;
-        let consumer = match made {
-            Ok(consumer) => consumer,
+        let source = sender.facts.receiver.clone();
+        let handle = member.transport()?.handle.clone();
+        let consumer = match self.consume(peer, &source, (&handle, transceiver), options).await {
+            Ok(Some(consumer)) => consumer,
+            Ok(None) => return Ok(()),
             Err(error) => {
                 self.log
                     .warn(|| format!("peer {peer}: sender {id} cannot send: {error}"));
@@ -324,6 +322,7 @@ impl State {
                 sender.facts.news.tell(SenderNews::Active(true));
             }
         }
+        self.tend_crossings(source.peer.id, source.id).await;
         Ok(())
     }
 
@@ -354,8 +353,13 @@ impl State {
                 consumer.pause().await?;
             }
         }
-        if tell && sender.active() != before {
+        let has_changed = sender.active() != before;
+        if tell && has_changed {
             sender.facts.news.tell(SenderNews::Active(!before));
+        }
+        let source = sender.facts.receiver.clone();
+        if has_changed {
+            self.tend_crossings(source.peer.id, source.id).await;
         }
         Ok(())
     }
