@@ -9,6 +9,7 @@
 //   await antiphon.echoMessages(count, size)   on channel "echo": { bytes, equal, sent, received } (SHA-256 over all)
 //   await antiphon.say(text)                   a line of chat; resolves with the line as the server sent it round
 //   antiphon.emulate(link)                     { rate (kbit/s) or null, delay, queue (ms), loss (%) } between the two ends from now on; null: none
+//   antiphon.direct(video)                     how the server sends its video from now on: { active, rate (kbit/s) or null, track }
 //   antiphon.plots                             what the plots show: { rate: { estimate: [...], ... }, ... }, null where nothing is known
 //   await antiphon.stats()                     { mode, offerer, state, browser: digest of getStats, server: last report from /ws }
 //   await antiphon.sendTo(code, files)         File objects to `antiphon recv` with that code: [{ path, sha256 }]
@@ -92,6 +93,7 @@ async function start(mode, { offerer = chosen('offerer'), codec = chosen('codec'
   label();
   showState('connecting');
   plots.clear();
+  $('video').reset();
   mine.addEventListener('note', ({ detail }) => log(detail));
   mine.addEventListener('state', ({ detail }) => { if (session === mine) showState(detail); });
   mine.addEventListener('track', () => show(mine));
@@ -381,6 +383,11 @@ $('link').onsubmit = (event) => {
     emulate({ rate: number('rate', null), delay: number('delay', 0), queue: number('queue', 300), loss: number('loss', 0) });
   }
 };
+$('video').onchange = () => {
+  const { active, rate } = $('video').elements;
+  session?.direct({ active: active.checked, rate: rate.value === '' ? null : Number(rate.value) });
+};
+$('video').onsubmit = (event) => event.preventDefault();
 /** The controllers that there are, with their names. */
 async function offerControllers() {
   for (const { word, name } of await (await fetch('controllers.json')).json()) $('controller').append(new Option(name, word));
@@ -421,6 +428,7 @@ window.antiphon = {
   sendTo,
   receiveFrom,
   emulate,
+  direct: (video) => session?.direct(video),
   get plots() { return plots.drawn; },
   stats,
   joinRoom: async (options) => {

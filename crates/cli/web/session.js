@@ -168,6 +168,9 @@ export class Session extends EventTarget {
   /** Puts an emulated link between the two ends: { rate (kbit/s) or null, delay, queue (ms), loss (%) }; null takes it away. */
   emulate(link) { this.tell({ type: 'link', link }); }
 
+  /** How the server sends its video from now on: { active, rate (kbit/s) or null, track }; what is left out is as in the beginning. */
+  direct(video) { this.tell({ type: 'video', ...video }); }
+
   note(text, kind = 'note') { this.emit('note', { text, kind }); }
 
   emit(type, detail) { this.dispatchEvent(new CustomEvent(type, { detail })); }

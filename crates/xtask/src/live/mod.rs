@@ -50,7 +50,7 @@ fn scripts(
     server: &Server,
     secure: &Server,
     [program, echo_frames]: &[String; 2],
-) -> [(&'static str, Command); 24] {
+) -> [(&'static str, Command); 26] {
     let id = server.id().to_string();
     let channels = |peer: &str| node(peers, "channels.mjs", &[peer, &server.url, &id]);
     [
@@ -64,6 +64,14 @@ fn scripts(
         ),
         ("chromium's plots", node(peers, "plots.mjs", &["chromium", &server.url])),
         ("firefox's plots", node(peers, "plots.mjs", &["firefox", &server.url])),
+        (
+            "chromium asks our sender",
+            node(peers, "parameters.mjs", &["chromium", &server.url]),
+        ),
+        (
+            "firefox asks our sender",
+            node(peers, "parameters.mjs", &["firefox", &server.url]),
+        ),
         (
             "chromium's codecs",
             node(peers, "codecs.mjs", &["chromium", echo_frames]),

@@ -30,9 +30,10 @@ pub(crate) struct Table {
 }
 
 /// All, in the order in which they are printed.
-pub(super) const ALL: [Table; 16] = [
+pub(super) const ALL: [Table; 17] = [
     MEDIA,
     PLOTS,
+    PARAMETERS,
     CODECS,
     KEYS,
     REDUNDANCY,
@@ -127,6 +128,13 @@ const RATES: Table = Table {
     title: "rates, 64 KiB messages",
     rows: &[("chromium", "offers"), ("chromium (I-DATA)", "offers")],
     columns: &["MB/s"],
+};
+
+/// How soon what the page asks of our sender is seen by the browser.
+const PARAMETERS: Table = Table {
+    title: "parameters of a sender and its track, changed while it sends",
+    rows: &[("chromium", "offers"), ("firefox", "offers")],
+    columns: &["active", "track", "maxBitrate"],
 };
 
 /// What the page plots of a session over an emulated link.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::link::LinkSpec;
-use crate::server::media::{Figures, Role};
+use crate::server::media::{Figures, Role, Sending};
 use crate::server::rooms::Join;
 use crate::sources::AudioCodec;
 
@@ -86,6 +86,8 @@ pub(in crate::server) enum Request {
     Link {
         link: Option<LinkSpec>,
     },
+    /// Send our video otherwise from now on.
+    Video(Sending),
     /// Restart ICE: we offer new credentials.
     Restart,
     Bye,
@@ -140,13 +142,14 @@ impl Reply {
     }
 }
 
-const TYPES: [&str; 8] = [
+const TYPES: [&str; 9] = [
     "start",
     "join",
     "offer",
     "answer",
     "candidate",
     "link",
+    "video",
     "restart",
     "bye",
 ];
@@ -218,6 +221,8 @@ mod tests {
         assert!(matches!(link, Request::Link { link: Some(link) } if link.queue == 300 && link.loss == 0.5));
         let none = parse(r#"{"type":"link","link":null}"#).unwrap();
         assert_eq!(none, Request::Link { link: None });
+        let video = parse(r#"{"type":"video","rate":300}"#).unwrap();
+        assert!(matches!(video, Request::Video(video) if video.checked().is_ok() && video != Sending::default()));
         let text = r#"{"type":"candidate","candidate":{"candidate":"candidate:1 1 udp 1 ::1 9 typ host","sdpMid":"0","sdpMLineIndex":0,"usernameFragment":"abcd"}}"#;
         let Request::Candidate {
             candidate: Some(candidate),

@@ -279,6 +279,17 @@ impl Connection {
                     .map_err(|e| Reply::error("state", e.to_string()))?;
                 Ok(None)
             }
+            Request::Video(sending) => {
+                let sending = sending.checked().map_err(|why| Reply::error("video", why))?;
+                let Some(peer) = &mut self.peer else {
+                    return Err(Reply::error("state", "no video is sent yet"));
+                };
+                let changed = peer.set_sending(sending).await;
+                match changed.map_err(|e| Reply::error("state", e.to_string()))? {
+                    true => Ok(None),
+                    false => Err(Reply::error("state", "no video is sent yet")),
+                }
+            }
             Request::Restart => {
                 let Some(peer) = &self.peer else {
                     return Err(Reply::error("state", "nothing to restart"));

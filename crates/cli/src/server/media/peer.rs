@@ -41,15 +41,15 @@ const LABELS: [&str; 3] = ["chat", "file", "echo"];
 /// One session's peer connection.
 #[derive(Debug)]
 pub(in crate::server) struct Peer {
-    pc: PeerConnection,
+    pub(super) pc: PeerConnection,
     setup: Arc<Setup>,
     session: u64,
     role: Role,
     state: RtcPeerConnectionState,
     /// What each transceiver with a pattern may send, bits a second.
-    targets: BTreeMap<TransceiverId, watch::Sender<u64>>,
+    pub(super) targets: BTreeMap<TransceiverId, watch::Sender<u64>>,
     /// How often the peer has asked for a key frame of the pattern.
-    key_frame_requests: watch::Sender<u64>,
+    pub(super) key_frame_requests: watch::Sender<u64>,
     /// Transceivers that have a track of ours.
     tracks: Vec<TransceiverId>,
     /// Which track of the publisher each section of a watcher's offer gets; `None`: every section gets what its kind is sent.

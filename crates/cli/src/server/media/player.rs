@@ -22,13 +22,26 @@ pub(in crate::server) struct Stage {
 }
 
 impl Stage {
-    /// `false` once the peer is gone.
-    async fn send(&self, sample: Sample) -> bool {
+    async fn send(&self, sample: Sample) -> Sent {
         let frame = Frame::new(self.payload_type, sample.timestamp, sample.data);
         let Outlet { peer, transceiver, .. } = &self.outlet;
-        // Any other refusal (paused, queue full) costs this frame only.
-        !matches!(peer.send_frame(*transceiver, frame).await, Err(Error::Closed))
+        match peer.send_frame(*transceiver, frame).await {
+            Err(Error::Closed) => Sent::Gone,
+            Err(Error::Peer(error)) if error.name() == "InvalidStateError" => Sent::Unwanted,
+            // Any other refusal (the queue is full) costs this frame only: the peer asks for a key frame when it misses something.
+            _ => Sent::Taken,
+        }
     }
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Taken,
+    /// Nothing is sent at the moment.
+    Unwanted,
+    /// The peer is gone.
+    Gone,
 }
 
 /// A size of the video that comes in, or will.
@@ -120,7 +133,11 @@ pub(in crate::server) async fn pattern(
                     let Some(mut fresh) = next.take() else { continue };
                     fresh.whole = true;
                     now = fresh;
-                    if !stage.send(sample).await { return }
+                    match stage.send(sample).await {
+                        Sent::Taken => {}
+                        Sent::Unwanted => now.whole = false,
+                        Sent::Gone => return,
+                    }
                 }
                 // For those who watch it already; or it was missed, and has been asked for again.
                 Ok(_) => {}
@@ -132,7 +149,14 @@ pub(in crate::server) async fn pattern(
                 Ok(_) if bps == 0 => now.whole = false,
                 Ok(sample) => {
                     now.whole |= sample.key_frame;
-                    if now.whole && !stage.send(sample).await { return }
+                    if now.whole {
+                        match stage.send(sample).await {
+                            Sent::Taken => {}
+                            // A key frame is asked for when it is sent again.
+                            Sent::Unwanted => now.whole = false,
+                            Sent::Gone => return,
+                        }
+                    }
                 }
                 // The oldest were dropped, and what comes next may need them.
                 Err(RecvError::Lagged(_)) => {
@@ -165,7 +189,7 @@ pub(in crate::server) async fn music(studio: Studio, stage: Stage, codec: AudioC
     loop {
         match feed.recv().await {
             Ok(packet) => {
-                if !stage.send(packet).await {
+                if stage.send(packet).await == Sent::Gone {
                     return;
                 }
             }
