@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use antiphon_bench_peers::{Contender, compare};
 use antiphon_benches::cost::{at, bare_seal, process_cpu, resident_kib};
-use antiphon_benches::fan::{BURST, Fan};
+use antiphon_benches::fan::{BURST, Fan, Way};
 use antiphon_benches::meeting::{loopback, meet, meet_many};
 use antiphon_benches::pair::{self, Pair};
 use antiphon_peer_connection::RtcConfiguration;
@@ -148,7 +148,8 @@ fn setup_table() {
 fn forward_tables(c: &mut Criterion) {
     for receivers in [10, 100, 500] {
         let rounds = FORWARDED.div_ceil(receivers * BURST);
-        let (mut ours, mut theirs) = (Fan::new(receivers), str0m::Fan::new(receivers));
+        let [mut routed, mut ours] = [Way::Routed, Way::Plain].map(|way| Fan::new(receivers, way));
+        let mut theirs = str0m::Fan::new(receivers);
         let check = |name: &str, sent: usize| {
             let due = rounds * receivers * BURST;
             assert!(
@@ -170,7 +171,8 @@ fn forward_tables(c: &mut Criterion) {
         let seal = || Duration::from_nanos((bare_seal() * units as f64) as u64);
         let contenders = vec![
             Contender::new("the bare seal", seal),
-            Contender::new("antiphon", || many(&mut || ours.forward(), "antiphon")),
+            Contender::new("antiphon, routed", || many(&mut || routed.forward(), "antiphon, routed")),
+            Contender::new("antiphon, no router", || many(&mut || ours.forward(), "antiphon")),
             Contender::new("str0m 0.25", || many(&mut || theirs.forward(), "str0m")),
         ];
         compare(
