@@ -18,7 +18,7 @@ use super::pulse::{Beat, Pulse, READ_AT_ONCE, SEND_LIMIT};
 use super::shared::Shared;
 use super::signal::{self, MAX_SIGNAL, Mode, Offerer, Reply, Request};
 use crate::link::LinkSpec;
-use crate::server::media::{NO_WAY, Outcome, Peer, Wishes};
+use crate::server::media::{NO_WAY, Outcome, Peer, Sending, Wishes};
 use crate::server::quota::Place;
 use crate::server::rooms::Join;
 
@@ -270,26 +270,8 @@ impl Connection {
                     .map_err(|e| Reply::error("candidate", e.to_string()))?;
                 Ok(None)
             }
-            Request::Link { link } => {
-                let link = link.map(LinkSpec::checked).transpose();
-                let link = link.map_err(|why| Reply::error("link", why))?;
-                let peer = self.start(Wishes::default()).await?;
-                peer.set_link(link)
-                    .await
-                    .map_err(|e| Reply::error("state", e.to_string()))?;
-                Ok(None)
-            }
-            Request::Video(sending) => {
-                let sending = sending.checked().map_err(|why| Reply::error("video", why))?;
-                let Some(peer) = &mut self.peer else {
-                    return Err(Reply::error("state", "no video is sent yet"));
-                };
-                let changed = peer.set_sending(sending).await;
-                match changed.map_err(|e| Reply::error("state", e.to_string()))? {
-                    true => Ok(None),
-                    false => Err(Reply::error("state", "no video is sent yet")),
-                }
-            }
+            Request::Link { link } => self.emulate(link).await,
+            Request::Video(sending) => self.direct(sending).await,
             Request::Restart => {
                 let Some(peer) = &self.peer else {
                     return Err(Reply::error("state", "nothing to restart"));
@@ -301,6 +283,28 @@ impl Connection {
                 Ok(None)
             }
             Request::Join(_) | Request::Bye => Ok(None),
+        }
+    }
+
+    /// Puts an emulated link between the two ends, or takes it away.
+    async fn emulate(&mut self, link: Option<LinkSpec>) -> Result<Option<Reply>, Reply> {
+        let link = link.map(LinkSpec::checked).transpose();
+        let link = link.map_err(|why| Reply::error("link", why))?;
+        let peer = self.start(Wishes::default()).await?;
+        let changed = peer.set_link(link).await;
+        changed.map_err(|e| Reply::error("state", e.to_string()))?;
+        Ok(None)
+    }
+
+    /// Sends the video of this session otherwise from now on.
+    async fn direct(&mut self, sending: Sending) -> Result<Option<Reply>, Reply> {
+        let sending = sending.checked().map_err(|why| Reply::error("video", why))?;
+        let none = || Reply::error("state", "no video is sent yet");
+        let peer = self.peer.as_mut().ok_or_else(none)?;
+        let changed = peer.set_sending(sending).await;
+        match changed.map_err(|e| Reply::error("state", e.to_string()))? {
+            true => Ok(None),
+            false => Err(none()),
         }
     }
 
