@@ -139,6 +139,21 @@ impl Client {
         }
     }
 
+    /// Sends a picture of each layer that is wanted, each of another size, which can be decoded alone: its last bytes are the number, and the
+    /// place of the layer in the first of them.
+    pub(crate) async fn pictures(&self, video: TransceiverId, number: u32) {
+        for (place, encoding) in (0u8..).zip(self.pc.encodings(video).await.unwrap()) {
+            let Some(codec) = encoding.codec.as_ref().filter(|_| encoding.is_wanted()) else {
+                continue;
+            };
+            let mut data = vec![0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, place, 0x68, place];
+            data.extend((u32::from(place) << 24 | number).to_be_bytes());
+            let frame = Frame::new(codec.payload_type, number.wrapping_mul(3000), data);
+            // Before the connection stands it goes nowhere.
+            _ = self.pc.send_frame(encoding.id, frame).await;
+        }
+    }
+
     /// Sends a picture until another client has it. Returns which pictures that one got meanwhile, and where.
     pub(crate) async fn deliver(&self, video: TransceiverId, number: u32, to: &mut Self) -> (Vec<u32>, TransceiverId) {
         let mut tick = tokio::time::interval(Duration::from_millis(10));
@@ -173,10 +188,17 @@ pub(crate) struct Joined {
 impl Joined {
     /// A peer that has told its capabilities; nothing is offered yet.
     pub(crate) async fn new(room: &Room, name: &str) -> Self {
+        Self::layered(room, name, &[]).await
+    }
+
+    /// One that is asked to send its pictures in these layers.
+    pub(crate) async fn layered(room: &Room, name: &str, rids: &[&str]) -> Self {
         let peer = room.peer(name).await.unwrap();
-        let pc = RtcPeerConnection::new(RtcPeerConnectionOptions::new(&peer))
-            .await
-            .unwrap();
+        let options = RtcPeerConnectionOptions {
+            simulcast: rids.iter().map(|rid| (*rid).to_owned()).collect(),
+            ..RtcPeerConnectionOptions::new(&peer)
+        };
+        let pc = RtcPeerConnection::new(options).await.unwrap();
         let events = pc.events();
         pc.set_capabilities(Client::capabilities().await).await.unwrap();
         Self {

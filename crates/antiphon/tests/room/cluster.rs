@@ -97,7 +97,11 @@ impl Drop for Person {
 impl Person {
     /// `tag` stands in each picture.
     async fn new(node: &Node, name: &str, tag: u8) -> Self {
-        let own = Joined::new(&node.room, name).await;
+        Self::of(Joined::new(&node.room, name).await, Some(tag)).await
+    }
+
+    /// Without a tag it is asked for layers, and sends them: their places stand in its pictures.
+    async fn of(own: Joined, tag: Option<u8>) -> Self {
         let video = own.client.add(MediaKind::Video, "camera").await;
         own.exchange().await;
         let Joined {
@@ -123,7 +127,10 @@ impl Person {
                 tokio::select! {
                     _ = tick.tick() => {
                         number += 1;
-                        client.picture(video, u32::from(tag) << 24 | number).await;
+                        match tag {
+                            Some(tag) => client.picture(video, u32::from(tag) << 24 | number).await,
+                            None => client.pictures(video, number).await,
+                        }
                     }
                     event = client.pc.next_event() => match event {
                         Some(Event::Frame { frame, .. }) => note(&told, &frame.data),
@@ -216,6 +223,43 @@ async fn everybody_sees_everybody_and_each_track_crosses_once() {
         first.crossings().await == [("b".into(), 2, 1)] && second.crossings().await == [("a".into(), 1, 2)]
     })
     .await;
+}
+
+#[tokio::test]
+async fn all_layers_of_a_track_cross_whoever_offers_the_pipe() {
+    const LAYERS: [&str; 3] = ["l", "m", "h"];
+    let bus = LocalBus::default();
+    let nodes = [Node::new(&bus, "a").await, Node::new(&bus, "b").await];
+    for (here, there) in [(0, 1), (1, 0)] {
+        let own = Joined::layered(&nodes[here].room, "ann", &LAYERS).await;
+        let ann = Person::of(own, None).await;
+        let ben = Person::new(&nodes[there], "ben", 8).await;
+        let cleo = Person::new(&nodes[there], "cleo", 9).await;
+        ben.sees(&[2]).await;
+        cleo.sees(&[2]).await;
+        let senders = ben.peer.rtp_senders().await.unwrap();
+        let of_ann = senders
+            .iter()
+            .find(|sender| sender.associated_rtp_receiver().peer().name() == "ann");
+        of_ann.unwrap().set_preferred_layers(0, u8::MAX).await.unwrap();
+        ben.sees(&[0]).await;
+        let before = ben.newest(2);
+        ben.sees(&[0, 0, 0]).await;
+        assert_eq!(ben.newest(2), before, "it gets the small one alone");
+        // It may have begun with the small one.
+        let before = cleo.newest(0);
+        cleo.sees(&[2, 2, 2]).await;
+        assert_eq!(cleo.newest(0), before, "it gets the large one");
+        let crossed = nodes[there].crossings().await;
+        assert_eq!(crossed.iter().map(|(.., received)| received).sum::<usize>(), 1);
+        for person in [ann, ben, cleo] {
+            person.peer.close().await;
+        }
+        until("all are gone", async || {
+            nodes[0].peers().await.is_empty() && nodes[1].peers().await.is_empty()
+        })
+        .await;
+    }
 }
 
 #[tokio::test]
