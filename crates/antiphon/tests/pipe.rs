@@ -9,11 +9,10 @@ use std::time::{Duration, Instant};
 use antiphon::peer_connection::Datagram;
 use antiphon::router::{ConsumeOptions, Consumer, ProduceOptions, Producer, Router, RouterOptions};
 use antiphon::{
-    Api, Direction, EncodingId, Error, Event, Frame, Heading, MediaKind, PeerConnection, PeerHandle, RtcConfiguration,
-    RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSessionDescription, TransceiverId, Wire,
+    Api, Direction, EncodingId, Error, Event, Frame, Heading, MediaKind, RtcRtpEncodingParameters,
+    RtcRtpTransceiverInit, TransceiverId, Wire,
 };
-use pair::within;
-use tokio::sync::mpsc;
+use pair::{Joined, exchange, within};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// The encodings of the publisher: bytes of each picture, at 25 pictures a second 60, 240 and 960 kbit/s.
@@ -71,54 +70,6 @@ impl Wire for Narrow {
 
     fn next(&self) -> Option<Instant> {
         self.waiting.front().map(|(at, ..)| *at)
-    }
-}
-
-/// Carries candidates over, and hands on the other events.
-fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<Event> {
-    let (events, told) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(event) = pc.next_event().await {
-            match event {
-                Event::IceCandidate(candidate) => _ = other.add_ice_candidate(candidate).await,
-                other => _ = events.send(other),
-            }
-        }
-    });
-    told
-}
-
-/// A connection between peers of two endpoints.
-struct Joined {
-    a: PeerHandle,
-    b: PeerHandle,
-    told_a: mpsc::UnboundedReceiver<Event>,
-    told_b: mpsc::UnboundedReceiver<Event>,
-}
-
-impl Joined {
-    async fn new(a: &Api, b: &Api) -> Self {
-        let a = a.peer_connection(RtcConfiguration::default()).await.unwrap();
-        let b = b.peer_connection(RtcConfiguration::default()).await.unwrap();
-        let (first, second) = (a.handle(), b.handle());
-        let (told_a, told_b) = (carry(a, second.clone()), carry(b, first.clone()));
-        Self {
-            a: first,
-            b: second,
-            told_a,
-            told_b,
-        }
-    }
-
-    /// `a` offers.
-    async fn exchange(&self) {
-        let described = async |peer: &PeerHandle| -> RtcSessionDescription {
-            peer.set_local_description(None).await.unwrap();
-            peer.local_description().await.unwrap().expect("just set")
-        };
-        let (a, b) = (&self.a, &self.b);
-        b.set_remote_description(described(a).await).await.unwrap();
-        a.set_remote_description(described(b).await).await.unwrap();
     }
 }
 
@@ -189,7 +140,7 @@ impl World {
             .add_transceiver(MediaKind::Video, simulcast("camera"))
             .await
             .unwrap();
-        link.exchange().await;
+        exchange(&link.a, &link.b).await;
         let from = link.b.transceivers().await.unwrap()[0].id();
         let producer = near.1.produce(&link.b, from, ProduceOptions::default()).await.unwrap();
         let publisher = Publisher {
@@ -206,7 +157,7 @@ impl World {
             .await
             .unwrap();
         let pipe = near.1.pipe(&producer, &link.a, across).await.unwrap();
-        link.exchange().await;
+        exchange(&link.a, &link.b).await;
         let comes = link.b.transceivers().await.unwrap()[0].id();
         let out = far.1.produce(&link.b, comes, ProduceOptions::default()).await.unwrap();
         Self {
@@ -234,7 +185,7 @@ impl World {
         }
         let options = ConsumeOptions::default();
         let consumer = self.far.1.consume(&self.out, &joined.a, to, options).await.unwrap();
-        joined.exchange().await;
+        exchange(&joined.a, &joined.b).await;
         (joined, consumer)
     }
 }

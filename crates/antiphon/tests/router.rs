@@ -6,11 +6,9 @@ use antiphon::router::{
     Closed, ConsumeOptions, Consumer, ProduceOptions, Producer, Router, RouterError, RouterEvent, RouterOptions,
 };
 use antiphon::{
-    Api, Codec, Direction, Error, Event, Frame, MediaKind, PeerConnection, PeerHandle, RtcConfiguration,
-    RtcRtpTransceiverInit, RtcSessionDescription, TransceiverId,
+    Api, Codec, Direction, Error, Event, Frame, MediaKind, RtcConfiguration, RtcRtpTransceiverInit, TransceiverId,
 };
-use pair::within;
-use tokio::sync::mpsc;
+use pair::{Joined, exchange, within};
 
 /// Packets of a picture.
 const PACKETS: u64 = 3;
@@ -25,55 +23,6 @@ fn picture(payload_type: u8, number: u32, key_frame: bool) -> Frame {
 
 fn number_of(frame: &Frame) -> u32 {
     u32::from_be_bytes(frame.data[10..14].try_into().unwrap())
-}
-
-/// Carries candidates over, and hands on the other events.
-fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<Event> {
-    let (events, told) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(event) = pc.next_event().await {
-            match event {
-                Event::IceCandidate(candidate) => _ = other.add_ice_candidate(candidate).await,
-                other => _ = events.send(other),
-            }
-        }
-    });
-    told
-}
-
-async fn described(peer: &PeerHandle) -> RtcSessionDescription {
-    peer.local_description().await.unwrap().expect("just set")
-}
-
-/// The end of a peer that is not ours, and the end of it in the hosting driver.
-struct Joined {
-    client: PeerHandle,
-    host: PeerHandle,
-    /// What the client is told, and what the application of the host is.
-    told: mpsc::UnboundedReceiver<Event>,
-    host_told: mpsc::UnboundedReceiver<Event>,
-}
-
-impl Joined {
-    async fn new(clients: &Api, host: &Api) -> Self {
-        let a = clients.peer_connection(RtcConfiguration::default()).await.unwrap();
-        let b = host.peer_connection(RtcConfiguration::default()).await.unwrap();
-        let (client, host) = (a.handle(), b.handle());
-        let (told, host_told) = (carry(a, host.clone()), carry(b, client.clone()));
-        Self {
-            client,
-            host,
-            told,
-            host_told,
-        }
-    }
-
-    async fn exchange(offerer: &PeerHandle, answerer: &PeerHandle) {
-        offerer.set_local_description(None).await.unwrap();
-        answerer.set_remote_description(described(offerer).await).await.unwrap();
-        answerer.set_local_description(None).await.unwrap();
-        offerer.set_remote_description(described(answerer).await).await.unwrap();
-    }
 }
 
 struct Room {
@@ -97,11 +46,11 @@ impl Room {
             track_id: Some("camera".into()),
             ..RtcRtpTransceiverInit::new(Direction::SendOnly)
         };
-        let camera = publisher.client.add_transceiver(MediaKind::Video, init).await.unwrap();
-        Joined::exchange(&publisher.client, &publisher.host).await;
-        let from = publisher.host.transceivers().await.unwrap()[0].id();
+        let camera = publisher.a.add_transceiver(MediaKind::Video, init).await.unwrap();
+        exchange(&publisher.a, &publisher.b).await;
+        let from = publisher.b.transceivers().await.unwrap()[0].id();
         let producer = router
-            .produce(&publisher.host, from, ProduceOptions::default())
+            .produce(&publisher.b, from, ProduceOptions::default())
             .await
             .unwrap();
         Self {
@@ -120,26 +69,26 @@ impl Room {
     async fn watcher(&self, options: ConsumeOptions) -> (Joined, Consumer) {
         let joined = Joined::new(&self.clients, &self.api).await;
         let init = RtcRtpTransceiverInit::new(Direction::SendOnly);
-        let to = joined.host.add_transceiver(MediaKind::Video, init).await.unwrap();
+        let to = joined.b.add_transceiver(MediaKind::Video, init).await.unwrap();
         // Before anything is negotiated: the router hears of that by itself.
         let consumer = self
             .router
-            .consume(&self.producer, &joined.host, to, options)
+            .consume(&self.producer, &joined.b, to, options)
             .await
             .unwrap();
-        Joined::exchange(&joined.host, &joined.client).await;
+        exchange(&joined.b, &joined.a).await;
         (joined, consumer)
     }
 
     /// The publisher sends a picture, and waits until the router has it: a key frame first, and when it is asked for one. Who sends as
     /// fast as the machine can fills every queue on the way, and what then comes of a picture is chance.
     async fn send(&mut self) {
-        while let Ok(event) = self.publisher.told.try_recv() {
+        while let Ok(event) = self.publisher.told_a.try_recv() {
             self.key_frame |= matches!(event, Event::KeyFrameRequested(_));
         }
         let codecs: Vec<Codec> = self
             .publisher
-            .client
+            .a
             .encodings(self.camera)
             .await
             .unwrap()
@@ -149,7 +98,7 @@ impl Room {
         self.number += 1;
         let frame = picture(codecs[0].payload_type, self.number, self.key_frame);
         let before = self.producer.stats().await.unwrap().packets;
-        if self.publisher.client.send_frame(self.camera, frame).await.is_ok() {
+        if self.publisher.a.send_frame(self.camera, frame).await.is_ok() {
             self.key_frame = false;
             within("a picture comes to the router", async {
                 while self.producer.stats().await.unwrap().packets < before + PACKETS {
@@ -170,7 +119,7 @@ impl Room {
                 for _ in 0..100 {
                     tokio::task::yield_now().await;
                 }
-                while let Ok(event) = watcher.told.try_recv() {
+                while let Ok(event) = watcher.told_a.try_recv() {
                     if let Event::Frame { frame, .. } = event {
                         got.push(frame);
                     }
@@ -211,14 +160,14 @@ async fn what_one_peer_sends_goes_to_all_who_consume_it() {
     let dump = room.router.dump().await.unwrap();
     assert_eq!((dump.peers, dump.producers.len(), dump.consumers.len()), (4, 1, 3));
     // The application of the hosting side is not bothered with what goes on.
-    while let Ok(event) = room.publisher.host_told.try_recv() {
+    while let Ok(event) = room.publisher.told_b.try_recv() {
         assert!(
             !matches!(event, Event::Packet { .. } | Event::Frame { .. }),
             "{event:?}"
         );
     }
     for (watcher, _) in &mut watchers {
-        while let Ok(event) = watcher.host_told.try_recv() {
+        while let Ok(event) = watcher.told_b.try_recv() {
             assert!(
                 !matches!(event, Event::KeyFrameRequested(_) | Event::TargetBitrate { .. }),
                 "{event:?}"
@@ -289,7 +238,7 @@ async fn what_is_closed_or_gone_is_told() {
         first.stats().await,
         Err(Error::Router(RouterError::NoConsumer))
     ));
-    two.host.close().await;
+    two.b.close().await;
     let closed = async |events: &mut antiphon::router::RouterEvents| loop {
         match within("events", events.next()).await.unwrap() {
             RouterEvent::LayerChanged { .. }
@@ -315,7 +264,7 @@ async fn what_is_closed_or_gone_is_told() {
     assert_eq!(closed(&mut events).await, gone(&third, Closed::Producer));
     let again = room.router.consume(
         room.producer.id(),
-        &one.host,
+        &one.b,
         first_sender(&one).await,
         ConsumeOptions::default(),
     );
@@ -323,7 +272,7 @@ async fn what_is_closed_or_gone_is_told() {
 }
 
 async fn first_sender(joined: &Joined) -> TransceiverId {
-    joined.host.transceivers().await.unwrap()[0].id()
+    joined.b.transceivers().await.unwrap()[0].id()
 }
 
 #[tokio::test]
@@ -338,10 +287,8 @@ async fn a_router_is_of_one_port_and_of_its_own_peers() {
         .router
         .consume(&room.producer, &stranger, to, ConsumeOptions::default());
     assert!(matches!(consumed.await, Err(Error::OtherApi)));
-    let from = room.publisher.host.transceivers().await.unwrap()[0].id();
-    let again = room
-        .router
-        .produce(&room.publisher.host, from, ProduceOptions::default());
+    let from = room.publisher.b.transceivers().await.unwrap()[0].id();
+    let again = room.router.produce(&room.publisher.b, from, ProduceOptions::default());
     assert!(matches!(again.await, Err(Error::Router(RouterError::ProducerExists))));
 }
 

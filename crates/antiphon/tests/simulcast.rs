@@ -5,11 +5,10 @@ mod pair;
 use std::collections::BTreeMap;
 
 use antiphon::{
-    Api, Direction, EncodingId, EncodingState, Event, Frame, MediaKind, MediaStreamTrack, Output, PeerConnection,
-    PeerHandle, RtcConfiguration, RtcRtpEncodingParameters, RtcRtpTransceiverInit, RtcSessionDescription,
-    TransceiverId,
+    Api, Direction, EncodingId, EncodingState, Event, Frame, MediaKind, MediaStreamTrack, Output, PeerHandle,
+    RtcConfiguration, RtcRtpEncodingParameters, RtcRtpTransceiverInit, TransceiverId,
 };
-use pair::within;
+use pair::{carry, exchange, within};
 use tokio::sync::mpsc;
 
 const LAYERS: [&str; 3] = ["q", "h", "f"];
@@ -19,20 +18,6 @@ fn picture(payload_type: u8, number: u32, scale: f64) -> Frame {
     let mut data = vec![0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0x68, 0x01];
     data.resize((2000.0 / scale) as usize, number as u8);
     Frame::new(payload_type, number * 3000, data)
-}
-
-/// Carries candidates over, and hands on the other events.
-fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<Event> {
-    let (events, told) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        while let Some(event) = pc.next_event().await {
-            match event {
-                Event::IceCandidate(candidate) => _ = other.add_ice_candidate(candidate).await,
-                other => _ = events.send(other),
-            }
-        }
-    });
-    told
 }
 
 struct Call {
@@ -58,13 +43,7 @@ impl Call {
             ..RtcRtpTransceiverInit::new(Direction::SendOnly)
         };
         let video = alice.add_transceiver(MediaKind::Video, init).await.unwrap();
-        alice.set_local_description(None).await.unwrap();
-        let described = async |peer: &PeerHandle| -> RtcSessionDescription {
-            peer.local_description().await.unwrap().expect("just set")
-        };
-        bob.set_remote_description(described(&alice).await).await.unwrap();
-        bob.set_local_description(None).await.unwrap();
-        alice.set_remote_description(described(&bob).await).await.unwrap();
+        exchange(&alice, &bob).await;
         Self {
             sender: alice,
             video,

@@ -14,18 +14,54 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
         .unwrap_or_else(|_| panic!("{what}: nothing within {PATIENCE:?}"))
 }
 
-fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<DataChannel> {
-    let (channels, incoming) = mpsc::unbounded_channel();
+/// Carries candidates over, and hands on the other events.
+pub(crate) fn carry(mut pc: PeerConnection, other: PeerHandle) -> mpsc::UnboundedReceiver<Event> {
+    let (events, told) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(event) = pc.next_event().await {
             match event {
                 Event::IceCandidate(candidate) => _ = other.add_ice_candidate(candidate).await,
-                Event::DataChannel(channel) => _ = channels.send(channel),
-                _ => {}
+                // Not everybody listens.
+                other => _ = events.send(other),
             }
         }
     });
-    incoming
+    told
+}
+
+/// An offer and its answer.
+pub(crate) async fn exchange(offerer: &PeerHandle, answerer: &PeerHandle) {
+    let described = async |peer: &PeerHandle| {
+        peer.set_local_description(None).await.unwrap();
+        peer.local_description().await.unwrap().expect("just set")
+    };
+    answerer.set_remote_description(described(offerer).await).await.unwrap();
+    offerer.set_remote_description(described(answerer).await).await.unwrap();
+}
+
+/// Two peers that are to be connected, and what the application of each is told.
+#[allow(dead_code, reason = "for routers")]
+pub(crate) struct Joined {
+    pub(crate) a: PeerHandle,
+    pub(crate) b: PeerHandle,
+    pub(crate) told_a: mpsc::UnboundedReceiver<Event>,
+    pub(crate) told_b: mpsc::UnboundedReceiver<Event>,
+}
+
+#[allow(dead_code, reason = "for routers")]
+impl Joined {
+    pub(crate) async fn new(a: &Api, b: &Api) -> Self {
+        let a = a.peer_connection(RtcConfiguration::default()).await.unwrap();
+        let b = b.peer_connection(RtcConfiguration::default()).await.unwrap();
+        let (first, second) = (a.handle(), b.handle());
+        let (told_a, told_b) = (carry(a, second.clone()), carry(b, first.clone()));
+        Self {
+            a: first,
+            b: second,
+            told_a,
+            told_b,
+        }
+    }
 }
 
 /// Two ends of one channel, and the handles that keep their connections.
@@ -59,14 +95,16 @@ async fn connect(a: PeerConnection, b: PeerConnection) -> Ends {
     let init = RtcDataChannelInit::default();
     let mut near = alice.create_data_channel("pair", init).await.unwrap();
     let _none = carry(a, bob.clone());
-    let mut channels = carry(b, alice.clone());
-    alice.set_local_description(None).await.unwrap();
-    let offer = alice.local_description().await.unwrap().unwrap();
-    bob.set_remote_description(offer).await.unwrap();
-    bob.set_local_description(None).await.unwrap();
-    let answer = bob.local_description().await.unwrap().unwrap();
-    alice.set_remote_description(answer).await.unwrap();
+    let mut told = carry(b, alice.clone());
+    exchange(&alice, &bob).await;
     within("open", near.opened()).await.unwrap();
-    let far = within("the other end", channels.recv()).await.unwrap();
+    let opened = async {
+        loop {
+            if let Event::DataChannel(channel) = told.recv().await.expect("it lives") {
+                return channel;
+            }
+        }
+    };
+    let far = within("the other end", opened).await;
     (near, far, [alice, bob])
 }
