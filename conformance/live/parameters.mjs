@@ -77,12 +77,12 @@ try {
     window.antiphon.direct({ rate });
     await wait(100);
     const third = await received();
-    await wait(2_000);
+    await wait(4_000);
     return { before: kbps(first, second), after: kbps(third, await received()) };
   }, RATE);
-  // What was on its way, and what repairs it, comes on top.
+  // The pattern meets the rate of a size within a fifth (the studio's own test says so); headers, and what was on its way, come on top.
   cell(name, 'offers', 'maxBitrate', `${narrowed.before.toFixed(0)} kbit/s, and ${narrowed.after.toFixed(0)} from 100 ms after a limit of ${RATE}`,
-    narrowed.before > 1.2 * RATE && narrowed.after <= 1.5 * RATE && narrowed.after > 0);
+    narrowed.before > 1.2 * RATE && narrowed.after <= 1.3 * RATE && narrowed.after > 0);
   await page.evaluate(() => window.antiphon.stop());
 } catch (error) {
   console.error(error.stack);
